@@ -1,0 +1,73 @@
+"""Say how good a deep network is, and when not to believe it.
+
+Names are loaded when they are first used, so that ``import suite`` stays cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from suite.api import Audit as Audit
+    from suite.api import audit as audit
+    from suite.data.loading import TaskInfo as TaskInfo
+    from suite.data.splitting import stratified as stratified
+    from suite.decorators import attack as attack
+    from suite.decorators import attribution as attribution
+    from suite.decorators import metric as metric
+    from suite.decorators import model as model
+    from suite.decorators import task as task
+    from suite.harness import Harness as Harness
+    from suite.harness import Settings as Settings
+    from suite.harness import plan as plan
+    from suite.models.adapter import TorchClassifier as TorchClassifier
+    from suite.models.recipe import Recipe as Recipe
+    from suite.store import Store as Store
+    from suite.types import Measure as Measure
+    from suite.types import Rejected as Rejected
+    from suite.types import Sample as Sample
+
+_HOMES = {
+    "suite.api": ("Audit", "audit"),
+    "suite.data.loading": ("TaskInfo",),
+    "suite.data.splitting": ("stratified",),
+    "suite.decorators": ("attack", "attribution", "metric", "model", "task"),
+    "suite.harness": ("Harness", "Settings", "plan"),
+    "suite.models.adapter": ("TorchClassifier",),
+    "suite.models.recipe": ("Recipe",),
+    "suite.store": ("Store",),
+    "suite.types": ("Measure", "Rejected", "Sample"),
+}
+
+__all__ = [  # the order of _HOMES
+    "Audit",
+    "Harness",
+    "Measure",
+    "Recipe",
+    "Rejected",
+    "Sample",
+    "Settings",
+    "Store",
+    "TaskInfo",
+    "TorchClassifier",
+    "attack",
+    "attribution",
+    "audit",
+    "metric",
+    "model",
+    "plan",
+    "stratified",
+    "task",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(module), name)
+    raise AttributeError(f"module 'suite' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

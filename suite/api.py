@@ -1,0 +1,80 @@
+"""Auditing a model from Python, in a few lines."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from suite.cli import default_store
+from suite.harness import AXES, Harness, Outcome, Settings, plan
+from suite.models.adapter import TorchClassifier
+from suite.store import Store
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The result of an audit.
+
+    Attributes:
+        rows: one line per measure, as `Store.rows`.
+        outcome: which cells ran, which were stored before, which failed and why.
+        store: where everything is kept.
+        task: the task's name on the board.
+
+    """
+
+    rows: pd.DataFrame
+    outcome: Outcome
+    store: Store
+    task: str
+
+    def __str__(self) -> str:
+        """Return the task's leaderboard as text."""
+        from rich.console import Console
+
+        from suite.board_text import board_table
+        from suite.leaderboard import board
+
+        console = Console(width=120, file=io.StringIO())
+        with console.capture() as captured:
+            console.print(board_table(board(self.store, self.task)))
+        return captured.get()
+
+
+def audit(
+    model: nn.Module | TorchClassifier,
+    *,
+    task: str,
+    name: str = "mine",
+    axes: Sequence[str] = AXES,
+    store: str | Path | None = None,
+    settings: Settings | None = None,
+    **adapter: Any,
+) -> Audit:
+    """Measure a model that exists in memory on all axes and return the board it stands on.
+
+    Args:
+        model: a trained module that maps images to logits, or an adapter round one.
+        task: spec of the task, for example ``imagefolder(path='photos', size=64)``.
+        name: what the board calls it.
+        axes: names or specs of axes.
+        store: folder of results; SUITE_STORE or .suite by default. What is stored is not measured again.
+        settings: device, batch size, progress.
+        adapter: arguments of `TorchClassifier`: bounds, mean, std, input_size, ...
+
+    Raises:
+        SuiteError: the task or an axis does not exist. A model that fails does not raise; its rows say why.
+
+    """
+    wrapped = model if isinstance(model, TorchClassifier) else TorchClassifier(model, **adapter)
+    kept = Store(store if store is not None else default_store())
+    outcome = Harness(kept, settings, given={name: wrapped}).run(plan([task], [name], axes))
+    rows = kept.rows()
+    mine = rows[rows["model"] == name]
+    return Audit(mine, outcome, kept, str(mine["task"].iloc[-1]))

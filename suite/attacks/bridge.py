@@ -1,0 +1,174 @@
+"""Attacks of torchattacks, by name, behind the same gate as our own.
+
+The library is unmaintained and has traps; what stands here keeps them from reaching a result. It draws from global
+generators (seeded per group, then restored), switches the model between modes (it only ever sees a wrapper), hands
+back tensors that drag a graph along (detached), and some of its attacks know no limit (what is too far away is given
+back unperturbed, which counts as not found).
+"""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from suite.attacks import norms
+from suite.attacks.engine import Control, Problem, ascending
+from suite.decorators import attack
+from suite.errors import AttackError, PluginError, SpecError, UnknownNameError, did_you_mean
+
+GROUP = 32
+"""Samples per call. Fixed, because several of these attacks let one sample's result depend on its company."""
+
+L2_BY_DEFAULT = ("CW", "DeepFool", "EADEN")
+"""Attacks without a radius that minimise the Euclidean norm."""
+
+
+@dataclass(frozen=True)
+class TorchAttack:
+    """One of torchattacks' attacks.
+
+    Attributes:
+        name: the class in torchattacks.
+        eps: radii, ascending; for an attack without a radius, the limits at which its result counts.
+        norm: the norm of those radii.
+        options: further arguments of the class.
+
+    """
+
+    name: str
+    eps: tuple[float, ...]
+    norm: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    loss = None
+    size_name = "eps"
+    group = GROUP
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "eps", ascending(self.eps, "eps"))
+        norms.known(self.norm)
+
+    @property
+    def sizes(self) -> tuple[float, ...]:
+        """The radii."""
+        return self.eps
+
+    def fit(self, problem: Problem, pixels: Tensor, targets: Tensor, *, seed: int) -> Self:
+        """Return the attack itself; it needs no training samples."""
+        return self
+
+    def longer(self) -> Self | None:
+        """Return the attack with twice the steps, where it has steps."""
+        default = _parameters(self.name).get("steps")
+        if default is None:
+            return None
+        return replace(self, options={**self.options, "steps": 2 * self.options.get("steps", default.default)})
+
+    def controls(self) -> Mapping[str, Control]:
+        """Return random signs (linf) or a random direction (l2) of the same size."""
+        return {"random": lambda pixels, eps, seeds: norms.random_perturbation(pixels, self.norm, eps, seeds)}
+
+    def violation(self, clean: Tensor, adversarial: Tensor, size: float) -> Tensor:
+        """Return by how much each perturbation exceeds the radius."""
+        return norms.excess(clean, adversarial, self.norm, size)
+
+    def perturb(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Sequence[int]) -> Tensor:
+        """Return what the library's attack finds within the radius, and the clean pixels where it finds nothing."""
+        options = self._options(problem, pixels, size)
+        with seeded_globals(seeds[0]):
+            found: Tensor = _library_class(self.name)(_Wrapper(problem, pixels.device), **options)(
+                pixels.clone(), targets
+            )
+        found = found.detach().to(pixels)
+        if "eps" in _parameters(self.name):
+            return found
+        near = norms.excess(pixels, found, self.norm, size) <= 0
+        return torch.where(near.view(-1, *(1,) * (pixels.ndim - 1)), found, pixels)
+
+    def _options(self, problem: Problem, pixels: Tensor, size: float) -> dict[str, Any]:
+        known = _parameters(self.name)
+        options = dict(self.options)
+        if "eps" in known:
+            options["eps"] = size
+        if "norm" in known:
+            options["norm"] = {"linf": "Linf", "l2": "L2"}[self.norm]
+        if "n_classes" in known and "n_classes" not in options:
+            with torch.no_grad():  # the library assumes ten classes
+                options["n_classes"] = problem.forward(pixels[:1]).shape[1]
+        if "seed" in known and "seed" not in options:
+            options["seed"] = 0  # the library would take the clock
+        return options
+
+
+@attack(family=True)
+def torchattacks(name: str, *, eps: Any = (8 / 255,), norm: str | None = None, **options: Any) -> TorchAttack:
+    """Any attack of torchattacks: torchattacks:PGD(eps=[8/255], steps=40)."""
+    known = _parameters(name)
+    for option in options:
+        if option not in known:
+            raise SpecError(f"torchattacks:{name} has no argument {option!r}.{did_you_mean(option, known)}")
+    euclidean = "L2" in name or name in L2_BY_DEFAULT
+    return TorchAttack(name, eps, norm or ("l2" if euclidean else "linf"), options)
+
+
+class _Wrapper(nn.Module):
+    """The model as the library sees it: modes and hooks stop here."""
+
+    def __init__(self, problem: Problem, device: torch.device) -> None:
+        super().__init__()
+        self.problem = problem
+        self.place = nn.Parameter(torch.zeros((), device=device), requires_grad=False)  # tells the library the device
+        self.eval()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.problem.forward(pixels)
+
+
+@contextmanager
+def seeded_globals(seed: int) -> Iterator[None]:
+    """Seed the global generators of Python, numpy and PyTorch, and restore them afterwards."""
+    python, numpy_state = random.getstate(), np.random.get_state()
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            torch.manual_seed(seed)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy_state)
+
+
+def _library() -> Any:
+    try:
+        import torchattacks as library
+    except ImportError as error:
+        raise PluginError(
+            f"torchattacks is not installed ({error}). Install it with: pip install --no-deps torchattacks==3.5.1"
+        ) from error
+    return library
+
+
+def _library_class(name: str) -> Any:
+    library = _library()
+    names = [n for n, item in vars(library).items() if inspect.isclass(item) and hasattr(item, "forward")]
+    if name not in names:
+        raise UnknownNameError(f"torchattacks has no attack {name!r}.{did_you_mean(name, names)}")
+    return getattr(library, name)
+
+
+def _parameters(name: str) -> dict[str, inspect.Parameter]:
+    parameters = dict(inspect.signature(_library_class(name).__init__).parameters)
+    unusable = {"attacks", "surrogate_model"} & parameters.keys()
+    if unusable:
+        raise AttackError(f"torchattacks:{name} combines other attacks or models; name those attacks one by one.")
+    return {key: item for key, item in parameters.items() if key not in ("self", "model", "device")}

@@ -1,0 +1,105 @@
+"""What is explained: inputs, the scalar and the score that rest on them, and one seed per sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from suite.errors import MeasureError, ModelError
+
+Scalar = Callable[[Tensor, Tensor], Tensor]
+"""A function (inputs, rows) -> (m,): row ``rows[i]`` says which sample the (perturbed) input i was made from."""
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """The samples to explain, and the two functions of them that matter.
+
+    Attributes:
+        inputs: images (n, c, h, w), floating point, in 0..1 where the functions expect it.
+        target: the scalar that attributions explain, differentiable; for a classifier the logit of the class that it
+            predicts for the clean sample. It calls the model once for all its inputs, and pads them at the end if at
+            all (Grad-CAM reads a layer meanwhile).
+        score: what deletion and insertion curves follow; for a classifier the probability of that same class.
+        seeds: one non-negative integer per sample; everything random about a sample follows from it alone.
+        layer: the module whose output Grad-CAM reads, or None where the model has no convolution.
+        batch_size: how many inputs one call of `target` or `score` gets, at least as many as one sample's unit of
+            work needs (a path of integrated gradients, ...). Results do not depend on it.
+
+    """
+
+    inputs: Tensor
+    target: Scalar
+    score: Scalar
+    seeds: Sequence[int]
+    layer: nn.Module | None = None
+    batch_size: int = 256
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.inputs.shape)
+        if len(shape) != 4 or 0 in shape or not self.inputs.is_floating_point():
+            raise MeasureError(
+                f"got inputs of shape {shape} and type {self.inputs.dtype}; expected at least one floating point "
+                "image, (n, c, h, w). Convert the samples first."
+            )
+        if len(self.seeds) != shape[0] or min(self.seeds) < 0:
+            raise MeasureError(
+                f"got {len(self.seeds)} seeds for {shape[0]} samples; expected one non-negative integer for each."
+            )
+        if self.batch_size < 1:
+            raise MeasureError(f"got batch_size={self.batch_size}; expected 1 or more.")
+        require_finite(self.inputs, "the inputs to explain")
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return int(self.inputs.shape[0])
+
+    def chunks(self, cost: int = 1) -> Iterator[Tensor]:
+        """Yield the rows of all samples in order, as many at a time as fit when each needs `cost` inputs."""
+        size = max(1, self.batch_size // cost)
+        yield from torch.split(torch.arange(len(self), device=self.inputs.device), size)
+
+    def explain(self, inputs: Tensor, rows: Tensor) -> Tensor:
+        """Return the scalar to explain of (perturbed) inputs, (m,); raise `ModelError` unless finite."""
+        return _checked(self.target(inputs, rows), rows, "target")
+
+    def rate(self, inputs: Tensor, rows: Tensor) -> Tensor:
+        """Return the score of (perturbed) inputs, (m,); raise `ModelError` unless finite."""
+        return _checked(self.score(inputs, rows), rows, "score")
+
+
+def generator(seed: int, stream: str) -> torch.Generator:
+    """Return the generator of one sample for one purpose, on the CPU so that no device changes its numbers."""
+    state = np.random.SeedSequence([seed, *stream.encode()]).generate_state(2, np.uint32)
+    return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+
+
+def gaussian(explained: Explained, rows: Tensor, draws: int, stream: str) -> Tensor:
+    """Return standard normal noise for some samples, (m, draws, c, h, w), the same whatever else is asked for."""
+    shape = (draws, *explained.inputs.shape[1:])
+    noise = [torch.randn(shape, generator=generator(explained.seeds[row], stream)) for row in rows.tolist()]
+    return torch.stack(noise).to(explained.inputs)
+
+
+def require_finite(values: Tensor, what: str) -> None:
+    """Raise `ModelError` if any value is not finite."""
+    bad = int((~torch.isfinite(values)).sum())
+    if bad:
+        raise ModelError(
+            f"{what}: {bad} of {values.numel()} values are not finite; expected finite numbers. "
+            "Check the model's weights and the range of its inputs."
+        )
+
+
+def _checked(values: Tensor, rows: Tensor, name: str) -> Tensor:
+    if values.shape != rows.shape:
+        raise ModelError(
+            f"the {name} function returned shape {tuple(values.shape)} for {len(rows)} inputs; expected "
+            f"({len(rows)},). Return one number for each input."
+        )
+    require_finite(values.detach(), f"the {name} function")
+    return values

@@ -1,0 +1,145 @@
+"""Faithfulness of a set of attribution methods, per sample, next to a random control."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from suite.attribution.cells import Grid, rank_cells
+from suite.attribution.curves import BASELINES, curve_area, perturbation_curve
+from suite.attribution.explained import Explained
+from suite.attribution.infidelity import Probe, measure_infidelity, probe
+from suite.attribution.measures import CONTROL
+from suite.attribution.protocol import Method, MethodNotApplicableError, RandomAttribution, attribute, pixel_map
+from suite.errors import MeasureError
+
+Key = tuple[str, str, str]
+"""(method, metric, baseline); the baseline of infidelity is ``noise``."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is measured.
+
+    Attributes:
+        steps: points of a curve after the first; fewer where an image has fewer cells.
+        baselines: names in `BASELINES`.
+        noise_samples: draws of noise per sample for infidelity, 2 or more.
+        noise_sd: their standard deviation, in units of the input.
+        gallery: how many samples to keep the maps of, from the first.
+
+    """
+
+    steps: int = 16
+    baselines: tuple[str, ...] = ("mean", "blur")
+    noise_samples: int = 10
+    noise_sd: float = 0.1
+    gallery: int = 8
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.baselines) - set(BASELINES))
+        if unknown or not self.baselines:
+            raise MeasureError(f"got baselines {self.baselines}; expected one or more of {tuple(BASELINES)}.")
+        if self.steps < 1 or self.gallery < 0:
+            raise MeasureError(f"got {self}; expected steps of 1 or more and a gallery of 0 or more.")
+
+
+DEFAULT = Settings()
+
+
+@dataclass(frozen=True, eq=False)
+class Faithfulness:
+    """What `evaluate` found, as plain numpy.
+
+    Attributes:
+        values: per sample (n,), float64, by method, metric and baseline. Metrics: ``deletion_auc``,
+            ``insertion_auc``, ``infidelity``, ``infidelity_scaled``.
+        curves: mean curves (steps + 1,) by method, ``deletion`` or ``insertion``, and baseline.
+        maps: pixel maps of the first samples by method, (k, h, w), float32.
+        skipped: why a method was not applicable, by method.
+        settings: what was asked for.
+
+    """
+
+    values: Mapping[Key, NDArray[np.float64]]
+    curves: Mapping[Key, NDArray[np.float64]]
+    maps: Mapping[str, NDArray[np.float32]]
+    skipped: Mapping[str, str]
+    settings: Settings
+
+
+def evaluate(explained: Explained, methods: Mapping[str, Method], *, settings: Settings = DEFAULT) -> Faithfulness:
+    """Measure methods, and the random control, on the same samples, baselines and noise.
+
+    Args:
+        explained: the samples, and what to explain of them.
+        methods: by the name to report them under; `CONTROL` is added.
+        settings: how much is measured.
+
+    Returns:
+        Values per sample; independent of the batch size and of which other methods are measured.
+
+    Raises:
+        ModelError: a scalar, a score or an attribution is not finite, or of the wrong shape.
+        MeasureError: a method has the control's name.
+
+    """
+    bench = _Bench.prepare(explained, settings)
+    for name, method in _with_control(methods).items():
+        try:
+            bench.add(name, method)
+        except MethodNotApplicableError as error:
+            bench.skipped[name] = str(error)
+    return Faithfulness(bench.values, bench.curves, bench.maps, bench.skipped, settings)
+
+
+@dataclass(eq=False)
+class _Bench:
+    """What all methods share, and the results so far; lives for one call of `evaluate`."""
+
+    explained: Explained
+    settings: Settings
+    grid: Grid
+    ends: Mapping[str, Tensor]
+    answers: Probe
+    values: dict[Key, NDArray[np.float64]] = field(default_factory=dict)
+    curves: dict[Key, NDArray[np.float64]] = field(default_factory=dict)
+    maps: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def prepare(cls, explained: Explained, settings: Settings) -> _Bench:
+        height, width = explained.inputs.shape[2:]
+        ends = {name: BASELINES[name](explained.inputs) for name in settings.baselines}
+        answers = probe(explained, samples=settings.noise_samples, sd=settings.noise_sd)
+        return cls(explained, settings, Grid.fit(height, width), ends, answers)
+
+    def add(self, name: str, method: Method) -> None:
+        raw = attribute(method, self.explained)
+        maps = pixel_map(method, raw)
+        self.maps[name] = maps[: self.settings.gallery].float().cpu().numpy()
+        rank = self.grid.spread(rank_cells(self.grid.pool(maps), self.explained.seeds))
+        for baseline, end in self.ends.items():
+            self._follow(name, "deletion", baseline, (self.explained.inputs, end, rank))
+            self._follow(name, "insertion", baseline, (end, self.explained.inputs, rank))
+        infidelity = measure_infidelity(raw, self.answers)
+        self.values[name, "infidelity", "noise"] = infidelity.raw.cpu().numpy()
+        self.values[name, "infidelity_scaled", "noise"] = infidelity.scaled.cpu().numpy()
+
+    def _follow(self, name: str, direction: str, baseline: str, path: tuple[Tensor, Tensor, Tensor]) -> None:
+        steps = min(self.settings.steps, self.grid.count)
+        curve = perturbation_curve(self.explained.rate, *path, steps=steps, batch_size=self.explained.batch_size)
+        self.values[name, f"{direction}_auc", baseline] = curve_area(curve).cpu().numpy()
+        self.curves[name, direction, baseline] = curve.mean(0).cpu().numpy()
+
+
+def _with_control(methods: Mapping[str, Method]) -> dict[str, Method]:
+    if CONTROL in methods and methods[CONTROL] != RandomAttribution():
+        raise MeasureError(
+            f"got a method named {CONTROL!r}; that name belongs to the random control. Report it under another name."
+        )
+    return {**methods, CONTROL: RandomAttribution()}

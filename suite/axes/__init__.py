@@ -1,0 +1,1 @@
+"""Axes: each asks every kind the same questions, and turns the answers into measures."""

@@ -1,0 +1,26 @@
+"""Clean accuracy: what the model gets right when nobody interferes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from suite.axes.base import Context, Finding
+from suite.registry import REGISTRY, register
+
+
+@register("axis", name="clean")
+@dataclass(frozen=True)
+class Clean:
+    """Accuracy and its companions on untouched test samples."""
+
+    def measure(self, context: Context) -> Finding:
+        """Ask every registered metric of the kind."""
+        outcomes, kind = context.outcomes, context.kind
+        metrics = [e for e in REGISTRY.names("metric") if e.meta["kind"] == kind.name and e.meta["axis"] == "clean"]
+        report = context.data.report
+        data = {"kept": report.kept, "dropped": report.dropped, "source": context.data.info.source}
+        return Finding(
+            measures=[measure for entry in metrics for measure in entry.factory(outcomes)],
+            samples={"id": list(outcomes.ids), **kind.columns(outcomes)},
+            details={**kind.details(outcomes), "data": data, "training": dict(context.history) or None},
+        )

@@ -1,0 +1,147 @@
+"""Which numbers of a record become columns of a board.
+
+Each function takes a task's rows and yields `Column`s: what the column is called, and one entry per model. Records of
+different specs (other steps, other bins) are different questions, and so never share a column.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+ENTRY = ["value", "lo", "hi", "n", "status", "reason", "control", "record"]
+"""What an entry of a column holds, besides the model it belongs to."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One measure of a board, for all models.
+
+    Attributes:
+        name: prefix of the measure's columns in the board's frame.
+        title: what readers see; unique within a board.
+        axis, spec, metric: where the numbers come from.
+        higher_is_better: which end of the column is the good one.
+        unit: ``fraction`` numbers are shown in percent.
+        outcome: what a sample's right answer is called in the per-sample table, where there is one: ``correct``, or
+            the size of the attack.
+        entries: one line per model (the index) with the columns of `ENTRY`, and `method` for attribution.
+
+    """
+
+    name: str
+    title: str
+    axis: str
+    spec: str
+    metric: str
+    higher_is_better: bool
+    unit: str
+    outcome: str | float | None
+    entries: pd.DataFrame
+
+
+def columns(rows: pd.DataFrame) -> tuple[Column, ...]:
+    """Return every column that a task's rows fill: accuracy, each attack, calibration, attribution."""
+    wanted = rows["metric"].isin(["accuracy", "robust_accuracy", "ece", "aurc", "insertion_auc"])
+    parsed = rows[wanted].assign(params=rows.loc[wanted, "params"].map(json.loads))
+    found = [*_clean(parsed), *_robust(parsed), *_calibration(parsed), *_attribution(parsed)]
+    return tuple(_with_failures(column, rows) for column in _unique(found))
+
+
+def _clean(rows: pd.DataFrame) -> Iterator[Column]:
+    chosen = rows[(rows["axis"] == "clean") & (rows["metric"] == "accuracy") & ~rows["params"].astype(bool)]
+    for _, group in chosen.groupby("spec"):
+        yield _column("accuracy", "accuracy", group, outcome="correct")
+
+
+def _robust(rows: pd.DataFrame) -> Iterator[Column]:
+    chosen = rows[(rows["axis"] == "robustness") & (rows["metric"] == "robust_accuracy")]
+    chosen = chosen[_param(chosen, "reference").eq(True)]
+    size = _param(chosen, "eps").fillna(_param(chosen, "area")).astype(float)
+    chosen = chosen.assign(size=size, norm=_param(chosen, "norm"), attack=_param(chosen, "attack"))
+    for _, group in chosen.groupby(["spec", "attack", "norm", "size"], dropna=False):
+        attack, norm, amount = group["attack"].iloc[0], group["norm"].iloc[0], float(group["size"].iloc[0])
+        title = f"{attack} {100 * amount:.3g} % area" if norm == "patch" else f"{attack} {norm} {amount:.3g}"
+        yield _column(f"robust {title}", title, group, outcome=amount)
+
+
+def _calibration(rows: pd.DataFrame) -> Iterator[Column]:
+    chosen = rows[rows["axis"] == "calibration"]
+    chosen = chosen.assign(uncertainty=_param(chosen, "uncertainty"))
+    parts = (
+        ("ece", "softmax", "ece", "ECE"),
+        ("ece", "softmax+temperature", "ece scaled", "ECE scaled"),
+        ("aurc", "softmax", "aurc", "AURC"),
+    )
+    for metric, uncertainty, name, title in parts:
+        part = chosen[(chosen["metric"] == metric) & (chosen["uncertainty"] == uncertainty)]
+        for _, group in part.groupby("spec"):
+            yield _column(name, title, group, higher_is_better=False)
+
+
+def _attribution(rows: pd.DataFrame) -> Iterator[Column]:
+    chosen = rows[(rows["axis"] == "attribution") & (rows["metric"] == "insertion_auc")]
+    chosen = chosen.assign(method=_param(chosen, "method"), baseline=_param(chosen, "baseline"))
+    chosen = chosen[chosen["method"] != "random"]
+    for _, group in chosen.groupby("spec"):
+        first = "mean" if "mean" in set(group["baseline"]) else group["baseline"].iloc[0]
+        best = _best(group[group["baseline"] == first])
+        column = _column("attribution", f"insertion ({first})", best)
+        yield replace(column, entries=column.entries.assign(method=best.set_index("model")["method"]))
+
+
+def _best(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per model: the method that beats random by most, or none with the reason."""
+    beats = rows["checks"].map(lambda text: json.loads(text).get("beats_random", "pass") == "pass")
+    margin = (rows["value"] - rows["control"]).where(beats)
+    order = rows.assign(margin=margin.where(margin > 0)).sort_values("margin", na_position="first", kind="stable")
+    best = order.drop_duplicates("model", keep="last").copy()
+    none = best["margin"].isna()
+    best.loc[none, ["value", "lo", "hi"]] = float("nan")
+    best.loc[none, "method"] = None
+    best.loc[none, "status"] = "inconclusive"
+    best.loc[none, "reason"] = "no method beats the random map"
+    best.loc[~none, "status"] = "ok"
+    return best
+
+
+def _param(rows: pd.DataFrame, name: str) -> pd.Series[Any]:
+    return pd.Series([params.get(name) for params in rows["params"]], index=rows.index, dtype=object)
+
+
+def _column(
+    name: str, title: str, rows: pd.DataFrame, *, outcome: str | float | None = None, higher_is_better: bool = True
+) -> Column:
+    first = rows.iloc[0]
+    return Column(
+        name=name,
+        title=title,
+        axis=first["axis"],
+        spec=first["spec"],
+        metric=first["metric"],
+        higher_is_better=higher_is_better,
+        unit=first["unit"],
+        outcome=outcome,
+        entries=rows.drop_duplicates("model", keep="last").set_index("model")[ENTRY],
+    )
+
+
+def _unique(found: list[Column]) -> list[Column]:
+    """Columns of one name that differ by spec carry the spec in name and title."""
+    count = Counter(column.name for column in found)
+    return [
+        replace(c, name=f"{c.name} {c.spec}", title=f"{c.title} {c.spec}") if count[c.name] > 1 else c for c in found
+    ]
+
+
+def _with_failures(column: Column, rows: pd.DataFrame) -> Column:
+    """Add an undefined entry for each model whose cell of this spec failed or was skipped."""
+    failed = rows[(rows["spec"] == column.spec) & rows["status"].isin(["failed", "skipped"])]
+    failed = failed.drop_duplicates("model", keep="last").set_index("model")[ENTRY]
+    failed = failed[~failed.index.isin(column.entries.index)]
+    return replace(column, entries=pd.concat([column.entries, failed])) if len(failed) else column

@@ -1,0 +1,214 @@
+"""The command ``suite``. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from suite.errors import SuiteError
+
+if TYPE_CHECKING:
+    from suite.harness import Outcome
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+DEMO_TASK = "digits"
+DEMO_MODELS = ("linear", "cnn", "cnn_adversarial")
+
+DESCRIPTION = """How good is a deep network, and when should I not believe it?
+
+  suite demo                                   three small models on real digits, four axes, a leaderboard
+  suite run digits --model cnn --model vit     measure models on a task
+  suite run acme.py:defects --model acme.py:net   ... of your own, from one file
+  suite board                                  the leaderboards of what is stored
+  suite report                                 the same with pictures, in the browser
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0 fine, 1 something failed, 2 not understood."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except SuiteError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped. What was measured is stored; the same command goes on from there.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def default_store() -> str:
+    """Return the folder of results: SUITE_STORE, else .suite here."""
+    return os.environ.get("SUITE_STORE", ".suite")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="suite", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.set_defaults(command=lambda _: parser.parse_args(["--help"]))
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_run(commands)
+    demo = _add(commands, "demo", _demo, "train and score three small models on real digits")
+    _how(demo)
+    board = _add(commands, "board", _board, "print the leaderboards of what is stored")
+    board.add_argument("task", nargs="?", help="only this task")
+    board.add_argument("--rank-by", default="accuracy", help="column to rank by (default: accuracy)")
+    publish = _add(commands, "publish", _publish, "write a task's current rows to leaderboards/, to be committed")
+    publish.add_argument("task")
+    publish.add_argument("--to", default="leaderboards", help="folder (default: leaderboards)")
+    report = _add(commands, "report", _report, "show the stored results in the browser, on this machine only")
+    report.add_argument("--port", type=int, default=8501, help="default: 8501")
+    listing = _add(commands, "list", _list, "list tasks, models, attacks, attributions, metrics", store=False)
+    listing.add_argument("role", nargs="?", help="only this role")
+    check = _add(commands, "check", _check, "say what a third-party file gets wrong", store=False)
+    check.add_argument("file", help="a Python file with tasks or models")
+    return parser
+
+
+def _add(commands: Commands, name: str, command: object, text: str, *, store: bool = True) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(command=command)
+    if store:
+        parser.add_argument("--store", default=default_store(), help="folder of results (default: %(default)s)")
+    return parser
+
+
+def _add_run(commands: Commands) -> None:
+    run = _add(commands, "run", _run, "measure models on tasks; what is stored is skipped")
+    run.add_argument("task", nargs="+", help="tasks: digits, imagefolder(path='photos'), acme.py:defects")
+    run.add_argument("--model", action="append", required=True, help="a model; give it several times for several")
+    run.add_argument("--axis", action="append", help="clean, robustness, calibration, attribution, or a spec of one")
+    run.add_argument("--n", type=int, help="at most this many test samples (default: all)")
+    run.add_argument("--seed", type=int, default=0, help="of splits, training, attacks, resampling (default: 0)")
+    _how(run)
+
+
+def _how(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
+    parser.add_argument(
+        "--batch-size", type=int, default=64, help="changes speed and memory, not results (default: 64)"
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.batch_size < 1 or (options.n is not None and options.n < 1):
+        raise SuiteError(f"--batch-size {options.batch_size} and --n {options.n} must be at least 1.")
+    outcome = _measure(options, options.task, options.model, options.axis)
+    _print_boards(options.store, None)
+    return 1 if outcome.failed else 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    options.n, options.seed = None, 0
+    outcome = _measure(options, [DEMO_TASK], list(DEMO_MODELS), None)
+    _print_boards(options.store, DEMO_TASK)
+    print("Look at the pictures with:  make report   (or: suite report)")
+    return 1 if outcome.failed else 0
+
+
+def _measure(
+    options: argparse.Namespace, tasks: Sequence[str], models: Sequence[str], axes: Sequence[str] | None
+) -> Outcome:
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status("loading"):
+        from suite.harness import AXES, Harness, Settings, plan, use_threads
+        from suite.progress import bars
+        from suite.store import Store
+
+        use_threads()
+        cells = plan(tasks, models, axes or AXES, n=options.n, seed=options.seed)
+    with bars(console) as shown:
+        settings = Settings(options.device, options.batch_size, shown.track, shown.tell)
+        outcome = Harness(Store(options.store), settings).run(cells)
+    total = len(outcome.ran) + len(outcome.stored)
+    failed = len(outcome.failed)
+    console.print(f"{total} cells: {len(outcome.stored)} stored before, {len(outcome.ran)} run now, {failed} failed.")
+    return outcome
+
+
+def _board(options: argparse.Namespace) -> int:
+    return _print_boards(options.store, options.task, options.rank_by)
+
+
+def _print_boards(folder: str, task: str | None, rank_by: str = "accuracy") -> int:
+    from rich.console import Console
+
+    from suite.board_text import board_table
+    from suite.leaderboard import board
+    from suite.store import Store
+
+    store = Store(folder)
+    rows = store.rows()
+    names = sorted(rows["task"].unique()) if len(rows) else []
+    if not names:
+        raise SuiteError(f"Nothing is stored in {folder}. Measure something first, for example with: suite demo")
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    for name in [task] if task else names:
+        console.print(board_table(board(store, name, rank_by=rank_by), width=console.width))
+    for record, why in store.damaged.items():
+        console.print(f"Record {record} cannot be read and was left out: {why}", markup=False)
+    return 0
+
+
+def _publish(options: argparse.Namespace) -> int:
+    from suite.publish import publish
+    from suite.store import Store
+
+    for path in publish(Store(options.store), options.task, Path(options.to)):
+        print(f"wrote {path}")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from importlib.util import find_spec
+
+    app = find_spec("suite.reports.app")
+    if find_spec("streamlit") is None or app is None or app.origin is None:
+        raise SuiteError("The report needs Streamlit and plotly: pip install 'trust-suite[report]'")
+    environment = {**os.environ, "SUITE_STORE": str(Path(options.store).resolve())}
+    arguments = ["--server.address", "localhost", "--server.port", str(options.port)]
+    quiet = ["--browser.gatherUsageStats", "false", "--server.headless", "true", "--client.toolbarMode", "minimal"]
+    print(f"The report is at http://localhost:{options.port} (Ctrl-C ends it).", flush=True)
+    command = [sys.executable, "-m", "streamlit", "run", app.origin, *arguments, *quiet]
+    os.execve(sys.executable, command, environment)  # noqa: S606  # our own interpreter, fixed arguments
+
+
+def _list(options: argparse.Namespace) -> int:
+    from suite.registry import REGISTRY
+
+    roles = ("task", "model", "attack", "attribution", "metric")
+    if options.role is not None and options.role.removesuffix("s") not in roles:
+        raise SuiteError(f"There is nothing called {options.role!r} to list; choose one of {', '.join(roles)}.")
+    for role in [options.role.removesuffix("s")] if options.role else roles:
+        print(f"{role}s")
+        for entry in REGISTRY.names(role):
+            print(f"  {entry.name + (':NAME' if entry.family else ''):24} {entry.summary}")
+    for plugin, why in REGISTRY.broken.items():
+        print(f"The plugin {plugin} could not be loaded: {why}", file=sys.stderr)
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from suite.conformance import check_file
+
+    findings = check_file(options.file)
+    for finding in findings:
+        print(f"{'ok  ' if finding.passed else 'FAIL'} {finding.subject}: {finding.sentence}")
+    wrong = sum(not finding.passed for finding in findings)
+    print(f"{len(findings)} checks, {wrong} failed." if wrong else f"{len(findings)} checks, all passed.")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,167 @@
+"""The conformance kit: what a third-party file gets wrong, said before a long run finds out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from suite.data import TaskInfo
+from suite.data.loading import DataReport
+from suite.errors import PluginError, SuiteError
+from suite.models.adapter import TorchClassifier
+from suite.models.trainer import seeded
+from suite.prepare import PreparedTask, prepare_task
+from suite.registry import REGISTRY, Entry
+from suite.spec import parse
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check of one thing: whether it passed, and a sentence that says what was seen and what to do."""
+
+    subject: str
+    passed: bool
+    sentence: str
+
+
+def check_file(path: str) -> list[Finding]:
+    """Check every task and model that a file registers.
+
+    Raises:
+        PluginError: the file cannot be loaded, or registers nothing.
+
+    """
+    entries = REGISTRY.of_file(path)
+    if not entries:
+        raise PluginError(f"{path} registers nothing. Put @task(kind='classification') or @model() above a function.")
+    findings: list[Finding] = []
+    prepared: dict[str, PreparedTask] = {}
+    for entry in sorted(entries, key=lambda entry: entry.role != "task"):
+        subject = f"{entry.role} {entry.name}"
+        if not entry.summary:
+            findings.append(Finding(subject, False, "has no docstring; its first line is what `suite list` shows"))
+        try:
+            if entry.role == "task":
+                prepared[entry.name] = _task(path, entry, findings)
+            elif entry.role == "model":
+                findings.extend(_model(path, entry, _task_for(entry, prepared)))
+            else:
+                findings.append(Finding(subject, True, "is registered; only a run can say more"))
+        except SuiteError as error:
+            findings.append(Finding(subject, False, str(error)))
+        except Exception as error:  # a stranger's code raises what it likes; the kit reports all of it
+            findings.append(Finding(subject, False, f"raised {type(error).__name__}: {error}"))
+    return findings
+
+
+def _task(path: str, entry: Entry, findings: list[Finding]) -> PreparedTask:
+    subject = f"task {entry.name}"
+    first = prepare_task(f"{path}:{entry.name}", 0)
+    again = prepare_task(f"{path}:{entry.name}", 0)
+    same = first.data.digest == again.data.digest
+    findings.append(_said(subject, same, "reads the same twice", "reads differently twice; seed what is random"))
+    report: DataReport = first.data.report
+    findings.append(Finding(subject, not report.dropped, f"samples: {report.sentence()}"))
+    lonely = [name for name, count in report.kept.items() if not count and name != "test"]
+    findings.append(
+        _said(
+            subject,
+            not lonely,
+            "has train, validation and test samples",
+            f"has no {' and no '.join(lonely)} samples: models cannot be trained on it, nor a temperature fitted",
+        )
+    )
+    absent = sorted(set(range(len(first.data.info.classes))) - set(first.data.test.targets.tolist()))
+    names = [first.data.info.classes[index] for index in absent]
+    findings.append(_said(subject, not names, "has every class in test", f"has no test sample of {', '.join(names)}"))
+    return first
+
+
+def _task_for(entry: Entry, prepared: dict[str, PreparedTask]) -> PreparedTask:
+    wanted = entry.meta["tasks"] or tuple(prepared) or ("digits",)
+    return prepared[wanted[0]] if wanted[0] in prepared else prepare_task(wanted[0], 0)
+
+
+def _model(path: str, entry: Entry, task: PreparedTask) -> Iterator[Finding]:
+    subject = f"model {entry.name}"
+    info: TaskInfo = task.data.info
+    with seeded(0, torch.device("cpu")):
+        built = entry.build(parse(f"{path}:{entry.name}"), task=info)
+    is_adapter = isinstance(built, TorchClassifier)
+    yield _said(
+        subject, is_adapter, "returns a TorchClassifier", f"returns {type(built).__name__}, not a TorchClassifier"
+    )
+    if not is_adapter:
+        return
+    known = built.weights is not None or built.recipe is not None
+    yield _said(
+        subject,
+        known,
+        "says where its weights come from",
+        "has neither weights= nor recipe=: it is measured as initialised",
+    )
+    pixels = torch.from_numpy(task.data.test.pixels()[:16])
+    with built.frozen():
+        for name, passed, good, bad in _behaviour(built, pixels, len(info.classes)):
+            yield _said(f"{subject} on {info.name}", passed(), f"{name}: {good}", f"{name}: {bad}")
+
+
+def _behaviour(
+    model: TorchClassifier, pixels: torch.Tensor, classes: int
+) -> Iterator[tuple[str, Callable[[], bool], str, str]]:
+    with torch.no_grad():
+        logits = model(pixels)
+    yield "logits", lambda: logits.shape[1] == classes, f"{classes} per image", f"{logits.shape[1]}, not {classes}"
+    yield (
+        "scale",
+        lambda: not _are_probabilities(logits),
+        "not probabilities",
+        "rows are probabilities; return logits, a second softmax hides the gradient from attacks",
+    )
+    yield (
+        "repeat",
+        lambda: _same(model, pixels, logits),
+        "equal twice",
+        "differs between two calls; is it in eval mode?",
+    )
+    yield (
+        "company",
+        lambda: bool(torch.allclose(_alone(model, pixels), logits, atol=1e-4)),
+        "no sample depends on the others in its batch",
+        "a sample's logits depend on the others in its batch; is BatchNorm in train mode?",
+    )
+    yield (
+        "gradient",
+        lambda: _has_gradient(model, pixels),
+        "finite, not zero",
+        "NaN, zero or absent; attacks see nothing",
+    )
+
+
+def _are_probabilities(logits: torch.Tensor) -> bool:
+    sums = logits.double().sum(dim=1).numpy()
+    return bool((logits >= 0).all()) and bool(np.allclose(sums, 1, atol=1e-4))
+
+
+def _same(model: TorchClassifier, pixels: torch.Tensor, logits: torch.Tensor) -> bool:
+    with torch.no_grad():
+        return bool(torch.equal(model(pixels), logits))
+
+
+def _alone(model: TorchClassifier, pixels: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return torch.cat([model(pixel[None]) for pixel in pixels])
+
+
+def _has_gradient(model: TorchClassifier, pixels: torch.Tensor) -> bool:
+    point = pixels.clone().requires_grad_(True)
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(model(point).square().sum(), point, allow_unused=True)
+    return gradient is not None and bool(torch.isfinite(gradient).all()) and bool((gradient != 0).any())
+
+
+def _said(subject: str, passed: bool, good: str, bad: str) -> Finding:
+    return Finding(subject, passed, good if passed else bad)

@@ -1,0 +1,6 @@
+"""Where samples come from: read once, checked once, split without leaks."""
+
+from suite.data.loading import DataReport, Split, TaskData, TaskInfo, load
+from suite.data.splitting import stratified
+
+__all__ = ["DataReport", "Split", "TaskData", "TaskInfo", "load", "stratified"]

@@ -1,0 +1,191 @@
+"""From a task's samples to arrays: checked, named, free of duplicates, and counted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from suite.data.splitting import SPLITS
+from suite.errors import DataError, PluginError
+from suite.registry import Entry
+from suite.spec import Spec, digest
+from suite.types import Rejected, Sample
+
+Admit = Callable[[Sample, Sequence[str] | None], tuple[npt.NDArray[Any], Any]]
+"""A kind's check: the sample's input and target in canonical form; a DataError says why it cannot be used."""
+
+PROTECTED_FIRST = ("test", "validation", "train")
+"""Of two equal samples the one in the more protected split stays: a test sample must never be trained on."""
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """What a model may know about a task before it is built.
+
+    Attributes:
+        input_shape: (channels, height, width) of the images.
+
+    """
+
+    name: str
+    kind: str
+    version: str
+    classes: tuple[str, ...]
+    input_shape: tuple[int, ...]
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What was kept and what was dropped, by reason, with the id and detail of every dropped record."""
+
+    kept: dict[str, int]
+    dropped: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+
+    def sentence(self) -> str:
+        """Return one line for a person."""
+        kept = ", ".join(f"{count:,} {split}" for split, count in self.kept.items())
+        lines = []
+        for reason, records in sorted(self.dropped.items()):
+            shown = "; ".join(f"{name}: {detail}" for name, detail in records[:3])
+            more = f"; and {len(records) - 3} more" if len(records) > 3 else ""
+            lines.append(f"{len(records)} dropped, {reason} ({shown}{more})")
+        return f"{kept}; " + ("; ".join(lines) if lines else "nothing dropped")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Samples of one split: stable ids, inputs (n, ...) in uint8 or float32, targets (n,)."""
+
+    ids: tuple[str, ...]
+    inputs: npt.NDArray[Any]
+    targets: npt.NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, positions: Sequence[int] | npt.NDArray[Any]) -> Split:
+        """Return the samples at some positions."""
+        places = np.asarray(positions, dtype=int)
+        return Split(tuple(self.ids[p] for p in places), self.inputs[places], self.targets[places])
+
+    def pixels(self) -> npt.NDArray[np.float32]:
+        """Return the inputs as float32 in [0, 1]."""
+        scaled = self.inputs / np.float32(255) if self.inputs.dtype == np.uint8 else self.inputs
+        return np.asarray(scaled, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task's samples in three splits, what was dropped on the way, and the digest of all of it."""
+
+    info: TaskInfo
+    train: Split
+    validation: Split
+    test: Split
+    report: DataReport
+    digest: str
+
+
+def load(entry: Entry, spec: Spec, *, seed: int, admit: Admit) -> TaskData:
+    """Read a task's three splits.
+
+    Args:
+        entry: the task.
+        spec: its arguments.
+        seed: seed of the split, for tasks that split by seed.
+        admit: the kind's check of one sample.
+
+    Raises:
+        DataError: no usable test sample, ids that repeat, or inputs of different shapes.
+        PluginError: the task yields something else than samples.
+
+    """
+    reader = _Reader(entry, admit)
+    records = {split: reader.read(split, entry.build(spec, split=split, seed=seed)) for split in PROTECTED_FIRST}
+    classes = reader.classes or tuple(sorted({str(r[2]) for kept in records.values() for r in kept}))
+    if not records["test"]:
+        raise DataError(
+            f"Task {spec} has no usable test sample. {DataReport({}, reader.dropped).sentence()}. "
+            "Check the path and the files."
+        )
+    shape = _one_shape(spec, [r[1].shape for kept in records.values() for r in kept])
+    splits = {name: _stack(records[name], shape, classes) for name in SPLITS}
+    info = TaskInfo(entry.name, entry.meta["kind"], entry.meta["version"], classes, shape, entry.meta["source"])
+    report = DataReport({name: len(splits[name]) for name in SPLITS}, reader.dropped)
+    return TaskData(info, splits["train"], splits["validation"], splits["test"], report, _digest(info, splits))
+
+
+Admitted = tuple[str, npt.NDArray[Any], Any]
+
+
+class _Reader:
+    """Reads split after split, remembering ids and contents so that nothing is seen twice."""
+
+    def __init__(self, entry: Entry, admit: Admit) -> None:
+        self.entry, self.admit = entry, admit
+        self.classes: tuple[str, ...] | None = tuple(entry.meta["classes"]) if entry.meta["classes"] else None
+        self.dropped: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        self.contents: dict[bytes, str] = {}
+        self.ids: dict[str, str] = {}
+
+    def read(self, split: str, samples: Iterable[Any]) -> list[Admitted]:
+        """Return the usable samples of one split."""
+        if not isinstance(samples, Iterable):
+            raise PluginError(f"Task {self.entry.name} returned {type(samples).__name__}; it must yield Sample values.")
+        return [kept for sample in samples if (kept := self._one(split, sample)) is not None]
+
+    def _one(self, split: str, sample: Any) -> Admitted | None:
+        if isinstance(sample, Rejected):
+            self.dropped["unreadable"].append((sample.id, sample.reason))
+            return None
+        if not isinstance(sample, Sample):
+            raise PluginError(f"Task {self.entry.name} yielded {type(sample).__name__}; expected suite.Sample.")
+        if sample.id in self.ids:
+            raise DataError(
+                f"Task {self.entry.name}: the id {sample.id!r} is used in {self.ids[sample.id]} and again in {split}; "
+                "ids must be unique over all splits, results are joined on them."
+            )
+        self.ids[sample.id] = split
+        try:
+            value, target = self.admit(sample, self.classes)
+        except DataError as error:
+            self.dropped["unusable"].append((sample.id, str(error)))
+            return None
+        content = hashlib.sha256(f"{value.shape}{value.dtype}".encode() + value.tobytes()).digest()
+        twin = self.contents.setdefault(content, sample.id)
+        if twin != sample.id:
+            self.dropped["duplicate"].append((sample.id, f"{split} sample equal to {twin} in {self.ids[twin]}"))
+            return None
+        return sample.id, value, target
+
+
+def _one_shape(spec: Spec, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    found = sorted(set(shapes), key=shapes.count, reverse=True)
+    if len(found) > 1:
+        listed = ", ".join(f"{shape} ({shapes.count(shape)}x)" for shape in found[:4])
+        raise DataError(f"Task {spec} has inputs of {len(found)} shapes: {listed}. Bring them to one, e.g. size=224.")
+    return found[0]
+
+
+def _stack(records: list[Admitted], shape: tuple[int, ...], classes: tuple[str, ...]) -> Split:
+    position = {name: index for index, name in enumerate(classes)}
+    inputs = np.stack([r[1] for r in records]) if records else np.zeros((0, *shape), np.float32)
+    targets = np.array([position[r[2]] if isinstance(r[2], str) else r[2] for r in records], dtype=np.int64)
+    return Split(tuple(r[0] for r in records), inputs, targets)
+
+
+def _digest(info: TaskInfo, splits: dict[str, Split]) -> str:
+    content = hashlib.sha256()
+    for name, split in splits.items():
+        content.update(f"{name}{split.inputs.dtype}".encode())
+        content.update("\0".join(split.ids).encode())
+        content.update(np.ascontiguousarray(split.inputs).tobytes())
+        content.update(split.targets.tobytes())
+    return digest([info.name, info.version, list(info.classes), list(info.input_shape), content.hexdigest()])

@@ -1,0 +1,152 @@
+"""The adapter round a classifier: pixels in [0, 1] in, checked logits out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from suite.errors import ModelError
+from suite.models.recipe import Recipe
+from suite.models.weights import file_digest, load_weights, state_digest
+
+LANES = 8
+"""Batches are padded to a multiple of this: with fewer rows PyTorch picks kernels that add in another order, and the
+last bits of a sample's logits would depend on which batch it happened to be in."""
+
+
+class TorchClassifier:
+    """A classifier as the suite sees it: images with pixels in [0, 1] in, one logit per class out.
+
+    Scaling, normalisation and resizing happen inside, so that attacks act on the pixels a camera would deliver.
+
+    Args:
+        module: maps (n, channels, height, width) to logits (n, classes).
+        weights: a safetensors file or a PyTorch file of plain tensors; None to take the module as it is.
+        bounds: the pixel range the module was trained on, (0, 1) or (0, 255), before `mean` and `std`.
+        mean, std: per-channel normalisation that the module expects, in units of `bounds`.
+        input_size: (height, width) that the module expects; images of another size are resized, differentiably.
+        recipe: how to train it; the harness does so when neither `weights` nor a stored training is there.
+        layer: the module whose activations Grad-CAM explains; None for the last convolution.
+
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        weights: str | Path | None = None,
+        bounds: tuple[float, float] = (0.0, 1.0),
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        input_size: tuple[int, int] | None = None,
+        recipe: Recipe | None = None,
+        layer: nn.Module | None = None,
+    ) -> None:
+        if not isinstance(module, nn.Module):
+            raise ModelError(f"TorchClassifier got a {type(module).__name__}; expected a torch.nn.Module.")
+        if not bounds[0] < bounds[1]:
+            raise ModelError(f"bounds={bounds} is not a range; expected (low, high) such as (0, 1) or (0, 255).")
+        self.module, self.recipe, self.weights = module, recipe, weights
+        self.bounds, self.mean, self.std, self.input_size = bounds, mean, std, input_size
+        self.layer = layer if layer is not None else last_convolution(module)
+        if weights is not None:
+            load_weights(module, weights)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Return logits (n, classes) of images (n, channels, height, width) with pixels in [0, 1].
+
+        Raises:
+            ModelError: the module returns something else than one finite logit per class and image.
+
+        """
+        count = len(pixels)
+        padding = -count % LANES
+        padded = torch.cat([pixels, pixels[:1].expand(padding, *pixels.shape[1:])]) if padding else pixels
+        logits = self.module(self.prepare(padded))
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != count + padding:
+            shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ModelError(f"The model returned {shape} for {count + padding} images; expected (images, classes).")
+        logits = logits[:count]
+        bad = ~torch.isfinite(logits.detach()).all(dim=1)
+        if bad.any():
+            raise ModelError(
+                f"The model returned NaN or infinite logits for {int(bad.sum())} of {count} images, "
+                f"first at row {int(bad.nonzero()[0])}. Check the weights, the normalisation and the precision."
+            )
+        return logits
+
+    def prepare(self, pixels: Tensor) -> Tensor:
+        """Scale, resize and normalise pixels in [0, 1] as the module expects them."""
+        low, high = self.bounds
+        value = pixels.to(self.dtype) * (high - low) + low
+        if self.input_size is not None and tuple(value.shape[-2:]) != tuple(self.input_size):
+            value = nn.functional.interpolate(
+                value, size=tuple(self.input_size), mode="bilinear", antialias=True, align_corners=False
+            )
+        if self.mean is not None:
+            value = value - value.new_tensor(self.mean).view(1, -1, 1, 1)
+        if self.std is not None:
+            value = value / value.new_tensor(self.std).view(1, -1, 1, 1)
+        return value
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point type the module computes in."""
+        return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights: of the file they came from, else of the module's tensors."""
+        return file_digest(self.weights) if self.weights is not None else state_digest(self.module)
+
+    def to(self, device: torch.device | str) -> TorchClassifier:
+        """Move the module to a device and return the adapter."""
+        self.module.to(device)
+        return self
+
+    @contextmanager
+    def frozen(self, *, dropout: bool = False) -> Iterator[None]:
+        """Hold the module in evaluation mode without parameter gradients; everything is restored afterwards.
+
+        Args:
+            dropout: leave the dropout layers on, for Monte Carlo dropout.
+
+        """
+        modes = [(child, child.training) for child in self.module.modules()]
+        gradients = [(p, p.requires_grad) for p in self.module.parameters()]
+        try:
+            self.module.eval()
+            for child in self.dropout_layers() if dropout else ():
+                child.train()
+            for parameter, _ in gradients:
+                parameter.requires_grad_(False)
+            yield
+        finally:
+            for child, mode in modes:
+                child.training = mode
+            for parameter, wanted in gradients:
+                parameter.requires_grad_(wanted)
+
+    def dropout_layers(self) -> list[nn.Module]:
+        """Return the dropout layers that drop anything."""
+        kinds = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+        return [m for m in self.module.modules() if isinstance(m, kinds) and m.p > 0]
+
+
+def last_convolution(model: nn.Module) -> nn.Module | None:
+    """Return the 2-d convolution that was registered last, the layer Grad-CAM reads; None where it would not apply.
+
+    A convolution whose stride is its kernel cuts an image into patches for a transformer: it sees each patch alone and
+    comes before everything the model computes, so that it is not taken.
+    """
+    found = None
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            found = module
+    if found is not None and found.kernel_size == found.stride and max(found.kernel_size) > 1:
+        return None
+    return found

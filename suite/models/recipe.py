@@ -1,0 +1,40 @@
+"""How a model is trained, as a value: it is part of the model's identity."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Hyperparameters of the trainer.
+
+    Attributes:
+        epochs: at most this many passes over the training split.
+        batch_size: samples per step.
+        learning_rate: peak rate of AdamW; it falls to zero along a cosine over `epochs`.
+        weight_decay: decoupled weight decay of AdamW.
+        patience: epochs without a lower validation loss after which training stops.
+        adversary: spec of an attack to train on instead of the clean images, for example
+            ``pgd(eps=[0.2], steps=5)``; its last eps is used.
+
+    """
+
+    epochs: int = 40
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    patience: int = 6
+    adversary: str | None = None
+
+    def canonical(self) -> dict[str, Any]:
+        """Return a JSON value for the model's identity."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        extra = f", on images perturbed by {self.adversary}" if self.adversary else ""
+        return (
+            f"AdamW, learning rate {self.learning_rate:g}, weight decay {self.weight_decay:g}, batches of "
+            f"{self.batch_size}, at most {self.epochs} epochs, patience {self.patience}{extra}"
+        )

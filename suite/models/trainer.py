@@ -1,0 +1,163 @@
+"""A small deterministic trainer with early stopping on the validation split."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from suite.data import Split
+from suite.errors import TrainingError
+from suite.models.adapter import TorchClassifier
+from suite.models.recipe import Recipe
+
+Track = Callable[[Iterable[int], str, int], Iterator[int]]
+"""Wraps an iterable of known length with a progress bar."""
+
+Perturb = Callable[[TorchClassifier, Tensor, Tensor, int], Tensor]
+"""Replaces a batch of images by adversarial ones: (model, pixels, targets, seed) to pixels."""
+
+
+class Learns(Protocol):
+    """What the trainer asks of a kind."""
+
+    def training_loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss per sample."""
+
+    def fooled(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Return which samples the output is wrong about."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Everything a training depends on beside the model and its recipe."""
+
+    train: Split
+    validation: Split
+    objective: Learns
+    seed: int
+    track: Track
+    perturb: Perturb | None = None
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed PyTorch's own generators (initialisation, dropout) and restore them afterwards."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def train(model: TorchClassifier, recipe: Recipe, lesson: Lesson, *, device: torch.device) -> dict[str, Any]:
+    """Train a model in place and leave it with the weights of its best epoch.
+
+    Returns:
+        The history: epochs (loss and accuracy on both splits), chosen_epoch, stopped, recipe, seed, seconds.
+
+    Raises:
+        TrainingError: no training or validation samples, or the loss is not finite.
+
+    """
+    if not len(lesson.train) or not len(lesson.validation):
+        raise TrainingError(
+            f"Training needs samples to learn from and samples to choose on; got {len(lesson.train)} for training and "
+            f"{len(lesson.validation)} for validation."
+        )
+    began = time.perf_counter()
+    with seeded(lesson.seed, device):
+        epochs, best, stopped = _epochs(_Run(model, recipe, lesson, device), recipe, lesson)
+    model.module.load_state_dict(best.state)
+    model.module.eval()
+    seconds = round(time.perf_counter() - began, 2)
+    chosen = {"chosen_epoch": best.epoch, "stopped": stopped, "recipe": str(recipe), "seed": lesson.seed}
+    return {"epochs": epochs, **chosen, "seconds": seconds}
+
+
+@dataclass
+class _Best:
+    epoch: int = 0
+    loss: float = math.inf
+    state: Any = None
+
+
+def _epochs(run: _Run, recipe: Recipe, lesson: Lesson) -> tuple[list[dict[str, float]], _Best, str]:
+    best, epochs = _Best(), []
+    for epoch in lesson.track(range(1, recipe.epochs + 1), "training", recipe.epochs):
+        loss, accuracy = run.learn(epoch)
+        validation_loss, validation_accuracy = run.judge()
+        if not (math.isfinite(loss) and math.isfinite(validation_loss)):
+            raise TrainingError(f"The loss is not finite in epoch {epoch}; lower the learning rate of the recipe.")
+        epochs.append(
+            {
+                "epoch": epoch,
+                "train_loss": loss,
+                "train_accuracy": accuracy,
+                "validation_loss": validation_loss,
+                "validation_accuracy": validation_accuracy,
+            }
+        )
+        if validation_loss < best.loss:
+            best = _Best(epoch, validation_loss, copy.deepcopy(run.model.module.state_dict()))
+        elif epoch - best.epoch >= recipe.patience:
+            return epochs, best, "early"
+    return epochs, best, "limit"
+
+
+class _Run:
+    """The tensors and the optimiser of one training."""
+
+    def __init__(self, model: TorchClassifier, recipe: Recipe, lesson: Lesson, device: torch.device) -> None:
+        self.model, self.recipe, self.lesson = model, recipe, lesson
+        self.train = _tensors(lesson.train, device)
+        self.validation = _tensors(lesson.validation, device)
+        self.order = torch.Generator().manual_seed(lesson.seed)
+        parameters = [p for p in model.module.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        steps = math.ceil(len(lesson.train) / recipe.batch_size) * recipe.epochs
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, steps)
+
+    def learn(self, epoch: int) -> tuple[float, float]:
+        """Take one pass over the training split; return mean loss and accuracy as they were met."""
+        self.model.module.train()
+        loss_sum, right, seen = 0.0, 0, 0
+        shuffled = torch.randperm(len(self.lesson.train), generator=self.order)
+        for index, chosen in enumerate(torch.split(shuffled, self.recipe.batch_size)):
+            pixels, targets = self.train[0][chosen], self.train[1][chosen]
+            if self.lesson.perturb is not None:
+                pixels = self.lesson.perturb(self.model, pixels, targets, hash((self.lesson.seed, epoch, index)))
+            output = self.model(pixels)
+            losses = self.lesson.objective.training_loss(output, targets)
+            self.optimiser.zero_grad()
+            losses.mean().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            self.optimiser.step()
+            self.schedule.step()
+            loss_sum += float(losses.detach().sum())
+            right += int((~self.lesson.objective.fooled(output.detach(), targets)).sum())
+            seen += len(chosen)
+        return loss_sum / seen, right / seen
+
+    def judge(self) -> tuple[float, float]:
+        """Return mean loss and accuracy on the validation split, perturbed if training is."""
+        loss_sum, right = 0.0, 0
+        with self.model.frozen():
+            for start in range(0, len(self.lesson.validation), 256):
+                pixels, targets = (part[start : start + 256] for part in self.validation)
+                if self.lesson.perturb is not None:
+                    pixels = self.lesson.perturb(self.model, pixels, targets, hash((self.lesson.seed, 0, start)))
+                with torch.no_grad():
+                    output = self.model(pixels)
+                loss_sum += float(self.lesson.objective.training_loss(output, targets).sum())
+                right += int((~self.lesson.objective.fooled(output, targets)).sum())
+        return loss_sum / len(self.lesson.validation), right / len(self.lesson.validation)
+
+
+def _tensors(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(split.pixels()).to(device), torch.from_numpy(split.targets).to(device)

@@ -1,0 +1,246 @@
+"""What can be named: tasks, models, attacks, metrics, attributions, and the kinds and axes behind them.
+
+A decorator registers a factory under its function's name; nothing is built before somebody asks for it by a spec.
+Names come from four places, all through the same decorators: the suite itself, the files in `tasks/`, packages with an
+entry point in the group ``suite.plugins``, and single files given by path (``acme.py:defects``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from suite.errors import PluginError, SpecError, SuiteError, UnknownNameError, did_you_mean
+from suite.spec import Spec, make, parse
+
+ENTRY_POINTS = "suite.plugins"
+"""Entry point group of installed plugins; each entry point names a module to import."""
+
+BUILT_IN = {
+    "attack": ("suite.attacks.gradient", "suite.attacks.patch", "suite.attacks.bridge"),
+    "attribution": ("suite.attribution.methods",),
+    "axis": ("suite.axes.clean", "suite.axes.robustness", "suite.axes.calibration", "suite.axes.attribution"),
+    "kind": ("suite.kinds.classification",),
+    "metric": ("suite.kinds.classification_metrics",),
+}
+"""Modules of the suite that register something, by role; tasks and models are registered by the files in tasks/."""
+
+Factory = TypeVar("Factory", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something registered: its factory, where it came from, and what its decorator said about it."""
+
+    role: str
+    name: str
+    factory: Callable[..., Any]
+    origin: str
+    family: bool = False
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """The first line of the factory's docstring."""
+        return (inspect.getdoc(self.factory) or "").split("\n")[0]
+
+    def bind(self, spec: Spec, *, injected: tuple[str, ...] = ()) -> Spec:
+        """Return the spec with every default filled in.
+
+        Args:
+            spec: what was asked for.
+            injected: parameters that the harness gives, so that a spec may not.
+
+        Raises:
+            SpecError: an argument is unknown, missing or given by the harness.
+
+        """
+        parameters = dict(inspect.signature(self.factory).parameters)
+        if self.family:
+            parameters.pop(next(iter(parameters)))
+        open_ended = any(item.kind is item.VAR_KEYWORD for item in parameters.values())
+        known = {
+            name: item
+            for name, item in parameters.items()
+            if item.kind is not item.VAR_KEYWORD and name not in injected and not name.startswith("_")
+        }
+        for name in spec.kwargs:
+            if name not in known and not open_ended:
+                takes = did_you_mean(name, known) if known else " It takes no arguments."
+                raise SpecError(f"{self.role} {spec.name!r} has no argument {name!r}.{takes}")
+        missing = [n for n, item in known.items() if item.default is item.empty and n not in spec.kwargs]
+        if missing:
+            raise SpecError(f"{self.role} {spec.name!r} needs {', '.join(missing)}: {spec.name}({missing[0]}=...).")
+        defaults = {n: item.default for n, item in known.items() if item.default is not item.empty}
+        given = {n: _as_default(value, defaults.get(n)) for n, value in spec.kwargs.items()}
+        return make(spec.name, {**defaults, **given})
+
+    def build(self, spec: Spec, **injected: Any) -> Any:
+        """Call the factory with the spec's arguments, filled with defaults, and what the harness gives."""
+        accepted = inspect.signature(self.factory).parameters
+        given = {name: value for name, value in injected.items() if name in accepted}
+        bound = self.bind(spec, injected=tuple(injected))
+        member = (spec.name.split(":", 1)[1],) if self.family else ()
+        return self.factory(*member, **bound.kwargs, **given)
+
+
+def _as_default(value: Any, default: Any) -> Any:
+    """Return an integer as a float where the default is a float, so that eps=1 and eps=1.0 are one spec."""
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if is_integer and isinstance(default, float) else value
+
+
+class Registry:
+    """All entries, by scope: the empty scope for what is installed, a file's path for a one-file plugin."""
+
+    def __init__(self) -> None:
+        self.broken: dict[str, str] = {}
+        self._entries: dict[tuple[str, str, str], Entry] = {}
+        self._loaded: set[str] = set()
+        self._scope: ContextVar[str] = ContextVar("scope", default="")
+
+    def add(self, entry: Entry) -> None:
+        """Register an entry; the same place may register again, another place may not take its name."""
+        key = (self._scope.get(), entry.role, entry.name)
+        old = self._entries.get(key)
+        if old is not None and old.origin != entry.origin:
+            raise PluginError(
+                f"The {entry.role} {entry.name!r} of {entry.origin} is already taken by {old.origin}. "
+                "Rename one of them."
+            )
+        self._entries[key] = entry
+
+    def names(self, role: str) -> list[Entry]:
+        """Return every installed entry of a role, by name."""
+        self._load_installed(role)
+        self._load_entry_points()
+        return sorted(
+            (e for (scope, r, _), e in self._entries.items() if r == role and not scope), key=lambda e: e.name
+        )
+
+    def get(self, role: str, name: str) -> Entry:
+        """Return the entry of a name, a family member (``timm:resnet18``) or a file's entry (``acme.py:net``).
+
+        Raises:
+            UnknownNameError: nothing of that name; the message offers near ones.
+            PluginError: the file cannot be loaded.
+
+        """
+        prefix, colon, member = name.rpartition(":") if ".py:" in name else name.partition(":")
+        if colon and prefix.endswith(".py"):
+            return self._of_file(role, prefix, member)
+        wanted = prefix if colon else name
+        self._load_installed(role)
+        if ("", role, wanted) not in self._entries:
+            self._load_entry_points()
+        entry = self._entries.get(("", role, wanted))
+        if entry is None or entry.family != bool(colon):
+            raise UnknownNameError(self._unknown(role, name, entry))
+        return entry
+
+    def of_file(self, path: str | Path) -> list[Entry]:
+        """Load a file and return everything it registers."""
+        scope = str(Path(path).resolve())
+        self._load_file(Path(scope), scope)
+        return [entry for (where, _, _), entry in self._entries.items() if where == scope]
+
+    def _of_file(self, role: str, path: str, name: str) -> Entry:
+        entries = {entry.name: entry for entry in self.of_file(path) if entry.role == role}
+        if name not in entries:
+            raise UnknownNameError(f"{path} registers no {role} {name!r}.{did_you_mean(name, entries)}")
+        return entries[name]
+
+    def _unknown(self, role: str, name: str, entry: Entry | None) -> str:
+        if entry is not None:
+            usage = f"{entry.name}:NAME" if entry.family else entry.name
+            return f"{name!r} is not a {role}: write {usage}."
+        known = [e.name + (":" if e.family else "") for e in self.names(role)]
+        broken = "".join(f" (The plugin {plugin} could not be loaded: {why})" for plugin, why in self.broken.items())
+        return f"There is no {role} {name!r}.{did_you_mean(name, known)}{broken}"
+
+    def _load_installed(self, role: str) -> None:
+        for module in BUILT_IN.get(role, ()):
+            importlib.import_module(module)
+        if role in ("task", "model"):
+            for path in sorted(tasks_folder().glob("*.py")):
+                if path.name != "__init__.py":
+                    self._load_file(path, "")
+
+    def _load_entry_points(self) -> None:
+        if ENTRY_POINTS in self._loaded:
+            return
+        self._loaded.add(ENTRY_POINTS)
+        for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+            try:
+                point.load()
+            except Exception as error:  # a broken plugin is reported by name and must not break the others
+                self.broken[point.name] = f"{type(error).__name__}: {error}"
+
+    def _load_file(self, path: Path, scope: str) -> None:
+        if str(path) in self._loaded:
+            return
+        if not path.is_file():
+            raise PluginError(f"There is no file {path}. Give the path of a Python file, like acme.py:defects.")
+        module_name = f"suite_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+        location = importlib.util.spec_from_file_location(module_name, path)
+        if location is None or location.loader is None:
+            raise PluginError(f"{path} cannot be imported; expected a Python file.")
+        module = importlib.util.module_from_spec(location)
+        sys.modules[module_name] = module  # dataclasses and pickle look their module up by name
+        try:
+            with self._scoped(scope):
+                location.loader.exec_module(module)
+        except SuiteError:
+            raise
+        except Exception as error:  # whatever a stranger's file raises, the user learns which file and why
+            sys.modules.pop(module_name, None)
+            raise PluginError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+        self._loaded.add(str(path))
+
+    @contextmanager
+    def _scoped(self, scope: str) -> Iterator[None]:
+        token = self._scope.set(scope)
+        try:
+            yield
+        finally:
+            self._scope.reset(token)
+
+
+REGISTRY = Registry()
+"""The registry of this process."""
+
+
+def tasks_folder() -> Path:
+    """Return the folder of the built-in benchmarks, in a checkout as in an installed wheel."""
+    found = importlib.util.find_spec("suite.tasks")
+    if found is None or not found.submodule_search_locations:
+        raise PluginError("The folder of built-in tasks is missing; install the project with: pip install -e .")
+    return Path(next(iter(found.submodule_search_locations)))
+
+
+def resolve(role: str, text: str | Spec) -> tuple[Entry, Spec]:
+    """Return the entry that a spec names and the parsed spec."""
+    spec = parse(text)
+    return REGISTRY.get(role, spec.name), spec
+
+
+def register(role: str, *, family: bool = False, name: str | None = None, **meta: Any) -> Callable[[Factory], Factory]:
+    """Return a decorator that registers a factory under its own name and hands it back unchanged."""
+
+    def keep(factory: Factory) -> Factory:
+        label = name or factory.__name__
+        origin = inspect.getsourcefile(factory) or "<interactive>"
+        REGISTRY.add(Entry(role, label, factory, origin, family, meta))
+        return factory
+
+    return keep

@@ -1,0 +1,33 @@
+"""Intervals, paired tests and tie groups; numpy and scipy only."""
+
+from suite.stats.bootstrap import (
+    Interval,
+    bootstrap,
+    mean_measure,
+    paired_bootstrap_difference,
+    percentile_interval,
+    recentred_interval,
+    resample_counts,
+)
+from suite.stats.groups import rank_ranges, tie_groups
+from suite.stats.intervals import rate, wilson
+from suite.stats.paired import holm, holm_matrix, mcnemar_exact, minimum_detectable_effect, paired_p_values
+
+__all__ = [
+    "Interval",
+    "bootstrap",
+    "holm",
+    "holm_matrix",
+    "mcnemar_exact",
+    "mean_measure",
+    "minimum_detectable_effect",
+    "paired_bootstrap_difference",
+    "paired_p_values",
+    "percentile_interval",
+    "rank_ranges",
+    "rate",
+    "recentred_interval",
+    "resample_counts",
+    "tie_groups",
+    "wilson",
+]

