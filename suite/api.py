@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich.console import Console
 from torch import nn
 
 from suite.cli import default_store
 from suite.harness import AXES, Harness, Outcome, Settings, plan
 from suite.models.adapter import TorchClassifier
+from suite.progress import bars
 from suite.store import Store
 
 
@@ -36,8 +38,6 @@ class Audit:
 
     def __str__(self) -> str:
         """Return the task's leaderboard as text."""
-        from rich.console import Console
-
         from suite.board_text import board_table
         from suite.leaderboard import board
 
@@ -65,7 +65,7 @@ def audit(
         name: what the board calls it.
         axes: names or specs of axes.
         store: folder of results; SUITE_STORE or .suite by default. What is stored is not measured again.
-        settings: device, batch size, progress.
+        settings: device, batch size, progress; by default bars are shown while it runs.
         adapter: arguments of `TorchClassifier`: bounds, mean, std, input_size, ...
 
     Raises:
@@ -74,7 +74,10 @@ def audit(
     """
     wrapped = model if isinstance(model, TorchClassifier) else TorchClassifier(model, **adapter)
     kept = Store(store if store is not None else default_store())
-    outcome = Harness(kept, settings, given={name: wrapped}).run(plan([task], [name], axes))
+    cells = plan([task], [name], axes, given=(name,))
+    with bars(Console(stderr=True)) as shown:
+        chosen = settings or Settings(track=shown.track)
+        outcome = Harness(kept, chosen, given={name: wrapped}).run(cells)
     rows = kept.rows()
-    mine = rows[rows["model"] == name]
+    mine = rows[rows["key"].isin(outcome.keys)].reset_index(drop=True)
     return Audit(mine, outcome, kept, str(mine["task"].iloc[-1]))

@@ -23,12 +23,16 @@ class Ties:
         letters: model to letters; models that share one are not told apart.
         ranks: model to the best and the worst rank it may hold.
         left_out: model to the reason why it was not compared.
+        samples: how many samples they were compared on.
+        discordance: median over the pairs of the share of samples that only one of the two is right about.
 
     """
 
     letters: dict[str, str]
     ranks: dict[str, tuple[int, int]]
     left_out: dict[str, str]
+    samples: int = 0
+    discordance: float = 0.0
 
 
 def ties(store: Store, column: Column, alpha: float) -> Ties:
@@ -55,11 +59,21 @@ def _tested(
     if len(shared) < 2:
         return Ties({}, {}, {**left_out, **{model: "not compared: no other model has its samples" for model in shared}})
     models = list(shared)
-    p = holm_matrix(paired_p_values(np.stack([shared[model].to_numpy() for model in models])))
+    outcomes = np.stack([shared[model].to_numpy() for model in models])
+    p = holm_matrix(paired_p_values(outcomes))
     scores = values[models].to_numpy(dtype=float)
     letters = tie_groups(scores, p, alpha=alpha, higher_is_better=higher)
     ranks = rank_ranges(scores, p, alpha=alpha, higher_is_better=higher)
-    return Ties(dict(zip(models, letters, strict=True)), dict(zip(models, ranks, strict=True)), left_out)
+    tied, ranked = dict(zip(models, letters, strict=True)), dict(zip(models, ranks, strict=True))
+    return Ties(tied, ranked, left_out, outcomes.shape[1], _discordance(outcomes))
+
+
+def _discordance(outcomes: np.ndarray) -> float:
+    right = outcomes.astype(np.float64)
+    both = right @ right.T
+    one = right.sum(axis=1)
+    shares = (one[:, None] + one[None] - 2 * both) / outcomes.shape[1]
+    return float(np.median(shares[np.triu_indices(len(shares), 1)]))
 
 
 def _outcomes(store: Store, record: str, outcome: str | float) -> pd.Series:

@@ -33,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 fine, 1 something failed, 2 not understood."""
     options = _parser().parse_args(arguments)
     try:
-        return int(options.command(options))
+        status = int(options.command(options))
+        sys.stdout.flush()  # a pipe that is closed shows here, not when Python has ended
+        return status
     except SuiteError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
@@ -138,7 +140,14 @@ def _measure(
 
 
 def _board(options: argparse.Namespace) -> int:
-    return _print_boards(options.store, options.task, options.rank_by)
+    return _print_boards(options.store, _shown(options.task) if options.task else None, options.rank_by)
+
+
+def _shown(task: str) -> str:
+    from suite.identity import shown
+    from suite.spec import parse
+
+    return shown(parse(task))
 
 
 def _print_boards(folder: str, task: str | None, rank_by: str = "accuracy") -> int:
@@ -165,23 +174,29 @@ def _publish(options: argparse.Namespace) -> int:
     from suite.publish import publish
     from suite.store import Store
 
-    for path in publish(Store(options.store), options.task, Path(options.to)):
+    for path in publish(Store(options.store), _shown(options.task), Path(options.to)):
         print(f"wrote {path}")
     return 0
 
 
 def _report(options: argparse.Namespace) -> int:
+    from importlib import import_module
     from importlib.util import find_spec
 
     app = find_spec("suite.reports.app")
     if find_spec("streamlit") is None or app is None or app.origin is None:
         raise SuiteError("The report needs Streamlit and plotly: pip install 'trust-suite[report]'")
-    environment = {**os.environ, "SUITE_STORE": str(Path(options.store).resolve())}
+    os.environ.setdefault("STREAMLIT_LOGGER_LEVEL", "error")  # it warns of what is meant here
+    os.environ["SUITE_STORE"] = str(Path(options.store).resolve())
     arguments = ["--server.address", "localhost", "--server.port", str(options.port)]
-    quiet = ["--browser.gatherUsageStats", "false", "--server.headless", "true", "--client.toolbarMode", "minimal"]
+    quiet = ["--browser.gatherUsageStats", "false", "--server.headless", "true", "--client.toolbarMode", "viewer"]
     print(f"The report is at http://localhost:{options.port} (Ctrl-C ends it).", flush=True)
-    command = [sys.executable, "-m", "streamlit", "run", app.origin, *arguments, *quiet]
-    os.execve(sys.executable, command, environment)  # noqa: S606  # our own interpreter, fixed arguments
+    for view in ("board_view", "model_view", "gallery_view"):  # read now, so that the first page does not wait for it
+        import_module(f"suite.reports.{view}")
+    from streamlit.web.cli import main as streamlit
+
+    streamlit(["run", app.origin, *arguments, *quiet], standalone_mode=False)
+    return 0
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -42,12 +42,15 @@ def check_file(path: str) -> list[Finding]:
     for entry in sorted(entries, key=lambda entry: entry.role != "task"):
         subject = f"{entry.role} {entry.name}"
         if not entry.summary:
-            findings.append(Finding(subject, False, "has no docstring; its first line is what `suite list` shows"))
+            findings.append(
+                Finding(subject, False, "has no docstring; give it one, its first line is what `suite list` shows")
+            )
         try:
             if entry.role == "task":
                 prepared[entry.name] = _task(path, entry, findings)
             elif entry.role == "model":
-                findings.extend(_model(path, entry, _task_for(entry, prepared)))
+                task = _task_for(entry, prepared, [other.name for other in entries if other.role == "task"])
+                findings.extend(_model(path, entry, task))
             else:
                 findings.append(Finding(subject, True, "is registered; only a run can say more"))
         except SuiteError as error:
@@ -59,12 +62,21 @@ def check_file(path: str) -> list[Finding]:
 
 def _task(path: str, entry: Entry, findings: list[Finding]) -> PreparedTask:
     subject = f"task {entry.name}"
-    first = prepare_task(f"{path}:{entry.name}", 0)
-    again = prepare_task(f"{path}:{entry.name}", 0)
+    first, again = (prepare_task(f"{path}:{entry.name}", 0) for _ in range(2))
     same = first.data.digest == again.data.digest
     findings.append(_said(subject, same, "reads the same twice", "reads differently twice; seed what is random"))
     report: DataReport = first.data.report
     findings.append(Finding(subject, not report.dropped, f"samples: {report.sentence()}"))
+    shared = [detail for _, detail in report.dropped.get("duplicate", ()) if _split_of(detail) != _split_of(detail, -1)]
+    findings.append(
+        _said(
+            subject,
+            not shared,
+            "has no sample in two splits",
+            f"has {len(shared)} samples in two splits (a {''.join(shared[:1])}); a model would be tested on what it "
+            "has learnt",
+        )
+    )
     lonely = [name for name, count in report.kept.items() if not count and name != "test"]
     findings.append(
         _said(
@@ -80,9 +92,15 @@ def _task(path: str, entry: Entry, findings: list[Finding]) -> PreparedTask:
     return first
 
 
-def _task_for(entry: Entry, prepared: dict[str, PreparedTask]) -> PreparedTask:
-    wanted = entry.meta["tasks"] or tuple(prepared) or ("digits",)
-    return prepared[wanted[0]] if wanted[0] in prepared else prepare_task(wanted[0], 0)
+def _split_of(detail: str, place: int = 0) -> str:
+    return detail.split()[place]  # "train sample equal to ID in test"
+
+
+def _task_for(entry: Entry, prepared: dict[str, PreparedTask], own: list[str]) -> PreparedTask:
+    wanted = (entry.meta["tasks"] or tuple(prepared) or own or ("digits",))[0]
+    if wanted in own and wanted not in prepared:
+        raise PluginError(f"was not checked, because the task {wanted} cannot be read; mend that first")
+    return prepared[wanted] if wanted in prepared else prepare_task(wanted, 0)
 
 
 def _model(path: str, entry: Entry, task: PreparedTask) -> Iterator[Finding]:
@@ -92,7 +110,10 @@ def _model(path: str, entry: Entry, task: PreparedTask) -> Iterator[Finding]:
         built = entry.build(parse(f"{path}:{entry.name}"), task=info)
     is_adapter = isinstance(built, TorchClassifier)
     yield _said(
-        subject, is_adapter, "returns a TorchClassifier", f"returns {type(built).__name__}, not a TorchClassifier"
+        subject,
+        is_adapter,
+        "returns a TorchClassifier",
+        f"returns {type(built).__name__}; wrap it: TorchClassifier(module)",
     )
     if not is_adapter:
         return
@@ -101,7 +122,7 @@ def _model(path: str, entry: Entry, task: PreparedTask) -> Iterator[Finding]:
         subject,
         known,
         "says where its weights come from",
-        "has neither weights= nor recipe=: it is measured as initialised",
+        "has neither weights= nor recipe=, so that it would be measured as initialised; give one of them",
     )
     pixels = torch.from_numpy(task.data.test.pixels()[:16])
     with built.frozen():
@@ -114,7 +135,12 @@ def _behaviour(
 ) -> Iterator[tuple[str, Callable[[], bool], str, str]]:
     with torch.no_grad():
         logits = model(pixels)
-    yield "logits", lambda: logits.shape[1] == classes, f"{classes} per image", f"{logits.shape[1]}, not {classes}"
+    yield (
+        "logits",
+        lambda: logits.shape[1] == classes,
+        f"{classes} per image, one per class",
+        f"{logits.shape[1]} per image, but the task has {classes} classes",
+    )
     yield (
         "scale",
         lambda: not _are_probabilities(logits),
@@ -125,19 +151,19 @@ def _behaviour(
         "repeat",
         lambda: _same(model, pixels, logits),
         "equal twice",
-        "differs between two calls; is it in eval mode?",
+        "the same images get other logits in a second call; seed what is random, and leave dropout off in eval()",
     )
     yield (
         "company",
         lambda: bool(torch.allclose(_alone(model, pixels), logits, atol=1e-4)),
         "no sample depends on the others in its batch",
-        "a sample's logits depend on the others in its batch; is BatchNorm in train mode?",
+        "a sample's logits depend on the others in its batch; does eval() reach every BatchNorm?",
     )
     yield (
         "gradient",
         lambda: _has_gradient(model, pixels),
         "finite, not zero",
-        "NaN, zero or absent; attacks see nothing",
+        "the gradient on the pixels is NaN, zero or absent, so that attacks see nothing; do not detach or round",
     )
 
 
@@ -159,7 +185,10 @@ def _alone(model: TorchClassifier, pixels: torch.Tensor) -> torch.Tensor:
 def _has_gradient(model: TorchClassifier, pixels: torch.Tensor) -> bool:
     point = pixels.clone().requires_grad_(True)
     with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(model(point).square().sum(), point, allow_unused=True)
+        logits = model(point)
+        if not logits.requires_grad:
+            return False
+        (gradient,) = torch.autograd.grad(logits.square().sum(), point, allow_unused=True)
     return gradient is not None and bool(torch.isfinite(gradient).all()) and bool((gradient != 0).any())
 
 

@@ -7,7 +7,7 @@ import os
 import resource
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,7 +17,17 @@ import torch
 
 from suite.axes.base import Axis, Context, Finding, Track
 from suite.errors import SuiteError
-from suite.identity import code_digest, environment, full_spec, git_state, ids_digest, key_of, shown
+from suite.identity import (
+    code_digest,
+    environment,
+    full_spec,
+    git_state,
+    ids_digest,
+    key_of,
+    origins,
+    shown,
+    without_folder,
+)
 from suite.models.adapter import TorchClassifier
 from suite.prepare import INJECTED, PreparedTask, Workshop, prepare_task
 from suite.registry import REGISTRY, resolve
@@ -57,10 +67,11 @@ class Settings:
 
 @dataclass
 class Outcome:
-    """What a run did: cells by how they ended."""
+    """What a run did: cells by how they ended, and the keys under which their records are stored."""
 
     ran: list[tuple[Cell, Status, str]] = field(default_factory=list)
     stored: list[Cell] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
 
     @property
     def failed(self) -> list[tuple[Cell, str]]:
@@ -69,7 +80,13 @@ class Outcome:
 
 
 def plan(
-    tasks: Sequence[str], models: Sequence[str], axes: Sequence[str] = AXES, *, n: int | None = None, seed: int = 0
+    tasks: Sequence[str],
+    models: Sequence[str],
+    axes: Sequence[str] = AXES,
+    *,
+    n: int | None = None,
+    seed: int = 0,
+    given: Container[str] = (),
 ) -> list[Cell]:
     """Return the cells of every model on every task on every axis.
 
@@ -79,12 +96,16 @@ def plan(
         axes: names (the task's presets are used) or specs such as ``robustness(attack=pgd(eps=[0.1]))``.
         n: how many test samples at most.
         seed: seed of the split, of training, attacks and resampling.
+        given: names of models that exist in memory only.
 
     Raises:
         SuiteError: a name or an argument does not exist; nothing has run then.
 
     """
     cells: list[Cell] = []
+    for model in models:
+        if model not in given:
+            full_spec("model", model, injected=INJECTED["model"])
     for task in tasks:
         entry, spec = resolve("task", task)
         full_spec("task", spec, injected=INJECTED["task"])
@@ -126,6 +147,7 @@ class Harness:
             try:
                 job.identify()
                 if job.key() in done:
+                    outcome.keys.add(job.key())
                     outcome.stored.append(cell)
                     continue
                 finding, reason = job.measure(), ""
@@ -133,6 +155,7 @@ class Harness:
             except Exception as error:  # whatever a model raises becomes a row; the other cells go on
                 finding, reason = _nothing(cell, error)
                 status = "failed"
+            outcome.keys.add(job.key())
             self.store.put(job.record(finding, status, time.perf_counter() - began, self.run_id))
             outcome.ran.append((cell, status, reason))
             self.settings.tell(cell, status, reason)
@@ -211,7 +234,7 @@ class _Job:
         cell = self.cell
         metrics = sorted(entry.name for entry in REGISTRY.names("metric")) if cell.axis == "clean" else []
         return {
-            "task": full_spec("task", cell.task, injected=INJECTED["task"]).canonical(),
+            "task": without_folder(full_spec("task", cell.task, injected=INJECTED["task"])).canonical(),
             "data": self.task.data.digest if self.task else "unknown",
             "model": _model_name(cell.model, self.harness),
             "weights": self.model_digest,
@@ -223,10 +246,13 @@ class _Job:
         }
 
     def _code(self) -> str:
-        origins = [resolve("task", self.cell.task)[0].origin]
-        if self.cell.model not in self.harness.workshop.given:
-            origins.append(resolve("model", self.cell.model)[0].origin)
-        return code_digest(tuple(origins))
+        cell = self.cell
+        files = origins("task", cell.task) | origins("axis", cell.axis)
+        if cell.model not in self.harness.workshop.given:
+            files |= origins("model", cell.model)
+        if cell.axis == "clean":
+            files |= {entry.origin for entry in REGISTRY.names("metric")}
+        return code_digest(tuple(sorted(files)))
 
     def _digests(self) -> dict[str, str]:
         versions = environment(torch.get_num_threads())

@@ -46,10 +46,30 @@ def _full_values(role: str, value: Any) -> Any:
     return full_spec(role, parse(value))
 
 
+def origins(role: str, text: str | Spec) -> set[str]:
+    """Return the files that what a spec names was written in, and what the specs inside it name.
+
+    Raises:
+        UnknownNameError: it names something that does not exist.
+
+    """
+    entry, spec = resolve(role, text)
+    files = {entry.origin}
+    for name, value in spec.args:
+        for item in value if isinstance(value, tuple) else (value,):
+            files |= origins(NESTED[name], item) if name in NESTED else set()
+    return files
+
+
 def shown(spec: Spec) -> str:
     """Return a spec as boards show it: of a file by path only the file's name, so that no machine's paths travel."""
-    path, colon, name = spec.name.rpartition(":")
-    return str(Spec(f"{Path(path).name}:{name}", spec.args)) if colon and path.endswith(".py") else str(spec)
+    return str(without_folder(spec))
+
+
+def without_folder(spec: Spec) -> Spec:
+    """Return the spec without the folder of a file by path: from wherever it is called, it is the same thing."""
+    path, in_file, name = spec.name.rpartition(".py:")
+    return Spec(f"{Path(path).name}.py:{name}", spec.args) if in_file else spec
 
 
 @functools.cache

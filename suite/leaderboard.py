@@ -7,6 +7,7 @@ notes say what was left out.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ import pandas as pd
 from suite.board_columns import Column, columns
 from suite.board_ties import Ties, ties
 from suite.errors import UnknownNameError, did_you_mean
+from suite.stats import minimum_detectable_effect
 from suite.store import Store
 
 SEVERITY = ("ok", "inconclusive", "skipped", "failed")
@@ -212,9 +214,23 @@ def _notes(store: Store, measured: tuple[Column, ...], tested: dict[str, Ties]) 
         for column in measured
         for model, reason in sorted(tested[column.name].left_out.items())
     ]
+    notes.extend(_power(tested.get("accuracy")))
     if store.damaged:
         notes.append(f"{len(store.damaged)} damaged record(s) could not be read and are not shown: {_few(store)}.")
     return tuple(notes)
+
+
+def _power(ties: Ties | None) -> Iterator[str]:
+    """Say which gaps in accuracy these samples could show at all."""
+    if ties is None or not ties.samples:
+        return
+    gap = minimum_detectable_effect(ties.samples, ties.discordance) if ties.discordance else None
+    if gap is not None:
+        yield (
+            f"Two models here typically disagree on {100 * ties.discordance:.1f} % of the {ties.samples:,} samples; a "
+            f"single comparison then finds a true gap in accuracy of {100 * gap:.1f} points four times in five, and "
+            "smaller ones less often."
+        )
 
 
 def _few(store: Store) -> str:

@@ -13,7 +13,7 @@ from suite.attacks.engine import Problem
 from suite.axes.base import Track, in_digest_order
 from suite.data import Split, TaskData, load
 from suite.errors import ModelError
-from suite.identity import code_digest, full_spec
+from suite.identity import code_digest, full_spec, origins, without_folder
 from suite.kinds.base import Kind
 from suite.models.adapter import TorchClassifier
 from suite.models.trainer import Lesson, seeded, train
@@ -97,15 +97,17 @@ class Workshop:
         """Return the identity of a model: of its weights, or of all that its training depends on."""
         if not _to_train(model):
             return model.digest
-        entry, spec = resolve("model", text)
+        files = origins("model", text)
+        if model.recipe and model.recipe.adversary:
+            files |= origins("attack", model.recipe.adversary)
         return digest(
             {
                 "data": task.data.digest,
-                "model": full_spec("model", spec, injected=INJECTED["model"]).canonical(),
+                "model": without_folder(full_spec("model", text, injected=INJECTED["model"])).canonical(),
                 "recipe": model.recipe.canonical() if model.recipe else None,
                 "seed": seed,
                 "device": self.device.type,
-                "code": code_digest((entry.origin,)),
+                "code": code_digest(tuple(sorted(files))),
             }
         )
 

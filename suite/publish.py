@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from suite.errors import StoreError
+from suite.errors import StoreError, did_you_mean
 from suite.leaderboard import select
 from suite.store import Store
 
@@ -18,20 +20,30 @@ COLUMNS = (
 )  # fmt: skip
 """What a reader needs to judge a number, or to make it again."""
 
+TEXT = ("task", "model", "spec", "params", "reason")
+"""Columns that may name files of this machine."""
+
+_FOLDERS = re.compile(r"(?<![\w./:])(?:/|[A-Za-z]:[/\\]+)(?:[^\s/\\'\"(),:]+[/\\]+)*(?=[^\s/\\'\"(),:])")
+
 
 def publish(store: Store, task: str, folder: Path) -> list[Path]:
     """Write a task's current rows to ``folder/TASK.csv`` and return the paths written.
+
+    Of files of this machine only the names are published, not the folders that they lie in.
 
     Raises:
         StoreError: nothing is stored for the task, or the folder cannot be written.
 
     """
     rows = store.rows()
-    if not len(rows) or task not in set(rows["task"]):
-        raise StoreError(f"Nothing is stored for {task!r}; measure it first with: suite run {task} --model NAME")
+    known = set(rows["task"]) if len(rows) else set()
+    if task not in known:
+        hint = did_you_mean(task, known)
+        raise StoreError(f"Nothing is stored for {task!r}; measure it first with: suite run TASK --model NAME.{hint}")
     current = select(rows, task).rows
     table = current.loc[:, list(COLUMNS)].sort_values(["model", "axis", "spec", "metric", "params"])
-    name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in task)
+    table = table.assign(**{column: table[column].map(_without_folders) for column in TEXT})
+    name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in _without_folders(task))
     path = folder / f"{name}.csv"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,3 +55,7 @@ def publish(store: Store, task: str, folder: Path) -> list[Path]:
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error}. Choose another folder with --to.") from error
     return [path]
+
+
+def _without_folders(value: Any) -> Any:
+    return _FOLDERS.sub("", value) if isinstance(value, str) else value

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import inspect
@@ -16,11 +17,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from suite.errors import PluginError, SpecError, SuiteError, UnknownNameError, did_you_mean
+from suite.errors import PluginError, SpecError, UnknownNameError, did_you_mean
 from suite.spec import Spec, make, parse
 
 ENTRY_POINTS = "suite.plugins"
@@ -34,6 +35,9 @@ BUILT_IN = {
     "metric": ("suite.kinds.classification_metrics",),
 }
 """Modules of the suite that register something, by role; tasks and models are registered by the files in tasks/."""
+
+INTERACTIVE = "<interactive>"
+"""Origin of what was not written in a file."""
 
 Factory = TypeVar("Factory", bound=Callable[..., Any])
 
@@ -69,13 +73,14 @@ class Entry:
         if self.family:
             parameters.pop(next(iter(parameters)))
         open_ended = any(item.kind is item.VAR_KEYWORD for item in parameters.values())
+        stars = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
         known = {
             name: item
             for name, item in parameters.items()
-            if item.kind is not item.VAR_KEYWORD and name not in injected and not name.startswith("_")
+            if item.kind not in stars and name not in injected and not name.startswith("_")
         }
         for name in spec.kwargs:
-            if name not in known and not open_ended:
+            if name in injected or (name not in known and not open_ended):
                 takes = did_you_mean(name, known) if known else " It takes no arguments."
                 raise SpecError(f"{self.role} {spec.name!r} has no argument {name!r}.{takes}")
         missing = [n for n, item in known.items() if item.default is item.empty and n not in spec.kwargs]
@@ -90,7 +95,7 @@ class Entry:
         accepted = inspect.signature(self.factory).parameters
         given = {name: value for name, value in injected.items() if name in accepted}
         bound = self.bind(spec, injected=tuple(injected))
-        member = (spec.name.split(":", 1)[1],) if self.family else ()
+        member = (spec.name.partition(f"{self.name}:")[2],) if self.family else ()
         return self.factory(*member, **bound.kwargs, **given)
 
 
@@ -106,12 +111,18 @@ class Registry:
     def __init__(self) -> None:
         self.broken: dict[str, str] = {}
         self._entries: dict[tuple[str, str, str], Entry] = {}
-        self._loaded: set[str] = set()
+        self._loaded: set[tuple[str, str]] = set()
+        self._asked_packages = False
         self._scope: ContextVar[str] = ContextVar("scope", default="")
 
     def add(self, entry: Entry) -> None:
-        """Register an entry; the same place may register again, another place may not take its name."""
-        key = (self._scope.get(), entry.role, entry.name)
+        """Register an entry; the same place may register again, another place may not take its name.
+
+        What a one-file plugin registers belongs to that file, wherever the factory itself was written.
+        """
+        scope = self._scope.get()
+        entry = replace(entry, origin=scope or entry.origin)
+        key = (scope, entry.role, entry.name)
         old = self._entries.get(key)
         if old is not None and old.origin != entry.origin:
             raise PluginError(
@@ -136,37 +147,43 @@ class Registry:
             PluginError: the file cannot be loaded.
 
         """
-        prefix, colon, member = name.rpartition(":") if ".py:" in name else name.partition(":")
-        if colon and prefix.endswith(".py"):
-            return self._of_file(role, prefix, member)
-        wanted = prefix if colon else name
-        self._load_installed(role)
-        if ("", role, wanted) not in self._entries:
-            self._load_entry_points()
-        entry = self._entries.get(("", role, wanted))
-        if entry is None or entry.family != bool(colon):
-            raise UnknownNameError(self._unknown(role, name, entry))
-        return entry
+        file, in_file, rest = name.rpartition(".py:")
+        wanted, colon, member = rest.partition(":")
+        if in_file:
+            known = {entry.name: entry for entry in self.of_file(f"{file}.py") if entry.role == role}
+            entry = known.get(wanted)
+        else:
+            self._load_installed(role)
+            if ("", role, wanted) not in self._entries:
+                self._load_entry_points()
+            entry = self._entries.get(("", role, wanted))
+        if entry is not None and entry.family == bool(colon) and bool(member) == bool(colon):
+            return entry
+        if entry is not None:
+            usage = name.removesuffix(f"{colon}{member}") + (":NAME" if entry.family else "")
+            raise UnknownNameError(f"{name!r} is not {_a(role)}: write {usage}.")
+        if in_file:
+            raise UnknownNameError(f"{file}.py registers no {role} {wanted!r}.{did_you_mean(wanted, known)}")
+        raise UnknownNameError(self._unknown(role, name))
 
     def of_file(self, path: str | Path) -> list[Entry]:
         """Load a file and return everything it registers."""
         scope = str(Path(path).resolve())
-        self._load_file(Path(scope), scope)
+        if (scope, scope) not in self._loaded:
+            # First all that is installed: what the file imports of it must not be taken for the file's own.
+            self._load_entry_points()
+            for role in (*BUILT_IN, "task"):
+                self._load_installed(role)
+            self._load_file(Path(scope), scope)
         return [entry for (where, _, _), entry in self._entries.items() if where == scope]
 
-    def _of_file(self, role: str, path: str, name: str) -> Entry:
-        entries = {entry.name: entry for entry in self.of_file(path) if entry.role == role}
-        if name not in entries:
-            raise UnknownNameError(f"{path} registers no {role} {name!r}.{did_you_mean(name, entries)}")
-        return entries[name]
-
-    def _unknown(self, role: str, name: str, entry: Entry | None) -> str:
-        if entry is not None:
-            usage = f"{entry.name}:NAME" if entry.family else entry.name
-            return f"{name!r} is not a {role}: write {usage}."
+    def _unknown(self, role: str, name: str) -> str:
+        if name.endswith(".py"):
+            return f"{name!r} is a file: write {name}:NAME, the name of {_a(role)} in it."
+        wanted, colon, _ = name.partition(":")
         known = [e.name + (":" if e.family else "") for e in self.names(role)]
         broken = "".join(f" (The plugin {plugin} could not be loaded: {why})" for plugin, why in self.broken.items())
-        return f"There is no {role} {name!r}.{did_you_mean(name, known)}{broken}"
+        return f"There is no {role} {name!r}.{did_you_mean(wanted + colon, known)}{broken}"
 
     def _load_installed(self, role: str) -> None:
         for module in BUILT_IN.get(role, ()):
@@ -177,35 +194,46 @@ class Registry:
                     self._load_file(path, "")
 
     def _load_entry_points(self) -> None:
-        if ENTRY_POINTS in self._loaded:
+        if self._asked_packages:
             return
-        self._loaded.add(ENTRY_POINTS)
-        for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        self._asked_packages = True
+        points = importlib.metadata.entry_points(group=ENTRY_POINTS)
+        for role in (*BUILT_IN, "task") if points else ():
+            self._load_installed(role)  # a package must not take a name of the suite's own
+        for point in points:
             try:
-                point.load()
-            except Exception as error:  # a broken plugin is reported by name and must not break the others
+                with self._scoped(""):
+                    point.load()
+            except (Exception, SystemExit) as error:  # a broken plugin is reported by name and must not break others
                 self.broken[point.name] = f"{type(error).__name__}: {error}"
 
     def _load_file(self, path: Path, scope: str) -> None:
-        if str(path) in self._loaded:
+        if (str(path), scope) in self._loaded:
             return
         if not path.is_file():
             raise PluginError(f"There is no file {path}. Give the path of a Python file, like acme.py:defects.")
-        module_name = f"suite_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-        location = importlib.util.spec_from_file_location(module_name, path)
-        if location is None or location.loader is None:
-            raise PluginError(f"{path} cannot be imported; expected a Python file.")
+        if path.suffix != ".py":
+            raise PluginError(f"{path} cannot be imported; expected a Python file that ends in .py.")
+        address = hashlib.sha256(f"{path}\0{scope}".encode(errors="surrogateescape")).hexdigest()[:8]
+        module_name = f"suite_file_{path.stem}_{address}"
+        location = importlib.util.spec_from_file_location(module_name, path, loader=_Reader(module_name, str(path)))
+        assert location is not None  # noqa: S101  # with a loader there always is one
         module = importlib.util.module_from_spec(location)
         sys.modules[module_name] = module  # dataclasses and pickle look their module up by name
         try:
             with self._scoped(scope):
-                location.loader.exec_module(module)
-        except SuiteError:
-            raise
-        except Exception as error:  # whatever a stranger's file raises, the user learns which file and why
+                _Reader(module_name, str(path)).exec_module(module)
+        except (Exception, SystemExit) as error:  # whatever a stranger's file raises, the user learns which and why
             sys.modules.pop(module_name, None)
+            self._forget(scope, str(path))
             raise PluginError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
-        self._loaded.add(str(path))
+        self._loaded.add((str(path), scope))
+
+    def _forget(self, scope: str, origin: str) -> None:
+        """Drop what half a file has registered."""
+        halves = [key for key, entry in self._entries.items() if key[0] == scope and entry.origin == origin]
+        for key in halves:
+            del self._entries[key]
 
     @contextmanager
     def _scoped(self, scope: str) -> Iterator[None]:
@@ -214,6 +242,13 @@ class Registry:
             yield
         finally:
             self._scope.reset(token)
+
+
+class _Reader(importlib.machinery.SourceFileLoader):
+    """Loads a file and leaves nothing beside it: no ``__pycache__`` in a stranger's checkout."""
+
+    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
+        """Write no bytecode."""
 
 
 REGISTRY = Registry()
@@ -238,9 +273,26 @@ def register(role: str, *, family: bool = False, name: str | None = None, **meta
     """Return a decorator that registers a factory under its own name and hands it back unchanged."""
 
     def keep(factory: Factory) -> Factory:
-        label = name or factory.__name__
-        origin = inspect.getsourcefile(factory) or "<interactive>"
-        REGISTRY.add(Entry(role, label, factory, origin, family, meta))
+        label: str = name or getattr(factory, "__name__", None) or ""
+        if not label.replace("-", "_").replace(".", "_").isidentifier():
+            raise PluginError(
+                f"{label!r} cannot name {_a(role)}; give one of letters, digits, _, - and dots with name='...'."
+            )
+        if family and not inspect.signature(factory).parameters:
+            raise PluginError(f"The family {label} takes no arguments; its first one is the name after the colon.")
+        REGISTRY.add(Entry(role, label, factory, _origin(factory), family, meta))
         return factory
 
     return keep
+
+
+def _origin(factory: Callable[..., Any]) -> str:
+    """Return the file that a factory was written in."""
+    try:
+        return inspect.getsourcefile(inspect.unwrap(factory)) or INTERACTIVE
+    except TypeError:  # a partial or another callable object, or a class of an interactive session
+        return INTERACTIVE
+
+
+def _a(role: str) -> str:
+    return f"an {role}" if role[0] in "aeiou" else f"a {role}"

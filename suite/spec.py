@@ -12,6 +12,8 @@ import json
 import keyword
 import math
 import re
+import unicodedata
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +23,13 @@ from suite.errors import SpecError
 LONGEST = 4000
 """Characters in the longest spec that is parsed; `ast` recurses, and a longer text is a mistake or an attack."""
 
-_NAME = re.compile(r"^[^\s()\[\]{}'\",=]+$")
+LARGEST = 2**63
+"""Integers stay below it in size; a larger one is a mistake, and too long to print or to divide."""
+
+# A name holds no spaces, quotes or brackets; the path of a file in front of one may hold all but round brackets.
+_NAME = re.compile(r"(?:[^()\x00-\x1f]+\.py:)?[^\s()\[\]{}'\",=]+")
+
+_ALMOST = {"true": "True", "false": "False", "none": "None", "null": "None"}
 
 
 class Ratio(float):
@@ -49,18 +57,37 @@ class Ratio(float):
     __str__ = __repr__
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spec:
     """A name and its keyword arguments, in canonical (sorted) order.
 
-    Two specs are equal when they mean the same: ``pgd(eps=1/4)`` equals ``pgd(eps=0.25)``, whatever the spelling.
+    Two specs are equal when they mean the same: ``pgd(eps=1/4)`` equals ``pgd(eps=0.25)``, whatever the spelling;
+    ``f(x=1)`` and ``f(x=True)`` differ. Equal specs have equal digests, and only they.
+
+    Raises:
+        SpecError: the name, the name of an argument or a value cannot be written in a spec string.
+
     """
 
     name: str
     args: tuple[tuple[str, Any], ...] = field(default=())
 
     def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise SpecError(f"The name {self.name!r} is empty or holds spaces, quotes or brackets.")
+        names = [key for key, _ in self.args]
+        for key in names:
+            if not _is_argument(key):
+                raise SpecError(f"{self.name}: {key!r} cannot be the name of an argument.")
+            if names.count(key) > 1:
+                raise SpecError(f"{self.name}: the argument {key} is given twice.")
         object.__setattr__(self, "args", tuple(sorted((key, _freeze(value)) for key, value in self.args)))
+
+    def __eq__(self, other: object) -> bool:
+        return _json(self) == _json(other) if isinstance(other, Spec) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(_json(self))
 
     def __str__(self) -> str:
         if not self.args:
@@ -108,23 +135,32 @@ def parse(text: str | Spec) -> Spec:
         raise SpecError(f"A spec of {len(text)} characters was given; at most {LONGEST} are read.")
     name, bracket, rest = text.partition("(")
     name = name.strip()
-    if not _NAME.match(name):
-        raise SpecError(f"{text!r} is not a spec: the name {name!r} is empty or holds spaces, quotes or brackets.")
     if not bracket:
         return Spec(name)
     try:
-        tree = ast.parse(f"f({rest}", mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        tree = _tree(f"f({rest}")
+        if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name) or tree.func.id != "f":
+            raise SpecError(f"{text!r} is not a spec: something follows the closing bracket.")
+        return _call(tree, name, text)
+    except (SyntaxError, ValueError) as error:
         raise SpecError(f"{text!r} is not a spec: {error}. Write it like pgd(eps=8/255, steps=40).") from None
-    if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name) or tree.func.id != "f":
-        raise SpecError(f"{text!r} is not a spec: something follows the closing bracket.")
-    return _call(tree, name, text)
+    except (RecursionError, MemoryError):
+        raise SpecError(f"{text[:60]!r}... is nested too deeply for a spec.") from None
 
 
 def digest(value: Any) -> str:
     """Return the SHA-256 of a JSON value in canonical form (64 hexadecimal digits)."""
-    text = json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_json(value).encode()).hexdigest()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _tree(text: str) -> ast.expr:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # what Python only warns about ('C:\\data', 1or 2) is no spec
+        return ast.parse(text, mode="eval").body
 
 
 def _call(node: ast.Call, name: str, text: str) -> Spec:
@@ -134,17 +170,20 @@ def _call(node: ast.Call, name: str, text: str) -> Spec:
     for item in node.keywords:
         if item.arg is None:
             raise SpecError(f"{text!r}: ** is not allowed in a spec.")
+        if item.arg in args:
+            raise SpecError(f"{text!r}: the argument {item.arg} is given twice.")
         args[item.arg] = _value(item.value, text)
     return make(name, args)
 
 
 def _value(node: ast.expr, text: str) -> Any:
     match node:
-        case ast.Constant(value=value) if value is None or isinstance(value, bool | int | str):
-            return value
-        case ast.Constant(value=float(value)) if math.isfinite(value):
-            return value
+        case ast.Constant(value=value) if value is None or isinstance(value, bool | int | float | str):
+            return _freeze(value)
         case ast.Name(id=word):
+            if word.lower() in _ALMOST:
+                meant = _ALMOST[word.lower()]
+                raise SpecError(f"{text!r}: write {meant} for the value, or {word!r} in quotes for the word.")
             return word
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return _negative(_value(operand, text), text)
@@ -183,23 +222,42 @@ def _ratio(left: Any, right: Any, text: str) -> Ratio:
 
 
 def _freeze(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return tuple(_freeze(item) for item in value)
-    if value is None or isinstance(value, bool | int | str | Spec):
-        return value
-    if isinstance(value, float) and math.isfinite(value):
-        return value
-    raise SpecError(f"{value!r} ({type(value).__name__}) cannot stand in a spec.")
+    match value:
+        case None | bool() | Spec():
+            return value
+        case list() | tuple():
+            return tuple(_freeze(item) for item in value)
+        case str():
+            return str(value)
+        case int() if abs(value) < LARGEST:
+            return int(value)
+        case int():
+            raise SpecError("An integer of 2**63 or more cannot stand in a spec.")
+        case float() if math.isfinite(value):
+            return value if isinstance(value, Ratio) else float(value)
+    raise SpecError(
+        f"{value!r} ({type(value).__name__}) cannot stand in a spec; use finite numbers, fractions like 8/255, "
+        "strings, True, False, None, lists, or another spec."
+    )
+
+
+def _is_argument(name: str) -> bool:
+    # Python reads identifiers in their NFKC form, so that others would come back changed.
+    return name.isidentifier() and not keyword.iskeyword(name) and unicodedata.normalize("NFKC", name) == name
+
+
+def _is_word(text: str) -> bool:
+    return _is_argument(text) and text.lower() not in _ALMOST
 
 
 def _show(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_show(item) for item in value) + "]"
-    if isinstance(value, str) and value.isidentifier() and not keyword.iskeyword(value):
+    if isinstance(value, str) and _is_word(value):
         return value
     if not isinstance(value, Spec):
         return repr(value)
-    if not value.name.isidentifier():  # timm:resnet18 and the like are not Python names
+    if not _is_argument(value.name):  # timm:resnet18 and the like are not Python names
         return f"spec({str(value)!r})"
     return str(value) if value.args else f"{value.name}()"
 

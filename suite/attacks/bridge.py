@@ -30,6 +30,12 @@ GROUP = 32
 L2_BY_DEFAULT = ("CW", "DeepFool", "EADEN")
 """Attacks without a radius that minimise the Euclidean norm."""
 
+RADIUS = {"eps", "max_epsilon"}
+"""What the library calls a radius."""
+
+FEWEST_CLASSES = {("APGDT", None): 4, ("AutoAttack", None): 4, ("APGD", "dlr"): 3}
+"""Classes that a loss compares, by attack and loss; with fewer the library fails with an index error."""
+
 
 @dataclass(frozen=True)
 class TorchAttack:
@@ -82,30 +88,30 @@ class TorchAttack:
 
     def perturb(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Sequence[int]) -> Tensor:
         """Return what the library's attack finds within the radius, and the clean pixels where it finds nothing."""
-        options = self._options(problem, pixels, size)
+        options = self._options(problem, pixels, size, seeds[0])
         with seeded_globals(seeds[0]):
             found: Tensor = _library_class(self.name)(_Wrapper(problem, pixels.device), **options)(
-                pixels.clone(), targets
+                pixels.clone(), targets.clone()
             )
         found = found.detach().to(pixels)
-        if "eps" in _parameters(self.name):
+        if RADIUS & _parameters(self.name).keys():
             return found
-        near = norms.excess(pixels, found, self.norm, size) <= 0
-        return torch.where(near.view(-1, *(1,) * (pixels.ndim - 1)), found, pixels)
+        # What is not finite stays as it is: the gate must see it, not a clean picture in its place.
+        far = (norms.excess(pixels, found, self.norm, size) > 0) & torch.isfinite(found).flatten(1).all(dim=1)
+        return torch.where(far.view(-1, *(1,) * (pixels.ndim - 1)), pixels, found)
 
-    def _options(self, problem: Problem, pixels: Tensor, size: float) -> dict[str, Any]:
+    def _options(self, problem: Problem, pixels: Tensor, size: float, seed: int) -> dict[str, Any]:
         known = _parameters(self.name)
-        options = dict(self.options)
-        if "eps" in known:
-            options["eps"] = size
+        with torch.no_grad():
+            classes = problem.forward(pixels[:1]).shape[1]
+        fewest = FEWEST_CLASSES.get((self.name, self.options.get("loss")), 2)
+        if classes < fewest:
+            raise AttackError(f"torchattacks:{self.name} needs at least {fewest} classes; the model has {classes}.")
+        options = dict(self.options) | dict.fromkeys(RADIUS & known.keys(), size)
         if "norm" in known:
             options["norm"] = {"linf": "Linf", "l2": "L2"}[self.norm]
-        if "n_classes" in known and "n_classes" not in options:
-            with torch.no_grad():  # the library assumes ten classes
-                options["n_classes"] = problem.forward(pixels[:1]).shape[1]
-        if "seed" in known and "seed" not in options:
-            options["seed"] = 0  # the library would take the clock
-        return options
+        spared = {"n_classes": classes, "seed": seed}  # left alone it assumes ten classes and takes the clock as seed
+        return {key: value for key, value in spared.items() if key in known} | options
 
 
 @attack(family=True)
@@ -168,7 +174,7 @@ def _library_class(name: str) -> Any:
 
 def _parameters(name: str) -> dict[str, inspect.Parameter]:
     parameters = dict(inspect.signature(_library_class(name).__init__).parameters)
-    unusable = {"attacks", "surrogate_model"} & parameters.keys()
+    unusable = {"attacks", "trainloader"} & parameters.keys()
     if unusable:
         raise AttackError(f"torchattacks:{name} combines other attacks or models; name those attacks one by one.")
     return {key: item for key, item in parameters.items() if key not in ("self", "model", "device")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -40,18 +41,14 @@ class Problem:
         Samples are summed, never averaged, so that no sample's gradient depends on its company.
 
         Raises:
-            AttackError: the gradient is not finite; such a model is neither robust nor broken.
+            AttackError: there is no gradient, or it is not finite; such a model is neither robust nor broken.
 
         """
         point = pixels.detach().requires_grad_(True)
         with torch.enable_grad():
             output = self.forward(point)
             losses = self.loss(output, targets, loss)
-            (gradient,) = torch.autograd.grad(losses.sum(), point, allow_unused=True)
-        if gradient is None:
-            raise AttackError(
-                "The output does not depend on the pixels by any differentiable path; no gradient exists."
-            )
+            gradient = differentiated(losses.sum(), point)
         bad = ~torch.isfinite(gradient).flatten(1).all(dim=1)
         if bad.any():
             raise AttackError(
@@ -118,6 +115,22 @@ class Attack(Protocol):
         ...
 
 
+def differentiated(total: Tensor, point: Tensor) -> Tensor:
+    """Return the gradient of a sum of losses at a point.
+
+    Raises:
+        AttackError: the sum does not depend on the point by any differentiable path.
+
+    """
+    gradient = torch.autograd.grad(total, point, allow_unused=True)[0] if total.requires_grad else None
+    if gradient is None:
+        raise AttackError(
+            "The output does not depend on the pixels by any differentiable path; no gradient exists. "
+            "Use an attack without gradients, such as torchattacks:Square."
+        )
+    return gradient
+
+
 def ascending(sizes: object, what: str) -> tuple[float, ...]:
     """Return sizes as a tuple of ascending positive numbers.
 
@@ -126,7 +139,7 @@ def ascending(sizes: object, what: str) -> tuple[float, ...]:
 
     """
     values = sizes if isinstance(sizes, tuple | list) else (sizes,)
-    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)]
     if not values or len(numbers) != len(values) or min(numbers) <= 0 or sorted(set(numbers)) != list(numbers):
         raise SpecError(
             f"{what}={list(values)!r}; expected positive numbers in ascending order, like {what}=[0.1, 0.2]."

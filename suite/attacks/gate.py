@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from suite.attacks import norms
 from suite.attacks.engine import Attack, Problem
 from suite.errors import AttackError
 
@@ -30,7 +31,9 @@ def judged(
     outside = torch.maximum(low - values, values - high).flatten(1).amax(dim=1)
     _refuse(name, outside > 0, f"pixels outside [{low:g}, {high:g}]", outside)
     over = attack.violation(clean, values, size)
-    _refuse(name, over > 0, "perturbations over the limit", over)
+    if attack.norm in norms.NORMS:  # an attack is not the judge of its own size where we can measure it
+        over = torch.maximum(over, norms.excess(clean, values, attack.norm, size))
+    _refuse(name, ~(over <= 0), "perturbations over the limit", over)
     return problem.outcome(values, targets)
 
 

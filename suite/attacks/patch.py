@@ -10,12 +10,15 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from suite.attacks.engine import Control, Problem, ascending, generators
+from suite.attacks.engine import Control, Problem, ascending, differentiated, generators
 from suite.decorators import attack
 from suite.errors import AttackError, SpecError
 
 GREY = 0.5
 """Pixel value of the grey control."""
+
+TRAINING_BATCH = 64
+"""Samples per training step. Fixed, because the patch must not depend on how many samples a forward pass takes."""
 
 
 @attack(name="patch")
@@ -52,9 +55,17 @@ class Patch:
         return self.area
 
     def side(self, pixels: Tensor, area: float) -> int:
-        """Return the side of the patch in whole pixels, at least one."""
+        """Return the side of the largest square of whole pixels that covers no more than the area.
+
+        Raises:
+            AttackError: not even one pixel fits.
+
+        """
         height, width = pixels.shape[-2:]
-        return min(height, width, max(1, math.isqrt(int(area * height * width))))
+        allowed = int(area * height * width * (1 + 1e-9))  # 25/144 of 144 pixels is 25 pixels, not 24.999
+        if not allowed:
+            raise AttackError(f"A patch of area {area:g} covers less than one pixel of {height}x{width}; give more.")
+        return min(height, width, math.isqrt(allowed))
 
     def fit(self, problem: Problem, pixels: Tensor, targets: Tensor, *, seed: int) -> Self:
         """Return the attack with one patch per area, trained on the given samples.
@@ -73,13 +84,13 @@ class Patch:
         side = self.side(pixels, area)
         patch = torch.rand((pixels.shape[1], side, side), generator=source).to(pixels)
         for step in range(self.steps):
-            rows = torch.randint(len(pixels), (min(problem.batch_size, len(pixels)),), generator=source)
+            rows = torch.randint(len(pixels), (min(TRAINING_BATCH, len(pixels)),), generator=source)
             corners = random_corners(pixels, side, [source] * len(rows))
             movable = patch.clone().requires_grad_(True)
             with torch.enable_grad():
                 output = problem.forward(placed(pixels[rows], movable, corners))
                 loss = problem.loss(output, targets[rows], self.loss or "ce").sum()
-                (gradient,) = torch.autograd.grad(loss, movable)
+                gradient = differentiated(loss, movable)
             if not torch.isfinite(gradient).all():
                 raise AttackError("The gradient of the patch is NaN or infinite; check the model's backward pass.")
             length = self.step_size * 0.5 * (1 + math.cos(math.pi * step / self.steps))
@@ -88,7 +99,9 @@ class Patch:
 
     def perturb(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Sequence[int]) -> Tensor:
         """Return the pixels with the patch at each sample's own random place."""
-        patch = dict(self._patches)[size]
+        patch = dict(self._patches).get(size)
+        if patch is None:
+            raise AttackError(f"There is no trained patch of area {size:g}; call fit on training samples first.")
         return placed(pixels, patch, random_corners(pixels, patch.shape[-1], generators(seeds)))
 
     def longer(self) -> None:

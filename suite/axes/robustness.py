@@ -108,7 +108,7 @@ class Assault:
             for size in self.attack.sizes:
 
                 def controlled(pixels: Tensor, targets: Tensor, rows: Array, size: float = size) -> Tensor:
-                    moved = perturb(pixels, size, self.seeds(size, rows))  # noqa: B023  # called before the next turn
+                    moved = perturb(pixels.clone(), size, self.seeds(size, rows))  # noqa: B023  # called before the next turn
                     return judged(self.problem, self.attack, pixels, moved, targets, size)
 
                 held = ~self._by_rows(everyone, f"{name} control", controlled)
@@ -120,7 +120,8 @@ class Assault:
         """Return which of the rows are fooled at a size, attacked from scratch and checked by the gate, bool."""
 
         def one(pixels: Tensor, targets: Tensor, chosen: Array) -> Tensor:
-            moved = attack.perturb(self.problem, pixels, targets, size, self.seeds(size, chosen))
+            # Copies, so that an attack that works in place cannot move what it is compared with.
+            moved = attack.perturb(self.problem, pixels.clone(), targets.clone(), size, self.seeds(size, chosen))
             fooled = judged(self.problem, self.attack, pixels, moved, targets, size)
             if keep:
                 self._keep(chosen, moved, fooled, size)
@@ -165,10 +166,14 @@ class Assault:
         ]
 
     def curve(self) -> list[dict[str, float]]:
-        """Return accuracy with interval, and the random control's, from size zero on."""
-        untouched = (0.0, self.clean, self.clean)
-        points = [untouched, *((size, held, self.control["random"][size]) for size, held in self.right.items())]
-        return [{"eps": float(size), **_band("", held), **_band("random_", control)} for size, held, control in points]
+        """Return accuracy with interval, and every control's, from size zero on."""
+        points = []
+        for size in (0.0, *self.attack.sizes):
+            point = {"size": float(size), **_band("accuracy", self.right.get(size, self.clean))}
+            for name, held in self.control.items():
+                point |= _band(name, held.get(size, self.clean))
+            points.append(point)
+        return points
 
     def columns(self) -> dict[str, Any]:
         """Return the per-sample outcomes: right on clean input, and right at every size."""
@@ -179,14 +184,15 @@ class Assault:
         """Return images before and after, with what the model said; what was not fooled shows the largest try."""
         context, rows = self.context, self.context.gallery
         small = context.test.take(rows)
+        tried = np.where(self.clean[rows], self.attack.sizes[-1], 0.0)  # what was wrong anyway was never attacked
         before = context.kind.probabilities(context.outcomes.output[rows])
-        with torch.no_grad():
+        with context.model.frozen(), torch.no_grad():
             after = context.kind.probabilities(context.model(self.adversarial).float().cpu().numpy())
         arrays = {
             "ids": np.array(small.ids),
             "clean": small.pixels(),
             "adversarial": self.adversarial.cpu().numpy(),
-            "eps": np.where(np.isnan(self.found_at), self.attack.sizes[-1], self.found_at),
+            "eps": np.where(np.isnan(self.found_at), tried, self.found_at),
             "label": small.targets,
             "clean_prediction": before.argmax(axis=1),
             "clean_confidence": before.max(axis=1),
@@ -215,7 +221,6 @@ class Assault:
         return fooled
 
 
-def _band(prefix: str, held: Array) -> dict[str, float]:
+def _band(name: str, held: Array) -> dict[str, float]:
     lo, hi = stats.wilson(int(held.sum()), len(held))
-    value = {"": "accuracy"}.get(prefix, prefix.rstrip("_"))
-    return {value: float(held.mean()), f"{prefix}lo": lo, f"{prefix}hi": hi}
+    return {name: float(held.mean()), f"{name}_lo": lo, f"{name}_hi": hi}

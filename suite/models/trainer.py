@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from suite.data import Split
-from suite.errors import TrainingError
+from suite.errors import ModelError, TrainingError
 from suite.models.adapter import TorchClassifier
 from suite.models.recipe import Recipe
 
@@ -91,10 +91,13 @@ class _Best:
 def _epochs(run: _Run, recipe: Recipe, lesson: Lesson) -> tuple[list[dict[str, float]], _Best, str]:
     best, epochs = _Best(), []
     for epoch in lesson.track(range(1, recipe.epochs + 1), "training", recipe.epochs):
-        loss, accuracy = run.learn(epoch)
-        validation_loss, validation_accuracy = run.judge()
+        try:
+            loss, accuracy = run.learn(epoch)
+            validation_loss, validation_accuracy = run.judge()
+        except ModelError as error:
+            raise TrainingError(f"Training failed in epoch {epoch}: {error} Try a lower learning rate.") from error
         if not (math.isfinite(loss) and math.isfinite(validation_loss)):
-            raise TrainingError(f"The loss is not finite in epoch {epoch}; lower the learning rate of the recipe.")
+            raise TrainingError(f"The loss is not finite in epoch {epoch}; try a lower learning rate.")
         epochs.append(
             {
                 "epoch": epoch,

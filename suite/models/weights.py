@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -76,7 +77,9 @@ def read_state(path: str | Path) -> Mapping[str, Tensor]:
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
-        stored = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of the pickle protocol; what matters is raised below
+            stored = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         wants = str(error).split("\n")[0][:160]
         raise WeightsError(

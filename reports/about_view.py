@@ -1,0 +1,57 @@
+"""What the numbers mean, in plain words."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+TEXT = """
+### How to read an interval
+A test set is a sample: other test images would give slightly other numbers. A 95 % interval is made so that in 95 of
+100 repetitions it would hold the true value. If two models' numbers differ by less than their intervals are wide,
+look at the ties before saying that one is better.
+
+### How to read ties and ranks
+Two models are compared on the samples they share: how often was only the first right, how often only the second
+(exact McNemar test)? As a board makes many comparisons, the tests are made stricter (Holm) so that all its
+differences together are wrong with at most 5 % probability. Models that **share a letter** were not told apart. That
+does not prove that they are equal: more samples might tell them apart. The rank range says how many models are
+clearly better and clearly worse.
+
+### What each measure means
+| measure | in plain words | better |
+|---|---|---|
+| accuracy | share of test samples answered right | higher |
+| balanced accuracy, macro F1 | the same with every class counted alike, however rare | higher |
+| recall of a class | share of that class that was found | higher |
+| robust accuracy | share still right after an attacker changed every image, within the size eps | higher |
+| ECE | how far confidence and the share of right answers lie apart, on average | lower |
+| ECE noise floor | the ECE that an honest model would show by chance, with this many samples | – |
+| NLL, Brier | how much the model's probabilities missed the truth | lower |
+| AURC | share of wrong answers, averaged over refusing more and more of the least sure ones | lower |
+| temperature | by how much confidence had to be toned down (above 1) or up (below 1) | – |
+| deletion AUC | how long the answer survives when the pixels called important are removed | lower |
+| insertion AUC | how soon the answer returns when they are put back | higher |
+| infidelity | how badly the map predicts what changing pixels does | lower |
+
+**linf** sizes bound the change of every single pixel, **l2** sizes bound the change of the image as a whole, a
+**patch** may change anything in a small part of the image. Pixels go from 0 to 1.
+
+### Checks and controls
+A weak attack makes any model look robust. So every attack is checked: with size 0 nothing may change; a larger size
+must not help the model; more steps must not help it; random change of equal size must do less. If a check fails, the
+number is marked **inconclusive** and gets no rank. Explanations are compared with a random map; a method that does not
+beat it explains nothing. **–** means not measured, never zero. What failed stays on the board, with its reason.
+
+### What was not tested
+- Only the attacks listed were tried. A stronger or a different one may succeed, so robust accuracy is an upper bound.
+- Test samples come from the same source as the training samples; other cameras, places or times were not tested.
+- Intervals cover the choice of test samples. They do not cover training again with another seed.
+- Fairness between groups of people, privacy, and tampered training data were not tested.
+- Deletion and insertion show what the model uses, not whether it uses it for good reasons.
+"""
+
+
+def show() -> None:
+    """Show the explanations."""
+    st.header("About the numbers")
+    st.markdown(TEXT)

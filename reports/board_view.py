@@ -1,0 +1,71 @@
+"""The board: one task's models side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from suite.board_text import DASH, footnotes
+from suite.errors import SuiteError
+from suite.reports import figures, frames, sources
+from suite.reports.text import plain
+
+READING = """
+Every number has its **95 % interval** beside it. Models that **share a letter** in a *ties* column are not told apart
+by the test samples: read them as equal. A **rank** such as 1-2 is the range of places the tests allow. Click a column
+to sort by it, **–** stands for what was not measured, ↑ marks measures of which more is better, ↓ less.
+"""
+
+
+GLANCE = 5
+"""Models in the picture; more dots on a line could not be told apart."""
+
+
+def show(folder: str, task: str, now: sources.State) -> None:
+    """Show the board of a task."""
+    st.header("Board")
+    st.markdown(f"Task {plain(task)}")
+    try:
+        board = sources.leaderboard(folder, task, _rank_by(folder, task, now), now)
+    except SuiteError as error:
+        st.error(f"The board cannot be made: {plain(error)}")
+        return
+    st.markdown(READING)
+    table = frames.board_frame(board)
+    st.dataframe(
+        table,
+        hide_index=True,
+        placeholder=DASH,
+        column_config=_formats(table),
+        alt=f"Leaderboard of {len(table)} models",
+    )
+    seen = frames.glance_frame(board, most=GLANCE)
+    if len(seen):
+        caption = "The same right answers as a picture: clean, and under each attack at the size named. Lines are 95 % "
+        caption += f"intervals. Shown are the first {GLANCE} models." if len(table) > GLANCE else "intervals."
+        titles = list(dict.fromkeys(seen["measure"]))
+        st.plotly_chart(figures.glance(seen, titles), key=f"glance {task}", config={"displaylogo": False}, alt=caption)
+        st.caption(caption)
+    st.subheader("What to know about these numbers")
+    for note in footnotes(board):
+        st.text(f"• {note}")  # notes hold names from outside; st.text renders no markup
+
+
+def _rank_by(folder: str, task: str, now: sources.State) -> str:
+    names = [column.name for column in sources.leaderboard(folder, task, "accuracy", now).columns]
+    if len(names) < 2:
+        return "accuracy"
+    return str(st.selectbox("Rank by", names, key=f"rank by {task}", width=405))
+
+
+def _formats(table: pd.DataFrame) -> dict[Any, Any]:
+    """Return formats by position, 0 being the index: grouped headings have no names of their own."""
+    formats: dict[Any, Any] = {}
+    for place, name in enumerate(table.columns, start=1):
+        if pd.api.types.is_numeric_dtype(table[name]):
+            formats[place] = st.column_config.NumberColumn(format="%.1f")
+        elif name[1] == "model":
+            formats[place] = st.column_config.TextColumn(pinned=True, width="medium")
+    return formats

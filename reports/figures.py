@@ -1,0 +1,210 @@
+"""From tables to pictures: pure functions that return plotly figures.
+
+Every series differs in dash and marker as well as in colour; the colours are legible on light and on dark pages and to
+colour-blind readers. Names from outside pass through `figure_text`, since plotly reads tags and templates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from suite.reports.text import figure_text
+
+BLUE, ORANGE, GREEN, PURPLE, AMBER, GREY = "#3182c4", "#d95f02", "#1a9e77", "#b3589a", "#b98a00", "#888888"
+STYLES = (
+    (BLUE, "solid", "circle"),
+    (ORANGE, "dash", "square"),
+    (GREEN, "dashdot", "diamond"),
+    (PURPLE, "longdash", "triangle-up"),
+    (AMBER, "longdashdot", "cross"),
+)
+CONTROL = (GREY, "dot", "x")
+"""The random control looks the same in every picture."""
+
+CONTROLS = (CONTROL, (AMBER, "dash", "triangle-down"))
+"""Where an attack has several controls: the random one first."""
+
+
+def learning_curve(frame: pd.DataFrame, quantity: str, chosen: int | None) -> go.Figure:
+    """Return loss or accuracy per epoch for training and validation, with the chosen epoch marked."""
+    figure = go.Figure()
+    for (part, lines), style in zip(frame.groupby("part", sort=True), STYLES, strict=False):
+        figure.add_trace(_line(lines["epoch"], lines[quantity], str(part), style))
+    if chosen is not None:
+        figure.add_vline(x=chosen, line={"color": GREY, "dash": "dot", "width": 2})
+        figure.add_annotation(
+            x=chosen, y=1.0, yref="paper", text=f"chosen: epoch {chosen}", showarrow=False, yanchor="bottom"
+        )
+    return _dressed(figure, "epoch", "loss (nats)" if quantity == "loss" else "accuracy (%)")
+
+
+def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> go.Figure:
+    """Return the confusion matrix: counts as text, colour by share of the true class."""
+    shares = [[100 * cell / max(1, sum(row)) for cell in row] for row in counts]
+    places = list(range(len(classes)))
+    names = [_tick(name) for name in classes]
+    figure = go.Figure(
+        go.Heatmap(
+            z=shares,
+            x=places,
+            y=places,
+            text=[[str(cell) for cell in row] for row in counts],
+            texttemplate="%{text}" if len(classes) <= 20 else None,
+            hovertemplate="%{text} samples, %{z:.1f} % of the true class<extra></extra>",
+            colorscale="Cividis",
+            zmin=0,
+            zmax=100,
+            colorbar={"title": {"text": "% of the<br>true class"}},
+        )
+    )
+    _dressed(figure, "predicted class", "true class")
+    ticks = {"tickvals": places, "ticktext": names, "showgrid": False}
+    figure.update_xaxes(**ticks, tickangle=0 if max(map(len, names), default=0) < 4 else -40)
+    figure.update_yaxes(**ticks, autorange="reversed")
+    return figure.update_layout(height=max(380, min(900, 30 * len(classes) + 160)))
+
+
+def recall(frame: pd.DataFrame) -> go.Figure:
+    """Return recall per class as points with intervals."""
+    places = list(range(len(frame)))
+    names = [_tick(name) for name in frame["class"]]
+    figure = go.Figure(
+        go.Scatter(
+            x=frame["recall"],
+            y=places,
+            mode="markers",
+            marker={"color": BLUE, "size": 9},
+            error_x=_whiskers(frame["recall"], (frame["lo"], frame["hi"]), BLUE),
+            customdata=frame["n"],
+            hovertemplate="recall %{x:.1f} % of %{customdata} samples<extra></extra>",
+        )
+    )
+    _dressed(figure, "recall: share of the class that was found (%)", "true class")
+    figure.update_xaxes(range=[-2, 102])
+    figure.update_yaxes(tickvals=places, ticktext=names, autorange="reversed")
+    return figure.update_layout(height=max(380, min(900, 30 * len(frame) + 160)))
+
+
+def reliability(frame: pd.DataFrame) -> go.Figure:
+    """Return a reliability diagram: accuracy against confidence above, samples per bin below."""
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.7, 0.3], vertical_spacing=0.06)
+    filled = frame[frame["accuracy"].notna()]
+    even = go.Scatter(
+        x=[0, 100], y=[0, 100], mode="lines", name="perfect", line={"color": GREY, "dash": "dot"}, hoverinfo="skip"
+    )
+    figure.add_trace(even, row=1, col=1)
+    points = _line(filled["confidence"], filled["accuracy"], "this model", STYLES[0])
+    points.update(error_y=_whiskers(filled["accuracy"], (filled["lo"], filled["hi"]), BLUE))
+    points.update(customdata=filled["count"], hovertemplate="confidence %{x:.1f} %, right %{y:.1f} % of %{customdata}")
+    figure.add_trace(points, row=1, col=1)
+    bars = go.Bar(
+        x=frame["middle"],
+        y=frame["count"],
+        width=frame["width"],
+        name="samples",
+        marker={"color": BLUE, "opacity": 0.6},
+    )
+    figure.add_trace(bars.update(showlegend=False), row=2, col=1)
+    _dressed(figure, None, None)
+    figure.update_yaxes(title_text="right answers (%)", range=[-2, 102], row=1, col=1)
+    figure.update_yaxes(title_text="samples", row=2, col=1)
+    figure.update_xaxes(title_text="confidence of the answer (%)", range=[-2, 102], row=2, col=1)
+    return figure.update_layout(height=440)
+
+
+def robustness(frame: pd.DataFrame, norm: str) -> go.Figure:
+    """Return accuracy against the size of the attack, and under harmless changes of equal size, with bands."""
+    figure = go.Figure()
+    styles = iter(CONTROLS)
+    names = [name.removesuffix("_lo") for name in frame.columns if name.endswith("_lo")]
+    for name in sorted(names, key=lambda name: (name == "accuracy", name != "random")):  # the attack is drawn last
+        style = STYLES[0] if name == "accuracy" else next(styles, CONTROL)
+        label = "attack" if name == "accuracy" else figure_text(f"{name} control")
+        figure.add_trace(_band(frame["size"], frame[f"{name}_lo"], frame[f"{name}_hi"], style[0]))
+        figure.add_trace(_line(frame["size"], frame[name], label, style))
+    size = "share of the image that is covered" if norm == "patch" else f"eps, {figure_text(norm)} norm (pixels 0 to 1)"
+    _dressed(figure, f"size of the change: {size}", "right answers (%)")
+    return figure.update_yaxes(range=[-2, 102])
+
+
+def glance(frame: pd.DataFrame, titles: Sequence[str]) -> go.Figure:
+    """Return a dot with an interval for every model and measure: model, measure, value, lo, hi (percent)."""
+    figure = go.Figure()
+    for (model, part), (colour, _, symbol) in zip(frame.groupby("model", sort=False), STYLES, strict=False):
+        figure.add_trace(
+            go.Scatter(
+                x=part["value"],
+                y=part["measure"].map(figure_text),
+                mode="markers",
+                name=_tick(model),
+                marker={"color": colour, "symbol": symbol, "size": 10},
+                error_x=_whiskers(part["value"], (part["lo"], part["hi"]), colour),
+                orientation="h",
+                offsetgroup=_tick(model),
+            )
+        )
+    _dressed(figure, "right answers (%)", None)
+    order = [figure_text(title) for title in titles]
+    figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], type="category")
+    return figure.update_xaxes(range=[-2, 102]).update_layout(height=150 + 55 * len(titles), scattermode="group")
+
+
+def faithfulness(frame: pd.DataFrame, kind: str) -> go.Figure:
+    """Return deletion or insertion curves, one per method, with the random map as control."""
+    figure = go.Figure()
+    styles = iter(STYLES)
+    for method, part in frame[frame["kind"] == kind].groupby("method", sort=False):
+        style = CONTROL if method == "random" else next(styles, STYLES[0])
+        label = "random map (control)" if method == "random" else figure_text(str(method).replace("_", " "))
+        figure.add_trace(_line(part["share"], part["score"], label, style))
+    where = "deleted" if kind == "deletion" else "put back"
+    _dressed(figure, f"part of the image {where} (%)", "score of the class (%)")
+    return figure.update_layout(height=430, legend={"y": -0.28})
+
+
+def _line(x: Any, y: Any, name: str, style: tuple[str, str, str]) -> go.Scatter:
+    colour, dash, marker = style
+    return go.Scatter(
+        x=x,
+        y=y,
+        name=name,
+        mode="lines+markers",
+        line={"color": colour, "dash": dash, "width": 2},
+        marker={"symbol": marker, "size": 7},
+    )
+
+
+def _band(x: pd.Series[Any], lo: pd.Series[Any], hi: pd.Series[Any], colour: str) -> go.Scatter:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return go.Scatter(
+        x=[*x, *x[::-1]],
+        y=[*hi, *lo[::-1]],
+        mode="lines",
+        fill="toself",
+        fillcolor=f"rgba({red},{green},{blue},0.2)",
+        line={"width": 0},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+
+
+def _whiskers(middle: pd.Series[Any], ends: tuple[pd.Series[Any], pd.Series[Any]], colour: str) -> Mapping[str, Any]:
+    lo, hi = ends
+    return {"type": "data", "symmetric": False, "array": hi - middle, "arrayminus": middle - lo, "color": colour}
+
+
+def _tick(name: Any) -> str:
+    text = str(name)
+    return figure_text(text if len(text) <= 18 else text[:17] + "…")
+
+
+def _dressed(figure: go.Figure, x: str | None, y: str | None) -> go.Figure:
+    figure.update_xaxes(title_text=x, automargin=True, zeroline=False)
+    figure.update_yaxes(title_text=y, automargin=True, zeroline=False)
+    legend = {"orientation": "h", "y": -0.25, "yanchor": "top", "x": 0}
+    return figure.update_layout(height=380, margin={"l": 10, "r": 10, "t": 30, "b": 10}, legend=legend)

@@ -1,0 +1,175 @@
+"""From stored rows and details to tables of a page: pure functions, no Streamlit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from suite.board_text import DASH, printable
+from suite.leaderboard import Board, Column
+from suite.reports.text import number, span
+from suite.stats import wilson
+
+PERCENT = ("fraction", "probability")
+"""Units that are shown in percent."""
+
+
+def board_frame(board: Board) -> pd.DataFrame:
+    """Return a board for display, with headings of two levels: the measure, then value, interval and ties."""
+    frame = board.frame
+    shown: dict[tuple[str, str], Any] = {
+        ("", "rank"): frame["rank"].where(frame["rank"].notna(), DASH),
+        ("", "model"): frame["model"].map(printable),
+        ("", "status"): frame["status"],
+    }
+    for column in board.columns:
+        shown.update(_measured(frame, column))
+    shown["", "what failed"] = [printable("; ".join(reasons)) or DASH for reasons in frame["reasons"]]
+    return pd.DataFrame(shown)
+
+
+def _measured(frame: pd.DataFrame, column: Column) -> dict[tuple[str, str], Any]:
+    scale = 100 if column.unit in PERCENT else 1
+    head = f"{printable(column.title)}{' %' if scale == 100 else ''} {'↑' if column.higher_is_better else '↓'}"
+    shown: dict[tuple[str, str], Any] = {
+        (head, "value"): pd.to_numeric(frame[column.name]) * scale,
+        (head, "95 % interval"): [_interval(line, column) for _, line in frame.iterrows()],
+    }
+    ties = frame[f"{column.name}_ties"]
+    if ties.notna().any():
+        shown[head, "ties"] = ties.where(ties.notna(), DASH)
+    if f"{column.name}_method" in frame:
+        methods = frame[f"{column.name}_method"]
+        shown[head, "best method"] = [DASH if pd.isna(name) else printable(name) for name in methods]
+    return shown
+
+
+def _interval(line: pd.Series[Any], column: Column) -> str:
+    status = line[f"{column.name}_status"]
+    around = span(line[f"{column.name}_lo"], line[f"{column.name}_hi"], column.unit)
+    if pd.isna(status) or status == "ok":
+        return around
+    return str(status) if around == DASH else f"{around} ({status})"
+
+
+def measure_frame(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return stored rows for display: one line per measure with its evidence."""
+    lines = [_measure_line(row) for _, row in rows.iterrows()]
+    names = ["measure", "value", "95 % interval", "n", "control", "status", "checks", "reason", "interval by"]
+    return pd.DataFrame(lines, columns=names)
+
+
+def _measure_line(row: pd.Series[Any]) -> dict[str, Any]:
+    params = {name: value for name, value in json.loads(row["params"]).items() if name != "reference"}
+    checks = json.loads(row["checks"])
+    about = ", ".join(f"{name} {value}" for name, value in params.items())
+    return {
+        "measure": printable(f"{row['metric']} ({about})" if about else row["metric"]),
+        "value": number(row["value"], row["unit"]),
+        "95 % interval": span(row["lo"], row["hi"], row["unit"]),
+        "n": row["n"],
+        "control": number(row["control"], row["unit"]),
+        "status": row["status"],
+        "checks": printable("; ".join(f"{name}: {result}" for name, result in checks.items())) or DASH,
+        "reason": DASH if not isinstance(row["reason"], str) else printable(row["reason"]),
+        "interval by": row["method"] if pd.notna(row["lo"]) else DASH,
+    }
+
+
+def learning_frame(history: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a training history with columns epoch, part (train or validation), loss, accuracy (percent)."""
+    lines = [
+        {
+            "epoch": epoch["epoch"],
+            "part": part,
+            "loss": epoch.get(f"{part}_loss"),
+            "accuracy": _percent(epoch.get(f"{part}_accuracy")),
+        }
+        for epoch in history.get("epochs", [])
+        for part in ("train", "validation")
+    ]
+    return pd.DataFrame(lines, columns=["epoch", "part", "loss", "accuracy"])
+
+
+def recall_frame(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return recall per class with columns class, recall, lo, hi (percent) and n, in the order stored."""
+    part = rows[(rows["metric"] == "recall") & rows["value"].notna()]
+    classes = [str(json.loads(params).get("class")) for params in part["params"]]
+    numbers = part[["value", "lo", "hi"]].astype(float).mul(100).rename(columns={"value": "recall"})
+    return numbers.assign(n=part["n"], **{"class": classes}).reset_index(drop=True)
+
+
+def reliability_frame(diagram: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a reliability diagram: confidence, accuracy, lo, hi (percent), count; middle and width of the bins."""
+    edges = pd.Series(diagram["edges"], dtype=float) * 100
+    frame = pd.DataFrame(
+        {
+            "middle": (edges[1:].to_numpy() + edges[:-1].to_numpy()) / 2,
+            "width": edges.diff()[1:].to_numpy(),
+            "count": diagram["count"],
+            "confidence": pd.to_numeric(pd.Series(diagram["confidence"], dtype=object)) * 100,
+            "accuracy": pd.to_numeric(pd.Series(diagram["accuracy"], dtype=object)) * 100,
+        }
+    )
+    bounds = [_wilson_percent(share, count) for share, count in zip(diagram["accuracy"], diagram["count"], strict=True)]
+    return frame.assign(lo=[lo for lo, _ in bounds], hi=[hi for _, hi in bounds])
+
+
+def glance_frame(board: Board, *, most: int) -> pd.DataFrame:
+    """Return right answers of the first models, a line each: model, measure, value, lo, hi (percent)."""
+    lines = [
+        {"model": line["model"], "measure": column.title}
+        | {name: 100 * line[f"{column.name}{end}"] for name, end in (("value", ""), ("lo", "_lo"), ("hi", "_hi"))}
+        for column in board.columns
+        if column.metric in ("accuracy", "robust_accuracy")
+        for _, line in board.frame.head(most).iterrows()
+        if pd.notna(line[column.name])
+    ]
+    return pd.DataFrame(lines)
+
+
+def robustness_frame(details: Mapping[str, Any]) -> pd.DataFrame:
+    """Return an attack's curve: size, then the accuracy and that under every control, with intervals, in percent."""
+    frame = pd.DataFrame(details.get("curve", []))
+    if frame.empty:
+        return frame
+    numbers = frame.drop(columns="size").apply(pd.to_numeric) * 100
+    return numbers.assign(size=pd.to_numeric(frame["size"])).sort_values("size")
+
+
+def faithfulness_frame(details: Mapping[str, Any]) -> pd.DataFrame:
+    """Return deletion and insertion curves: method, kind, baseline, share and score (percent)."""
+    shares = details.get("fractions", [])
+    lines = [
+        {"method": method, "kind": kind, "baseline": baseline, "share": 100 * share, "score": _percent(score)}
+        for method, curves in details.get("curves", {}).items()
+        for name, scores in curves.items()
+        for kind, _, baseline in [name.partition("/")]
+        for share, score in zip(shares, scores, strict=False)
+    ]
+    return pd.DataFrame(lines, columns=["method", "kind", "baseline", "share", "score"])
+
+
+def dropped_frame(data: Mapping[str, Any]) -> pd.DataFrame:
+    """Return what the data report dropped: reason, sample, detail."""
+    lines = [
+        {"reason": printable(reason), "sample": printable(entry[0]), "detail": printable(entry[1])}
+        for reason, entries in data.get("dropped", {}).items()
+        for entry in entries
+    ]
+    return pd.DataFrame(lines, columns=["reason", "sample", "detail"])
+
+
+def _wilson_percent(share: float | None, count: int) -> tuple[float | None, float | None]:
+    """Return the 95 % interval of a bin's share of right answers in percent."""
+    if share is None or not count:
+        return None, None
+    lo, hi = wilson(round(share * count), count)
+    return 100 * lo, 100 * hi
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else 100 * value

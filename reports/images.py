@@ -1,0 +1,68 @@
+"""From stored arrays to pictures of a page: pure functions, no Streamlit."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Array = NDArray[Any]
+WIDTH = 240
+"""Width in pixels that small images are enlarged to."""
+
+
+def rgb(image: Array) -> NDArray[np.uint8]:
+    """Return an image (c, h, w) in [0, 1] as (h, w, 3); other numbers of channels than 3 are shown as their mean."""
+    image = np.nan_to_num(np.asarray(image, dtype=float))
+    planes = image if len(image) == 3 else np.repeat(image.mean(axis=0, keepdims=True), 3, axis=0)
+    scaled = np.clip(planes, 0, 1) * 255
+    return np.ascontiguousarray(scaled.round().astype(np.uint8).transpose(1, 2, 0))
+
+
+def amplified(clean: Array, adversarial: Array) -> tuple[NDArray[np.uint8], float]:
+    """Return the change between two images (c, h, w) as (h, w, 3), and how much it was amplified.
+
+    Mid-grey is no change, brighter is more, darker is less. The factor is the largest round number that clips nothing.
+    """
+    delta = np.nan_to_num(np.asarray(adversarial, dtype=float) - np.asarray(clean, dtype=float))
+    largest = float(np.abs(delta).max(initial=0.0))
+    factor = _round_down(0.5 / largest) if largest > 0 else 1.0
+    return rgb(0.5 + factor * delta), factor
+
+
+def _round_down(number: float) -> float:
+    """Return the largest of 1, 2, 5, 10, 20, ... not above a number; a number below 1 is returned as it is."""
+    if number < 1:
+        return number
+    power = 10.0 ** np.floor(np.log10(number))
+    return float(max(step * power for step in (1, 2, 5) if step * power <= number * (1 + 1e-9)))
+
+
+def heat(values: Array, width: int = WIDTH) -> Image.Image:
+    """Return a signed map (h, w) enlarged: orange speaks for the class, striped blue against it, white for neither."""
+    values = np.nan_to_num(np.asarray(values, dtype=float))
+    strength = values / (np.abs(values).max(initial=0.0) or 1.0)
+    towards = np.where(strength[..., None] > 0, np.array([178, 70, 0]), np.array([0, 70, 140]))
+    colour = 255 + np.abs(strength)[..., None] * (towards - 255)
+    large = np.asarray(enlarged(colour.round().astype(np.uint8), width)).copy()
+    against = np.asarray(enlarged((strength < -0.1).astype(np.uint8)[..., None].repeat(3, axis=2), width))[..., 0] > 0
+    row, column = np.indices(against.shape)
+    large[against & ((row + column) % 8 < 2)] = 255
+    return Image.fromarray(large)
+
+
+def enlarged(image: NDArray[np.uint8], width: int = WIDTH) -> Image.Image:
+    """Return (h, w, 3) enlarged by a whole factor, every pixel kept as a square."""
+    factor = max(1, width // image.shape[1])
+    size = (image.shape[1] * factor, image.shape[0] * factor)
+    return Image.fromarray(image).resize(size, Image.Resampling.NEAREST)
+
+
+def png(image: Image.Image) -> bytes:
+    """Return a picture as PNG."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,59 @@
+"""One model: what was measured on each of the four axes, and the evidence for it."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from suite.board_text import DASH
+from suite.reports import axis_views, frames, sources
+from suite.reports.text import plain
+
+TITLES = {
+    "clean": "Clean accuracy",
+    "robustness": "Robustness to attacks",
+    "calibration": "Calibration: is its confidence honest?",
+    "attribution": "Attribution: do explanations point at what matters?",
+}
+
+
+def show(folder: str, task: str, model: str, now: sources.State) -> None:
+    """Show all that is stored about a model on a task."""
+    rows = sources.selection(folder, task, now).rows
+    rows = rows[rows["model"] == model]
+    st.header("Model")
+    st.markdown(f"{plain(model)} on task {plain(task)}")
+    for axis in TITLES:
+        part = rows[rows["axis"] == axis]
+        st.subheader(TITLES[axis], divider="gray")
+        if part.empty:
+            st.info("Not measured.")
+        for _, record in part.sort_values("spec", kind="stable").groupby("record", sort=False):
+            if _sound(record):
+                section = getattr(axis_views, axis)
+                section(folder, record, sources.details(folder, str(record["record"].iloc[0])))
+                _measures(record)
+    others = rows[~rows["axis"].isin(TITLES)]
+    if len(others):
+        st.subheader("Other axes", divider="gray")
+        _measures(others)
+
+
+def _sound(rows: pd.DataFrame) -> bool:
+    """Say what failed or was skipped, and return whether there is something to show."""
+    first = rows.iloc[0]
+    if first["cell_status"] in ("ok", "inconclusive"):
+        return True
+    said = f"{plain(first['spec'])} **{first['cell_status']}**: {plain(first['reason'] or 'no reason was stored')}"
+    (st.error if first["cell_status"] == "failed" else st.warning)(said)
+    return False
+
+
+def _measures(rows: pd.DataFrame) -> None:
+    with st.expander(f"All {len(rows)} numbers of this part, with checks and reasons"):
+        st.dataframe(frames.measure_frame(rows), hide_index=True, placeholder=DASH)
+        first = rows.iloc[0]
+        st.caption(
+            f"{plain(first['spec'])}, seed {first['seed']}, {plain(first['device'])} {plain(first['dtype'])}, "
+            f"measured {plain(first['time'])} in {first['wall_s']:.1f} s, record {plain(first['record'])}"
+        )

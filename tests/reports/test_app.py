@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from suite.store import Store
+from tests.reports import synthetic as s
+
+pytest.importorskip("plotly", reason="the report needs the extra `report`")
+testing = pytest.importorskip("streamlit.testing.v1", reason="the report needs the extra `report`")
+
+APP = Path(__file__).parents[2] / "reports" / "app.py"
+
+
+@pytest.fixture
+def visit(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    def run(store: Path = folder, **query: str):
+        monkeypatch.setenv("SUITE_STORE", str(store))
+        app = testing.AppTest.from_file(str(APP), default_timeout=60)
+        app.query_params.update(query)
+        app.run()
+        assert [error.value for error in app.exception] == []
+        return app
+
+    return run
+
+
+def words(app) -> str:
+    kinds = (app.header, app.subheader, app.markdown, app.caption, app.text, app.error, app.warning, app.info, app.code)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+def test_the_board_comes_first_and_shows_the_numbers(visit) -> None:
+    app = visit(task=s.TASK)
+    table = app.dataframe[0].value
+    assert table["accuracy % ↑", "value"].tolist()[:2] == [97.0, 96.0]
+    assert table["", "model"].tolist() == [s.GOOD, s.WEAK, s.BROKEN]
+    assert "share a letter" in words(app)
+    assert "broken: clean failed: TrainingError" in words(app)
+
+
+def test_the_board_can_be_ranked_by_another_measure(visit) -> None:
+    app = visit(task=s.TASK)
+    app.selectbox(key=f"rank by {s.TASK}").select("robust pgd linf 0.05").run()
+    assert not app.exception
+    assert app.dataframe[0].value["", "rank"].tolist() == ["1", "2", "–"]
+
+
+def test_a_model_has_its_own_address(visit) -> None:
+    app = visit(task=s.TASK, model=s.WEAK)
+    said = words(app)
+    assert f"`{s.WEAK}` on task `{s.TASK}`" in said
+    assert "96.0 % (95 % interval 93.1 to 97.7)" in said
+    assert "Inconclusive: `more steps raised the accuracy from 0.50 to 0.55`" in said
+    assert "✗ FAIL: more steps never help" in said
+    assert "ECE of about 2.1 % by chance" in said
+    assert "`saliency` **✗ does not beat the random map** in" in said
+    assert "harmless changes of equal size" in said
+
+
+def test_a_failed_model_says_why(visit) -> None:
+    said = words(visit(task=s.TASK, model=s.BROKEN))
+    assert "**failed**: `TrainingError: the loss became NaN in epoch 2; lower the learning rate.`" in said
+    assert "**skipped**: `the model could not be trained`" in said
+    assert said.count("Not measured.") == 2
+
+
+def test_the_gallery_says_what_was_answered_before_and_after(visit) -> None:
+    app = visit(page="Gallery", task=s.TASK, model=s.GOOD)
+    assert "Sample `test/00000`" in words(app)
+    shown = "".join(str(image.proto) for image in app.get("image"))
+    assert "truly `0`: says `0` (right), 99.0 % sure" in shown
+    assert "attacked: says `1` (wrong), 60.0 % sure" in shown
+    assert "change, amplified 5 times; size 0.05" in shown
+
+
+def test_the_gallery_of_a_failed_model_is_friendly(visit) -> None:
+    assert "No pictures are stored" in words(visit(page="Gallery", task=s.TASK, model=s.BROKEN))
+
+
+def test_about_needs_no_store(visit, tmp_path: Path) -> None:
+    assert "What was not tested" in words(visit(tmp_path / "none", page="About the numbers"))
+
+
+def test_an_empty_store_says_what_to_run(visit, tmp_path: Path) -> None:
+    said = words(visit(tmp_path / "none"))
+    assert "Nothing is stored yet" in said
+    assert "suite demo" in said
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("page", ["Board", "Model", "Gallery"])
+def test_hostile_names_stay_in_code(visit, page: str) -> None:
+    app = visit(page=page, task=s.HOSTILE_TASK, model=s.HOSTILE_MODEL)
+    for element in (*app.markdown, *app.caption, *app.error, *app.warning):
+        for name in (s.HOSTILE_TASK, s.HOSTILE_MODEL, s.HOSTILE_CLASS, s.HOSTILE_REASON):
+            outside = element.value.replace(f"`{name}`", "").replace(f"`` {name} ``", "")
+            assert name not in outside
+    assert not any(element.allow_html for element in app.markdown)
+
+
+def test_unknown_names_in_the_address_are_said(visit) -> None:
+    app = visit(page="nonsense", task="[x](http://evil.invalid)")
+    assert app.warning[0].value == "There is no task `[x](http://evil.invalid)` here; showing the first one."
+
+
+def test_new_results_appear_without_a_restart(visit, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    store.put(s.clean("first", 0.9, ["a", "b"]))
+    assert len(visit(store.root).dataframe[0].value) == 1
+    time.sleep(0.02)
+    store.put(s.clean("second", 0.8, ["a", "b"]))
+    assert len(visit(store.root).dataframe[0].value) == 2
+
+
+def test_a_damaged_record_is_said_and_the_rest_is_shown(visit, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    store.put(s.clean("sound", 0.9, ["a", "b"]))
+    bad = store.put(s.clean("bad", 0.9, ["a", "b"]))
+    (bad / "rows.json").write_text("{", "utf-8")
+    other = store.put(s.robustness("sound", "pgd", 0.9))
+    (other / "details.json").unlink()
+    (other / "arrays.npz").write_bytes(b"no archive")
+    app = visit(store.root)
+    assert "1 damaged record(s)" in app.warning[0].value
+    assert len(app.dataframe[0].value) == 1
+    visit(store.root, page="Model")
+    visit(store.root, page="Gallery")
+
+
+PROGRAM = """
+import os, sys, time, warnings
+warnings.simplefilter("ignore")
+start = time.perf_counter()
+from streamlit.testing.v1 import AppTest
+loaded = time.perf_counter()
+for page in ("Board", "Model", "Gallery"):
+    begin = time.perf_counter()
+    app = AppTest.from_file(sys.argv[1], default_timeout=60)
+    app.query_params.update(page=page, task="crowd")
+    app.run()
+    assert not app.exception, app.exception
+    print(f"{page} {time.perf_counter() - begin:.2f}")
+print(f"torch {'torch' in sys.modules}")
+"""
+
+
+def test_pages_of_1000_rows_are_quick_and_load_no_torch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = len(s.crowd(tmp_path, 12).rows())
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(APP)],
+        env={**os.environ, "SUITE_STORE": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = dict(line.split() for line in done.stdout.splitlines())
+    with capsys.disabled():
+        print(f"\nseconds for the script of each page, {rows:,} rows, fresh process, imports included: {found}")
+    assert rows >= 1000
+    assert found["torch"] == "False"
+    assert float(found["Board"]) < 3 * 3

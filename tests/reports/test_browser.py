@@ -1,0 +1,239 @@
+"""The report in a real browser: every page of several models, names that attack the page, both themes, a narrow window.
+
+Set SUITE_SCREENSHOTS to a folder to keep the screenshots.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.reports import synthetic as s
+
+CHROMIUM = Path("/usr/bin/chromium")
+APP = Path(__file__).parents[2] / "reports" / "app.py"
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+WAIT = 20_000
+
+pytest.importorskip("streamlit", reason="the report needs the extra `report`")
+sync_api = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright")
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no browser at {CHROMIUM}")
+
+
+@dataclass
+class Seen:
+    """What a page must not do, as it happens."""
+
+    problems: list[str] = field(default_factory=list)
+
+    def watch(self, page: Any, address: str) -> None:
+        page.on("console", lambda message: message.type == "error" and self.problems.append(message.text))
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.on("request", lambda request: self._local(request.url, address))
+
+    def _local(self, url: str, address: str) -> None:
+        if not url.startswith((address, address.replace("http", "ws", 1), "data:", "blob:")):
+            self.problems.append(f"asked another machine for {url}")
+
+
+@pytest.fixture(scope="module")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = Path(os.environ.get("SUITE_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    root = tmp_path_factory.mktemp("store")
+    assert len(s.crowd(root, 12).rows()) >= 1000
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    options = ["--server.address", "localhost", "--server.headless", "true", "--browser.gatherUsageStats", "false"]
+    command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port), *options]
+    server = subprocess.Popen(
+        [*command, "--server.fileWatcherType", "none"],
+        env={**os.environ, "SUITE_STORE": str(root)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _healthy(f"http://localhost:{port}", server)
+        yield f"http://localhost:{port}"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _healthy(address: str, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(100):
+        assert server.poll() is None, "the Streamlit server ended early"
+        try:
+            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=1):
+                return
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            time.sleep(0.2)
+    raise AssertionError("the Streamlit server did not answer within 20 s")
+
+
+@dataclass
+class Windows:
+    """Browser windows onto one server; those of a theme share their cache."""
+
+    address: str
+    themes: dict[str, Any]
+
+    def open(
+        self, query: dict[str, str], *, theme: str = "light", width: int = 1400, height: int = 1000
+    ) -> tuple[Any, Seen]:
+        page = self.themes[theme].new_page()
+        page.set_viewport_size({"width": width, "height": height})
+        seen = Seen()
+        seen.watch(page, self.address)
+        page.goto(f"{self.address}/?{urlencode(query)}")
+        settled(page)
+        return page, seen
+
+
+@pytest.fixture(scope="module")
+def windows(address: str) -> Iterator[Windows]:
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield Windows(address, {theme: chromium.new_context(color_scheme=theme) for theme in ("light", "dark")})
+        chromium.close()
+
+
+def settled(page: Any) -> None:
+    """Wait until the script has run, its placeholders are gone and the pictures are drawn."""
+    page.wait_for_selector("h2", timeout=WAIT)
+    page.wait_for_function(
+        "!document.querySelector('[data-testid=stApp][data-test-script-state=running]')"
+        " && !document.querySelector('[data-testid=stStatusWidget]')"
+        " && !document.querySelector('[data-testid=stSkeleton]')"
+        " && [...document.querySelectorAll('[data-testid=stPlotlyChart]')].every(e => e.querySelector('.main-svg'))",
+        timeout=WAIT,
+    )
+    page.wait_for_timeout(400)
+
+
+def sound(page: Any, seen: Seen) -> None:
+    assert page.locator("[data-testid=stException]").count() == 0
+    assert seen.problems == []
+
+
+def go(page: Any, name: str) -> None:
+    page.locator("[data-testid=stSidebar] label", has_text=name).last.click()
+    page.wait_for_selector(f"h2:has-text('{name}')", timeout=WAIT)
+    settled(page)
+
+
+def test_first_page_of_1000_rows(windows: Windows, shots: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    took = {}
+    for visit in ("first", "second"):
+        start = time.perf_counter()
+        page = windows.themes["light"].new_page()
+        page.goto(f"{windows.address}/?task=crowd")
+        page.wait_for_selector("[data-testid=stDataFrame]", timeout=WAIT)
+        took[visit] = time.perf_counter() - start
+        if visit == "second":
+            settled(page)
+            page.screenshot(path=shots / "board_crowd.png")
+        page.close()
+    with capsys.disabled():
+        print(f"\nboard page on 1,000 rows, from address to table in the browser: {took} s (target 3 s)")
+    assert took["first"] < 3 * 3
+
+
+def test_every_page_of_several_models(windows: Windows, shots: Path) -> None:
+    page, seen = windows.open({"task": s.TASK})
+    page.screenshot(path=shots / "board_light.png")
+    sound(page, seen)
+    for name in ("Gallery", "About the numbers", "Model"):
+        go(page, name)
+        page.screenshot(path=shots / f"{name.split()[0].lower()}_light.png")
+        sound(page, seen)
+    for model in (s.WEAK, s.GOOD, s.BROKEN):
+        page.locator("[data-testid=stSidebar] [data-testid=stSelectbox]").last.locator("input").click()
+        page.locator("[role=option]", has_text=model).first.click()
+        page.wait_for_selector(f"[data-testid=stMain] code:text-is('{model}')", timeout=WAIT)
+        settled(page)
+        sound(page, seen)
+        assert page.evaluate("new URLSearchParams(location.search).get('model')") == model
+        assert (model == s.BROKEN) == ("TrainingError" in page.locator("[data-testid=stMain]").inner_text())
+        page.screenshot(path=shots / f"model_light_{model.split('(')[0]}.png")
+    page.close()
+
+
+LOOKS = [
+    ("Model", "light", 1400, 6300),
+    ("Model", "dark", 900, 4000),
+    ("Gallery", "dark", 900, 1500),
+    ("Board", "dark", 900, 1000),
+]
+
+
+@pytest.mark.parametrize(("name", "theme", "width", "height"), LOOKS)
+def test_looks(windows: Windows, shots: Path, name: str, theme: str, width: int, height: int) -> None:
+    query = {"page": name, "task": s.TASK, "model": s.GOOD}
+    page, seen = windows.open(query, theme=theme, width=width, height=height)
+    page.screenshot(path=shots / f"{name.lower()}_{theme}_{width}.png")
+    sound(page, seen)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.close()
+
+
+@pytest.mark.parametrize("name", ["Board", "Model", "Gallery"])
+def test_hostile_names_stay_text(windows: Windows, shots: Path, name: str) -> None:
+    query = {"page": name, "task": s.HOSTILE_TASK, "model": s.HOSTILE_MODEL}
+    page, seen = windows.open(query, height=1600)
+    page.screenshot(path=shots / f"hostile_{name.lower()}.png")
+    sound(page, seen)
+    assert page.evaluate("window.hacked === undefined")
+    main = page.locator("[data-testid=stMain]")
+    assert s.HOSTILE_TASK in main.inner_text()
+    assert (s.HOSTILE_MODEL in main.inner_text()) == (name != "Board")
+    _harmless(main)
+    page.close()
+
+
+def test_a_hostile_reason_stays_text(windows: Windows) -> None:
+    page, seen = windows.open({"page": "Model", "task": s.HOSTILE_TASK, "model": s.HOSTILE_FAILED})
+    main = page.locator("[data-testid=stMain]")
+    assert s.HOSTILE_REASON in main.inner_text().replace("\N{WORD JOINER}", "")
+    _harmless(main)
+    sound(page, seen)
+    page.close()
+
+
+def test_unknown_names_in_the_address_are_said(windows: Windows) -> None:
+    page, seen = windows.open({"page": "Gallery", "task": s.TASK, "model": "![x](http://evil.invalid/q.png)"})
+    assert "There is no model ![x](http://evil.invalid/q.png) here" in page.locator("[data-testid=stMain]").inner_text()
+    _harmless(page.locator("[data-testid=stMain]"))
+    sound(page, seen)
+    page.close()
+
+
+def _harmless(main: Any) -> None:
+    for harm in (
+        "a[href*=evil]",
+        "a[href^=javascript]",
+        "img[src*=evil]",
+        "script",
+        ".katex",
+        "svg a",
+        "i:text('model')",
+    ):
+        assert main.locator(harm).count() == 0, harm

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from suite.leaderboard import board, select
+from suite.store import Store
+from tests.reports import synthetic as s
+
+pytest.importorskip("plotly", reason="the report needs the extra `report`")
+from suite.reports import figures, frames
+from suite.reports.text import figure_text, number, plain, span
+
+
+def rows_of(store: Store, model: str, axis: str):
+    rows = select(store.rows(), s.TASK).rows
+    return rows[(rows["model"] == model) & (rows["axis"] == axis)]
+
+
+def details_of(store: Store, model: str, axis: str, attack: str = "pgd") -> dict:
+    found = [store.details(record) for record in rows_of(store, model, axis)["record"].unique()]
+    return next(details for details in found if details.get("attack", attack) == attack)
+
+
+def test_board_frame_has_value_interval_and_ties_side_by_side(store: Store) -> None:
+    frame = frames.board_frame(board(store, s.TASK))
+    assert frame["", "model"].tolist() == [s.GOOD, s.WEAK, s.BROKEN]
+    assert frame["accuracy % ↑", "value"].tolist()[:2] == [97.0, 96.0]
+    assert np.isnan(frame["accuracy % ↑", "value"].iloc[2])
+    assert frame["accuracy % ↑", "95 % interval"].tolist() == ["94.4 to 98.4", "93.1 to 97.7", "failed"]
+    assert frame["accuracy % ↑", "ties"].tolist() == ["a", "a", "–"]
+    assert frame["", "rank"].tolist() == ["1-2", "1-2", "–"]
+    assert frame["fgsm linf 0.05 % ↑", "95 % interval"].tolist()[1].endswith("(inconclusive)")
+    assert frame["insertion (mean) % ↑", "best method"].tolist() == ["gradcam", "–", "–"]
+    assert "TrainingError" in frame["", "what failed"].tolist()[2]
+
+
+def test_measure_frame_shows_dashes_not_zeros(store: Store) -> None:
+    frame = frames.measure_frame(rows_of(store, s.GOOD, "calibration"))
+    line = frame[frame["measure"] == "temperature"].iloc[0]
+    assert (line["value"], line["95 % interval"], line["control"], line["reason"]) == ("1.7 ratio", "–", "–", "–")
+    pgd = frames.measure_frame(rows_of(store, s.GOOD, "robustness"))
+    assert any("more_steps_never_help: pass" in checks for checks in pgd["checks"])
+    assert "reference" not in " ".join(pgd["measure"])
+
+
+def test_learning_frame_and_figure_mark_the_chosen_epoch() -> None:
+    frame = frames.learning_frame(s.training())
+    assert len(frame) == 24
+    figure = figures.learning_curve(frame, "loss", 8)
+    assert [trace.name for trace in figure.data] == ["train", "validation"]
+    assert figure.layout.annotations[0].text == "chosen: epoch 8"
+    assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("epoch", "loss (nats)")
+    assert frames.learning_frame({}).empty
+
+
+def test_recall_is_in_percent_with_its_interval(store: Store) -> None:
+    frame = frames.recall_frame(rows_of(store, s.GOOD, "clean"))
+    assert frame["class"].tolist() == [str(k) for k in range(10)]
+    assert (frame["lo"] <= frame["recall"]).all() and (frame["recall"] <= frame["hi"]).all()
+    assert frame["recall"].max() == 100
+    figure = figures.recall(frame)
+    assert figure.layout.xaxis.title.text.endswith("(%)")
+    assert list(figure.layout.yaxis.ticktext) == frame["class"].tolist()
+
+
+def test_confusion_keeps_counts_as_text_and_number_names_as_names() -> None:
+    figure = figures.confusion(["7", "<b>8</b>"], [[9, 1], [0, 0]])
+    assert [list(row) for row in figure.data[0].text] == [["9", "1"], ["0", "0"]]
+    assert list(figure.layout.xaxis.ticktext) == ["7", "&lt;b&gt;8&lt;/b&gt;"]
+    assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("predicted class", "true class")
+
+
+def test_reliability_leaves_empty_bins_out(store: Store) -> None:
+    diagram = details_of(store, s.GOOD, "calibration", "pgd")["reliability"]["softmax"]
+    frame = frames.reliability_frame(diagram)
+    empty = frame["count"] == 0
+    assert empty.any() and frame.loc[empty, "accuracy"].isna().all()
+    figure = figures.reliability(frame)
+    assert len(figure.data[1].x) == (~empty).sum()
+    assert sum(figure.data[2].y) == frame["count"].sum()
+
+
+def test_robustness_curve_has_bands_and_control(store: Store) -> None:
+    frame = frames.robustness_frame(details_of(store, s.GOOD, "robustness"))
+    assert frame["size"].tolist() == [0.0, *s.EPS]
+    assert frame["accuracy"].iloc[0] == pytest.approx(97)
+    figure = figures.robustness(frame, "linf")
+    assert [trace.name for trace in figure.data if trace.showlegend is None] == ["random control", "attack"]
+    assert "linf" in figure.layout.xaxis.title.text
+    patch = frames.robustness_frame(details_of(store, s.GOOD, "robustness", "patch"))
+    drawn = figures.robustness(patch, "patch")
+    assert [trace.name for trace in drawn.data if trace.showlegend is None] == [
+        "random control",
+        "grey control",
+        "attack",
+    ]
+    assert "covered" in drawn.layout.xaxis.title.text
+    assert frames.robustness_frame({"curve": []}).empty
+
+
+def test_the_glance_shows_right_answers_of_the_first_models(store: Store) -> None:
+    seen = frames.glance_frame(board(store, s.TASK), most=2)
+    assert set(seen["model"]) == {s.GOOD, s.WEAK} and "accuracy" in set(seen["measure"])
+    assert (seen["lo"] <= seen["value"]).all() and (seen["value"] <= seen["hi"]).all()
+    figure = figures.glance(seen, list(dict.fromkeys(seen["measure"])))
+    assert len(figure.data) == 2 and len({trace.marker.symbol for trace in figure.data}) == 2
+
+
+def test_series_differ_in_more_than_colour(store: Store) -> None:
+    frame = frames.faithfulness_frame(details_of(store, s.GOOD, "attribution"))
+    figure = figures.faithfulness(frame[frame["baseline"] == "mean"], "insertion")
+    looks = {(trace.line.dash, trace.marker.symbol) for trace in figure.data}
+    assert len(looks) == len(figure.data) == len(s.METHODS)
+    assert any(trace.name == "random map (control)" for trace in figure.data)
+
+
+@pytest.mark.parametrize("kind", ["deletion", "insertion"])
+def test_faithfulness_frame_has_every_point(store: Store, kind: str) -> None:
+    frame = frames.faithfulness_frame(details_of(store, s.GOOD, "attribution"))
+    assert len(frame[frame["kind"] == kind]) == len(s.METHODS) * 2 * 11
+    assert frame["share"].max() == 100
+
+
+def test_dropped_samples_are_listed() -> None:
+    frame = frames.dropped_frame({"dropped": {"twice": [["a", "same as b"]]}})
+    assert frame.to_dict("records") == [{"reason": "twice", "sample": "a", "detail": "same as b"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("linear", "`linear`"),
+        ("a`b``c", "```a`b``c```"),
+        ("`a", "`` `a ``"),
+        ("", "`(empty)`"),
+        ("  ", "`(empty)`"),
+        ("a\nb\x1b", "`a\ufffdb\ufffd`"),
+        ("\u202eevil", "`\ufffdevil`"),
+        ("x" * 400, "`" + "x" * 299 + "…`"),
+        (3, "`3`"),
+    ],
+    ids=str,
+)
+def test_plain_is_one_code_span(text: object, shown: str) -> None:
+    assert plain(text) == shown
+
+
+def test_figure_text_holds_no_markup() -> None:
+    assert figure_text("<a href='x'>$y$ %{z}") == "&lt;a href='x'&gt;&#36;y&#36; &#37;&#123;z&#125;"
+
+
+def test_numbers_as_readers_see_them() -> None:
+    assert number(0.9745, "fraction") == "97.5 %"
+    assert number(None, "fraction") == number(float("nan"), "nats") == "–"
+    assert number(0.2134, "nats") == "0.213 nats"
+    assert span(0.1, 0.2, "fraction") == "10.0 to 20.0"
+    assert span(None, 0.2, "fraction") == "–"

@@ -1,0 +1,179 @@
+"""The store: whole or not at all, readable whatever happened, and never lost."""
+
+import json
+import os
+import random
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from suite.errors import StoreError
+from suite.store import Store
+from suite.types import Measure, Occasion, Provenance, Record
+
+
+def record(key="a" * 64, status="ok", value=0.5, when="2026-01-01T00:00:00+00:00", **extra):
+    provenance = Provenance(
+        key, "t", "1", "classification", "m", "clean", "clean", 3, 0, {"data": "d"}, "cpu", "f", "0"
+    )
+    measure = Measure("accuracy", value, None, None, 3, "none", params={"eps": 0.1}, checks={"x": "pass"})
+    if status != "ok":
+        measure = Measure("-", None, None, None, 0, "none", reason="it broke")
+    return Record(provenance, Occasion("run", when, 0.1, 10.0, ""), status, (measure,), **extra)
+
+
+def test_what_is_put_comes_back(tmp_path):
+    store = Store(tmp_path / "s")
+    store.put(
+        record(
+            samples={"id": ["a", "b", "c"], "correct": np.array([True, False, True])},
+            details={"confusion": [[1, 2], [3, 4]], "name": "ä <b>"},
+            arrays={"image": np.arange(6.0).reshape(2, 3), "ids": np.array(["a", "b"])},
+        )
+    )
+    again = Store(tmp_path / "s")
+    rows = again.rows()
+    assert rows[["metric", "value", "status", "key"]].values.tolist() == [["accuracy", 0.5, "ok", "a" * 64]]
+    assert json.loads(rows["params"][0]) == {"eps": 0.1}
+    name = rows["record"][0]
+    assert again.samples(name)["correct"].tolist() == [True, False, True]
+    assert again.details(name) == {"confusion": [[1, 2], [3, 4]], "name": "ä <b>"}
+    assert again.arrays(name)["image"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert again.arrays(name)["ids"].tolist() == ["a", "b"]
+    assert again.done() == {"a" * 64}
+
+
+def test_records_are_only_ever_added_and_the_newest_good_one_counts(tmp_path):
+    store = Store(tmp_path)
+    store.put(record(status="failed"))
+    assert store.done() == set()
+    assert store.rows()["status"].tolist() == ["failed"]
+    store.put(record(value=0.25))
+    store.put(record(status="failed"))
+    assert store.rows()["value"].tolist() == [0.25]
+    store.put(record(value=0.75))
+    assert store.rows()["value"].tolist() == [0.75]
+    assert len(list(tmp_path.glob("records/*/*"))) == 4
+
+
+def test_a_store_ignores_itself_in_a_checkout(tmp_path):
+    Store(tmp_path / "s").put(record())
+    assert (tmp_path / "s" / ".gitignore").read_text() == "*\n"
+
+
+def test_the_index_is_only_a_cache(tmp_path):
+    store = Store(tmp_path)
+    for letter in "abc":
+        store.put(record(key=letter * 64))
+    before = store.rows()
+    (tmp_path / "index.parquet").write_bytes(b"not a table")
+    assert Store(tmp_path).rows().equals(before)
+    (tmp_path / "index.parquet").unlink()
+    assert Store(tmp_path).rows().equals(before)
+    assert Store(tmp_path).rebuild() == 3
+
+
+def test_a_removed_record_leaves_the_index(tmp_path):
+    store = Store(tmp_path)
+    folders = [store.put(record(key=letter * 64)) for letter in "ab"]
+    assert len(store.rows()) == 2
+    for file in folders[0].iterdir():
+        file.unlink()
+    folders[0].rmdir()
+    assert Store(tmp_path).rows()["key"].tolist() == ["b" * 64]
+
+
+def test_a_damaged_record_is_named_and_the_others_are_read(tmp_path):
+    store = Store(tmp_path)
+    damaged = store.put(record(key="a" * 64))
+    store.put(record(key="b" * 64))
+    (damaged / "rows.json").write_text("{", "utf-8")
+    again = Store(tmp_path)
+    assert again.rows()["key"].tolist() == ["b" * 64]
+    assert list(again.damaged) == [damaged.name]
+
+
+def test_an_unwritable_store_says_so_and_loses_nothing(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError, match="--store"):
+        Store(tmp_path / "file").put(record())
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_an_interrupted_write_leaves_nothing_behind(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    store.put(record())
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="No space"):
+        store.put(record(key="b" * 64))
+    monkeypatch.undo()
+    assert Store(tmp_path).rows()["key"].tolist() == ["a" * 64]
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_two_writers_of_one_key_both_keep_their_record(tmp_path):
+    one, other = Store(tmp_path), Store(tmp_path)
+    assert one.put(record(value=0.1)) != other.put(record(value=0.2))
+    assert Store(tmp_path).rows()["value"].tolist() == [0.2]
+
+
+def test_weights_are_stored_once(tmp_path):
+    store = Store(tmp_path)
+    assert store.model_folder("d") is None and store.history("d") == {}
+    store.put_model("d", b"weights", {"epochs": []})
+    store.put_model("d", b"others", {})
+    assert (store.model_folder("d") / "weights.safetensors").read_bytes() == b"weights"
+    assert store.history("d") == {"epochs": []}
+
+
+def numbers(store):
+    """Return every row without what differs between two runs of one command."""
+    table = store.rows().drop(columns=["run", "time", "wall_s", "peak_mb", "git", "record"])
+    return table.sort_values(["model", "spec", "metric", "params"]).reset_index(drop=True)
+
+
+def test_a_run_killed_at_random_moments_is_completed_by_the_next(tmp_path, toy):
+    """Real runs in forked processes (so that PyTorch is imported once), killed with SIGKILL 24 times."""
+    from suite.harness import Harness, plan, use_threads
+
+    use_threads()
+    axes = ["clean", "robustness(attack=pgd(eps=[0.1, 0.2], steps=5))", "calibration(members=2, dropout_samples=3)"]
+    cells = plan([toy("toy")], [toy("quick"), toy("dropping")], axes)
+    Harness(Store(tmp_path / "whole")).run(cells)
+    began = time.perf_counter()
+    Harness(Store(tmp_path / "timed")).run(cells)
+    length = time.perf_counter() - began
+    expected = numbers(Store(tmp_path / "whole"))
+    moments, kills, rounds = random.Random(5), 0, 0
+    found_between: set[int] = set()
+    while kills < 24:
+        rounds += 1
+        root = tmp_path / f"killed{rounds}"
+        while True:
+            child = os.fork()
+            if child == 0:  # the run that will be killed
+                try:
+                    Harness(Store(root)).run(cells)
+                finally:
+                    os._exit(0)
+            time.sleep(moments.uniform(0, 0.6) * length)
+            os.kill(child, signal.SIGKILL)
+            _, status = os.waitpid(child, 0)
+            store = Store(root)
+            found_between.add(len(store.done()))
+            store.rows()
+            assert store.damaged == {}
+            if not os.WIFSIGNALED(status):
+                break
+            kills += 1
+            if kills % 6 == 0:  # a run that is never killed again must complete what is there
+                Harness(Store(root)).run(cells)
+                break
+        assert numbers(Store(root)).equals(expected)
+    assert len(found_between) > 2, "the kills did not hit different moments"
