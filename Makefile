@@ -7,6 +7,7 @@ RUN := .venv/bin/
 install: .venv/installed
 
 .venv/installed: requirements.lock pyproject.toml
+	@echo "Installing the pinned packages into .venv; this takes some minutes, once, and about 6 GB."
 	$(PYTHON) -m venv .venv
 	$(RUN)python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
 	$(RUN)python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

@@ -163,10 +163,12 @@ def _print_boards(folder: str, task: str | None, rank_by: str = "accuracy") -> i
     if not names:
         raise SuiteError(f"Nothing is stored in {folder}. Measure something first, for example with: suite demo")
     console = Console(width=None if sys.stdout.isatty() else 120)
-    for name in [task] if task else names:
-        console.print(board_table(board(store, name, rank_by=rank_by), width=console.width))
-    for record, why in store.damaged.items():
-        console.print(f"Record {record} cannot be read and was left out: {why}", markup=False)
+    with console.capture() as text:
+        for name in [task] if task else names:
+            console.print(board_table(board(store, name, rank_by=rank_by), width=console.width))
+        for record, why in store.damaged.items():
+            console.print(f"Record {record} cannot be read and was left out: {why}", markup=False)
+    print(text.get(), end="")
     return 0
 
 
@@ -189,7 +191,16 @@ def _report(options: argparse.Namespace) -> int:
     os.environ.setdefault("STREAMLIT_LOGGER_LEVEL", "error")  # it warns of what is meant here
     os.environ["SUITE_STORE"] = str(Path(options.store).resolve())
     arguments = ["--server.address", "localhost", "--server.port", str(options.port)]
-    quiet = ["--browser.gatherUsageStats", "false", "--server.headless", "true", "--client.toolbarMode", "viewer"]
+    quiet = [
+        "--browser.gatherUsageStats",
+        "false",
+        "--server.headless",
+        "true",
+        "--server.fileWatcherType",
+        "none",
+        "--client.toolbarMode",
+        "viewer",
+    ]
     print(f"The report is at http://localhost:{options.port} (Ctrl-C ends it).", flush=True)
     for view in ("board_view", "model_view", "gallery_view"):  # read now, so that the first page does not wait for it
         import_module(f"suite.reports.{view}")

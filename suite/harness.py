@@ -135,7 +135,7 @@ class Harness:
         self.store, self.settings = store, settings or Settings()
         self.device = pick_device(self.settings.device)
         self.run_id = uuid.uuid4().hex[:12]
-        self.workshop = Workshop(store, self.device, self.settings.track, self.settings.batch_size, given or {})
+        self.workshop = Workshop(store, self.device, self.settings.track, given or {})
         self.task = functools.lru_cache(maxsize=2)(prepare_task)
 
     def run(self, cells: Sequence[Cell]) -> Outcome:

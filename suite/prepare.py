@@ -68,7 +68,6 @@ class Workshop:
     store: Store
     device: torch.device
     track: Track
-    batch_size: int
     given: Mapping[str, TorchClassifier] = field(default_factory=dict)
     _failed: dict[str, Exception] = field(default_factory=dict)
 
@@ -150,7 +149,7 @@ class Workshop:
         recipe = model.recipe
         if recipe is None:
             raise ModelError("This model has no recipe to train it by.")
-        perturb = _adversary(recipe.adversary, task.kind, self.batch_size) if recipe.adversary else None
+        perturb = _adversary(recipe.adversary, task.kind) if recipe.adversary else None
         lesson = Lesson(task.data.train, task.data.validation, task.kind, seed, self.track, perturb)
         return train(model, recipe, lesson, device=self.device)
 
@@ -159,7 +158,7 @@ def _to_train(model: TorchClassifier) -> bool:
     return model.recipe is not None and model.weights is None
 
 
-def _adversary(text: str, kind: Kind, batch_size: int) -> Any:
+def _adversary(text: str, kind: Kind) -> Any:
     """Return a function that replaces a training batch by adversarial images of the attack's largest size."""
     entry, spec = resolve("attack", text)
     attack = entry.build(spec)
@@ -169,7 +168,6 @@ def _adversary(text: str, kind: Kind, batch_size: int) -> Any:
             forward=model,
             loss=lambda output, truth, name: kind.attack_loss(output, truth, name=name),
             fooled=kind.fooled,
-            batch_size=batch_size,
         )
         seeds = [seed + place for place in range(len(pixels))]
         with model.frozen():

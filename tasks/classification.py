@@ -92,7 +92,7 @@ def cnn_adversarial(task: TaskInfo, *, eps: float = 0.15, steps: int = 5, width:
     from suite import Recipe, TorchClassifier
     from suite.models.networks import small_cnn
 
-    recipe = Recipe(adversary=f"pgd(eps=[{eps!r}], steps={steps}, stop=False)")
+    recipe = Recipe(adversary=f"pgd(eps=[{eps!r}], steps={steps}, restarts=1, stop=False)")
     return TorchClassifier(small_cnn(len(task.classes), task.input_shape, width=width), recipe=recipe)
 
 

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from suite.attacks import norms
-from suite.attacks.engine import Control, Problem, ascending
+from suite.attacks.engine import Problem
+from suite.attacks.gradient import NormAttack
 from suite.decorators import attack
 from suite.errors import AttackError, PluginError, SpecError, UnknownNameError, did_you_mean
 
@@ -38,38 +39,23 @@ FEWEST_CLASSES = {("APGDT", None): 4, ("AutoAttack", None): 4, ("APGD", "dlr"): 
 
 
 @dataclass(frozen=True)
-class TorchAttack:
+class TorchAttack(NormAttack):
     """One of torchattacks' attacks.
 
     Attributes:
         name: the class in torchattacks.
         eps: radii, ascending; for an attack without a radius, the limits at which its result counts.
         norm: the norm of those radii.
+        loss: None: which gradient it follows, if any, is the library's affair.
         options: further arguments of the class.
 
     """
 
-    name: str
-    eps: tuple[float, ...]
-    norm: str
+    loss: str | None = None
+    name: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    loss = None
-    size_name = "eps"
     group = GROUP
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "eps", ascending(self.eps, "eps"))
-        norms.known(self.norm)
-
-    @property
-    def sizes(self) -> tuple[float, ...]:
-        """The radii."""
-        return self.eps
-
-    def fit(self, problem: Problem, pixels: Tensor, targets: Tensor, *, seed: int) -> Self:
-        """Return the attack itself; it needs no training samples."""
-        return self
 
     def longer(self) -> Self | None:
         """Return the attack with twice the steps, where it has steps."""
@@ -77,14 +63,6 @@ class TorchAttack:
         if default is None:
             return None
         return replace(self, options={**self.options, "steps": 2 * self.options.get("steps", default.default)})
-
-    def controls(self) -> Mapping[str, Control]:
-        """Return random signs (linf) or a random direction (l2) of the same size."""
-        return {"random": lambda pixels, eps, seeds: norms.random_perturbation(pixels, self.norm, eps, seeds)}
-
-    def violation(self, clean: Tensor, adversarial: Tensor, size: float) -> Tensor:
-        """Return by how much each perturbation exceeds the radius."""
-        return norms.excess(clean, adversarial, self.norm, size)
 
     def perturb(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Sequence[int]) -> Tensor:
         """Return what the library's attack finds within the radius, and the clean pixels where it finds nothing."""
@@ -122,7 +100,7 @@ def torchattacks(name: str, *, eps: Any = (8 / 255,), norm: str | None = None, *
         if option not in known:
             raise SpecError(f"torchattacks:{name} has no argument {option!r}.{did_you_mean(option, known)}")
     euclidean = "L2" in name or name in L2_BY_DEFAULT
-    return TorchAttack(name, eps, norm or ("l2" if euclidean else "linf"), options)
+    return TorchAttack(eps=eps, norm=norm or ("l2" if euclidean else "linf"), name=name, options=options)
 
 
 class _Wrapper(nn.Module):

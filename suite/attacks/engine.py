@@ -16,6 +16,10 @@ Control = Callable[[Tensor, float, Sequence[int]], Tensor]
 """A harmless perturbation of the same size: (pixels, size, one seed per sample) to pixels."""
 
 
+Training = Callable[[], tuple[Tensor, Tensor]]
+"""Returns the training pixels and targets; a function, because most attacks never ask for them."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """A model under attack.
@@ -25,7 +29,6 @@ class Problem:
         loss: (output, targets, loss name) to the loss per sample (n,).
         fooled: (output, targets) to which samples the model is wrong about, bool (n,).
         bounds: the range of a pixel.
-        batch_size: how many samples an attack that fits itself to data takes at a time.
 
     """
 
@@ -33,7 +36,6 @@ class Problem:
     loss: Callable[[Tensor, Tensor, str], Tensor]
     fooled: Callable[[Tensor, Tensor], Tensor]
     bounds: tuple[float, float] = (0.0, 1.0)
-    batch_size: int = 64
 
     def gradient(self, pixels: Tensor, targets: Tensor, loss: str) -> tuple[Tensor, Tensor, Tensor]:
         """Return the gradient of the summed loss at some pixels, the loss per sample, and who is fooled already.
@@ -94,7 +96,7 @@ class Attack(Protocol):
         """The loss whose gradient is followed."""
         ...
 
-    def fit(self, problem: Problem, pixels: Tensor, targets: Tensor, *, seed: int) -> Self:
+    def fit(self, problem: Problem, training: Training, *, seed: int) -> Self:
         """Return the attack fitted to training samples; most attacks return themselves."""
         ...
 

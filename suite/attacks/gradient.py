@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from suite.attacks import norms
-from suite.attacks.engine import Control, Problem, ascending
+from suite.attacks.engine import Control, Problem, Training, ascending
 from suite.decorators import attack
 from suite.errors import SpecError
 
@@ -45,7 +45,7 @@ class NormAttack:
         """A radius is called eps."""
         return "eps"
 
-    def fit(self, problem: Problem, pixels: Tensor, targets: Tensor, *, seed: int) -> Self:
+    def fit(self, problem: Problem, training: Training, *, seed: int) -> Self:
         """Return the attack itself; it needs no training samples."""
         return self
 
@@ -90,7 +90,7 @@ class PGD(NormAttack):
     """
 
     steps: int = 20
-    restarts: int = 1
+    restarts: int = 2
     stop: bool = True
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from suite.attacks.engine import Control, Problem, ascending, differentiated, generators
+from suite.attacks.engine import Control, Problem, Training, ascending, differentiated, generators
 from suite.decorators import attack
 from suite.errors import AttackError, SpecError
 
@@ -67,13 +67,14 @@ class Patch:
             raise AttackError(f"A patch of area {area:g} covers less than one pixel of {height}x{width}; give more.")
         return min(height, width, math.isqrt(allowed))
 
-    def fit(self, problem: Problem, pixels: Tensor, targets: Tensor, *, seed: int) -> Self:
-        """Return the attack with one patch per area, trained on the given samples.
+    def fit(self, problem: Problem, training: Training, *, seed: int) -> Self:
+        """Return the attack with one patch per area, trained on training samples.
 
         Raises:
             AttackError: there are no samples to train on.
 
         """
+        pixels, targets = training()
         if not len(pixels):
             raise AttackError("A universal patch is trained on training samples, and the task has none.")
         trained = [(area, self._train(problem, pixels, targets, area, seed)) for area in self.area]

@@ -103,16 +103,14 @@ def gradient_is_not_zero(assault: Assault, rows: Array) -> Evidence:
 
 
 def random_does_less(assault: Assault) -> Evidence:
-    """Compare with random perturbations of equal size: the attack must do at least as much damage at every size."""
-    worse = []
-    for size, held in assault.right.items():
-        random = assault.control["random"][size]
-        if random.sum() < held.sum():
-            worse.append(f"{assault.attack.size_name} {size:.3g}")
+    """Compare with random perturbations of equal size: at no size may they do more damage than chance explains."""
+    name, random = assault.attack.size_name, assault.control["random"]
+    worse = [f"{name} {size:.3g}" for size, held in assault.right.items() if _fewer(~held, ~random[size])]
     if worse:
         return Evidence("fail", f"random perturbations did more damage than the attack at {', '.join(worse)}")
-    gaps = [assault.control["random"][size].mean() - held.mean() for size, held in assault.right.items()]
-    return Evidence("pass", f"random perturbations of equal size leave up to {100 * max(gaps):.1f} points more right")
+    gaps = [100 * float(random[size].mean() - held.mean()) for size, held in assault.right.items()]
+    listed = ", ".join(f"{gap:.1f}" for gap in gaps)
+    return Evidence("pass", f"random perturbations of equal size leave {listed} points more right, size by size")
 
 
 def _fewer(found: Array, before: Array) -> bool:

@@ -71,16 +71,17 @@ def problem_of(context: Context) -> Problem:
         forward=context.model,
         loss=lambda output, targets, name: kind.attack_loss(output, targets, name=name),
         fooled=kind.fooled,
-        batch_size=context.batch_size,
     )
 
 
 def fitted(attack: Attack, problem: Problem, context: Context) -> Attack:
     """Return the attack, fitted to training samples where it needs them."""
-    train = context.data.train
-    pixels = torch.from_numpy(train.pixels()).to(context.device)
-    targets = torch.from_numpy(train.targets).to(context.device)
-    return attack.fit(problem, pixels, targets, seed=context.seed)
+
+    def training() -> tuple[Tensor, Tensor]:
+        train = context.data.train
+        return torch.from_numpy(train.pixels()).to(context.device), torch.from_numpy(train.targets).to(context.device)
+
+    return attack.fit(problem, training, seed=context.seed)
 
 
 class Assault:

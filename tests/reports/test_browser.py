@@ -23,7 +23,6 @@ import pytest
 from tests.reports import synthetic as s
 
 CHROMIUM = Path("/usr/bin/chromium")
-APP = Path(__file__).parents[2] / "reports" / "app.py"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WAIT = 20_000
 
@@ -62,11 +61,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    options = ["--server.address", "localhost", "--server.headless", "true", "--browser.gatherUsageStats", "false"]
-    command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port), *options]
     server = subprocess.Popen(
-        [*command, "--server.fileWatcherType", "none"],
-        env={**os.environ, "SUITE_STORE": str(root)},
+        [sys.executable, "-m", "suite.cli", "report", "--store", str(root), "--port", str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

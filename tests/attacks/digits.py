@@ -1,0 +1,96 @@
+"""A small problem for attacks: 8x8 digits, a network trained on them in a second, and models with known answers."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+from suite.attacks.engine import Problem
+from suite.data import Split
+from suite.kinds.classification import Classification
+from suite.models.adapter import TorchClassifier
+
+CLASSES = tuple("0123456789")
+
+
+@functools.cache
+def splits() -> tuple[Split, Split]:
+    """Return 1,200 training and 400 test digits."""
+    data = load_digits()
+    order = np.random.default_rng(0).permutation(len(data.target))
+    inputs = (data.images[order, None] / 16).astype(np.float32)
+    ids = tuple(f"digit-{number}" for number in order)
+    everything = Split(ids, inputs, data.target[order].astype(np.int64))
+    return everything.take(range(1200)), everything.take(range(1200, 1600))
+
+
+def network() -> nn.Sequential:
+    """Return an untrained network with a batch norm and a dropout, so that a wrong mode shows."""
+    return nn.Sequential(
+        nn.Conv2d(1, 12, 3, padding=1),
+        nn.BatchNorm2d(12),
+        nn.ReLU(),
+        nn.Conv2d(12, 16, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Dropout(0.1),
+        nn.Linear(256, 10),
+    )
+
+
+@functools.cache
+def trained_state() -> dict[str, Tensor]:
+    """Train the network, a second on one thread."""
+    torch.set_num_threads(1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net, (train, _) = network(), splits()
+        pixels, targets = torch.from_numpy(train.pixels()), torch.from_numpy(train.targets)
+        optimizer = torch.optim.Adam(net.parameters(), lr=4e-3)
+        for _ in range(12):
+            for rows in torch.randperm(len(pixels)).split(64):
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(net(pixels[rows]), targets[rows]).backward()
+                optimizer.step()
+    return net.state_dict()
+
+
+def trained() -> TorchClassifier:
+    """Return a fresh copy of the trained network, in training mode as training leaves it."""
+    net = network()
+    net.load_state_dict(trained_state())
+    return TorchClassifier(net.train())
+
+
+def problem_of(forward, **fields) -> Problem:
+    """Return a classification problem about any function from pixels to logits."""
+    kind = Classification()
+    return Problem(
+        forward=forward,
+        loss=lambda output, targets, name: kind.attack_loss(output, targets, name=name),
+        fooled=kind.fooled,
+        **fields,
+    )
+
+
+def first(count: int) -> tuple[Tensor, Tensor]:
+    """Return the first test digits and their labels."""
+    small = splits()[1].take(range(count))
+    return torch.from_numpy(small.pixels()), torch.from_numpy(small.targets)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A two-class model whose exact margin is known: class 1 where w.x + b > 0."""
+
+    weight: Tensor
+    bias: float
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        score = (pixels.flatten(1) * self.weight).sum(dim=1) + self.bias
+        return torch.stack([-score / 2, score / 2], dim=1)

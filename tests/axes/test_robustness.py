@@ -1,0 +1,390 @@
+"""The robustness axis: the curve, its controls, and checks that can fail and then cast doubt on the number."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from suite.attacks import norms
+from suite.attacks.gradient import FGSM, PGD, NormAttack
+from suite.axes.base import Context, in_digest_order
+from suite.axes.robustness import Robustness
+from suite.data import DataReport, TaskData, TaskInfo
+from suite.errors import AttackError, ModelError
+from suite.harness import silent
+from suite.kinds.classification import Classification
+from suite.models.adapter import TorchClassifier
+from suite.registry import REGISTRY, Entry
+from tests.attacks.digits import CLASSES, splits, trained
+
+CHECKS = {
+    "eps0_equals_clean",
+    "falls_with_eps",
+    "more_steps_never_help",
+    "gradient_is_not_zero",
+    "random_does_less",
+}
+EPS = (0.05, 0.1, 0.15)
+
+
+def context_of(model=None, count=120, **fields):
+    """Return what the harness would give the axis for a model on the digits."""
+    train, test = splits()
+    info = TaskInfo("digits", "classification", "1", CLASSES, (1, 8, 8))
+    data = TaskData(info, train.take(range(300)), train.take(range(0)), test.take(range(count)), DataReport({}), "d")
+    return Context(
+        kind=Classification(),
+        data=data,
+        test=data.test,
+        model=model or trained(),
+        members=lambda count: [],
+        track=silent,
+        device=torch.device("cpu"),
+        names=("digits", "net", "robustness"),
+        **fields,
+    )
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Return a function that measures an attack value, registered for the length of the test."""
+
+    def measure(attack, context=None, **fields):
+        entry = Entry("attack", "tested", lambda: attack, "test")
+        monkeypatch.setitem(REGISTRY._entries, ("", "attack", "tested"), entry)
+        return Robustness("tested", **fields).measure(context or context_of())
+
+    return measure
+
+
+def robust(finding):
+    return [m for m in finding.measures if m.metric == "robust_accuracy"]
+
+
+@pytest.fixture(scope="module")
+def pgd():
+    return Robustness("pgd(eps=[0.05, 0.1, 0.15], steps=10)").measure(context_of())
+
+
+def test_the_curve_starts_at_the_clean_accuracy_and_falls(pgd):
+    clean = pgd.samples["correct_clean"]
+    curve = pgd.details["curve"]
+    assert [point["size"] for point in curve] == [0, *EPS]
+    assert curve[0]["accuracy"] == curve[0]["random"] == clean.mean() > 0.95
+    values = [point["accuracy"] for point in curve]
+    assert values == sorted(values, reverse=True)
+    assert values[0] > values[-1] + 0.5
+    assert all(point["accuracy_lo"] <= point["accuracy"] <= point["accuracy_hi"] for point in curve)
+    assert all(point["random_lo"] <= point["random"] <= point["random_hi"] for point in curve)
+
+
+def test_columns_measures_and_curve_tell_the_same_story(pgd):
+    for eps, measure, point in zip(EPS, robust(pgd), pgd.details["curve"][1:], strict=True):
+        held = pgd.samples[f"robust@{eps:.6g}"]
+        assert measure.params["eps"] == eps
+        assert measure.value == held.mean() == point["accuracy"]
+        assert measure.control == point["random"]
+        assert measure.n == len(held) == 120
+        assert not (held & ~pgd.samples["correct_clean"]).any()
+    held = [pgd.samples[f"robust@{eps:.6g}"] for eps in EPS]
+    assert not (held[1] & ~held[0]).any() and not (held[2] & ~held[1]).any()
+
+
+def test_an_honest_attack_on_an_honest_model_passes_every_check(pgd):
+    for measure in robust(pgd):
+        assert measure.status == "ok"
+        assert measure.reason is None
+        assert measure.checks == dict.fromkeys(CHECKS, "pass")
+    assert {name: status for name, (status, _) in pgd.details["checks"].items()} == dict.fromkeys(CHECKS, "pass")
+
+
+def test_every_size_has_its_random_control(pgd):
+    controls = [m for m in pgd.measures if m.metric == "control_accuracy"]
+    assert [(m.params["control"], m.params["eps"]) for m in controls] == [("random", eps) for eps in EPS]
+    assert [m.value for m in controls] == [m.control for m in robust(pgd)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_exactly_one_size_is_the_reference(measured, count):
+    finding = measured(FGSM(eps=EPS[:1] if count == 1 else tuple(np.linspace(0.02, 0.1, count).tolist())))
+    flagged = [m.params["eps"] for m in finding.measures if m.params.get("reference")]
+    assert flagged == [robust(finding)[count // 2].params["eps"]]
+
+
+def test_the_gallery_shows_the_documented_samples_and_what_was_done_to_them(pgd):
+    context = context_of()
+    arrays = pgd.arrays
+    rows = in_digest_order(context.test.ids)[:12]
+    assert arrays["ids"].tolist() == [context.test.ids[row] for row in rows]
+    assert np.array_equal(arrays["clean"], context.test.pixels()[rows])
+    assert arrays["label"].tolist() == context.test.targets[rows].tolist()
+    moved = np.abs(arrays["adversarial"].astype(float) - arrays["clean"]).max(axis=(1, 2, 3))
+    assert (moved <= arrays["eps"] + 1e-5).all()
+    fooled = arrays["adversarial_prediction"] != arrays["label"]
+    assert np.array_equal(fooled, ~pgd.samples["robust@0.15"][rows])
+    first = [next((eps for eps in EPS if not pgd.samples[f"robust@{eps:.6g}"][row]), EPS[-1]) for row in rows]
+    assert arrays["eps"].tolist() == first
+
+
+def test_a_sample_that_was_wrong_anyway_is_shown_as_it_is():
+    context = context_of()
+    for row in context.gallery:
+        context.test.targets[row] = (context.test.targets[row] + 1) % 10
+    arrays = Robustness("fgsm(eps=[0.05])").measure(context).arrays
+    assert arrays["eps"].tolist() == [0] * 12
+    assert np.array_equal(arrays["adversarial"], arrays["clean"])
+
+
+@dataclass(frozen=True)
+class Watched(PGD):
+    """PGD that writes down whom it attacks."""
+
+    eps: tuple[float, ...] = EPS
+    steps: int = 5
+    seen: dict[float, list[Any]] = field(default_factory=dict)
+
+    def perturb(self, problem, pixels, targets, size, seeds):
+        self.seen.setdefault(size, []).extend(image.numpy().tobytes() for image in pixels)
+        return super().perturb(problem, pixels, targets, size, seeds)
+
+    def longer(self):
+        return None
+
+
+def test_only_samples_that_are_still_right_are_attacked(measured):
+    attack = Watched()
+    finding = measured(attack, audit=0)
+    images = [image.tobytes() for image in context_of().test.pixels()]
+    right = [finding.samples["correct_clean"], *(finding.samples[f"robust@{eps:.6g}"] for eps in EPS)]
+    for eps, before in zip(EPS, right[:-1], strict=True):
+        assert attack.seen[eps] == [image for image, held in zip(images, before, strict=True) if held]
+    assert len(attack.seen[EPS[-1]]) < len(attack.seen[EPS[0]]) < 120
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["pgd(eps=[0.05, 0.1], steps=5)", "patch(area=[0.1], steps=10)", "torchattacks:Square(eps=[0.1], n_queries=10)"],
+)
+def test_no_number_depends_on_the_batch_size(spec):
+    one, other = (Robustness(spec).measure(context_of(count=80, batch_size=size)) for size in (64, 7))
+    assert one.measures == other.measures
+    assert one.details == other.details
+    for name in one.samples:
+        assert np.array_equal(one.samples[name], other.samples[name])
+    for name in one.arrays:
+        if not name.endswith("confidence"):
+            assert np.array_equal(one.arrays[name], other.arrays[name]), name
+
+
+def test_the_patch_is_scored_against_a_random_and_a_grey_one():
+    finding = Robustness("patch(area=[0.15, 0.3], steps=40)").measure(context_of())
+    controls = {(m.params["control"], m.params["area"]) for m in finding.measures if m.metric == "control_accuracy"}
+    assert controls == {(name, area) for name in ("random", "grey") for area in (0.15, 0.3)}
+    for measure in robust(finding):
+        assert measure.checks["eps0_equals_clean"] == measure.checks["more_steps_never_help"] == "n/a"
+        assert measure.value < measure.control - 0.05
+        assert measure.status == "ok"
+    assert finding.arrays["patch"].shape == (1, 4, 4)
+
+
+@dataclass(frozen=True)
+class Fake(NormAttack):
+    """PGD at heart, with one fault."""
+
+    eps: tuple[float, ...] = EPS
+    loss: str | None = "margin"
+    share: float = 1.0
+
+    def perturb(self, problem, pixels, targets, size, seeds):
+        return PGD(steps=5).perturb(problem, pixels, targets, size * self.share, seeds)
+
+
+class MovesAtZero(Fake):
+    def perturb(self, problem, pixels, targets, size, seeds):
+        return super().perturb(problem, pixels, targets, size or 0.1, seeds)
+
+
+class BreaksAtZero(Fake):
+    def perturb(self, problem, pixels, targets, size, seeds):
+        return super().perturb(problem, pixels, targets, size, seeds) if size else pixels * torch.nan
+
+
+class Overshoots(Fake):
+    def perturb(self, problem, pixels, targets, size, seeds):
+        return super().perturb(problem, pixels, targets, size if size < EPS[-1] else EPS[0] / 10, seeds)
+
+
+class TiresWithSteps(Fake):
+    def longer(self):
+        return Fake(share=0.1)
+
+
+class DoesNothing(Fake):
+    def perturb(self, problem, pixels, targets, size, seeds):
+        return pixels
+
+    def controls(self):
+        strong = FGSM()
+        return {"random": lambda pixels, eps, seeds: norms.random_perturbation(pixels, strong.norm, eps, seeds)}
+
+
+FAULTS = {
+    "eps0_equals_clean": (MovesAtZero(), "at size 0 the attack broke down: .*over the limit"),
+    "eps0_equals_clean ": (BreaksAtZero(), "at size 0 the attack broke down: .*NaN"),
+    "falls_with_eps": (Overshoots(), "a larger eps fooled fewer samples .*overshoots"),
+    "more_steps_never_help": (TiresWithSteps(), "twice the steps fool .* instead of"),
+    "random_does_less": (DoesNothing(eps=(0.1, 0.35)), "random perturbations did more damage than the attack at eps"),
+}
+
+
+@pytest.mark.parametrize("check", FAULTS)
+def test_every_check_can_fail_alone_and_makes_the_result_doubtful(measured, check):
+    attack, sentence = FAULTS[check]
+    finding = measured(attack)
+    for measure in robust(finding):
+        assert [name for name, status in measure.checks.items() if status == "fail"] == [check.strip()]
+        assert measure.status == "inconclusive"
+        assert measure.value is not None
+        assert_matches(sentence, measure.reason)
+        assert measure.reason == finding.details["checks"][check.strip()][1]
+
+
+def assert_matches(pattern, text):
+    assert re.search(pattern, text), text
+
+
+class Saturated(nn.Module):
+    """Probabilities so sure of themselves that their gradient is exactly zero."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return (1000 * self.inner(x)).softmax(dim=1)
+
+
+@pytest.mark.parametrize("attack", [FGSM(eps=(0.05,)), PGD(eps=(0.05,), steps=3)], ids=["fgsm", "pgd"])
+def test_a_model_that_hides_its_gradient_gets_no_conclusive_number(measured, attack):
+    finding = measured(attack, context_of(TorchClassifier(Saturated(trained().module))))
+    (measure,) = robust(finding)
+    assert measure.checks["gradient_is_not_zero"] == "fail"
+    assert measure.status == "inconclusive"
+    assert_matches(r"gradient is exactly zero on \d+ of 64 right samples", measure.reason)
+
+
+def test_a_model_that_is_never_right_has_nothing_to_check(measured):
+    context = context_of()
+    context.test.targets[:] = context.forward(context.test).argsort(axis=1)[:, -2]  # what it thinks second
+    finding = measured(PGD(eps=(0.5,), steps=2), context)
+    (measure,) = robust(finding)
+    assert measure.value == measure.control == 0  # noise that happens to mend an answer earns nothing
+    assert measure.checks == dict.fromkeys(CHECKS, "n/a")
+    assert measure.status == "ok"
+
+
+class Undecided(nn.Module):
+    """Answers the same question differently every time."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.source = trained().module, torch.Generator().manual_seed(0)
+
+    def forward(self, x):
+        return self.inner(x + 0.4 * torch.randn(x.shape, generator=self.source))
+
+
+def test_a_model_that_answers_by_chance_is_noticed_at_size_zero(measured):
+    for measure in robust(measured(FGSM(eps=(0.05,)), context_of(TorchClassifier(Undecided())))):
+        assert measure.checks["eps0_equals_clean"] == "fail"
+        assert_matches(r"at size 0, \d+ of 64 right samples turned wrong", measure.reason)
+
+
+@dataclass(frozen=True)
+class Faulty(Fake):
+    """An attack that goes wrong for a single sample."""
+
+    way: str = "nan"
+    victim: bytes = b""
+
+    def perturb(self, problem, pixels, targets, size, seeds):
+        moved = super().perturb(problem, pixels, targets, size, seeds)
+        for place, image in enumerate(pixels):
+            if image.numpy().tobytes() == self.victim:
+                if self.way == "crash":
+                    raise ZeroDivisionError("the attack crashed")
+                moved[place] = {"nan": torch.nan, "outside": 2.0, "far": 1.0 - image.round()}[self.way]
+        return moved
+
+
+@pytest.mark.parametrize(
+    ("way", "error"),
+    [("crash", ZeroDivisionError), ("nan", AttackError), ("outside", AttackError), ("far", AttackError)],
+)
+@pytest.mark.parametrize("row", [0, 77, 119])
+def test_one_faulty_sample_can_never_raise_the_score(measured, way, error, row):
+    context = context_of()
+    assert context.outcomes.output[row].argmax() == context.test.targets[row]
+    with pytest.raises(error):
+        measured(Faulty(way=way, victim=context.test.pixels()[row].tobytes()), context)
+
+
+class InPlace(Fake):
+    """Moves the very pixels that it was given, as far as it likes."""
+
+    def perturb(self, problem, pixels, targets, size, seeds):
+        return pixels.add_(0.9).clamp_(0, 1)
+
+
+def test_an_attack_that_works_in_place_cannot_move_the_goalposts(measured):
+    context = context_of()
+    before = context.pixels.clone()
+    with pytest.raises(AttackError, match="over the limit"):
+        measured(InPlace(), context)
+    assert torch.equal(context.pixels, before)
+
+
+class Relabels(Fake):
+    def perturb(self, problem, pixels, targets, size, seeds):
+        targets.zero_()
+        return pixels
+
+
+def test_an_attack_cannot_change_what_is_true(measured):
+    finding = measured(Relabels(eps=(0.01,)), audit=8)
+    (measure,) = robust(finding)
+    assert measure.value == finding.samples["correct_clean"].mean() > 0.95
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["normal", "exception inside"])
+def test_the_model_is_given_back_as_it_was(measured, fails):
+    model = trained()
+    model.module[6].eval()  # a dropout that the user froze; the batch norm is left in training mode
+    modes = [m.training for m in model.module.modules()]
+    state = {name: value.clone() for name, value in model.module.state_dict().items()}
+    context = context_of(model)
+    attack = Faulty(way="crash", victim=context.test.pixels()[5].tobytes()) if fails else PGD(eps=(0.1,), steps=2)
+    try:
+        measured(attack, context)
+    except ZeroDivisionError:
+        assert fails
+    assert [m.training for m in model.module.modules()] == modes
+    assert all(p.requires_grad and p.grad is None for p in model.module.parameters())
+    assert all(torch.equal(value, state[name]) for name, value in model.module.state_dict().items())
+
+
+def test_a_model_that_breaks_under_attack_is_an_error(measured):
+    class Breaks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = trained().module
+
+        def forward(self, x):
+            return self.inner(x) / (x.flatten(1).amax(1, keepdim=True) <= 1) * (1 / (x[:, :, 0, 0] <= 0.01))
+
+    with pytest.raises(ModelError, match="NaN or infinite logits"):
+        measured(PGD(eps=(0.1,), steps=3), context_of(TorchClassifier(Breaks())))

@@ -1,0 +1,56 @@
+"""A package that adds one thing of every sort to the suite; its entry point names this module.
+
+Heavy imports stand inside the functions, so that listing what there is stays cheap.
+"""
+
+from __future__ import annotations
+
+from suite import Measure, Recipe, Sample, attack, attribution, metric, model, stratified, task
+
+AXES = {"robustness": ("robustness(attack=acme_brightness(eps=[0.1, 0.3]), audit=8)",)}
+
+
+@task(kind="classification", classes=("left", "right"), presets=AXES, source="drawn by a random number generator")
+def acme_sides(split, seed, *, count=60):
+    """Which half of the image is brighter."""
+    import numpy as np
+
+    labels = [place % 2 for place in range(count)]
+    for place in stratified(labels, split, seed=seed):
+        pixels = np.random.default_rng(place).random((6, 6)) * 0.4
+        pixels[:, 3 * labels[place] : 3 * labels[place] + 3] += 0.3
+        yield Sample(f"acme-{place}", pixels, labels[place])
+
+
+@model(task="acme_sides")
+def acme_net(task, *, epochs: int = 8):
+    """A linear model, trained for a moment."""
+    from torch import nn
+
+    from suite import TorchClassifier
+
+    net = nn.Sequential(nn.Flatten(), nn.Linear(36, len(task.classes)))
+    return TorchClassifier(net, recipe=Recipe(epochs=epochs, batch_size=16, learning_rate=0.02))
+
+
+@attack()
+def acme_brightness(eps=(0.1,)):
+    """Makes the whole image brighter or darker, whichever hurts more."""
+    from acme_plugin.brightness import Brightness
+
+    return Brightness(eps)
+
+
+@metric(kind="classification")
+def acme_error(outcomes):
+    """Share of samples that are wrong."""
+    wrong = float((outcomes.output.argmax(axis=1) != outcomes.targets).mean())
+    return [Measure("acme_error", wrong, None, None, len(outcomes.ids), "plug-in", higher_is_better=False)]
+
+
+@attribution()
+def acme_contrast():
+    """Points at what differs from the mean of the image; asks the model nothing."""
+    from acme_plugin.contrast import Contrast
+
+    return Contrast()

@@ -1,0 +1,21 @@
+"""An attack that needs no gradient."""
+
+from dataclasses import dataclass
+
+import torch
+
+from suite.attacks.gradient import NormAttack
+
+
+@dataclass(frozen=True)
+class Brightness(NormAttack):
+    """Adds one number to every pixel."""
+
+    loss: str | None = None
+
+    def perturb(self, problem, pixels, targets, size, seeds):
+        """Return the brighter or the darker image, whichever has the higher loss."""
+        moved = [(pixels + shift).clamp(*problem.bounds) for shift in (size, -size)]
+        with torch.no_grad():
+            brighter, darker = (problem.loss(problem.forward(images), targets, "margin") for images in moved)
+        return torch.where((brighter > darker)[:, None, None, None], *moved)

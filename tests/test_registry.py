@@ -1,0 +1,412 @@
+"""The registry: names from the suite, from packages and from single files, all through the same decorators."""
+
+import functools
+import importlib.metadata
+import subprocess
+import sys
+
+import pytest
+
+from suite import registry as module
+from suite.decorators import attack, attribution, metric, model, task
+from suite.errors import PluginError, SpecError, UnknownNameError
+from suite.identity import code_digest, origins, shown
+from suite.registry import REGISTRY, Entry, Registry, resolve, tasks_folder
+from suite.spec import parse
+
+ONE_OF_EACH = '''
+from suite import attack, attribution, metric, model, task
+
+@task(kind="classification", classes=("a", "b"), version="7", source="here")
+def things(split, seed, *, size=8):
+    """Some things.
+
+    And more about them.
+    """
+
+@model(task="things")
+def net(task, *, width: int = 3): "A net of {mark}."
+
+@model(family=True)
+def zoo(name, task): return name
+
+@attack()
+def push(eps=(0.1,)): "Push."
+
+@metric(kind="classification")
+def share(outcomes): "A share."
+
+@attribution()
+def glance(): "A glance."
+'''
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """Return a registry of its own for the decorators to fill."""
+    own = Registry()
+    own._asked_packages = True
+    monkeypatch.setattr(module, "REGISTRY", own)
+    return own
+
+
+@pytest.fixture
+def acme(tmp_path):
+    path = tmp_path / "acme.py"
+    path.write_text(ONE_OF_EACH.replace("{mark}", "acme"))
+    return path
+
+
+def points(monkeypatch, **targets):
+    """Let packages be installed whose entry points name these modules."""
+    found = [importlib.metadata.EntryPoint(name, value, module.ENTRY_POINTS) for name, value in targets.items()]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: found)
+
+
+# -- decorators
+
+
+def test_every_decorator_registers_under_its_role_and_hands_the_function_back(fresh):
+    def thing(*arguments):
+        """Do a thing."""
+
+    decorators = {
+        "task": task(kind="classification", classes=("a",)),
+        "model": model(),
+        "attack": attack(),
+        "metric": metric(kind="classification"),
+        "attribution": attribution(),
+    }
+    for role, decorate in decorators.items():
+        assert decorate(thing) is thing
+        entry = fresh._entries["", role, "thing"]
+        assert (entry.role, entry.summary, entry.origin) == (role, "Do a thing.", __file__)
+
+
+def test_what_a_decorator_says_is_kept(acme):
+    things, net = REGISTRY.get("task", f"{acme}:things"), REGISTRY.get("model", f"{acme}:net")
+    assert things.meta["classes"] == ("a", "b")
+    assert (things.meta["version"], things.meta["source"], things.meta["presets"]) == ("7", "here", {})
+    assert things.summary == "Some things."
+    assert net.meta == {"kind": "classification", "tasks": ("things",)}
+
+
+def test_a_factory_without_a_name_needs_one(fresh):
+    with pytest.raises(PluginError, match="cannot name a model"):
+        model()(functools.partial(dict))
+    with pytest.raises(PluginError, match="cannot name a model"):
+        model()(lambda: None)
+    model(name="net-2.1")(functools.partial(dict))
+    assert fresh.get("model", "net-2.1").origin == module.INTERACTIVE
+
+
+def test_a_name_with_a_colon_is_refused(fresh):
+    with pytest.raises(PluginError, match="cannot name an attack"):
+        attack(name="a:b")(dict)
+
+
+def test_a_family_without_arguments_is_refused(fresh):
+    with pytest.raises(PluginError, match="takes no arguments"):
+        model(family=True, name="zoo")(lambda: None)
+
+
+def test_nothing_is_built_before_it_is_asked_for(fresh):
+    built = []
+    model(name="net")(lambda: built.append(1))
+    entry = fresh.get("model", "net")
+    assert not built
+    entry.build(parse("net"))
+    assert built
+
+
+# -- names
+
+
+@pytest.mark.parametrize(
+    ("role", "wrong", "right"),
+    [
+        ("task", "digitz", "digits"),
+        ("model", "liner", "linear"),
+        ("model", "timn:resnet18", "timm:"),
+        ("attack", "pdg", "pgd"),
+        ("attack", "torchattack:PGD", "torchattacks:"),
+        ("metric", "acuracy", "accuracy"),
+        ("attribution", "salience", "saliency"),
+        ("axis", "robustnes", "robustness"),
+        ("kind", "clasification", "classification"),
+    ],
+)
+def test_an_unknown_name_gets_a_near_one(role, wrong, right):
+    with pytest.raises(UnknownNameError, match=f"There is no {role} '{wrong}'. Did you mean .*'{right}'"):
+        REGISTRY.get(role, wrong)
+
+
+def test_a_name_that_is_near_nothing_gets_the_list():
+    with pytest.raises(UnknownNameError, match="Known: digits, imagefolder, mnist5k"):
+        REGISTRY.get("task", "qqqqqq")
+
+
+@pytest.mark.parametrize(
+    ("name", "usage"),
+    [("timm", "timm:NAME"), ("timm:", "timm:NAME"), ("linear:", "linear"), ("linear:x", "linear")],
+)
+def test_a_family_needs_a_member_and_nothing_else_has_one(name, usage):
+    with pytest.raises(UnknownNameError, match=f"'{name}' is not a model: write {usage}\\."):
+        REGISTRY.get("model", name)
+
+
+def test_a_family_is_called_with_the_member(fresh):
+    model(family=True, name="zoo")(lambda name, *, width=1: (name, width))
+    for member in ("cat", "hub:cat/1"):
+        entry, spec = fresh.get("model", f"zoo:{member}"), parse(f"zoo:{member}(width=2)")
+        assert entry.build(spec) == (member, 2)
+
+
+def test_the_families_of_the_suite_are_found_by_any_member():
+    assert REGISTRY.get("model", "timm:resnet18").family
+    assert REGISTRY.get("attack", "torchattacks:PGD").family
+
+
+# -- arguments
+
+
+def entry_of(factory, *, family=False):
+    return Entry("model", "net", factory, "here", family)
+
+
+def test_binding_fills_in_defaults_and_keeps_the_type_of_a_number():
+    bound = entry_of(lambda *, width=16, rate=0.5, stop=True: None).bind(parse("net(rate=1)"))
+    assert str(bound) == "net(rate=1.0, stop=True, width=16)"
+
+
+BINDINGS = {
+    "unknown": (lambda *, width=1: None, "net(wdith=2)", "no argument 'wdith'. Did you mean 'width'"),
+    "none to give": (lambda: None, "net(x=2)", "It takes no arguments"),
+    "missing": (lambda *, width: None, "net", r"needs width: net\(width=...\)"),
+    "given by the harness": (lambda task: None, "net(task=1)", "no argument 'task'"),
+    "given by the harness, open": (lambda task, **more: None, "net(task=1)", "no argument 'task'"),
+    "private": (lambda _x=1: None, "net(_x=1)", "no argument '_x'"),
+    "a default that is no value": (lambda *, x=len: None, "net", "cannot stand in a spec"),
+}
+
+
+@pytest.mark.parametrize(("factory", "text", "message"), BINDINGS.values(), ids=BINDINGS)
+def test_a_wrong_argument_is_named(factory, text, message):
+    with pytest.raises(SpecError, match=message):
+        entry_of(factory).bind(parse(text), injected=("task",))
+
+
+def test_an_open_ended_factory_takes_any_argument():
+    entry = entry_of(lambda name, *rest, **more: (name, more), family=True)
+    assert entry.build(parse("net:x(anything=1)")) == ("x", {"anything": 1})
+
+
+def test_the_harness_gives_what_the_factory_accepts():
+    assert entry_of(lambda task: task).build(parse("net"), task="t", other=1) == "t"
+    assert entry_of(lambda: "none").build(parse("net"), task="t") == "none"
+
+
+# -- one file
+
+
+def test_a_file_is_found_by_any_path_to_it(acme, monkeypatch):
+    monkeypatch.chdir(acme.parent)
+    for path in ("acme.py", "./acme.py", f"../{acme.parent.name}/acme.py", str(acme)):
+        assert REGISTRY.get("model", f"{path}:net").summary == "A net of acme."
+
+
+@pytest.mark.parametrize("role", ["task", "model", "attack", "metric", "attribution"])
+def test_a_file_can_register_every_role(acme, role):
+    name = {"task": "things", "model": "net", "attack": "push", "metric": "share", "attribution": "glance"}[role]
+    entry, _ = resolve(role, f"{acme}:{name}")
+    assert (entry.name, entry.origin) == (name, str(acme))
+    assert name not in [other.name for other in REGISTRY.names(role)], "what a file registers is the file's alone"
+
+
+def test_a_folder_may_have_spaces_and_colons_in_its_name(tmp_path):
+    folder = tmp_path / "my files: new, x=1"
+    folder.mkdir()
+    (folder / "acme.py").write_text(ONE_OF_EACH)
+    entry, spec = resolve("model", f"{folder}/acme.py:net(width=4)")
+    assert (entry.name, spec.kwargs) == ("net", {"width": 4})
+
+
+def test_a_family_of_a_file_is_called_with_the_member(acme):
+    entry, spec = resolve("model", f"{acme}:zoo:cat")
+    assert entry.build(spec, task=None) == "cat"
+    with pytest.raises(UnknownNameError, match=r"acme\.py:zoo:NAME"):
+        resolve("model", f"{acme}:zoo")
+
+
+def test_two_files_may_use_the_same_names(tmp_path):
+    for mark in ("one", "two"):
+        (tmp_path / mark).mkdir()
+        (tmp_path / mark / "acme.py").write_text(ONE_OF_EACH.replace("{mark}", mark))
+    for mark in ("one", "two", "one"):
+        entry = REGISTRY.get("model", f"{tmp_path}/{mark}/acme.py:net")
+        assert entry.summary == f"A net of {mark}."
+        assert sys.modules[entry.factory.__module__].__file__ == str(tmp_path / mark / "acme.py")
+
+
+def test_a_file_may_take_names_of_the_suite_without_touching_them(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("from suite import model, attack\n@model()\ndef linear(): 'Mine.'\n@attack()\ndef pgd(): 'Mine.'\n")
+    assert REGISTRY.get("model", f"{path}:linear").summary == "Mine."
+    assert REGISTRY.get("model", "linear").summary != "Mine."
+    assert REGISTRY.get("attack", "pgd").summary != "Mine."
+
+
+def test_what_a_file_imports_of_the_suite_stays_the_suites(tmp_path):
+    path = tmp_path / "imports.py"
+    path.write_text("from suite.attacks.gradient import PGD\nfrom suite import attack\nattack(name='mine')(PGD)\n")
+    code = (
+        "from suite.registry import REGISTRY\n"
+        f"print([e.name for e in REGISTRY.of_file({str(path)!r})], REGISTRY.get('attack', 'pgd').origin)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.startswith("['mine']")
+    assert said.strip().endswith("gradient.py")
+
+
+def test_a_built_in_file_is_loaded_as_any_file_is():
+    path = tasks_folder() / "classification.py"
+    assert {"digits", "linear"} < {entry.name for entry in REGISTRY.of_file(path)}
+    assert REGISTRY.get("task", f"{path}:digits").origin == REGISTRY.get("task", "digits").origin
+
+
+def test_every_built_in_task_and_model_comes_from_a_file_in_tasks(monkeypatch):
+    loaded, load = [], Registry._load_file
+    monkeypatch.setattr(
+        Registry, "_load_file", lambda self, path, scope: (loaded.append(path), load(self, path, scope))
+    )
+    REGISTRY.names("task")
+    assert sorted(loaded) == sorted(p for p in tasks_folder().glob("*.py") if p.name != "__init__.py")
+    entries = [*REGISTRY.names("task"), *REGISTRY.names("model")]
+    assert {entry.origin for entry in entries} == {str(path) for path in loaded}
+
+
+def test_loading_a_file_leaves_nothing_beside_it(acme):
+    REGISTRY.of_file(acme)
+    assert [path.name for path in acme.parent.iterdir()] == ["acme.py"]
+
+
+BROKEN = {
+    "syntax": ("def", "SyntaxError"),
+    "import": ("import nothing_of_that_name", "ModuleNotFoundError"),
+    "raises": ("1 / 0", "ZeroDivisionError"),
+    "exits": ("raise SystemExit(3)", "SystemExit"),
+    "bad decorator": ("from suite import task\ntask(name='a:b', kind='classification')(dict)", "cannot name a task"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_file_is_named_with_what_it_raised(tmp_path, text, message):
+    path = tmp_path / "broken.py"
+    path.write_text(f"from suite import model\n@model()\ndef half(): 'Half.'\n{text}\n")
+    with pytest.raises(PluginError, match=rf"broken\.py cannot be loaded: .*{message}"):
+        REGISTRY.of_file(path)
+    assert not [name for name, loaded in sys.modules.items() if getattr(loaded, "__file__", "") == str(path)]
+    path.write_text("from suite import model\n@model()\ndef whole(): 'Whole.'\n")
+    assert [entry.name for entry in REGISTRY.of_file(path)] == ["whole"], "a mended file is loaded anew"
+
+
+def test_wrong_paths_and_names_are_told_apart(acme, tmp_path):
+    (tmp_path / "acme.txt").write_text("")
+    with pytest.raises(PluginError, match="There is no file"):
+        REGISTRY.get("task", f"{tmp_path}/absent.py:x")
+    with pytest.raises(PluginError, match="expected a Python file"):
+        REGISTRY.of_file(tmp_path / "acme.txt")
+    with pytest.raises(UnknownNameError, match=r"registers no model 'nett'\. Did you mean 'net'"):
+        REGISTRY.get("model", f"{acme}:nett")
+    with pytest.raises(UnknownNameError, match=r"is a file: write acme\.py:NAME"):
+        REGISTRY.get("task", "acme.py")
+
+
+def test_a_result_depends_on_every_file_that_its_specs_name(acme):
+    inner = f"{acme}:push(eps=[0.1])"
+    assert str(acme) in origins("axis", f"robustness(attack={inner!r})")
+    assert str(acme) in origins("axis", f"attribution(methods=[saliency, '{acme}:glance'])")
+    assert str(acme) not in origins("axis", "robustness(attack=pgd)")
+    assert code_digest((str(acme),)) != code_digest()
+
+
+def test_boards_show_a_file_without_its_folder(acme):
+    for name in ("net(width=4)", "zoo:cat"):
+        assert shown(parse(f"{acme}:{name}")) == f"acme.py:{name}"
+    assert shown(parse("timm:resnet18")) == "timm:resnet18"
+
+
+# -- packages
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Return a function that writes a module and makes it importable."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(name, text):
+        (tmp_path / f"{name}.py").write_text(text)
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+    return write
+
+
+def test_the_names_of_a_package_are_found_by_name(fresh, package, monkeypatch):
+    package("acme_a", ONE_OF_EACH)
+    points(monkeypatch, acme="acme_a")
+    fresh._asked_packages = False
+    fresh._load_installed = lambda role: None
+    assert fresh.get("task", "things").summary == "Some things."
+    assert [entry.name for entry in fresh.names("attack")] == ["push"]
+
+
+def test_packages_are_not_imported_for_a_name_of_the_suites_own(fresh, monkeypatch):
+    model(name="net")(dict)
+    points(monkeypatch, acme="never_imported_module")
+    fresh._asked_packages = False
+    assert fresh.get("model", "net").name == "net"
+    assert not fresh.broken
+
+
+def test_a_broken_package_is_named_and_does_not_break_the_others(fresh, package, monkeypatch):
+    package("acme_good", ONE_OF_EACH)
+    package("acme_bad", "raise ValueError('no luck')")
+    package("acme_exit", "raise SystemExit('bye')")
+    points(monkeypatch, bad="acme_bad", leaves="acme_exit", gone="acme_gone", good="acme_good")
+    fresh._asked_packages = False
+    fresh._load_installed = lambda role: None
+    assert [entry.name for entry in fresh.names("task")] == ["things"]
+    assert fresh.broken["bad"] == "ValueError: no luck"
+    assert fresh.broken["leaves"] == "SystemExit: bye"
+    assert "ModuleNotFoundError" in fresh.broken["gone"]
+    with pytest.raises(UnknownNameError, match="The plugin bad could not be loaded: ValueError: no luck"):
+        fresh.get("task", "thinks")
+
+
+def test_two_packages_cannot_have_one_name(fresh, package, monkeypatch):
+    package("acme_first", ONE_OF_EACH)
+    package("acme_second", ONE_OF_EACH)
+    points(monkeypatch, first="acme_first", second="acme_second")
+    fresh._asked_packages = False
+    fresh._load_installed = lambda role: None
+    assert fresh.get("task", "things").origin.endswith("acme_first.py")
+    assert "already taken by" in fresh.broken["second"]
+    assert "acme_first.py" in fresh.broken["second"]
+
+
+def test_a_name_that_is_taken_is_refused_at_another_place_only(fresh):
+    fresh.add(Entry("model", "net", dict, "here.py"))
+    fresh.add(Entry("model", "net", list, "here.py"))
+    assert fresh._entries["", "model", "net"].factory is list
+    with pytest.raises(PluginError, match=r"'net' of there\.py is already taken by here\.py\. Rename"):
+        fresh.add(Entry("model", "net", dict, "there.py"))
+
+
+def test_a_package_cannot_take_a_name_of_the_suite(package, monkeypatch):
+    package("acme_thief", "from suite import attack\nattack(name='pgd')(dict)\n")
+    points(monkeypatch, thief="acme_thief")
+    monkeypatch.setattr(REGISTRY, "_asked_packages", False)
+    monkeypatch.setattr(REGISTRY, "broken", {})
+    REGISTRY.names("attack")
+    assert "already taken by" in REGISTRY.broken["thief"]
+    assert REGISTRY.get("attack", "pgd").origin.endswith("gradient.py")
