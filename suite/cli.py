@@ -105,14 +105,14 @@ def _run(options: argparse.Namespace) -> int:
     if options.batch_size < 1 or (options.n is not None and options.n < 1):
         raise SuiteError(f"--batch-size {options.batch_size} and --n {options.n} must be at least 1.")
     outcome = _measure(options, options.task, options.model, options.axis)
-    _print_boards(options.store, None)
+    _print_boards(options.store, [_shown(task) for task in options.task])
     return 1 if outcome.failed else 0
 
 
 def _demo(options: argparse.Namespace) -> int:
     options.n, options.seed = None, 0
     outcome = _measure(options, [DEMO_TASK], list(DEMO_MODELS), None)
-    _print_boards(options.store, DEMO_TASK)
+    _print_boards(options.store, [DEMO_TASK])
     print("Look at the pictures with:  make report   (or: suite report)")
     return 1 if outcome.failed else 0
 
@@ -124,11 +124,13 @@ def _measure(
 
     console = Console(stderr=True)
     with console.status("loading"):
-        from suite.harness import AXES, Harness, Settings, plan, use_threads
+        from suite.harness import AXES, Harness, Settings, plan
+        from suite.process import limit_memory, use_threads
         from suite.progress import bars
         from suite.store import Store
 
         use_threads()
+        limit_memory()
         cells = plan(tasks, models, axes or AXES, n=options.n, seed=options.seed)
     with bars(console) as shown:
         settings = Settings(options.device, options.batch_size, shown.track, shown.tell)
@@ -140,7 +142,7 @@ def _measure(
 
 
 def _board(options: argparse.Namespace) -> int:
-    return _print_boards(options.store, _shown(options.task) if options.task else None, options.rank_by)
+    return _print_boards(options.store, [_shown(options.task)] if options.task else [], options.rank_by)
 
 
 def _shown(task: str) -> str:
@@ -150,7 +152,8 @@ def _shown(task: str) -> str:
     return shown(parse(task))
 
 
-def _print_boards(folder: str, task: str | None, rank_by: str = "accuracy") -> int:
+def _print_boards(folder: str, tasks: Sequence[str], rank_by: str = "accuracy") -> int:
+    """Print the boards of some tasks, or of all that are stored."""
     from rich.console import Console
 
     from suite.board_text import board_table
@@ -164,7 +167,7 @@ def _print_boards(folder: str, task: str | None, rank_by: str = "accuracy") -> i
         raise SuiteError(f"Nothing is stored in {folder}. Measure something first, for example with: suite demo")
     console = Console(width=None if sys.stdout.isatty() else 120)
     with console.capture() as text:
-        for name in [task] if task else names:
+        for name in tasks or names:
             console.print(board_table(board(store, name, rank_by=rank_by), width=console.width))
         for record, why in store.damaged.items():
             console.print(f"Record {record} cannot be read and was left out: {why}", markup=False)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-import resource
 import time
 import uuid
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -30,6 +28,7 @@ from suite.identity import (
 )
 from suite.models.adapter import TorchClassifier
 from suite.prepare import INJECTED, PreparedTask, Workshop, prepare_task
+from suite.process import peak_megabytes
 from suite.registry import REGISTRY, resolve
 from suite.spec import digest, parse
 from suite.store import Store
@@ -225,7 +224,7 @@ class _Job:
             suite_version=version("trust-suite"),
         )
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        occasion = Occasion(run, now, round(seconds, 3), _peak_megabytes(self.harness.device), git_state())
+        occasion = Occasion(run, now, round(seconds, 3), peak_megabytes(self.harness.device), git_state())
         return Record(
             provenance, occasion, status, tuple(finding.measures), finding.samples, finding.details, finding.arrays
         )
@@ -283,13 +282,6 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def use_threads() -> None:
-    """Set the number of CPU threads from SUITE_THREADS, else one: a small network is no faster with more, and beside
-    another busy process it is many times slower.
-    """
-    torch.set_num_threads(int(os.environ.get("SUITE_THREADS", "1")))
-
-
 def _model_name(text: str, harness: Harness) -> str:
     return text if text in harness.workshop.given else shown(parse(text))
 
@@ -300,9 +292,3 @@ def _nothing(cell: Cell, error: Exception) -> tuple[Finding, str]:
     message = " ".join(str(error).split())[:LONGEST_REASON]
     reason = f"{what}{type(error).__name__}: {message}"
     return Finding([Measure("-", None, None, None, 0, "none", reason=reason, params={"axis": cell.axis})]), reason
-
-
-def _peak_megabytes(device: torch.device) -> float:
-    if device.type == "cuda":
-        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)

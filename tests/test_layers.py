@@ -21,7 +21,7 @@ SOURCES = {
 LAYERS = (
     ("suite.errors",),
     ("suite.spec", "suite.types"),
-    ("suite.registry", "suite.stats", "suite.store", "suite.progress"),
+    ("suite.registry", "suite.stats", "suite.store", "suite.progress", "suite.process"),
     ("suite.decorators", "suite.identity", "suite.board_columns", "suite.board_ties"),
     ("suite.data", "suite.leaderboard"),
     ("suite.models", "suite.board_text", "suite.publish"),

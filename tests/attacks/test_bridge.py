@@ -26,7 +26,7 @@ WORKING = {
     "PGD": ({"alpha": 0.03}, 15),
     "EOTPGD": ({"alpha": 0.03}, 15),
     "FFGSM": ({"alpha": 0.15}, 10),
-    "TPGD": ({"alpha": 0.03}, 10),
+    "TPGD": ({"alpha": 0.03}, 7),
     "MIFGSM": ({"alpha": 0.03}, 15),
     "UPGD": ({"alpha": 0.03}, 15),
     "APGD": ({}, 15),
