@@ -28,7 +28,6 @@ class Audit:
         outcome: which cells ran, which were stored before, which failed and why.
         store: where everything is kept.
         task: the task's name on the board.
-
     """
 
     rows: pd.DataFrame
@@ -70,7 +69,6 @@ def audit(
 
     Raises:
         SuiteError: the task or an axis does not exist. A model that fails does not raise; its rows say why.
-
     """
     wrapped = model if isinstance(model, TorchClassifier) else TorchClassifier(model, **adapter)
     kept = Store(store if store is not None else default_store())

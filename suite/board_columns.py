@@ -7,6 +7,8 @@ different specs (other steps, other bins) are different questions, and so never 
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -31,7 +33,6 @@ class Column:
         outcome: what a sample's right answer is called in the per-sample table, where there is one: ``correct``, or
             the size of the attack.
         entries: one line per model (the index) with the columns of `ENTRY`, and `method` for attribution.
-
     """
 
     name: str
@@ -66,8 +67,22 @@ def _robust(rows: pd.DataFrame) -> Iterator[Column]:
     chosen = chosen.assign(size=size, norm=_param(chosen, "norm"), attack=_param(chosen, "attack"))
     for _, group in chosen.groupby(["spec", "attack", "norm", "size"], dropna=False):
         attack, norm, amount = group["attack"].iloc[0], group["norm"].iloc[0], float(group["size"].iloc[0])
-        title = f"{attack} {100 * amount:.3g} % area" if norm == "patch" else f"{attack} {norm} {amount:.3g}"
+        spec = str(group["spec"].iloc[0])
+        title = (
+            f"{attack} {100 * amount:.3g} % area" if norm == "patch" else f"{attack} {norm} {_as_typed(amount, spec)}"
+        )
         yield _column(f"robust {title}", title, group, outcome=amount)
+
+
+def _as_typed(size: float, spec: str) -> str:
+    """Return a size as its spec has it: 8/255 where that was typed, else rounded."""
+    typed = (text for text in re.findall(r"\d+/\d+", spec) if math.isclose(_ratio(text), size, rel_tol=1e-9))
+    return next(typed, f"{size:.3g}")
+
+
+def _ratio(text: str) -> float:
+    numerator, denominator = text.split("/")
+    return int(numerator) / (int(denominator) or math.nan)
 
 
 def _calibration(rows: pd.DataFrame) -> Iterator[Column]:

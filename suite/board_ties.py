@@ -25,7 +25,6 @@ class Ties:
         left_out: model to the reason why it was not compared.
         samples: how many samples they were compared on.
         discordance: median over the pairs of the share of samples that only one of the two is right about.
-
     """
 
     letters: dict[str, str]

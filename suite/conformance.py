@@ -32,7 +32,6 @@ def check_file(path: str) -> list[Finding]:
 
     Raises:
         PluginError: the file cannot be loaded, or registers nothing.
-
     """
     entries = REGISTRY.of_file(path)
     if not entries:

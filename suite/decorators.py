@@ -25,7 +25,6 @@ def task(
         presets: axis name to the axis specs that a plain ``suite run`` measures, where the kind's own do not fit.
         source: where the data come from, for the reader of the board.
         name: the registered name, where it is not the function's.
-
     """
     return register(
         "task", name=name, kind=kind, classes=classes, version=version, presets=dict(presets or {}), source=source
@@ -47,7 +46,6 @@ def model(
         kind: the kind of task it can be asked about.
         family: the function's first argument is the name after the colon (``timm:resnet18``).
         name: the registered name, where it is not the function's.
-
     """
     tasks = None if task is None else (task,) if isinstance(task, str) else tuple(task)
     return register("model", name=name, family=family, kind=kind, tasks=tasks)

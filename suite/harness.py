@@ -55,7 +55,6 @@ class Settings:
         batch_size: samples per forward pass.
         track: wraps whatever takes time with a progress bar.
         tell: is told of every cell that was measured: (cell, status, reason of a failure).
-
     """
 
     device: str = "auto"
@@ -99,7 +98,6 @@ def plan(
 
     Raises:
         SuiteError: a name or an argument does not exist; nothing has run then.
-
     """
     cells: list[Cell] = []
     for model in models:
@@ -125,7 +123,6 @@ class Harness:
         store: receives the records.
         settings: device, batch size, progress.
         given: models that exist in memory only, by the name that cells call them.
-
     """
 
     def __init__(
@@ -270,7 +267,6 @@ def pick_device(name: str) -> torch.device:
 
     Raises:
         SuiteError: there is no such device on this machine.
-
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

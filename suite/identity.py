@@ -30,7 +30,6 @@ def full_spec(role: str, text: str | Spec, *, injected: tuple[str, ...] = ()) ->
 
     Raises:
         UnknownNameError, SpecError: it names or sets something that does not exist.
-
     """
     entry, spec = resolve(role, text)
     bound = entry.bind(spec, injected=injected)
@@ -51,7 +50,6 @@ def origins(role: str, text: str | Spec) -> set[str]:
 
     Raises:
         UnknownNameError: it names something that does not exist.
-
     """
     entry, spec = resolve(role, text)
     files = {entry.origin}

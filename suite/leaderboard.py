@@ -34,7 +34,6 @@ class Selection:
         rows: of each model and spec those of the newest record.
         task_version, data, n: what they have in common: version of the task, digest of its data, samples asked for.
         notes: what was left out, in sentences.
-
     """
 
     rows: pd.DataFrame
@@ -57,7 +56,6 @@ class Board:
             value under the column's name, and `NAME_lo`, `_hi`, `_n`, `_status`, `_reason`, `_control`, `_record`,
             `_ties` (letters), `_rank` (a range), and for attribution `_method`.
         notes: what readers must know, in sentences.
-
     """
 
     task: str
@@ -76,7 +74,6 @@ def board(store: Store, task: str, *, rank_by: str = "accuracy", alpha: float = 
 
     Raises:
         UnknownNameError: nothing is stored for the task, or no column is called `rank_by`.
-
     """
     selection = select(store.rows(), task)
     measured = columns(selection.rows)
@@ -105,7 +102,6 @@ def select(rows: pd.DataFrame, task: str) -> Selection:
 
     Raises:
         UnknownNameError: nothing is stored for the task.
-
     """
     known = [] if rows.empty else rows["task"].unique().tolist()
     if task not in known:

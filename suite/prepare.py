@@ -47,7 +47,6 @@ def prepare_task(text: str, seed: int) -> PreparedTask:
 
     Raises:
         SuiteError: no such task or kind, or no usable samples.
-
     """
     entry, spec = resolve("task", text)
     full_spec("task", spec, injected=INJECTED["task"])
@@ -62,7 +61,6 @@ class Workshop:
     Attributes:
         store: where trained weights are kept.
         given: models that exist in memory only, by name; they are not looked up.
-
     """
 
     store: Store
@@ -76,7 +74,6 @@ class Workshop:
 
         Raises:
             SuiteError: no such model, or it cannot be built for this task.
-
         """
         if text in self.given:
             return self.given[text].to(self.device)
@@ -115,7 +112,6 @@ class Workshop:
 
         Raises:
             SuiteError: as `build`, or training diverged.
-
         """
         model = self.build(text, task, seed)
         if not _to_train(model):
@@ -139,7 +135,6 @@ class Workshop:
 
         Raises:
             ModelError: the suite did not train this model, so that it has no other members.
-
         """
         if not _to_train(self.build(text, task, seed)):
             raise ModelError("the model came with its weights; an ensemble needs a model that the suite trains")

@@ -21,7 +21,6 @@ def use_threads() -> None:
 
     Raises:
         SuiteError: SUITE_THREADS is not a positive number.
-
     """
     wanted = os.environ.get("SUITE_THREADS", "1")
     if not wanted.isdecimal() or int(wanted) < 1:

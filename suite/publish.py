@@ -33,7 +33,6 @@ def publish(store: Store, task: str, folder: Path) -> list[Path]:
 
     Raises:
         StoreError: nothing is stored for the task, or the folder cannot be written.
-
     """
     rows = store.rows()
     known = set(rows["task"]) if len(rows) else set()

@@ -67,7 +67,6 @@ class Entry:
 
         Raises:
             SpecError: an argument is unknown, missing or given by the harness.
-
         """
         parameters = dict(inspect.signature(self.factory).parameters)
         if self.family:
@@ -145,7 +144,6 @@ class Registry:
         Raises:
             UnknownNameError: nothing of that name; the message offers near ones.
             PluginError: the file cannot be loaded.
-
         """
         file, in_file, rest = name.rpartition(".py:")
         wanted, colon, member = rest.partition(":")

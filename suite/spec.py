@@ -66,7 +66,6 @@ class Spec:
 
     Raises:
         SpecError: the name, the name of an argument or a value cannot be written in a spec string.
-
     """
 
     name: str
@@ -126,7 +125,6 @@ def parse(text: str | Spec) -> Spec:
 
     Raises:
         SpecError: the text is not a spec; the message shows where and what would be.
-
     """
     if isinstance(text, Spec):
         return text

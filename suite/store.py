@@ -43,7 +43,6 @@ class Store:
 
     Attributes:
         damaged: records that could not be read, by name, with the reason; they are left where they are.
-
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -56,7 +55,6 @@ class Store:
 
         Raises:
             StoreError: the folder cannot be written; nothing that was stored is touched.
-
         """
         files = {"rows.json": _json(_rows(record)), "details.json": _json(record.details)}
         if record.samples:

@@ -28,7 +28,6 @@ class Sample:
         input: what the model sees; for images an array (height, width) or (channels, height, width), uint8 in
             0..255 or floating point in 0..1.
         target: what is true of it; for classification a class name or a class index.
-
     """
 
     id: str
@@ -59,7 +58,6 @@ class Measure:
         control: the same measure for the random control of equal size, where there is one.
         n_failed: how many samples had no outcome; they count against the model.
         reason: why the value is undefined or inconclusive.
-
     """
 
     metric: str
@@ -119,7 +117,6 @@ class Cell:
         task, model, axis: spec strings.
         n: how many test samples at most; None for all.
         seed: seed of training, attacks and resampling.
-
     """
 
     task: str
@@ -137,7 +134,6 @@ class Provenance:
         key: the content address: what was asked, of what, by which code.
         digests: SHA-256 of the data, the model (its weights, or all that training depends on), the code, the
             environment and the sample ids.
-
     """
 
     key: str
@@ -176,7 +172,6 @@ class Record:
         samples: per-sample outcomes: column name to values; ``id`` is the sample's id.
         details: JSON values for pages of the report: curves, confusion, learning curve.
         arrays: numpy arrays for pages of the report: images, perturbations, maps.
-
     """
 
     provenance: Provenance

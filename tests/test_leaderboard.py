@@ -206,3 +206,14 @@ def test_footnotes_explain(store: Store) -> None:
 
 def test_names_cannot_steer_the_terminal() -> None:
     assert printable("a\x1b[2Jb\n\u202ec") == "a\ufffd[2Jb\ufffd\ufffdc"
+
+
+def test_a_size_given_as_a_fraction_finds_its_outcomes_and_keeps_its_spelling(tmp_path, toy) -> None:
+    from suite.harness import Harness, plan
+
+    axis = "robustness(attack=pgd(eps=[4/255], steps=2), audit=4)"
+    Harness(Store(tmp_path)).run(plan([toy("toy")], [toy("quick"), toy("dropping")], ["clean", axis], n=12))
+    made = board(Store(tmp_path), "toy.py:toy")
+    assert "robust pgd linf 4/255" in made.frame
+    assert made.frame["robust pgd linf 4/255_ties"].notna().all()
+    assert not [note for note in made.notes if "not compared" in note]

@@ -48,7 +48,6 @@ class TorchAttack(NormAttack):
         norm: the norm of those radii.
         loss: None: which gradient it follows, if any, is the library's affair.
         options: further arguments of the class.
-
     """
 
     loss: str | None = None

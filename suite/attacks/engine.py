@@ -29,7 +29,6 @@ class Problem:
         loss: (output, targets, loss name) to the loss per sample (n,).
         fooled: (output, targets) to which samples the model is wrong about, bool (n,).
         bounds: the range of a pixel.
-
     """
 
     forward: Callable[[Tensor], Tensor]
@@ -44,7 +43,6 @@ class Problem:
 
         Raises:
             AttackError: there is no gradient, or it is not finite; such a model is neither robust nor broken.
-
         """
         point = pixels.detach().requires_grad_(True)
         with torch.enable_grad():
@@ -73,7 +71,6 @@ class Attack(Protocol):
         sizes: the sizes of perturbation to attack with, ascending: eps of a norm, share of the area of a patch.
         size_name: how a size is called in results: ``eps`` or ``area``.
         loss: name of the loss whose gradient it follows, or None for an attack without gradients.
-
     """
 
     @property
@@ -122,7 +119,6 @@ def differentiated(total: Tensor, point: Tensor) -> Tensor:
 
     Raises:
         AttackError: the sum does not depend on the point by any differentiable path.
-
     """
     gradient = torch.autograd.grad(total, point, allow_unused=True)[0] if total.requires_grad else None
     if gradient is None:
@@ -138,7 +134,6 @@ def ascending(sizes: object, what: str) -> tuple[float, ...]:
 
     Raises:
         SpecError: they are something else.
-
     """
     values = sizes if isinstance(sizes, tuple | list) else (sizes,)
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)]

@@ -20,7 +20,6 @@ def judged(
 
     Raises:
         AttackError: an input broke the rules; the result is an error, never a number.
-
     """
     name = f"{type(attack).__name__} at {attack.size_name} {size:g}"
     if adversarial.shape != clean.shape:

@@ -24,7 +24,6 @@ class NormAttack:
         eps: radii of the ball, ascending, in units of the pixel range [0, 1].
         norm: ``linf`` or ``l2``.
         loss: the kind's loss that is raised.
-
     """
 
     eps: tuple[float, ...] = (1 / 255, 2 / 255, 4 / 255, 8 / 255)
@@ -86,7 +85,6 @@ class PGD(NormAttack):
         steps: gradient steps per start.
         restarts: random starts.
         stop: let a sample leave the batch as soon as it is fooled; off for training on the worst case.
-
     """
 
     steps: int = 20

@@ -18,7 +18,6 @@ def known(norm: str) -> str:
 
     Raises:
         SpecError: it is not one of `NORMS`.
-
     """
     if norm not in NORMS:
         raise SpecError(f"norm={norm!r}; expected one of {', '.join(NORMS)}.")

@@ -32,7 +32,6 @@ class Patch:
         step_size: change of a patch pixel in the first step; it shrinks to zero along a cosine.
         loss: the kind's loss that is raised.
         patches: the trained patches by area; given by `fit`.
-
     """
 
     area: tuple[float, ...] = (0.05, 0.1)
@@ -59,7 +58,6 @@ class Patch:
 
         Raises:
             AttackError: not even one pixel fits.
-
         """
         height, width = pixels.shape[-2:]
         allowed = int(area * height * width * (1 + 1e-9))  # 25/144 of 144 pixels is 25 pixels, not 24.999
@@ -72,7 +70,6 @@ class Patch:
 
         Raises:
             AttackError: there are no samples to train on.
-
         """
         pixels, targets = training()
         if not len(pixels):

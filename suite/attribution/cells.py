@@ -27,7 +27,6 @@ class Grid:
     Attributes:
         height, width: size of the image in pixels.
         cell: side of a cell in pixels.
-
     """
 
     height: int
@@ -82,7 +81,6 @@ def rank_cells(values: Tensor, seeds: Sequence[int]) -> Tensor:
     Returns:
         Ranks (n, cells), int64, on the device of `values`: 0 for the cell to delete first. Without the random order
         a constant map would delete from the top left, which on centred objects is better, or worse, than chance.
-
     """
     largest = values.abs().amax(1, keepdim=True)
     levels = (values / torch.where(largest > 0, largest * SAME, torch.ones_like(largest))).round().cpu()

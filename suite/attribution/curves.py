@@ -37,7 +37,6 @@ def perturbation_curve(
     Raises:
         MeasureError: more steps than cells.
         ModelError: a score is not finite, or not one number per image.
-
     """
     replaced = _replaced_cells(int(rank.max()) + 1, steps).to(rank.device)
     points = torch.arange(len(start) * (steps + 1), device=start.device)

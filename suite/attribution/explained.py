@@ -29,7 +29,6 @@ class Explained:
         layer: the module whose output Grad-CAM reads, or None where the model has no convolution.
         batch_size: how many inputs one call of `target` or `score` gets, at least as many as one sample's unit of
             work needs (a path of integrated gradients, ...). Results do not depend on it.
-
     """
 
     inputs: Tensor

@@ -31,7 +31,6 @@ class Settings:
         noise_samples: draws of noise per sample for infidelity, 2 or more.
         noise_sd: their standard deviation, in units of the input.
         gallery: how many samples to keep the maps of, from the first.
-
     """
 
     steps: int = 16
@@ -62,7 +61,6 @@ class Faithfulness:
         maps: pixel maps of the first samples by method, (k, h, w), float32.
         skipped: why a method was not applicable, by method.
         settings: what was asked for.
-
     """
 
     values: Mapping[Key, NDArray[np.float64]]
@@ -86,7 +84,6 @@ def evaluate(explained: Explained, methods: Mapping[str, Method], *, settings: S
     Raises:
         ModelError: a scalar, a score or an attribution is not finite, or of the wrong shape.
         MeasureError: a method has the control's name.
-
     """
     bench = _Bench.prepare(explained, settings)
     for name, method in _with_control(methods).items():

@@ -19,7 +19,6 @@ class Probe:
         explained: the samples.
         change: scalar(x) - scalar(x - I) for each sample and draw of the noise I, (n, samples), float64.
         sd: standard deviation of the Gaussian noise, in units of the input.
-
     """
 
     explained: Explained
@@ -39,7 +38,6 @@ class Infidelity:
         raw: as defined, (n,), float64; a map that points the right way at the wrong scale is far off.
         scaled: with the map multiplied by the factor that suits the sample's noise best, (n,), float64. It compares
             methods of different scales; the true gradient of a linear model has 0 in both.
-
     """
 
     raw: Tensor

@@ -56,7 +56,6 @@ def faithfulness_measures(faithfulness: Faithfulness, *, seed: int, replicates: 
         faithfulness: values per sample, from `evaluate`.
         seed: of the bootstrap; the same for all measures, so that they are resampled alike.
         replicates: resamples.
-
     """
     return [_measure(faithfulness, key, seed, replicates) for key in faithfulness.values]
 

@@ -41,7 +41,6 @@ class IntegratedGradients:
 
     Attributes:
         steps: points of the Gauss-Legendre rule on the path, 1 or more.
-
     """
 
     steps: int = 32
@@ -64,7 +63,6 @@ class SmoothGrad:
     Attributes:
         samples: noisy copies, 1 or more.
         sd: standard deviation of the Gaussian noise, in units of the input; noisy copies are not clipped.
-
     """
 
     samples: int = 16
@@ -92,7 +90,6 @@ class Occlusion:
     Attributes:
         window: side of the window in cells (`Grid`), at most the whole image.
         stride: how far it moves, in cells, at most `window`; a pixel gets the mean over the windows that cover it.
-
     """
 
     window: int = 2
@@ -131,7 +128,6 @@ class GradCam:
 
         Raises:
             MethodNotApplicableError: the model has no layer whose output is a map of more than one place.
-
         """
         if explained.layer is None:
             raise MethodNotApplicableError(

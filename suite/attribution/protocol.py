@@ -37,7 +37,6 @@ class RandomAttribution:
 
     Attributes:
         stream: a name for the draw; controls of different streams are independent.
-
     """
 
     stream: str = "random"

@@ -26,7 +26,6 @@ class Attribution:
         methods: specs of attribution methods.
         samples: how many test samples are explained.
         steps: points of a curve.
-
     """
 
     methods: tuple[Spec | str, ...] = ("saliency", "integrated_gradients", "smoothgrad", "occlusion", "gradcam")

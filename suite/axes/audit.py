@@ -33,7 +33,6 @@ def audit(assault: Assault, rows: Array) -> dict[str, Evidence]:
     Args:
         assault: the attack on the model, already run.
         rows: right samples to attack from scratch.
-
     """
     if not len(rows):
         nothing = Evidence("n/a", "the model is right about no sample, so there is nothing to attack")

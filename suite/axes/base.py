@@ -43,7 +43,6 @@ class Context:
         history: the training history of the model, empty where the suite did not train it.
         batch_size: samples per forward pass; results do not depend on it.
         seed: seed of whatever is random beyond single samples.
-
     """
 
     kind: Kind

@@ -16,6 +16,7 @@ from suite.calibration import (
     calibration_measures,
     calibration_measures_from_probabilities,
     fit_temperature,
+    temperature_interval,
 )
 from suite.errors import ModelError
 from suite.kinds.base import Array
@@ -47,7 +48,6 @@ class Calibration:
         bins: equal-width bins of confidence.
         dropout_samples: forward passes of Monte Carlo dropout.
         members: trainings in the deep ensemble, the model itself among them.
-
     """
 
     bins: int = 15
@@ -76,7 +76,7 @@ class Calibration:
             columns[f"confidence@{name}"] = predicted.probabilities.max(axis=1)
             columns[f"correct@{name}"] = predicted.probabilities.argmax(axis=1) == context.test.targets
             reliability[name] = self._diagram(predicted, context.test.targets)
-        measures.append(_temperature_measure(temperature, reason, len(context.data.validation)))
+        measures.append(_temperature_measure(context, temperature, reason))
         details = {"reliability": reliability, "temperature": temperature.value if temperature else None}
         return Finding(measures, columns, details)
 
@@ -156,16 +156,19 @@ def _scaled(context: Context, temperature: Temperature | None, reason: str) -> P
     return _softmax(context, temperature.value)
 
 
-def _temperature_measure(temperature: Temperature | None, reason: str, n: int) -> Measure:
+def _temperature_measure(context: Context, temperature: Temperature | None, reason: str) -> Measure:
     if temperature is None:
         return not_applicable("temperature", reason)
+    validation = context.data.validation
+    lo, hi = temperature_interval(context.forward(validation), validation.targets, temperature.value)
     return Measure(
         "temperature",
         temperature.value,
-        None,
-        None,
-        n,
-        "newton on validation",
+        lo,
+        hi,
+        len(validation),
+        "sandwich",
         unit="ratio",
         higher_is_better=None,
+        params={"fitted_on": "validation"},
     )

@@ -34,7 +34,6 @@ class Robustness:
     Attributes:
         attack: spec of the attack.
         audit: how many right samples the checks run on.
-
     """
 
     attack: Spec | str = "pgd"
@@ -178,7 +177,7 @@ class Assault:
 
     def columns(self) -> dict[str, Any]:
         """Return the per-sample outcomes: right on clean input, and right at every size."""
-        by_size = {f"robust@{size:.6g}": held for size, held in self.right.items()}
+        by_size = {f"robust@{float(size)!r}": held for size, held in self.right.items()}
         return {"id": list(self.context.test.ids), "correct_clean": self.clean, **by_size}
 
     def gallery(self, reference: float) -> dict[str, Any]:

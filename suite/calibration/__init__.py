@@ -2,7 +2,7 @@
 
 from suite.calibration.bins import BINNING, DebiasedSquare, Reliability
 from suite.calibration.events import ece_of_calibrated, event_measures
-from suite.calibration.scaling import Temperature, fit_temperature
+from suite.calibration.scaling import Temperature, fit_temperature, temperature_interval
 from suite.calibration.scores import (
     brier_per_sample,
     classwise_ece,
@@ -28,4 +28,5 @@ __all__ = [
     "nll_per_sample",
     "nll_per_sample_from_probabilities",
     "risk_coverage",
+    "temperature_interval",
 ]

@@ -50,7 +50,6 @@ class DebiasedSquare:
             no bin has two samples.
         lo, hi: ends of the interval, None with the value.
         singletons: bins of one sample; they have no variance estimate and contribute nothing.
-
     """
 
     value: float | None
@@ -77,7 +76,6 @@ class Reliability:
         counts: (bins,) int64 number of events.
         confidence_sums: (bins,) float64 sums of confidence.
         correct_sums: (bins,) float64 sums of correctness.
-
     """
 
     counts: IndexArray
@@ -104,7 +102,6 @@ class Reliability:
 
         Raises:
             DataError: a value is not finite or outside [0, 1], there are none, or the lengths differ.
-
         """
         first, second = checked_events(confidence, correct)
         keys = bin_index(first, bins)

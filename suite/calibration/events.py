@@ -102,7 +102,6 @@ def event_measures(
 
     Raises:
         DataError: a value is not finite or outside [0, 1], there are none, or the lengths differ.
-
     """
     first, second = checked_events(confidence, correct)
     state, n = Reliability.from_events(first, second, bins), first.size

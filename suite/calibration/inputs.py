@@ -18,7 +18,6 @@ def as_float64(name: str, values: ArrayLike, *, ndim: int) -> FloatArray:
 
     Raises:
         DataError: another dtype, another number of dimensions, no values, or one that is not finite.
-
     """
     array = np.asarray(values)
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
@@ -37,7 +36,6 @@ def in_unit_interval(name: str, values: ArrayLike, *, ndim: int) -> FloatArray:
 
     Raises:
         DataError: as `as_float64`, or a value lies outside [0, 1].
-
     """
     array = as_float64(name, values, ndim=ndim)
     if array.min() < 0 or array.max() > 1:
@@ -53,7 +51,6 @@ def checked_events(confidence: ArrayLike, correct: ArrayLike) -> tuple[FloatArra
 
     Raises:
         DataError: a value is not finite or outside [0, 1], there are none, or the lengths differ.
-
     """
     first = in_unit_interval("confidence", confidence, ndim=1)
     second = in_unit_interval("correct", correct, ndim=1)
@@ -67,7 +64,6 @@ def as_labels(labels: ArrayLike, n: int, classes: int) -> IndexArray:
 
     Raises:
         DataError: they are not integers, not `n` of them, or one is outside the range.
-
     """
     array = np.asarray(labels)
     if array.dtype.kind not in "iu" or array.shape != (n,):
@@ -94,7 +90,6 @@ def as_probabilities(probabilities: ArrayLike) -> FloatArray:
     Raises:
         DataError: fewer than two classes, a value outside [0, 1], or a row whose sum is further from 1 than the
             dtype explains (5e-3 for float16, 1e-3 otherwise, since float32 rows may stem from float16 arithmetic).
-
     """
     wide = in_unit_interval("probabilities", probabilities, ndim=2)
     if wide.shape[1] < 2:
@@ -120,7 +115,6 @@ class Predictions:
         probabilities: (n, classes) float64.
         labels: (n,) int64 class indices.
         log_likelihood: (n,) float64 log-probability of the label, -inf where the probability is exactly 0.
-
     """
 
     probabilities: FloatArray

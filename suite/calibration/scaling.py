@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from suite.calibration.inputs import FloatArray, as_labels, as_logits
+from suite.calibration.inputs import FloatArray, as_labels, as_logits, log_softmax
+from suite.stats.intervals import quantile_of_level
 
 LOWEST, HIGHEST = 0.01, 100.0
 """Range of temperatures searched."""
@@ -28,7 +29,6 @@ class Temperature:
         steps: Newton or bisection steps taken.
         converged: whether `value` is the optimum; where it is not, `reason` says why.
         reason: None, or why `value` is not the optimum.
-
     """
 
     value: float
@@ -105,7 +105,6 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> Temperature:
 
     Raises:
         DataError: logits or labels are unusable.
-
     """
     wide = as_logits(logits)
     index = as_labels(labels, *wide.shape)
@@ -126,3 +125,33 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> Temperature:
         # The nll is convex, so that only rounding next to T = 1 can make it worse.
         value, after = 1.0, before
     return Temperature(value, before, after, gradient, steps, not reason, reason or None)
+
+
+def temperature_interval(
+    logits: ArrayLike, labels: ArrayLike, temperature: float, level: float = 0.95
+) -> tuple[float, float]:
+    """Return an interval of the fitted temperature, by the sandwich variance of 1/T.
+
+    The variance of an estimate that solves mean(g) = 0 is mean(g^2) / (n mean(g')^2) (Huber 1967), here with g the
+    expected less the label's logit and g' the variance of the logits, so that it holds for a model that no temperature
+    makes right as well. An upper end beyond `HIGHEST` is given as that.
+
+    Args:
+        logits: (n, classes) that the temperature was fitted on.
+        labels: (n,) class indices.
+        temperature: the fitted value.
+        level: confidence level.
+
+    Raises:
+        DataError: logits or labels are unusable.
+    """
+    wide = as_logits(logits)
+    index = as_labels(labels, *wide.shape)
+    probabilities = np.exp(log_softmax(wide / temperature))
+    expected = (probabilities * wide).sum(axis=1)
+    slopes = (probabilities * (wide - expected[:, None]) ** 2).sum(axis=1)
+    gradients = expected - wide[np.arange(index.size), index]
+    error = np.sqrt((gradients**2).mean() / index.size) / slopes.mean()
+    half = quantile_of_level(level) * error
+    beta = 1.0 / temperature
+    return float(1.0 / (beta + half)), float(min(HIGHEST, 1.0 / max(beta - half, 1.0 / HIGHEST)))

@@ -20,7 +20,6 @@ def nll_per_sample(logits: ArrayLike, labels: ArrayLike) -> FloatArray:
 
     Raises:
         DataError: logits or labels are unusable.
-
     """
     return -Predictions.from_logits(logits, labels).log_likelihood
 
@@ -30,7 +29,6 @@ def nll_per_sample_from_probabilities(probabilities: ArrayLike, labels: ArrayLik
 
     Raises:
         DataError: probabilities or labels are unusable.
-
     """
     return -Predictions.from_probabilities(probabilities, labels).log_likelihood
 
@@ -40,7 +38,6 @@ def brier_per_sample(probabilities: ArrayLike, labels: ArrayLike) -> FloatArray:
 
     Raises:
         DataError: probabilities or labels are unusable.
-
     """
     wide = as_probabilities(probabilities)
     return brier_values(wide, as_labels(labels, *wide.shape))
@@ -67,7 +64,6 @@ def classwise_ece(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -
 
     Raises:
         DataError: probabilities or labels are unusable.
-
     """
     wide = as_probabilities(probabilities)
     return classwise_value(wide, as_labels(labels, *wide.shape), bins)

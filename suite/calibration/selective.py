@@ -27,7 +27,6 @@ def risk_coverage(confidence: ArrayLike, correct: ArrayLike) -> FloatArray:
 
     Raises:
         DataError: a value is not finite or outside [0, 1], there are none, or the lengths differ.
-
     """
     first, second = checked_events(confidence, correct)
     sizes, errors = _groups(first, 1.0 - second)

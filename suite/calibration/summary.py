@@ -121,7 +121,6 @@ def calibration_measures(
     Raises:
         DataError: logits or labels are unusable.
         MeasureError: `params` holds a name that a measure sets itself.
-
     """
     return _all_measures(Predictions.from_logits(logits, labels), seed, params, bins, replicates)
 

@@ -33,7 +33,6 @@ def read_folder(
 
     Raises:
         DataError: no such folder, or no class folders in it.
-
     """
     root = Path(path).expanduser()
     if not root.is_dir():

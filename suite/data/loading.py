@@ -30,7 +30,6 @@ class TaskInfo:
 
     Attributes:
         input_shape: (channels, height, width) of the images.
-
     """
 
     name: str
@@ -105,7 +104,6 @@ def load(entry: Entry, spec: Spec, *, seed: int, admit: Admit) -> TaskData:
     Raises:
         DataError: no usable test sample, ids that repeat, or inputs of different shapes.
         PluginError: the task yields something else than samples.
-
     """
     reader = _Reader(entry, admit)
     records = {split: reader.read(split, entry.build(spec, split=split, seed=seed)) for split in PROTECTED_FIRST}

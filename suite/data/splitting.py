@@ -24,7 +24,6 @@ def stratified(
 
     Raises:
         ValueError: an unknown split.
-
     """
     place = SPLITS.index(split)
     by_label: dict[Hashable, list[int]] = defaultdict(list)

@@ -24,7 +24,6 @@ class Outcomes:
         targets: what is true, (n,).
         classes: class names.
         seed: seed for resampling.
-
     """
 
     ids: tuple[str, ...]
@@ -42,7 +41,6 @@ class Scalars:
         target: (inputs, rows) to the scalar that is explained, (n,), differentiable; `rows` says which sample a row of
             a perturbed batch belongs to.
         score: (inputs, rows) to the score in [0, 1] that deletion and insertion follow, (n,).
-
     """
 
     target: Callable[[Tensor, Tensor], Tensor]
@@ -56,7 +54,6 @@ class Kind(Protocol):
         name: as in ``@task(kind=...)``.
         headline: name of the measure that models are ranked by.
         presets: axis name to the axis specs of a plain run.
-
     """
 
     name: str

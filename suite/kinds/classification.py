@@ -125,7 +125,6 @@ def image(value: Any) -> Array:
 
     Raises:
         DataError: not an image, or pixels outside the range of their type.
-
     """
     pixels = np.asarray(value)
     if pixels.ndim == 2:
@@ -150,7 +149,6 @@ def label(value: Any, classes: Sequence[str] | None) -> str | int:
 
     Raises:
         DataError: the class is unknown.
-
     """
     if isinstance(value, str):
         if classes is not None and value not in classes:

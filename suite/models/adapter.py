@@ -31,7 +31,6 @@ class TorchClassifier:
         input_size: (height, width) that the module expects; images of another size are resized, differentiably.
         recipe: how to train it; the harness does so when neither `weights` nor a stored training is there.
         layer: the module whose activations Grad-CAM explains; None for the last convolution.
-
     """
 
     def __init__(
@@ -61,7 +60,6 @@ class TorchClassifier:
 
         Raises:
             ModelError: the module returns something else than one finite logit per class and image.
-
         """
         count = len(pixels)
         padding = -count % LANES
@@ -114,7 +112,6 @@ class TorchClassifier:
 
         Args:
             dropout: leave the dropout layers on, for Monte Carlo dropout.
-
         """
         modes = [(child, child.training) for child in self.module.modules()]
         gradients = [(p, p.requires_grad) for p in self.module.parameters()]

@@ -21,7 +21,6 @@ def small_cnn(classes: int, shape: tuple[int, ...], *, width: int = 16, dropout:
         shape: (channels, height, width) of the images, at least 4 pixels on a side.
         width: channels of the first block; the second has twice as many.
         dropout: share of hidden units dropped in training, and in Monte Carlo dropout.
-
     """
     channels, height, across = shape
 
@@ -45,7 +44,6 @@ class TinyViT(nn.Module):
         depth: number of blocks.
         heads: attention heads per block.
         dropout: share of values dropped behind attention and behind the hidden layer.
-
     """
 
     def __init__(

@@ -18,7 +18,6 @@ class Recipe:
         patience: epochs without a lower validation loss after which training stops.
         adversary: spec of an attack to train on instead of the clean images, for example
             ``pgd(eps=[0.2], steps=5)``; its last eps is used.
-
     """
 
     epochs: int = 40

@@ -22,7 +22,6 @@ def timm_classifier(name: str, task: TaskInfo, *, weights: str | None, pretraine
     Raises:
         UnknownNameError: timm has no such architecture.
         ModelError: it cannot be built for this task, or its published weights cannot be fetched.
-
     """
     import timm
 

@@ -64,7 +64,6 @@ def train(model: TorchClassifier, recipe: Recipe, lesson: Lesson, *, device: tor
 
     Raises:
         TrainingError: no training or validation samples, or the loss is not finite.
-
     """
     if not len(lesson.train) or not len(lesson.validation):
         raise TrainingError(

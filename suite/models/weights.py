@@ -23,7 +23,6 @@ def file_digest(path: str | Path) -> str:
 
     Raises:
         WeightsError: there is no such file.
-
     """
     try:
         with Path(path).open("rb") as file:
@@ -51,7 +50,6 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
 
     Raises:
         WeightsError: the file is missing, holds code, or does not fit.
-
     """
     state = read_state(path)
     problems = module.load_state_dict(dict(state), strict=False) if _shapes_fit(module, state, path) else None
@@ -69,7 +67,6 @@ def read_state(path: str | Path) -> Mapping[str, Tensor]:
 
     Raises:
         WeightsError: the file is missing, damaged, or a pickle that wants more than tensors.
-
     """
     file = Path(path)
     if not file.is_file():

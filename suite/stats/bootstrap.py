@@ -34,7 +34,6 @@ def finite_values(name: str, values: ArrayLike) -> FloatArray:
 
     Raises:
         DataError: they are empty, not one-dimensional, or not all finite.
-
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or array.size == 0:
@@ -61,7 +60,6 @@ def bootstrap(
 
     Raises:
         MeasureError: `n` or `replicates` is not positive.
-
     """
     if n < 1 or replicates < 1:
         raise MeasureError(f"got n={n}, replicates={replicates}; expected both to be at least 1.")
@@ -103,7 +101,6 @@ def percentile_interval(value: float, samples: FloatArray, *, n: int, level: flo
         samples: (replicates,) values of the same statistic on resamples.
         n: number of samples; one sample gives no interval, for it says nothing about spread.
         level: confidence level.
-
     """
     tails = _tails(level)
     if degenerate := _degenerate(value, samples, n):
@@ -156,7 +153,6 @@ def mean_measure(
 
     Raises:
         DataError: there are no values, or one is not finite.
-
     """
     array = finite_values(metric, values)
     value = float(array.mean())
@@ -178,7 +174,6 @@ def paired_bootstrap_difference(
 
     Raises:
         DataError: the arrays differ in length, have fewer than two values, or hold one that is not finite.
-
     """
     left, right = finite_values("a", a), finite_values("b", b)
     if left.size != right.size or left.size < 2:

@@ -92,7 +92,6 @@ def tie_groups(
 
     Raises:
         DataError: a value is not finite, or the matrix does not fit the values.
-
     """
     scores, p = _checked(values, adjusted_p)
     tied = p > alpha

@@ -18,7 +18,6 @@ def quantile_of_level(level: float) -> float:
 
     Raises:
         MeasureError: `level` is outside (0, 1).
-
     """
     if not 0.0 < level < 1.0:
         raise MeasureError(f"level is {level}; expected a number strictly between 0 and 1, such as 0.95.")
@@ -32,7 +31,6 @@ def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
 
     Raises:
         MeasureError: `n` is not positive, `successes` is outside 0..n, or `level` is outside (0, 1).
-
     """
     if n <= 0 or not 0 <= successes <= n:
         raise MeasureError(f"got {successes} successes of n={n}; expected n >= 1 and 0 <= successes <= n.")
@@ -52,7 +50,6 @@ def as_outcomes(name: str, outcomes: ArrayLike) -> NDArray[np.bool_]:
 
     Raises:
         DataError: there are none, or one is neither true/false nor exactly 0 or 1.
-
     """
     array = np.asarray(outcomes)
     if array.size == 0:
@@ -75,7 +72,6 @@ def rate(metric: str, outcomes: ArrayLike, *, level: float = 0.95, **measure_fie
 
     Raises:
         DataError: there are no outcomes, they are not one-dimensional, or not true/false.
-
     """
     hits = as_outcomes(metric, outcomes)
     if hits.ndim != 1:

@@ -32,7 +32,6 @@ def mcnemar_exact(b: ArrayLike, c: ArrayLike) -> FloatArray:
 
     Raises:
         DataError: the counts are not integers >= 0, or differ in shape.
-
     """
     first, second = _counts("b", b), _counts("c", c)
     if first.shape != second.shape:
@@ -54,7 +53,6 @@ def paired_p_values(outcomes: ArrayLike) -> FloatArray:
 
     Raises:
         DataError: the array is empty, not two-dimensional or not boolean.
-
     """
     right = as_outcomes("outcomes", outcomes)
     if right.ndim != 2:
@@ -70,7 +68,6 @@ def holm(p_values: ArrayLike) -> FloatArray:
 
     Raises:
         DataError: the p values are not a (m,) array of numbers in [0, 1].
-
     """
     p = np.asarray(p_values, dtype=np.float64)
     if p.ndim != 1 or not bool(((p >= 0) & (p <= 1)).all()):
@@ -87,7 +84,6 @@ def holm_matrix(p_values: ArrayLike) -> FloatArray:
 
     Raises:
         DataError: the matrix is not square and symmetric, or holds a number outside [0, 1].
-
     """
     p = np.asarray(p_values, dtype=np.float64)
     if p.ndim != 2 or p.shape[0] != p.shape[1] or not np.array_equal(p, p.T):
@@ -120,7 +116,6 @@ def minimum_detectable_effect(n: int, discordance: float, *, power: float = 0.8,
 
     Raises:
         MeasureError: an argument is outside its range.
-
     """
     if n < 1 or not 0 < discordance <= 1 or not 0 < power < 1 or not 0 < level < 1:
         raise MeasureError(

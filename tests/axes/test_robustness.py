@@ -84,13 +84,13 @@ def test_the_curve_starts_at_the_clean_accuracy_and_falls(pgd):
 
 def test_columns_measures_and_curve_tell_the_same_story(pgd):
     for eps, measure, point in zip(EPS, robust(pgd), pgd.details["curve"][1:], strict=True):
-        held = pgd.samples[f"robust@{eps:.6g}"]
+        held = pgd.samples[f"robust@{eps!r}"]
         assert measure.params["eps"] == eps
         assert measure.value == held.mean() == point["accuracy"]
         assert measure.control == point["random"]
         assert measure.n == len(held) == 120
         assert not (held & ~pgd.samples["correct_clean"]).any()
-    held = [pgd.samples[f"robust@{eps:.6g}"] for eps in EPS]
+    held = [pgd.samples[f"robust@{eps!r}"] for eps in EPS]
     assert not (held[1] & ~held[0]).any() and not (held[2] & ~held[1]).any()
 
 
@@ -126,7 +126,7 @@ def test_the_gallery_shows_the_documented_samples_and_what_was_done_to_them(pgd)
     assert (moved <= arrays["eps"] + 1e-5).all()
     fooled = arrays["adversarial_prediction"] != arrays["label"]
     assert np.array_equal(fooled, ~pgd.samples["robust@0.15"][rows])
-    first = [next((eps for eps in EPS if not pgd.samples[f"robust@{eps:.6g}"][row]), EPS[-1]) for row in rows]
+    first = [next((eps for eps in EPS if not pgd.samples[f"robust@{eps!r}"][row]), EPS[-1]) for row in rows]
     assert arrays["eps"].tolist() == first
 
 
@@ -159,7 +159,7 @@ def test_only_samples_that_are_still_right_are_attacked(measured):
     attack = Watched()
     finding = measured(attack, audit=0)
     images = [image.tobytes() for image in context_of().test.pixels()]
-    right = [finding.samples["correct_clean"], *(finding.samples[f"robust@{eps:.6g}"] for eps in EPS)]
+    right = [finding.samples["correct_clean"], *(finding.samples[f"robust@{eps!r}"] for eps in EPS)]
     for eps, before in zip(EPS, right[:-1], strict=True):
         assert attack.seen[eps] == [image for image, held in zip(images, before, strict=True) if held]
     assert len(attack.seen[EPS[-1]]) < len(attack.seen[EPS[0]]) < 120

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from suite.calibration import Reliability, fit_temperature, nll_per_sample
+from suite.calibration import Reliability, fit_temperature, nll_per_sample, temperature_interval
 from suite.errors import DataError
 
 
@@ -134,3 +134,20 @@ def test_netcal_does_nothing_to_float32_where_we_agree_with_float64() -> None:
     assert narrow == pytest.approx(raw, abs=1e-3)
     assert wide < raw / 3
     assert ours == pytest.approx(wide, abs=5e-3)
+
+
+@pytest.mark.parametrize(("temperature", "spoilt"), [(0.5, False), (3.0, False), (2.0, True)])
+def test_the_interval_covers_the_temperature_it_should(temperature: float, spoilt: bool) -> None:
+    def draw(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        logits, labels = _draw(temperature, n=n, classes=5, seed=seed)
+        if spoilt:  # no temperature makes these right: each sample is over-confident by its own factor
+            logits = logits * np.random.default_rng(seed + 1).uniform(0.3, 3, size=(n, 1))
+        return logits, labels
+
+    truth = fit_temperature(*draw(200_000, 10**6)).value
+    covered = 0
+    for seed in range(400):
+        logits, labels = draw(400, 2 * seed)
+        lo, hi = temperature_interval(logits, labels, fit_temperature(logits, labels).value)
+        covered += lo <= truth <= hi
+    assert 0.92 <= covered / 400 <= 0.98
