@@ -1,0 +1,57 @@
+"""The README: what it tells people to type works, and what it shows was really printed."""
+
+import re
+import shlex
+
+import pandas as pd
+import pytest
+
+from suite import cli
+from tests.test_packaging import ROOT
+
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = [
+    line.removeprefix("$ ").split("  #")[0].strip()
+    for language, block in BLOCKS
+    if language == "console"
+    for line in block.splitlines()
+    if line.startswith("$ ")
+]
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("suite ")])
+def test_every_command_is_understood(command):
+    options = cli._parser().parse_args(shlex.split(command)[1:])
+    assert callable(options.command)
+    if command.startswith("suite run") and "acme" not in command:
+        from suite.harness import AXES, plan
+
+        assert plan(options.task, options.model, options.axis or AXES)
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make ")])
+def test_every_target_exists(command):
+    assert re.search(rf"^{command.split()[1]}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+def test_the_audit_takes_at_most_ten_lines_and_runs(tmp_path, monkeypatch, capsys):
+    [block] = [block for language, block in BLOCKS if language == "python" and "suite.audit(" in block]
+    assert len([line for line in block.splitlines() if line.strip()]) <= 10
+    monkeypatch.setenv("SUITE_STORE", str(tmp_path))
+    quick = block.replace('name="mine"', 'name="mine", axes=["clean"]')
+    assert quick != block
+    exec(compile(quick, "README.md", "exec"), {})  # the README's own text
+    assert "mine" in capsys.readouterr().out
+
+
+def test_the_printed_leaderboard_is_the_published_one():
+    [printed] = [block for language, block in BLOCKS if language == "text" and "accuracy" in block]
+    rows = pd.read_csv(ROOT / "leaderboards" / "digits.csv")
+    accuracy = rows[(rows["axis"] == "clean") & (rows["metric"] == "accuracy")].set_index("model")["value"]
+    shown = re.findall(r"│ [\d-]+\s+│ (\w+)\s+│ ([\d.]+) \w+\s+│ ([\d.]+)", printed)
+    assert {model for model, *_ in shown} == set(accuracy.index)
+    for model, clean, fgsm in shown:
+        assert float(clean) == pytest.approx(100 * accuracy[model], abs=0.051)
+        attacked = rows[(rows["model"] == model) & rows["params"].str.contains('"attack": "fgsm".*"reference": true')]
+        assert float(fgsm) == pytest.approx(100 * attacked["value"].iloc[0], abs=0.051)
