@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from suite.api import Audit as Audit
     from suite.api import audit as audit
+    from suite.api import load as load
     from suite.data.loading import TaskInfo as TaskInfo
     from suite.data.splitting import stratified as stratified
     from suite.decorators import attack as attack
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from suite.types import Sample as Sample
 
 _HOMES = {
-    "suite.api": ("Audit", "audit"),
+    "suite.api": ("Audit", "audit", "load"),
     "suite.data.loading": ("TaskInfo",),
     "suite.data.splitting": ("stratified",),
     "suite.decorators": ("attack", "attribution", "metric", "model", "task"),
@@ -56,6 +57,7 @@ __all__ = [  # the order of _HOMES
     "attack",
     "attribution",
     "audit",
+    "load",
     "metric",
     "model",
     "plan",

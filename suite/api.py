@@ -13,8 +13,12 @@ from rich.console import Console
 from torch import nn
 
 from suite.cli import default_store
+from suite.data import TaskData
+from suite.errors import ModelError
 from suite.harness import AXES, Harness, Outcome, Settings, plan
 from suite.models.adapter import TorchClassifier
+from suite.prepare import prepare_task
+from suite.process import few_threads
 from suite.progress import bars
 from suite.store import Store
 
@@ -46,23 +50,44 @@ class Audit:
         return captured.get()
 
 
+def load(task: str, *, seed: int = 0) -> TaskData:
+    """Return a task's samples: ``train``, ``validation`` and ``test``, each with ids, ``pixels()`` and targets.
+
+    Train on ``train`` and choose on ``validation``: a model that has seen ``test`` cannot be audited on the task.
+
+    Args:
+        task: spec of the task.
+        seed: of the split; the same as the audit's.
+
+    Raises:
+        SuiteError: the task does not exist, or has no usable samples.
+    """
+    return prepare_task(task, seed).data
+
+
 def audit(
     model: nn.Module | TorchClassifier,
     *,
     task: str,
     name: str = "mine",
     axes: Sequence[str] = AXES,
+    n: int | None = None,
+    seed: int = 0,
     store: str | Path | None = None,
     settings: Settings | None = None,
     **adapter: Any,
 ) -> Audit:
     """Measure a model that exists in memory on all axes and return the board it stands on.
 
+    The test samples are those of ``suite.load(task, seed=seed).test``; the model must not have been trained on them.
+
     Args:
         model: a trained module that maps images to logits, or an adapter round one.
         task: spec of the task, for example ``imagefolder(path='photos', size=64)``.
         name: what the board calls it.
         axes: names or specs of axes.
+        n: how many test samples at most; None for all.
+        seed: of the split, of attacks and resampling.
         store: folder of results; SUITE_STORE or .suite by default. What is stored is not measured again.
         settings: device, batch size, progress; by default bars are shown while it runs.
         adapter: arguments of `TorchClassifier`: bounds, mean, std, input_size, ...
@@ -71,11 +96,16 @@ def audit(
         SuiteError: the task or an axis does not exist. A model that fails does not raise; its rows say why.
     """
     wrapped = model if isinstance(model, TorchClassifier) else TorchClassifier(model, **adapter)
+    if wrapped.recipe is not None and wrapped.weights is None:
+        raise ModelError(
+            "audit measures a model as it is; this one asks to be trained. Declare it with @model instead."
+        )
     kept = Store(store if store is not None else default_store())
-    cells = plan([task], [name], axes, given=(name,))
+    cells = plan([task], [name], axes, n=n, seed=seed, given=(name,))
     with bars(Console(stderr=True)) as shown:
-        chosen = settings or Settings(track=shown.track)
-        outcome = Harness(kept, chosen, given={name: wrapped}).run(cells)
+        chosen = settings or Settings(track=shown.track, inform=shown.inform)
+        with few_threads():
+            outcome = Harness(kept, chosen, given={name: wrapped}).run(cells)
     rows = kept.rows()
     mine = rows[rows["key"].isin(outcome.keys)].reset_index(drop=True)
     return Audit(mine, outcome, kept, str(mine["task"].iloc[-1]))

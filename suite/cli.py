@@ -102,8 +102,6 @@ def _how(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.batch_size < 1 or (options.n is not None and options.n < 1):
-        raise SuiteError(f"--batch-size {options.batch_size} and --n {options.n} must be at least 1.")
     outcome = _measure(options, options.task, options.model, options.axis)
     _print_boards(options.store, [_shown(task) for task in options.task])
     return 1 if outcome.failed else 0
@@ -122,6 +120,8 @@ def _measure(
 ) -> Outcome:
     from rich.console import Console
 
+    if options.batch_size < 1 or (options.n is not None and options.n < 1):
+        raise SuiteError(f"--batch-size {options.batch_size} and --n {options.n} must be at least 1.")
     console = Console(stderr=True)
     with console.status("loading"):
         from suite.harness import AXES, Harness, Settings, plan
@@ -133,7 +133,7 @@ def _measure(
         limit_memory()
         cells = plan(tasks, models, axes or AXES, n=options.n, seed=options.seed)
     with bars(console) as shown:
-        settings = Settings(options.device, options.batch_size, shown.track, shown.tell)
+        settings = Settings(options.device, options.batch_size, shown.track, shown.tell, shown.inform)
         outcome = Harness(Store(options.store), settings).run(cells)
     total = len(outcome.ran) + len(outcome.stored)
     failed = len(outcome.failed)

@@ -6,6 +6,7 @@
     ├── PluginError         a third-party file or package breaks the contract
     ├── DataError           samples cannot be read, or none is usable
     ├── ModelError          a model cannot be built, or answers with something its kind cannot use
+    │   ├── NotApplicableError  the model has no use for this question; a skipped row
     │   ├── WeightsError    weights are missing, do not fit, or are not safe to load
     │   └── TrainingError   training diverged
     ├── AttackError         an adversarial input broke the rules of its attack
@@ -43,6 +44,10 @@ class DataError(SuiteError):
 
 class ModelError(SuiteError):
     """A model cannot be built, or its output cannot be used."""
+
+
+class NotApplicableError(ModelError):
+    """The model has no use for this question: its row is skipped with the message as the reason, and not failed."""
 
 
 class WeightsError(ModelError):

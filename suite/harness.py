@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from suite.axes.base import Axis, Context, Finding, Track
-from suite.errors import SuiteError
+from suite.errors import StoreError, SuiteError
 from suite.identity import (
+    build_nested,
     code_digest,
     environment,
     full_spec,
@@ -55,12 +56,14 @@ class Settings:
         batch_size: samples per forward pass.
         track: wraps whatever takes time with a progress bar.
         tell: is told of every cell that was measured: (cell, status, reason of a failure).
+        inform: is told what was read of every task, and what was dropped.
     """
 
     device: str = "auto"
     batch_size: int = 64
     track: Track = silent
     tell: Callable[[Cell, Status, str], None] = lambda cell, status, reason: None
+    inform: Callable[[str], None] = lambda sentence: None
 
 
 @dataclass
@@ -100,6 +103,7 @@ def plan(
         SuiteError: a name or an argument does not exist; nothing has run then.
     """
     cells: list[Cell] = []
+    tasks, models = list(dict.fromkeys(tasks)), list(dict.fromkeys(models))
     for model in models:
         if model not in given:
             full_spec("model", model, injected=INJECTED["model"])
@@ -112,6 +116,7 @@ def plan(
             presets = {**kind.presets, **entry.meta["presets"]}
             for chosen in presets.get(bare.name, (axis,)) if not bare.args else (axis,):
                 full_spec("axis", chosen)
+                build_nested(chosen)
                 cells.extend(Cell(task, model, str(parse(chosen)), n, seed) for model in models)
     return sorted(cells, key=lambda cell: (tasks.index(cell.task), models.index(cell.model)))
 
@@ -132,7 +137,7 @@ class Harness:
         self.device = pick_device(self.settings.device)
         self.run_id = uuid.uuid4().hex[:12]
         self.workshop = Workshop(store, self.device, self.settings.track, given or {})
-        self.task = functools.lru_cache(maxsize=2)(prepare_task)
+        self.task = functools.lru_cache(maxsize=2)(self._prepare)
 
     def run(self, cells: Sequence[Cell]) -> Outcome:
         """Measure every cell that is not stored with status ok; store each as soon as it is measured."""
@@ -140,22 +145,29 @@ class Harness:
         for cell in self.settings.track(cells, "cells", len(cells)):
             began = time.perf_counter()
             job = _Job(self, cell)
+            status: Status = "ok"
+            reason = ""
             try:
                 job.identify()
                 if job.key() in done:
                     outcome.keys.add(job.key())
                     outcome.stored.append(cell)
                     continue
-                finding, reason = job.measure(), ""
-                status: Status = "ok"
+                self.store.put(job.record(job.measure(), status, began))
+            except StoreError:
+                raise  # nothing can be kept any more
             except Exception as error:  # whatever a model raises becomes a row; the other cells go on
-                finding, reason = _nothing(cell, error)
-                status = "failed"
+                status, reason = "failed", _reason(error)
+                self.store.put(job.record(_nothing(cell, reason), status, began))
             outcome.keys.add(job.key())
-            self.store.put(job.record(finding, status, time.perf_counter() - began, self.run_id))
             outcome.ran.append((cell, status, reason))
             self.settings.tell(cell, status, reason)
         return outcome
+
+    def _prepare(self, text: str, seed: int) -> PreparedTask:
+        task = prepare_task(text, seed)
+        self.settings.inform(f"{task.data.info.name}: {task.data.report.sentence()}")
+        return task
 
 
 class _Job:
@@ -193,14 +205,14 @@ class _Job:
             members=lambda count: workshop.members(count, cell.model, task, cell.seed),
             track=self.harness.settings.track,
             device=self.harness.device,
-            names=(cell.task, cell.model, cell.axis),
+            names=self._names(),
             history=self.harness.store.history(self.model_digest),
             batch_size=self.harness.settings.batch_size,
             seed=cell.seed,
         )
         return axis.measure(context)
 
-    def record(self, finding: Finding, status: Status, seconds: float, run: str) -> Record:
+    def record(self, finding: Finding, status: Status, began: float) -> Record:
         """Return what is stored."""
         cell = self.cell
         entry, spec = resolve("task", cell.task)
@@ -221,7 +233,8 @@ class _Job:
             suite_version=version("trust-suite"),
         )
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        occasion = Occasion(run, now, round(seconds, 3), peak_megabytes(self.harness.device), git_state())
+        seconds = round(time.perf_counter() - began, 3)
+        occasion = Occasion(self.harness.run_id, now, seconds, peak_megabytes(self.harness.device), git_state())
         return Record(
             provenance, occasion, status, tuple(finding.measures), finding.samples, finding.details, finding.arrays
         )
@@ -237,9 +250,15 @@ class _Job:
             "axis": full_spec("axis", cell.axis).canonical(),
             "metrics": metrics,
             "code": self._code(),
-            "n": cell.n,
+            "n": len(self.task.test(cell.n)) if self.task else cell.n,
             "seed": cell.seed,
         }
+
+    def _names(self) -> tuple[str, ...]:
+        """Return what seeds are made from: what was asked, however it was spelt."""
+        task = without_folder(full_spec("task", self.cell.task, injected=INJECTED["task"]))
+        axis = full_spec("axis", self.cell.axis)
+        return digest(task.canonical()), _model_name(self.cell.model, self.harness), digest(axis.canonical())
 
     def _code(self) -> str:
         cell = self.cell
@@ -282,9 +301,12 @@ def _model_name(text: str, harness: Harness) -> str:
     return text if text in harness.workshop.given else shown(parse(text))
 
 
-def _nothing(cell: Cell, error: Exception) -> tuple[Finding, str]:
+def _nothing(cell: Cell, reason: str) -> Finding:
+    return Finding([Measure("-", None, None, None, 0, "none", reason=reason, params={"axis": cell.axis})])
+
+
+def _reason(error: Exception) -> str:
     out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
     what = "out of memory: " if out_of_memory else ""
     message = " ".join(str(error).split())[:LONGEST_REASON]
-    reason = f"{what}{type(error).__name__}: {message}"
-    return Finding([Measure("-", None, None, None, 0, "none", reason=reason, params={"axis": cell.axis})]), reason
+    return f"{what}{type(error).__name__}: {message}"

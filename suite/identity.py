@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import importlib.metadata
@@ -15,7 +16,19 @@ from suite.errors import SpecError
 from suite.registry import resolve
 from suite.spec import Spec, digest, parse
 
-NUMERIC = ("attacks", "attribution", "axes", "calibration", "data", "kinds", "models", "stats", "types.py", "spec.py")
+NUMERIC = (
+    "attacks",
+    "attribution",
+    "axes",
+    "calibration",
+    "data",
+    "kinds",
+    "models",
+    "stats",
+    "prepare.py",
+    "types.py",
+    "spec.py",
+)
 """Parts of the package that numbers depend on; a change anywhere else leaves stored results valid."""
 
 NESTED = {"attack": "attack", "methods": "attribution"}
@@ -43,6 +56,19 @@ def _full_values(role: str, value: Any) -> Any:
     if not isinstance(value, str | Spec):
         raise SpecError(f"{value!r} does not name {role}; expected a spec such as pgd(eps=[0.1]).")
     return full_spec(role, parse(value))
+
+
+def build_nested(text: str | Spec) -> None:
+    """Build what an axis spec names inside, so that a wrong value is found before anything runs.
+
+    Raises:
+        SuiteError: an attack or a method refuses its arguments.
+    """
+    for name, value in parse(text).args:
+        for item in value if isinstance(value, tuple) else (value,):
+            if name in NESTED:
+                entry, spec = resolve(NESTED[name], item)
+                entry.build(spec)
 
 
 def origins(role: str, text: str | Spec) -> set[str]:
@@ -77,8 +103,24 @@ def code_digest(files: tuple[str, ...] = ()) -> str:
     for file in [*_package_files(), *sorted(set(files))]:
         path = Path(str(file))
         if path.is_file():
-            content.update(path.name.encode() + b"\0" + path.read_bytes())
+            content.update(path.name.encode() + b"\0" + _meaning(path))
     return content.hexdigest()
+
+
+def _meaning(path: Path) -> bytes:
+    """Return a file's code without comments, layout and docstrings: what cannot change a number changes no key."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError:
+        return path.read_bytes()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [part for part in node.body if not _is_text(part)] or [ast.Pass()]
+    return ast.dump(tree).encode()
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _package_files() -> list[Path]:

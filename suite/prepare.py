@@ -12,7 +12,7 @@ from torch import Tensor
 from suite.attacks.engine import Problem
 from suite.axes.base import Track, in_digest_order
 from suite.data import Split, TaskData, load
-from suite.errors import ModelError
+from suite.errors import ModelError, NotApplicableError
 from suite.identity import code_digest, full_spec, origins, without_folder
 from suite.kinds.base import Kind
 from suite.models.adapter import TorchClassifier
@@ -92,7 +92,7 @@ class Workshop:
     def digest(self, model: TorchClassifier, text: str, task: PreparedTask, seed: int) -> str:
         """Return the identity of a model: of its weights, or of all that its training depends on."""
         if not _to_train(model):
-            return model.digest
+            return model.digest(self._probe(task))
         files = origins("model", text)
         if model.recipe and model.recipe.adversary:
             files |= origins("attack", model.recipe.adversary)
@@ -114,6 +114,8 @@ class Workshop:
             SuiteError: as `build`, or training diverged.
         """
         model = self.build(text, task, seed)
+        with model.frozen(), torch.no_grad():
+            task.kind.check_output(model(self._probe(task)), task.data.info.classes)
         if not _to_train(model):
             return model
         identity = self.digest(model, text, task, seed)
@@ -134,11 +136,16 @@ class Workshop:
         """Return a model trained from `count` seeds.
 
         Raises:
-            ModelError: the suite did not train this model, so that it has no other members.
+            NotApplicableError: the suite did not train this model, so that it has no other members.
+            SuiteError: as `ready`, of any member.
         """
         if not _to_train(self.build(text, task, seed)):
-            raise ModelError("the model came with its weights; an ensemble needs a model that the suite trains")
+            raise NotApplicableError("the model came with its weights; an ensemble needs a model that the suite trains")
         return [self.ready(text, task, seed + member) for member in range(count)]
+
+    def _probe(self, task: PreparedTask) -> Tensor:
+        """Return a few test images on the device."""
+        return torch.from_numpy(task.data.test.take(range(min(8, len(task.data.test)))).pixels()).to(self.device)
 
     def _train(self, model: TorchClassifier, task: PreparedTask, seed: int) -> dict[str, Any]:
         recipe = model.recipe

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -26,6 +28,17 @@ def use_threads() -> None:
     if not wanted.isdecimal() or int(wanted) < 1:
         raise SuiteError(f"SUITE_THREADS={wanted!r}; expected a positive number of threads.")
     torch.set_num_threads(int(wanted))
+
+
+@contextmanager
+def few_threads() -> Iterator[None]:
+    """Use the suite's number of threads while the block runs, and the caller's own afterwards."""
+    before = torch.get_num_threads()
+    use_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def limit_memory(more: int | None = None) -> None:

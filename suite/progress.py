@@ -35,6 +35,10 @@ class Bars:
         finally:
             self.progress.remove_task(bar)
 
+    def inform(self, sentence: str) -> None:
+        """Print a sentence above the bars."""
+        self.progress.console.print(escape(sentence), soft_wrap=True)
+
     def tell(self, cell: Cell, status: Status, reason: str) -> None:
         """Print what became of a cell."""
         why = f": {escape(reason)}" if reason else ""

@@ -99,7 +99,11 @@ class Entry:
 
 
 def _as_default(value: Any, default: Any) -> Any:
-    """Return an integer as a float where the default is a float, so that eps=1 and eps=1.0 are one spec."""
+    """Return a value in the form of the default: eps=1 is eps=1.0, and eps=[1.0] where a list is expected."""
+    if isinstance(default, tuple) and not isinstance(value, tuple):
+        return (_as_default(value, default[0] if default else value),)
+    if isinstance(default, tuple):
+        return tuple(_as_default(item, default[0] if default else item) for item in value)
     is_integer = isinstance(value, int) and not isinstance(value, bool)
     return float(value) if is_integer and isinstance(default, float) else value
 

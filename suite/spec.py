@@ -141,7 +141,9 @@ def parse(text: str | Spec) -> Spec:
             raise SpecError(f"{text!r} is not a spec: something follows the closing bracket.")
         return _call(tree, name, text)
     except (SyntaxError, ValueError) as error:
-        raise SpecError(f"{text!r} is not a spec: {error}. Write it like pgd(eps=8/255, steps=40).") from None
+        colon = " Inside, a name with a colon is written spec('torchattacks:PGD(steps=10)')." if ":" in rest else ""
+        why = str(error).partition(" (<unknown>")[0]
+        raise SpecError(f"{text!r} is not a spec: {why}. Write it like pgd(eps=8/255, steps=40).{colon}") from None
     except (RecursionError, MemoryError):
         raise SpecError(f"{text[:60]!r}... is nested too deeply for a spec.") from None
 

@@ -77,7 +77,8 @@ class Store:
 
     def done(self) -> set[str]:
         """Return the keys that are stored with status ok."""
-        return {name.split(".")[0] for name, _ in self._records() if name.endswith(".ok")}
+        table = self._indexed()  # which leaves damaged records out
+        return set(table.loc[table["cell_status"] == "ok", "key"]) if len(table) else set()
 
     def rows(self) -> pd.DataFrame:
         """Return every current row, one line each.
@@ -242,7 +243,14 @@ def _sync(folder: Path) -> None:
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1).encode()
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1, default=_plain).encode()
+
+
+def _plain(value: Any) -> Any:
+    """Return a numpy scalar as Python's own; third parties put them into params and details."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r} ({type(value).__name__}) cannot be stored as JSON")
 
 
 def _rows(record: Record) -> dict[str, Any]:

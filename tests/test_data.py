@@ -201,3 +201,24 @@ def test_a_folder_of_another_layout_is_an_error_that_says_what_is_expected(tmp_p
         (tmp_path / "t" / "train" / "a").mkdir(parents=True)
     with pytest.raises(DataError, match=reason):
         all_splits(tmp_path / path)
+
+
+def test_samples_of_two_types_are_an_error():
+    mixed = {"test": [Sample("x", pixels(1), "a"), Sample("y", np.full((4, 4), 0.5), "a")]}
+    with pytest.raises(DataError, match="mixes inputs of type float32 and uint8"):
+        loaded(mixed)
+
+
+def test_equal_images_under_different_labels_are_named():
+    data = loaded({"test": [Sample("x", pixels(1), "a"), Sample("y", pixels(1), "b"), Sample("z", pixels(2), "b")]})
+    assert data.report.dropped["duplicate"] == [("y", "test sample equal to x in test, which is labelled a, not b")]
+
+
+def test_a_constant_model_is_not_right_among_the_first_five_by_chance():
+    from suite.kinds.classification import in_top
+
+    labels = np.arange(1000) % 10
+    assert in_top(np.zeros((1000, 10)), labels, 5).mean() == 0.5
+    scores = np.random.default_rng(0).normal(size=(1000, 10))
+    by_sorting = [label in np.argsort(-row, kind="stable")[:5] for row, label in zip(scores, labels, strict=True)]
+    assert in_top(scores, labels, 5).tolist() == by_sorting

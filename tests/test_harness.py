@@ -183,3 +183,69 @@ def test_an_absent_device_is_an_error_that_says_what_to_try():
     with pytest.raises(SuiteError, match="Try cpu or auto"):
         pick_device("cuda:7" if not torch.cuda.is_available() else "cuda:99")
     assert pick_device("auto").type in ("cpu", "cuda")
+
+
+@pytest.mark.parametrize("way", ["more", "fewer"])
+def test_another_number_of_logits_than_classes_is_a_failed_row(tmp_path, toy, way):
+    outcome = run(tmp_path, plan([toy("toy")], [toy(f"misfit(way={way})")], ["clean", PGD]))
+    assert len(outcome.failed) == 2
+    assert all("logits per image, but the task has 3 classes (zero, one, two)" in why for _, why in outcome.failed)
+
+
+def test_a_number_does_not_depend_on_how_it_was_spelt(tmp_path, toy):
+    found = []
+    for size in ("0.1", "1/10", "[0.1]"):
+        axis = f"robustness(attack=pgd(eps={size}, steps=3, norm=linf), audit=8)"
+        run(tmp_path / size.replace("/", "_"), plan([toy("toy")], [toy("dropping")], [axis]))
+        found.append(numbers(Store(tmp_path / size.replace("/", "_"))).drop(columns="spec"))
+    assert found[0].equals(found[1]) and found[0].equals(found[2])
+
+
+def test_all_samples_are_asked_for_once_however_they_are_counted(tmp_path, toy):
+    everyone = run(tmp_path, plan([toy("toy")], [toy("quick"), toy("quick")], ["clean"]))
+    assert len(everyone.ran) == 1
+    n = int(Store(tmp_path).rows()["cell_n"].iloc[0])
+    assert len(run(tmp_path, plan([toy("toy")], [toy("quick")], ["clean"], n=n)).stored) == 1
+    assert len(run(tmp_path, plan([toy("toy")], [toy("quick")], ["clean"], n=n + 1)).stored) == 1
+
+
+def test_what_a_third_party_cannot_have_stored_fails_its_cell_alone(tmp_path, toy, monkeypatch):
+    import numpy as np
+
+    from suite.axes.clean import Clean
+
+    measure = Clean.measure
+
+    def with_params(value):
+        def changed(self, context):
+            finding = measure(self, context)
+            return dataclasses.replace(finding, details={**finding.details, "extra": value})
+
+        return changed
+
+    cells = plan([toy("toy")], [toy("quick"), toy("dropping")], ["clean"])
+    monkeypatch.setattr(Clean, "measure", with_params(np.float32(0.5)))
+    assert run(tmp_path / "numpy", cells).failed == []
+    monkeypatch.setattr(Clean, "measure", with_params(object()))
+    outcome = run(tmp_path / "object", cells)
+    assert len(outcome.failed) == 2 and "cannot be stored as JSON" in outcome.failed[0][1]
+    assert set(Store(tmp_path / "object").rows()["status"]) == {"failed"}
+
+
+def test_what_was_read_and_dropped_is_told_once(tmp_path, toy):
+    told = []
+    run(tmp_path, plan([toy("toy")], [toy("quick")], ["clean", PGD]), inform=told.append)
+    assert told == ["toy: 45 train, 18 validation, 27 test; nothing dropped"]
+
+
+WRONG_VALUES = {
+    "text for a number": ("robustness(attack=pgd(eps=abc))", "expected positive numbers"),
+    "descending": ("robustness(attack=pgd(eps=[0.2, 0.1]))", "ascending order"),
+    "no such attack of the library": ("robustness(attack=spec('torchattacks:PGDD()'))", "Did you mean 'PGD'"),
+}
+
+
+@pytest.mark.parametrize(("axis", "hint"), WRONG_VALUES.values(), ids=WRONG_VALUES)
+def test_a_wrong_value_is_found_before_anything_runs(axis, hint):
+    with pytest.raises(SuiteError, match=hint):
+        plan(["digits"], ["linear"], [axis])

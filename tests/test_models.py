@@ -14,7 +14,7 @@ from suite.data.loading import Split
 from suite.errors import ModelError, TrainingError, UnknownNameError, WeightsError
 from suite.harness import silent
 from suite.kinds.classification import Classification
-from suite.models.adapter import TorchClassifier, last_convolution
+from suite.models.adapter import TorchClassifier
 from suite.models.networks import TinyViT, small_cnn
 from suite.models.recipe import Recipe
 from suite.models.trainer import Lesson, train
@@ -169,9 +169,46 @@ def test_what_is_not_a_module_is_refused():
         TorchClassifier(net(), bounds=(1, 1))
 
 
-def test_the_patch_embedding_of_a_transformer_is_not_a_layer_for_gradcam():
-    assert last_convolution(TinyViT(3, (1, 8, 8))) is None
-    assert isinstance(last_convolution(small_cnn(3, (1, 8, 8))), nn.Conv2d)
+class SqueezeExcitation(nn.Module):
+    """A block whose convolutions that are registered and called last see a pooled map."""
+
+    def __init__(self):
+        super().__init__()
+        self.map, self.down, self.up = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 2, 1), nn.Conv2d(2, 3, 1)
+
+    def forward(self, pixels):
+        pooled = self.map(pixels).mean((2, 3), keepdim=True)
+        return self.up(self.down(pooled)).flatten(1)
+
+
+def timm_se():
+    timm = pytest.importorskip("timm")
+    return timm.create_model("seresnet18", num_classes=3, in_chans=1)
+
+
+GRADCAM_LAYERS = {
+    "cnn": (lambda: small_cnn(3, (1, 64, 64)), lambda m: [c for c in m.modules() if isinstance(c, nn.Conv2d)][-1]),
+    "squeeze and excitation": (SqueezeExcitation, lambda m: m.map),
+    "timm": (timm_se, lambda m: m.layer4[1].conv2),
+    "transformer": (lambda: TinyViT(3, (1, 64, 64)), lambda m: None),
+    "no convolution": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(64 * 64, 3)), lambda m: None),
+}
+
+
+@pytest.mark.parametrize(("build", "layer"), GRADCAM_LAYERS.values(), ids=GRADCAM_LAYERS)
+def test_gradcam_reads_the_last_convolution_that_answers_with_a_map(build, layer):
+    adapter = TorchClassifier(build())
+    assert adapter.gradcam_layer(torch.rand(2, 1, 64, 64)) is layer(adapter.module)
+    assert not any(child._forward_hooks for child in adapter.module.modules())
+    assert adapter.module.training
+
+
+def test_gradcam_reads_the_layer_that_was_named_and_leaves_no_hook_behind_a_failure():
+    module = SqueezeExcitation()
+    assert TorchClassifier(module, layer=module.up).gradcam_layer(torch.rand(1, 1, 8, 8)) is module.up
+    with pytest.raises(ModelError, match="NaN"):
+        TorchClassifier(module).gradcam_layer(torch.full((1, 1, 8, 8), float("nan")))
+    assert not any(child._forward_hooks for child in module.modules())
 
 
 def lesson(seed=0, count=300, **changes):
@@ -253,7 +290,7 @@ def test_a_timm_model_brings_its_normalisation_and_size():
     assert len(adapter.mean) == 3 and len(adapter.std) == 3 and adapter.mean != (0, 0, 0)
     with adapter.frozen(), torch.no_grad():
         assert adapter(torch.rand(2, 3, 40, 40)).shape == (2, 3)
-    assert adapter.recipe is not None and adapter.layer is not None
+    assert adapter.recipe is not None and adapter.gradcam_layer(torch.rand(2, 3, 40, 40)) is not None
 
 
 def test_timm_weights_come_from_a_local_file(tmp_path):
@@ -279,3 +316,12 @@ def test_published_timm_weights_without_network_say_what_to_do(monkeypatch):
     entry, spec = resolve("model", "timm:test_resnet.r160_in1k(pretrained=True)")
     with pytest.raises(ModelError, match="weights=FILE"):
         entry.build(spec, task=INFO)
+
+
+def test_published_timm_weights_are_trained_further_because_their_last_layer_is_new(monkeypatch):
+    import timm
+
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained, **options: create(name, **options))
+    entry, spec = resolve("model", "timm:test_resnet(pretrained=True)")
+    assert entry.build(spec, task=INFO).recipe is not None

@@ -178,3 +178,11 @@ def test_a_run_killed_at_random_moments_is_completed_by_the_next(tmp_path, toy):
                 break
         assert numbers(Store(root)).equals(expected)
     assert len(found_between) > 2, "the kills did not hit different moments"
+
+
+def test_a_damaged_record_is_measured_again(tmp_path):
+    damaged = Store(tmp_path).put(record())
+    assert Store(tmp_path).done() == {"a" * 64}
+    (damaged / "rows.json").write_text("{", "utf-8")
+    (tmp_path / "index.parquet").unlink(missing_ok=True)
+    assert Store(tmp_path).done() == set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,11 +14,14 @@ from suite.attribution.curves import BASELINES, curve_area, perturbation_curve
 from suite.attribution.explained import Explained
 from suite.attribution.infidelity import Probe, measure_infidelity, probe
 from suite.attribution.measures import CONTROL
-from suite.attribution.protocol import Method, MethodNotApplicableError, RandomAttribution, attribute, pixel_map
-from suite.errors import MeasureError
+from suite.attribution.protocol import Method, RandomAttribution, attribute, pixel_map
+from suite.errors import MeasureError, NotApplicableError
 
 Key = tuple[str, str, str]
 """(method, metric, baseline); the baseline of infidelity is ``noise``."""
+
+Watch = Callable[[list[tuple[str, Method]]], Iterable[tuple[str, Method]]]
+"""Hands on the methods one by one, each when the one before is measured: a place for a progress bar."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Faithfulness:
 
     Attributes:
         values: per sample (n,), float64, by method, metric and baseline. Metrics: ``deletion_auc``,
-            ``insertion_auc``, ``infidelity``, ``infidelity_scaled``.
+            ``insertion_auc`` and, for methods that are `local`, ``infidelity``, ``infidelity_scaled``.
         curves: mean curves (steps + 1,) by method, ``deletion`` or ``insertion``, and baseline.
         maps: pixel maps of the first samples by method, (k, h, w), float32.
         skipped: why a method was not applicable, by method.
@@ -70,13 +73,16 @@ class Faithfulness:
     settings: Settings
 
 
-def evaluate(explained: Explained, methods: Mapping[str, Method], *, settings: Settings = DEFAULT) -> Faithfulness:
+def evaluate(
+    explained: Explained, methods: Mapping[str, Method], *, settings: Settings = DEFAULT, watch: Watch = iter
+) -> Faithfulness:
     """Measure methods, and the random control, on the same samples, baselines and noise.
 
     Args:
         explained: the samples, and what to explain of them.
         methods: by the name to report them under; `CONTROL` is added.
         settings: how much is measured.
+        watch: is given the named methods, the control at the end, and hands them on; for progress.
 
     Returns:
         Values per sample; independent of the batch size and of which other methods are measured.
@@ -85,11 +91,12 @@ def evaluate(explained: Explained, methods: Mapping[str, Method], *, settings: S
         ModelError: a scalar, a score or an attribution is not finite, or of the wrong shape.
         MeasureError: a method has the control's name.
     """
+    everyone = list(_with_control(methods).items())
     bench = _Bench.prepare(explained, settings)
-    for name, method in _with_control(methods).items():
+    for name, method in watch(everyone):
         try:
             bench.add(name, method)
-        except MethodNotApplicableError as error:
+        except NotApplicableError as error:
             bench.skipped[name] = str(error)
     return Faithfulness(bench.values, bench.curves, bench.maps, bench.skipped, settings)
 
@@ -123,6 +130,10 @@ class _Bench:
         for baseline, end in self.ends.items():
             self._follow(name, "deletion", baseline, (self.explained.inputs, end, rank))
             self._follow(name, "insertion", baseline, (end, self.explained.inputs, rank))
+        if method.local:
+            self._predict(name, raw)
+
+    def _predict(self, name: str, raw: Tensor) -> None:
         infidelity = measure_infidelity(raw, self.answers)
         self.values[name, "infidelity", "noise"] = infidelity.raw.cpu().numpy()
         self.values[name, "infidelity_scaled", "noise"] = infidelity.scaled.cpu().numpy()

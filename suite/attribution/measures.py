@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite.stats import mean_measure, paired_bootstrap_difference
-from suite.types import Check, Measure
+from suite.types import Check, Measure, not_applicable
 
 if TYPE_CHECKING:
     from suite.attribution.faithfulness import Faithfulness, Key
@@ -24,6 +24,13 @@ FEWEST = 6
 CHECK_LEVEL = 0.99
 """Level of the interval that decides `beats_random`; stricter than the reported one, for a report makes dozens of these
 comparisons and at 0.95 chance would pass one in forty of them."""
+
+
+GLOBAL = (
+    "infidelity asks what a small change of a pixel does to the output; "
+    "this method says instead how much of the output a pixel makes up in all"
+)
+"""Why a method that is not `Method.local` has no infidelity."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +57,24 @@ def faithfulness_measures(faithfulness: Faithfulness, *, seed: int, replicates: 
     `Measure.control` is the random control's mean. The check ``beats_random`` passes when the paired bootstrap
     interval of (method - control), at `CHECK_LEVEL`, excludes 0 on the better side. It is n/a for the control itself,
     for raw infidelity (the control has no scale) and for fewer than `FEWEST` samples. Methods that were skipped have
-    no measure.
+    no measure. A method that has no infidelity, because it is not local, has a measure that says so, at the end.
 
     Args:
         faithfulness: values per sample, from `evaluate`.
         seed: of the bootstrap; the same for all measures, so that they are resampled alike.
         replicates: resamples.
     """
-    return [_measure(faithfulness, key, seed, replicates) for key in faithfulness.values]
+    measured = [_measure(faithfulness, key, seed, replicates) for key in faithfulness.values]
+    return [*measured, *_without_infidelity(faithfulness)]
+
+
+def _without_infidelity(faithfulness: Faithfulness) -> list[Measure]:
+    names = dict.fromkeys(method for method, _, _ in faithfulness.values)
+    return [
+        not_applicable("infidelity", GLOBAL, method=name, baseline="noise")
+        for name in names
+        if (name, "infidelity", "noise") not in faithfulness.values
+    ]
 
 
 def _measure(faithfulness: Faithfulness, key: Key, seed: int, replicates: int) -> Measure:

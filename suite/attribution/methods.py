@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from suite.attribution.cells import Grid
 from suite.attribution.explained import Explained, gaussian
-from suite.attribution.protocol import MethodNotApplicableError
 from suite.decorators import attribution
-from suite.errors import ModelError
+from suite.errors import ModelError, NotApplicableError
 
 OCCLUSIONS_PER_CALL = 8
 """Windows that one call occludes in each sample; fixed, because it decides the order of captum's sums."""
@@ -28,6 +27,7 @@ class Saliency:
     """Explain by the gradient of the scalar with respect to the input (Simonyan et al. 2013)."""
 
     magnitude: ClassVar[bool] = True
+    local: ClassVar[bool] = True
 
     def __call__(self, explained: Explained) -> Tensor:
         """Return the signed gradient, (n, c, h, w)."""
@@ -45,6 +45,7 @@ class IntegratedGradients:
 
     steps: int = 32
     magnitude: ClassVar[bool] = False
+    local: ClassVar[bool] = False
 
     def __call__(self, explained: Explained) -> Tensor:
         """Return attributions (n, c, h, w) whose sum approaches scalar(input) - scalar(black)."""
@@ -68,6 +69,7 @@ class SmoothGrad:
     samples: int = 16
     sd: float = 0.1
     magnitude: ClassVar[bool] = True
+    local: ClassVar[bool] = True
 
     def __call__(self, explained: Explained) -> Tensor:
         """Return the signed mean gradient, (n, c, h, w)."""
@@ -95,6 +97,7 @@ class Occlusion:
     window: int = 2
     stride: int = 1
     magnitude: ClassVar[bool] = False
+    local: ClassVar[bool] = False
 
     def __call__(self, explained: Explained) -> Tensor:
         """Return the fall of the scalar, (n, c, h, w), shared out evenly over the channels."""
@@ -122,16 +125,17 @@ class GradCam:
     """Explain by the activations of `Explained.layer`, weighted by their mean gradient (Selvaraju et al. 2017)."""
 
     magnitude: ClassVar[bool] = False
+    local: ClassVar[bool] = False
 
     def __call__(self, explained: Explained) -> Tensor:
         """Return the rectified map, upsampled bilinearly and shared out evenly over the channels, (n, c, h, w).
 
         Raises:
-            MethodNotApplicableError: the model has no layer whose output is a map of more than one place.
+            NotApplicableError: the model has no layer whose output is a map of more than one place.
         """
         if explained.layer is None:
-            raise MethodNotApplicableError(
-                "gradcam: got a model without a convolution; expected one whose output keeps the places of the image. "
+            raise NotApplicableError(
+                "gradcam: got a model without a convolution whose output keeps the places of the image. "
                 "Leave gradcam out, or name the layer to read."
             )
         captum = _captum().LayerGradCam(explained.explain, explained.layer)
@@ -152,7 +156,7 @@ def _captum() -> Any:
     try:
         import captum.attr
     except ImportError as error:
-        raise MethodNotApplicableError(
+        raise NotApplicableError(
             "got no captum; expected it for all but the random control. Run: pip install trust-suite[attribution]"
         ) from error
     return captum.attr
@@ -177,7 +181,7 @@ def _ask(captum: Any, inputs: Tensor, rows: Tensor, **options: Any) -> Tensor:
 def _require_places(coarse: Tensor, layer: nn.Module | None) -> Tensor:
     if coarse.dim() == 4 and coarse.shape[2] * coarse.shape[3] > 1:
         return coarse
-    raise MethodNotApplicableError(
+    raise NotApplicableError(
         f"gradcam: the output of {type(layer).__name__} gives a map of shape {tuple(coarse.shape)}; expected "
         "(n, 1, h, w) with more than one place. Name a layer that comes before the image is pooled away."
     )

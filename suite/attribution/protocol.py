@@ -17,15 +17,18 @@ from suite.attribution.explained import Explained, generator, require_finite
 from suite.errors import ModelError
 
 
-class MethodNotApplicableError(ModelError):
-    """A method asks for something that this model does not have; its row is skipped, not failed."""
-
-
 class Method(Protocol):
-    """An attribution method: configuration in its fields, data in the call."""
+    """An attribution method: configuration in its fields, data in the call.
+
+    A method that asks for something this model does not have raises `suite.errors.NotApplicableError`.
+    """
 
     magnitude: ClassVar[bool]
     """Whether the map is the sum of magnitudes over channels, instead of the signed sum."""
+
+    local: ClassVar[bool]
+    """Whether an attribution says what one unit of change in a pixel does, as a gradient does. Where it says what a
+    pixel makes up in all (its fall against a baseline), it cannot be multiplied by a change, as infidelity does."""
 
     def __call__(self, explained: Explained) -> Tensor:
         """Return raw attributions, (n, c, h, w), in the dtype of the inputs."""
@@ -41,6 +44,7 @@ class RandomAttribution:
 
     stream: str = "random"
     magnitude: ClassVar[bool] = False
+    local: ClassVar[bool] = True
 
     def __call__(self, explained: Explained) -> Tensor:
         """Return uniform numbers in -1..1 per pixel, the same in each channel, (n, c, h, w)."""

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from suite.attribution.explained import Explained
 from suite.attribution.faithfulness import Faithfulness, Settings, evaluate
-from suite.attribution.measures import faithfulness_measures
+from suite.attribution.measures import CONTROL, faithfulness_measures
 from suite.axes.base import GALLERY, Context, Finding, in_digest_order, seed_of
+from suite.errors import SpecError
 from suite.registry import register, resolve
-from suite.spec import Spec
+from suite.spec import Spec, parse
 from suite.types import not_applicable
+
+if TYPE_CHECKING:
+    from suite.attribution.protocol import Method
 
 
 @register("axis", name="attribution")
@@ -23,20 +27,30 @@ class Attribution:
     """Deletion, insertion and infidelity of several methods beside a random map.
 
     Attributes:
-        methods: specs of attribution methods.
+        methods: specs of attribution methods, or a single one. Rows name a method as its spec is written where
+            several specs have one name.
         samples: how many test samples are explained.
         steps: points of a curve.
     """
 
-    methods: tuple[Spec | str, ...] = ("saliency", "integrated_gradients", "smoothgrad", "occlusion", "gradcam")
+    methods: Spec | str | tuple[Spec | str, ...] = (
+        "saliency",
+        "integrated_gradients",
+        "smoothgrad",
+        "occlusion",
+        "gradcam",
+    )
     samples: int = 100
     steps: int = 16
 
     def measure(self, context: Context) -> Finding:
-        """Explain the predicted class of some samples and follow it while cells are deleted and inserted."""
+        """Explain the predicted class of some samples and follow it while cells are deleted and inserted.
+
+        Raises:
+            SpecError: a method has the name of the random control.
+        """
+        methods = self._built()
         rows = in_digest_order(context.test.ids)[: self.samples]  # begins with the gallery
-        resolved = [resolve("attribution", method) for method in self.methods]
-        methods = {spec.name: entry.build(spec) for entry, spec in resolved}
         with context.model.frozen():
             pixels = context.pixels[torch.tensor(rows, device=context.device)]
             outputs = torch.from_numpy(context.outcomes.output[rows]).to(context.device)
@@ -46,14 +60,32 @@ class Attribution:
                 scalars.target,
                 scalars.score,
                 seeds=context.sample_seeds("attribution", rows),
-                layer=context.model.layer,
+                layer=context.model.gradcam_layer(pixels),
                 batch_size=max(256, context.batch_size),
             )
-            tracked = dict(context.track(list(methods.items()), "attribution", len(methods)))
-            found = evaluate(explained, tracked, settings=Settings(steps=self.steps, gallery=GALLERY))
+            found = evaluate(
+                explained,
+                methods,
+                settings=Settings(steps=self.steps, gallery=GALLERY),
+                watch=lambda everyone: context.track(everyone, "attribution", len(everyone)),
+            )
         measures = faithfulness_measures(found, seed=seed_of(*context.names) % 2**32)
         skipped = [not_applicable("insertion_auc", reason, method=name) for name, reason in found.skipped.items()]
         return Finding([*measures, *skipped], _columns(context, rows, found), _details(found), _gallery(context, found))
+
+    def _built(self) -> dict[str, Method]:
+        """Return the methods by the names that rows show: a spec's name, or all of it where the name is not unique."""
+        given = (self.methods,) if isinstance(self.methods, Spec | str) else self.methods
+        specs = [parse(method) for method in given]
+        names = [spec.name for spec in specs]
+        if CONTROL in names:
+            raise SpecError(
+                f"got an attribution method named {CONTROL!r}; that name belongs to the random control, which is "
+                "always measured. Leave it out, or register the method under another name."
+            )
+        labels = [spec.name if names.count(spec.name) == 1 else str(spec) for spec in specs]
+        entries = [resolve("attribution", spec)[0] for spec in specs]
+        return {label: entry.build(spec) for label, entry, spec in zip(labels, entries, specs, strict=True)}
 
 
 def _columns(context: Context, rows: list[int], found: Faithfulness) -> dict[str, Any]:
@@ -71,12 +103,11 @@ def _details(found: Faithfulness) -> dict[str, Any]:
 
 def _gallery(context: Context, found: Faithfulness) -> dict[str, Any]:
     shown = context.test.take(context.gallery)
-    probabilities = context.kind.probabilities(context.outcomes.output[context.gallery])
+    answer = context.kind.answer(context.kind.probabilities(context.outcomes.output[context.gallery]))
     return {
         "ids": np.array(shown.ids),
         "images": shown.pixels(),
         "label": shown.targets,
-        "prediction": probabilities.argmax(axis=1),
-        "confidence": probabilities.max(axis=1),
+        **answer._asdict(),
         **{f"map_{name}": maps for name, maps in found.maps.items()},
     }

@@ -38,8 +38,8 @@ class Context:
     Attributes:
         test: the samples that are scored.
         names: what seeds of single samples are made from, beside the sample's id: task, model and axis spec.
-        members: returns the model trained with the first k seeds, the model itself among them; raises ModelError for
-            a model that the suite did not train.
+        members: returns the model trained with the first k seeds, the model itself among them; raises
+            NotApplicableError for a model that the suite did not train.
         history: the training history of the model, empty where the suite did not train it.
         batch_size: samples per forward pass; results do not depend on it.
         seed: seed of whatever is random beyond single samples.

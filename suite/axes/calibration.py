@@ -18,7 +18,7 @@ from suite.calibration import (
     fit_temperature,
     temperature_interval,
 )
-from suite.errors import ModelError
+from suite.errors import NotApplicableError
 from suite.kinds.base import Array
 from suite.models.trainer import seeded
 from suite.registry import register
@@ -55,7 +55,11 @@ class Calibration:
     members: int = 3
 
     def measure(self, context: Context) -> Finding:
-        """Measure every way to predict; one that the model cannot offer becomes a skipped row with the reason."""
+        """Measure every way to predict; one that the model cannot offer becomes a skipped row with the reason.
+
+        Raises:
+            SuiteError: whatever else goes wrong, as the training of a member of the ensemble; the cell fails.
+        """
         measures: list[Measure] = []
         columns: dict[str, Any] = {"id": list(context.test.ids), **self._truth(context)}
         reliability: dict[str, Any] = {}
@@ -69,13 +73,14 @@ class Calibration:
         for name, predict in ways.items():
             try:
                 predicted = predict()
-            except NotOffered as error:
+            except NotApplicableError as error:
                 measures.append(not_applicable("ece", str(error), uncertainty=name))
                 continue
             measures.extend(self._measures(context, name, predicted))
-            columns[f"confidence@{name}"] = predicted.probabilities.max(axis=1)
-            columns[f"correct@{name}"] = predicted.probabilities.argmax(axis=1) == context.test.targets
-            reliability[name] = self._diagram(predicted, context.test.targets)
+            answer = context.kind.answer(predicted.probabilities)
+            correct = answer.prediction == context.test.targets
+            columns |= {f"confidence@{name}": answer.confidence, f"correct@{name}": correct}
+            reliability[name] = _diagram(Reliability.from_events(answer.confidence, correct, self.bins))
         measures.append(_temperature_measure(context, temperature, reason))
         details = {"reliability": reliability, "temperature": temperature.value if temperature else None}
         return Finding(measures, columns, details)
@@ -107,7 +112,7 @@ class Calibration:
 
     def _dropout(self, context: Context) -> Predicted:
         if not context.model.dropout_layers():
-            raise NotOffered("the model has no dropout layer to leave on")
+            raise NotApplicableError("the model has no dropout layer to leave on")
         total = np.zeros((len(context.test), len(context.data.info.classes)))
         rows = np.arange(len(context.test))
         with context.model.frozen(dropout=True), torch.no_grad():
@@ -119,30 +124,23 @@ class Calibration:
         return Predicted(total / self.dropout_samples, None, {"samples": self.dropout_samples})
 
     def _ensemble(self, context: Context) -> Predicted:
-        try:
-            members = context.members(self.members)
-        except ModelError as error:
-            raise NotOffered(str(error)) from error
+        members = context.members(self.members)
         outputs = [context.kind.probabilities(context.forward(context.test, member)) for member in members]
         return Predicted(np.mean(outputs, axis=0), None, {"members": self.members})
 
-    def _diagram(self, predicted: Predicted, targets: Array) -> dict[str, Any]:
-        confidence = predicted.probabilities.max(axis=1).clip(0, 1)
-        state = Reliability.from_events(confidence, predicted.probabilities.argmax(axis=1) == targets, self.bins)
 
-        def means(sums: Array) -> list[float | None]:
-            return [float(s / c) if c else None for s, c in zip(sums, state.counts, strict=True)]
+def _diagram(state: Reliability) -> dict[str, Any]:
+    """Return a reliability diagram: edges, and per bin the count and the mean confidence and correctness."""
 
-        return {
-            "edges": state.edges.tolist(),
-            "count": state.counts.tolist(),
-            "confidence": means(state.confidence_sums),
-            "accuracy": means(state.correct_sums),
-        }
+    def means(sums: Array) -> list[float | None]:
+        return [float(s / c) if c else None for s, c in zip(sums, state.counts, strict=True)]
 
-
-class NotOffered(Exception):  # not an error: the model has no such way to predict
-    """The model cannot predict this way; the message says why."""
+    return {
+        "edges": state.edges.tolist(),
+        "count": state.counts.tolist(),
+        "confidence": means(state.confidence_sums),
+        "accuracy": means(state.correct_sums),
+    }
 
 
 def _softmax(context: Context, temperature: float) -> Predicted:
@@ -152,7 +150,7 @@ def _softmax(context: Context, temperature: float) -> Predicted:
 
 def _scaled(context: Context, temperature: Temperature | None, reason: str) -> Predicted:
     if temperature is None:
-        raise NotOffered(reason)
+        raise NotApplicableError(reason)
     return _softmax(context, temperature.value)
 
 

@@ -138,7 +138,7 @@ class Assault:
 
     def seeds(self, size: float, rows: Sequence[int] | Array) -> list[int]:
         """Return the seeds of some samples for one size."""
-        return self.context.sample_seeds(f"attack {size!r}", [int(row) for row in rows])
+        return self.context.sample_seeds(f"attack {float(size)!r}", [int(row) for row in rows])
 
     def rate(self, size: float, name: str, evidence: dict[str, Evidence], reference: bool) -> Measure:
         """Return the accuracy at a size with its interval, control and checks."""
@@ -185,19 +185,18 @@ class Assault:
         context, rows = self.context, self.context.gallery
         small = context.test.take(rows)
         tried = np.where(self.clean[rows], self.attack.sizes[-1], 0.0)  # what was wrong anyway was never attacked
-        before = context.kind.probabilities(context.outcomes.output[rows])
+        kind = context.kind
+        before = kind.answer(kind.probabilities(context.outcomes.output[rows]))
         with context.model.frozen(), torch.no_grad():
-            after = context.kind.probabilities(context.model(self.adversarial).float().cpu().numpy())
+            after = kind.answer(kind.probabilities(context.model(self.adversarial).float().cpu().numpy()))
         arrays = {
             "ids": np.array(small.ids),
             "clean": small.pixels(),
             "adversarial": self.adversarial.cpu().numpy(),
             "eps": np.where(np.isnan(self.found_at), tried, self.found_at),
             "label": small.targets,
-            "clean_prediction": before.argmax(axis=1),
-            "clean_confidence": before.max(axis=1),
-            "adversarial_prediction": after.argmax(axis=1),
-            "adversarial_confidence": after.max(axis=1),
+            **{f"clean_{name}": values for name, values in before._asdict().items()},
+            **{f"adversarial_{name}": values for name, values in after._asdict().items()},
         }
         patches = dict(getattr(self.attack, "_patches", ()))
         return {**arrays, "patch": patches[reference].cpu().numpy()} if patches else arrays

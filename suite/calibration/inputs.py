@@ -80,7 +80,7 @@ def as_logits(logits: ArrayLike) -> FloatArray:
     """Return (n, classes) finite logits as float64; raise DataError for anything else or fewer than two classes."""
     wide = as_float64("logits", logits, ndim=2)
     if wide.shape[1] < 2:
-        raise DataError(f"logits: got {wide.shape[1]} column; expected two or more. Stack [0, logit] for one logit.")
+        raise DataError(_too_few_classes("logits", wide.shape[1]))
     return wide
 
 
@@ -93,12 +93,19 @@ def as_probabilities(probabilities: ArrayLike) -> FloatArray:
     """
     wide = in_unit_interval("probabilities", probabilities, ndim=2)
     if wide.shape[1] < 2:
-        raise DataError(f"probabilities: got {wide.shape[1]} column; expected two or more. Stack [1 - p, p] for one.")
+        raise DataError(_too_few_classes("probabilities", wide.shape[1]))
     slack = 5e-3 if np.asarray(probabilities).dtype == np.float16 else 1e-3
     gap = float(np.abs(wide.sum(axis=1) - 1.0).max())
     if gap > slack:
         raise DataError(f"probabilities: a row's sum is {gap:.3g} away from 1; expected softmax over the last axis.")
     return wide
+
+
+def _too_few_classes(name: str, classes: int) -> str:
+    return (
+        f"{name}: got {classes} class; calibration asks how sure a model may be of its choice, so that a task needs at "
+        "least two classes. Declare both in the task, for example classes=('no', 'yes')."
+    )
 
 
 def log_softmax(logits: FloatArray) -> FloatArray:

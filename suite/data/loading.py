@@ -113,7 +113,10 @@ def load(entry: Entry, spec: Spec, *, seed: int, admit: Admit) -> TaskData:
             f"Task {spec} has no usable test sample. {DataReport({}, reader.dropped).sentence()}. "
             "Check the path and the files."
         )
-    shape = _one_shape(spec, [r[1].shape for kept in records.values() for r in kept])
+    inputs = [r[1] for kept in records.values() for r in kept]
+    shape = _one_shape(spec, [array.shape for array in inputs])
+    if len(kinds := sorted({str(array.dtype) for array in inputs})) > 1:
+        raise DataError(f"Task {spec} mixes inputs of type {' and '.join(kinds)}; yield one type, uint8 or float.")
     splits = {name: _stack(records[name], shape, classes) for name in SPLITS}
     info = TaskInfo(entry.name, entry.meta["kind"], entry.meta["version"], classes, shape, entry.meta["source"])
     report = DataReport({name: len(splits[name]) for name in SPLITS}, reader.dropped)
@@ -130,7 +133,7 @@ class _Reader:
         self.entry, self.admit = entry, admit
         self.classes: tuple[str, ...] | None = tuple(entry.meta["classes"]) if entry.meta["classes"] else None
         self.dropped: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        self.contents: dict[bytes, str] = {}
+        self.contents: dict[bytes, tuple[str, Any]] = {}
         self.ids: dict[str, str] = {}
 
     def read(self, split: str, samples: Iterable[Any]) -> list[Admitted]:
@@ -157,9 +160,11 @@ class _Reader:
             self.dropped["unusable"].append((sample.id, str(error)))
             return None
         content = hashlib.sha256(f"{value.shape}{value.dtype}".encode() + value.tobytes()).digest()
-        twin = self.contents.setdefault(content, sample.id)
+        twin, label = self.contents.setdefault(content, (sample.id, target))
         if twin != sample.id:
-            self.dropped["duplicate"].append((sample.id, f"{split} sample equal to {twin} in {self.ids[twin]}"))
+            conflict = "" if label == target else f", which is labelled {label}, not {target}"
+            equal = f"{split} sample equal to {twin} in {self.ids[twin]}{conflict}"
+            self.dropped["duplicate"].append((sample.id, equal))
             return None
         return sample.id, value, target
 

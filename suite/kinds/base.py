@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy.typing as npt
 from torch import Tensor
@@ -33,6 +33,13 @@ class Outcomes:
     seed: int
 
 
+class Answer(NamedTuple):
+    """What a model says about samples, for a reader: prediction (n,) and confidence in [0, 1] (n,)."""
+
+    prediction: Array
+    confidence: Array
+
+
 @dataclass(frozen=True)
 class Scalars:
     """The two scalars that attribution asks for.
@@ -52,16 +59,17 @@ class Kind(Protocol):
 
     Attributes:
         name: as in ``@task(kind=...)``.
-        headline: name of the measure that models are ranked by.
         presets: axis name to the axis specs of a plain run.
     """
 
     name: str
-    headline: str
     presets: Mapping[str, Sequence[str]]
 
     def admit(self, sample: Sample, classes: Sequence[str] | None) -> tuple[Array, Any]:
         """Return a sample's input and target in canonical form; raise DataError saying why it cannot be used."""
+
+    def check_output(self, output: Tensor, classes: Sequence[str]) -> None:
+        """Raise ModelError saying what is wrong where an output does not fit the task's classes."""
 
     def training_loss(self, output: Tensor, targets: Tensor) -> Tensor:
         """Return the loss that training lowers, per sample (n,)."""
@@ -83,6 +91,9 @@ class Kind(Protocol):
 
     def probabilities(self, output: Array) -> Array:
         """Return the predicted distribution (n, classes) in float64."""
+
+    def answer(self, probabilities: Array) -> Answer:
+        """Return what the model says, and how sure it is, from its distributions."""
 
     def explained(self, model: Any, outputs: Tensor) -> Scalars:
         """Return what attribution explains for samples whose clean outputs are given."""

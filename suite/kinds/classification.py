@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from suite import stats
-from suite.errors import DataError, SpecError
-from suite.kinds.base import Array, Outcomes, Scalars
+from suite.errors import DataError, ModelError, SpecError
+from suite.kinds.base import Answer, Array, Outcomes, Scalars
 from suite.registry import register
 from suite.types import Measure, Sample
 
@@ -36,12 +36,19 @@ class Classification:
     """One label per image; the output is a logit per class."""
 
     name = "classification"
-    headline = "accuracy"
     presets = PRESETS
 
     def admit(self, sample: Sample, classes: Sequence[str] | None) -> tuple[Array, str | int]:
         """Return (channels, height, width) in uint8 or float32, and the class name or index."""
         return image(sample.input), label(sample.target, classes)
+
+    def check_output(self, output: Tensor, classes: Sequence[str]) -> None:
+        """Raise ModelError unless there is one logit per class."""
+        if output.shape[1] != len(classes):
+            raise ModelError(
+                f"The model returns {output.shape[1]} logits per image, but the task has {len(classes)} classes "
+                f"({', '.join(classes[:12])}). Build it for this task."
+            )
 
     def training_loss(self, output: Tensor, targets: Tensor) -> Tensor:
         """Return the cross-entropy per sample."""
@@ -97,6 +104,10 @@ class Classification:
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
+    def answer(self, probabilities: Array) -> Answer:
+        """Return the most probable class and its probability."""
+        return Answer(probabilities.argmax(axis=1), probabilities.max(axis=1).clip(0, 1))
+
     def explained(self, model: Any, outputs: Tensor) -> Scalars:
         """Explain the logit of the class that was predicted on the clean image; follow its probability."""
         predicted = outputs.argmax(dim=1)
@@ -115,9 +126,10 @@ TOP5_CLASSES = 10
 
 
 def in_top(logits: Array, targets: Array, count: int) -> Array:
-    """Return whether fewer than `count` classes have a larger logit than the right one, bool (n,)."""
-    own = logits[np.arange(len(targets)), targets]
-    return np.asarray((logits > own[:, None]).sum(axis=1) < count)
+    """Return whether the right class is among the first `count`, bool (n,); of equal logits the first class leads."""
+    own = logits[np.arange(len(targets)), targets][:, None]
+    earlier = np.arange(logits.shape[1])[None] < targets[:, None]
+    return np.asarray(((logits > own) | ((logits == own) & earlier)).sum(axis=1) < count)
 
 
 def image(value: Any) -> Array:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +32,7 @@ class TorchClassifier:
         mean, std: per-channel normalisation that the module expects, in units of `bounds`.
         input_size: (height, width) that the module expects; images of another size are resized, differentiably.
         recipe: how to train it; the harness does so when neither `weights` nor a stored training is there.
-        layer: the module whose activations Grad-CAM explains; None for the last convolution.
+        layer: the module whose activations Grad-CAM explains; None to find it, see `gradcam_layer`.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class TorchClassifier:
             raise ModelError(f"bounds={bounds} is not a range; expected (low, high) such as (0, 1) or (0, 255).")
         self.module, self.recipe, self.weights = module, recipe, weights
         self.bounds, self.mean, self.std, self.input_size = bounds, mean, std, input_size
-        self.layer = layer if layer is not None else last_convolution(module)
+        self.layer = layer
         if weights is not None:
             load_weights(module, weights)
 
@@ -96,10 +98,25 @@ class TorchClassifier:
         """The floating-point type the module computes in."""
         return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the weights: of the file they came from, else of the module's tensors."""
-        return file_digest(self.weights) if self.weights is not None else state_digest(self.module)
+    def digest(self, probe: Tensor) -> str:
+        """Return the identity of a model that is taken as it is.
+
+        Its tensors alone are not enough: the same tensors mean another model under another normalisation or another
+        architecture. So the adapter's settings, the module's structure and its answer to a few images belong to it.
+
+        Args:
+            probe: a few images (n, channels, height, width) in [0, 1], always the same.
+        """
+        named = [name for name, child in self.module.named_modules() if child is self.layer]
+        settings = [self.bounds, self.mean, self.std, self.input_size, named]
+        weights = file_digest(self.weights) if self.weights is not None else state_digest(self.module)
+        try:
+            with self.frozen(), torch.no_grad():
+                answer = hashlib.sha256(self(probe).float().cpu().numpy().tobytes()).hexdigest()
+        except Exception as error:  # a model that cannot answer has an identity too; measuring it will say why
+            answer = type(error).__name__
+        content = repr([settings, str(self.module), weights, answer])
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def to(self, device: torch.device | str) -> TorchClassifier:
         """Move the module to a device and return the adapter."""
@@ -133,17 +150,41 @@ class TorchClassifier:
         kinds = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
         return [m for m in self.module.modules() if isinstance(m, kinds) and m.p > 0]
 
+    def gradcam_layer(self, pixels: Tensor) -> nn.Module | None:
+        """Return the layer Grad-CAM reads: the one that was named, else the last convolution that answers with a map.
 
-def last_convolution(model: nn.Module) -> nn.Module | None:
-    """Return the 2-d convolution that was registered last, the layer Grad-CAM reads; None where it would not apply.
+        The model is asked about one image, because only its answer shows what is a map: the convolutions of
+        squeeze-and-excitation come after the last map and see a single place. One that cuts the image into patches
+        comes before everything that a transformer computes, so that it is not taken.
 
-    A convolution whose stride is its kernel cuts an image into patches for a transformer: it sees each patch alone and
-    comes before everything the model computes, so that it is not taken.
-    """
-    found = None
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            found = module
-    if found is not None and found.kernel_size == found.stride and max(found.kernel_size) > 1:
-        return None
-    return found
+        Args:
+            pixels: images (n, channels, height, width) in [0, 1], one or more.
+
+        Returns:
+            A module of the model, or None where no convolution is fit.
+
+        Raises:
+            ModelError: the model's answer cannot be used, see `__call__`.
+        """
+        if self.layer is not None:
+            return self.layer
+        found: list[nn.Module] = []
+
+        def remember(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            if output.shape[-2:].numel() > 1:
+                found.append(module)
+
+        fit = [m for m in self.module.modules() if isinstance(m, nn.Conv2d) and not _cuts_patches(m)]
+        hooks = [convolution.register_forward_hook(remember) for convolution in fit]
+        try:
+            with self.frozen(), torch.no_grad():
+                self(pixels[:1])
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found[-1] if found else None
+
+
+def _cuts_patches(convolution: nn.Conv2d) -> bool:
+    """Return whether the stride is the kernel: it cuts the image into patches for a transformer, each seen alone."""
+    return convolution.kernel_size == convolution.stride and max(convolution.kernel_size) > 1

@@ -17,7 +17,8 @@ def timm_classifier(name: str, task: TaskInfo, *, weights: str | None, pretraine
         name: timm's name, with or without a tag (``resnet18.a1_in1k``).
         task: gives the number of classes and of channels.
         weights: a local file for exactly this architecture and number of classes; without one the model is trained.
-        pretrained: start from timm's published weights, which needs network access to the hub or its cache.
+        pretrained: train from timm's published weights, which needs network access to the hub or its cache; the last
+            layer is new for the task's classes, so that there is something to train in any case.
 
     Raises:
         UnknownNameError: timm has no such architecture.
@@ -40,7 +41,7 @@ def timm_classifier(name: str, task: TaskInfo, *, weights: str | None, pretraine
         mean=_for_channels(config["mean"], channels),
         std=_for_channels(config["std"], channels),
         input_size=tuple(config["input_size"][1:]),
-        recipe=None if weights or pretrained else Recipe(epochs=20, learning_rate=1e-3),
+        recipe=None if weights else Recipe(epochs=20, learning_rate=1e-3),
     )
 
 

@@ -37,6 +37,7 @@ class Planted:
     """Exactly what each pixel adds, compared with the mean of the image."""
 
     magnitude: ClassVar[bool] = False
+    local: ClassVar[bool] = False
 
     def __call__(self, explained):
         return WEIGHTS[: len(explained)] * (explained.inputs - explained.inputs.mean((2, 3), keepdim=True))
@@ -47,6 +48,7 @@ class Constant:
     """The same number everywhere."""
 
     magnitude: ClassVar[bool] = False
+    local: ClassVar[bool] = False
 
     def __call__(self, explained):
         return torch.ones_like(explained.inputs)
@@ -132,8 +134,51 @@ def test_the_control_is_compared_with_nothing(measures):
     assert control.control == control.value
 
 
+def test_only_a_local_map_is_held_against_changes(found, measures):
+    local = {"saliency", "broken", CONTROL}
+    assert {method for method, metric, _ in found.values if metric.startswith("infidelity")} == local
+    skipped = [measure for measure in measures.values() if measure.status == "skipped"]
+    assert {measure.params["method"] for measure in skipped} == {"planted", "gradient", "constant"}
+    assert {(m.metric, m.params["baseline"], m.value) for m in skipped} == {("infidelity", "noise", None)}
+    assert all("how much of the output a pixel makes up" in measure.reason for measure in skipped)
+
+
+@pytest.mark.parametrize(
+    ("method", "local"),
+    [(Saliency, True), (SmoothGrad, True), (IntegratedGradients, False), (Occlusion, False), (GradCam, False)],
+)
+def test_gradients_are_local_and_totals_are_not(method, local):
+    assert method.local is local
+
+
+def test_progress_follows_every_method_as_it_is_measured():
+    asked = []
+
+    @dataclass(frozen=True)
+    class Watched(Constant):
+        name: str = ""
+
+        def __call__(self, explained):
+            asked.append(self.name)
+            return super().__call__(explained)
+
+    seen = []
+
+    def watch(everyone):
+        assert [name for name, _ in everyone] == ["a", "b", CONTROL]
+        for pair in everyone:
+            yield pair
+            seen.append((pair[0], list(asked)))
+
+    methods = {"a": Watched("a"), "b": Watched("b")}
+    evaluate(explain(3), methods, settings=Settings(steps=4), watch=watch)
+    assert seen == [("a", ["a"]), ("b", ["a", "b"]), (CONTROL, ["a", "b"])]
+
+
 def test_measures_say_what_they_are(measures):
     for (_, metric, _), measure in measures.items():
+        if measure.status == "skipped":
+            continue
         assert measure.n == SAMPLES
         assert measure.lo <= measure.value <= measure.hi
         assert measure.higher_is_better == (metric == "insertion_auc")
@@ -192,12 +237,12 @@ def test_neither_batch_nor_neighbours_change_a_value(batch_size):
 
 def test_few_samples_allow_no_comparison():
     listed = faithfulness_measures(evaluate(explain(5), {"planted": Planted()}), seed=0)
-    assert {m.checks["beats_random"] for m in listed} == {"n/a"}
+    assert {m.checks["beats_random"] for m in listed if m.status != "skipped"} == {"n/a"}
 
 
 def test_a_single_sample_has_no_interval():
     listed = faithfulness_measures(evaluate(explain(1), {"planted": Planted()}), seed=0)
-    assert all(m.lo is None and m.value is not None for m in listed)
+    assert all(m.lo is None and m.value is not None for m in listed if m.status != "skipped")
 
 
 def test_an_image_of_few_cells_gets_fewer_steps():

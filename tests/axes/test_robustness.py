@@ -11,6 +11,7 @@ from torch import nn
 
 from suite.attacks import norms
 from suite.attacks.gradient import FGSM, PGD, NormAttack
+from suite.axes.audit import CHECKS
 from suite.axes.base import Context, in_digest_order
 from suite.axes.robustness import Robustness
 from suite.data import DataReport, TaskData, TaskInfo
@@ -18,16 +19,9 @@ from suite.errors import AttackError, ModelError
 from suite.harness import silent
 from suite.kinds.classification import Classification
 from suite.models.adapter import TorchClassifier
-from suite.registry import REGISTRY, Entry
+from suite.registry import REGISTRY, Entry, resolve
 from tests.attacks.digits import CLASSES, splits, trained
 
-CHECKS = {
-    "eps0_equals_clean",
-    "falls_with_eps",
-    "more_steps_never_help",
-    "gradient_is_not_zero",
-    "random_does_less",
-}
 EPS = (0.05, 0.1, 0.15)
 
 
@@ -388,3 +382,17 @@ def test_a_model_that_breaks_under_attack_is_an_error(measured):
 
     with pytest.raises(ModelError, match="NaN or infinite logits"):
         measured(PGD(eps=(0.1,), steps=3), context_of(TorchClassifier(Breaks())))
+
+
+def test_an_attack_that_does_nothing_is_no_evidence(measured):
+    entry, spec = resolve("attack", "torchattacks:VANILA(eps=[0.02])")
+    finding = measured(entry.build(spec), context_of())
+    (measure,) = robust(finding)
+    assert measure.status == "inconclusive" and "fooled no sample" in measure.reason
+
+
+def test_an_attack_that_has_not_converged_is_inconclusive(measured):
+    finding = measured(PGD(eps=(0.15,), steps=1, restarts=1), context_of())
+    (measure,) = robust(finding)
+    assert measure.checks["more_steps_find_no_more"] == "fail"
+    assert measure.status == "inconclusive" and "twice the steps" in measure.reason

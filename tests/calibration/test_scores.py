@@ -97,3 +97,9 @@ def test_bad_logits_give_no_number() -> None:
     for logits in ([[np.inf, 0.0]], [[np.nan, 0.0]], [[1.0]], [1.0, 2.0]):
         with pytest.raises(DataError):
             nll_per_sample(logits, [0])
+
+
+@pytest.mark.parametrize("score", [nll_per_sample, nll_per_sample_from_probabilities])
+def test_one_class_is_refused_with_what_to_do(score) -> None:
+    with pytest.raises(DataError, match=r"got 1 class; .* a task needs at least two classes\. Declare both"):
+        score([[1.0], [1.0]], [0, 0])

@@ -9,6 +9,7 @@ class Contrast:
     """The distance of every pixel from the mean of its image."""
 
     magnitude: ClassVar[bool] = True
+    local: ClassVar[bool] = False
 
     def __call__(self, explained):
         """Return one number per pixel, (n, c, h, w)."""

@@ -1,0 +1,57 @@
+"""The calibration axis: what a model cannot offer is skipped, what goes wrong fails."""
+
+import pytest
+import torch
+
+from suite.axes.base import Context
+from suite.axes.calibration import Calibration
+from suite.data import DataReport, TaskData, TaskInfo
+from suite.errors import ModelError, NotApplicableError, TrainingError
+from suite.harness import silent
+from suite.kinds.classification import Classification
+from suite.prepare import Workshop, prepare_task
+from suite.store import Store
+from tests.attacks.digits import CLASSES, splits, trained
+
+
+def measure(members):
+    train, test = splits()
+    info = TaskInfo("digits", "classification", "1", CLASSES, (1, 8, 8))
+    nothing = train.take(range(0))
+    data = TaskData(info, nothing, nothing, test.take(range(40)), DataReport({}), "d")
+    context = Context(
+        kind=Classification(),
+        data=data,
+        test=data.test,
+        model=trained(),
+        members=members,
+        track=silent,
+        device=torch.device("cpu"),
+        names=("digits", "net", "calibration"),
+    )
+    return Calibration(members=2).measure(context)
+
+
+def failing(error):
+    def members(count):
+        raise error
+
+    return members
+
+
+def test_an_ensemble_that_the_model_has_no_use_for_is_a_skipped_row():
+    finding = measure(failing(NotApplicableError("it came with its weights")))
+    (row,) = [m for m in finding.measures if m.params.get("uncertainty") == "ensemble"]
+    assert (row.status, row.reason) == ("skipped", "it came with its weights")
+
+
+@pytest.mark.parametrize("error", [TrainingError("the loss is NaN"), ModelError("no such layer")])
+def test_a_member_that_goes_wrong_fails_the_cell(error):
+    with pytest.raises(type(error), match=str(error)):
+        measure(failing(error))
+
+
+def test_a_model_that_came_with_weights_has_no_members(tmp_path):
+    workshop = Workshop(Store(tmp_path), torch.device("cpu"), silent, given={"mine": trained()})
+    with pytest.raises(NotApplicableError, match="came with its weights"):
+        workshop.members(2, "mine", prepare_task("digits", 0), 0)

@@ -1,0 +1,58 @@
+"""Auditing a model in memory: the numbers are this model's, and nobody else's."""
+
+import pytest
+import torch
+from torch import nn
+
+import suite
+from suite.errors import ModelError
+
+
+def net(activation=nn.ReLU):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), activation(), nn.Linear(16, 10))
+
+
+def audited(tmp_path, model, **options):
+    return suite.audit(model, task="digits", axes=["clean"], n=40, store=tmp_path, **options)
+
+
+def test_an_audit_returns_the_rows_of_this_model_and_prints_its_board(tmp_path):
+    first = audited(tmp_path, net(), name="mine")
+    assert (len(first.outcome.ran), len(first.outcome.stored)) == (1, 0)
+    assert set(first.rows["model"]) == {"mine"} and (first.rows["n"] <= 40).all()
+    assert "mine" in str(first)
+    again = audited(tmp_path, net(), name="mine")
+    assert (len(again.outcome.ran), len(again.outcome.stored)) == (0, 1)
+    assert again.rows["value"].equals(first.rows["value"])
+
+
+CHANGES = {
+    "normalisation": lambda: suite.TorchClassifier(net(), mean=[0.9], std=[0.1]),
+    "bounds": lambda: suite.TorchClassifier(net(), bounds=(0, 255)),
+    "architecture": lambda: net(nn.Tanh),
+    "weights": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 10)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_another_model_under_the_same_name_is_measured_anew(tmp_path, change):
+    audited(tmp_path, net())
+    assert len(audited(tmp_path, change()).outcome.ran) == 1
+
+
+def test_a_model_that_asks_to_be_trained_is_refused():
+    with pytest.raises(ModelError, match="Declare it with @model"):
+        suite.audit(suite.TorchClassifier(net(), recipe=suite.Recipe()), task="digits")
+
+
+def test_an_audit_leaves_the_callers_threads_alone(tmp_path):
+    torch.set_num_threads(2)
+    audited(tmp_path, net())
+    assert torch.get_num_threads() == 2
+
+
+def test_samples_to_train_on_come_without_those_that_judge():
+    data = suite.load("digits")
+    assert not set(data.train.ids) & set(data.test.ids)
+    assert data.train.pixels().shape == (len(data.train), 1, 8, 8)
