@@ -31,14 +31,15 @@ clearly better and clearly worse.
 | temperature | by how much confidence had to be toned down (above 1) or up (below 1) | – |
 | deletion AUC | how long the answer survives when the pixels called important are removed | lower |
 | insertion AUC | how soon the answer returns when they are put back | higher |
-| infidelity | how badly the map predicts what changing pixels does | lower |
+| infidelity | how badly a gradient-like map predicts what small changes of pixels do | lower |
 
 **linf** sizes bound the change of every single pixel, **l2** sizes bound the change of the image as a whole, a
 **patch** may change anything in a small part of the image. Pixels go from 0 to 1.
 
 ### Checks and controls
 A weak attack makes any model look robust. So every attack is checked: with size 0 nothing may change; a larger size
-must not help the model; more steps must not help it; random change of equal size must do less. If a check fails, the
+must not help the model; twice the steps must neither help it nor find much more; random change of equal size must
+do less. If a check fails, the
 number is marked **inconclusive** and gets no rank. Explanations are compared with a random map; a method that does not
 beat it explains nothing. **–** means not measured, never zero. What failed stays on the board, with its reason.
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from suite.board_text import DASH, printable
+from suite.leaderboard.text import DASH, printable
 from suite.reports import figures, frames, sources
 from suite.reports.text import number, plain, with_interval
 

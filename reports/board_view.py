@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from suite.board_text import DASH, footnotes
 from suite.errors import SuiteError
+from suite.leaderboard.text import DASH, footnotes
 from suite.reports import figures, frames, sources
 from suite.reports.text import plain
 
@@ -16,6 +16,7 @@ READING = """
 Every number has its **95 % interval** beside it. Models that **share a letter** in a *ties* column are not told apart
 by the test samples: read them as equal. A **rank** such as 1-2 is the range of places the tests allow. Click a column
 to sort by it, **–** stands for what was not measured, ↑ marks measures of which more is better, ↓ less.
+**random** is the share of right answers under a random change of the same size as the attack.
 """
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from suite.board_text import DASH, printable
 from suite.leaderboard import Board, Column
+from suite.leaderboard.text import DASH, bounded, printable
 from suite.reports.text import number, span
 from suite.stats import wilson
 
@@ -18,7 +18,7 @@ PERCENT = ("fraction", "probability")
 
 
 def board_frame(board: Board) -> pd.DataFrame:
-    """Return a board for display, with headings of two levels: the measure, then value, interval and ties."""
+    """Return a board for display, with headings of two levels: the measure, then value, interval, random and ties."""
     frame = board.frame
     shown: dict[tuple[str, str], Any] = {
         ("", "rank"): frame["rank"].where(frame["rank"].notna(), DASH),
@@ -38,6 +38,8 @@ def _measured(frame: pd.DataFrame, column: Column) -> dict[tuple[str, str], Any]
         (head, "value"): pd.to_numeric(frame[column.name]) * scale,
         (head, "95 % interval"): [_interval(line, column) for _, line in frame.iterrows()],
     }
+    if column.metric == "robust_accuracy":
+        shown[head, "random"] = pd.to_numeric(frame[f"{column.name}_control"]).where(frame[column.name].notna()) * scale
     ties = frame[f"{column.name}_ties"]
     if ties.notna().any():
         shown[head, "ties"] = ties.where(ties.notna(), DASH)
@@ -49,7 +51,8 @@ def _measured(frame: pd.DataFrame, column: Column) -> dict[tuple[str, str], Any]
 
 def _interval(line: pd.Series[Any], column: Column) -> str:
     status = line[f"{column.name}_status"]
-    around = span(line[f"{column.name}_lo"], line[f"{column.name}_hi"], column.unit)
+    ends = line[f"{column.name}_lo"], line[f"{column.name}_hi"]
+    around = span(*ends, column.unit) if bounded(line, column) else DASH
     if pd.isna(status) or status == "ok":
         return around
     return str(status) if around == DASH else f"{around} ({status})"
@@ -122,13 +125,15 @@ def glance_frame(board: Board, *, most: int) -> pd.DataFrame:
     """Return right answers of the first models, a line each: model, measure, value, lo, hi (percent)."""
     lines = [
         {"model": line["model"], "measure": column.title}
-        | {name: 100 * line[f"{column.name}{end}"] for name, end in (("value", ""), ("lo", "_lo"), ("hi", "_hi"))}
+        | {"value": 100 * line[column.name]}
+        | {end: 100 * line[f"{column.name}_{end}"] if bounded(line, column) else None for end in ("lo", "hi")}
         for column in board.columns
         if column.metric in ("accuracy", "robust_accuracy")
         for _, line in board.frame.head(most).iterrows()
         if pd.notna(line[column.name])
     ]
-    return pd.DataFrame(lines)
+    frame = pd.DataFrame(lines, columns=["model", "measure", "value", "lo", "hi"])
+    return frame.astype({"value": float, "lo": float, "hi": float})
 
 
 def robustness_frame(details: Mapping[str, Any]) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from suite.board_text import DASH
+from suite.leaderboard.text import DASH
 from suite.reports import axis_views, frames, sources
 from suite.reports.text import plain
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from suite.board_text import DASH, percent, printable
+from suite.leaderboard.text import DASH, percent, printable
 
 LIMIT = 300
 """Longest text from outside that a page shows."""

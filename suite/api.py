@@ -41,8 +41,8 @@ class Audit:
 
     def __str__(self) -> str:
         """Return the task's leaderboard as text."""
-        from suite.board_text import board_table
         from suite.leaderboard import board
+        from suite.leaderboard.text import board_table
 
         console = Console(width=120, file=io.StringIO())
         with console.capture() as captured:

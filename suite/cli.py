@@ -63,9 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     _how(demo)
     board = _add(commands, "board", _board, "print the leaderboards of what is stored")
     board.add_argument("task", nargs="?", help="only this task")
+    _which(board)
     board.add_argument("--rank-by", default="accuracy", help="column to rank by (default: accuracy)")
     publish = _add(commands, "publish", _publish, "write a task's current rows to leaderboards/, to be committed")
     publish.add_argument("task")
+    _which(publish)
     publish.add_argument("--to", default="leaderboards", help="folder (default: leaderboards)")
     report = _add(commands, "report", _report, "show the stored results in the browser, on this machine only")
     report.add_argument("--port", type=int, default=8501, help="default: 8501")
@@ -94,6 +96,11 @@ def _add_run(commands: Commands) -> None:
     _how(run)
 
 
+def _which(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--n", type=int, help="what was measured on this many test samples (default: the most)")
+    parser.add_argument("--seed", type=int, help="what was measured with this seed (default: the newest data's)")
+
+
 def _how(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
     parser.add_argument(
@@ -103,7 +110,7 @@ def _how(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     outcome = _measure(options, options.task, options.model, options.axis)
-    _print_boards(options.store, [_shown(task) for task in options.task])
+    _print_boards(options.store, [_shown(task) for task in options.task], n=options.n, seed=options.seed)
     return 1 if outcome.failed else 0
 
 
@@ -142,7 +149,9 @@ def _measure(
 
 
 def _board(options: argparse.Namespace) -> int:
-    return _print_boards(options.store, [_shown(options.task)] if options.task else [], options.rank_by)
+    return _print_boards(
+        options.store, [_shown(options.task)] if options.task else [], options.rank_by, options.n, options.seed
+    )
 
 
 def _shown(task: str) -> str:
@@ -152,12 +161,14 @@ def _shown(task: str) -> str:
     return shown(parse(task))
 
 
-def _print_boards(folder: str, tasks: Sequence[str], rank_by: str = "accuracy") -> int:
-    """Print the boards of some tasks, or of all that are stored."""
+def _print_boards(
+    folder: str, tasks: Sequence[str], rank_by: str = "accuracy", n: int | None = None, seed: int | None = None
+) -> int:
+    """Print the boards of some tasks, or of all that are stored, on all samples or on n of them."""
     from rich.console import Console
 
-    from suite.board_text import board_table
     from suite.leaderboard import board
+    from suite.leaderboard.text import board_table
     from suite.store import Store
 
     store = Store(folder)
@@ -168,7 +179,7 @@ def _print_boards(folder: str, tasks: Sequence[str], rank_by: str = "accuracy") 
     console = Console(width=None if sys.stdout.isatty() else 120)
     with console.capture() as text:
         for name in tasks or names:
-            console.print(board_table(board(store, name, rank_by=rank_by), width=console.width))
+            console.print(board_table(board(store, name, rank_by=rank_by, n=n, seed=seed), width=console.width))
         for record, why in store.damaged.items():
             console.print(f"Record {record} cannot be read and was left out: {why}", markup=False)
     print(text.get(), end="")
@@ -179,7 +190,7 @@ def _publish(options: argparse.Namespace) -> int:
     from suite.publish import publish
     from suite.store import Store
 
-    for path in publish(Store(options.store), _shown(options.task), Path(options.to)):
+    for path in publish(Store(options.store), _shown(options.task), Path(options.to), n=options.n, seed=options.seed):
         print(f"wrote {path}")
     return 0
 

@@ -26,20 +26,21 @@ TEXT = ("task", "model", "spec", "params", "reason")
 _FOLDERS = re.compile(r"(?<![\w./:])(?:/|[A-Za-z]:[/\\]+)(?:[^\s/\\'\"(),:]+[/\\]+)*(?=[^\s/\\'\"(),:])")
 
 
-def publish(store: Store, task: str, folder: Path) -> list[Path]:
-    """Write a task's current rows to ``folder/TASK.csv`` and return the paths written.
+def publish(store: Store, task: str, folder: Path, *, n: int | None = None, seed: int | None = None) -> list[Path]:
+    """Write a task's current rows (see `select` for `n` and `seed`) to ``folder/TASK.csv``; return the paths written.
 
     Of files of this machine only the names are published, not the folders that they lie in.
 
     Raises:
         StoreError: nothing is stored for the task, or the folder cannot be written.
+        UnknownNameError: nothing of `n` samples or of the seed is stored.
     """
     rows = store.rows()
     known = set(rows["task"]) if len(rows) else set()
     if task not in known:
         hint = did_you_mean(task, known)
         raise StoreError(f"Nothing is stored for {task!r}; measure it first with: suite run TASK --model NAME.{hint}")
-    current = select(rows, task).rows
+    current = select(rows, task, n, seed).rows
     table = current.loc[:, list(COLUMNS)].sort_values(["model", "axis", "spec", "metric", "params"])
     table = table.assign(**{column: table[column].map(_without_folders) for column in TEXT})
     name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in _without_folders(task))

@@ -22,9 +22,9 @@ LAYERS = (
     ("suite.errors",),
     ("suite.spec", "suite.types"),
     ("suite.registry", "suite.stats", "suite.store", "suite.progress", "suite.process"),
-    ("suite.decorators", "suite.identity", "suite.board_columns", "suite.board_ties"),
+    ("suite.decorators", "suite.identity"),
     ("suite.data", "suite.leaderboard"),
-    ("suite.models", "suite.board_text", "suite.publish"),
+    ("suite.models", "suite.publish"),
     ("suite.kinds",),
     ("suite.attacks", "suite.calibration", "suite.attribution"),
     ("suite.axes",),
@@ -39,9 +39,6 @@ LAYERS = (
 LIGHT = (
     "suite.store",
     "suite.leaderboard",
-    "suite.board_columns",
-    "suite.board_ties",
-    "suite.board_text",
     "suite.publish",
 )
 HEAVY = (
@@ -168,7 +165,7 @@ def test_importing_what_is_light_loads_no_torch():
     code = (
         "import sys, importlib\n"
         "heavy = {'torch', 'torchvision', 'timm', 'captum', 'torchattacks', 'streamlit', 'sklearn'}\n"
-        f"for name in {(*LIGHT_MODULES, 'suite.leaderboard', 'suite.board_text', 'suite.publish')}:\n"
+        f"for name in {(*LIGHT_MODULES, 'suite.leaderboard', 'suite.leaderboard.text', 'suite.publish')}:\n"
         "    importlib.import_module(name)\n"
         "    assert not heavy & sys.modules.keys(), (name, heavy & sys.modules.keys())\n"
         "from suite.registry import REGISTRY\n"

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from suite.board_text import board_table, footnotes, printable
 from suite.errors import UnknownNameError
 from suite.leaderboard import Board, board, select
+from suite.leaderboard.text import board_table, footnotes, printable
 from suite.store import Store
 from tests.reports import synthetic as s
 
@@ -70,7 +70,7 @@ def test_an_inconclusive_number_is_not_ranked(store: Store) -> None:
 def test_attribution_is_the_method_that_beats_random_by_most(store: Store) -> None:
     result = board(store, s.TASK)
     assert line(result, s.GOOD)["attribution_method"] == "gradcam"
-    assert line(result, s.GOOD)["attribution"] == pytest.approx(0.75)
+    assert line(result, s.GOOD)["attribution"] == pytest.approx(0.25)
     weak = line(result, s.WEAK)
     assert np.isnan(weak["attribution"])
     assert weak["attribution_reason"] == "no method beats the random map"
@@ -211,9 +211,9 @@ def test_names_cannot_steer_the_terminal() -> None:
 def test_a_size_given_as_a_fraction_finds_its_outcomes_and_keeps_its_spelling(tmp_path, toy) -> None:
     from suite.harness import Harness, plan
 
-    axis = "robustness(attack=pgd(eps=[4/255], steps=2), audit=4)"
+    axis = "robustness(attack=pgd(eps=[80/255], steps=2), audit=4)"
     Harness(Store(tmp_path)).run(plan([toy("toy")], [toy("quick"), toy("dropping")], ["clean", axis], n=12))
     made = board(Store(tmp_path), "toy.py:toy")
-    assert "robust pgd linf 4/255" in made.frame
-    assert made.frame["robust pgd linf 4/255_ties"].notna().all()
+    assert "robust pgd linf 80/255" in made.frame
+    assert made.frame["robust pgd linf 80/255_ties"].notna().all()
     assert not [note for note in made.notes if "not compared" in note]

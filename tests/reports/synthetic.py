@@ -283,6 +283,8 @@ def _reliability(draw: np.random.Generator, better: int) -> dict[str, Any]:
 def attribution(model: str, *, beats: bool = True, task: str = TASK) -> Record:
     measures: list[Measure] = []
     curves = {}
+    samples: dict[str, Any] = {"id": ids(100)}
+    draw = np.random.default_rng(13)
     fractions = np.linspace(0, 1, 11)
     for i, method in enumerate(METHODS):
         gain = 0.0 if method == "random" or not beats else 0.05 * (i + 1)
@@ -294,6 +296,8 @@ def attribution(model: str, *, beats: bool = True, task: str = TASK) -> Record:
                 about("deletion_auc", 0.5 - gain, control=0.5, higher_is_better=False, **more),
                 about("insertion_auc", 0.5 + gain, control=0.5, **more),
             ]
+            noise = draw.normal(scale=0.1, size=100)
+            samples[f"insertion_auc@{method}/{baseline}"] = 0.5 + gain + noise - noise.mean()
             curves[method][f"deletion/{baseline}"] = (0.95 * (1 - fractions) ** (0.9 + 4 * gain)).tolist()
             curves[method][f"insertion/{baseline}"] = (0.95 * fractions ** (1 / (0.9 + 4 * gain))).tolist()
         measures.append(about("infidelity", 0.03, higher_is_better=False, unit="score", params={"method": method}))
@@ -307,6 +311,7 @@ def attribution(model: str, *, beats: bool = True, task: str = TASK) -> Record:
         occasion(),
         "ok",
         tuple(measures),
+        samples=samples,
         details={"curves": curves, "fractions": fractions.tolist()},
         arrays={
             "ids": np.array(ids(4)),
@@ -319,9 +324,23 @@ def attribution(model: str, *, beats: bool = True, task: str = TASK) -> Record:
     )
 
 
-def failed(model: str, spec: str, reason: str, *, task: str = TASK, status: str = "failed") -> Record:
+def failed(
+    model: str,
+    spec: str,
+    reason: str,
+    *,
+    task: str = TASK,
+    status: str = "failed",
+    time: str = "2026-05-01T12:00:00+00:00",
+    **changes: Any,
+) -> Record:
     measure = Measure("-", None, None, None, 0, "none", higher_is_better=None, reason=reason)
-    return Record(provenance(model, spec, task=task, digests={}), occasion(), status, (measure,))  # type: ignore[arg-type]
+    return Record(
+        provenance(model, spec, task=task, **{"digests": {"data": "unknown", "model": "unknown"}, **changes}),
+        occasion(time),
+        status,
+        (measure,),
+    )  # type: ignore[arg-type]
 
 
 def crowd(root: Path, models: int) -> Store:

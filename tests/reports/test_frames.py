@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -31,7 +33,10 @@ def test_board_frame_has_value_interval_and_ties_side_by_side(store: Store) -> N
     assert frame["accuracy % ↑", "ties"].tolist() == ["a", "a", "–"]
     assert frame["", "rank"].tolist() == ["1-2", "1-2", "–"]
     assert frame["fgsm linf 0.05 % ↑", "95 % interval"].tolist()[1].endswith("(inconclusive)")
-    assert frame["insertion (mean) % ↑", "best method"].tolist() == ["gradcam", "–", "–"]
+    robust = frame["pgd linf 0.05 % ↑", "random"]
+    assert robust.tolist()[:2] == pytest.approx([96.0, 65.0]) and np.isnan(robust.iloc[2])
+    assert ("accuracy % ↑", "random") not in frame
+    assert frame["insertion over random % ↑", "best method"].tolist() == ["gradcam", "–", "–"]
     assert "TrainingError" in frame["", "what failed"].tolist()[2]
 
 
@@ -156,3 +161,15 @@ def test_numbers_as_readers_see_them() -> None:
     assert number(0.2134, "nats") == "0.213 nats"
     assert span(0.1, 0.2, "fraction") == "10.0 to 20.0"
     assert span(None, 0.2, "fraction") == "–"
+
+
+def test_an_interval_of_no_width_is_not_shown_as_one(tmp_path) -> None:
+    store = Store(tmp_path)
+    record = s.clean("m", 0.9, ["0", "1"])
+    first = replace(record.measures[0], lo=0.9, hi=0.9, method="degenerate(constant sample)")
+    store.put(replace(record, measures=(first, *record.measures[1:])))
+    made = board(store, s.TASK)
+    assert frames.board_frame(made)["accuracy % ↑", "95 % interval"].tolist() == ["–"]
+    seen = frames.glance_frame(made, most=1)
+    assert seen["value"].tolist() == pytest.approx([90]) and seen[["lo", "hi"]].isna().all(axis=None)
+    assert figures.glance(seen, ["accuracy"]).to_json()

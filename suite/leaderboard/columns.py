@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-ENTRY = ["value", "lo", "hi", "n", "status", "reason", "control", "record"]
+ENTRY = ["value", "lo", "hi", "n", "status", "reason", "control", "record", "interval_by"]
 """What an entry of a column holds, besides the model it belongs to."""
 
 
@@ -32,7 +32,8 @@ class Column:
         unit: ``fraction`` numbers are shown in percent.
         outcome: what a sample's right answer is called in the per-sample table, where there is one: ``correct``, or
             the size of the attack.
-        entries: one line per model (the index) with the columns of `ENTRY`, and `method` for attribution.
+        entries: one line per model (the index) with the columns of `ENTRY`, and for attribution `method` (the
+            best), `baseline`, and `compared`, the number of methods it is the best of.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Column:
 
 def columns(rows: pd.DataFrame) -> tuple[Column, ...]:
     """Return every column that a task's rows fill: accuracy, each attack, calibration, attribution."""
+    rows = rows.assign(interval_by=rows["method"])
     wanted = rows["metric"].isin(["accuracy", "robust_accuracy", "ece", "aurc", "insertion_auc"])
     parsed = rows[wanted].assign(params=rows.loc[wanted, "params"].map(json.loads))
     found = [*_clean(parsed), *_robust(parsed), *_calibration(parsed), *_attribution(parsed)]
@@ -105,9 +107,10 @@ def _attribution(rows: pd.DataFrame) -> Iterator[Column]:
     chosen = chosen[chosen["method"] != "random"]
     for _, group in chosen.groupby("spec"):
         first = "mean" if "mean" in set(group["baseline"]) else group["baseline"].iloc[0]
-        best = _best(group[group["baseline"] == first])
-        column = _column("attribution", f"insertion ({first})", best)
-        yield replace(column, entries=column.entries.assign(method=best.set_index("model")["method"]))
+        best = _best(group[group["baseline"] == first]).set_index("model")
+        title = "insertion over random" if first == "mean" else f"insertion over random ({first})"
+        column = _column("attribution", title, best.reset_index())
+        yield replace(column, entries=column.entries.assign(**best[["method", "baseline", "compared"]]))
 
 
 def _best(rows: pd.DataFrame) -> pd.DataFrame:
@@ -116,6 +119,7 @@ def _best(rows: pd.DataFrame) -> pd.DataFrame:
     margin = (rows["value"] - rows["control"]).where(beats)
     order = rows.assign(margin=margin.where(margin > 0)).sort_values("margin", na_position="first", kind="stable")
     best = order.drop_duplicates("model", keep="last").copy()
+    best["compared"] = best["model"].map(rows.groupby("model")["method"].nunique())
     none = best["margin"].isna()
     best.loc[none, ["value", "lo", "hi"]] = float("nan")
     best.loc[none, "method"] = None

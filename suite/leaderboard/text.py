@@ -11,9 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from suite.leaderboard import Board, Column
+from suite.leaderboard.notes import together
 
 DASH = "–"
 """Stands for whatever was not measured; never 0."""
+
+NO_INTERVAL = f"[{DASH}]"
+"""Stands for an interval that the samples cannot give; never one of no width."""
 
 
 def board_table(board: Board, *, width: int = 120) -> Group:
@@ -39,9 +43,15 @@ def _parts(board: Board, width: int, stacked: bool) -> list[list[Column]]:
 
 def footnotes(board: Board) -> list[str]:
     """Return what readers must know to read the numbers, as plain sentences."""
-    n = "all" if board.n < 0 else f"{board.n:,}"
-    head = f"Version {board.task_version} of the task, data {board.data[:8] or 'unknown'}, {n} test samples."
+    head = (
+        f"Version {board.task_version} of the task, data {board.data[:8] or 'unknown'}, seed {board.seed}, "
+        f"{board.n:,} test samples."
+    )
     notes = [head, "value [95 % interval]; fractions in percent; ↑ more is better, ↓ less is better; – not measured."]
+    if any(_control(line, column) for _, line in board.frame.iterrows() for column in board.columns):
+        notes.append("random: right answers under a random change of the same size as the attack.")
+    if any(interval(line, column) == NO_INTERVAL for _, line in board.frame.iterrows() for column in board.columns):
+        notes.append(f"{NO_INTERVAL}: the samples do not vary, or are too few, so that they give no interval.")
     tied = [column.title for column in board.columns if f"{column.name}_ties" in board.frame and _has(board, column)]
     if tied:
         notes.append(
@@ -65,11 +75,19 @@ def percent(value: Any, unit: str) -> str:
 
 
 def interval(line: pd.Series[Any], column: Column) -> str:
-    """Return the interval of a line's number in a column as ``[95.7, 98.5]``, empty if there is none."""
-    lo, hi = line.get(f"{column.name}_lo"), line.get(f"{column.name}_hi")
-    if lo is None or hi is None or pd.isna(lo) or pd.isna(hi):
+    """Return the interval of a line's number in a column as ``[95.7, 98.5]`` or ``[–]``; empty without a number."""
+    if _missing(line.get(column.name)):
         return ""
-    return f"[{percent(lo, column.unit)}, {percent(hi, column.unit)}]"
+    if not bounded(line, column):
+        return NO_INTERVAL
+    return f"[{percent(line[f'{column.name}_lo'], column.unit)}, {percent(line[f'{column.name}_hi'], column.unit)}]"
+
+
+def bounded(line: pd.Series[Any], column: Column) -> bool:
+    """Return whether a line's number in a column has an interval that says something about its spread."""
+    ends = (line.get(f"{column.name}_lo"), line.get(f"{column.name}_hi"))
+    by = line.get(f"{column.name}_interval_by")
+    return not any(map(_missing, ends)) and not str(by).startswith(("degenerate", "none"))
 
 
 def _table(board: Board, shown: list[Column], *, stacked: bool) -> Table:
@@ -100,7 +118,15 @@ def _cell(line: pd.Series[Any], column: Column, stacked: bool) -> str:
     text = " ".join(part for part in parts if part)
     under = [str(method)] if not _missing(method) else []
     under += [interval(line, column)] if stacked and interval(line, column) else []
+    under += [f"random {_control(line, column)}"] if _control(line, column) else []
     return "\n".join([text, *under])
+
+
+def _control(line: pd.Series[Any], column: Column) -> str:
+    """Return the accuracy under the random control of a robust accuracy, empty where there is none."""
+    control = line.get(f"{column.name}_control")
+    shown = column.metric == "robust_accuracy" and not _missing(line[column.name]) and not _missing(control)
+    return percent(control, column.unit) if shown else ""
 
 
 def _has(board: Board, column: Column) -> bool:
@@ -111,15 +137,15 @@ def _doubts(board: Board) -> list[str]:
     notes = []
     for column in board.columns:
         doubtful = board.frame[board.frame[f"{column.name}_status"] == "inconclusive"]
-        for _, line in doubtful.iterrows():
-            reason = line[f"{column.name}_reason"]
-            why = "a check failed" if _missing(reason) else str(reason)
-            notes.append(f"? {column.title}, {line['model']}: inconclusive, {why}.".replace("..", "."))
+        whys = doubtful[f"{column.name}_reason"].map(lambda why: "a check failed" if _missing(why) else str(why))
+        for models, why in together(zip(doubtful["model"], whys, strict=True)):
+            notes.append(f"? {column.title}, {models}: inconclusive, {why}.".replace("..", "."))
     return notes
 
 
 def _failures(board: Board) -> list[str]:
-    return [f"{line['model']}: {reason}" for _, line in board.frame.iterrows() for reason in line["reasons"]]
+    said = [(line["model"], reason) for _, line in board.frame.iterrows() for reason in line["reasons"]]
+    return [f"{models}: {reason}" for models, reason in together(said)]
 
 
 def _text(value: Any) -> str:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from suite.board_columns import Column
 from suite.errors import StoreError
+from suite.leaderboard.columns import Column
 from suite.stats import holm_matrix, paired_p_values, rank_ranges, tie_groups
 from suite.store import Store
 
