@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -202,7 +203,6 @@ def _report(options: argparse.Namespace) -> int:
     app = find_spec("suite.reports.app")
     if find_spec("streamlit") is None or app is None or app.origin is None:
         raise SuiteError("The report needs Streamlit and plotly: pip install 'trust-suite[report]'")
-    os.environ.setdefault("STREAMLIT_LOGGER_LEVEL", "error")  # it warns of what is meant here
     os.environ["SUITE_STORE"] = str(Path(options.store).resolve())
     arguments = ["--server.address", "localhost", "--server.port", str(options.port)]
     quiet = [
@@ -216,6 +216,8 @@ def _report(options: argparse.Namespace) -> int:
         "viewer",
     ]
     print(f"The report is at http://localhost:{options.port} (Ctrl-C ends it).", flush=True)
+    # Streamlit warns that caches are made before its server runs, which is what is meant here.
+    logging.getLogger(import_module("streamlit.runtime.caching.cache_data_api").__name__).disabled = True
     for view in ("board_view", "model_view", "gallery_view"):  # read now, so that the first page does not wait for it
         import_module(f"suite.reports.{view}")
     from streamlit.web.cli import main as streamlit
