@@ -116,7 +116,8 @@ def calibration(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> Non
     params = rows["params"].map(json.loads)
     if details.get("temperature") is not None:
         st.markdown(
-            f"Temperature fitted on validation samples: **{details['temperature']:.3g}** (above 1: it was too sure; below 1: not sure enough)."
+            f"Temperature fitted on validation samples: **{details['temperature']:.3g}** (above 1: it was too sure; "
+            "below 1: not sure enough)."
         )
     st.caption(
         "Reliability diagrams. Points on the dotted line mean that answers given with, say, 80 % confidence are right "
