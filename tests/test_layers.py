@@ -29,7 +29,7 @@ LAYERS = (
     ("suite.attacks", "suite.calibration", "suite.attribution"),
     ("suite.axes",),
     ("suite.prepare",),
-    ("suite.harness", "suite.conformance"),
+    ("suite.harness", "suite.job", "suite.conformance"),
     ("suite.cli",),
     ("suite.api",),
     ("suite",),  # the public names, which it loads from their homes

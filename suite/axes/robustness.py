@@ -19,7 +19,7 @@ from suite import stats
 from suite.attacks.engine import Attack, Problem
 from suite.attacks.gate import judged
 from suite.axes.audit import Evidence, audit
-from suite.axes.base import Context, Finding
+from suite.axes.base import Context, Finding, in_digest_order
 from suite.kinds.base import Array
 from suite.registry import register, resolve
 from suite.spec import Spec
@@ -131,8 +131,6 @@ class Assault:
 
     def audited(self, count: int) -> Array:
         """Return the rows of the right samples that the checks run on."""
-        from suite.axes.base import in_digest_order
-
         order = [row for row in in_digest_order(self.context.test.ids) if self.clean[row]]
         return np.array(order[:count], dtype=int)
 
