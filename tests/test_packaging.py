@@ -128,7 +128,7 @@ def tracked():
 
 # A registry or a machine of whoever wrote this must not decide where somebody else's packages come from.
 HOSTS = re.compile(
-    r"https?://(?![\w.]*localhost)[^\s'\"/]*(?:pypi|pythonhosted|artifactory|nexus|mirror|proxy)[^\s'\"]*|index-url"
+    r"https?://(?![\w.]*localhost)[^\s'\"/]*(?:pypi|pythonhoste[d]|artifactory|nexus|mirror|proxy)[^\s'\"]*|index-url"
 )
 MACHINE = re.compile(r"/(?:root|home/(?!me/)\w+|Users/\w+|work/main)/")
 
