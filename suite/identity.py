@@ -8,13 +8,13 @@ import hashlib
 import importlib.metadata
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from suite.errors import SpecError
 from suite.registry import resolve
-from suite.spec import Spec, digest, parse
+from suite.spec import Spec, parse
 
 NUMERIC = (
     "attacks",
@@ -64,11 +64,16 @@ def build_nested(text: str | Spec) -> None:
     Raises:
         SuiteError: an attack or a method refuses its arguments.
     """
-    for name, value in parse(text).args:
-        for item in value if isinstance(value, tuple) else (value,):
-            if name in NESTED:
-                entry, spec = resolve(NESTED[name], item)
-                entry.build(spec)
+    for role, item in _nested(parse(text)):
+        entry, spec = resolve(role, item)
+        entry.build(spec)
+
+
+def _nested(spec: Spec) -> Iterator[tuple[str, str | Spec]]:
+    """Yield what a spec names inside: role and spec."""
+    for name, value in spec.args:
+        if name in NESTED:
+            yield from ((NESTED[name], item) for item in (value if isinstance(value, tuple) else (value,)))
 
 
 def origins(role: str, text: str | Spec) -> set[str]:
@@ -78,11 +83,7 @@ def origins(role: str, text: str | Spec) -> set[str]:
         UnknownNameError: it names something that does not exist.
     """
     entry, spec = resolve(role, text)
-    files = {entry.origin}
-    for name, value in spec.args:
-        for item in value if isinstance(value, tuple) else (value,):
-            files |= origins(NESTED[name], item) if name in NESTED else set()
-    return files
+    return {entry.origin}.union(*(origins(inner, item) for inner, item in _nested(spec)))
 
 
 def shown(spec: Spec) -> str:
@@ -155,11 +156,6 @@ def git_state() -> str:
         return commit + ("+" if ask("status", "--porcelain") else "")
     except (OSError, subprocess.SubprocessError):
         return ""
-
-
-def key_of(parts: Mapping[str, Any]) -> str:
-    """Return the content address of a cell."""
-    return digest(parts)
 
 
 def ids_digest(ids: Iterable[str]) -> str:

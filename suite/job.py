@@ -17,11 +17,11 @@ from suite.identity import (
     full_spec,
     git_state,
     ids_digest,
-    key_of,
     origins,
     shown,
     without_folder,
 )
+from suite.models.adapter import TorchClassifier
 from suite.prepare import INJECTED, PreparedTask
 from suite.process import peak_megabytes
 from suite.registry import REGISTRY, resolve
@@ -41,23 +41,24 @@ class Job:
     def __init__(self, harness: Harness, cell: Cell) -> None:
         self.harness, self.cell = harness, cell
         self.task: PreparedTask | None = None
+        self.model: TorchClassifier | None = None
         self.model_digest = "unknown"
 
     def identify(self) -> None:
         """Read the samples and find out who the model is, without training it."""
         cell, workshop = self.cell, self.harness.workshop
         self.task = self.harness.task(cell.task, cell.seed)
-        model = workshop.build(cell.model, self.task, cell.seed)
-        self.model_digest = workshop.digest(model, cell.model, self.task, cell.seed)
+        self.model = workshop.build(cell.model, self.task, cell.seed)
+        self.model_digest = workshop.digest(self.model, cell.model, self.task, cell.seed)
 
     def key(self) -> str:
         """Return the content address of the result."""
-        return key_of(self._parts())
+        return digest(self._parts())
 
     def measure(self) -> Finding:
         """Train or load the model and ask the axis."""
         cell, task = self.cell, self.task
-        if task is None:
+        if task is None or self.model is None:
             raise SuiteError("A cell is measured after it is identified.")
         workshop = self.harness.workshop
         entry, spec = resolve("axis", cell.axis)
@@ -66,7 +67,7 @@ class Job:
             kind=task.kind,
             data=task.data,
             test=task.test(cell.n),
-            model=workshop.ready(cell.model, task, cell.seed),
+            model=workshop.ready(self.model, self.model_digest, task, cell.seed),
             members=lambda count: workshop.members(count, cell.model, task, cell.seed),
             track=self.harness.settings.track,
             device=self.harness.device,
@@ -121,9 +122,8 @@ class Job:
 
     def _names(self) -> tuple[str, ...]:
         """Return what seeds are made from: what was asked, however it was spelt."""
-        task = without_folder(full_spec("task", self.cell.task, injected=INJECTED["task"]))
-        axis = full_spec("axis", self.cell.axis)
-        return digest(task.canonical()), _model_name(self.cell.model, self.harness), digest(axis.canonical())
+        parts = self._parts()
+        return digest(parts["task"]), parts["model"], digest(parts["axis"])
 
     def _code(self) -> str:
         cell = self.cell

@@ -107,18 +107,22 @@ class Workshop:
             }
         )
 
-    def ready(self, text: str, task: PreparedTask, seed: int) -> TorchClassifier:
+    def ready(self, model: TorchClassifier, identity: str, task: PreparedTask, seed: int) -> TorchClassifier:
         """Return a model ready to be asked: trained, if it has a recipe and no weights, or as trained before.
 
+        Args:
+            model: as `build` returned it; it is changed in place.
+            identity: its `digest`.
+            task: gives the samples.
+            seed: of the training.
+
         Raises:
-            SuiteError: as `build`, or training diverged.
+            SuiteError: the model's output does not fit the task, or training diverged.
         """
-        model = self.build(text, task, seed)
         with model.frozen(), torch.no_grad():
             task.kind.check_output(model(self._probe(task)), task.data.info.classes)
         if not _to_train(model):
             return model
-        identity = self.digest(model, text, task, seed)
         if identity in self._failed:  # a training that failed for one axis is not tried again for the next
             raise self._failed[identity]
         folder = self.store.model_folder(identity)
@@ -137,11 +141,15 @@ class Workshop:
 
         Raises:
             NotApplicableError: the suite did not train this model, so that it has no other members.
-            SuiteError: as `ready`, of any member.
+            SuiteError: as `build` and `ready`, of any member.
         """
         if not _to_train(self.build(text, task, seed)):
             raise NotApplicableError("the model came with its weights; an ensemble needs a model that the suite trains")
-        return [self.ready(text, task, seed + member) for member in range(count)]
+        return [self._member(text, task, seed + member) for member in range(count)]
+
+    def _member(self, text: str, task: PreparedTask, seed: int) -> TorchClassifier:
+        model = self.build(text, task, seed)
+        return self.ready(model, self.digest(model, text, task, seed), task, seed)
 
     def _probe(self, task: PreparedTask) -> Tensor:
         """Return a few test images on the device."""
@@ -166,11 +174,7 @@ def _adversary(text: str, kind: Kind) -> Any:
     attack = entry.build(spec)
 
     def perturb(model: TorchClassifier, pixels: Tensor, targets: Tensor, seed: int) -> Tensor:
-        problem = Problem(
-            forward=model,
-            loss=lambda output, truth, name: kind.attack_loss(output, truth, name=name),
-            fooled=kind.fooled,
-        )
+        problem = Problem.of(kind, model)
         seeds = [seed + place for place in range(len(pixels))]
         with model.frozen():
             moved: Tensor = attack.perturb(problem, pixels, targets, attack.sizes[-1], seeds)

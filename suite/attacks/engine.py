@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from suite.errors import AttackError, SpecError
+from suite.kinds.base import Kind
 
 Control = Callable[[Tensor, float, Sequence[int]], Tensor]
 """A harmless perturbation of the same size: (pixels, size, one seed per sample) to pixels."""
@@ -35,6 +36,11 @@ class Problem:
     loss: Callable[[Tensor, Tensor, str], Tensor]
     fooled: Callable[[Tensor, Tensor], Tensor]
     bounds: tuple[float, float] = (0.0, 1.0)
+
+    @classmethod
+    def of(cls, kind: Kind, model: Callable[[Tensor], Tensor]) -> Self:
+        """Return the kind's questions about a model."""
+        return cls(model, lambda output, targets, name: kind.attack_loss(output, targets, name=name), kind.fooled)
 
     def gradient(self, pixels: Tensor, targets: Tensor, loss: str) -> tuple[Tensor, Tensor, Tensor]:
         """Return the gradient of the summed loss at some pixels, the loss per sample, and who is fooled already.

@@ -82,6 +82,11 @@ class Context:
         """Return what the model says about the clean test samples."""
         return Outcomes(self.test.ids, self.forward(self.test), self.test.targets, self.data.info.classes, self.seed)
 
+    @cached_property
+    def validation_output(self) -> Array:
+        """Return the raw outputs for the validation samples."""
+        return self.forward(self.data.validation)
+
     def sample_seeds(self, purpose: str, rows: Iterable[int]) -> list[int]:
         """Return one seed per sample that depends on nothing but who it is and what for."""
         return [seed_of(*self.names, purpose, self.test.ids[row], str(self.seed)) for row in rows]

@@ -103,7 +103,7 @@ class Calibration:
         validation = context.data.validation
         if not len(validation):
             return None, "the task has no validation samples to fit a temperature on"
-        fit = fit_temperature(context.forward(validation), validation.targets)
+        fit = fit_temperature(context.validation_output, validation.targets)
         return (
             (fit, "")
             if fit.converged
@@ -158,7 +158,7 @@ def _temperature_measure(context: Context, temperature: Temperature | None, reas
     if temperature is None:
         return not_applicable("temperature", reason)
     validation = context.data.validation
-    lo, hi = temperature_interval(context.forward(validation), validation.targets, temperature.value)
+    lo, hi = temperature_interval(context.validation_output, validation.targets, temperature.value)
     return Measure(
         "temperature",
         temperature.value,

@@ -42,7 +42,7 @@ class Robustness:
     def measure(self, context: Context) -> Finding:
         """Attack every right sample at every size, check the attack, and keep a gallery."""
         entry, spec = resolve("attack", self.attack)
-        problem = problem_of(context)
+        problem = Problem.of(context.kind, context.model)
         with context.model.frozen():
             attack: Attack = fitted(entry.build(spec), problem, context)
             assault = Assault(context, problem, attack)
@@ -61,16 +61,6 @@ class Robustness:
         return Finding(
             [*measures, *assault.control_rates(spec.name)], assault.columns(), details, assault.gallery(reference)
         )
-
-
-def problem_of(context: Context) -> Problem:
-    """Return the kind's questions about the model as a problem that attacks can ask."""
-    kind = context.kind
-    return Problem(
-        forward=context.model,
-        loss=lambda output, targets, name: kind.attack_loss(output, targets, name=name),
-        fooled=kind.fooled,
-    )
 
 
 def fitted(attack: Attack, problem: Problem, context: Context) -> Attack:

@@ -67,15 +67,9 @@ def trained() -> TorchClassifier:
     return TorchClassifier(net.train())
 
 
-def problem_of(forward, **fields) -> Problem:
-    """Return a classification problem about any function from pixels to logits."""
-    kind = Classification()
-    return Problem(
-        forward=forward,
-        loss=lambda output, targets, name: kind.attack_loss(output, targets, name=name),
-        fooled=kind.fooled,
-        **fields,
-    )
+def problem_of(forward) -> Problem:
+    """Return classification's questions about a model."""
+    return Problem.of(Classification(), forward)
 
 
 def first(count: int) -> tuple[Tensor, Tensor]:
