@@ -39,9 +39,18 @@ clearly better and clearly worse.
 ### Checks and controls
 A weak attack makes any model look robust. So every attack is checked: with size 0 nothing may change; a larger size
 must not help the model; twice the steps must neither help it nor find much more; random change of equal size must
-do less. If a check fails, the
-number is marked **inconclusive** and gets no rank. Explanations are compared with a random map; a method that does not
-beat it explains nothing. **–** means not measured, never zero. What failed stays on the board, with its reason.
+do less. Explanations are compared with a random map; a method that does not beat it explains nothing. **–** means not
+measured, never zero. What failed stays on the board, with its reason.
+
+### What the verdict on a number means
+- **✓ valid**: every check that applies has passed. Take the number as it stands, within its interval.
+- **? suspect**: there is a number, but a check of it failed. The attack was not at its best, and a better one may find
+  more: the true robust accuracy is **at most** this number, and may be far lower. It is shown as **≤ 71.2 ?**, shares
+  no letter, gets no rank, and stands below every valid number where that measure ranks.
+- **✗ invalid**: there is no number to believe. It is undefined, its measurement failed, or it was skipped.
+
+The reason for every suspect or invalid number stands in the notes under the board and on the page of the model. A
+verdict is about the number, not about the model: a good model whose attack was too weak is suspect, too.
 
 ### What was not tested
 - Only the attacks listed were tried. A stronger or a different one may succeed, so robust accuracy is an upper bound.

@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from suite.leaderboard.text import DASH, printable
-from suite.reports import figures, frames, sources
+from suite.leaderboard.cells import DASH
+from suite.leaderboard.text import printable
+from suite.reports import figures, frames, sources, verdicts
 from suite.reports.text import number, plain, with_interval
 
 WIDTH = 405
@@ -99,8 +100,16 @@ def robustness(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> None
             _picture(figure, f"robustness {rows['record'].iloc[0]}", caption)
     with beside.container(width=WIDTH - 80):
         _checks(details.get("checks") or {})
-        for reason in rows["reason"].dropna().unique():
-            st.warning(f"Inconclusive: {plain(reason)}")
+        _judged(rows[rows["status"] != "skipped"])
+
+
+def _judged(rows: pd.DataFrame) -> None:
+    """Say the verdict on an attack's numbers, and why."""
+    doubtful = list(verdicts.reasons(rows))
+    if len(rows) and not doubtful:
+        st.success("✓ Valid: every check that applies has passed.")
+    for verdict, sentence in doubtful:
+        (st.warning if verdict == "suspect" else st.error)(sentence)
 
 
 def _checks(checks: dict[str, Any]) -> None:
@@ -173,11 +182,11 @@ def attribution(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> Non
 
 def _verdicts(rows: pd.DataFrame) -> None:
     """Say of every method in how many of its comparisons it beats the random map; one failure is told in bold."""
-    verdicts: dict[str, list[str]] = {}
+    won_by: dict[str, list[str]] = {}
     for params, checks in zip(rows["params"].map(json.loads), rows["checks"].map(json.loads), strict=True):
         if checks.get("beats_random") in ("pass", "fail"):  # of the control itself it is n/a
-            verdicts.setdefault(str(params.get("method")), []).append(checks["beats_random"])
-    for method, found in verdicts.items():
+            won_by.setdefault(str(params.get("method")), []).append(checks["beats_random"])
+    for method, found in won_by.items():
         won = found.count("pass")
         sign = "✓ beats the random map" if won == len(found) else "✗ does not beat the random map"
         share = f"all {won}" if won == len(found) else f"{len(found) - won} of {len(found)}"

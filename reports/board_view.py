@@ -8,8 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from suite.errors import SuiteError
-from suite.leaderboard.text import DASH, footnotes
-from suite.reports import figures, frames, sources
+from suite.leaderboard.cells import DASH
+from suite.leaderboard.text import footnotes
+from suite.reports import figures, frames, sources, verdicts
 from suite.reports.text import plain
 
 READING = """
@@ -18,7 +19,6 @@ by the test samples: read them as equal. A **rank** such as 1-2 is the range of 
 to sort by it, **–** stands for what was not measured, ↑ marks measures of which more is better, ↓ less.
 **random** is the share of right answers under a random change of the same size as the attack.
 """
-
 
 GLANCE = 5
 """Models in the picture; more dots on a line could not be told apart."""
@@ -33,10 +33,11 @@ def show(folder: str, task: str, now: sources.State) -> None:
     except SuiteError as error:
         st.error(f"The board cannot be made: {plain(error)}")
         return
-    st.markdown(READING)
+    st.markdown(READING + verdicts.IN_SHORT)
     table = frames.board_frame(board)
+    judged = [name for name in table.columns if name[1].endswith("verdict")]
     st.dataframe(
-        table,
+        table.style.map(verdicts.style, subset=judged),
         hide_index=True,
         placeholder=DASH,
         column_config=_formats(table),
@@ -46,6 +47,9 @@ def show(folder: str, task: str, now: sources.State) -> None:
     if len(seen):
         caption = "The same right answers as a picture: clean, and under each attack at the size named. Lines are 95 % "
         caption += f"intervals. Shown are the first {GLANCE} models." if len(table) > GLANCE else "intervals."
+        caption += (
+            " Hollow marks with ≤ ? are suspect: the true value may lie left of them." if seen["bound"].any() else ""
+        )
         titles = list(dict.fromkeys(seen["measure"]))
         st.plotly_chart(figures.glance(seen, titles), key=f"glance {task}", config={"displaylogo": False}, alt=caption)
         st.caption(caption)

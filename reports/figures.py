@@ -133,16 +133,22 @@ def robustness(frame: pd.DataFrame, norm: str) -> go.Figure:
 
 
 def glance(frame: pd.DataFrame, titles: Sequence[str]) -> go.Figure:
-    """Return a dot with an interval for every model and measure: model, measure, value, lo, hi (percent)."""
+    """Return a dot with an interval for every model and measure, from model, measure, bound, value, lo, hi (percent).
+
+    An upper bound is a hollow mark with ``≤ ?`` beside it.
+    """
     figure = go.Figure()
     for (model, part), (colour, _, symbol) in zip(frame.groupby("model", sort=False), STYLES, strict=False):
+        symbols = [f"{symbol}-open" if bound else symbol for bound in part["bound"]]
         figure.add_trace(
             go.Scatter(
                 x=part["value"],
                 y=part["measure"].map(figure_text),
-                mode="markers",
+                mode="markers+text",
                 name=_tick(model),
-                marker={"color": colour, "symbol": symbol, "size": 10},
+                text=["≤ ?" if bound else "" for bound in part["bound"]],
+                textposition="middle left",
+                marker={"color": colour, "symbol": symbols, "size": 10},
                 error_x=_whiskers(part["value"], (part["lo"], part["hi"]), colour),
                 orientation="h",
                 offsetgroup=_tick(model),

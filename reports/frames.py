@@ -9,8 +9,10 @@ from typing import Any
 import pandas as pd
 
 from suite.leaderboard import Board, Column
-from suite.leaderboard.text import DASH, bounded, printable
-from suite.reports.text import number, span
+from suite.leaderboard.cells import DASH, bounded, is_upper_bound, marked, percent
+from suite.leaderboard.text import printable
+from suite.reports.text import around, number, span, up_to, with_mark
+from suite.reports.verdicts import spoken
 from suite.stats import wilson
 
 PERCENT = ("fraction", "probability")
@@ -18,12 +20,16 @@ PERCENT = ("fraction", "probability")
 
 
 def board_frame(board: Board) -> pd.DataFrame:
-    """Return a board for display, with headings of two levels: the measure, then value, interval, random and ties."""
+    """Return a board for display, with headings of two levels: the measure, then value, interval, verdict and ties.
+
+    Readers sort by any column. Only valid numbers stand under *value*, so that sorting by a robust accuracy never puts
+    an upper bound above one of them; a suspect number stands under *verdict*, with its marks.
+    """
     frame = board.frame
     shown: dict[tuple[str, str], Any] = {
         ("", "rank"): frame["rank"].where(frame["rank"].notna(), DASH),
         ("", "model"): frame["model"].map(printable),
-        ("", "status"): frame["status"],
+        ("", "worst verdict"): frame["status"].map(spoken),
     }
     for column in board.columns:
         shown.update(_measured(frame, column))
@@ -35,9 +41,11 @@ def _measured(frame: pd.DataFrame, column: Column) -> dict[tuple[str, str], Any]
     scale = 100 if column.unit in PERCENT else 1
     head = f"{printable(column.title)}{' %' if scale == 100 else ''} {'↑' if column.higher_is_better else '↓'}"
     shown: dict[tuple[str, str], Any] = {
-        (head, "value"): pd.to_numeric(frame[column.name]) * scale,
+        (head, "value"): pd.to_numeric(frame[column.name]).where(frame[f"{column.name}_status"] == "ok") * scale,
         (head, "95 % interval"): [_interval(line, column) for _, line in frame.iterrows()],
     }
+    if column.metric == "robust_accuracy" or not frame[f"{column.name}_status"].dropna().eq("ok").all():
+        shown[head, "verdict"] = [_verdict(line, column) for _, line in frame.iterrows()]
     if column.metric == "robust_accuracy":
         shown[head, "random"] = pd.to_numeric(frame[f"{column.name}_control"]).where(frame[column.name].notna()) * scale
     ties = frame[f"{column.name}_ties"]
@@ -50,18 +58,25 @@ def _measured(frame: pd.DataFrame, column: Column) -> dict[tuple[str, str], Any]
 
 
 def _interval(line: pd.Series[Any], column: Column) -> str:
+    if not bounded(line, column):
+        return DASH
+    lo, hi = line[f"{column.name}_lo"], line[f"{column.name}_hi"]
+    is_bound = is_upper_bound(column.metric, line[f"{column.name}_status"])
+    return up_to(hi, column.unit) if is_bound else span(lo, hi, column.unit)
+
+
+def _verdict(line: pd.Series[Any], column: Column) -> str:
+    """Return what a number is worth, and the number itself where it is suspect: ``≤ 71.2 ? suspect``."""
     status = line[f"{column.name}_status"]
-    ends = line[f"{column.name}_lo"], line[f"{column.name}_hi"]
-    around = span(*ends, column.unit) if bounded(line, column) else DASH
-    if pd.isna(status) or status == "ok":
-        return around
-    return str(status) if around == DASH else f"{around} ({status})"
+    if status != "suspect":
+        return spoken(status)
+    return f"{marked(percent(line[column.name], column.unit), column.metric, status)} suspect"
 
 
 def measure_frame(rows: pd.DataFrame) -> pd.DataFrame:
     """Return stored rows for display: one line per measure with its evidence."""
     lines = [_measure_line(row) for _, row in rows.iterrows()]
-    names = ["measure", "value", "95 % interval", "n", "control", "status", "checks", "reason", "interval by"]
+    names = ["measure", "value", "95 % interval", "n", "control", "verdict", "checks", "reason", "interval by"]
     return pd.DataFrame(lines, columns=names)
 
 
@@ -71,11 +86,11 @@ def _measure_line(row: pd.Series[Any]) -> dict[str, Any]:
     about = ", ".join(f"{name} {value}" for name, value in params.items())
     return {
         "measure": printable(f"{row['metric']} ({about})" if about else row["metric"]),
-        "value": number(row["value"], row["unit"]),
-        "95 % interval": span(row["lo"], row["hi"], row["unit"]),
+        "value": with_mark(row),
+        "95 % interval": around(row),
         "n": row["n"],
         "control": number(row["control"], row["unit"]),
-        "status": row["status"],
+        "verdict": spoken(row["status"]),
         "checks": printable("; ".join(f"{name}: {result}" for name, result in checks.items())) or DASH,
         "reason": DASH if not isinstance(row["reason"], str) else printable(row["reason"]),
         "interval by": row["method"] if pd.notna(row["lo"]) else DASH,
@@ -122,18 +137,25 @@ def reliability_frame(diagram: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def glance_frame(board: Board, *, most: int) -> pd.DataFrame:
-    """Return right answers of the first models, a line each: model, measure, value, lo, hi (percent)."""
+    """Return right answers of the first models, a line each: model, measure, bound, value, lo, hi (percent).
+
+    Where `bound` is true the value is an upper bound, and there is no lower end.
+    """
     lines = [
-        {"model": line["model"], "measure": column.title}
-        | {"value": 100 * line[column.name]}
-        | {end: 100 * line[f"{column.name}_{end}"] if bounded(line, column) else None for end in ("lo", "hi")}
+        {"model": line["model"], "measure": column.title, **_glanced(line, column)}
         for column in board.columns
         if column.metric in ("accuracy", "robust_accuracy")
         for _, line in board.frame.head(most).iterrows()
-        if pd.notna(line[column.name])
+        if pd.notna(line[column.name]) and line[f"{column.name}_status"] in ("ok", "suspect")
     ]
-    frame = pd.DataFrame(lines, columns=["model", "measure", "value", "lo", "hi"])
-    return frame.astype({"value": float, "lo": float, "hi": float})
+    frame = pd.DataFrame(lines, columns=["model", "measure", "bound", "value", "lo", "hi"])
+    return frame.astype({"bound": bool, "value": float, "lo": float, "hi": float})
+
+
+def _glanced(line: pd.Series[Any], column: Column) -> dict[str, Any]:
+    bound = is_upper_bound(column.metric, line[f"{column.name}_status"])
+    lo, hi = (100 * line[f"{column.name}_{end}"] if bounded(line, column) else None for end in ("lo", "hi"))
+    return {"bound": bound, "value": 100 * line[column.name], "lo": None if bound else lo, "hi": hi}
 
 
 def robustness_frame(details: Mapping[str, Any]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from suite.reports import images, sources
+from suite.reports import images, sources, verdicts
 from suite.reports.text import number, plain
 
 READING = """
@@ -21,11 +21,12 @@ blue striped ones against it, white ones do not matter. Small images are enlarge
 def show(folder: str, task: str, model: str, now: sources.State) -> None:
     """Show the stored sample pictures of a model."""
     rows = sources.selection(folder, task, now).rows
-    rows = rows[(rows["model"] == model) & rows["cell_status"].isin(["ok", "inconclusive"])]
+    rows = rows[(rows["model"] == model) & ~rows["cell_status"].isin(["failed", "skipped"])]
     st.header("Gallery")
     st.markdown(f"{plain(model)} on task {plain(task)}")
-    attacks = _arrays(folder, rows[rows["axis"] == "robustness"])
-    maps = next(iter(_arrays(folder, rows[rows["axis"] == "attribution"]).values()), {})
+    attacks = _records(folder, rows[rows["axis"] == "robustness"])
+    mapped = _records(folder, rows[rows["axis"] == "attribution"])
+    maps = sources.arrays(folder, next(iter(mapped.values()))) if mapped else {}
     if not attacks and not maps:
         st.info("No pictures are stored for this model: neither an attack nor an attribution was measured.")
         return
@@ -35,19 +36,32 @@ def show(folder: str, task: str, model: str, now: sources.State) -> None:
     methods = [name.removeprefix("map_") for name in maps if name.startswith("map_")]
     method = right.selectbox("Attribution method", methods, key=f"method {task} {model}") if methods else None
     classes = _classes(folder, rows)
-    found = attacks.get(str(attack), {})
+    found = sources.arrays(folder, attacks[str(attack)]) if attack else {}
+    if attack:
+        st.markdown(_verdict(rows[rows["record"] == attacks[str(attack)]]))
     for sample in [str(sample) for sample in (found if found else maps)["ids"]]:
         _line(sample, found, maps, method, classes)
 
 
-def _arrays(folder: str, rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return the arrays of each record that has some, by what a reader would call it."""
-    found = {}
+def _verdict(rows: pd.DataFrame) -> str:
+    """Say what the numbers of an attack are worth, and what that means for its pictures."""
+    verdict = verdicts.worst(rows.loc[rows["metric"] == "robust_accuracy", "status"])
+    meaning = {
+        "valid": "every check of it has passed.",
+        "suspect": "a check of it failed. A picture that fools the model does so all the same; that others do not fool "
+        "it is no sign of safety.",
+        "invalid": "there is no number to believe, and so the pictures are no more than examples.",
+    }
+    return f"This attack's numbers are **{verdicts.SIGNS[verdict]} {verdict}**: {meaning[verdict]}"
+
+
+def _records(folder: str, rows: pd.DataFrame) -> dict[str, str]:
+    """Return the records that have pictures, by what a reader would call them."""
+    found: dict[str, str] = {}
     for record, part in rows.sort_values("spec", kind="stable").groupby("record", sort=False):
-        stored = sources.arrays(folder, str(record))
-        if "ids" in stored:
+        if "ids" in sources.arrays(folder, str(record)):
             name = str(sources.details(folder, str(record)).get("attack") or part["spec"].iloc[0])
-            found[name if name not in found else str(part["spec"].iloc[0])] = stored
+            found[name if name not in found else str(part["spec"].iloc[0])] = str(record)
     return found
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from suite.leaderboard.text import DASH
-from suite.reports import axis_views, frames, sources
+from suite.leaderboard.cells import DASH
+from suite.reports import axis_views, damage_view, frames, sources, verdicts
 from suite.reports.text import plain
 
 TITLES = {
     "clean": "Clean accuracy",
     "robustness": "Robustness to attacks",
+    "corruption": "Common corruptions: noise, blur, weather, codecs",
+    "occlusion": "Occlusion: part of the image is covered",
     "calibration": "Calibration: is its confidence honest?",
     "attribution": "Attribution: do explanations point at what matters?",
 }
@@ -30,7 +32,7 @@ def show(folder: str, task: str, model: str, now: sources.State) -> None:
             st.info("Not measured.")
         for _, record in part.sort_values("spec", kind="stable").groupby("record", sort=False):
             if _sound(record):
-                section = getattr(axis_views, axis)
+                section = getattr(damage_view if axis in ("corruption", "occlusion") else axis_views, axis)
                 section(folder, record, sources.details(folder, str(record["record"].iloc[0])))
                 _measures(record)
     others = rows[~rows["axis"].isin(TITLES)]
@@ -42,7 +44,7 @@ def show(folder: str, task: str, model: str, now: sources.State) -> None:
 def _sound(rows: pd.DataFrame) -> bool:
     """Say what failed or was skipped, and return whether there is something to show."""
     first = rows.iloc[0]
-    if first["cell_status"] in ("ok", "inconclusive"):
+    if first["cell_status"] not in ("failed", "skipped"):
         return True
     said = f"{plain(first['spec'])} **{first['cell_status']}**: {plain(first['reason'] or 'no reason was stored')}"
     (st.error if first["cell_status"] == "failed" else st.warning)(said)
@@ -51,7 +53,8 @@ def _sound(rows: pd.DataFrame) -> bool:
 
 def _measures(rows: pd.DataFrame) -> None:
     with st.expander(f"All {len(rows)} numbers of this part, with checks and reasons"):
-        st.dataframe(frames.measure_frame(rows), hide_index=True, placeholder=DASH)
+        table = frames.measure_frame(rows).style.map(verdicts.style, subset=["verdict"])
+        st.dataframe(table, hide_index=True, placeholder=DASH)
         first = rows.iloc[0]
         st.caption(
             f"{plain(first['spec'])}, seed {first['seed']}, {plain(first['device'])} {plain(first['dtype'])}, "

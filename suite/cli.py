@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     publish.add_argument("task")
     _which(publish)
     publish.add_argument("--to", default="leaderboards", help="folder (default: leaderboards)")
+    _add_verify(commands)
     report = _add(commands, "report", _report, "show the stored results in the browser, on this machine only")
     report.add_argument("--port", type=int, default=8501, help="default: 8501")
     listing = _add(commands, "list", _list, "list tasks, models, attacks, attributions, metrics", store=False)
@@ -95,6 +96,14 @@ def _add_run(commands: Commands) -> None:
     run.add_argument("--n", type=int, help="at most this many test samples (default: all)")
     run.add_argument("--seed", type=int, default=0, help="of splits, training, attacks, resampling (default: 0)")
     _how(run)
+
+
+def _add_verify(commands: Commands) -> None:
+    verify = _add(commands, "verify", _verify, "check the stored adversarial inputs afresh, without attack code")
+    verify.add_argument("task", nargs="*", help="only these tasks, as they were run (default: all that are stored)")
+    verify.add_argument("--model", action="append", help="only this model; give it several times for several")
+    verify.add_argument("--axis", action="append", help="only this spec, like robustness(attack=pgd)")
+    _how(verify)
 
 
 def _which(parser: argparse.ArgumentParser) -> None:
@@ -194,6 +203,30 @@ def _publish(options: argparse.Namespace) -> int:
     for path in publish(Store(options.store), _shown(options.task), Path(options.to), n=options.n, seed=options.seed):
         print(f"wrote {path}")
     return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    if options.batch_size < 1:
+        raise SuiteError(f"--batch-size {options.batch_size} must be at least 1.")
+    from suite.process import limit_memory, use_threads
+    from suite.store import Store
+    from suite.verify import verify
+    from suite.verify_records import Wanted
+
+    use_threads()
+    limit_memory()
+    store = Store(options.store)
+    wanted = Wanted(options.task, options.model or (), options.axis or ())
+    verdicts = []
+    for verdict in verify(store, wanted, device=options.device, batch_size=options.batch_size):
+        print("\n".join(verdict.lines()), flush=True)
+        verdicts.append(verdict)
+    for record, why in store.damaged.items():
+        print(f"FAIL record {record} cannot be read: {why}")
+    wrong = sum(bool(verdict.differences) for verdict in verdicts) + len(store.damaged)
+    inputs = sum(verdict.inputs or 0 for verdict in verdicts if not verdict.differences)
+    print(f"{len(verdicts)} records, {inputs:,} inputs verified, {wrong or 'no'} records differ.")
+    return 1 if wrong else 0
 
 
 def _report(options: argparse.Namespace) -> int:

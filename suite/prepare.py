@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from suite.attacks.engine import Problem
+from suite.attacks.problem import Problem
+from suite.attacks.random import as_seeds
 from suite.axes.base import Track, in_digest_order
 from suite.data import Split, TaskData, load
 from suite.errors import ModelError, NotApplicableError
@@ -175,7 +176,7 @@ def _adversary(text: str, kind: Kind) -> Any:
 
     def perturb(model: TorchClassifier, pixels: Tensor, targets: Tensor, seed: int) -> Tensor:
         problem = Problem.of(kind, model)
-        seeds = [seed + place for place in range(len(pixels))]
+        seeds = as_seeds([seed + place for place in range(len(pixels))], pixels.device)
         with model.frozen():
             moved: Tensor = attack.perturb(problem, pixels, targets, attack.sizes[-1], seeds)
         return moved.detach()

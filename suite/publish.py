@@ -12,11 +12,12 @@ import pandas as pd
 from suite.errors import StoreError, did_you_mean
 from suite.leaderboard import select
 from suite.store import Store
+from suite.types import verdict_of
 
 COLUMNS = (
     "task", "task_version", "model", "axis", "spec", "metric", "params", "value", "lo", "hi", "level", "method", "n",
-    "unit", "higher_is_better", "status", "reason", "checks", "control", "n_failed", "seed", "device", "suite_version",
-    "git", "time", "key", "digests",
+    "unit", "higher_is_better", "status", "verdict", "reason", "checks", "control", "n_failed", "seed", "device",
+    "suite_version", "git", "time", "key", "digests",
 )  # fmt: skip
 """What a reader needs to judge a number, or to make it again."""
 
@@ -41,6 +42,7 @@ def publish(store: Store, task: str, folder: Path, *, n: int | None = None, seed
         hint = did_you_mean(task, known)
         raise StoreError(f"Nothing is stored for {task!r}; measure it first with: suite run TASK --model NAME.{hint}")
     current = select(rows, task, n, seed).rows
+    current = current.assign(verdict=current["status"].map(verdict_of))
     table = current.loc[:, list(COLUMNS)].sort_values(["model", "axis", "spec", "metric", "params"])
     table = table.assign(**{column: table[column].map(_without_folders) for column in TEXT})
     name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in _without_folders(task))

@@ -28,9 +28,27 @@ ENTRY_POINTS = "suite.plugins"
 """Entry point group of installed plugins; each entry point names a module to import."""
 
 BUILT_IN = {
-    "attack": ("suite.attacks.gradient", "suite.attacks.patch", "suite.attacks.bridge"),
+    "attack": (
+        "suite.attacks.gradient",
+        "suite.attacks.apgd",
+        "suite.attacks.cascade",
+        "suite.attacks.boundary",
+        "suite.attacks.square",
+        "suite.attacks.decision",
+        "suite.attacks.transfer",
+        "suite.attacks.patch",
+        "suite.attacks.image_patch",
+        "suite.attacks.bridge",
+    ),
     "attribution": ("suite.attribution.methods",),
-    "axis": ("suite.axes.clean", "suite.axes.robustness", "suite.axes.calibration", "suite.axes.attribution"),
+    "axis": (
+        "suite.axes.clean",
+        "suite.axes.robustness",
+        "suite.axes.corruption",
+        "suite.axes.occlusion",
+        "suite.axes.calibration",
+        "suite.axes.attribution",
+    ),
     "kind": ("suite.kinds.classification",),
     "metric": ("suite.kinds.classification_metrics",),
 }

@@ -92,7 +92,7 @@ class Store:
         ranked = table[["key", "record", "cell_status"]].drop_duplicates()
         ranked = ranked.assign(good=ranked["cell_status"] == "ok").sort_values(["good", "record"])
         current = ranked.groupby("key")["record"].last()
-        return table[table["record"].isin(current)].reset_index(drop=True)
+        return _as_of_today(table[table["record"].isin(current)].reset_index(drop=True))
 
     def samples(self, record: str) -> pd.DataFrame:
         """Return a record's per-sample outcomes, empty if it has none."""
@@ -261,6 +261,12 @@ def _rows(record: Record) -> dict[str, Any]:
         "status": record.status,
         "measures": [{**asdict(measure), "status": measure.status, **override} for measure in record.measures],
     }
+
+
+def _as_of_today(table: pd.DataFrame) -> pd.DataFrame:
+    """Give rows of schema 1 their status of today: an inconclusive one with a number had a failed check."""
+    before = (table["schema"] < 2) & (table["status"] == "inconclusive") & table["value"].notna()
+    return table.assign(status=table["status"].mask(before, "suspect"))
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:

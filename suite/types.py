@@ -9,13 +9,17 @@ from typing import Any, Literal
 
 from suite.errors import MeasureError
 
-SCHEMA = 1
-"""Version of the stored row; raised whenever a field changes its meaning."""
+SCHEMA = 2
+"""Version of the stored row; raised whenever a field changes its meaning.
+
+2: a number with a failed check has the status ``suspect``; under 1 it shared ``inconclusive`` with what is undefined.
+"""
 
 NOT_APPLICABLE = "not-applicable"
 """The method of a measure that this model or task has no use for; its reason says why."""
 
-Status = Literal["ok", "inconclusive", "failed", "skipped"]
+Status = Literal["ok", "suspect", "inconclusive", "failed", "skipped"]
+Verdict = Literal["valid", "suspect", "invalid"]
 Check = Literal["pass", "fail", "n/a"]
 
 
@@ -57,7 +61,7 @@ class Measure:
         checks: what was verified about it: name to pass, fail or n/a.
         control: the same measure for the random control of equal size, where there is one.
         n_failed: how many samples had no outcome; they count against the model.
-        reason: why the value is undefined or inconclusive.
+        reason: why the value is undefined or suspect.
     """
 
     metric: str
@@ -97,11 +101,29 @@ class Measure:
 
     @property
     def status(self) -> Status:
-        """``ok``; ``inconclusive`` when the value is undefined or a check failed; ``skipped`` when not applicable."""
+        """``ok``; ``suspect``: a check failed; ``inconclusive``: undefined; ``skipped``: not applicable."""
         if self.method == NOT_APPLICABLE:
             return "skipped"
-        doubtful = self.value is None or "fail" in self.checks.values()
-        return "inconclusive" if doubtful else "ok"
+        if self.value is None:
+            return "inconclusive"
+        return "suspect" if "fail" in self.checks.values() else "ok"
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the number can be believed; see `verdict_of`."""
+        return verdict_of(self.status)
+
+
+def verdict_of(status: str) -> Verdict:
+    """Return what a row's status says about its number.
+
+    ``valid``: every check that applies passed. ``suspect``: there is a number, but a check of it failed; a suspect
+    robust accuracy is an upper bound, since a better attack would find more. ``invalid``: there is no number to
+    believe, for it is undefined, failed, was skipped, or has a status that this version does not know.
+    """
+    if status == "ok":
+        return "valid"
+    return "suspect" if status == "suspect" else "invalid"
 
 
 def not_applicable(metric: str, reason: str, **params: Any) -> Measure:

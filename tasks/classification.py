@@ -19,8 +19,11 @@ DIGITS = tuple("0123456789")
 DIGIT_ATTACKS = (
     "robustness(attack=fgsm(eps=[0.02, 0.05, 0.1, 0.15, 0.2, 0.3]))",
     "robustness(attack=pgd(eps=[0.02, 0.05, 0.1, 0.15, 0.2, 0.3]))",
-    "robustness(attack=pgd(eps=[0.25, 0.5, 0.75, 1.0, 1.5], norm=l2))",
+    "robustness(attack=cascade(eps=[0.02, 0.05, 0.1, 0.15, 0.2, 0.3], tier=quick))",
+    "robustness(attack=cascade(eps=[0.25, 0.5, 0.75, 1.0, 1.5], norm=l2, tier=quick))",
     "robustness(attack=patch(area=[0.07, 0.15]))",
+    "corruption",
+    "occlusion(fractions=[0.07, 0.15, 0.25, 0.4, 0.57])",
 )
 """Thresholds at which digits, whose strokes are bright on black, go from untouched to illegible."""
 
@@ -92,7 +95,7 @@ def cnn_adversarial(task: TaskInfo, *, eps: float = 0.15, steps: int = 5, width:
     from suite import Recipe, TorchClassifier
     from suite.models.networks import small_cnn
 
-    recipe = Recipe(adversary=f"pgd(eps=[{eps!r}], steps={steps}, restarts=1, stop=False)")
+    recipe = Recipe(adversary=f"pgd(eps=[{eps!r}], steps={steps}, restarts=1, loss=margin, stop=False)")
     return TorchClassifier(small_cnn(len(task.classes), task.input_shape, width=width), recipe=recipe)
 
 

@@ -124,7 +124,7 @@ WRONG = {
     ),
     "attack": (
         ("run", "digits", "--model", "linear", "--axis", "robustness(attack=pdg)"),
-        "There is no attack 'pdg'. Did you mean 'pgd'?",
+        "There is no attack 'pdg'. Did you mean 'pgd' or 'apgd'?",
     ),
     "argument": (
         ("run", "digits", "--model", "cnn(wdith=3)"),

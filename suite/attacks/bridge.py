@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -19,9 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from suite.attacks import norms
-from suite.attacks.engine import Problem
 from suite.attacks.gradient import NormAttack
+from suite.attacks.problem import Problem
 from suite.decorators import attack
 from suite.errors import AttackError, PluginError, SpecError, UnknownNameError, did_you_mean
 
@@ -33,6 +32,9 @@ L2_BY_DEFAULT = ("CW", "DeepFool", "EADEN")
 
 RADIUS = {"eps", "max_epsilon"}
 """What the library calls a radius."""
+
+NORMS_OF_LIBRARY = {"linf": "Linf", "l2": "L2"}
+"""What the library calls the norms that its attacks with an argument of that name know."""
 
 FEWEST_CLASSES = {("APGDT", None): 4, ("AutoAttack", None): 4, ("APGD", "dlr"): 3}
 """Classes that a loss compares, by attack and loss; with fewer the library fails with an index error."""
@@ -63,10 +65,10 @@ class TorchAttack(NormAttack):
             return None
         return replace(self, options={**self.options, "steps": 2 * self.options.get("steps", default.default)})
 
-    def perturb(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Sequence[int]) -> Tensor:
+    def perturb(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
         """Return what the library's attack finds within the radius, and the clean pixels where it finds nothing."""
-        options = self._options(problem, pixels, size, seeds[0])
-        with seeded_globals(seeds[0]):
+        options = self._options(problem, pixels, size, int(seeds[0]))
+        with seeded_globals(int(seeds[0])):
             found: Tensor = _library_class(self.name)(_Wrapper(problem, pixels.device), **options)(
                 pixels.clone(), targets.clone()
             )
@@ -74,7 +76,7 @@ class TorchAttack(NormAttack):
         if RADIUS & _parameters(self.name).keys():
             return found
         # What is not finite stays as it is: the gate must see it, not a clean picture in its place.
-        far = (norms.excess(pixels, found, self.norm, size) > 0) & torch.isfinite(found).flatten(1).all(dim=1)
+        far = (self.violation(pixels, found, size) > 0) & torch.isfinite(found).flatten(1).all(dim=1)
         return torch.where(far.view(-1, *(1,) * (pixels.ndim - 1)), pixels, found)
 
     def _options(self, problem: Problem, pixels: Tensor, size: float, seed: int) -> dict[str, Any]:
@@ -86,7 +88,7 @@ class TorchAttack(NormAttack):
             raise AttackError(f"torchattacks:{self.name} needs at least {fewest} classes; the model has {classes}.")
         options = dict(self.options) | dict.fromkeys(RADIUS & known.keys(), size)
         if "norm" in known:
-            options["norm"] = {"linf": "Linf", "l2": "L2"}[self.norm]
+            options["norm"] = NORMS_OF_LIBRARY[self.norm]
         spared = {"n_classes": classes, "seed": seed}  # left alone it assumes ten classes and takes the clock as seed
         return {key: value for key, value in spared.items() if key in known} | options
 
@@ -99,7 +101,10 @@ def torchattacks(name: str, *, eps: Any = (8 / 255,), norm: str | None = None, *
         if option not in known:
             raise SpecError(f"torchattacks:{name} has no argument {option!r}.{did_you_mean(option, known)}")
     euclidean = "L2" in name or name in L2_BY_DEFAULT
-    return TorchAttack(eps=eps, norm=norm or ("l2" if euclidean else "linf"), name=name, options=options)
+    chosen = norm or ("l2" if euclidean else "linf")
+    if "norm" in known and chosen not in NORMS_OF_LIBRARY:
+        raise SpecError(f"torchattacks:{name} has no norm {chosen!r}; expected one of {', '.join(NORMS_OF_LIBRARY)}.")
+    return TorchAttack(eps=eps, norm=chosen, name=name, options=options)
 
 
 class _Wrapper(nn.Module):
@@ -112,7 +117,13 @@ class _Wrapper(nn.Module):
         self.eval()
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.problem.forward(pixels)
+        output = self.problem.forward(pixels)
+        if output.requires_grad:
+            output.register_hook(self._count)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        return output
+
+    def _count(self, gradient: Tensor) -> None:
+        self.problem.passes.backward += len(gradient)
 
 
 @contextmanager

@@ -6,14 +6,21 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from scipy.stats import binomtest
+import numpy as np
+import torch
+from scipy.stats import binomtest, fisher_exact
 
-from suite.errors import AttackError
+from suite.attacks.base import Attack
+from suite.attacks.constraints import NORMS, constraint
+from suite.attacks.gradient import FGSM
+from suite.attacks.square import Square
+from suite.attacks.transfer import Transfer
+from suite.errors import AttackError, SpecError
 from suite.kinds.base import Array
 from suite.types import Check
 
 if TYPE_CHECKING:
-    from suite.axes.robustness import Assault
+    from suite.axes.assault import Assault
 
 SIGNIFICANT = 0.01
 """A difference on the audit set counts against the attack when chance would show it less often than this."""
@@ -22,12 +29,21 @@ SIGNIFICANT = 0.01
 CHECKS = (
     "eps0_equals_clean",
     "falls_with_eps",
+    "chance_at_large_eps",
     "more_steps_never_help",
     "more_steps_find_no_more",
-    "gradient_is_not_zero",
+    "single_step_finds_no_more",
+    "queries_find_no_more",
+    "transfer_finds_no_more",
     "random_does_less",
 )
-"""What is checked of every attack."""
+"""What is checked of every attack, beside the probes of the model (`suite.attacks.probes.PROBES`)."""
+
+UNMOVED = 16
+"""Samples attacked at size zero, where no attack finds anything and every one spends all it has."""
+
+QUERIES = 300
+"""Queries per sample of the search that white-box attacks are compared with."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +61,36 @@ def audit(assault: Assault, rows: Array) -> dict[str, Evidence]:
         assault: the attack on the model, already run.
         rows: right samples to attack from scratch.
     """
+    known = probed(assault)
     if not len(rows):
         nothing = Evidence("n/a", "the model is right about no sample, so there is nothing to attack")
-        return dict.fromkeys(CHECKS, nothing)
-    scratch = {size: assault.attacked(assault.attack, rows, size) for size in assault.attack.sizes}
+        return dict.fromkeys(CHECKS, nothing) | known
+    smallest, *larger = assault.attack.sizes  # at the smallest size the attack itself began from scratch
+    scratch = {smallest: assault.right[smallest][rows] < 0.5}
+    scratch |= {size: assault.attacked(assault.attack, rows, size) > 0.5 for size in larger}
+    chance = chance_at_large_eps(assault, rows)
     return {
-        "eps0_equals_clean": eps0_equals_clean(assault, rows),
+        "eps0_equals_clean": eps0_equals_clean(assault, rows[:UNMOVED]),
         "falls_with_eps": falls_with_eps(assault, scratch),
+        "chance_at_large_eps": chance,
         **twice_the_steps(assault, rows, scratch),
-        "gradient_is_not_zero": gradient_is_not_zero(assault, rows),
-        "random_does_less": random_does_less(assault),
+        **others_find_no_more(assault, rows, scratch),
+        "random_does_less": random_does_less(assault, works=chance.status == "pass"),
+        **known,
+    }
+
+
+def probed(assault: Assault) -> dict[str, Evidence]:
+    """Return what the probes say of the model; a flag that the attack has a way round passes, and says so."""
+    cures = dict(getattr(assault.attack, "cures", {}))
+    if assault.problem.draws > 1:
+        cures.setdefault(
+            "deterministic",
+            f"the model answers at random: an outcome is the share of {assault.problem.draws} fresh draws",
+        )
+    return {
+        name: Evidence("pass", cures[name]) if name in cures else Evidence(item.status, item.sentence)
+        for name, item in assault.problem.probes.items()
     }
 
 
@@ -63,7 +99,7 @@ def eps0_equals_clean(assault: Assault, rows: Array) -> Evidence:
     if assault.attack.norm == "patch":
         return Evidence("n/a", "a patch of size zero does not exist")
     try:
-        fooled = int(assault.attacked(assault.attack, rows, 0.0).sum())
+        fooled = int(_turned(assault, rows, assault.attacked(assault.attack, rows, 0.0)).sum())
     except AttackError as error:
         return Evidence("fail", f"at size 0 the attack broke down: {error}")
     if fooled:
@@ -90,7 +126,7 @@ def twice_the_steps(assault: Assault, rows: Array, scratch: dict[float, Array]) 
         nothing = Evidence("n/a", "the attack has no steps to double")
         return {"more_steps_never_help": nothing, "more_steps_find_no_more": nothing}
     size = assault.attack.sizes[len(assault.attack.sizes) // 2]
-    once, twice = scratch[size], assault.attacked(longer, rows, size)
+    once, twice = scratch[size], assault.attacked(longer, rows, size) > 0.5
     where = f"of {len(rows)} at {assault.attack.size_name} {size:.3g}"
     sentence = f"twice the steps fool {int(twice.sum())} instead of {int(once.sum())} {where}"
     return {
@@ -99,33 +135,99 @@ def twice_the_steps(assault: Assault, rows: Array, scratch: dict[float, Array]) 
     }
 
 
-def gradient_is_not_zero(assault: Assault, rows: Array) -> Evidence:
-    """Look at the gradient on right samples: where it is exactly zero, a gradient attack is blind."""
-    loss = assault.attack.loss
-    if loss is None:
-        return Evidence("n/a", "the attack is not known to follow a gradient")
-    blind = 0
-    for batch in assault.context.batches(rows, "gradient check"):
-        pixels, targets = assault.context.pixels[batch], assault.context.targets[batch]
-        gradient, _, _ = assault.problem.gradient(pixels, targets, loss)
-        blind += int((gradient.flatten(1).abs().amax(dim=1) == 0).sum())
-    sentence = f"the gradient is exactly zero on {blind} of {len(rows)} right samples"
-    return Evidence("fail" if blind else "pass", sentence)
+def chance_at_large_eps(assault: Assault, rows: Array) -> Evidence:
+    """Attack with every image allowed: no more may stay right than guessing would."""
+    attack, pixels = assault.attack, assault.context.pixels
+    if attack.norm not in NORMS or not _tries_all(attack):
+        return Evidence("n/a", "asked only of attacks in several steps inside the ball of a norm, for any wrong class")
+    low, high = assault.problem.bounds
+    everything = constraint(attack.norm).size(torch.full_like(pixels[:1], high - low))
+    size, classes = float(everything[0]), len(assault.context.data.info.classes)
+    held = int((assault.attacked(attack, rows, size) <= 0.5).sum())
+    sentence = f"with every image allowed, {held} of {len(rows)} stay right"
+    chance = binomtest(held, len(rows), 1 / classes, alternative="greater").pvalue
+    return Evidence("fail" if chance < SIGNIFICANT else "pass", sentence)
 
 
-def random_does_less(assault: Assault) -> Evidence:
-    """Compare with random perturbations of equal size, by paired tests at every size."""
+def others_find_no_more(assault: Assault, rows: Array, scratch: dict[float, Array]) -> dict[str, Evidence]:
+    """Try weaker attacks where the attack failed: who needs less knowledge, or one step, must not find much more."""
+    attack, size = assault.attack, assault.reference
+    images = attack.norm in ("linf", "l2") and assault.context.pixels.ndim == 4
+    if not images or not _tries_all(attack) or assault.problem.draws > 1:
+        reason = (
+            "asked only of linf and l2 attacks in several steps, for any wrong class, on images and models that answer "
+            "the same again"
+        )
+        nothing = Evidence("n/a", reason)
+        return dict.fromkeys(("single_step_finds_no_more", "queries_find_no_more", "transfer_finds_no_more"), nothing)
+    others: dict[str, Attack] = {
+        "single_step": FGSM(attack.sizes, attack.norm),
+        "queries": Square(attack.sizes, attack.norm, queries=QUERIES),
+        "transfer": Transfer(attack.sizes, attack.norm, steps=20, restarts=1, samples=256, rounds=1),
+    }
+    return {
+        f"{name}_finds_no_more".replace("queries_finds", "queries_find"): finds_no_more(
+            assault, other, rows, scratch[size]
+        )
+        for name, other in others.items()
+    }
+
+
+def _tries_all(attack: Attack) -> bool:
+    """Return whether an attack means to leave nothing standing: not in one step, and not towards one class alone."""
+    return attack.longer() is not None and getattr(attack, "goal", None) is None
+
+
+def finds_no_more(assault: Assault, other: Attack, rows: Array, found: Array) -> Evidence:
+    """Run another attack on the rows that an attack did not find."""
+    left = rows[~found]
+    if not len(left):
+        return Evidence("pass", "nothing was left standing to try it on")
+    try:
+        fitted = other.fit(assault.problem, assault.training, seed=assault.context.seed)
+        more = assault.attacked(fitted, left, assault.reference) > 0.5
+    except (AttackError, SpecError) as error:
+        return Evidence("n/a", f"it could not be run: {error}")
+    both = found.copy()
+    both[~found] = more
+    sentence = f"{type(other).__name__.lower()} fools {int(more.sum())} of {len(left)} that were left standing"
+    return Evidence("fail" if _fewer(found, both) else "pass", sentence)
+
+
+def random_does_less(assault: Assault, *, works: bool) -> Evidence:
+    """Compare with random perturbations of equal size, by paired tests at every size.
+
+    Args:
+        assault: the attack on the model, already run.
+        works: whether the attack fools the model where every image is allowed; then one that fools nobody at these
+            sizes may have met a model that withstands them.
+    """
     name, random = assault.attack.size_name, assault.control["random"]
-    worse = [f"{name} {size:.3g}" for size, held in assault.right.items() if _fewer(~held, ~random[size])]
+    right = {size: held > 0.5 for size, held in assault.right.items()}
+    clean, random = assault.clean > 0.5, {size: held > 0.5 for size, held in random.items()}
+    worse = [f"{name} {size:.3g}" for size, held in right.items() if _fewer(~held, ~random[size])]
     if worse:
         return Evidence("fail", f"random perturbations did more damage than the attack at {', '.join(worse)}")
-    if not any((assault.clean & ~held).any() for held in assault.right.values()):
+    if not works and not any((clean & ~held).any() for held in right.values()):
         return Evidence("fail", "the attack fooled no sample at any size, so that nothing shows that it works")
-    gaps = [100 * float(random[size].mean() - held.mean()) for size, held in assault.right.items()]
+    gaps = [100 * float(random[size].mean() - held.mean()) for size, held in right.items()]
     sentence = f"against random perturbations of equal size the attack fools {_listed(gaps)} points more, size by size"
-    if any(_fewer(~random[size], ~held) for size, held in assault.right.items()):
+    if any(_fewer(~random[size], ~held) for size, held in right.items()):
         return Evidence("pass", sentence)
     return Evidence("n/a", f"{sentence}; at this n that is not told apart from chance")
+
+
+def _turned(assault: Assault, rows: Array, share: Array) -> Array:
+    """Return which right samples turned wrong; of random answers, which more often than chance explains.
+
+    Random answers are compared draw by draw, by Fisher's exact one-sided test shared out over the samples (Bonferroni).
+    """
+    draws = assault.problem.draws
+    if draws == 1:
+        return np.asarray(share > 0.5)
+    wrong = np.rint(draws * np.stack([share, 1 - assault.clean[rows]], axis=1)).astype(int)
+    chances = [fisher_exact([pair, draws - pair], alternative="greater").pvalue for pair in wrong]
+    return np.array(chances) < SIGNIFICANT / len(rows)
 
 
 def _listed(numbers: list[float]) -> str:

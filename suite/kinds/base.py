@@ -74,8 +74,11 @@ class Kind(Protocol):
     def training_loss(self, output: Tensor, targets: Tensor) -> Tensor:
         """Return the loss that training lowers, per sample (n,)."""
 
-    def attack_loss(self, output: Tensor, targets: Tensor, *, name: str) -> Tensor:
-        """Return the loss that an attack raises, per sample (n,)."""
+    def attack_loss(self, output: Tensor, targets: Tensor, *, name: str, goals: Tensor | None = None) -> Tensor:
+        """Return the loss that an attack raises, per sample (n,); towards `goals` (n,) where they are given."""
+
+    def rivals(self, output: Tensor, targets: Tensor, count: int) -> Tensor:
+        """Return the goals that an attack reaches most easily, the nearest first, (n, count or fewer)."""
 
     def fooled(self, output: Tensor, targets: Tensor) -> Tensor:
         """Return which samples the output is wrong about, bool (n,)."""

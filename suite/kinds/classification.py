@@ -7,11 +7,11 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from suite import stats
-from suite.errors import DataError, ModelError, SpecError
+from suite.errors import DataError, ModelError
+from suite.kinds import classification_losses
 from suite.kinds.base import Answer, Array, Outcomes, Scalars
 from suite.registry import register
 from suite.types import Measure, Sample
@@ -22,8 +22,11 @@ PRESETS: Mapping[str, Sequence[str]] = MappingProxyType(
         "robustness": (
             "robustness(attack=fgsm(eps=[1/255, 2/255, 4/255, 8/255, 16/255]))",
             "robustness(attack=pgd(eps=[1/255, 2/255, 4/255, 8/255, 16/255]))",
-            "robustness(attack=pgd(eps=[0.25, 0.5, 1.0], norm=l2))",
+            "robustness(attack=cascade(eps=[2/255, 4/255, 8/255]))",
+            "robustness(attack=cascade(eps=[0.25, 0.5, 1.0], norm=l2))",
             "robustness(attack=patch())",
+            "corruption",
+            "occlusion",
         ),
         "calibration": ("calibration",),
         "attribution": ("attribution",),
@@ -54,20 +57,13 @@ class Classification:
         """Return the cross-entropy per sample."""
         return nn.functional.cross_entropy(output, targets, reduction="none")
 
-    def attack_loss(self, output: Tensor, targets: Tensor, *, name: str) -> Tensor:
-        """Return the loss per sample in float64, where the gradient of a confident model does not round to zero.
+    def attack_loss(self, output: Tensor, targets: Tensor, *, name: str, goals: Tensor | None = None) -> Tensor:
+        """Return one of `classification_losses.LOSSES` per sample in float64."""
+        return classification_losses.attack_loss(output, targets, name, goals)
 
-        ``ce`` is the cross-entropy; ``margin`` is the largest wrong logit minus the right one, whose gradient does
-        not depend on the scale of the logits.
-        """
-        logits = output.double()
-        if name == "ce":
-            return nn.functional.cross_entropy(logits, targets, reduction="none")
-        if name == "margin":
-            right = logits.gather(1, targets[:, None])
-            wrong = logits.scatter(1, targets[:, None], -torch.inf).amax(dim=1)
-            return wrong - right[:, 0]
-        raise SpecError(f"Classification has no attack loss {name!r}; choose loss=ce or loss=margin.")
+    def rivals(self, output: Tensor, targets: Tensor, count: int) -> Tensor:
+        """Return the wrong classes nearest to the right one in logits, (n, count or fewer)."""
+        return classification_losses.rivals(output, targets, count)
 
     def fooled(self, output: Tensor, targets: Tensor) -> Tensor:
         """Return where the largest logit is another class; of equal logits the first counts."""

@@ -1,4 +1,11 @@
-"""A board from a store: select the rows, make the columns, test the ties, order the lines."""
+"""A board from a store: select the rows, make the columns, test the ties, order the lines.
+
+One column ranks: the one asked for, accuracy by default. Lines stand in the order of their verdict in that column
+(valid, suspect, invalid or not measured), then of its value; the rank is the range that the paired tests between the
+valid numbers of that column allow, so that what is suspect or invalid has none. A suspect robust accuracy is no more
+than an upper bound, and so stands below every valid one on a board that is ranked by it; on a board that is ranked by
+accuracy it moves no line. No column marks a best number but attribution, whose methods must beat the random map.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +23,8 @@ from suite.leaderboard.selection import select
 from suite.leaderboard.ties import Ties, ties
 from suite.store import Store
 
-SEVERITY = ("ok", "inconclusive", "skipped", "failed")
-"""Statuses from good to bad; a model has the worst of its cells."""
+SEVERITY = ("ok", "suspect", "inconclusive", "skipped", "failed")
+"""Statuses from good to bad; a model has the worst of its cells and of its numbers on the board."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +38,8 @@ class Board:
         alpha: family-wise size of the tests behind the ties.
         columns: the measures, in the order of reading.
         frame: one line per model: `model`, `status`, `rank` ("1-2"), `reasons` (a tuple), and for each column its
-            value under the column's name, and `NAME_lo`, `_hi`, `_n`, `_status`, `_reason`, `_control`, `_record`,
-            `_interval_by`, `_ties` (letters), `_rank` (a range), and for attribution `_method`.
+            value under the column's name, and `NAME_lo`, `_hi`, `_n`, `_status`, `_reason`, `_checks` (JSON),
+            `_control`, `_record`, `_interval_by`, `_ties` (letters), `_rank` (a range), and for attribution `_method`.
         notes: what readers must know, in sentences.
     """
 
@@ -98,9 +105,9 @@ def _frame(rows: pd.DataFrame, measured: tuple[Column, ...], tested: dict[str, T
     frame = pd.DataFrame({"model": models, "status": worst[models].to_numpy()}).set_index("model")
     parts = [frame, *(_spread(column, tested[column.name]) for column in measured)]
     frame = pd.concat([part.reindex(models) for part in parts], axis=1)
-    doubtful = [f"{column.name}_status" for column in measured]
-    sound = frame["status"].eq("ok") & frame[doubtful].isin(["inconclusive"]).any(axis=1)
-    frame.loc[sound, "status"] = "inconclusive"
+    numbers = frame[[f"{column.name}_status" for column in measured]]
+    for doubt in ("suspect", "inconclusive"):
+        frame.loc[frame["status"].isin(["ok", "suspect"]) & numbers.isin([doubt]).any(axis=1), "status"] = doubt
     said = reasons(rows)
     why = pd.Series([said.get(model, ()) for model in models], index=models, dtype=object)
     return frame.assign(reasons=why).rename_axis("model").reset_index()
@@ -123,12 +130,13 @@ def _spread(column: Column, tested: Ties) -> pd.DataFrame:
 
 
 def _ordered(frame: pd.DataFrame, measured: tuple[Column, ...], rank_by: str) -> pd.DataFrame:
-    """Put sound numbers first, then inconclusive ones, then models without a number."""
+    """Put valid numbers first, then suspect ones, then models without a number to believe."""
     if not measured:
         return frame.assign(rank=None).reindex(columns=["model", "status", "rank", "reasons"])
     column = next(column for column in measured if column.name == rank_by)
     value = frame[rank_by] if column.higher_is_better else -frame[rank_by]
-    tier = np.select([frame[rank_by].isna(), frame[f"{rank_by}_status"] != "ok"], [2, 1], 0)
+    status = frame[f"{rank_by}_status"]
+    tier = np.select([frame[rank_by].notna() & (status == name) for name in ("ok", "suspect")], [0, 1], 2)
     order = frame.assign(_tier=tier, _value=-value, rank=frame[f"{rank_by}_rank"])
     order = order.sort_values(["_tier", "_value", "model"]).drop(columns=["_tier", "_value"]).reset_index(drop=True)
     first = ["model", "status", "rank"]

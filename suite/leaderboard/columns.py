@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-ENTRY = ["value", "lo", "hi", "n", "status", "reason", "control", "record", "interval_by"]
+ENTRY = ["value", "lo", "hi", "n", "status", "reason", "checks", "control", "record", "interval_by"]
 """What an entry of a column holds, besides the model it belongs to."""
 
 
@@ -47,12 +47,16 @@ class Column:
     entries: pd.DataFrame
 
 
+METRICS = ("accuracy", "robust_accuracy", "corruption_retention", "ece", "aurc", "insertion_auc")
+"""What a board has columns for."""
+
+
 def columns(rows: pd.DataFrame) -> tuple[Column, ...]:
-    """Return every column that a task's rows fill: accuracy, each attack, calibration, attribution."""
+    """Return every column that a task's rows fill: accuracy, each attack, corruptions, calibration, attribution."""
     rows = rows.assign(interval_by=rows["method"])
-    wanted = rows["metric"].isin(["accuracy", "robust_accuracy", "ece", "aurc", "insertion_auc"])
+    wanted = rows["metric"].isin(METRICS)
     parsed = rows[wanted].assign(params=rows.loc[wanted, "params"].map(json.loads))
-    found = [*_clean(parsed), *_robust(parsed), *_calibration(parsed), *_attribution(parsed)]
+    found = [*_clean(parsed), *_robust(parsed), *_corrupted(parsed), *_calibration(parsed), *_attribution(parsed)]
     return tuple(_with_failures(column, rows) for column in _unique(found))
 
 
@@ -74,6 +78,12 @@ def _robust(rows: pd.DataFrame) -> Iterator[Column]:
             f"{attack} {100 * amount:.3g} % area" if norm == "patch" else f"{attack} {norm} {_as_typed(amount, spec)}"
         )
         yield _column(f"robust {title}", title, group, outcome=amount)
+
+
+def _corrupted(rows: pd.DataFrame) -> Iterator[Column]:
+    chosen = rows[(rows["axis"] == "corruption") & (rows["metric"] == "corruption_retention")]
+    for _, group in chosen.groupby("spec"):
+        yield _column("corruption retention", "corruption retained", group)
 
 
 def _as_typed(size: float, spec: str) -> str:

@@ -35,7 +35,10 @@ class Ties:
 
 
 def ties(store: Store, column: Column, alpha: float) -> Ties:
-    """Return the ties of a column, by exact McNemar tests adjusted by Holm over all pairs of its models."""
+    """Return the ties of a column, by exact McNemar tests adjusted by Holm over all pairs of its valid models.
+
+    A suspect number is left out: what the failed check missed would decide the test.
+    """
     entries = column.entries
     sound = entries[(entries["status"] == "ok") & entries["value"].notna()]
     if column.outcome is None or len(sound) < 2:

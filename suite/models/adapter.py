@@ -63,6 +63,21 @@ class TorchClassifier:
         Raises:
             ModelError: the module returns something else than one finite logit per class and image.
         """
+        logits = self.raw(pixels)
+        bad = ~torch.isfinite(logits.detach()).all(dim=1)
+        if bad.any():
+            raise ModelError(
+                f"The model returned NaN or infinite logits for {int(bad.sum())} of {len(pixels)} images, "
+                f"first at row {int(bad.nonzero()[0])}. Check the weights, the normalisation and the precision."
+            )
+        return logits
+
+    def raw(self, pixels: Tensor) -> Tensor:
+        """Return the same without asking whether logits are finite, which on an accelerator would mean waiting for it.
+
+        Raises:
+            ModelError: the module returns something else than one logit per class and image.
+        """
         count = len(pixels)
         padding = -count % LANES
         padded = torch.cat([pixels, pixels[:1].expand(padding, *pixels.shape[1:])]) if padding else pixels
@@ -70,14 +85,7 @@ class TorchClassifier:
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != count + padding:
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ModelError(f"The model returned {shape} for {count + padding} images; expected (images, classes).")
-        logits = logits[:count]
-        bad = ~torch.isfinite(logits.detach()).all(dim=1)
-        if bad.any():
-            raise ModelError(
-                f"The model returned NaN or infinite logits for {int(bad.sum())} of {count} images, "
-                f"first at row {int(bad.nonzero()[0])}. Check the weights, the normalisation and the precision."
-            )
-        return logits
+        return logits[:count]
 
     def prepare(self, pixels: Tensor) -> Tensor:
         """Scale, resize and normalise pixels in [0, 1] as the module expects them."""

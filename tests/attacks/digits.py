@@ -10,7 +10,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from suite.attacks.engine import Problem
+from suite.attacks.problem import Problem
 from suite.data import Split
 from suite.kinds.classification import Classification
 from suite.models.adapter import TorchClassifier

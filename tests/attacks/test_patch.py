@@ -1,16 +1,34 @@
-"""The patch: one for all images, whole and inside every image, never larger than its area, and worth its training."""
+"""Patches: whole and inside every image, never larger than their area, aimed where they should be, worth their cost."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from suite.attacks.engine import generators
-from suite.attacks.gate import judged
-from suite.attacks.patch import GREY, Patch, placed, random_corners
+from suite.attacks.image_patch import ImagePatch
+from suite.attacks.patch import Patch
+from suite.attacks.places import gain_of, gain_of_best, ranked
+from suite.attacks.problem import Problem
+from suite.attacks.random import as_seeds, uniform
+from suite.attacks.sticker import GREY, Sticker, centre, placed, random_corners
 from suite.errors import AttackError, SpecError
-from tests.attacks.digits import first, problem_of, splits
+from suite.kinds.classification_losses import attack_loss, rivals
+from tests.attacks.digits import first, splits
 
-AREA = 0.15
+AREA = 0.15  # a side of 3 on 8x8
+BIG = 0.25  # a side of 4
+GOAL = 8
+
+
+def problem_of(model, **fields):
+    return Problem(model, attack_loss, lambda output, targets: output.argmax(1) != targets, rivals, **fields)
+
+
+@pytest.fixture
+def problem(net):
+    return problem_of(net)
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +39,26 @@ def samples():
 
 @pytest.fixture
 def patch(problem, samples):
-    return Patch(area=(AREA,), steps=40).fit(problem, lambda: samples, seed=0)
+    return Patch(area=(AREA,), steps=30, restarts=1).fit(problem, lambda: samples, seed=0)
+
+
+def right(problem, moved, targets):
+    return len(moved) - int(problem.outcome(moved, targets).sum())
+
+
+def checked(attack, clean, moved, area=AREA):
+    assert moved.shape == clean.shape and moved.dtype == clean.dtype
+    assert 0 <= moved.min() and moved.max() <= 1
+    assert (attack.violation(clean, moved, area) <= 0).all()
+    return moved
+
+
+# Where a patch lies
 
 
 def test_the_patch_lies_inside_exactly_once_at_every_corner():
     pixels = torch.zeros(500, 3, 6, 9)
-    corners = random_corners(pixels, 4, generators(range(500)))
+    corners = random_corners(pixels, 4, as_seeds(range(500)))
     assert {tuple(corner) for corner in corners.tolist()} == {(r, c) for r in range(3) for c in range(6)}
     moved = placed(pixels, torch.arange(1.0, 49).view(3, 4, 4), corners)
     for image, (row, column) in zip(moved, corners.tolist(), strict=True):
@@ -37,7 +69,7 @@ def test_the_patch_lies_inside_exactly_once_at_every_corner():
 def test_placement_equals_slicing_with_its_gradient():
     source = torch.Generator().manual_seed(0)
     pixels = torch.rand(20, 2, 7, 5, generator=source, dtype=torch.float64)
-    corners = random_corners(pixels, 3, generators(range(20)))
+    corners = random_corners(pixels, 3, as_seeds(range(20)))
     weights = torch.rand(pixels.shape, generator=source, dtype=torch.float64)
 
     def sliced(patch):
@@ -52,7 +84,24 @@ def test_placement_equals_slicing_with_its_gradient():
         gradients.append(torch.autograd.grad((place(patch) * weights).sum(), patch)[0])
     fixed = torch.linspace(0, 1, 18, dtype=torch.float64).view(2, 3, 3)
     assert torch.equal(placed(pixels, fixed, corners), sliced(fixed))
-    assert torch.allclose(*gradients, rtol=1e-14)
+    assert torch.allclose(*gradients, rtol=1e-12)
+
+
+@pytest.mark.parametrize("side", range(1, 41))
+def test_every_patch_in_full_size_stays_what_it_is_to_the_bit(side):
+    patch = torch.rand((4, 3, side, side), generator=torch.Generator().manual_seed(side))
+    moved = placed(torch.full((4, 3, 50, 45), 2.0), patch, torch.tensor([[0, 0], [3, 4], [10, 5], [7, 1]]))
+    assert torch.equal(moved[2, :, 10 : 10 + side, 5 : 5 + side], patch[2])
+    assert (moved != 2).sum() == 4 * 3 * side**2
+
+
+@pytest.mark.parametrize("to", [2, 3, 5, 6])
+def test_a_smaller_patch_is_what_linear_interpolation_makes_of_it(to):
+    patch = torch.rand((3, 6, 6), generator=torch.Generator().manual_seed(0))
+    moved = placed(torch.full((1, 3, 9, 9), 2.0), patch, torch.tensor([[1, 2]]), torch.tensor([to]))
+    expected = nn.functional.interpolate(patch[None], size=(to, to), mode="bilinear", align_corners=False)
+    assert torch.allclose(moved[:, :, 1 : 1 + to, 2 : 2 + to], expected, atol=1e-6)
+    assert (moved != 2).sum() == 3 * to**2
 
 
 def test_a_patch_is_never_larger_than_its_area_and_never_smaller_than_it_could_be():
@@ -76,48 +125,148 @@ def test_less_than_a_pixel_is_no_patch():
         Patch(area=(0.01,)).side(torch.zeros(1, 1, 8, 8), 0.01)
 
 
+def test_a_given_corner_is_the_corner_and_must_fit():
+    pixels = torch.zeros(2, 1, 8, 8)
+    assert Sticker(position=(5, 4)).corners(pixels, 3, [0, 1]).tolist() == [[5, 4]] * 2
+    with pytest.raises(AttackError, match=r"position=\[5, 6\] reaches beyond.*column up to 5"):
+        Sticker(position=(5, 6)).corners(pixels, 3, [0, 1])
+
+
+def test_the_rule_counts_rows_and_columns_beyond_the_side():
+    clean = torch.zeros(4, 1, 8, 8)
+    moved = clean.clone()
+    moved[1, 0, 2:5, 3:6] = 1  # just a patch
+    moved[2, 0, 0, 0] = moved[2, 0, 7, 1] = 1  # two pixels, far apart
+    moved[3, 0, 4, 1:5] = 1e-6  # one column too wide, hardly visible
+    assert Patch().violation(clean, moved, AREA).tolist() == [-3, 0, 5, 1]
+
+
+# Where a patch promises most
+
+
+def test_the_promised_gain_is_the_gain_of_a_linear_model():
+    source = torch.Generator().manual_seed(0)
+    pixels, gradient = torch.rand((5, 2, 7, 6), generator=source), torch.randn((5, 2, 7, 6), generator=source)
+    patch = torch.rand((2, 3, 3), generator=source)
+    gain, best = gain_of(pixels, gradient, patch), gain_of_best(pixels, gradient, 3, (0, 1))
+    assert gain.shape == best.shape == (5, 5, 4)
+    for row in range(5):
+        for column in range(4):
+            corners = torch.tensor([[row, column]]).expand(5, 2)
+            moved = placed(pixels, patch, corners)
+            assert torch.allclose(gain[:, row, column], ((moved - pixels) * gradient).sum(dim=(1, 2, 3)), atol=1e-5)
+            window = placed(pixels, torch.full((2, 3, 3), 2.0), corners) == 2
+            ideal = torch.where(window, (gradient > 0).float(), pixels)
+            assert torch.allclose(best[:, row, column], ((ideal - pixels) * gradient).sum(dim=(1, 2, 3)), atol=1e-5)
+
+
+def test_places_come_by_gain_with_neighbours_last_and_each_once():
+    gain = torch.zeros(1, 5, 5)
+    gain[0, 1, 1], gain[0, 1, 2], gain[0, 4, 4] = 3, 2, 1
+    order = ranked(gain, 100, 2)[0].tolist()
+    assert order[:2] == [[1, 1], [4, 4]]
+    assert len(order) == len({tuple(place) for place in order}) == 25
+    apart = [place for place in order if place == [1, 2]]
+    assert apart and order.index([1, 2]) > 2
+    assert ranked(torch.full((1, 3, 3), torch.nan), 4, 1).shape == (1, 4, 2)
+
+
+# The patch for all images
+
+
 def test_all_samples_get_the_same_patch_at_their_own_place(patch, problem):
     pixels, targets = first(64)
-    moved = patch.perturb(problem, pixels, targets, AREA, range(64))
-    corners = random_corners(pixels, 3, generators(range(64)))
+    moved = checked(patch, pixels, patch.perturb(problem, pixels, targets, AREA, range(64)))
+    corners = random_corners(pixels, 3, as_seeds(range(64)))
     found = {moved[i, :, r : r + 3, c : c + 3].numpy().tobytes() for i, (r, c) in enumerate(corners.tolist())}
     assert len(found) == 1
     assert len({tuple(corner) for corner in corners.tolist()}) > 20
-    judged(problem, patch, pixels, moved, targets, AREA)
-
-
-def test_the_place_depends_on_the_seed_alone(patch, problem):
-    pixels, targets = first(20)
-    together = patch.perturb(problem, pixels, targets, AREA, range(20))
-    alone = [patch.perturb(problem, pixels[i : i + 1], targets[i : i + 1], AREA, [i]) for i in range(20)]
-    assert torch.equal(together, torch.cat(alone))
 
 
 def test_a_trained_patch_does_more_damage_than_grey_and_random_ones(patch, problem):
     pixels, targets = first(400)
-    right = {"trained": patch.perturb(problem, pixels, targets, AREA, range(400))}
-    right |= {name: control(pixels, AREA, range(400)) for name, control in patch.controls().items()}
-    counts = {}
-    for name, moved in right.items():
-        counts[name] = 400 - int(judged(problem, patch, pixels, moved, targets, AREA).sum())
+    moved = {"trained": patch.perturb(problem, pixels, targets, AREA, range(400))}
+    moved |= {name: control(pixels, AREA, range(400)) for name, control in patch.controls().items()}
+    counts = {name: right(problem, checked(patch, pixels, one), targets) for name, one in moved.items()}
     assert set(counts) == {"trained", "random", "grey"}
     assert counts["trained"] < min(counts["random"], counts["grey"]) - 40, counts
 
 
-def test_the_controls_lie_where_the_patch_lies_and_are_what_they_are_called(patch, problem):
-    pixels, targets = first(30)
-    pixels = pixels * 0 + 2.0  # a value that no patch has, so that every covered pixel shows
-    covered = patch.perturb(problem, pixels, targets, AREA, range(30)) != pixels
-    controls = {name: control(pixels, AREA, range(30)) for name, control in patch.controls().items()}
-    for moved in controls.values():
-        assert torch.equal(moved != pixels, covered)
-    assert (controls["grey"][covered] == GREY).all()
-    assert controls["random"][covered].view(30, 9).unique(dim=0).shape == (1, 9)
+def test_a_place_that_is_searched_for_does_more_damage_and_all_places_do_most(patch, problem):
+    pixels, targets = first(200)
+    searches = [patch, replace(patch, position="search", places=4), replace(patch, position="search", places=100)]
+    left = [right(problem, p.perturb(problem, pixels, targets, AREA, range(200)), targets) for p in searches]
+    everywhere = torch.zeros(200, dtype=torch.bool)
+    for row in range(6):
+        for column in range(6):
+            moved = placed(pixels, patch._patches[0][1], torch.tensor([[row, column]]).expand(200, 2))
+            everywhere |= problem.outcome(moved, targets).bool()
+    assert left[0] > left[1] > left[2] == 200 - int(everywhere.sum())
 
 
-def test_training_is_reproducible(net, samples):
+def test_a_patch_at_a_given_corner_changes_nothing_else(problem, samples):
+    attack = Patch(area=(AREA,), steps=20, restarts=1, position=[3, 2]).fit(problem, lambda: samples, seed=0)
+    pixels, targets = first(50)
+    moved = attack.perturb(problem, pixels, targets, AREA, range(50))
+    inside = torch.zeros(8, 8, dtype=torch.bool)
+    inside[3:6, 2:5] = True
+    assert torch.equal(moved[..., ~inside], pixels[..., ~inside])
+    assert moved[..., inside].unique(dim=0).shape[0] == 1
+
+
+def test_the_best_of_the_restarts_on_held_out_samples_is_kept(problem, samples):
+    attack = Patch(area=(AREA,), steps=5, restarts=4)
+    scores = {}
+
+    class Watched(Patch):
+        def _score(self, *arguments):
+            scores[arguments[1].numpy().tobytes()] = super()._score(*arguments)
+            return scores[arguments[1].numpy().tobytes()]
+
+    kept = Watched(**{name: getattr(attack, name) for name in ("area", "steps", "restarts")}).fit(
+        problem, lambda: samples, seed=0
+    )
+    assert len(set(scores.values())) == 4
+    assert scores[kept._patches[0][1].numpy().tobytes()] == max(scores.values())
+
+
+def test_views_stay_inside_the_square_and_the_bounds_and_differ():
+    pixels = torch.full((400, 1, 12, 12), 0.5)
+    numbers = uniform(as_seeds(range(400)), 7, (5,)).double()
+    patch = torch.rand((1, 5, 5), generator=torch.Generator().manual_seed(0)) * 0.3 + 0.6
+    attack = Patch(area=(25 / 144,), position=(4, 3), scale=0.6, brightness=0.3)
+    views = attack.seen(pixels, patch, numbers, (0.0, 1.0))
+    inside = torch.zeros(12, 12, dtype=torch.bool)
+    inside[4:9, 3:8] = True
+    assert (views[..., ~inside] == 0.5).all() and views.min() >= 0 and views.max() == 1
+    assert (attack.violation(pixels, views, attack.area[0]) <= 0).all()
+    widths = (views != 0.5).any(dim=1).any(dim=1).sum(dim=1)
+    assert set(widths.tolist()) == {3, 4, 5}
+    means = torch.stack([view[view != 0.5].mean() for view in views])
+    assert means.min() < 0.5 < patch.mean() < 0.9 < means.max()
+    free = replace(attack, position="random").seen(pixels, patch, numbers, (0.0, 1.0))
+    assert (attack.violation(pixels, free, attack.area[0]) <= 0).all()
+    assert (free != 0.5).any(dim=0).all()
+
+
+def test_a_patch_is_trained_at_every_place_where_the_place_is_not_known(samples):
+    """A model that a bright spot fools in the left half and a dark one in the right: on average bright is better."""
+    signs = torch.tensor([2.0, 2, 2, 2, -1, -1, -1, -1]).expand(8, 8)
+
+    def model(pixels):
+        return torch.stack([torch.full((len(pixels),), 5.0), ((pixels - 0.5) * signs).sum(dim=(1, 2, 3))], dim=1)
+
+    pixels, targets = torch.full((64, 1, 8, 8), 0.5), torch.zeros(64, dtype=torch.long)
+    trained = {}
+    for position in ("random", (2, 5), (2, 0)):
+        attack = Patch(area=(AREA,), steps=30, restarts=1, position=position, loss="margin")
+        trained[position] = attack.fit(problem_of(model), lambda: (pixels, targets), seed=0)._patches[0][1].mean()
+    assert trained["random"] > 0.95 and trained[2, 0] > 0.95 and trained[2, 5] < 0.05, trained
+
+
+def test_training_is_reproducible(problem, samples):
     patches = [
-        Patch(area=(AREA,), steps=5).fit(problem_of(net), lambda: samples, seed=seed)._patches[0][1]
+        Patch(area=(AREA,), steps=5, restarts=1).fit(problem, lambda: samples, seed=seed)._patches[0][1]
         for seed in (0, 0, 1)
     ]
     assert torch.equal(patches[0], patches[1])
@@ -131,9 +280,173 @@ def test_training_leaves_no_gradients_and_moves_no_global_generator(net, problem
     assert all(p.grad is None for p in net.module.parameters())
 
 
-def test_every_pixel_of_a_trained_patch_lies_in_the_bounds(patch):
-    ((_, trained),) = patch._patches
-    assert 0 <= trained.min() and trained.max() <= 1
+def test_training_goes_on_without_samples_whose_gradient_is_not_finite(net, samples):
+    class Poison(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, pixels):
+            return pixels.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return torch.where(torch.arange(len(gradient))[:, None, None, None] < poisoned, torch.nan, gradient)
+
+    problem = problem_of(lambda pixels: net(Poison.apply(pixels)))
+    attack = Patch(area=(AREA,), steps=5, restarts=1)
+    poisoned = 3
+    assert torch.isfinite(attack.fit(problem, lambda: samples, seed=0)._patches[0][1]).all()
+    poisoned = 1000
+    with pytest.raises(AttackError, match="NaN or infinite"):
+        attack.fit(problem, lambda: samples, seed=0)
+
+
+# The patch for one image
+
+
+@pytest.mark.parametrize("position", ["search", "random", (2, 3)], ids=str)
+def test_a_patch_of_its_own_does_more_damage_than_one_for_all(problem, samples, position):
+    pixels, targets = first(150)
+    general = Patch(area=(AREA,), steps=30, restarts=1, position=position).fit(problem, lambda: samples, seed=0)
+    own = ImagePatch(area=(AREA,), position=position, tries=8)
+    moved = checked(own, pixels, own.perturb(problem, pixels, targets, AREA, range(150)))
+    left = [right(problem, m, targets) for m in (general.perturb(problem, pixels, targets, AREA, range(150)), moved)]
+    assert left[1] < left[0] - (10 if position != "search" else 0), left
+    if position != "search":
+        allowed = placed(pixels, torch.full((1, 3, 3), 2.0), own.corners(pixels, 3, range(150))) == 2
+        assert torch.equal(moved[~allowed], pixels[~allowed])
+
+
+def test_on_a_linear_model_the_patch_of_an_image_is_the_best_there_is():
+    weight = torch.randn(64, generator=torch.Generator().manual_seed(3))
+    problem = problem_of(lambda pixels: torch.stack([pixels.flatten(1) @ weight + 100, torch.zeros(len(pixels))], 1))
+    pixels, targets = first(20)[0], torch.zeros(20, dtype=torch.long)
+    attack = ImagePatch(area=(AREA,), loss="margin", tries=2)
+    moved = attack.perturb(problem, pixels, targets, AREA, range(20))
+    drop = ((pixels - moved) * weight.view(8, 8)).sum(dim=(1, 2, 3))
+    best = gain_of_best(pixels, -weight.view(1, 1, 8, 8).expand_as(pixels), 3, (0, 1)).flatten(1).amax(dim=1)
+    assert torch.allclose(drop, best, atol=1e-4)
+
+
+def test_more_tries_and_more_steps_never_do_less(problem):
+    pixels, targets = first(100)
+    attack = ImagePatch(area=(0.07,), tries=1, steps=4)
+    left = [
+        right(problem, a.perturb(problem, pixels, targets, 0.07, range(100)), targets)
+        for a in (attack, replace(attack, tries=8), replace(attack, tries=8).longer())
+    ]
+    assert left[0] > left[1] >= left[2] - 1, left
+    assert attack.longer().steps == 8
+
+
+# A goal
+
+
+def attacks_to_goal(problem, samples):
+    return {
+        "universal": Patch(area=(BIG,), goal=GOAL, position=(2, 2), steps=40, restarts=1).fit(
+            problem, lambda: samples, seed=0
+        ),
+        "per image": ImagePatch(area=(BIG,), goal=GOAL, tries=8).fit(problem, lambda: samples, seed=0),
+    }
+
+
+@pytest.mark.parametrize("which", ["universal", "per image"])
+def test_a_goal_is_answered_far_more_often_than_under_any_control(problem, samples, which):
+    pixels, targets = first(200)
+    attack = attacks_to_goal(problem, samples)[which]
+    moved = {"goal": attack.perturb(problem, pixels, targets, BIG, range(200))}
+    moved |= {name: control(pixels, BIG, range(200)) for name, control in attack.controls().items()}
+    counts = {
+        n: int(attack.succeeded(problem, checked(attack, pixels, m, BIG), targets).sum()) for n, m in moved.items()
+    }
+    assert set(counts) == {"goal", "random", "grey", "example"}
+    assert counts["goal"] > max(counts["random"], counts["grey"], counts["example"]) + 20, counts
+
+
+def test_success_is_the_goal_answered_by_samples_of_other_classes():
+    answers = torch.tensor([8, 8, 3, 8, 1])
+    problem = problem_of(lambda pixels: nn.functional.one_hot(answers, 10).float())
+    targets = torch.tensor([1, 8, 3, 4, 5])
+    pixels = torch.zeros(5, 1, 8, 8)
+    assert Patch(goal=8).succeeded(problem, pixels, targets).tolist() == [1, 0, 0, 1, 0]
+    assert Patch().succeeded(problem, pixels, targets).tolist() == [1, 0, 0, 1, 1]
+
+
+def test_the_example_is_cut_from_the_middle_of_a_training_image_of_the_goal(problem, samples):
+    attack = attacks_to_goal(problem, samples)["per image"]
+    shown = attack.controls()["example"](torch.full((1, 1, 8, 8), 2.0), BIG, [0])
+    cut = shown[shown != 2].view(4, 4)
+    pixels, targets = samples
+    assert any(torch.equal(cut, centre(image, 4)[0]) for image in pixels[targets == GOAL])
+    with pytest.raises(AttackError, match="goal=11"):
+        ImagePatch(goal=11).fit(problem, lambda: samples, seed=0)
+
+
+# What holds for both
+
+
+def both(problem, samples):
+    universal = Patch(area=(AREA,), steps=2, restarts=2).fit(problem, lambda: samples, seed=0)
+    return [
+        universal,
+        replace(universal, position="search", places=6),
+        ImagePatch(area=(AREA,), tries=2, steps=3),
+        ImagePatch(area=(AREA,), tries=2, steps=3, position="random", goal=GOAL),
+    ]
+
+
+def test_results_depend_neither_on_the_batch_size_nor_on_the_order(net, samples):
+    pixels, targets = first(15)
+    order = torch.randperm(15, generator=torch.Generator().manual_seed(0))
+    results = []
+    for size in (1, 7, 256):
+        problem = problem_of(net, batch_size=size)
+        results.append([a.perturb(problem, pixels, targets, AREA, range(15)) for a in both(problem, samples)])
+    for attack, *moved in zip(both(problem_of(net), samples), *results, strict=True):
+        assert torch.equal(moved[0], moved[1]) and torch.equal(moved[0], moved[2])
+        shuffled = attack.perturb(problem_of(net), pixels[order], targets[order], AREA, order)
+        assert torch.equal(shuffled, moved[0][order])
+
+
+def test_an_affine_change_of_the_logits_changes_next_to_nothing(net, samples):
+    pixels, targets = first(200)
+    for scale, shift in ((1e5, 0.0), (1e-4, 50.0)):
+        left = []
+        for model in (net, lambda x, scale=scale, shift=shift: net(x).double() * scale + shift):
+            problem = problem_of(model)
+            attack = Patch(area=(AREA,), steps=20, restarts=1).fit(problem, lambda: samples, seed=0)
+            left.append(right(problem, attack.perturb(problem, pixels, targets, AREA, range(200)), targets))
+        assert abs(left[0] - left[1]) <= 4, left
+
+
+def test_every_pass_is_counted(net, samples):
+    asked = []
+
+    def counting(pixels):
+        asked.append(len(pixels))
+        return net(pixels)
+
+    problem = problem_of(counting)
+    for attack in both(problem, samples):
+        attack.perturb(problem, *first(20), AREA, range(20))
+    assert problem.passes.forward == sum(asked)
+    assert 0 < problem.passes.backward < problem.passes.forward
+
+
+def test_the_controls_lie_where_the_patch_lies_and_are_what_they_are_called(patch, problem):
+    pixels, targets = first(30)
+    pixels = pixels * 0 + 2.0  # a value that no patch has, so that every covered pixel shows
+    covered = patch.perturb(problem, pixels, targets, AREA, range(30)) != pixels
+    controls = {name: control(pixels, AREA, range(30)) for name, control in patch.controls().items()}
+    for moved in controls.values():
+        assert torch.equal(moved != pixels, covered)
+    assert (controls["grey"][covered] == GREY).all()
+    assert controls["random"][covered].view(30, 9).unique(dim=0).shape == (1, 9)
+
+
+def test_no_samples_are_no_error(patch, problem):
+    pixels, targets = first(5)
+    for attack in (patch, replace(patch, position="search"), ImagePatch(area=(AREA,))):
+        assert attack.perturb(problem, pixels[:0], targets[:0], AREA, []).shape == (0, 1, 8, 8)
 
 
 REFUSED = {
@@ -153,7 +466,23 @@ def test_what_cannot_work_is_an_error(net, samples, case):
         act(net, *samples)
 
 
-@pytest.mark.parametrize("fields", [{"area": (1.0,)}, {"area": (0.2, 0.1)}, {"steps": 0}], ids=str)
+NONSENSE = [
+    {"area": (1.0,)},
+    {"area": (0.2, 0.1)},
+    {"steps": 0},
+    {"scale": 0.0},
+    {"brightness": 1.0},
+    {"position": "corner"},
+    {"position": (1,)},
+    {"position": (-1, 2)},
+    {"goal": -1},
+    {"goal": 1.5},
+]
+
+
+@pytest.mark.parametrize("fields", NONSENSE, ids=str)
 def test_what_makes_no_sense_is_refused(fields):
     with pytest.raises(SpecError):
         Patch(**fields)
+    with pytest.raises(SpecError):
+        ImagePatch(tries=0)

@@ -32,6 +32,7 @@ def visit(folder: Path, monkeypatch: pytest.MonkeyPatch):
 
 def words(app) -> str:
     kinds = (app.header, app.subheader, app.markdown, app.caption, app.text, app.error, app.warning, app.info, app.code)
+    kinds = (*kinds, app.success)
     return "\n".join(str(element.value) for kind in kinds for element in kind)
 
 
@@ -56,7 +57,7 @@ def test_a_model_has_its_own_address(visit) -> None:
     said = words(app)
     assert f"`{s.WEAK}` on task `{s.TASK}`" in said
     assert "96.0 % (95 % interval 93.1 to 97.7)" in said
-    assert "Inconclusive: `more steps raised the accuracy from 0.50 to 0.55`" in said
+    assert "? Suspect, so the numbers are upper bounds, at size 0.02, 0.05, 0.1: `more steps raised" in said
     assert "✗ FAIL: more steps never help" in said
     assert "ECE of about 2.1 % by chance" in said
     assert "`saliency` **✗ does not beat the random map** in" in said
@@ -67,7 +68,9 @@ def test_a_failed_model_says_why(visit) -> None:
     said = words(visit(task=s.TASK, model=s.BROKEN))
     assert "**failed**: `TrainingError: the loss became NaN in epoch 2; lower the learning rate.`" in said
     assert "**skipped**: `the model could not be trained`" in said
-    assert said.count("Not measured.") == 2
+    from suite.reports.model_view import TITLES
+
+    assert said.count("Not measured.") == len(TITLES) - 2
 
 
 def test_the_gallery_says_what_was_answered_before_and_after(visit) -> None:
@@ -165,3 +168,18 @@ def test_pages_of_1000_rows_are_quick_and_load_no_torch(tmp_path: Path, capsys: 
     assert rows >= 1000
     assert found["torch"] == "False"
     assert float(found["Board"]) < 3 * 3
+
+
+def test_the_verdict_is_said_on_every_page(visit) -> None:
+    app = visit(task=s.TASK)
+    assert "**? suspect**: there is a number, but a check of it failed" in words(app)
+    assert "≤ 67.3 ? suspect" in app.dataframe[0].value["fgsm linf 0.05 % ↑", "verdict"].tolist()
+    assert "fgsm linf 0.05, linear: suspect, so an upper bound: more steps raised" in words(app)
+    assert "Hollow marks with ≤ ? are suspect" in words(app)
+    assert "✓ Valid: every check that applies has passed." in words(visit(task=s.TASK, model=s.GOOD))
+    gallery = visit(page="Gallery", task=s.TASK, model=s.WEAK)
+    gallery.selectbox(key=f"attack {s.TASK} {s.WEAK}").select("fgsm").run()
+    assert "This attack's numbers are **? suspect**: a check of it failed." in words(gallery)
+    gallery.selectbox(key=f"attack {s.TASK} {s.WEAK}").select("pgd").run()
+    assert "This attack's numbers are **✓ valid**: every check of it has passed." in words(gallery)
+    assert "**✗ invalid**: there is no number to believe" in words(visit(page="About the numbers"))

@@ -17,5 +17,5 @@ class Brightness(NormAttack):
         """Return the brighter or the darker image, whichever has the higher loss."""
         moved = [(pixels + shift).clamp(*problem.bounds) for shift in (size, -size)]
         with torch.no_grad():
-            brighter, darker = (problem.loss(problem.forward(images), targets, "margin") for images in moved)
+            brighter, darker = (problem.loss(problem.forward(images), targets, "margin", None) for images in moved)
         return torch.where((brighter > darker)[:, None, None, None], *moved)

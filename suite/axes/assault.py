@@ -1,0 +1,233 @@
+"""One attack on one model at every size: who still stands, who fell to what, and what a random change would do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from suite import stats
+from suite.attacks.base import Attack
+from suite.attacks.gate import judged
+from suite.attacks.problem import Problem
+from suite.attacks.random import as_seeds
+from suite.axes.base import Context, in_digest_order
+from suite.kinds.base import Array
+
+TRAINING = 4096
+"""Training samples at most that an attack may learn from."""
+
+
+class Assault:
+    """One attack on one model: which samples still stand at which size.
+
+    Attributes:
+        right: by size, how often the model is still right about each sample, (n,) in [0, 1]; 0 or 1 for a model that
+            always answers the same.
+        control: the same by name and size, under perturbations that know nothing of the model.
+        adversarial: the input that fooled the model about each sample, in its first size; the clean one elsewhere.
+        found_at: the size of that input, (n,); NaN where there is none.
+        found_by: the stage of the attack that found it, (n,).
+    """
+
+    def __init__(self, context: Context, problem: Problem, attack: Attack) -> None:
+        """Fit the attack, to training samples where it needs them, and ask for the clean answers."""
+        self.context, self.problem = context, problem
+        self.attack = attack.fit(problem, self.training, seed=context.seed)
+        self.clean = 1 - problem.outcome(context.pixels, context.targets).double().cpu().numpy()
+        self.right: dict[float, Array] = {}
+        self.control: dict[str, dict[float, Array]] = {}
+        count = len(self.clean)
+        self.adversarial = context.pixels.clone()
+        self.found_at = np.full(count, np.nan)
+        self.found_by = np.full(count, "", dtype=object)
+        self._nearest: tuple[Tensor, Tensor] | None = None
+
+    def run(self) -> None:
+        """Attack all sizes in turn, then apply the controls of the same sizes.
+
+        A sample that always falls needs no larger size; one that falls by chance is attacked at every size.
+        """
+        standing = self.clean.copy()
+        self._nearest = self._measured_once(np.flatnonzero(standing > 0))
+        for size in self.attack.sizes:
+            rows = np.flatnonzero(standing > 0)
+            share, moved, stages = self._attacked(self.attack, rows, size, keep=True)
+            standing[rows] = np.minimum(standing[rows], 1 - share) if self.problem.draws == 1 else 1 - share
+            self.right[size] = standing.copy()
+            fell = share > 0.5
+            fresh = fell & np.isnan(self.found_at[rows])
+            self.found_at[rows[fresh]], self.found_by[rows[fresh]] = size, stages[fresh]
+            # What fooled the model in its first size stays, also where chance lets a larger one fail.
+            shown = fresh | np.isnan(self.found_at[rows])
+            tried = torch.from_numpy(rows[shown]).to(moved.device)
+            self.adversarial[tried] = moved[torch.from_numpy(shown).to(moved.device)]
+        for name in self.attack.controls():
+            self.control[name] = self._controlled(name)
+
+    def attacked(self, attack: Attack, rows: Array, size: float) -> Array:
+        """Return how often each of the rows is fooled at a size, attacked from scratch and checked by the gate."""
+        return self._attacked(attack, rows, size)[0]
+
+    def audited(self, count: int) -> Array:
+        """Return the rows of the right samples that the checks run on."""
+        order = [row for row in in_digest_order(self.context.test.ids) if self.clean[row] > 0.5]
+        return np.array(order[:count], dtype=int)
+
+    def pixels(self, rows: Array) -> tuple[Tensor, Tensor]:
+        """Return pixels and targets of some rows; copies, so that nobody can move what they are compared with."""
+        chosen = torch.from_numpy(rows).to(self.context.device)
+        return self.context.pixels[chosen], self.context.targets[chosen]
+
+    def seeds(self, purpose: str, rows: Sequence[int] | Array) -> Tensor:
+        """Return the seeds of some samples for one purpose."""
+        return as_seeds(self.context.sample_seeds(purpose, [int(row) for row in rows]), self.context.device)
+
+    def reached(self, size: float, *, control: bool = False) -> Array | None:
+        """Return how often each sample that is not of the attack's goal is taken for it, (k,); None without a goal."""
+        goal, succeeded = getattr(self.attack, "goal", None), getattr(self.attack, "succeeded", None)
+        if goal is None or succeeded is None:
+            return None
+        rows = np.flatnonzero(self.context.targets.cpu().numpy() != goal)
+        pixels, targets = self.pixels(rows)
+        if control:
+            moved = self._changed("random", rows, size)
+        else:
+            seeds = self.seeds(f"attack {float(size)!r}", rows)
+            moved = self.attack.perturb(self.problem, pixels, targets, size, seeds)
+        judged(self.problem, self.attack, pixels, moved, targets, size)  # refuses what breaks the rules
+        return np.asarray(succeeded(self.problem, moved, targets).double().cpu().numpy())
+
+    @property
+    def reference(self) -> float:
+        """The size in the middle, at which attacks are compared."""
+        return self.attack.sizes[len(self.attack.sizes) // 2]
+
+    def training(self) -> tuple[Tensor, Tensor]:
+        """Return training pixels and targets, at most `TRAINING` of them."""
+        train, device = self.context.data.train, self.context.device
+        train = train.take(in_digest_order(train.ids)[:TRAINING]) if len(train) > TRAINING else train
+        return torch.from_numpy(train.pixels()).to(device), torch.from_numpy(train.targets).to(device)
+
+    def curve(self) -> list[dict[str, float]]:
+        """Return accuracy with interval, and every control's, from size zero on."""
+        points = []
+        for size in (0.0, *self.attack.sizes):
+            point = {"size": float(size), **self._band("accuracy", self.right.get(size, self.clean))}
+            for name, held in self.control.items():
+                point |= self._band(name, held.get(size, self.clean))
+            points.append(point)
+        return points
+
+    def _attacked(self, attack: Attack, rows: Array, size: float, *, keep: bool = False) -> tuple[Array, Tensor, Array]:
+        """Return who is fooled, the points, and the stage that found each."""
+        shares, points, stages = [], [torch.zeros_like(self.context.pixels[:0])], []
+        label = f"{type(attack).__name__} {self.attack.size_name} {size:.3g}"
+        # The whole set at once, because what an attack spends on a sample may depend on how the others stand.
+        for chosen in self.context.batches(rows, label, getattr(attack, "group", None) or max(1, len(rows))):
+            if keep and self._nearest is not None:
+                moved, found_by = self._within(chosen, size)
+            else:
+                moved, found_by = self._moved(attack, chosen, size)
+            pixels, targets = self.pixels(chosen)
+            shares.append(judged(self.problem, self.attack, pixels, moved, targets, size).double().cpu().numpy())
+            points.append(moved)
+            stages.append(found_by)
+        whole = np.concatenate(shares) if shares else np.zeros(0)
+        return whole, torch.cat(points), np.concatenate(stages) if stages else np.zeros(0, dtype=object)
+
+    def _moved(self, attack: Attack, rows: Array, size: float) -> tuple[Tensor, Array]:
+        pixels, targets = self.pixels(rows)
+        seeds = self.seeds(f"attack {float(size)!r}", rows)
+        explored = getattr(attack, "explored", None)
+        if explored is None:
+            name = np.full(len(rows), type(attack).__name__.lower(), dtype=object)
+            return attack.perturb(self.problem, pixels, targets, size, seeds).detach(), name
+        search, names = explored(self.problem, pixels, targets, size, seeds)
+        told = np.array([*names, ""], dtype=object)
+        return search.best, told[search.rung.cpu().numpy()]
+
+    def _measured_once(self, rows: Array) -> tuple[Tensor, Tensor] | None:
+        """Return the nearest points (n, ...) that fool the model and their distances, if the attack looks for those."""
+        smallest = getattr(self.attack, "smallest", None)
+        if smallest is None:
+            return None
+        pixels, targets = self.pixels(rows)
+        chosen = torch.from_numpy(rows).to(pixels.device)
+        nearest = self.context.pixels.clone()
+        distance = torch.full((len(nearest),), torch.inf, dtype=torch.float64, device=pixels.device)
+        nearest[chosen], distance[chosen] = smallest(self.problem, pixels, targets, self.seeds("smallest", rows))
+        return nearest, distance
+
+    def _within(self, rows: Array, size: float) -> tuple[Tensor, Array]:
+        """Return the nearest points where they lie within a size, the clean ones elsewhere."""
+        chosen = torch.from_numpy(rows).to(self.context.device)
+        nearest, distance = (part[chosen] for part in self._nearest or ())
+        clean = self.pixels(rows)[0]
+        inside = (distance <= size).view(-1, *(1,) * (clean.ndim - 1))
+        return torch.where(inside, nearest, clean), np.full(len(rows), type(self.attack).__name__.lower(), dtype=object)
+
+    def _controlled(self, name: str) -> dict[float, Array]:
+        """Return what a control of each size leaves right; it faces the same worst case: all sizes up to this one."""
+        everyone = np.arange(len(self.clean))
+        pixels, targets = self.pixels(everyone)
+        held: dict[float, Array] = {}
+        for size in self.attack.sizes:
+            moved = self._changed(name, everyone, size)
+            right = 1 - judged(self.problem, self.attack, pixels, moved, targets, size).double().cpu().numpy()
+            smaller = [*held.values()][-1] if held else self.clean
+            held[size] = np.minimum(right, smaller) if self.problem.draws == 1 else right
+        return held
+
+    def _changed(self, control: str, rows: Array, size: float) -> Tensor:
+        """Return some rows under a control, batch by batch: it takes several times the memory of its samples."""
+        perturb, parts = self.attack.controls()[control], [self.context.pixels[:0]]
+        for batch in self.problem.chunks(len(rows)):
+            seeds = self.seeds(f"attack {float(size)!r}", rows[batch])
+            parts.append(perturb(self.pixels(rows[batch])[0], size, seeds))
+        return torch.cat(parts)
+
+    def _band(self, name: str, held: Array) -> dict[str, float]:
+        if self.problem.draws == 1:
+            lo, hi = stats.wilson(int(held.sum()), len(held))
+        else:
+            measure = stats.mean_measure(name, held, seed=self.context.seed)
+            lo, hi = (held.mean() if bound is None else bound for bound in (measure.lo, measure.hi))
+        return {name: float(held.mean()), f"{name}_lo": float(lo), f"{name}_hi": float(hi)}
+
+
+def shown(assault: Assault, reference: float) -> dict[str, Any]:
+    """Return images before and after, with what the model said; what was not fooled shows the largest try."""
+    context, rows = assault.context, assault.context.gallery
+    small, kind = context.test.take(rows), context.kind
+    tried = np.where(assault.clean[rows] > 0, assault.attack.sizes[-1], 0.0)  # what was wrong anyway was not attacked
+    before = kind.answer(kind.probabilities(context.outcomes.output[rows]))
+    moved = assault.adversarial[torch.tensor(rows, device=context.device)]
+    with context.model.frozen(), torch.no_grad():
+        after = kind.answer(kind.probabilities(context.model(moved).float().cpu().numpy()))
+    found_at = assault.found_at[rows]
+    arrays = {
+        "ids": np.array(small.ids),
+        "clean": small.pixels(),
+        "adversarial": moved.cpu().numpy(),
+        "eps": np.where(np.isnan(found_at), tried, found_at),
+        "label": small.targets,
+        **{f"clean_{name}": values for name, values in before._asdict().items()},
+        **{f"adversarial_{name}": values for name, values in after._asdict().items()},
+    }
+    patches = dict(getattr(assault.attack, "_patches", ()))
+    return {**arrays, "patch": patches[reference].cpu().numpy()} if patches else arrays
+
+
+def found(assault: Assault) -> dict[str, Any]:
+    """Return every input that fooled the model, with its sample, its size and what found it, for `suite verify`."""
+    rows = np.flatnonzero(~np.isnan(assault.found_at))
+    return {
+        "found": assault.adversarial[torch.from_numpy(rows).to(assault.context.device)].cpu().numpy(),
+        "found_id": np.array([assault.context.test.ids[row] for row in rows], dtype=str),
+        "found_size": assault.found_at[rows],
+        "found_rung": assault.found_by[rows].astype(str),
+    }

@@ -1,0 +1,177 @@
+"""Occlusion: what is left of the accuracy when part of the image is covered, as a dog's mouth is by a ball."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from suite import stats
+from suite.attacks.random import as_seeds, uniform
+from suite.attacks.sticker import GREY, placed
+from suite.axes.base import Context, Finding, seed_of
+from suite.axes.corruption import band, right_answers, why_no_image
+from suite.errors import SpecError
+from suite.kinds.base import Array
+from suite.registry import register
+from suite.types import Measure, not_applicable
+
+FILLS = ("grey", "mean")
+"""What covers the square: mid-grey, or the mean colour of the image."""
+
+
+@register("axis", name="occlusion")
+@dataclass(frozen=True)
+class Occlusion:
+    """Accuracy against the share of the image that a square covers, at random places.
+
+    An image's outcome is the share of its places at which the answer is right; the interval resamples images. A
+    square has whole pixels and covers no more than the share asked for; how much it covers is in the row.
+
+    Attributes:
+        fractions: shares of the area, ascending, below 1.
+        places: random places of the square per image and share.
+        fill: ``grey`` or ``mean`` (of the image, by channel).
+        grid: the square of the middle share visits grid x grid places of the images in the gallery.
+    """
+
+    fractions: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5)
+    places: int = 4
+    fill: str = "grey"
+    grid: int = 7
+
+    def __post_init__(self) -> None:
+        given = tuple(self.fractions)
+        if not given or list(given) != sorted(set(given)) or not 0 < given[0] <= given[-1] < 1:
+            raise SpecError(f"fractions={list(given)}; expected ascending shares of the area between 0 and 1.")
+        if self.places < 1 or self.grid < 1 or self.fill not in FILLS:
+            raise SpecError(
+                f"got places={self.places}, grid={self.grid}, fill={self.fill}; expected at least one place and one "
+                f"row of the grid, and fill={' or fill='.join(FILLS)}."
+            )
+        object.__setattr__(self, "fractions", given)
+
+    def measure(self, context: Context) -> Finding:
+        """Cover every sample, and look for the worst place on the samples of the gallery.
+
+        Raises:
+            SpecError: not even one pixel fits into the smallest share.
+        """
+        if reason := why_no_image(context):
+            return Finding([not_applicable("occluded_accuracy", reason)])
+        sides = {fraction: side_of(context.pixels, fraction) for fraction in self.fractions}
+        everyone = np.arange(len(context.test))
+        with context.model.frozen():
+            clean = right_answers(context, everyone, "clean", lambda pixels, rows: pixels)
+            kept = {fraction: self._kept(context, fraction, side) for fraction, side in sides.items()}
+            gallery = self._gallery(context, sides[self.fractions[len(self.fractions) // 2]])
+        measures = [self._measure(context, fraction, sides[fraction], kept[fraction]) for fraction in self.fractions]
+        curve = [{"fraction": 0.0, "covered": 0.0, **band(clean)}, *(_point(measure) for measure in measures)]
+        columns = {f"kept@{fraction!r}": values for fraction, values in kept.items()}
+        return Finding(
+            measures,
+            {"id": list(context.test.ids), "correct_clean": clean, **columns},
+            {"occlusion": curve, "fill": self.fill, "places": self.places},
+            gallery,
+        )
+
+    def _kept(self, context: Context, fraction: float, side: int) -> Array:
+        """Return the share of the places at which each sample is answered rightly, (n,)."""
+        everyone = np.arange(len(context.test))
+        total = np.zeros(len(everyone))
+        for place in range(self.places):
+
+            def covered(pixels: Tensor, rows: Array, place: int = place) -> Tensor:
+                seeds = context.sample_seeds(f"occlusion {float(fraction)!r}", [int(row) for row in rows])
+                return self.covered(pixels, side, corners(pixels, side, seeds, place))
+
+            total += right_answers(context, everyone, f"occlusion {fraction:.3g}, place {place + 1}", covered)
+        return total / self.places
+
+    def covered(self, pixels: Tensor, side: int, at: Tensor) -> Tensor:
+        """Return images (n, c, h, w) with a square whose upper left corners are (n, 2): row and column."""
+        square = torch.ones((1, side, side), device=pixels.device, dtype=pixels.dtype)
+        inside = placed(torch.zeros_like(pixels[:, :1]), square, at) > 0
+        filling = pixels.mean(dim=(2, 3), keepdim=True) if self.fill == "mean" else torch.full_like(pixels, GREY)
+        return torch.where(inside, filling, pixels)
+
+    def _measure(self, context: Context, fraction: float, side: int, kept: Array) -> Measure:
+        params = {
+            "fraction": fraction,
+            "covered": share_of(context.pixels, side),
+            "fill": self.fill,
+            "places": self.places,
+        }
+        seed = seed_of(*context.names, repr(fraction)) % 2**32
+        return stats.mean_measure("occluded_accuracy", kept, seed=seed, params=params)
+
+    def _gallery(self, context: Context, side: int) -> dict[str, Any]:
+        """Return the images of the gallery, the score of the clean answer by place, and the worst place of each."""
+        rows = context.gallery
+        pixels = context.pixels[torch.tensor(rows, device=context.device)]
+        outputs = torch.from_numpy(context.outcomes.output[rows]).to(context.device)
+        score = context.kind.explained(context.model, outputs).score
+        tops, lefts = (stops(size, side, self.grid) for size in pixels.shape[-2:])
+        places = [(top, left) for top in tops for left in lefts]
+        everyone = torch.arange(len(rows), device=context.device)
+        with torch.no_grad():
+            before = score(pixels, everyone)
+            after = torch.stack(
+                [score(self.covered(pixels, side, torch.tensor([place] * len(rows))), everyone) for place in places]
+            )
+        worst = torch.tensor(places)[after.argmin(dim=0).cpu()]
+        kind, small = context.kind, context.test.take(rows)
+        hidden = self.covered(pixels, side, worst)
+        with torch.no_grad():
+            answer = kind.answer(kind.probabilities(context.model(hidden).float().cpu().numpy()))
+        said = kind.answer(kind.probabilities(context.outcomes.output[rows]))
+        return {
+            "ids": np.array(small.ids),
+            "label": small.targets,
+            "images": small.pixels(),
+            "score": before.cpu().numpy(),
+            "heat": after.T.reshape(len(rows), len(tops), len(lefts)).cpu().numpy(),
+            "side": np.array(side),
+            "worst_corner": worst.numpy(),
+            "worst": hidden.cpu().numpy(),
+            **said._asdict(),
+            **{f"worst_{name}": values for name, values in answer._asdict().items()},
+        }
+
+
+def _point(measure: Measure) -> dict[str, Any]:
+    position = {name: measure.params[name] for name in ("fraction", "covered")}
+    return {**position, "accuracy": measure.value, "lo": measure.lo, "hi": measure.hi}
+
+
+def side_of(pixels: Tensor, fraction: float) -> int:
+    """Return the side of the largest square of whole pixels that covers no more than a share of the image.
+
+    Raises:
+        SpecError: not even one pixel fits.
+    """
+    height, width = pixels.shape[-2:]
+    side = min(height, width, math.isqrt(int(fraction * height * width * (1 + 1e-9))))
+    if not side:
+        raise SpecError(f"A share of {fraction:g} of {height}x{width} pixels is less than one; give more.")
+    return side
+
+
+def share_of(pixels: Tensor, side: int) -> float:
+    """Return the share of an image that a square covers."""
+    return side**2 / (pixels.shape[-2] * pixels.shape[-1])
+
+
+def corners(pixels: Tensor, side: int, seeds: list[int], place: int) -> Tensor:
+    """Return one random upper left corner per image, (n, 2): row and column, so that the square lies inside."""
+    room = torch.tensor([size - side + 1 for size in pixels.shape[-2:]])
+    return (uniform(as_seeds(seeds), place, (2,)) * room).long().minimum(room - 1)
+
+
+def stops(size: int, side: int, count: int) -> list[int]:
+    """Return where a square of a side may begin on a line of pixels: at most `count` places, evenly, ends included."""
+    return sorted({round(stop) for stop in np.linspace(0, size - side, count)})

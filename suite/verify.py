@@ -1,0 +1,279 @@
+"""Verify stored robustness afresh: what was said of every adversarial input is found out again, by other code.
+
+Nothing of `suite.attacks` is used, so that a mistake there cannot excuse itself here. Sizes are computed in float64 by
+numpy; labels come from a clean forward pass of the model with its stored weights. Nothing is ever trained.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from suite.identity import ids_digest
+from suite.kinds.base import Array
+from suite.models.adapter import TorchClassifier
+from suite.store import Store
+from suite.verify_records import Archive, Stored, Task, Wanted, selected
+from suite.verify_sizes import SIZES, limit
+
+PIXELS = (0.0, 1.0)
+"""The range of a pixel."""
+
+PARTS = {"found": 4, "found_id": 1, "found_size": 1, "found_rung": 1}
+"""Arrays that a record keeps of its adversarial inputs, with their number of dimensions."""
+
+NAMED = 5
+"""Sample ids that a sentence names."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What verifying one record found.
+
+    Attributes:
+        record: its folder's name.
+        subject: the record in words.
+        inputs: how many adversarial inputs it keeps; None where it keeps none to verify.
+        differences: what is not as it was stored, in sentences.
+        notes: what was not checked, and why.
+    """
+
+    record: str
+    subject: str
+    inputs: int | None
+    differences: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Return one line, or one for every difference."""
+        if self.differences:
+            return [f"FAIL {self.subject}: {difference}" for difference in self.differences]
+        if self.inputs is None:
+            return [f"-    {self.subject}: nothing stored to verify"]
+        return [f"ok   {self.subject}: {'; '.join((f'{self.inputs} inputs verified', *self.notes))}"]
+
+
+def verify(
+    store: Store,
+    wanted: Wanted | None = None,
+    *,
+    device: str = "auto",
+    batch_size: int = 64,
+    given: Mapping[str, TorchClassifier] | None = None,
+) -> Iterator[Verdict]:
+    """Yield a verdict on every current robustness record of a store; see `Archive` for the arguments.
+
+    Raises:
+        StoreError: no robustness is stored.
+        UnknownNameError: a filter names what is not stored.
+        SuiteError: there is no such device.
+    """
+    chosen = wanted or Wanted()
+    rows = selected(store, chosen)
+    archive = Archive(store, chosen, device, batch_size, given)
+    for _, part in rows.groupby(["task", "model", "spec", "cell_n", "seed", "record"]):
+        yield verdict(archive, part)
+
+
+def verdict(archive: Archive, rows: pd.DataFrame) -> Verdict:
+    """Return what verifying one record finds."""
+    about = rows.iloc[0]
+    record = str(about["record"])
+    subject = f"{about['task']} {about['model']} {about['spec']} (n={about['cell_n']}, seed={about['seed']})"
+    try:
+        stored = Stored.read(archive.store, record, rows)
+        if "found" not in stored.arrays:
+            return Verdict(record, subject, None)
+        found, notes = tuple(differences(archive, stored)), tuple(_unchecked(archive, stored))
+    except Exception as error:  # a damaged file raises many types; all mean that the record cannot be trusted
+        return Verdict(record, subject, None, (f"record {record} cannot be read: {_said(error)}",))
+    return Verdict(record, subject, len(stored.arrays["found"]), found, notes)
+
+
+def differences(archive: Archive, stored: Stored) -> Iterator[str]:
+    """Yield whatever is not as it was stored, in sentences."""
+    yield from _seal(stored)
+    yield from _rates(stored)
+    misfits = list(_misfits(stored))
+    yield from misfits
+    if misfits:  # what does not fit together cannot be compared with anything
+        return
+    yield from _values(stored)
+    yield from _columns(stored)
+    try:
+        task = archive.task(stored.about["task"], int(stored.about["seed"]))
+    except Exception as error:  # a task is a stranger's code and raises what it likes
+        yield f"sizes and labels cannot be checked, because the task cannot be read: {_said(error)}{_where(stored)}"
+        return
+    strangers = list(_strangers(stored, task))
+    yield from strangers
+    if not strangers:
+        yield from _sizes(stored, task, archive.batch_size)
+        yield from _labels(archive, stored, task)
+
+
+def _unchecked(archive: Archive, stored: Stored) -> Iterator[str]:
+    """Yield what is not checked of a record, and why."""
+    if stored.details.get("stochastic"):
+        yield "labels were not checked, because the model answers at random"
+    if stored.norm not in SIZES:
+        yield f"sizes were not checked, because the norm {stored.norm} is none of {', '.join(SIZES)}"
+    if stored.about["device"] != archive.device.type:
+        yield f"measured on {stored.about['device']}, verified on {archive.device.type}"
+
+
+def _seal(stored: Stored) -> Iterator[str]:
+    content = hashlib.sha256(np.ascontiguousarray(stored.arrays["found"]).tobytes()).hexdigest()
+    if (expected := stored.details.get("sha256")) != content:
+        yield f"the SHA-256 of the stored inputs is {content[:12]}, but the record says {str(expected)[:12]}"
+
+
+def _misfits(stored: Stored) -> Iterator[str]:
+    """Yield what keeps the parts of a record from being compared."""
+    arrays, count = stored.arrays, len(stored.arrays["found"])
+    for name, dimensions in PARTS.items():
+        if name not in arrays or arrays[name].ndim != dimensions or len(arrays[name]) != count:
+            got = arrays[name].shape if name in arrays else "nothing"
+            yield f"the array {name} has shape {got}; expected {dimensions} dimensions and {count} entries"
+    if arrays["found"].dtype != np.float32:
+        yield f"the stored inputs are {arrays['found'].dtype}; expected float32"
+    if missing := sorted({"id", "correct_clean"} - set(stored.samples.columns)):
+        yield f"the per-sample outcomes have no column {' and '.join(missing)}"
+    elif ids_digest(stored.samples["id"]) != stored.digests.get("samples"):
+        yield "the per-sample outcomes are not those of the samples that were measured"
+    names = arrays["found_id"] if "found_id" in arrays else np.zeros(0)
+    if len(np.unique(names)) != names.size:
+        yield "an id stands twice among the stored inputs"
+
+
+def _values(stored: Stored) -> Iterator[str]:
+    found, ids = stored.arrays["found"], stored.ids
+    if (bad := ~_finite(found)).any():
+        yield f"NaN or infinite pixels in {_those(ids, bad)}"
+    outside = np.asarray((found < PIXELS[0]) | (found > PIXELS[1])).any(axis=(1, 2, 3))
+    if outside.any():
+        yield f"pixels outside [{PIXELS[0]:g}, {PIXELS[1]:g}] in {_those(ids, outside)}"
+
+
+def _columns(stored: Stored) -> Iterator[str]:
+    """Compare the columns with the inputs."""
+    samples = stored.samples
+    ids = samples["id"].to_numpy().astype(str)
+    if (bad := ~np.isin(stored.ids, ids)).any():
+        yield f"not among the samples that were measured: {_those(stored.ids, bad)}"
+    at = dict(zip(stored.ids, stored.arrays["found_size"].tolist(), strict=True))
+    found_at = np.array([at.get(name, np.inf) for name in ids])
+    clean = samples["correct_clean"].to_numpy().astype(np.float64)
+    follows = _shares_follow if stored.details.get("stochastic") else _outcomes_follow
+    for size, name in stored.columns.items():
+        held = samples[name].to_numpy().astype(np.float64)
+        if (bad := ~follows(held, clean, found_at, size)).any():
+            yield f"{name} is not what follows from the stored inputs for {_those(ids, bad)}"
+
+
+def _outcomes_follow(held: Array, clean: Array, found_at: Array, size: float) -> Array:
+    """Return where right at a size is who was right without an attack, and not found up to it."""
+    return np.asarray(held == ((clean == 1) & (found_at > size)))
+
+
+def _shares_follow(held: Array, clean: Array, found_at: Array, size: float) -> Array:
+    """Return where shares of random answers are less than a half where found, and no less where not found yet.
+
+    Beyond the size at which it was found a sample is attacked anew, and may be right more often by chance.
+    """
+    low = held < 0.5
+    follows = np.where(found_at == size, low, ~low | (clean == 0) | (found_at < size))
+    return np.asarray(follows & (held >= 0) & (held <= 1))
+
+
+def _rates(stored: Stored) -> Iterator[str]:
+    """Compare the rows with the columns: a value is the mean of its column."""
+    unseen, size_name = stored.columns, stored.details.get("size_name")
+    for _, row in stored.rows[stored.rows["metric"] == "robust_accuracy"].iterrows():
+        params = json.loads(row["params"])
+        size = float(params.get(size_name, "nan"))
+        title = f"the row of robust_accuracy at {size_name} {size:g}"
+        if (name := unseen.pop(size, None)) is None:
+            yield f"{title} has no column"
+            continue
+        mean, value = float(stored.samples[name].to_numpy().astype(np.float64).mean()), float(row["value"])
+        if abs(value - mean) > 1e-7:  # a row without a value claims nothing
+            yield f"{title} says {value:.6g}, but the mean of its column is {mean:.6g}"
+        if params.get("norm") != stored.norm:
+            yield f"{title} is of norm {params.get('norm')}, but the inputs are of norm {stored.norm}"
+    for name in unseen.values():
+        yield f"the column {name} has no row"
+
+
+def _strangers(stored: Stored, task: Task) -> Iterator[str]:
+    """Yield what does not belong to the task as it is read now."""
+    if (digest := stored.digests.get("data")) != task.data.digest:
+        yield f"the task's data have changed: their digest is {task.data.digest[:12]}, it was {str(digest)[:12]}"
+    if stored.arrays["found"].shape[1:] != tuple(task.data.info.input_shape):
+        shape = stored.arrays["found"].shape[1:]
+        yield f"the stored inputs have shape {shape}, but the task's have {tuple(task.data.info.input_shape)}"
+    if (bad := task.places(stored.ids) < 0).any():
+        yield f"not among the test samples of the task: {_those(stored.ids, bad)}"
+
+
+def _sizes(stored: Stored, task: Task, batch_size: int) -> Iterator[str]:
+    norm, found = stored.norm, stored.arrays["found"]
+    if norm not in SIZES:
+        return
+    limits = limit(norm, stored.arrays["found_size"].astype(np.float64), found.shape[-2:])
+    places, sizes = task.places(stored.ids), np.zeros(len(found))
+    for start in range(0, len(found), batch_size):
+        part = slice(start, start + batch_size)
+        clean = task.data.test.take(places[part]).pixels()
+        sizes[part] = SIZES[norm](found[part].astype(np.float64) - clean.astype(np.float64))
+    if (bad := ~(sizes <= limits) & _finite(found)).any():
+        worst = float((sizes - limits)[bad].max())
+        yield f"a perturbation of norm {norm} over the size, by up to {worst:.3g}, in {_those(stored.ids, bad)}"
+
+
+def _labels(archive: Archive, stored: Stored, task: Task) -> Iterator[str]:
+    """Ask the model about the stored inputs, and about the clean samples that the columns speak of."""
+    if stored.details.get("stochastic"):
+        return
+    about, test = stored.about, task.data.test
+    finite, places = _finite(stored.arrays["found"]), task.places(stored.ids)
+    clean = test.take(task.places(stored.samples["id"].to_numpy()))
+    try:
+        model = archive.model(
+            about["model"], about["task"], int(about["seed"]), stored.digests.get("model", ""), about["device"]
+        )
+        wrong = archive.wrong(model, task, stored.arrays["found"][finite], test.targets[places[finite]])
+        wrong_clean = archive.wrong(model, task, clean.pixels(), clean.targets)
+    except Exception as error:  # a model is a stranger's code and raises what it likes
+        yield f"labels cannot be checked, because the model cannot be asked: {_said(error)}{_where(stored)}"
+        return
+    if not wrong.all():
+        yield f"the model is right about {_those(stored.ids[finite], ~wrong)}"
+    if (bad := wrong_clean == (stored.samples["correct_clean"].to_numpy() == 1)).any():
+        yield f"correct_clean is not what the model answers for {_those(np.array(clean.ids), bad)}"
+
+
+def _finite(found: Array) -> Array:
+    return np.asarray(np.isfinite(found).all(axis=(1, 2, 3)))
+
+
+def _those(ids: Array, bad: Array | np.bool) -> str:
+    """Return how many of the samples are bad, and the ids of the first."""
+    names = [str(name) for name in ids[bad]]
+    more = ", ..." if len(names) > NAMED else ""
+    return f"{len(names)} of {len(ids)} ({', '.join(names[:NAMED])}{more})"
+
+
+def _where(stored: Stored) -> str:
+    """Return what to do about files by path: of them the store knows the names only."""
+    by_path = ".py:" in stored.about["task"] or ".py:" in stored.about["model"]
+    return " Name task and model as they were run: suite verify PATH.py:TASK --model PATH.py:MODEL" if by_path else ""
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,0 +1,343 @@
+"""APGD, its targeted form, and attacks that are aimed at one class."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from suite.attacks.apgd import APGD, Auto, Trail, checkpoints
+from suite.attacks.ascent import Budget, Search, maximise
+from suite.attacks.constraints import constraint
+from suite.attacks.gate import judged
+from suite.attacks.gradient import FGSM, PGD, towards
+from suite.attacks.problem import Problem
+from suite.errors import AttackError, SpecError
+from suite.kinds.classification import Classification
+from suite.registry import resolve
+from tests.attacks.digits import Linear, first, trained
+
+EPS = {"linf": 0.1, "l2": 0.6, "l1": 3.0, "l0": 4.0}
+AIMED = {"fgsm": FGSM, "pgd": PGD, "apgd": APGD}
+
+
+def problem_of(model, batch_size=256):
+    return Problem.of(Classification(), model, batch_size=batch_size)
+
+
+@pytest.fixture
+def problem(net):
+    return problem_of(net)
+
+
+def attacked(attack, problem, pixels, targets, eps, seeds=None):
+    """Return what the attack found, and which samples it fools by the gate's own check."""
+    seeds = torch.arange(len(pixels)) if seeds is None else seeds
+    moved = attack.perturb(problem, pixels, targets, eps, seeds)
+    return moved, judged(problem, attack, pixels, moved, targets, eps).bool()
+
+
+def linear_task(seed, count=200, size=16):
+    """Return a linear model and samples far from the bounds, with margins around what an attack can move."""
+    source = torch.Generator().manual_seed(seed)
+    weight = torch.randn(size, generator=source)
+    pixels = 0.5 + 0.1 * (torch.rand(count, 1, 4, 4, generator=source) - 0.5)
+    model = Linear(weight, -0.5 * float(weight.sum()))
+    return model, pixels, (model(pixels)[:, 1] > 0).long()
+
+
+def test_checkpoints_are_those_of_the_paper():
+    assert sorted(checkpoints(100)) == [22, 41, 57, 70, 80, 87, 93, 99]
+    shares = [0.0, 0.22]
+    while shares[-1] < 1:
+        shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
+    for steps in (1, 7, 20, 50, 100, 333, 1000):
+        expected = {math.ceil(share * steps - 1e-9) for share in shares[1:] if share < 1}
+        assert checkpoints(steps) == expected
+
+
+def trail_of(count):
+    """Return a trail of samples at one pixel each, with a length of one."""
+    return Trail.from_start(torch.zeros(count, 1), torch.ones(count))
+
+
+def test_a_length_is_halved_where_fewer_than_three_quarters_of_the_steps_rise():
+    trail, ways = trail_of(2), torch.tensor([[0.0, 1, 2, 3, 2.5], [0.0, 1, 2, 1.9, 1.8]]).double()
+    for place, losses in enumerate(ways.T):
+        trail.note(torch.full((2, 1), float(place)), torch.full((2, 1), 10.0 + place), losses)
+    point, gradient = trail.check(torch.full((2, 1), 4.0), torch.full((2, 1), 14.0), 4)
+    assert trail.length.tolist() == [1, 0.5]
+    assert point.tolist() == [[4], [2]]  # the second goes back to its best point, and has the gradient there
+    assert gradient.tolist() == [[14], [12]]
+    assert trail.last.tolist() == [2.5, 2.0]
+    assert trail.halved.tolist() == [False, True] and trail.rises.tolist() == [0, 0]
+
+
+def test_a_length_is_halved_where_no_new_best_was_found_unless_it_was_halved_just_before():
+    trail = trail_of(2)
+    here, slope = torch.zeros(2, 1), torch.ones(2, 1)
+    trail.note(here, slope, torch.tensor([9.0, 9.0]).double())
+    trail.note(here, slope, torch.tensor([0.0, 9.5]).double())
+    trail.check(here, slope, 1)
+    assert trail.length.tolist() == [0.5, 1]  # the first fell
+    for losses in ([1.0, 1.0], [2.0, 2.0], [3.0, 3.0], [4.0, 4.0], [5.0, 5.0]):
+        trail.note(here, slope, torch.tensor(losses).double())
+    assert trail.rises.tolist() == [4, 4]  # enough, but neither has reached its best again
+    trail.check(here, slope, 5)
+    assert trail.length.tolist() == [0.5, 0.5]
+
+
+def test_steps_are_mixed_with_the_last_one_except_for_the_first():
+    rule, clean, eps = constraint("linf", (-100.0, 100.0)), torch.zeros(1, 1), torch.full((1,), 50.0)
+    trail, slope = Trail.from_start(clean, torch.tensor([8.0])), torch.ones(1, 1)
+    one = trail.onward(rule, clean, slope, clean, eps)
+    two = trail.onward(rule, one, -slope, clean, eps)
+    three = trail.onward(rule, two, slope, clean, eps)
+    assert one.item() == 8
+    assert two.item() == 8 - 0.75 * 8 + 0.25 * 8
+    assert three.item() == 4 + 0.75 * 8 + 0.25 * (4 - 8)
+
+
+@pytest.mark.parametrize("loss", ["margin", "scaled_ce"])
+def test_on_a_narrow_ridge_shorter_steps_climb_higher(monkeypatch, loss):
+    def ridge(pixels):
+        height = pixels[:, 0] - 30 * (pixels[:, 1] - 0.5).abs() - 10
+        return torch.stack([torch.zeros_like(height), height], dim=1)
+
+    def climbed():
+        search = Search.of(torch.full((5, 2), 0.5), torch.zeros(5).long(), 0.3, torch.arange(5))
+        maximise(problem_of(ridge), search, constraint("l2"), Budget(100, loss, first=2.0, way=Auto.begin))
+        return search.score
+
+    halved = climbed()
+    monkeypatch.setattr(Trail, "check", lambda self, point, gradient, taken: (point, gradient))
+    assert (halved > climbed() + 0.05).all()
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("aim", [{}, {"goals": 1}, {"goal": 1}], ids=["any", "rival", "goal"])
+def test_on_a_linear_model_the_robust_accuracy_is_the_closed_form(norm, seed, aim):
+    model, pixels, targets = linear_task(seed)
+    if "goal" in aim:
+        pixels, targets = pixels[targets == 0], targets[targets == 0]
+    margin = (2 * model(pixels)[:, 1]).abs()
+    dual = float(model.weight.abs().sum() if norm == "linf" else model.weight.norm())
+    for share in (0.2, 0.5, 0.8):
+        eps = float(margin.quantile(share)) / dual
+        clear = (margin - eps * dual).abs() > 1e-4 * margin.max()
+        attack = APGD(eps=(eps,), norm=norm, **{"steps": 30, "loss": "margin"} | aim)
+        _, fooled = attacked(attack, problem_of(model), pixels, targets, eps)
+        assert torch.equal(fooled[clear], (margin < eps * dual)[clear])
+        assert clear.float().mean() > 0.95
+
+
+@pytest.mark.parametrize("norm", EPS)
+def test_it_keeps_to_every_norm_and_breaks_what_random_noise_cannot(problem, norm):
+    pixels, targets = first(100)
+    attack = APGD(eps=(EPS[norm],), norm=norm, steps=30)
+    _, fooled = attacked(attack, problem, pixels, targets, EPS[norm])
+    noise = attack.controls()["random"](pixels, EPS[norm], torch.arange(100))
+    by_chance = judged(problem, attack, pixels, noise, targets, EPS[norm])
+    assert fooled.sum() > by_chance.sum() + 20
+    _, by_pgd = attacked(PGD(eps=(EPS[norm],), norm=norm, steps=30, restarts=1), problem, pixels, targets, EPS[norm])
+    assert fooled.sum() >= by_pgd.sum() - (6 if norm == "l0" else 2)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize(("goals", "count", "steps"), [(0, 150, 100), (3, 80, 40)], ids=["untargeted", "targeted"])
+def test_it_leaves_no_more_than_autoattacks_own_at_equal_steps_and_takes_fewer_passes(net, norm, goals, count, steps):
+    base = pytest.importorskip("pyautoattack.autopgd_base")
+    pixels, targets = first(count)
+    problem = problem_of(net)
+    attack = APGD(eps=(EPS[norm],), norm=norm, goals=goals, steps=steps)
+    _, fooled = attacked(attack, problem, pixels, targets, EPS[norm])
+    asked = []
+
+    def counted(x):
+        asked.append(len(x) * (2 if x.requires_grad else 1))
+        return net(x)
+
+    kwargs = {"n_iter": steps, "norm": norm.capitalize(), "eps": EPS[norm], "seed": 0, "device": "cpu"}
+    with torch.random.fork_rng(devices=[]):
+        if goals:
+            theirs = base.APGDAttack_targeted(counted, n_target_classes=goals, **kwargs)
+        else:
+            theirs = base.APGDAttack(counted, loss="ce", **kwargs)
+        found = theirs.perturb(pixels.clone(), targets.clone()).detach()
+    left = [float((~fooled).float().mean()), float((net(found).argmax(dim=1) == targets).float().mean())]
+    assert left[0] <= left[1] + 2 / count + 1e-6, left
+    assert 0.1 < left[0] < 0.9
+    assert problem.passes.total < sum(asked)
+
+
+@pytest.mark.parametrize("attack", [APGD(steps=6), APGD(steps=3, goals=2), APGD(steps=4, goal=3), PGD(steps=3, goal=3)])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_sample_depends_neither_on_batches_nor_on_order(net, attack, norm):
+    pixels, targets = first(24)
+    attack, seeds = replace(attack, norm=norm), torch.arange(24)
+    whole = attack.perturb(problem_of(net), pixels, targets, EPS[norm], seeds)
+    for size in (1, 7):
+        assert torch.equal(attack.perturb(problem_of(net, size), pixels, targets, EPS[norm], seeds), whole), size
+    order = torch.randperm(24, generator=torch.Generator().manual_seed(0))
+    shuffled = attack.perturb(problem_of(net, 7), pixels[order], targets[order], EPS[norm], seeds[order])
+    assert torch.equal(shuffled, whole[order])
+
+
+def test_seeds_reproduce_and_differ(problem):
+    pixels, targets = first(20)
+    attack, seeds = APGD(steps=3), torch.arange(20)
+    once, again, other = (attack.perturb(problem, pixels, targets, 0.03, used) for used in (seeds, seeds, seeds + 20))
+    assert torch.equal(once, again)
+    assert (once != other).flatten(1).any(dim=1).float().mean() > 0.5
+
+
+def test_a_fooled_sample_is_never_asked_again_and_a_standing_one_costs_two_passes_a_step(net):
+    pixels, targets = first(60)
+    sizes = []
+
+    def counted(x):
+        sizes.append(len(x))
+        return net(x)
+
+    problem = problem_of(counted)
+    moved = APGD(steps=10).perturb(problem, pixels, targets, 0.1, torch.arange(60))
+    standing = int((problem_of(net).outcome(moved, targets) == 0).sum())
+    assert len(sizes) == 11 and sizes[0] == 60
+    assert sizes == sorted(sizes, reverse=True)
+    assert standing <= sizes[-1] < 60
+    assert problem.passes.forward == sum(sizes) and problem.passes.backward == sum(sizes[:-1])
+
+
+def test_the_nearest_rivals_of_the_clean_sample_are_aimed_at_side_by_side(net):
+    pixels, targets = first(40)
+    right = net(pixels).argmax(dim=1) == targets
+    pixels, targets, plain, aims = pixels[right], targets[right], problem_of(net), []
+
+    def loss(output, truth, name, goals):
+        if goals is not None and (not aims or not torch.equal(aims[-1], goals)):
+            aims.append(goals)
+        return plain.loss(output, truth, name, goals)
+
+    APGD(steps=2, goals=3).perturb(replace(plain, loss=loss), pixels, targets, 1e-4, torch.arange(len(pixels)))
+    assert len(aims) == 1
+    assert torch.equal(aims[0].view(-1, 3), plain.rivals(net(pixels), targets, 3))
+
+
+def test_more_rivals_than_there_are_is_no_error():
+    model, pixels, targets = linear_task(0, count=20)
+    attack = APGD(goals=9, loss="margin", steps=5)
+    _, fooled = attacked(attack, problem_of(model), pixels, targets, 0.05)
+    assert fooled.any()
+    assert len(attack.perturb(problem_of(model), pixels[:0], targets[:0], 0.05, torch.arange(0))) == 0
+
+
+@pytest.mark.parametrize("name", AIMED)
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_goal_is_reached_and_samples_of_it_are_left_alone(problem, net, name, norm):
+    pixels, targets = first(120)
+    attack = AIMED[name](eps=(EPS[norm],), norm=norm, goal=8)
+    eps = 2 * EPS[norm]
+    moved, _ = attacked(attack, problem, pixels, targets, eps)
+    assert torch.equal(moved[targets == 8], pixels[targets == 8]) and (targets == 8).any()
+    reached = (net(moved).argmax(dim=1) == 8) & (targets != 8)
+    assert torch.equal(attack.succeeded(problem, moved, targets), reached)
+    aimless = AIMED[name](eps=(EPS[norm],), norm=norm)
+    by_chance, fooled = attacked(aimless, problem, pixels, targets, eps)
+    assert torch.equal(aimless.succeeded(problem, by_chance, targets), fooled)
+    before = (net(by_chance).argmax(dim=1) == 8) & (targets != 8)
+    assert reached.sum() > before.sum() + 30, (reached.sum(), before.sum())
+
+
+def test_towards_a_goal_the_point_of_its_highest_margin_over_all_others_is_returned(net):
+    pixels, targets = first(30)
+    plain, seen = problem_of(net), []
+
+    def forward(x):
+        output = net(x)
+        seen.append(output.detach())
+        return output
+
+    moved = PGD(steps=6, restarts=2, stop=False, goal=8).perturb(
+        problem_of(forward), pixels, targets, 0.05, torch.arange(30)
+    )
+    margins = -torch.stack([plain.loss(output, torch.full((len(output),), 8), "margin", None) for output in seen])
+    rows = targets != 8
+    reached = -plain.loss(net(moved[rows]), torch.full((int(rows.sum()),), 8), "margin", None)
+    torch.testing.assert_close(reached, margins.amax(dim=0))
+
+
+def test_a_third_class_above_goal_and_target_is_not_the_goal():
+    output, targets = torch.tensor([[0.0, 3.0, 5.0], [0.0, 5.0, 3.0]]), torch.tensor([0, 0])
+    aimed = towards(problem_of(lambda x: output), 1)
+    assert aimed.fooled(output, targets).tolist() == [False, True]
+    assert aimed.loss(output, targets, "margin", None).tolist() == [-2, 2]
+
+
+def test_a_class_that_the_model_does_not_have_is_no_goal(problem):
+    pixels, targets = first(2)
+    with pytest.raises(AttackError, match="goal=10, but the model has 10 classes"):
+        PGD(goal=10).perturb(problem, pixels, targets, 0.1, torch.arange(2))
+
+
+class _NanBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        broken = gradient.clone()
+        broken[0] = torch.nan
+        return broken
+
+
+@pytest.mark.parametrize("goals", [0, 2])
+def test_a_broken_gradient_or_output_is_an_error_and_never_robustness(net, goals):
+    pixels, targets = first(4)
+    attack = APGD(steps=3, goals=goals)
+    with pytest.raises(AttackError, match="gradient of 1 of 4"):
+        attack.perturb(problem_of(lambda x: net(_NanBackward.apply(x))), pixels, targets, 1e-4, torch.arange(4))
+    with pytest.raises(AttackError, match="no gradient exists"):
+        attack.perturb(problem_of(lambda x: net(x).detach()), pixels, targets, 1e-4, torch.arange(4))
+    with pytest.raises(AttackError, match="output of 4 of 4"):
+        attack.perturb(problem_of(lambda x: net(x) * torch.nan), pixels, targets, 1e-4, torch.arange(4))
+
+
+def test_the_given_pixels_stay_untouched_and_carry_no_graph():
+    model, (pixels, targets) = trained(), first(10)
+    before = pixels.clone()
+    with model.frozen():
+        for attack in (APGD(steps=3), APGD(steps=3, goal=1), FGSM(goal=1)):
+            moved = attack.perturb(problem_of(model), pixels, targets, 0.1, torch.arange(10))
+            assert torch.equal(pixels, before)
+            assert not pixels.requires_grad and not moved.requires_grad
+
+
+def test_it_is_known_by_its_name_and_chooses_its_loss():
+    entry, spec = resolve("attack", "apgd(goals=9, eps=[0.1], norm=l2)")
+    assert entry.build(spec) == APGD(goals=9, eps=(0.1,), norm="l2", loss="dlr")
+    assert APGD().loss == "scaled_ce" and APGD(loss="ce", goals=2).loss == "ce"
+    assert APGD(steps=7, goals=3).longer() == APGD(steps=14, goals=3)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"steps": 0},
+        {"restarts": 0},
+        {"goals": -1},
+        {"goal": -1},
+        {"goal": True},
+        {"goal": "8"},
+        {"goal": 1, "goals": 2},
+    ],
+    ids=str,
+)
+def test_what_makes_no_sense_is_refused(options):
+    with pytest.raises(SpecError):
+        APGD(**options)
+    if options.keys() == {"goal"}:
+        for attack in (FGSM, PGD):
+            with pytest.raises(SpecError, match="index of a class"):
+                attack(**options)

@@ -1,0 +1,100 @@
+"""The decision-based attack: by labels alone, near to what gradients find, and independent of its company."""
+
+import math
+
+import pytest
+import torch
+
+from suite.attacks.boundary import Boundary
+from suite.attacks.constraints import constraint
+from suite.attacks.decision import Decision
+from suite.attacks.problem import Problem
+from suite.errors import SpecError
+from suite.kinds import classification_losses as losses
+from tests.attacks.digits import first, splits
+
+NORMS = ("linf", "l2")
+
+
+def refuses(*arguments):
+    raise AssertionError("a decision-based attack asks for no score")
+
+
+def problem_of(model, batch_size=256):
+    return Problem(model, refuses, lambda o, t: o.argmax(1) != t, losses.rivals, batch_size=batch_size)
+
+
+def training():
+    part = splits()[0].take(range(100))
+    return torch.from_numpy(part.pixels()), torch.from_numpy(part.targets)
+
+
+@pytest.mark.parametrize("pool", [True, False], ids=["pool", "noise"])
+@pytest.mark.parametrize("norm", NORMS)
+def test_it_comes_near_to_the_distance_that_gradients_find(net, norm, pool):
+    pixels, targets = first(40)
+    problem = problem_of(net)
+    attack = Decision(norm=norm, queries=500)
+    attack = attack.fit(problem, training, seed=0) if pool else attack
+    found, distance = attack.nearest(problem, pixels, targets, torch.arange(40))
+    assert problem.passes.backward == 0 and problem.passes.forward <= 500 * 40 + 64
+    assert (net(found).argmax(1) != targets).all() and found.min() >= 0 and found.max() <= 1
+    assert torch.equal(constraint(norm).size(found.double() - pixels.double()), distance)
+    seen = Problem(net, losses.attack_loss, problem.fooled, losses.rivals)
+    known = Boundary(norm=norm, aimed=2).smallest(seen, pixels, targets, torch.arange(40))[1]
+    right = known > 0
+    assert (distance[right] / known[right]).median() < 1.7
+    assert torch.equal(distance == 0, ~right)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_perturbations_keep_to_their_size_and_a_sample_that_is_near_enough_is_left_alone(net, norm):
+    pixels, targets = first(40)
+    size = {"linf": 0.2, "l2": 1.0}[norm]
+    problem = problem_of(net)
+    moved = Decision(norm=norm, queries=200).perturb(problem, pixels, targets, size, torch.arange(40))
+    assert constraint(norm).excess(pixels, moved, torch.full((40,), size)).max() <= 0
+    fooled = net(moved).argmax(1) != targets
+    changed = (moved != pixels).flatten(1).any(1)
+    assert fooled[changed].all() and changed.sum() > 10
+    assert problem.passes.forward < 200 * 40
+    assert torch.equal(Decision(norm=norm, queries=20).perturb(problem, pixels, targets, 0.0, torch.arange(40)), pixels)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_results_depend_neither_on_batch_size_nor_on_order(net, norm):
+    pixels, targets = first(16)
+    attack, seeds = Decision(norm=norm, queries=40).fit(problem_of(net), training, seed=0), torch.arange(16)
+    for value in (attack, Decision(norm=norm, queries=40)):
+        whole = value.nearest(problem_of(net), pixels, targets, seeds)
+        for batch_size in (1, 7):
+            assert all(map(torch.equal, value.nearest(problem_of(net, batch_size), pixels, targets, seeds), whole))
+        order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
+        shuffled = value.nearest(problem_of(net), pixels[order], targets[order], seeds[order])
+        assert all(torch.equal(part[order], other) for part, other in zip(whole, shuffled, strict=True))
+
+
+def test_an_output_that_is_not_finite_fools_nobody(net):
+    def broken(points):
+        output = net(points).clone()
+        output[points.flatten(1).mean(1) > 0.4] = math.nan
+        return output
+
+    pixels, targets = first(30)
+    found, distance = (
+        Decision(queries=60)
+        .fit(problem_of(broken), training, seed=0)
+        .nearest(problem_of(broken), pixels, targets, torch.arange(30))
+    )
+    reached = distance.isfinite()
+    assert torch.isfinite(broken(found)[reached]).all() and reached.sum() > 10
+    silent = problem_of(lambda points: torch.full((len(points), 10), math.nan))
+    found, distance = Decision(queries=20).nearest(silent, pixels, targets, torch.arange(30))
+    assert torch.equal(found, pixels) and (distance == math.inf).all()
+
+
+def test_what_cannot_work_is_refused():
+    for fields in ({"queries": 0}, {"p": 0.0}):
+        with pytest.raises(SpecError, match="decision needs"):
+            Decision(**fields)
+    assert Decision(queries=7).longer().queries == 14

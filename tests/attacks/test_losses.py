@@ -1,0 +1,264 @@
+"""The losses that attacks on classifiers raise: their values, their signs, and gradients that no scale can hide."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from suite.errors import SpecError
+from suite.kinds.classification import Classification
+from suite.kinds.classification_losses import LOSSES, SPREAD, attack_loss, rivals
+
+UNTARGETED = ("margin", "ce", "scaled_ce", "dlr", "probability_margin")
+SIGNED = ("margin", "dlr", "probability_margin")
+"""Above zero exactly where the model is wrong; the log odds are above zero from a probability of one half on."""
+
+
+def sample(count=400, classes=6, seed=0, scale=2.0):
+    """Return random logits, targets, and goals that are never the target; about a third are predicted right."""
+    source = torch.Generator().manual_seed(seed)
+    logits = scale * torch.randn(count, classes, generator=source, dtype=torch.float64)
+    targets = torch.randint(classes, (count,), generator=source)
+    logits[torch.arange(count), targets] += scale
+    goals = (targets + torch.randint(1, classes, (count,), generator=source)) % classes
+    return logits, targets, goals
+
+
+def gradient(logits, targets, name, goals=None):
+    """Return the gradient of the summed loss."""
+    point = logits.clone().requires_grad_()
+    return torch.autograd.grad(attack_loss(point, targets, name, goals).sum(), point)[0]
+
+
+def cosine(one, other):
+    units = [nn.functional.normalize(rows.double(), dim=1, eps=1e-300) for rows in (one, other)]
+    return (units[0] * units[1]).sum(dim=1)
+
+
+def constant(logits, targets, name, goals):
+    """Return where a loss is rightly constant: the DLR of a target at the third place, wrong already, is one."""
+    third = logits.argsort(dim=1, descending=True)[:, 2] == targets
+    return third & (name == "dlr" and goals is None)
+
+
+LN = math.log
+HAND = {  # logits 3, 1, 0, -1; the target is right (0) or wrong (1); the goal is class 2
+    "margin": {(0, None): -2, (1, None): 2, (0, 2): -3, (1, 2): -1},
+    "ce": {
+        (0, None): LN(math.e + 1 + 1 / math.e) - 3,
+        (1, None): LN(math.e**3 + 1 + 1 / math.e) - 1,
+        (0, 2): -LN(math.e**3 + math.e + 1 / math.e),
+        (1, 2): -LN(math.e**3 + math.e + 1 / math.e),
+    },
+    "scaled_ce": {  # the range 4 becomes 10: logits 7.5, 2.5, 0, -2.5
+        (0, None): LN(math.exp(2.5) + 1 + math.exp(-2.5)) - 7.5,
+        (1, None): LN(math.exp(7.5) + 1 + math.exp(-2.5)) - 2.5,
+        (0, 2): -LN(math.exp(7.5) + math.exp(2.5) + math.exp(-2.5)),
+        (1, 2): -LN(math.exp(7.5) + math.exp(2.5) + math.exp(-2.5)),
+    },
+    "dlr": {(0, None): -2 / 3, (1, None): 2 / 3, (0, 2): -3 / 3.5, (1, 2): -1 / 3.5},
+}
+EXPONENTIALS = [math.exp(value) for value in (7.5, 2.5, 0, -2.5)]
+HAND["probability_margin"] = {
+    key: (EXPONENTIALS[other] - EXPONENTIALS[key[0]]) / sum(EXPONENTIALS)
+    for key, other in {(0, None): 1, (1, None): 0, (0, 2): 2, (1, 2): 2}.items()
+}
+
+
+def test_every_loss_is_tested():
+    assert set(UNTARGETED) == set(LOSSES) == set(HAND)
+    assert SPREAD == 10
+
+
+@pytest.mark.parametrize("name", UNTARGETED)
+def test_values_by_hand(name):
+    logits = torch.tensor([[3.0, 1.0, 0.0, -1.0]])
+    for (target, goal), value in HAND[name].items():
+        goals = None if goal is None else torch.tensor([goal])
+        loss = attack_loss(logits, torch.tensor([target]), name, goals)
+        assert loss.dtype == torch.float64 and loss.shape == (1,)
+        assert float(loss) == pytest.approx(value, abs=1e-12), (target, goal)
+
+
+def test_an_unknown_loss_is_refused_with_the_names_of_the_others():
+    with pytest.raises(SpecError, match=r"'hinge'; choose one of margin, ce, scaled_ce, dlr, probability_margin"):
+        attack_loss(torch.zeros(1, 3), torch.zeros(1, dtype=torch.long), "hinge")
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_margins_are_above_zero_exactly_where_the_model_is_wrong(name):
+    logits, targets, _ = sample()
+    fooled = Classification().fooled(logits, targets)
+    assert 100 < fooled.sum() < 300
+    assert torch.equal(attack_loss(logits, targets, name) > 0, fooled)
+
+
+@pytest.mark.parametrize("name", ["ce", "scaled_ce"])
+def test_log_odds_are_above_zero_where_the_model_is_wrong_and_where_it_is_right_by_less_than_half(name):
+    logits, targets, _ = sample()
+    low, high = logits.aminmax(dim=1, keepdim=True)
+    scaled = logits * 10 / (high - low) if name == "scaled_ce" else logits
+    own = scaled.softmax(dim=1).gather(1, targets[:, None])[:, 0]
+    positive, fooled = attack_loss(logits, targets, name) > 0, Classification().fooled(logits, targets)
+    assert torch.equal(positive, own < 0.5)
+    assert positive[fooled].all()
+    assert positive[~fooled].any()  # so that "above zero" alone is no proof of being wrong
+
+
+def test_two_equal_logits_are_a_tie_of_the_margins_whichever_class_is_said():
+    logits = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0]])
+    targets = torch.tensor([0, 1])
+    assert Classification().fooled(logits, targets).tolist() == [False, True]
+    for name in SIGNED:
+        assert attack_loss(logits, targets, name).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_towards_a_goal_margins_are_above_zero_exactly_where_it_beats_the_target(name):
+    logits, targets, goals = sample()
+    beats = logits.gather(1, goals[:, None]) > logits.gather(1, targets[:, None])
+    assert torch.equal(attack_loss(logits, targets, name, goals) > 0, beats[:, 0])
+
+
+@pytest.mark.parametrize("name", ["ce", "scaled_ce"])
+def test_towards_a_goal_log_odds_above_zero_mean_that_it_is_said(name):
+    logits, targets, goals = sample(count=2000)
+    positive = attack_loss(logits, targets, name, goals) > 0
+    said = logits.argmax(dim=1) == goals
+    assert said[positive].all() and positive.any()
+    assert said[~positive].any()  # but a goal can be said with a probability below one half
+
+
+@pytest.mark.parametrize("aimed", [False, True], ids=["untargeted", "targeted"])
+def test_ce_has_the_gradient_direction_of_the_cross_entropy(aimed):
+    logits, targets, goals = sample()
+    point = logits.clone().requires_grad_()
+    textbook = nn.functional.cross_entropy(point, goals if aimed else targets, reduction="sum")
+    textbook = (-1 if aimed else 1) * torch.autograd.grad(textbook, point)[0]
+    ours = gradient(logits, targets, "ce", goals if aimed else None)
+    assert cosine(ours, textbook).min() > 1 - 1e-12
+
+
+def test_ce_grows_with_the_cross_entropy():
+    logits, targets, _ = sample()
+    textbook = nn.functional.cross_entropy(logits, targets, reduction="none")
+    torch.testing.assert_close(attack_loss(logits, targets, "ce"), textbook.expm1().log())
+
+
+@pytest.mark.parametrize("name", UNTARGETED)
+@pytest.mark.parametrize("aimed", [False, True], ids=["untargeted", "targeted"])
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e5], ids=str)
+def test_no_scale_of_the_logits_hides_a_gradient(name, aimed, scale):
+    logits, targets, goals = sample()
+    found = gradient((scale * logits).float(), targets, name, goals if aimed else None)
+    assert found.dtype == torch.float32
+    assert torch.isfinite(found).all()
+    assert (found.abs().amax(dim=1) > 0)[~constant(logits, targets, name, goals if aimed else None)].all()
+
+
+def test_where_ce_still_points_the_textbook_has_nothing_left():
+    logits, targets, _ = sample()
+    sure = Classification().fooled(logits, targets).logical_not()
+    huge = (1e5 * logits[sure]).float().requires_grad_()
+    textbook = nn.functional.cross_entropy(huge, targets[sure], reduction="sum")
+    assert not torch.autograd.grad(textbook, huge)[0].any()
+    ours = gradient(huge.detach(), targets[sure], "ce")
+    best = torch.zeros_like(ours)
+    runner_up = rivals(logits[sure], targets[sure], 1)
+    best.scatter_(1, runner_up, 1).scatter_(1, targets[sure][:, None], -1)
+    torch.testing.assert_close(ours, best)  # the limit: up with the runner-up, down with the target
+
+
+def test_of_tiny_logits_ce_follows_the_cross_entropy_and_scaled_ce_that_of_the_same_logits_at_full_range():
+    logits, targets, _ = sample()
+    point = (1e-4 * logits).requires_grad_()
+    textbook = torch.autograd.grad(nn.functional.cross_entropy(point, targets, reduction="sum"), point)[0]
+    assert cosine(gradient(1e-4 * logits, targets, "ce"), textbook).min() > 1 - 1e-12
+    full = gradient(logits, targets, "scaled_ce")
+    assert cosine(gradient(1e-4 * logits, targets, "scaled_ce"), full).min() > 1 - 1e-12
+    assert cosine(gradient(1e-4 * logits, targets, "ce"), full).min() < 0.9  # all classes are pushed alike there
+
+
+@pytest.mark.parametrize("name", ["margin", "scaled_ce", "dlr", "probability_margin"])
+@pytest.mark.parametrize("aimed", [False, True], ids=["untargeted", "targeted"])
+@pytest.mark.parametrize(("factor", "shift"), [(1e-4, 0.0), (1e5, 0.0), (1.0, 100.0), (0.01, -3.0)])
+def test_an_affine_change_of_the_logits_changes_no_direction(name, aimed, factor, shift):
+    logits, targets, goals = sample()
+    goals = goals if aimed else None
+    changed = factor * logits + shift
+    equal = cosine(gradient(changed, targets, name, goals), gradient(logits, targets, name, goals)) > 1 - 1e-9
+    assert equal[~constant(logits, targets, name, goals)].all()
+    before, after = attack_loss(logits, targets, name, goals), attack_loss(changed, targets, name, goals)
+    torch.testing.assert_close(after, factor * before if name == "margin" else before, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("aimed", [False, True], ids=["untargeted", "targeted"])
+def test_ce_does_not_care_for_a_shift_but_for_the_scale(aimed):
+    logits, targets, goals = sample()
+    goals = goals if aimed else None
+    shifted = attack_loss(logits + 100, targets, "ce", goals)
+    torch.testing.assert_close(shifted, attack_loss(logits, targets, "ce", goals))
+    assert cosine(gradient(5 * logits, targets, "ce", goals), gradient(logits, targets, "ce", goals)).min() < 0.99
+
+
+@pytest.mark.parametrize("name", UNTARGETED)
+def test_a_sample_does_not_depend_on_its_company(name):
+    logits, targets, goals = sample(count=50)
+    for aims in (None, goals):
+        whole = gradient(logits, targets, name, aims)
+        for row in range(0, 50, 7):
+            alone = slice(row, row + 1)
+            part = gradient(logits[alone], targets[alone], name, None if aims is None else aims[alone])
+            assert torch.equal(part, whole[alone])
+
+
+@pytest.mark.parametrize("name", UNTARGETED)
+@pytest.mark.parametrize("aimed", [False, True], ids=["untargeted", "targeted"])
+@pytest.mark.parametrize("classes", [2, 3, 4])
+def test_few_classes_give_finite_losses_and_gradients(name, aimed, classes):
+    logits, targets, goals = sample(count=100, classes=classes)
+    loss = attack_loss(logits, targets, name, goals if aimed else None)
+    assert loss.shape == (100,) and torch.isfinite(loss).all()
+    assert torch.isfinite(gradient(logits.float(), targets, name, goals if aimed else None)).all()
+
+
+@pytest.mark.parametrize("name", UNTARGETED)
+@pytest.mark.parametrize("aimed", [False, True], ids=["untargeted", "targeted"])
+@pytest.mark.parametrize("value", [0.0, 7.0])
+def test_equal_logits_give_finite_losses_and_gradients(name, aimed, value):
+    logits, targets, goals = sample(count=20)
+    logits = torch.full_like(logits, value)
+    assert torch.isfinite(attack_loss(logits, targets, name, goals if aimed else None)).all()
+    assert torch.isfinite(gradient(logits.float(), targets, name, goals if aimed else None)).all()
+
+
+@pytest.mark.parametrize("name", UNTARGETED)
+@pytest.mark.parametrize("classes", [2, 3, 4])
+@pytest.mark.parametrize("aimed", [False, True], ids=["untargeted", "targeted"])
+def test_few_classes_hide_no_gradient_of_a_sample_that_is_right(name, classes, aimed):
+    logits, targets, goals = sample(count=200, classes=classes)
+    right = ~Classification().fooled(logits, targets)
+    found = gradient(logits, targets, name, goals if aimed else None)[right]
+    assert len(found) > 30
+    assert (found.abs().amax(dim=1) > 1e-9).all()
+
+
+@pytest.mark.parametrize("classes", [4, 10])
+@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
+def test_dlr_is_that_of_autoattack(classes, scale):
+    base = pytest.importorskip("pyautoattack.autopgd_base")
+    logits, targets, goals = sample(classes=classes, scale=scale)
+    plain = base.APGDAttack(None, eps=0.1, device="cpu").dlr_loss(logits, targets)
+    torch.testing.assert_close(attack_loss(logits, targets, "dlr"), plain, rtol=1e-6, atol=0)  # their 1e-12 is added
+    aimed = base.APGDAttack_targeted(None, eps=0.1, device="cpu")
+    aimed.y_target = goals
+    expected = aimed.dlr_loss_targeted(logits, targets)
+    torch.testing.assert_close(attack_loss(logits, targets, "dlr", goals), expected, rtol=1e-6, atol=0)
+
+
+def test_rivals_are_the_wrong_classes_by_logit():
+    logits = torch.tensor([[3.0, 1.0, 2.0, 0.0], [3.0, 1.0, 2.0, 0.0]])
+    targets = torch.tensor([0, 2])
+    assert rivals(logits, targets, 2).tolist() == [[2, 1], [0, 1]]
+    assert rivals(logits, targets, 9).tolist() == [[2, 1, 3], [0, 1, 3]]  # there are no more

@@ -1,0 +1,216 @@
+"""A model under attack: what it says over many draws, what its gradient is taken of, and what that cost."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from suite.attacks.problem import Problem
+from suite.errors import AttackError
+from tests.attacks.digits import Linear, first, problem_of
+
+
+class Counting:
+    """A model that counts the samples it sees, apart from whoever asks it."""
+
+    def __init__(self, model):
+        self.model, self.forward, self.backward, self.sizes = model, 0, 0, []
+
+    def __call__(self, pixels):
+        self.forward += len(pixels)
+        self.sizes.append(len(pixels))
+        if pixels.requires_grad:
+            pixels.register_hook(self._seen)
+        return self.model(pixels)
+
+    def _seen(self, gradient):
+        self.backward += len(gradient)
+
+
+def linear():
+    weight = torch.arange(1.0, 65.0) / 64
+    return Linear(weight, -0.5 * float(weight.sum()))
+
+
+@pytest.fixture
+def samples():
+    pixels = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    return pixels, torch.arange(20) % 2
+
+
+def test_the_gradient_is_of_the_sum_and_the_output_comes_with_it(samples):
+    pixels, targets = samples
+    model = linear()
+    gradient, output = problem_of(model).gradient(pixels, targets, "margin")
+    assert torch.equal(output, model(pixels)) and not output.requires_grad
+    sign = torch.where(targets == 1, -1.0, 1.0).view(-1, 1, 1, 1)
+    assert torch.allclose(gradient, sign * model.weight.view(1, 1, 8, 8).expand_as(gradient))
+    alone, _ = problem_of(model).gradient(pixels[3:4], targets[3:4], "margin")
+    assert torch.equal(alone, gradient[3:4])  # a mean over the batch would shrink it
+    assert not pixels.requires_grad and pixels.grad is None
+
+
+def test_goals_turn_the_gradient_towards_a_class(net):
+    pixels, targets = first(6)
+    problem, goals = problem_of(net), torch.full((6,), 8)
+    point = pixels.clone().requires_grad_(True)
+    output = net(point).double()
+    expected = torch.autograd.grad((output[:, 8] - output.gather(1, targets[:, None])[:, 0]).sum(), point)[0]
+    assert torch.allclose(problem.gradient(pixels, targets, "margin", goals)[0], expected)
+    assert not torch.allclose(problem.gradient(pixels, targets, "margin")[0], expected)
+
+
+def test_every_pass_is_counted_and_no_other(samples):
+    pixels, targets = samples
+    model = Counting(linear())
+    problem = Problem(model, problem_of(model).loss, problem_of(model).fooled, problem_of(model).rivals, batch_size=7)
+
+    def counts():
+        assert (problem.passes.forward, problem.passes.backward) == (model.forward, model.backward)
+        assert problem.passes.total == model.forward + model.backward
+        return model.forward, model.backward
+
+    assert counts() == (0, 0)
+    problem.forward(pixels[:3])
+    assert counts() == (3, 0)
+    problem.gradient(pixels[:5], targets[:5], "ce")
+    assert counts() == (8, 5)
+    replace(problem, average=4).gradient(pixels[:5], targets[:5], "ce")  # made from the first, it shares the count
+    assert counts() == (28, 25)
+    model.sizes.clear()
+    problem.outcome(pixels, targets)
+    assert counts() == (48, 25)
+    assert model.sizes == [7, 7, 6]
+    replace(problem, draws=3).outcome(pixels, targets)
+    assert counts() == (108, 25)
+
+
+def test_two_problems_do_not_share_a_count_unless_one_is_made_from_the_other(samples):
+    one, other = problem_of(linear()), problem_of(linear())
+    one.forward(samples[0])
+    assert (one.passes.total, other.passes.total) == (20, 0)
+    assert replace(one, batch_size=3).passes is one.passes
+
+
+@pytest.mark.parametrize("count", [0, 1, 6, 7, 8, 20])
+def test_chunks_cover_everything_once_in_order(count):
+    problem = replace(problem_of(linear()), batch_size=7)
+    chunks = list(problem.chunks(count))
+    assert [row for chunk in chunks for row in range(count)[chunk]] == list(range(count))
+    assert all(0 < chunk.stop - chunk.start <= 7 for chunk in chunks)
+    assert len(chunks) == -(-count // 7)
+
+
+class Coin:
+    """Answers class 1 with a probability of its own for each sample: the value of its first pixel."""
+
+    def __init__(self):
+        self.source, self.asked = torch.Generator().manual_seed(0), 0
+
+    def __call__(self, pixels):
+        self.asked += 1
+        heads = torch.rand(len(pixels), generator=self.source) < pixels[:, 0, 0, 0]
+        return torch.stack([~heads, heads], dim=1).float() + 0 * pixels.flatten(1).sum(dim=1, keepdim=True)
+
+
+def test_an_outcome_is_the_share_of_fresh_draws_that_fool():
+    chances = torch.tensor([0.0, 0.1, 0.5, 0.9, 1.0])
+    pixels = chances.view(-1, 1, 1, 1).expand(5, 1, 2, 2).contiguous()
+    coin = Coin()
+    shares = replace(problem_of(coin), draws=400).outcome(pixels, torch.zeros(5).long())
+    assert coin.asked == 400
+    assert shares[0] == 0 and shares[4] == 1
+    assert (shares - chances).abs().max() < 4.5 * 0.5 / 20
+    assert torch.allclose(shares * 400, (shares * 400).round(), atol=1e-3)
+    once = problem_of(Coin()).outcome(pixels, torch.zeros(5).long())
+    assert set(once.tolist()) <= {0.0, 1.0}
+
+
+def test_an_outcome_is_asked_for_without_gradients_of_a_copy(net):
+    pixels, targets = first(10)
+    seen = []
+
+    def forward(x):
+        seen.append((torch.is_grad_enabled(), x.requires_grad, x.data_ptr() == pixels.data_ptr()))
+        output = net(x)
+        x.zero_()  # a model that works in place spoils a copy
+        return output
+
+    before = pixels.clone()
+    watched = pixels.requires_grad_(True)
+    shares = replace(problem_of(forward), draws=2).outcome(watched, targets)
+    assert seen == [(False, False, False)] * 2
+    assert torch.equal(pixels.detach(), before) and not shares.requires_grad
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf], ids=str)
+def test_one_draw_of_many_that_is_not_finite_is_an_error(samples, value):
+    model, calls = linear(), []
+
+    def forward(x):
+        calls.append(len(x))
+        output = model(x)
+        if len(calls) == 3:
+            output[1, 0] = value
+        return output
+
+    with pytest.raises(AttackError, match="NaN or infinite output for 1 of 20 samples"):
+        replace(problem_of(forward), draws=4).outcome(*samples)
+    assert problem_of(forward).forward(samples[0]).isfinite().all()  # calls are over; asking alone refuses nothing
+
+
+def test_asking_a_model_for_its_output_refuses_nothing(samples):
+    problem = problem_of(lambda x: linear()(x) * torch.nan)
+    assert problem.forward(samples[0]).isnan().all()
+    gradient, output = problem.gradient(*samples, "margin")
+    assert output.isnan().all() and gradient.isnan().all()  # it is the engine that marks them
+
+
+class Noisy:
+    """A linear model whose slope changes with every draw, about a mean that is known."""
+
+    def __init__(self):
+        self.source, self.inner = torch.Generator().manual_seed(0), linear()
+
+    def __call__(self, pixels):
+        slope = self.inner.weight + torch.randn(64, generator=self.source)
+        score = (pixels.flatten(1) * slope).sum(dim=1)
+        return torch.stack([-score / 2, score / 2], dim=1)
+
+
+def test_averaging_takes_the_noise_out_of_a_gradient(samples):
+    pixels, targets = samples
+
+    def error(average):
+        gradient, _ = replace(problem_of(Noisy()), average=average).gradient(
+            pixels, torch.zeros_like(targets), "margin"
+        )
+        return float((gradient[0].flatten() / average - linear().weight).norm() / 8)  # the length does not matter
+
+    assert error(1) == pytest.approx(1, abs=0.3)
+    assert error(100) == pytest.approx(0.1, abs=0.03)
+
+
+def test_a_guide_gives_gradients_and_is_never_asked_who_is_fooled(samples):
+    pixels, targets = samples
+    model, guide = Counting(lambda x: linear()(x).detach()), Counting(lambda x: 3 * linear()(x))
+    problem = replace(problem_of(model), guide=guide)
+    gradient, output = problem.gradient(pixels, targets, "margin")
+    assert (model.forward, guide.forward, guide.backward) == (0, 20, 20)
+    assert torch.equal(output, 3 * linear()(pixels))
+    assert torch.allclose(gradient.abs(), 3 * linear().weight.view(1, 1, 8, 8).expand_as(gradient))
+    problem.outcome(pixels, targets)
+    problem.forward(pixels)
+    assert (model.forward, guide.forward) == (40, 20)
+    assert (problem.passes.forward, problem.passes.backward) == (60, 20)
+    with pytest.raises(AttackError, match="no gradient exists"):
+        replace(problem, guide=None).gradient(pixels, targets, "margin")
+    assert problem.passes.backward == 20  # a backward pass that did not happen is not counted
+
+
+def test_parameters_never_get_a_gradient(net):
+    pixels, targets = first(8)
+    for parameter in net.module.parameters():
+        parameter.requires_grad_(True)
+    problem_of(net).gradient(pixels, targets, "ce")
+    assert all(parameter.grad is None for parameter in net.module.parameters())

@@ -1,0 +1,163 @@
+"""The Square Attack: inside its ball, as strong as the authors' code, and independent of its company."""
+
+import math
+
+import pytest
+import torch
+
+from suite.attacks.constraints import constraint
+from suite.attacks.problem import Problem
+from suite.attacks.square import Square, bump, measured
+from suite.errors import SpecError
+from suite.kinds import classification_losses as losses
+from tests.attacks.digits import first
+
+NORMS = ("linf", "l2")
+EPS = {"linf": 0.08, "l2": 0.5}
+
+
+def problem_of(model, batch_size=256):
+    return Problem(model, losses.attack_loss, lambda o, t: o.argmax(1) != t, losses.rivals, batch_size=batch_size)
+
+
+def search(model, norm, count=60, eps=None, batch_size=256, rows=None, **fields):
+    pixels, targets = first(count)
+    rows = torch.arange(count) if rows is None else rows
+    radius = torch.full((len(rows),), EPS[norm] if eps is None else eps, dtype=torch.float64)
+    attack = Square(norm=norm, **fields)
+    return attack.search(problem_of(model, batch_size), pixels[rows], targets[rows], radius, rows)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_it_leaves_no_more_than_the_code_of_the_authors_at_equal_queries(net, norm):
+    square = pytest.importorskip("pyautoattack.square")
+    pixels, targets = first(150)
+    right = net(pixels).argmax(1) == targets
+    pixels, targets = pixels[right], targets[right]
+    name = {"linf": "Linf", "l2": "L2"}[norm]
+    theirs = square.SquareAttack(
+        net, norm=name, n_queries=200, eps=EPS[norm], p_init=0.8, seed=0, device="cpu", verbose=False
+    ).perturb(pixels, targets)
+    seeds = torch.arange(len(pixels))
+    ours = Square(norm=norm, queries=200).perturb(problem_of(net), pixels, targets, EPS[norm], seeds)
+    left = [(net(moved).argmax(1) == targets).float().mean().item() for moved in (ours, theirs)]
+    assert left[0] <= left[1] and left[1] < 0.95, left
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_points_lie_in_ball_and_bounds_and_are_what_it_says_they_are(net, norm):
+    pixels, targets = first(60)
+    best, margin, fooled = search(net, norm, queries=60)
+    excess = constraint(norm).excess(pixels, best, torch.full((60,), EPS[norm], dtype=torch.float64))
+    assert excess.max() <= 0 and best.min() >= 0 and best.max() <= 1
+    assert torch.equal(net(best).argmax(1) != targets, fooled)
+    torch.testing.assert_close(losses.margin(net(best).double(), targets, None), margin, rtol=1e-6, atol=1e-6)
+    assert 5 < fooled.sum() < 60
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_it_takes_forward_passes_alone_and_only_for_samples_that_resist(net, norm):
+    pixels, targets = first(60)
+    problem = problem_of(net)
+    radius = torch.full((60,), EPS[norm], dtype=torch.float64)
+    fooled = Square(norm=norm, queries=80).search(problem, pixels, targets, radius, torch.arange(60))[2]
+    assert problem.passes.backward == 0
+    assert 80 * int((~fooled).sum()) < problem.passes.forward < 80 * 60
+    alone = problem_of(net)
+    rows = (~fooled).nonzero()[:, 0]
+    Square(norm=norm, queries=80).search(alone, pixels[rows], targets[rows], radius[rows], rows)
+    assert alone.passes.forward == 80 * len(rows)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_results_depend_neither_on_batch_size_nor_on_order(net, norm):
+    whole = search(net, norm, queries=40)
+    for batch_size in (1, 7):
+        assert all(map(torch.equal, search(net, norm, queries=40, batch_size=batch_size), whole))
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(0))
+    shuffled = search(net, norm, queries=40, rows=order)
+    assert all(torch.equal(part[order], other) for part, other in zip(whole, shuffled, strict=True))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_set_larger_than_the_working_memory_gives_the_same(net, norm, monkeypatch):
+    whole = search(net, norm, queries=30)
+    monkeypatch.setattr("suite.attacks.square.HELD", 64 * 20)
+    assert all(map(torch.equal, search(net, norm, queries=30, batch_size=16), whole))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_it_goes_on_from_a_given_start_and_never_gets_worse(net, norm):
+    pixels, targets = first(60)
+    best, margin, _ = search(net, norm, queries=30)
+    radius = torch.full((60,), EPS[norm], dtype=torch.float64)
+    again = Square(norm=norm, queries=30).search(problem_of(net), pixels, targets, radius, torch.arange(60), best)
+    assert (again[1] >= margin).all() and (again[1] > margin).any()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_radius_of_zero_leaves_the_pixels_as_they_are(net, norm):
+    assert torch.equal(search(net, norm, queries=5, eps=0.0)[0], first(60)[0])
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_an_output_that_is_not_finite_is_neither_a_success_nor_the_best(net, bad):
+    def broken(pixels):
+        output = net(pixels).clone()
+        output[pixels[:, 0, 0, 0] > 0.02, 3] = bad  # the corner of these digits is black
+        return output
+
+    pixels, targets = first(60)
+    best, margin, fooled = search(broken, "linf", queries=60)
+    found = margin.isfinite()
+    assert torch.isfinite(broken(best)[found]).all() and found.sum() > 40
+    assert torch.equal(net(best)[found].argmax(1) != targets[found], fooled[found])
+    assert not fooled[~found].any()
+    nowhere = measured(problem_of(lambda p: torch.full((len(p), 10), bad)), pixels, targets)
+    assert (nowhere[0] == -math.inf).all() and not nowhere[1].any()
+
+
+def test_on_flat_scores_it_walks_instead_of_standing():
+    def one_hot(pixels):
+        return torch.nn.functional.one_hot((pixels.flatten(1).mean(dim=1) > 0.5).long(), 2).float()
+
+    pixels, targets = torch.full((40, 1, 8, 8), 0.46), torch.zeros(40, dtype=torch.long)
+    radius = torch.full((40,), 0.1, dtype=torch.float64)
+    fooled = Square(queries=400).search(problem_of(one_hot), pixels, targets, radius, torch.arange(40))[2]
+    assert fooled.float().mean() > 0.8
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 5, 9), (2, 2, 3), (1, 1, 1)], ids=str)
+@pytest.mark.parametrize("norm", NORMS)
+def test_images_of_any_shape_keep_to_the_ball(norm, shape):
+    source = torch.Generator().manual_seed(1)
+    pixels = torch.rand(12, *shape, generator=source).round(decimals=1)
+    weight = torch.randn(math.prod(shape), 3, generator=source)
+    targets = (pixels.flatten(1) @ weight).argmax(1)
+    radius = torch.linspace(0, 2, 12).double()
+    problem = problem_of(lambda p: p.flatten(1) @ weight)
+    best, margin, _ = Square(norm=norm, queries=50).search(problem, pixels, targets, radius, torch.arange(12))
+    assert constraint(norm).excess(pixels, best, radius).max() <= 0
+    assert best.min() >= 0 and best.max() <= 1
+    clean = losses.margin((pixels.flatten(1) @ weight).double(), targets, None)
+    assert (margin >= clean).float().mean() > 0.7
+
+
+def test_squares_shrink_as_in_the_paper_and_bumps_have_length_one():
+    plan = Square(total=10_000)
+    assert [plan.share(query) for query in (0, 10, 11, 51, 201, 501, 1001)] == [
+        0.8 / 2**halvings for halvings in (0, 0, 1, 2, 3, 4, 5)
+    ]
+    assert Square(total=100).share(99) == 0.8 / 2**9
+    for side in (1, 2, 3, 5, 8):
+        assert bump(side).norm() == pytest.approx(1, abs=1e-6)
+
+
+def test_what_cannot_work_is_refused():
+    for fields in ({"queries": 0}, {"p": 0.0}, {"p": 1.5}, {"total": 0}):
+        with pytest.raises(SpecError, match="square needs"):
+            Square(**fields)
+    flat = torch.rand(2, 5)
+    with pytest.raises(SpecError, match="images"):
+        Square().search(problem_of(lambda p: p), flat, torch.zeros(2).long(), torch.ones(2), torch.arange(2))
+    assert Square(queries=7).longer().queries == 14

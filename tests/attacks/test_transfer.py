@@ -1,0 +1,137 @@
+"""Transfer: a surrogate learns the answers, and what fools it fools the model, also where that has no gradient."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from suite.attacks.constraints import constraint
+from suite.attacks.problem import Problem
+from suite.attacks.transfer import Lesson, Transfer, surrogate
+from suite.errors import AttackError, SpecError
+from suite.kinds import classification_losses as losses
+from tests.attacks.digits import first, splits, trained
+
+EPS = 0.15
+
+
+def problem_of(model, batch_size=256):
+    return Problem(model, losses.attack_loss, lambda o, t: o.argmax(1) != t, losses.rivals, batch_size=batch_size)
+
+
+def training(count=300):
+    part = splits()[0].take(range(count))
+    return torch.from_numpy(part.pixels()), torch.from_numpy(part.targets)
+
+
+def one_hot(model):
+    """Return a model that shows its choice alone: no score says more, and there is no gradient."""
+    return lambda points: torch.nn.functional.one_hot(model(points).argmax(1), 10).float()
+
+
+def frozen():
+    """Return the trained network without dropout and without parameter gradients."""
+    model = trained()
+    model.module.eval().requires_grad_(False)
+    return model
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """Return a model that hides its scores, and an attack fitted to it."""
+    hidden = one_hot(frozen())
+    problem = problem_of(hidden)
+    attack = Transfer(eps=(EPS,), samples=300, rounds=2, steps=10, restarts=2).fit(problem, training, seed=0)
+    assert problem.passes.backward == 0 and problem.passes.forward == 4 * 300
+    return hidden, attack
+
+
+def test_a_model_without_scores_or_gradient_is_fooled_far_more_than_by_chance(fitted):
+    hidden, attack = fitted
+    pixels, targets = first(100)
+    problem = problem_of(hidden)
+    moved = attack.perturb(problem, pixels, targets, EPS, torch.arange(100))
+    assert constraint("linf").excess(pixels, moved, torch.full((100,), EPS)).max() <= 0
+    assert moved.min() >= 0 and moved.max() <= 1
+    assert problem.passes.backward == 0 and 100 < problem.passes.forward <= 200
+    control = constraint("linf").control(pixels, torch.full((100,), EPS), torch.arange(100))
+    left = [(hidden(points).argmax(1) == targets).float().mean().item() for points in (pixels, control, moved)]
+    assert left[2] < left[1] - 0.3, left
+
+
+def test_the_surrogate_answers_as_the_model_does(fitted):
+    hidden, attack = fitted
+    pixels, _ = first(200)
+    agrees = attack.surrogate.model(pixels).argmax(1) == hidden(pixels).argmax(1)
+    assert agrees.float().mean() > 0.85
+
+
+def test_results_depend_neither_on_batch_size_nor_on_order(fitted):
+    hidden, attack = fitted
+    pixels, targets = first(30)
+    seeds = torch.arange(30)
+    whole = attack.perturb(problem_of(hidden), pixels, targets, EPS, seeds)
+    for batch_size in (1, 7):
+        assert torch.equal(attack.perturb(problem_of(hidden, batch_size), pixels, targets, EPS, seeds), whole)
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(0))
+    shuffled = attack.perturb(problem_of(hidden), pixels[order], targets[order], EPS, seeds[order])
+    assert torch.equal(whole[order], shuffled)
+
+
+def test_a_size_of_zero_and_a_model_of_nan_leave_the_pixels_as_they_are(fitted):
+    hidden, attack = fitted
+    pixels, targets = first(20)
+    assert torch.equal(attack.perturb(problem_of(hidden), pixels, targets, 0.0, torch.arange(20)), pixels)
+    silent = problem_of(lambda points: torch.full((len(points), 10), math.nan))
+    assert torch.equal(attack.perturb(silent, pixels, targets, EPS, torch.arange(20)), pixels)
+
+
+def test_training_is_the_same_twice_and_leaves_the_global_generator_alone():
+    model = one_hot(frozen())
+    lesson = Lesson(constraint("l2"), 0.5, 1, 3)
+    pixels, _ = training(40)
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    once = surrogate(problem_of(model), pixels, lesson)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    again = surrogate(problem_of(model), pixels, lesson)
+    assert torch.equal(once.model(pixels), again.model(pixels))
+
+
+def test_answers_that_are_not_finite_are_not_learned():
+    model = one_hot(frozen())
+
+    def broken(points):
+        output = model(points)
+        output[::3] = math.nan
+        return output
+
+    pixels, _ = training(60)
+    copy = surrogate(problem_of(broken), pixels, Lesson(constraint("linf"), EPS, 1, 0))
+    assert torch.isfinite(copy.model(pixels)).all()
+
+
+def test_what_cannot_work_is_refused():
+    pixels, targets = first(2)
+    with pytest.raises(AttackError, match="call fit"):
+        Transfer().perturb(problem_of(frozen()), pixels, targets, EPS, torch.arange(2))
+    with pytest.raises(SpecError, match="transfer needs"):
+        Transfer(restarts=0)
+    with pytest.raises(SpecError, match="at least 4x4"):
+        surrogate(problem_of(frozen()), torch.rand(2, 1, 3, 8), Lesson(constraint("linf"), EPS, 1, 0))
+
+
+def test_a_surrogate_inherits_neither_guide_nor_draws():
+    def guide(points):
+        raise AssertionError("the surrogate has a gradient of its own")
+
+    problem = replace(problem_of(frozen()), guide=guide, average=3, draws=5)
+    copy = surrogate(problem, training(40)[0], Lesson(constraint("linf"), EPS, 1, 0))
+    assert (copy.guide, copy.average, copy.draws) == (None, 1, 1)
+
+
+def test_no_training_samples_are_an_error_that_says_so():
+    with pytest.raises(AttackError, match="training samples, and the task has none"):
+        Transfer(eps=(EPS,)).fit(problem_of(frozen()), lambda: training(0), seed=0)

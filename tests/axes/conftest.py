@@ -1,0 +1,19 @@
+"""What the tests of robustness share."""
+
+import pytest
+
+from suite.axes.robustness import Robustness
+from suite.registry import REGISTRY, Entry
+from tests.axes.test_robustness import context_of
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Return a function that measures an attack value, registered for the length of the test."""
+
+    def measure(attack, context=None, **fields):
+        entry = Entry("attack", "tested", lambda: attack, "test")
+        monkeypatch.setitem(REGISTRY._entries, ("", "attack", "tested"), entry)
+        return Robustness("tested", **fields).measure(context or context_of())
+
+    return measure

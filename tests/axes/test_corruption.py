@@ -1,0 +1,191 @@
+"""The corruption axis: what it counts, what its intervals resample, and what it is independent of."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from suite.axes.base import Context
+from suite.axes.corruption import SHOWN, Corruption, summary
+from suite.corruptions.catalogue import COMMON, corrupt
+from suite.data import DataReport, Split, TaskData, TaskInfo
+from suite.errors import SpecError, UnknownNameError
+from suite.harness import plan, silent
+from suite.kinds.classification import Classification
+from suite.models.adapter import TorchClassifier
+from suite.registry import resolve
+from tests.attacks.digits import CLASSES, splits, trained
+
+FEW = Corruption(names=("gaussian_noise", "contrast", "motion_blur"), severities=(1, 3, 5))
+
+
+def context_of(test, model=None, batch_size=64):
+    info = TaskInfo("digits", "classification", "1", CLASSES, test.inputs.shape[1:])
+    nothing = test.take(range(0))
+    data = TaskData(info, nothing, nothing, test, DataReport({}), "d")
+    return Context(
+        kind=Classification(),
+        data=data,
+        test=test,
+        model=model or trained(),
+        members=lambda count: [],
+        track=silent,
+        device=torch.device("cpu"),
+        names=("digits", "net", "corruption"),
+        batch_size=batch_size,
+    )
+
+
+@pytest.fixture(scope="module")
+def context():
+    return context_of(splits()[1].take(range(120)))
+
+
+@pytest.fixture(scope="module")
+def finding(context):
+    return FEW.measure(context)
+
+
+def cells(finding):
+    found = [m for m in finding.measures if m.metric == "corrupted_accuracy"]
+    return {(m.params["corruption"], m.params["severity"]): m for m in found}
+
+
+def only(finding, metric):
+    (found,) = [m for m in finding.measures if m.metric == metric]
+    return found
+
+
+def test_every_corruption_and_severity_is_a_row_with_its_interval(context, finding):
+    assert cells(finding).keys() == {(name, severity) for name in FEW.names for severity in FEW.severities}
+    for (name, severity), row in cells(finding).items():
+        assert (row.n, row.method, row.status) == (120, "wilson", "ok")
+        assert row.lo < row.value < row.hi
+        assert row.value == np.mean(finding.samples[f"correct@{name}/{severity}"])
+    assert list(finding.samples["id"]) == list(context.test.ids)
+
+
+def test_an_outcome_is_that_of_the_corrupted_image(context, finding):
+    seeds = context.sample_seeds("corruption gaussian_noise 5", range(120))
+    with context.model.frozen(), torch.no_grad():
+        said = context.model(corrupt(context.pixels, "gaussian_noise", 5, seeds)).argmax(dim=1)
+    assert (finding.samples["correct@gaussian_noise/5"] == (said == context.targets).numpy()).all()
+    assert 0.1 < finding.samples["correct@gaussian_noise/5"].mean() < finding.samples["correct_clean"].mean() - 0.05
+
+
+def test_the_sums_are_plain_means(finding):
+    values = [row.value for row in cells(finding).values()]
+    clean = np.mean(finding.samples["correct_clean"])
+    error, retention = only(finding, "mean_corruption_error"), only(finding, "corruption_retention")
+    assert error.value == pytest.approx(1 - np.mean(values))
+    assert retention.value == pytest.approx(np.mean(values) / clean)
+    assert (error.higher_is_better, retention.higher_is_better) == (False, True)
+    for row in (error, retention):
+        assert row.lo < row.value < row.hi
+        assert row.method.startswith("bootstrap")
+        assert row.params["conditions"] == 9
+
+
+def test_intervals_resample_images_and_not_outcomes():
+    """Nine copies of one outcome per image say no more than one; nine independent ones do."""
+    random = np.random.default_rng(0)
+    clean = np.ones(300, dtype=bool)
+    once = random.random(300) < 0.6
+    widths = [
+        row.hi - row.lo
+        for right in (once[None], np.repeat(once[None], 9, axis=0), random.random((9, 300)) < 0.6)
+        for row in summary(clean, right, 1)[:1]
+    ]
+    assert widths[1] == pytest.approx(widths[0])
+    assert widths[2] < widths[0] / 2
+
+
+def test_a_model_that_is_never_right_retains_nothing_that_could_be_measured():
+    error, retention = summary(np.zeros(5, dtype=bool), np.zeros((2, 5), dtype=bool), 0)
+    assert error.value == 1
+    assert retention.value is None and "no clean sample is right" in retention.reason
+
+
+def test_curves_begin_with_the_clean_image(finding):
+    clean = np.mean(finding.samples["correct_clean"])
+    assert finding.details["clean"] == clean
+    for name, points in finding.details["corruptions"].items():
+        assert [point["severity"] for point in points] == [0, 1, 3, 5]
+        assert points[0]["accuracy"] == clean
+        assert points[2]["accuracy"] == cells(finding)[name, 3].value
+        assert all(point["lo"] <= point["accuracy"] <= point["hi"] for point in points)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 256])
+def test_batches_change_nothing(finding, batch_size):
+    other = FEW.measure(context_of(splits()[1].take(range(120)), batch_size=batch_size))
+    for name, values in finding.samples.items():
+        assert np.array_equal(values, other.samples[name])
+    for name, values in finding.arrays.items():
+        same = np.allclose if values.dtype.kind == "f" else np.array_equal
+        assert same(values, other.arrays[name]), name
+    assert other.measures == finding.measures
+
+
+def test_the_order_of_the_samples_changes_nothing(finding):
+    order = np.random.default_rng(1).permutation(120)
+    shuffled = FEW.measure(context_of(splits()[1].take(order)))
+    for name, values in finding.samples.items():
+        assert np.array_equal(np.asarray(values)[order], shuffled.samples[name])
+
+
+def test_the_gallery_shows_a_few_images_under_every_corruption(context, finding):
+    arrays = finding.arrays
+    assert int(arrays["severity"]) == 3
+    assert list(arrays["ids"]) == [context.test.ids[row] for row in context.gallery[:SHOWN]]
+    for name in ("clean", *FEW.names):
+        assert arrays[f"image_{name}"].shape == (SHOWN, 1, 8, 8)
+        assert arrays[f"image_{name}"].dtype == np.uint8
+        assert arrays[f"prediction_{name}"].shape == arrays[f"confidence_{name}"].shape == (SHOWN,)
+    for place, row in enumerate(context.gallery[:SHOWN]):
+        right = arrays["prediction_motion_blur"][place] == arrays["label"][place]
+        assert right == finding.samples["correct@motion_blur/3"][row]
+
+
+def test_colour_images_of_another_size():
+    random = np.random.default_rng(0)
+    inputs = random.random((6, 3, 33, 40)).astype(np.float32)
+    test = Split(tuple(f"s{n}" for n in range(6)), inputs, np.arange(6) % 2)
+    model = TorchClassifier(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 33 * 40, 2)))
+    finding = Corruption(severities=(2,)).measure(context_of(test, model))
+    assert {name for name, _ in cells(finding)} == set(COMMON)
+
+
+def test_what_is_no_image_is_a_skipped_row():
+    inputs = np.zeros((3, 5), dtype=np.float32)
+    test = dataclasses.replace(splits()[1].take(range(3)), inputs=inputs)
+    (row,) = FEW.measure(context_of(test)).measures
+    assert row.status == "skipped" and "(5,)" in row.reason
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"names": ("fogg",)}, UnknownNameError, "Did you mean 'fog'"),
+        ({"names": ()}, SpecError, "each once"),
+        ({"names": ("fog", "fog")}, SpecError, "each once"),
+        ({"severities": (6,)}, SpecError, "from 1"),
+        ({"severities": (0, 1)}, SpecError, "ascending"),
+        ({"severities": (2, 1)}, SpecError, "ascending"),
+    ],
+)
+def test_wrong_options_say_what_is_expected(options, error, said):
+    with pytest.raises(error, match=said):
+        Corruption(**options)
+
+
+def test_the_axis_is_found_by_its_spec():
+    entry, spec = resolve("axis", "corruption(names=fog, severities=[2, 4])")
+    assert entry.build(spec) == Corruption(names=("fog",), severities=(2, 4))
+    assert Corruption() == Corruption(names=tuple(COMMON), severities=(1, 2, 3, 4, 5))
+
+
+def test_a_plain_run_of_the_robustness_axis_covers_corruption_and_occlusion():
+    axes = [cell.axis.partition("(")[0] for cell in plan(["digits"], ["linear"], ["robustness"])]
+    assert {"robustness", "corruption", "occlusion"} == set(axes)

@@ -1,0 +1,139 @@
+"""The occlusion axis: what is covered, how outcomes are averaged, and where it hurts most."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from suite.axes.occlusion import Occlusion, corners, side_of, stops
+from suite.data import Split
+from suite.errors import SpecError
+from suite.models.adapter import TorchClassifier
+from suite.registry import resolve
+from tests.attacks.digits import splits
+from tests.axes.test_corruption import context_of
+
+AXIS = Occlusion(fractions=(0.07, 0.25, 0.57), places=3)
+
+
+class OnePixel(nn.Module):
+    """Answers 1 where the pixel at (2, 5) is bright, whatever else the image shows."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(8.0))
+
+    def forward(self, pixels):
+        bright = (pixels[:, :, 2, 5].mean(dim=1) - 0.75) * self.scale
+        return torch.stack([-bright, bright], dim=1)
+
+
+def bright_images(count=30):
+    inputs = np.random.default_rng(0).random((count, 1, 8, 8)).astype(np.float32) * 0.5
+    inputs[:, :, 2, 5] = 1.0
+    return Split(tuple(f"s{n}" for n in range(count)), inputs, np.ones(count, dtype=np.int64))
+
+
+@pytest.fixture(scope="module")
+def finding():
+    return AXIS.measure(context_of(splits()[1].take(range(120))))
+
+
+def test_a_row_per_share_with_what_is_really_covered(finding):
+    rows = finding.measures
+    assert [row.params["fraction"] for row in rows] == [0.07, 0.25, 0.57]
+    assert [row.params["covered"] for row in rows] == [4 / 64, 16 / 64, 36 / 64]
+    for row in rows:
+        kept = finding.samples[f"kept@{row.params['fraction']!r}"]
+        assert set(np.round(kept * 3).tolist()) <= {0, 1, 2, 3}
+        assert np.allclose(kept * 3, np.round(kept * 3))
+        assert row.value == pytest.approx(kept.mean())
+        assert (row.metric, row.n) == ("occluded_accuracy", 120)
+        assert row.lo < row.value < row.hi and row.method.startswith("bootstrap")
+    assert rows[0].value > rows[1].value > rows[2].value
+
+
+def test_the_curve_begins_with_the_clean_image(finding):
+    curve = finding.details["occlusion"]
+    assert [point["fraction"] for point in curve] == [0, 0.07, 0.25, 0.57]
+    assert curve[0]["accuracy"] == np.mean(finding.samples["correct_clean"])
+    assert [point["accuracy"] for point in curve[1:]] == [row.value for row in finding.measures]
+    assert all(point["lo"] <= point["accuracy"] <= point["hi"] for point in curve)
+
+
+def test_a_model_of_one_pixel_fails_as_often_as_that_pixel_is_covered():
+    axis = Occlusion(fractions=(0.25,), places=40)
+    finding = axis.measure(context_of(bright_images(), TorchClassifier(OnePixel())))
+    # Of the 25 places of a 4x4 square, those with first row 0..2 and first column 2..4 cover the pixel at (2, 5).
+    assert finding.measures[0].value == pytest.approx(1 - 9 / 25, abs=0.04)
+
+
+def test_the_heat_map_is_cold_where_the_square_covers_what_the_model_reads():
+    axis = Occlusion(fractions=(0.25,), places=1, grid=5)
+    arrays = axis.measure(context_of(bright_images(), TorchClassifier(OnePixel()))).arrays
+    covers = np.zeros((5, 5), dtype=bool)
+    covers[0:3, 2:5] = True
+    assert arrays["heat"].shape == (12, 5, 5)
+    assert (arrays["heat"][:, covers] < 0.1).all() and (arrays["heat"][:, ~covers] > 0.9).all()
+    for (top, left), image, clean in zip(arrays["worst_corner"], arrays["worst"], arrays["images"], strict=True):
+        assert covers[top, left]
+        changed = (image != clean)[0]
+        assert changed[top : top + 4, left : left + 4].all() and changed.sum() == 16
+    assert (arrays["prediction"] == 1).all() and (arrays["worst_prediction"] == 0).all()
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 256])
+def test_batches_change_nothing(finding, batch_size):
+    other = AXIS.measure(context_of(splits()[1].take(range(120)), batch_size=batch_size))
+    assert other.measures == finding.measures
+    for name, values in finding.samples.items():
+        assert np.array_equal(values, other.samples[name])
+
+
+@pytest.mark.parametrize("fill", ["grey", "mean"])
+def test_the_square_is_filled_as_asked_and_nothing_else_changes(fill):
+    pixels = torch.rand((5, 3, 9, 12), generator=torch.Generator().manual_seed(0))
+    at = torch.tensor([[0, 0], [5, 8], [2, 3], [4, 4], [5, 0]])
+    found = Occlusion(fill=fill).covered(pixels, 4, at)
+    for image, clean, (top, left) in zip(found, pixels, at.tolist(), strict=True):
+        wanted = clean.clone()
+        colour = torch.full((3, 1, 1), 0.5) if fill == "grey" else clean.mean(dim=(1, 2), keepdim=True)
+        wanted[:, top : top + 4, left : left + 4] = colour
+        assert torch.allclose(image, wanted)
+
+
+def test_corners_stay_inside_visit_everything_and_depend_on_seed_and_place():
+    pixels = torch.zeros(2000, 1, 8, 11)
+    found = corners(pixels, 5, list(range(2000)), 0)
+    assert set(map(tuple, found.tolist())) == {(row, column) for row in range(4) for column in range(7)}
+    assert torch.equal(found[7:9], corners(pixels[:2], 5, [7, 8], 0))
+    assert not torch.equal(found, corners(pixels, 5, list(range(2000)), 1))
+
+
+def test_sides_and_stops():
+    assert [side_of(torch.zeros(1, 1, 8, 8), share) for share in (0.02, 0.0625, 0.25, 0.99)] == [1, 2, 4, 7]
+    assert side_of(torch.zeros(1, 1, 12, 12), 25 / 144) == 5
+    assert side_of(torch.zeros(1, 1, 4, 100), 0.5) == 4
+    with pytest.raises(SpecError, match="less than one; give more"):
+        side_of(torch.zeros(1, 1, 8, 8), 0.01)
+    assert stops(8, 4, 7) == [0, 1, 2, 3, 4]
+    assert stops(224, 100, 3) == [0, 62, 124]
+    assert stops(8, 4, 1) == [0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"fractions": given} for given in ((), (0.2, 0.1), (0.0,), (1.0,))),
+        *({"places": 0}, {"grid": 0}, {"fill": "black"}),
+    ],
+    ids=str,
+)
+def test_wrong_options_say_what_is_expected(options):
+    with pytest.raises(SpecError, match="expected"):
+        Occlusion(**options)
+
+
+def test_the_axis_is_found_by_its_spec():
+    entry, spec = resolve("axis", "occlusion(fractions=0.3, places=2, fill=mean)")
+    assert entry.build(spec) == Occlusion(fractions=(0.3,), places=2, fill="mean")

@@ -1,0 +1,47 @@
+"""What the engine asks of a model, counted by the model itself; times are measured by the benchmark."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from suite.models.adapter import TorchClassifier
+from suite.models.networks import small_cnn
+from tests.benchmarks.overhead import STEPS, Subject, bare, ours, problem_of
+from tests.benchmarks.reference import Counted
+
+
+@pytest.fixture
+def case():
+    torch.manual_seed(0)
+    net = small_cnn(10, (1, 8, 8), width=4).eval().requires_grad_(False)
+    pixels = torch.rand(48, 1, 8, 8)
+    return Subject("untrained", net, pixels, net(pixels).argmax(dim=1), eps=0.02, batch=16)
+
+
+def counted(case, **options):
+    net = Counted(case.net)
+    problem = problem_of(case, TorchClassifier(net).raw)
+    ours(case, problem, **options)
+    return net, problem.passes
+
+
+def test_a_step_is_one_pass_forward_and_one_backward_and_the_end_one_forward(case):
+    net, passes = counted(case, stop=False)
+    assert (passes.forward, passes.backward) == (48 * (STEPS + 1), 48 * STEPS)
+    assert (net.forwards, net.backwards) == (passes.forward, passes.backward)
+
+
+def test_who_is_fooled_leaves_and_the_model_sees_only_the_rest(case):
+    wrong = (case.labels + torch.arange(48) % 2) % 10  # every other one, from the start
+    net, passes = counted(replace(case, labels=wrong), stop=True)
+    assert (passes.forward, passes.backward) == (24 * (STEPS + 1) + 24, 24 * STEPS + 24)
+    padding = 7 * 3 * (STEPS + 1)  # the adapter fills batches up to a multiple of eight
+    assert passes.forward <= net.forwards <= passes.forward + padding
+
+
+@pytest.mark.parametrize(("forward", "backward"), [(48, 48), (528, 480), (40, 0), (50, 21)])
+def test_the_bare_passes_are_as_many_as_asked_for(case, forward, backward):
+    net = Counted(case.net)
+    bare(net, case.pixels, 16, forward=forward, backward=backward)
+    assert (net.forwards, net.backwards) == (forward, backward)
