@@ -152,3 +152,14 @@ def test_without_training_samples_there_is_no_surrogate_and_still_a_search():
     attack = Cascade((EPS,), tier="quick").fit(problem, lambda: (first(0)[0], first(0)[1]), seed=0)
     assert attack._transfer is None and attack._remedy.unsighted
     assert left(attack, problem) < COUNT
+
+
+def test_a_model_that_ascents_wear_down_late_is_searched_along_its_boundary(problem, monkeypatch):
+    pixels, targets = first(COUNT)
+
+    def stages():
+        return Cascade((EPS,)).explored(problem, pixels, targets, EPS, as_seeds(range(COUNT)))[1]
+
+    assert "boundary" not in stages()  # nothing falls late here
+    monkeypatch.setattr("suite.attacks.cascade.STUBBORN", -1.0)
+    assert "boundary" in stages()

@@ -87,12 +87,14 @@ def bare(net: nn.Module, pixels: Tensor, batch: int, *, forward: int, backward: 
     """Take so many passes of samples forward, and as many of those backward as asked for, in batches of one size."""
     start = 0
     while forward > 0:
-        part = pixels[start : start + min(batch, forward, backward or forward)]
-        forward, start = forward - len(part), (start + len(part)) % len(pixels)
+        size = min(batch, forward, backward or forward)
+        start = start if start + size <= len(pixels) else 0
+        part = pixels[start : start + size]
+        forward, start = forward - size, start + size
         if backward:
             point = part.detach().requires_grad_(True)
             torch.autograd.grad(net(point).sum(), point)
-            backward -= len(part)
+            backward -= size
         else:
             with torch.no_grad():
                 net(part)
@@ -113,6 +115,7 @@ def torchattacks_pgd(case: Subject, net: nn.Module, batch: int) -> None:
     """Run torchattacks' PGD with as many steps, in batches of one size."""
     import torchattacks
 
+    net.eval()  # it would put all parts of a wrapper in training mode into training mode
     attack = torchattacks.PGD(net, eps=case.eps, alpha=2.5 * case.eps / STEPS, steps=STEPS)
     for pixels, labels in zip(case.pixels.split(batch), case.labels.split(batch), strict=True):
         attack(pixels, labels)

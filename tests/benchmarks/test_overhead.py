@@ -7,7 +7,7 @@ import torch
 
 from suite.models.adapter import TorchClassifier
 from suite.models.networks import small_cnn
-from tests.benchmarks.overhead import STEPS, Subject, bare, ours, problem_of
+from tests.benchmarks.overhead import STEPS, Subject, bare, ours, problem_of, torchattacks_pgd
 from tests.benchmarks.reference import Counted
 
 
@@ -45,3 +45,10 @@ def test_the_bare_passes_are_as_many_as_asked_for(case, forward, backward):
     net = Counted(case.net)
     bare(net, case.pixels, 16, forward=forward, backward=backward)
     assert (net.forwards, net.backwards) == (forward, backward)
+
+
+def test_torchattacks_leaves_the_network_in_eval_mode_and_takes_as_many_steps(case):
+    net = Counted(case.net)  # a wrapper is in training mode until somebody says otherwise
+    torchattacks_pgd(case, net, 16)
+    assert not any(module.training for module in case.net.modules())
+    assert (net.forwards, net.backwards) == (48 * STEPS, 48 * STEPS)
