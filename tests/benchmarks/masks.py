@@ -268,7 +268,7 @@ def _lighter(module: nn.Module, world: World) -> Found:
         attack = pyautoattack.AutoAttack(counted, norm="Linf", eps=world.eps, seed=0, **options)
         attack.attacks_to_run = ["apgd-ce", "square"]
         attack.apgd.n_iter, attack.square.n_queries = 20, 200
-        points, _ = attack.run_standard_evaluation(*world.test, bs=500)
+        points, _ = attack.run_standard_evaluation(*world.test, batch_size=500)
     passes = counted.passes
     return points, zoo.accuracy(module, points, world.test[1]), passes, (), time.perf_counter() - began
 
