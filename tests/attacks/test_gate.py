@@ -210,7 +210,7 @@ def test_in_a_million_cases_nothing_out_of_budget_not_finite_or_rightly_labelled
         size = float(source.integers(1, 4)) if norm == "l0" else float(10 ** source.uniform(-3, 0.3))
         weight = source.normal(size=8).astype(np.float32)
         problem = problem_of(Linear(torch.from_numpy(weight), float(-weight.sum() / 2)))
-        attack = PGD(norm=norm)
+        attack = PGD(eps=(1,), norm=norm)
         clean, moved = cases(source, norm, size)
         targets = source.integers(2, size=IMAGES)
         allowed = oracle_allowed(clean, moved, norm, size)
@@ -252,14 +252,14 @@ def test_the_limit_itself_is_allowed_and_the_next_step_beyond_the_allowance_is_n
     places, amount = changes[norm]
     moved = pixels.clone()
     moved.view(2, -1)[:, :places] += amount
-    assert judged(problem, PGD(norm=norm), pixels, moved, targets, size).shape == (2,)
+    assert judged(problem, PGD(eps=(1,), norm=norm), pixels, moved, targets, size).shape == (2,)
     assert constraint(norm).size(moved.double() - pixels.double()).tolist() == [size, size]
     if norm == "l0":
         moved.view(2, -1)[1, places] += 1e-7
     else:
         moved.view(2, -1)[1, :places] += 2e-5 * amount + 1e-5 / places
     with pytest.raises(AttackError, match="over the limit for 1 of 2"):
-        judged(problem, PGD(norm=norm), pixels, moved, targets, size)
+        judged(problem, PGD(eps=(1,), norm=norm), pixels, moved, targets, size)
 
 
 def test_a_large_set_is_checked_batch_by_batch(problem):
