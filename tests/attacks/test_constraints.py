@@ -22,7 +22,7 @@ def source(seed):
 
 def cases(norm, count, shape, seed, *, bounds=(0.0, 1.0), dtype=torch.float64):
     """Return clean samples, points and eps: pixels at the bounds, moves from tiny to huge, eps 0 and others."""
-    draw = lambda *size: torch.rand(*size, generator=source(seed + sum(size)), dtype=torch.float64)  # noqa: E731
+    draw = lambda *size: torch.rand(*size, generator=source(seed + sum(size)), dtype=torch.float64)  # noqa: E731  # four short draws read best side by side
     low, high = bounds
     clean = ((draw(count, *shape) * 1.6 - 0.3).clamp(0, 1) * (high - low) + low).to(dtype).clamp(low, high)
     strength = torch.tensor([1e-3, 0.3, 1.0, 3.0, 1e4])[torch.arange(count) % 5].view(-1, *(1,) * len(shape)).double()

@@ -75,7 +75,7 @@ def serve(folder):
     for name in NAMES:
         for severity in SEVERITIES:
             large = given["large"][:1] if name == SLOW else given["large"]
-            seconds = best(lambda: [package.corrupt(image, severity, name) for image in large], 3)  # noqa: B023
+            seconds = best(lambda: [package.corrupt(image, severity, name) for image in large], 3)  # noqa: B023  # called before the next turn
             speed[f"{name}/{severity}"] = len(large) / seconds
             small = given["small"][:FEWER] if name == SLOW else given["small"]
             corrupted[f"{name}/{severity}"] = np.stack([package.corrupt(image, severity, name) for image in small])
@@ -177,7 +177,7 @@ def ours(net, images, labels, large):
     for name in NAMES:
         for severity in SEVERITIES:
             corrupt(big, name, severity, range(len(big)))
-            seconds = best(lambda: corrupt(big, name, severity, range(len(big))), 7)  # noqa: B023
+            seconds = best(lambda: corrupt(big, name, severity, range(len(big))), 7)  # noqa: B023  # called before the next turn
             key, part = f"{name}/{severity}", small[:FEWER] if name == SLOW else small
             speed[key] = len(big) / seconds
             seeds = [np.arange(len(part)) * 2 + draw for draw in (0, 1)]

@@ -167,7 +167,7 @@ def allocated(case: Subject, work: Callable[[Subject], object]) -> float:
     work(one)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as watched:
         work(one)
-    events = watched.profiler.kineto_results.events()  # type: ignore[union-attr]
+    events = watched.profiler.kineto_results.events()  # type: ignore[union-attr]  # there after the profiler has run
     changes = [(event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"]
     return max(accumulate(size for _, size in sorted(changes, key=lambda change: change[0]))) / 2**20
 

@@ -168,7 +168,7 @@ def autoattack(
 
 def _package() -> Any:
     try:
-        import pyautoattack  # type: ignore[import-untyped]
+        import pyautoattack  # type: ignore[import-untyped]  # ships no types
         from pyautoattack import checks
     except ImportError as error:
         raise ImportError("The reference needs the package pyautoattack: pip install pyautoattack==0.2.0") from error
