@@ -16,7 +16,7 @@ from suite.attacks.speed import faster
 from suite.errors import SpecError
 from suite.models.adapter import TorchClassifier
 from tests.attacks import fakes
-from tests.attacks.digits import first, problem_of, splits, trained
+from tests.attacks.digits import first, problem_of, splits
 
 EPS = 0.1
 COUNT = 48
@@ -89,12 +89,12 @@ def test_an_affine_change_of_the_logits_changes_next_to_nothing(net, scale, shif
     "name",
     ["softmax(50 x logits)", "one-hot", "8 levels", "thermometer", "flat in grad mode", "NaN in backward", "k-WTA"],
 )
-def test_a_fake_defence_falls_nearly_as_far_as_the_bare_network(name):
+def test_a_fake_defence_falls_nearly_as_far_as_the_bare_network(net, name):
     problem = flagged(name)
     blinded = [item for item in problem.probes.values() if item.status == "fail"]
     assert blinded
     attack = Cascade((EPS,), tier="quick").fit(problem, training, seed=0)
-    bare = left(Cascade((EPS,), tier="quick"), problem_of(trained().raw))
+    bare = left(Cascade((EPS,), tier="quick"), problem_of(net.raw))
     assert left(attack, problem) <= bare + (2 if attack.cures else 12)
 
 
