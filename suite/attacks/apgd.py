@@ -88,9 +88,10 @@ class APGD(Aimed):
         search = Search.of(pixels, targets, size, seeds)
         first, random = LENGTHS.get(self.norm, 2.0), problem.draws > 1  # one lucky draw is no success
         budget = Budget(self.steps, self.loss or "scaled_ce", first=first, stop=not random, way=Auto.begin)
-        rivals = self._rivals(problem, pixels, targets)
+        everyone = torch.arange(len(pixels), device=pixels.device)
+        rivals = search.rivals(problem, everyone, self.goals) if self.goals else None
         for restart in range(self.restarts):
-            rows = torch.arange(len(pixels), device=pixels.device) if random else search.standing
+            rows = everyone if random else search.standing
             goals = None if rivals is None else rivals[rows]
             maximise(
                 problem, search, self.constraint, budget, rows=rows, goals=goals, stream=restart * (self.goals + 1)
@@ -98,17 +99,6 @@ class APGD(Aimed):
         finite_or_refused(search.invalid, "output")
         finite_or_refused(search.broken > 0, "gradient")
         return search.best
-
-    def _rivals(self, problem: Problem, pixels: Tensor, targets: Tensor) -> Tensor | None:
-        """Return the classes to aim at, (n, goals or fewer), or None for any."""
-        if not self.goals or not len(pixels):
-            return None
-        with torch.no_grad():
-            found = [
-                problem.rivals(problem.forward(pixels[rows]), targets[rows], self.goals)
-                for rows in problem.chunks(len(pixels))
-            ]
-        return torch.cat(found)
 
 
 @dataclass

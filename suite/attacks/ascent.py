@@ -183,6 +183,15 @@ class Search:
             for chunk in problem.chunks(len(rows)):
                 self.note(problem, rows[chunk], points[chunk], problem.forward(points[chunk]))
 
+    def rivals(self, problem: Problem, rows: Tensor, count: int) -> Tensor:
+        """Return the goals nearest at the best points so far of some rows, (len(rows), count or fewer)."""
+        found = [torch.zeros((0, 0), dtype=torch.int64, device=rows.device)] if not len(rows) else []
+        with torch.no_grad():
+            for chunk in problem.chunks(len(rows)):
+                output = problem.forward(self.best[rows[chunk]])
+                found.append(problem.rivals(output, self.targets[rows[chunk]], count))
+        return torch.cat(found)
+
     def confirm(self, problem: Problem, rows: Tensor) -> int:
         """Ask the model cleanly about fooled rows and take back what does not hold; return how many did not."""
         lied = rows[problem.outcome(self.best[rows], self.targets[rows]) < 0.5]

@@ -209,7 +209,7 @@ class _Run:
         budget = Budget(rung.steps, rung.loss, rung.start)
         name = f"{rung.loss} towards {rung.goals} rivals" if rung.goals else rung.loss
         self.begin(f"{name}, {rung.steps} steps")
-        goals = self.rivals(rows, rung.goals) if rung.goals else None
+        goals = self.search.rivals(self.problem, rows, rung.goals) if rung.goals else None
         first = self.next(max(1, rung.goals))
         maximise(self.guided, self.search, self.attack.constraint, budget, rows=rows, goals=goals, stream=first)
         return int(self.search.fooled.sum()) - before
@@ -230,15 +230,6 @@ class _Run:
         """Return the first of some streams of random numbers that nobody has used."""
         self.stream += count
         return self.stream - count + 1
-
-    def rivals(self, rows: Tensor, count: int) -> Tensor:
-        """Return the goals nearest at the best point so far, (len(rows), count or fewer)."""
-        search, chosen = self.search, []
-        with torch.no_grad():
-            for chunk in self.problem.chunks(len(rows)):
-                output = self.problem.forward(search.best[rows[chunk]])
-                chosen.append(self.problem.rivals(output, search.targets[rows[chunk]], count))
-        return torch.cat(chosen) if chosen else torch.zeros((0, 0), dtype=torch.int64)
 
     def transferred(self) -> None:
         """Try what fools a surrogate."""

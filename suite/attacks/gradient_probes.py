@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from suite.kinds import classification_losses
 from suite.types import Check
 
 Forward = Callable[[Tensor], Tensor]
@@ -72,9 +73,7 @@ class Slope:
 
 def margin(logits: Tensor, targets: Tensor) -> Tensor:
     """Return the largest wrong logit minus the right one, (n,) in float64."""
-    values = logits.double()
-    right = values.gather(1, targets[:, None])[:, 0]
-    return values.scatter(1, targets[:, None], -torch.inf).amax(dim=1) - right
+    return classification_losses.attack_loss(logits, targets, "margin")
 
 
 def slope(forward: Forward, pixels: Tensor, targets: Tensor) -> Slope:

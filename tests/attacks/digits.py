@@ -88,3 +88,17 @@ class Linear:
     def __call__(self, pixels: Tensor) -> Tensor:
         score = (pixels.flatten(1) * self.weight).sum(dim=1) + self.bias
         return torch.stack([-score / 2, score / 2], dim=1)
+
+
+class NanBackward(torch.autograd.Function):
+    """Leave values as they are, and spoil the gradient of the first sample."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        broken = gradient.clone()
+        broken[0] = torch.nan
+        return broken

@@ -15,7 +15,7 @@ from suite.attacks.problem import Problem
 from suite.errors import AttackError, SpecError
 from suite.kinds.classification import Classification
 from suite.registry import resolve
-from tests.attacks.digits import Linear, first, trained
+from tests.attacks.digits import Linear, NanBackward, first, trained
 
 EPS = {"linf": 0.1, "l2": 0.6, "l1": 3.0, "l0": 4.0}
 AIMED = {"fgsm": FGSM, "pgd": PGD, "apgd": APGD}
@@ -280,24 +280,12 @@ def test_a_class_that_the_model_does_not_have_is_no_goal(problem):
         PGD(goal=10).perturb(problem, pixels, targets, 0.1, torch.arange(2))
 
 
-class _NanBackward(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx, gradient):
-        broken = gradient.clone()
-        broken[0] = torch.nan
-        return broken
-
-
 @pytest.mark.parametrize("goals", [0, 2])
 def test_a_broken_gradient_or_output_is_an_error_and_never_robustness(net, goals):
     pixels, targets = first(4)
     attack = APGD(steps=3, goals=goals)
     with pytest.raises(AttackError, match="gradient of 1 of 4"):
-        attack.perturb(problem_of(lambda x: net(_NanBackward.apply(x))), pixels, targets, 1e-4, torch.arange(4))
+        attack.perturb(problem_of(lambda x: net(NanBackward.apply(x))), pixels, targets, 1e-4, torch.arange(4))
     with pytest.raises(AttackError, match="no gradient exists"):
         attack.perturb(problem_of(lambda x: net(x).detach()), pixels, targets, 1e-4, torch.arange(4))
     with pytest.raises(AttackError, match="output of 4 of 4"):

@@ -12,7 +12,7 @@ from suite.attacks.gradient import FGSM, PGD
 from suite.attacks.random import as_seeds
 from suite.errors import AttackError, ModelError, SpecError
 from suite.models.adapter import TorchClassifier
-from tests.attacks.digits import Linear, first, problem_of, trained
+from tests.attacks.digits import Linear, NanBackward, first, problem_of, trained
 
 EPS = {"linf": 0.1, "l2": 0.6, "l1": 4.0, "l0": 3}
 DENSE = ("linf", "l2")
@@ -216,20 +216,8 @@ def test_more_restarts_never_find_less(problem):
     assert counts[-1] > counts[0]
 
 
-class _NanBackward(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx, gradient):
-        broken = gradient.clone()
-        broken[0] = torch.nan
-        return broken
-
-
 HIDDEN = {
-    "nan": (lambda net: lambda x: net(_NanBackward.apply(x)), "NaN or infinite"),
+    "nan": (lambda net: lambda x: net(NanBackward.apply(x)), "NaN or infinite"),
     "detached": (lambda net: lambda x: net(x).detach(), "no gradient exists"),
     "one-hot": (lambda net: lambda x: nn.functional.one_hot(net(x).argmax(1), 10).float(), "no gradient exists"),
     "constant": (lambda net: lambda x: torch.zeros(len(x), 10, requires_grad=True), "no gradient exists"),
