@@ -10,6 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from suite.attacks import constraints
 from suite.attacks.base import Control, Training, ascending
 from suite.attacks.problem import Problem
 from suite.attacks.random import as_seeds, uniform
@@ -153,8 +154,7 @@ class Sticker:
 def random_corners(pixels: Tensor, side: int, seeds: Tensor) -> Tensor:
     """Return a random upper left corner (row, column) per sample, (n, 2), so that the patch lies inside."""
     height, width = pixels.shape[-2:]
-    spans = torch.tensor([height - side + 1, width - side + 1], device=seeds.device)
-    return (uniform(seeds, PLACE, (2,)).double() * spans).long()
+    return constraints.random_corners(seeds, PLACE, (height - side + 1, width - side + 1))
 
 
 def placed(pixels: Tensor, patch: Tensor, corners: Tensor, sides: Tensor | None = None) -> Tensor:
