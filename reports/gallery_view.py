@@ -1,21 +1,28 @@
-"""Pictures: what an attack changed, and where an explanation looks."""
+"""Pictures: what an attack changed, what corruptions and occlusion do, and where an explanation looks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from suite.reports import images, sources, verdicts
-from suite.reports.text import number, plain
+from suite.leaderboard.columns import ROBUST
+from suite.reports import answers, damage_gallery, drawing, images, sources, verdicts
+from suite.reports.text import plain
 
 READING = """
 Each line is one test sample. The **change** is what the attack added, amplified as said under it: mid-grey is no
 change, brighter pixels were raised, darker ones lowered. In the **map**, orange pixels speak for the answer,
 blue striped ones against it, white ones do not matter. Small images are enlarged; every square is one pixel.
 """
+
+REGION = "The **dashed outline** in a map is what is explained: the box of one detection, or the region of one class."
+
+ATTACKS = "Attacks and explanations"
+VIEWS = {"Corruptions": ("corruption", damage_gallery.corruption), "Occlusion": ("occlusion", damage_gallery.occlusion)}
+"""Further views by title: the axis, and what shows its arrays."""
 
 
 def show(folder: str, task: str, model: str, now: sources.State) -> None:
@@ -24,19 +31,40 @@ def show(folder: str, task: str, model: str, now: sources.State) -> None:
     rows = rows[(rows["model"] == model) & ~rows["cell_status"].isin(["failed", "skipped"])]
     st.header("Gallery")
     st.markdown(f"{plain(model)} on task {plain(task)}")
-    attacks = _records(folder, rows[rows["axis"] == "robustness"])
-    mapped = _records(folder, rows[rows["axis"] == "attribution"])
-    maps = sources.arrays(folder, next(iter(mapped.values()))) if mapped else {}
-    if not attacks and not maps:
+    stored = {axis: _records(folder, rows[rows["axis"] == axis]) for axis in rows["axis"].unique()}
+    options = [ATTACKS] if stored.get("robustness") or stored.get("attribution") else []
+    options += [title for title, (axis, _) in VIEWS.items() if stored.get(axis)]
+    if not options:
         st.info("No pictures are stored for this model: neither an attack nor an attribution was measured.")
         return
-    st.markdown(READING)
-    left, right = st.columns(2)
-    attack = left.selectbox("Attack", list(attacks), key=f"attack {task} {model}") if attacks else None
-    methods = [name.removeprefix("map_") for name in maps if name.startswith("map_")]
-    method = right.selectbox("Attribution method", methods, key=f"method {task} {model}") if methods else None
+    view = options[0]
+    if len(options) > 1:
+        view = str(st.radio("Pictures of", options, horizontal=True, key=f"pictures {task} {model}"))
     classes = _classes(folder, rows)
+    if view == ATTACKS:
+        _attacks(folder, rows, stored, classes, f"{task} {model}")
+        return
+    axis, section = VIEWS[view]
+    records = stored[axis]
+    chosen = list(records)[0] if len(records) == 1 else st.selectbox("Setting", list(records), key=f"{axis} {model}")
+    section(sources.arrays(folder, records[str(chosen)]), classes, f"{task} {model}")
+
+
+def _attacks(
+    folder: str, rows: pd.DataFrame, stored: Mapping[str, dict[str, str]], classes: list[str], key: str
+) -> None:
+    attacks, mapped = stored.get("robustness", {}), stored.get("attribution", {})
+    maps = sources.arrays(folder, next(iter(mapped.values()))) if mapped else {}
+    left, right = st.columns(2)
+    attack = left.selectbox("Attack", list(attacks), key=f"attack {key}") if attacks else None
+    methods = [name.removeprefix("map_") for name in maps if name.startswith("map_")]
+    method = right.selectbox("Attribution method", methods, key=f"method {key}") if methods else None
     found = sources.arrays(folder, attacks[str(attack)]) if attack else {}
+    st.markdown(READING)
+    for text in (answers.reading(found or maps), REGION if "region" in maps else ""):
+        if text:
+            st.markdown(text)
+    damage_gallery.legend(found or maps, classes)
     if attack:
         st.markdown(_verdict(rows[rows["record"] == attacks[str(attack)]]))
     for sample in [str(sample) for sample in (found if found else maps)["ids"]]:
@@ -45,7 +73,7 @@ def show(folder: str, task: str, model: str, now: sources.State) -> None:
 
 def _verdict(rows: pd.DataFrame) -> str:
     """Say what the numbers of an attack are worth, and what that means for its pictures."""
-    verdict = verdicts.worst(rows.loc[rows["metric"] == "robust_accuracy", "status"])
+    verdict = verdicts.worst(rows.loc[rows["metric"].isin(ROBUST), "status"])
     meaning = {
         "valid": "every check of it has passed.",
         "suspect": "a check of it failed. A picture that fools the model does so all the same; that others do not fool "
@@ -72,42 +100,55 @@ def _classes(folder: str, rows: pd.DataFrame) -> list[str]:
 
 
 def _line(sample: str, found: dict[str, Any], maps: dict[str, Any], method: str | None, classes: list[str]) -> None:
+    """Show one sample: clean, changed and attacked, and its map; scenes are large, and wrap where they must."""
     st.markdown(f"Sample {plain(sample)}")
-    columns = st.columns(4)
-    at = _place(found, sample)
+    at, place = _place(found, sample), _place(maps, sample)
+    said = answers.told(found, at, "clean_{}") if at is not None else answers.told(maps, place or 0)
+    scene = answers.is_scene(said)
+    spots = damage_gallery.places() if scene else iter(st.columns(4))
     if at is not None:
-        _attacked(columns, found, at, classes)
-    place = _place(maps, sample)
-    if place is not None and at is None:
-        _image(columns[0], images.rgb(maps["images"][place]), f"clean: {_said(maps, '', place, classes)}")
-    if place is not None and method:
-        picture = images.heat(maps[f"map_{method}"][place])
-        columns[3].image(images.png(picture), caption=f"map: {plain(method.replace('_', ' '))}")
-    elif method:
-        columns[3].caption("No map was stored for this sample.")
+        _attacked(spots, found, at, classes)
+    elif place is not None:
+        truth = maps["label"][place] if "label" in maps else None
+        picture = answers.picture(maps["images"][place], said, truth, classes, _width(scene))
+        damage_gallery.put(next(spots), picture, f"clean: {answers.words(said, truth, classes)}")
+        spots = spots if scene else iter(list(spots)[2:])
+    if method:
+        _map(next(spots), maps, place, method, _width(scene))
 
 
-def _attacked(columns: Sequence[Any], found: dict[str, Any], at: int, classes: list[str]) -> None:
-    clean, adversarial = found["clean"][at], found["adversarial"][at]
-    change, factor = images.amplified(clean, adversarial)
-    truth = plain(_name(found["label"][at], classes))
-    _image(columns[0], images.rgb(clean), f"clean, truly {truth}: {_said(found, 'clean_', at, classes)}")
-    _image(columns[1], change, f"change, amplified {factor:.3g} times; size {float(found['eps'][at]):.3g}")
-    _image(columns[2], images.rgb(adversarial), f"attacked: {_said(found, 'adversarial_', at, classes)}")
+def _width(scene: bool) -> int:
+    return drawing.WIDTH if scene else images.WIDTH
 
 
-def _said(stored: dict[str, Any], prefix: str, at: int, classes: list[str]) -> str:
-    answer = _name(stored[f"{prefix}prediction"][at], classes)
-    right = "right" if int(stored[f"{prefix}prediction"][at]) == int(stored["label"][at]) else "wrong"
-    return f"says {plain(answer)} ({right}), {number(float(stored[f'{prefix}confidence'][at]), 'fraction')} sure"
+def _map(spot: Any, maps: dict[str, Any], place: int | None, method: str, width: int) -> None:
+    values = maps.get(f"map_{method}")
+    if place is None or values is None:
+        spot.caption("No map was stored for this sample.")
+        return
+    picture = images.heat(values[place], width)
+    if "region" in maps:
+        picture = drawing.outlined(picture, maps["region"][place])
+    damage_gallery.put(spot, picture, f"map: {plain(method.replace('_', ' '))}")
 
 
-def _image(column: Any, image: Any, caption: str) -> None:
-    column.image(images.png(images.enlarged(image)), caption=caption)
-
-
-def _name(index: Any, classes: list[str]) -> str:
-    return classes[int(index)] if 0 <= int(index) < len(classes) else f"class {int(index)}"
+def _attacked(spots: Iterator[Any], found: dict[str, Any], at: int, classes: list[str]) -> None:
+    clean, adversarial, truth = found["clean"][at], found["adversarial"][at], found["label"][at]
+    before, after = (answers.told(found, at, f"{name}_{{}}") for name in ("clean", "adversarial"))
+    scene, width = answers.is_scene(before), _width(answers.is_scene(before))
+    if "mask" in before:
+        mask = answers.picture(clean, {"mask": truth}, None, classes, width)
+        damage_gallery.put(next(spots), mask, "truth")
+    known = answers.truth_words(before, truth, classes)
+    shown = answers.picture(clean, before, truth, classes, width)
+    first = f"clean{', ' if known else ''}{known}: {answers.words(before, truth, classes)}"
+    changed = answers.picture(adversarial, after, truth, classes, width)
+    last = f"attacked: {answers.words(after, truth, classes, before)}"
+    delta, factor = images.amplified(clean, adversarial)
+    between = f"change, amplified {factor:.3g} times; size {float(found['eps'][at]):.3g}"
+    pictures = [(shown, first), (changed, last), (images.enlarged(delta, width), between)]
+    for picture, caption in pictures if scene else [pictures[0], pictures[2], pictures[1]]:
+        damage_gallery.put(next(spots), picture, caption)
 
 
 def _place(stored: dict[str, Any], sample: str) -> int | None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from suite.harness import Settings as Settings
     from suite.harness import plan as plan
     from suite.models.adapter import TorchClassifier as TorchClassifier
+    from suite.models.adapter import TorchSegmenter as TorchSegmenter
+    from suite.models.detector import TorchDetector as TorchDetector
     from suite.models.recipe import Recipe as Recipe
     from suite.store import Store as Store
     from suite.types import Measure as Measure
@@ -37,7 +39,8 @@ _HOMES = {
     "suite.data.splitting": ("stratified",),
     "suite.decorators": ("attack", "attribution", "metric", "model", "task"),
     "suite.harness": ("Harness", "Settings", "plan"),
-    "suite.models.adapter": ("TorchClassifier",),
+    "suite.models.adapter": ("TorchClassifier", "TorchSegmenter"),
+    "suite.models.detector": ("TorchDetector",),
     "suite.models.recipe": ("Recipe",),
     "suite.store": ("Store",),
     "suite.types": ("Measure", "Rejected", "Sample"),
@@ -54,6 +57,8 @@ __all__ = [  # the order of _HOMES
     "Store",
     "TaskInfo",
     "TorchClassifier",
+    "TorchDetector",
+    "TorchSegmenter",
     "attack",
     "attribution",
     "audit",

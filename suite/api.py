@@ -16,8 +16,8 @@ from suite.cli import default_store
 from suite.data import TaskData
 from suite.errors import ModelError
 from suite.harness import AXES, Harness, Outcome, Settings, plan
-from suite.models.adapter import TorchClassifier
-from suite.prepare import prepare_task
+from suite.models.adapter import TorchModel
+from suite.prepare import kind_of, prepare_task
 from suite.process import few_threads
 from suite.progress import bars
 from suite.store import Store
@@ -66,7 +66,7 @@ def load(task: str, *, seed: int = 0) -> TaskData:
 
 
 def audit(
-    model: nn.Module | TorchClassifier,
+    model: nn.Module | TorchModel,
     *,
     task: str,
     name: str = "mine",
@@ -82,7 +82,8 @@ def audit(
     The test samples are those of ``suite.load(task, seed=seed).test``; the model must not have been trained on them.
 
     Args:
-        model: a trained module that maps images to logits, or an adapter round one.
+        model: a trained module as the adapter of the task's kind takes it (for classification one that maps images to
+            logits), or that adapter round one.
         task: spec of the task, for example ``imagefolder(path='photos', size=64)``.
         name: what the board calls it.
         axes: names or specs of axes.
@@ -90,12 +91,12 @@ def audit(
         seed: of the split, of attacks and resampling.
         store: folder of results; SUITE_STORE or .suite by default. What is stored is not measured again.
         settings: device, batch size, progress; by default bars are shown while it runs.
-        adapter: arguments of `TorchClassifier`: bounds, mean, std, input_size, ...
+        adapter: arguments of that adapter: bounds, mean, std, input_size, ...
 
     Raises:
         SuiteError: the task or an axis does not exist. A model that fails does not raise; its rows say why.
     """
-    wrapped = model if isinstance(model, TorchClassifier) else TorchClassifier(model, **adapter)
+    wrapped = model if isinstance(model, TorchModel) else kind_of(task).adapter(model, **adapter)
     if wrapped.recipe is not None and wrapped.weights is None:
         raise ModelError(
             "audit measures a model as it is; this one asks to be trained. Declare it with @model instead."

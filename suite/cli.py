@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
-DEMO_TASK = "digits"
-DEMO_MODELS = ("linear", "cnn", "cnn_adversarial")
+DEMO = {
+    "digits": ("linear", "cnn", "cnn_adversarial"),
+    "digit-scenes-detection": ("centernet", "fcos"),
+    "digit-scenes-segmentation": ("unet", "lraspp"),
+}
+"""Tasks of the demo, and the models that are trained on each."""
 
 DESCRIPTION = """How good is a deep network, and when should I not believe it?
 
-  suite demo                                   three small models on real digits, four axes, a leaderboard
+  suite demo                                   small models that name, find and outline real digits, on four axes
   suite run digits --model cnn --model vit     measure models on a task
   suite run acme.py:defects --model acme.py:net   ... of your own, from one file
   suite board                                  the leaderboards of what is stored
@@ -60,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(command=lambda _: parser.parse_args(["--help"]))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_run(commands)
-    demo = _add(commands, "demo", _demo, "train and score three small models on real digits")
+    demo = _add(commands, "demo", _demo, "train and score small models that name, find and outline real digits")
     _how(demo)
     board = _add(commands, "board", _board, "print the leaderboards of what is stored")
     board.add_argument("task", nargs="?", help="only this task")
@@ -95,6 +99,8 @@ def _add_run(commands: Commands) -> None:
     run.add_argument("--axis", action="append", help="clean, robustness, calibration, attribution, or a spec of one")
     run.add_argument("--n", type=int, help="at most this many test samples (default: all)")
     run.add_argument("--seed", type=int, default=0, help="of splits, training, attacks, resampling (default: 0)")
+    run.add_argument("--full", action="store_true", help="train for longer, where a model has a longer recipe")
+    run.add_argument("--strict", action="store_true", help="stop where a sample, or a part of one, has to be dropped")
     _how(run)
 
 
@@ -119,38 +125,45 @@ def _how(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    outcome = _measure(options, options.task, options.model, options.axis)
+    outcome = _measure(options, {task: options.model for task in options.task}, options.axis)
     _print_boards(options.store, [_shown(task) for task in options.task], n=options.n, seed=options.seed)
     return 1 if outcome.failed else 0
 
 
 def _demo(options: argparse.Namespace) -> int:
-    options.n, options.seed = None, 0
-    outcome = _measure(options, [DEMO_TASK], list(DEMO_MODELS), None)
-    _print_boards(options.store, [DEMO_TASK])
+    options.n, options.seed, options.full, options.strict = None, 0, False, False
+    outcome = _measure(options, DEMO, None)
+    _print_boards(options.store, list(DEMO))
     print("Look at the pictures with:  make report   (or: suite report)")
     return 1 if outcome.failed else 0
 
 
-def _measure(
-    options: argparse.Namespace, tasks: Sequence[str], models: Sequence[str], axes: Sequence[str] | None
-) -> Outcome:
+def _measure(options: argparse.Namespace, work: Mapping[str, Sequence[str]], axes: Sequence[str] | None) -> Outcome:
+    """Measure models by task."""
     from rich.console import Console
 
     if options.batch_size < 1 or (options.n is not None and options.n < 1):
         raise SuiteError(f"--batch-size {options.batch_size} and --n {options.n} must be at least 1.")
     console = Console(stderr=True)
     with console.status("loading"):
-        from suite.harness import AXES, Harness, Settings, plan
+        from suite.harness import AXES, Harness, Settings, longer, plan
         from suite.process import limit_memory, use_threads
         from suite.progress import bars
         from suite.store import Store
 
         use_threads()
         limit_memory()
-        cells = plan(tasks, models, axes or AXES, n=options.n, seed=options.seed)
+        chosen = {
+            task: [longer(model) for model in models] if options.full else models for task, models in work.items()
+        }
+        planned = (
+            plan([task], models, axes or AXES, n=options.n, seed=options.seed) for task, models in chosen.items()
+        )
+        cells = [cell for part in planned for cell in part]
     with bars(console) as shown:
-        settings = Settings(options.device, options.batch_size, shown.track, shown.tell, shown.inform)
+        settings = Settings(
+            options.device, options.batch_size, shown.track, shown.tell, shown.inform, strict=options.strict
+        )
         outcome = Harness(Store(options.store), settings).run(cells)
     total = len(outcome.ran) + len(outcome.stored)
     failed = len(outcome.failed)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from suite.data import TaskInfo
+from suite.data import Split, TaskInfo
 from suite.data.loading import DataReport
-from suite.errors import PluginError, SuiteError
-from suite.models.adapter import TorchClassifier
+from suite.errors import ModelError, PluginError, SuiteError
+from suite.kinds.base import Kind
+from suite.models.adapter import TorchModel
 from suite.models.trainer import seeded
 from suite.prepare import PreparedTask, prepare_task
 from suite.registry import REGISTRY, Entry
@@ -107,12 +108,13 @@ def _model(path: str, entry: Entry, task: PreparedTask) -> Iterator[Finding]:
     info: TaskInfo = task.data.info
     with seeded(0, torch.device("cpu")):
         built = entry.build(parse(f"{path}:{entry.name}"), task=info)
-    is_adapter = isinstance(built, TorchClassifier)
+    wanted = task.kind.adapter
+    is_adapter = isinstance(built, wanted)
     yield _said(
         subject,
         is_adapter,
-        "returns a TorchClassifier",
-        f"returns {type(built).__name__}; wrap it: TorchClassifier(module)",
+        f"returns a {wanted.__name__}",
+        f"returns {type(built).__name__}; wrap it: {wanted.__name__}(module)",
     )
     if not is_adapter:
         return
@@ -123,47 +125,53 @@ def _model(path: str, entry: Entry, task: PreparedTask) -> Iterator[Finding]:
         "says where its weights come from",
         "has neither weights= nor recipe=, so that it would be measured as initialised; give one of them",
     )
-    pixels = torch.from_numpy(task.data.test.pixels()[:16])
+    few = task.data.test.take(range(min(16, len(task.data.test))))
     with built.frozen():
-        for name, passed, good, bad in _behaviour(built, pixels, len(info.classes)):
+        for name, passed, good, bad in _behaviour(built, task.kind, few, info.classes):
             yield _said(f"{subject} on {info.name}", passed(), f"{name}: {good}", f"{name}: {bad}")
 
 
 def _behaviour(
-    model: TorchClassifier, pixels: torch.Tensor, classes: int
+    model: TorchModel, kind: Kind, few: Split, classes: Sequence[str]
 ) -> Iterator[tuple[str, Callable[[], bool], str, str]]:
+    pixels, targets = torch.from_numpy(few.pixels()), torch.from_numpy(few.targets)
     with torch.no_grad():
-        logits = model(pixels)
-    yield (
-        "logits",
-        lambda: logits.shape[1] == classes,
-        f"{classes} per image, one per class",
-        f"{logits.shape[1]} per image, but the task has {classes} classes",
-    )
-    yield (
-        "scale",
-        lambda: not _are_probabilities(logits),
-        "not probabilities",
-        "rows are probabilities; return logits, a second softmax hides the gradient from attacks",
-    )
+        output = model(pixels)
+    unfit = _unfit(kind, output, classes)
+    yield "output", lambda: not unfit, f"fits the {len(classes)} classes of the task", unfit
+    if kind.plain == "softmax":
+        yield (
+            "scale",
+            lambda: not _are_probabilities(output),
+            "not probabilities",
+            "rows are probabilities; return logits, a second softmax hides the gradient from attacks",
+        )
     yield (
         "repeat",
-        lambda: _same(model, pixels, logits),
+        lambda: _same(model, pixels, output),
         "equal twice",
-        "the same images get other logits in a second call; seed what is random, and leave dropout off in eval()",
+        "the same images get another answer in a second call; seed what is random, and leave dropout off in eval()",
     )
     yield (
         "company",
-        lambda: bool(torch.allclose(_alone(model, pixels), logits, atol=1e-4)),
+        lambda: bool(torch.allclose(_alone(model, pixels), output, atol=1e-4)),
         "no sample depends on the others in its batch",
-        "a sample's logits depend on the others in its batch; does eval() reach every BatchNorm?",
+        "a sample's answer depends on the others in its batch; does eval() reach every BatchNorm?",
     )
     yield (
         "gradient",
-        lambda: _has_gradient(model, pixels),
+        lambda: _has_gradient(model, kind, pixels, targets),
         "finite, not zero",
         "the gradient on the pixels is NaN, zero or absent, so that attacks see nothing; do not detach or round",
     )
+
+
+def _unfit(kind: Kind, output: torch.Tensor, classes: Sequence[str]) -> str:
+    try:
+        kind.check_output(output, classes)
+    except ModelError as error:
+        return str(error)
+    return ""
 
 
 def _are_probabilities(logits: torch.Tensor) -> bool:
@@ -171,23 +179,23 @@ def _are_probabilities(logits: torch.Tensor) -> bool:
     return bool((logits >= 0).all()) and bool(np.allclose(sums, 1, atol=1e-4))
 
 
-def _same(model: TorchClassifier, pixels: torch.Tensor, logits: torch.Tensor) -> bool:
+def _same(model: TorchModel, pixels: torch.Tensor, logits: torch.Tensor) -> bool:
     with torch.no_grad():
         return bool(torch.equal(model(pixels), logits))
 
 
-def _alone(model: TorchClassifier, pixels: torch.Tensor) -> torch.Tensor:
+def _alone(model: TorchModel, pixels: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         return torch.cat([model(pixel[None]) for pixel in pixels])
 
 
-def _has_gradient(model: TorchClassifier, pixels: torch.Tensor) -> bool:
-    point = pixels.clone().requires_grad_(True)
+def _has_gradient(model: TorchModel, kind: Kind, pixels: torch.Tensor, targets: torch.Tensor) -> bool:
+    point, objective = pixels.clone().requires_grad_(True), kind.objective(model)
     with torch.enable_grad():
-        logits = model(point)
-        if not logits.requires_grad:
+        raised = model(point).square() if objective is None else objective(point, targets, "ce", 0.0)[0]
+        if not raised.requires_grad:
             return False
-        (gradient,) = torch.autograd.grad(logits.square().sum(), point, allow_unused=True)
+        (gradient,) = torch.autograd.grad(raised.sum(), point, allow_unused=True)
     return gradient is not None and bool(torch.isfinite(gradient).all()) and bool((gradient != 0).any())
 
 

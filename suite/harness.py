@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import time
 import uuid
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -12,13 +13,13 @@ from typing import Any
 import torch
 
 from suite.axes.base import Track
-from suite.errors import StoreError, SuiteError
+from suite.errors import DataError, StoreError, SuiteError
 from suite.identity import build_nested, full_spec
 from suite.job import Job, nothing_found, reason_of
-from suite.models.adapter import TorchClassifier
+from suite.models.adapter import TorchModel
 from suite.prepare import INJECTED, PreparedTask, Workshop, prepare_task
 from suite.registry import REGISTRY, resolve
-from suite.spec import parse
+from suite.spec import make, parse
 from suite.store import Store
 from suite.types import Cell, Status
 
@@ -41,6 +42,7 @@ class Settings:
         track: wraps whatever takes time with a progress bar.
         tell: is told of every cell that was measured: (cell, status, reason of a failure).
         inform: is told what was read of every task, and what was dropped.
+        strict: refuse a task of which anything has to be dropped.
     """
 
     device: str = "auto"
@@ -48,6 +50,7 @@ class Settings:
     track: Track = silent
     tell: Callable[[Cell, Status, str], None] = lambda cell, status, reason: None
     inform: Callable[[str], None] = lambda sentence: None
+    strict: bool = False
 
 
 @dataclass
@@ -115,7 +118,7 @@ class Harness:
     """
 
     def __init__(
-        self, store: Store, settings: Settings | None = None, *, given: Mapping[str, TorchClassifier] | None = None
+        self, store: Store, settings: Settings | None = None, *, given: Mapping[str, TorchModel] | None = None
     ) -> None:
         self.store, self.settings = store, settings or Settings()
         self.device = pick_device(self.settings.device)
@@ -124,7 +127,15 @@ class Harness:
         self.task = functools.lru_cache(maxsize=2)(self._prepare)
 
     def run(self, cells: Sequence[Cell]) -> Outcome:
-        """Measure every cell that is not stored with status ok; store each as soon as it is measured."""
+        """Measure every cell that is not stored with status ok; store each as soon as it is measured.
+
+        Raises:
+            StoreError: nothing can be kept any more.
+            DataError: a task drops something, and settings are strict; nothing has been measured then.
+        """
+        if self.settings.strict:
+            for task, seed in dict.fromkeys((cell.task, cell.seed) for cell in cells):
+                self._refuse_dropped(self.task(task, seed))
         outcome, done = Outcome(), self.store.done()
         for cell in self.settings.track(cells, "cells", len(cells)):
             began = time.perf_counter()
@@ -152,6 +163,25 @@ class Harness:
         task = prepare_task(text, seed)
         self.settings.inform(f"{task.data.info.name}: {task.data.report.sentence()}")
         return task
+
+    def _refuse_dropped(self, task: PreparedTask) -> None:
+        report = task.data.report
+        if report.dropped:
+            raise DataError(
+                f"Task {task.data.info.name} was to be read strictly: {report.sentence()}. Mend these records, or run "
+                "without --strict."
+            )
+
+
+def longer(model: str) -> str:
+    """Return a model's spec with ``full=true`` where it takes that and does not say otherwise.
+
+    Raises:
+        SuiteError: there is no such model.
+    """
+    entry, spec = resolve("model", model)
+    takes = "full" in inspect.signature(entry.factory).parameters and "full" not in spec.kwargs
+    return str(make(parse(model).name, {**spec.kwargs, "full": True})) if takes else model
 
 
 def pick_device(name: str) -> torch.device:

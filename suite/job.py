@@ -21,7 +21,7 @@ from suite.identity import (
     shown,
     without_folder,
 )
-from suite.models.adapter import TorchClassifier
+from suite.models.adapter import TorchModel
 from suite.prepare import INJECTED, PreparedTask
 from suite.process import peak_megabytes
 from suite.registry import REGISTRY, resolve
@@ -41,7 +41,7 @@ class Job:
     def __init__(self, harness: Harness, cell: Cell) -> None:
         self.harness, self.cell = harness, cell
         self.task: PreparedTask | None = None
-        self.model: TorchClassifier | None = None
+        self.model: TorchModel | None = None
         self.model_digest = "unknown"
 
     def identify(self) -> None:
@@ -76,7 +76,7 @@ class Job:
             batch_size=self.harness.settings.batch_size,
             seed=cell.seed,
         )
-        return axis.measure(context)
+        return axis.measure(context.settled())
 
     def record(self, finding: Finding, status: Status, began: float) -> Record:
         """Return what is stored."""

@@ -16,7 +16,7 @@ from suite.data import Split, TaskData, load
 from suite.errors import ModelError, NotApplicableError
 from suite.identity import code_digest, full_spec, origins, without_folder
 from suite.kinds.base import Kind
-from suite.models.adapter import TorchClassifier
+from suite.models.adapter import TorchModel
 from suite.models.trainer import Lesson, seeded, train
 from suite.models.weights import load_weights, to_bytes
 from suite.registry import REGISTRY, Entry, resolve
@@ -43,6 +43,16 @@ class PreparedTask:
         return everyone.take(sorted(in_digest_order(everyone.ids)[:n]))
 
 
+def kind_of(task: str) -> Kind:
+    """Return the kind of a task.
+
+    Raises:
+        SuiteError: no such task or kind.
+    """
+    kind: Kind = REGISTRY.get("kind", resolve("task", task)[0].meta["kind"]).factory()
+    return kind
+
+
 def prepare_task(text: str, seed: int) -> PreparedTask:
     """Read a task's samples.
 
@@ -51,8 +61,8 @@ def prepare_task(text: str, seed: int) -> PreparedTask:
     """
     entry, spec = resolve("task", text)
     full_spec("task", spec, injected=INJECTED["task"])
-    kind: Kind = REGISTRY.get("kind", entry.meta["kind"]).factory()
-    return PreparedTask(entry, kind, load(entry, spec, seed=seed, admit=kind.admit))
+    kind = kind_of(text)
+    return PreparedTask(entry, kind, load(entry, spec, seed=seed, kind=kind))
 
 
 @dataclass
@@ -67,10 +77,10 @@ class Workshop:
     store: Store
     device: torch.device
     track: Track
-    given: Mapping[str, TorchClassifier] = field(default_factory=dict)
+    given: Mapping[str, TorchModel] = field(default_factory=dict)
     _failed: dict[str, Exception] = field(default_factory=dict)
 
-    def build(self, text: str, task: PreparedTask, seed: int) -> TorchClassifier:
+    def build(self, text: str, task: PreparedTask, seed: int) -> TorchModel:
         """Return a model as declared: with its weights if it has any, else as initialised from the seed.
 
         Raises:
@@ -86,11 +96,12 @@ class Workshop:
             raise ModelError(f"Model {text} is for {entry.meta['kind']}, but {task.entry.name} is {task.kind.name}.")
         with seeded(seed, self.device):
             model = entry.build(spec, task=task.data.info)
-        if not isinstance(model, TorchClassifier):
-            raise ModelError(f"Model {text} is a {type(model).__name__}; its function must return a TorchClassifier.")
+        wanted = task.kind.adapter
+        if not isinstance(model, wanted):
+            raise ModelError(f"Model {text} is a {type(model).__name__}; its function must return a {wanted.__name__}.")
         return model.to(self.device)
 
-    def digest(self, model: TorchClassifier, text: str, task: PreparedTask, seed: int) -> str:
+    def digest(self, model: TorchModel, text: str, task: PreparedTask, seed: int) -> str:
         """Return the identity of a model: of its weights, or of all that its training depends on."""
         if not _to_train(model):
             return model.digest(self._probe(task))
@@ -108,7 +119,7 @@ class Workshop:
             }
         )
 
-    def ready(self, model: TorchClassifier, identity: str, task: PreparedTask, seed: int) -> TorchClassifier:
+    def ready(self, model: TorchModel, identity: str, task: PreparedTask, seed: int) -> TorchModel:
         """Return a model ready to be asked: trained, if it has a recipe and no weights, or as trained before.
 
         Args:
@@ -137,7 +148,7 @@ class Workshop:
         load_weights(model.module, folder / "weights.safetensors")
         return model
 
-    def members(self, count: int, text: str, task: PreparedTask, seed: int) -> list[TorchClassifier]:
+    def members(self, count: int, text: str, task: PreparedTask, seed: int) -> list[TorchModel]:
         """Return a model trained from `count` seeds.
 
         Raises:
@@ -148,7 +159,7 @@ class Workshop:
             raise NotApplicableError("the model came with its weights; an ensemble needs a model that the suite trains")
         return [self._member(text, task, seed + member) for member in range(count)]
 
-    def _member(self, text: str, task: PreparedTask, seed: int) -> TorchClassifier:
+    def _member(self, text: str, task: PreparedTask, seed: int) -> TorchModel:
         model = self.build(text, task, seed)
         return self.ready(model, self.digest(model, text, task, seed), task, seed)
 
@@ -156,7 +167,7 @@ class Workshop:
         """Return a few test images on the device."""
         return torch.from_numpy(task.data.test.take(range(min(8, len(task.data.test)))).pixels()).to(self.device)
 
-    def _train(self, model: TorchClassifier, task: PreparedTask, seed: int) -> dict[str, Any]:
+    def _train(self, model: TorchModel, task: PreparedTask, seed: int) -> dict[str, Any]:
         recipe = model.recipe
         if recipe is None:
             raise ModelError("This model has no recipe to train it by.")
@@ -165,7 +176,7 @@ class Workshop:
         return train(model, recipe, lesson, device=self.device)
 
 
-def _to_train(model: TorchClassifier) -> bool:
+def _to_train(model: TorchModel) -> bool:
     return model.recipe is not None and model.weights is None
 
 
@@ -174,8 +185,8 @@ def _adversary(text: str, kind: Kind) -> Any:
     entry, spec = resolve("attack", text)
     attack = entry.build(spec)
 
-    def perturb(model: TorchClassifier, pixels: Tensor, targets: Tensor, seed: int) -> Tensor:
-        problem = Problem.of(kind, model)
+    def perturb(model: TorchModel, pixels: Tensor, targets: Tensor, seed: int) -> Tensor:
+        problem = Problem.of(kind, model, adapter=model)
         seeds = as_seeds([seed + place for place in range(len(pixels))], pixels.device)
         with model.frozen():
             moved: Tensor = attack.perturb(problem, pixels, targets, attack.sizes[-1], seeds)

@@ -30,6 +30,7 @@ ENTRY_POINTS = "suite.plugins"
 BUILT_IN = {
     "attack": (
         "suite.attacks.gradient",
+        "suite.attacks.worst_case",
         "suite.attacks.apgd",
         "suite.attacks.cascade",
         "suite.attacks.boundary",
@@ -40,7 +41,7 @@ BUILT_IN = {
         "suite.attacks.image_patch",
         "suite.attacks.bridge",
     ),
-    "attribution": ("suite.attribution.methods",),
+    "attribution": ("suite.attribution.methods", "suite.attribution.priors", "suite.attribution.rise"),
     "axis": (
         "suite.axes.clean",
         "suite.axes.robustness",
@@ -49,8 +50,12 @@ BUILT_IN = {
         "suite.axes.calibration",
         "suite.axes.attribution",
     ),
-    "kind": ("suite.kinds.classification",),
-    "metric": ("suite.kinds.classification_metrics",),
+    "kind": ("suite.kinds.classification", "suite.kinds.detection", "suite.kinds.segmentation"),
+    "metric": (
+        "suite.kinds.classification_metrics",
+        "suite.kinds.detection_metrics",
+        "suite.kinds.segmentation_metrics",
+    ),
 }
 """Modules of the suite that register something, by role; tasks and models are registered by the files in tasks/."""
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import torch
 
 from suite.identity import ids_digest
-from suite.kinds.base import Array
-from suite.models.adapter import TorchClassifier
+from suite.kinds.base import Array, Kind
+from suite.models.adapter import TorchModel
 from suite.store import Store
 from suite.verify_records import Archive, Stored, Task, Wanted, selected
 from suite.verify_sizes import SIZES, limit
@@ -64,7 +65,7 @@ def verify(
     *,
     device: str = "auto",
     batch_size: int = 64,
-    given: Mapping[str, TorchClassifier] | None = None,
+    given: Mapping[str, TorchModel] | None = None,
 ) -> Iterator[Verdict]:
     """Yield a verdict on every current robustness record of a store; see `Archive` for the arguments.
 
@@ -121,6 +122,8 @@ def _unchecked(archive: Archive, stored: Stored) -> Iterator[str]:
     """Yield what is not checked of a record, and why."""
     if stored.details.get("stochastic"):
         yield "labels were not checked, because the model answers at random"
+    if stored.graded:
+        yield "the headline measure was not computed again, because it is no mean over samples"
     if stored.norm not in SIZES:
         yield f"sizes were not checked, because the norm {stored.norm} is none of {', '.join(SIZES)}"
     if stored.about["device"] != archive.device.type:
@@ -170,6 +173,7 @@ def _columns(stored: Stored) -> Iterator[str]:
     found_at = np.array([at.get(name, np.inf) for name in ids])
     clean = samples["correct_clean"].to_numpy().astype(np.float64)
     follows = _shares_follow if stored.details.get("stochastic") else _outcomes_follow
+    follows = _qualities_follow if stored.graded else follows
     for size, name in stored.columns.items():
         held = samples[name].to_numpy().astype(np.float64)
         if (bad := ~follows(held, clean, found_at, size)).any():
@@ -179,6 +183,14 @@ def _columns(stored: Stored) -> Iterator[str]:
 def _outcomes_follow(held: Array, clean: Array, found_at: Array, size: float) -> Array:
     """Return where right at a size is who was right without an attack, and not found up to it."""
     return np.asarray(held == ((clean == 1) & (found_at > size)))
+
+
+def _qualities_follow(held: Array, clean: Array, found_at: Array, size: float) -> Array:
+    """Return where a quality is no better than the clean one, and below a half where found, or where nothing was right.
+
+    A sample of which nothing was right is not attacked.
+    """
+    return np.asarray((held <= clean) & ((held < 0.5) == ((found_at <= size) | (clean == 0))))
 
 
 def _shares_follow(held: Array, clean: Array, found_at: Array, size: float) -> Array:
@@ -194,15 +206,16 @@ def _shares_follow(held: Array, clean: Array, found_at: Array, size: float) -> A
 def _rates(stored: Stored) -> Iterator[str]:
     """Compare the rows with the columns: a value is the mean of its column."""
     unseen, size_name = stored.columns, stored.details.get("size_name")
-    for _, row in stored.rows[stored.rows["metric"] == "robust_accuracy"].iterrows():
+    metric = f"robust_{stored.details.get('headline', 'accuracy')}"
+    for _, row in stored.rows[stored.rows["metric"] == metric].iterrows():
         params = json.loads(row["params"])
         size = float(params.get(size_name, "nan"))
-        title = f"the row of robust_accuracy at {size_name} {size:g}"
+        title = f"the row of {metric} at {size_name} {size:g}"
         if (name := unseen.pop(size, None)) is None:
             yield f"{title} has no column"
             continue
         mean, value = float(stored.samples[name].to_numpy().astype(np.float64).mean()), float(row["value"])
-        if abs(value - mean) > 1e-7:  # a row without a value claims nothing
+        if not stored.graded and abs(value - mean) > 1e-7:  # a row without a value claims nothing
             yield f"{title} says {value:.6g}, but the mean of its column is {mean:.6g}"
         if params.get("norm") != stored.norm:
             yield f"{title} is of norm {params.get('norm')}, but the inputs are of norm {stored.norm}"
@@ -247,15 +260,30 @@ def _labels(archive: Archive, stored: Stored, task: Task) -> Iterator[str]:
         model = archive.model(
             about["model"], about["task"], int(about["seed"]), stored.digests.get("model", ""), about["device"]
         )
-        wrong = archive.wrong(model, task, stored.arrays["found"][finite], test.targets[places[finite]])
-        wrong_clean = archive.wrong(model, task, clean.pixels(), clean.targets)
+        kind = archive.settled(model, task)
+        found, targets = stored.arrays["found"][finite], test.targets[places[finite]]
+        if stored.norm == "patch":
+            targets = _unhidden(kind, targets, found != test.take(places[finite]).pixels())
+        wrong = archive.damage(model, task, kind, found, targets) > 0.5
+        quality = 1 - archive.damage(model, task, kind, clean.pixels(), clean.targets)
     except Exception as error:  # a model is a stranger's code and raises what it likes
         yield f"labels cannot be checked, because the model cannot be asked: {_said(error)}{_where(stored)}"
         return
     if not wrong.all():
         yield f"the model is right about {_those(stored.ids[finite], ~wrong)}"
-    if (bad := wrong_clean == (stored.samples["correct_clean"].to_numpy() == 1)).any():
+    if (bad := np.abs(quality - stored.samples["correct_clean"].to_numpy().astype(np.float64)) > 1e-6).any():
         yield f"correct_clean is not what the model answers for {_those(np.array(clean.ids), bad)}"
+
+
+def _unhidden(kind: Kind, targets: Array, changed: Array) -> Array:
+    """Return the targets that are left to be answered beside the box round changed pixels (n, c, h, w)."""
+    marked = np.asarray(changed.any(axis=1))
+    covered = np.zeros_like(marked)
+    for box, image in zip(covered, marked, strict=True):
+        rows, columns = np.nonzero(image)
+        if len(rows):
+            box[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
+    return kind.hidden(torch.from_numpy(targets), torch.from_numpy(covered)).numpy()
 
 
 def _finite(found: Array) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,7 +16,7 @@ from suite.data import TaskData, load
 from suite.errors import ModelError, StoreError, SuiteError, UnknownNameError, WeightsError, did_you_mean
 from suite.identity import shown
 from suite.kinds.base import Array, Kind
-from suite.models.adapter import TorchClassifier
+from suite.models.adapter import TorchModel
 from suite.models.trainer import seeded
 from suite.models.weights import load_weights
 from suite.registry import REGISTRY, resolve
@@ -79,6 +79,11 @@ class Stored:
         return {float(name.removeprefix(COLUMN)): name for name in names}
 
     @property
+    def graded(self) -> bool:
+        """Whether samples are answered better or worse, and not right or wrong."""
+        return bool(self.details.get("headline", "accuracy") != "accuracy")
+
+    @property
     def norm(self) -> str:
         """What limits the perturbations."""
         return str(self.details.get("norm"))
@@ -129,7 +134,7 @@ class Archive:
         wanted: Wanted,
         device: str = "auto",
         batch_size: int = 64,
-        given: Mapping[str, TorchClassifier] | None = None,
+        given: Mapping[str, TorchModel] | None = None,
     ) -> None:
         self.store, self.batch_size, self.given = store, batch_size, given or {}
         self.device = _device(device)
@@ -140,10 +145,10 @@ class Archive:
     def _task(self, name: str, seed: int) -> Task:
         entry, spec = resolve("task", self.written.get(name, name))
         kind: Kind = REGISTRY.get("kind", entry.meta["kind"]).factory()
-        data = load(entry, spec, seed=seed, admit=kind.admit)
+        data = load(entry, spec, seed=seed, kind=kind)
         return Task(kind, data, {sample: row for row, sample in enumerate(data.test.ids)})
 
-    def _model(self, name: str, task_name: str, seed: int, digest: str, made_on: str) -> TorchClassifier:
+    def _model(self, name: str, task_name: str, seed: int, digest: str, made_on: str) -> TorchModel:
         """Return the model that was measured.
 
         Raises:
@@ -164,31 +169,44 @@ class Archive:
         load_weights(model.module, folder / "weights.safetensors")
         return model
 
-    def _built(self, name: str, task: Task, seed: int) -> TorchClassifier:
+    def _built(self, name: str, task: Task, seed: int) -> TorchModel:
         if name in self.given:
             return self.given[name].to(self.device)
         entry, spec = resolve("model", self.written.get(name, name))
         with seeded(seed, self.device):
             model = entry.build(spec, task=task.data.info)
-        if not isinstance(model, TorchClassifier):
-            raise ModelError(f"it is a {type(model).__name__}; its function must return a TorchClassifier")
+        if not isinstance(model, task.kind.adapter):
+            raise ModelError(f"it is a {type(model).__name__}; its function must return a {task.kind.adapter.__name__}")
         return model.to(self.device)
 
     def _probe(self, task: Task) -> torch.Tensor:
         test = task.data.test
         return torch.from_numpy(test.take(range(min(PROBE, len(test)))).pixels()).to(self.device)
 
-    def wrong(self, model: TorchClassifier, task: Task, pixels: Array, targets: Array) -> Array:
-        """Return which inputs a frozen model is wrong about, by forward passes without gradients, bool (n,)."""
-        parts = [np.zeros(0, dtype=bool)]
+    def settled(self, model: TorchModel, task: Task) -> Kind:
+        """Return the task's kind with what it chooses on validation samples for this model."""
+
+        def validation() -> tuple[Array, Array]:
+            split = task.data.validation
+            return np.concatenate([part.cpu().numpy() for part in self._outputs(model, split.pixels())]), split.targets
+
+        return task.kind.settled(validation)
+
+    def damage(self, model: TorchModel, task: Task, kind: Kind, pixels: Array, targets: Array) -> Array:
+        """Return how wrong a frozen model is about inputs, by forward passes without gradients, (n,) in [0, 1]."""
+        parts, start = [np.zeros(0)], 0
+        for output in self._outputs(model, pixels):
+            kind.check_output(output, task.data.info.classes)
+            part = targets[start : start + len(output)]
+            parts.append(kind.damage(output, torch.from_numpy(part).to(self.device)).double().cpu().numpy())
+            start += len(output)
+        return np.concatenate(parts)
+
+    def _outputs(self, model: TorchModel, pixels: Array) -> Iterator[torch.Tensor]:
         with model.frozen(), torch.no_grad():
             for start in range(0, len(pixels), self.batch_size):
-                part = slice(start, start + self.batch_size)
-                output = model(torch.from_numpy(pixels[part].astype(np.float32)).to(self.device)).float()
-                task.kind.check_output(output, task.data.info.classes)
-                fooled = task.kind.fooled(output, torch.from_numpy(targets[part]).to(self.device))
-                parts.append(fooled.cpu().numpy())
-        return np.concatenate(parts)
+                part = pixels[start : start + self.batch_size].astype(np.float32)
+                yield model(torch.from_numpy(part).to(self.device)).float()
 
 
 def _device(name: str) -> torch.device:

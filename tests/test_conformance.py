@@ -85,7 +85,7 @@ def findings(tmp_path):
 WRONG_MODELS = {
     "wrong class count": (
         net("return self.logits(x)[:, :2]"),
-        "model net on things logits: 2 per image, but the task has 3 classes",
+        "model net on things output: The model returns 2 logits per image, but the task has 3 classes",
     ),
     "probabilities": (
         net("return self.logits(x).softmax(dim=1)"),
@@ -96,7 +96,7 @@ WRONG_MODELS = {
     "raises": (net("raise KeyError('no such layer')"), "model net raised KeyError: 'no such layer'"),
     "random": (
         net("return self.logits(x) + torch.rand(len(x), 3)"),
-        "repeat: the same images get other logits in a second call; seed what is random",
+        "repeat: the same images get another answer in a second call; seed what is random",
     ),
     "dropout stays on": (
         net("return nn.functional.dropout(self.logits(x), 0.5, training=True)"),
@@ -108,7 +108,7 @@ WRONG_MODELS = {
             "self.norm = nn.BatchNorm1d(3)\n        self.norm.eval = lambda: self.norm",
         )
         + "\nWrong.eval = lambda self: self\n",
-        "company: a sample's logits depend on the others in its batch; does eval() reach every BatchNorm?",
+        "company: a sample's answer depends on the others in its batch; does eval() reach every BatchNorm?",
     ),
     "no gradient": (
         net("return self.logits(x.detach())"),

@@ -22,7 +22,7 @@ def loaded(samples, classes=("a", "b"), seed=0):
 
     meta = {"kind": "classification", "classes": classes, "version": "1", "source": ""}
     entry = Entry("task", "given", lambda split, seed: iter(samples.get(split, [])), "here", meta=meta)
-    return load(entry, parse("given"), seed=seed, admit=KIND.admit)
+    return load(entry, parse("given"), seed=seed, kind=KIND)
 
 
 def pixels(value, side=4):

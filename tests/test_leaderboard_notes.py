@@ -133,7 +133,7 @@ def test_the_random_control_stands_under_the_attack(real: Store) -> None:
     control = made.frame["robust pgd linf 0.1_control"].iloc[0]
     for width in (80, 400):
         assert f"random {100 * control:.1f}" in text(made, width)
-    assert any(note.startswith("random: right answers") for note in footnotes(made))
+    assert any(note.startswith("random: the same measure") for note in footnotes(made))
 
 
 def test_a_part_of_a_columns_name_finds_it(real: Store) -> None:

@@ -257,7 +257,8 @@ class _Climb:
         done = torch.zeros(len(self.rows), dtype=torch.bool, device=point.device)
         wait = 1 if point.device.type == "cpu" else WAIT
         for step in range(budget.steps):
-            gradient, output = self.problem.gradient(point, targets, budget.loss, self.goals)
+            progress = step / budget.steps
+            gradient, output = self.problem.gradient(point, targets, budget.loss, self.goals, progress)
             done = done | search.note(self.problem, self.rows, point, output)
             gradient = self._usable(gradient)
             way.note(point, gradient, partial(self._score, output, targets))

@@ -9,15 +9,23 @@ from suite.attacks.base import Attack
 from suite.attacks.constraints import NORMS, constraint
 from suite.attacks.problem import Problem
 from suite.errors import AttackError
+from suite.kinds.base import Array
 
 
 def judged(
     problem: Problem, attack: Attack, clean: Tensor, adversarial: Tensor, targets: Tensor, size: float
 ) -> Tensor:
-    """Check adversarial inputs and return how often each fools the model, (n,) in [0, 1]; 0 or 1 for one draw.
+    """Check adversarial inputs and return how wrong the model is about each, (n,) in [0, 1]; see `scored`."""
+    return scored(problem, attack, clean, adversarial, targets, size)[0]
+
+
+def scored(
+    problem: Problem, attack: Attack, clean: Tensor, adversarial: Tensor, targets: Tensor, size: float
+) -> tuple[Tensor, Array]:
+    """Check adversarial inputs, ask the model about them, and return what `Problem.judged` says.
 
     Shape, finiteness, bounds and constraint are checked on the values themselves, in float64; the outcome comes from
-    a clean forward pass without gradients.
+    a clean forward pass without gradients. What a patch hides does not have to be found.
 
     Raises:
         AttackError: an input broke the rules; the result is an error, never a number.
@@ -28,7 +36,23 @@ def judged(
     values = adversarial.detach()
     for chunk in problem.chunks(len(clean)):  # in float64 a whole set would take several times its memory
         _check(name, problem, attack, clean[chunk], values[chunk], size)
-    return problem.outcome(values, targets)
+    if attack.norm == "patch":
+        targets = problem.hidden(targets, covered(clean, values))
+    return problem.judged(values, targets)
+
+
+def covered(clean: Tensor, values: Tensor) -> Tensor:
+    """Return the box round all changed pixels of each image, bool (n, h, w)."""
+    changed = (clean != values).any(dim=1)
+    rows, columns = (_between(changed.any(dim=axis)) for axis in (2, 1))
+    return rows[:, :, None] & columns[:, None, :]
+
+
+def _between(marked: Tensor) -> Tensor:
+    """Return what lies between the first and the last mark of each row, bool (n, length)."""
+    before = marked.cumsum(dim=1) > 0
+    after = marked.flip(1).cumsum(dim=1).flip(1) > 0
+    return before & after
 
 
 def _check(name: str, problem: Problem, attack: Attack, clean: Tensor, values: Tensor, size: float) -> None:

@@ -88,7 +88,7 @@ class ImagePatch(Sticker):
         point = placed(found.pixels[rows], low + (high - low) * noise, corners[rows])
         inside = placed(torch.zeros_like(point[:, :1]), torch.ones_like(noise[0, :1]), corners[rows]) > 0
         for step in range(self.steps + 1):
-            targets = found.targets[rows]
+            targets = problem.hidden(found.targets[rows], inside[:, 0])
             gradient, output = problem.gradient(point, targets, self.loss or "margin", self.goals(targets))
             losses = problem.loss(output, targets, self.loss or "margin", self.goals(targets))
             found.note(rows, point, losses, self.reached(problem, output, targets))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from suite.attacks.base import Training
+from suite.attacks.gate import covered
 from suite.attacks.places import gain_of, ranked
 from suite.attacks.problem import Problem
 from suite.attacks.random import as_seeds, uniform
@@ -113,8 +114,10 @@ class Patch(Sticker):
         highest = torch.full((len(pixels),), -math.inf, dtype=torch.float64, device=pixels.device)
         for turn in range(corners.shape[1]):
             place, wanted = corners[alive, turn], targets[alive]
+            tried = placed(pixels[alive], patch, place)
+            wanted = problem.hidden(wanted, covered(pixels[alive], tried))
             with torch.no_grad():
-                output = problem.forward(placed(pixels[alive], patch, place))
+                output = problem.forward(tried)
             losses = problem.loss(output, wanted, self._loss, self.goals(wanted)).double()
             worth = torch.where(self.reached(problem, output, wanted), math.inf, losses)
             better = worth > highest[alive]
@@ -171,6 +174,7 @@ class Patch(Sticker):
         movable = patch.clone().requires_grad_(True)
         with torch.enable_grad():
             views = self.seen(pixels, movable, numbers, problem.bounds)
+        targets = problem.hidden(targets, covered(pixels, views.detach()))
         pulls, usable = [], torch.zeros((), dtype=torch.long, device=pixels.device)
         for rows in problem.chunks(len(pixels)):
             goals = self.goals(targets[rows])
@@ -214,6 +218,7 @@ class Patch(Sticker):
         """Return the share of samples that the patch brings where it should, and the mean loss for a tie."""
         pixels, targets = samples
         views = self.seen(pixels, patch, uniform(seeds, CHOICE, (len(pixels), 5))[0].double(), problem.bounds)
+        targets = problem.hidden(targets, covered(pixels, views))
         reached, losses = [], []
         for rows in problem.chunks(len(pixels)):
             with torch.no_grad():

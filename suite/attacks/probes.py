@@ -7,7 +7,7 @@ says which remedy the attack needs before its result means anything (Athalye et 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 import torch
@@ -151,22 +151,27 @@ PROBES: Mapping[str, Question] = MappingProxyType(
 """Every question by name."""
 
 
-def probe(forward: Forward, pixels: Tensor, targets: Tensor) -> dict[str, Probe]:
-    """Put every question to a model, on its first 64 samples.
+GENERAL = ("deterministic", "grad_mode_free", "alone_equals_batch")
+"""The questions that can be asked of a model whose output is anything but one logit per class."""
+
+
+def probe(forward: Forward, pixels: Tensor, targets: Tensor, names: Iterable[str] = tuple(PROBES)) -> dict[str, Probe]:
+    """Put questions to a model, on its first 64 samples.
 
     The model must already be held in evaluation mode. Nothing of it is changed, no parameter receives a gradient, and
     the only global random numbers drawn are the model's own.
 
     Args:
-        forward: pixels (n, ...) in [0, 1] to logits (n, classes).
+        forward: pixels (n, ...) in [0, 1] to logits (n, classes), or to any output (n, ...) for those in `GENERAL`.
         pixels: clean samples, best of all such that the model is right about.
         targets: their classes (n,).
+        names: of the questions.
 
     Returns:
-        One probe per name of `PROBES`.
+        One probe per name.
     """
     few = pixels[:SAMPLES].detach(), targets[:SAMPLES]
-    return {name: question(forward, *few) for name, question in PROBES.items()}
+    return {name: PROBES[name](lambda asked: forward(asked).flatten(1), *few) for name in names}
 
 
 def _draws(forward: Forward, pixels: Tensor, *, grad: bool = False, watched: bool = False) -> Tensor:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from suite.attacks.gradient_probes import Probe
 from suite.errors import AttackError
-from suite.kinds.base import Kind
+from suite.kinds.base import Array, Kind, Objective
+from suite.models.adapter import TorchModel
 
 BATCH = 256
 """Samples per forward pass where nobody says otherwise."""
@@ -46,6 +49,12 @@ class Problem:
         loss: (output, targets, loss name, goals or None) to the loss per sample (n,).
         fooled: (output, targets) to which samples the model is wrong about, bool (n,).
         rivals: (output, targets, count) to the goals that are nearest, (n, count), the nearest first.
+        objective: (pixels, targets, loss name, share of the steps done) to the loss that is raised, (n,), and the
+            output; None where that is `loss` of the output of `model`. Not for goals.
+        damage: (output, targets) to how wrong the model is about each sample, (n,) in [0, 1]; None for 0 and 1 as
+            `fooled` has it.
+        tally: (output, targets) to what each sample contributes to the headline measure; None where that is 1 - damage.
+        hidden: (targets, covered pixels (n, h, w)) to the targets that a patch there leaves to be answered.
         yardstick: name of the loss by which points are compared, whatever loss found them; above zero is fooled.
         bounds: the range of a pixel.
         batch_size: samples per forward pass; results do not depend on it.
@@ -61,6 +70,10 @@ class Problem:
     loss: Callable[[Tensor, Tensor, str, Tensor | None], Tensor]
     fooled: Callable[[Tensor, Tensor], Tensor]
     rivals: Callable[[Tensor, Tensor, int], Tensor]
+    objective: Objective | None = None
+    damage: Callable[[Tensor, Tensor], Tensor] | None = None
+    tally: Callable[[Array, Array], Array] | None = None
+    hidden: Callable[[Tensor, Tensor], Tensor] = lambda targets, covered: targets
     yardstick: str = "margin"
     bounds: tuple[float, float] = (0.0, 1.0)
     batch_size: int = BATCH
@@ -71,13 +84,24 @@ class Problem:
     passes: Passes = field(default_factory=Passes)
 
     @classmethod
-    def of(cls, kind: Kind, model: Callable[[Tensor], Tensor], *, batch_size: int = BATCH) -> Self:
-        """Return the kind's questions about a model."""
+    def of(
+        cls,
+        kind: Kind,
+        model: Callable[[Tensor], Tensor],
+        *,
+        batch_size: int = BATCH,
+        adapter: TorchModel | None = None,
+    ) -> Self:
+        """Return the kind's questions about a model; its adapter is asked for objectives beyond the output."""
 
         def loss(output: Tensor, targets: Tensor, name: str, goals: Tensor | None) -> Tensor:
             return kind.attack_loss(output, targets, name=name, goals=goals)
 
-        return cls(model, loss, kind.fooled, kind.rivals, batch_size=batch_size)
+        questions = cls(model, loss, kind.fooled, kind.rivals, yardstick=kind.yardstick, batch_size=batch_size)
+        if kind.one_label:
+            return questions
+        objective = kind.objective(adapter) if adapter is not None else None
+        return replace(questions, objective=objective, damage=kind.damage, tally=kind.tally, hidden=kind.hidden)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the model's output, counted."""
@@ -88,28 +112,36 @@ class Problem:
         return output
 
     def gradient(
-        self, pixels: Tensor, targets: Tensor, loss: str, goals: Tensor | None = None
+        self, pixels: Tensor, targets: Tensor, loss: str, goals: Tensor | None = None, progress: float = 0.0
     ) -> tuple[Tensor, Tensor]:
         """Return the gradient of the summed loss at some pixels, and the output there.
 
-        Samples are summed, never averaged, so that no sample's gradient depends on its company.
+        Samples are summed, never averaged, so that no sample's gradient depends on its company. `progress` is the
+        share of the attack's steps that are done, for losses that change on the way.
 
         Raises:
             AttackError: the loss does not depend on the pixels by any differentiable path.
         """
-        gradient, output = self._once(pixels, targets, loss, goals)
+        asked = partial(self._once, pixels, targets, loss, goals, progress)
+        gradient, output = asked()
         for _ in range(self.average - 1):
-            gradient = gradient + self._once(pixels, targets, loss, goals)[0]
+            gradient = gradient + asked()[0]
         return gradient, output
 
-    def _once(self, pixels: Tensor, targets: Tensor, loss: str, goals: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _once(
+        self, pixels: Tensor, targets: Tensor, loss: str, goals: Tensor | None, progress: float
+    ) -> tuple[Tensor, Tensor]:
         point = pixels.detach().requires_grad_(True)
         self.passes.forward += len(pixels)
         with torch.enable_grad():
-            output = (self.guide or self.model)(point)
+            if self.objective is not None and self.guide is None:
+                losses, output = self.objective(point, targets, loss, progress)
+            else:
+                output = (self.guide or self.model)(point)
+                losses = self.loss(output, targets, loss, goals)
             if self.guide is None:
                 self._count_broken(output.detach())
-            total = self.loss(output, targets, loss, goals).sum()
+            total = losses.sum()
             gradient = torch.autograd.grad(total, point, allow_unused=True)[0] if total.requires_grad else None
         if gradient is None:
             raise AttackError(
@@ -120,19 +152,36 @@ class Problem:
         return gradient, output.detach()
 
     def outcome(self, pixels: Tensor, targets: Tensor) -> Tensor:
-        """Return how often the model is wrong about each sample, (n,) in [0, 1], by clean forward passes.
+        """Return how wrong the model is about each sample, (n,) in [0, 1], by clean forward passes.
+
+        Where an answer is right or wrong and random, that is how often it is wrong.
 
         Raises:
             AttackError: an output is not finite; such a sample is neither robust nor broken.
         """
-        shares = torch.zeros(len(pixels), device=pixels.device)
+        return self.judged(pixels, targets)[0]
+
+    def judged(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Array]:
+        """Return the same as `outcome`, and what each sample contributes to the headline measure, (n, ...).
+
+        Raises:
+            AttackError: as `outcome`, or the answers are random where one tally cannot stand for several.
+        """
+        shares, tallies = torch.zeros(len(pixels), device=pixels.device), []
+        if self.tally is not None and self.draws > 1:
+            raise AttackError("The model answers at random; boxes and masks of several answers have no common score.")
         with torch.no_grad():
             for chunk in self.chunks(len(pixels)):
                 for _ in range(self.draws):
                     output = self.forward(pixels[chunk].detach().clone())
                     self._refuse(output)
-                    shares[chunk] += self.fooled(output, targets[chunk])
-        return shares / self.draws
+                    shares[chunk] += (self.damage or self.fooled)(output, targets[chunk])
+                if self.tally is not None:
+                    tallies.append(self.tally(output.cpu().numpy(), targets[chunk].cpu().numpy()))
+        shares /= self.draws
+        if self.tally is None:
+            return shares, 1 - shares.double().cpu().numpy()
+        return shares, np.concatenate(tallies) if tallies else np.zeros(0)
 
     def refuse_broken(self) -> None:
         """Raise AttackError where the model ever gave an output that is not finite, whatever an attack made of it.

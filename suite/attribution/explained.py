@@ -29,6 +29,8 @@ class Explained:
         layer: the module whose output Grad-CAM reads, or None where the model has no convolution.
         batch_size: how many inputs one call of `target` or `score` gets, at least as many as one sample's unit of
             work needs (a path of integrated gradients, ...). Results do not depend on it.
+        region: the box or region of the clean image that is explained, (n, h, w) bool, at least one pixel each; None
+            where the image as a whole is, as for a classifier.
     """
 
     inputs: Tensor
@@ -37,6 +39,7 @@ class Explained:
     seeds: Sequence[int]
     layer: nn.Module | None = None
     batch_size: int = 256
+    region: Tensor | None = None
 
     def __post_init__(self) -> None:
         shape = tuple(self.inputs.shape)
@@ -52,6 +55,9 @@ class Explained:
         if self.batch_size < 1:
             raise MeasureError(f"got batch_size={self.batch_size}; expected 1 or more.")
         require_finite(self.inputs, "the inputs to explain")
+        if self.region is not None:
+            _check_region(self.region, (shape[0], *shape[2:]))
+            object.__setattr__(self, "region", self.region.to(self.inputs.device))
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -91,6 +97,20 @@ def require_finite(values: Tensor, what: str) -> None:
         raise ModelError(
             f"{what}: {bad} of {values.numel()} values are not finite; expected finite numbers. "
             "Check the model's weights and the range of its inputs."
+        )
+
+
+def _check_region(region: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(region.shape) != shape or region.dtype != torch.bool:
+        raise MeasureError(
+            f"got a region of shape {tuple(region.shape)} and type {region.dtype}; expected {shape}, bool. "
+            "Give one mask per sample, of the size of its image."
+        )
+    empty = (~region.flatten(1).any(1)).nonzero().flatten().tolist()
+    if empty:
+        raise MeasureError(
+            f"got no pixel in the regions of the samples in rows {empty[:5]} ({len(empty)} of {shape[0]}); expected at "
+            "least one. Leave out the samples in which nothing was found to explain."
         )
 
 

@@ -13,12 +13,13 @@ from suite.attribution.cells import Grid, rank_cells
 from suite.attribution.curves import BASELINES, curve_area, perturbation_curve
 from suite.attribution.explained import Explained
 from suite.attribution.infidelity import Probe, measure_infidelity, probe
+from suite.attribution.localisation import context_curve, context_rows, energy_inside, pointing_game
 from suite.attribution.measures import CONTROL
 from suite.attribution.protocol import Method, RandomAttribution, attribute, pixel_map
 from suite.errors import MeasureError, NotApplicableError
 
 Key = tuple[str, str, str]
-"""(method, metric, baseline); the baseline of infidelity is ``noise``."""
+"""(method, metric, baseline); the baseline of infidelity is ``noise``, that of what deletes nothing is ``none``."""
 
 Watch = Callable[[list[tuple[str, Method]]], Iterable[tuple[str, Method]]]
 """Hands on the methods one by one, each when the one before is measured: a place for a progress bar."""
@@ -59,8 +60,11 @@ class Faithfulness:
 
     Attributes:
         values: per sample (n,), float64, by method, metric and baseline. Metrics: ``deletion_auc``,
-            ``insertion_auc`` and, for methods that are `local`, ``infidelity``, ``infidelity_scaled``.
-        curves: mean curves (steps + 1,) by method, ``deletion`` or ``insertion``, and baseline.
+            ``insertion_auc``; for methods that are `local`, ``infidelity``, ``infidelity_scaled``; where a region is
+            explained, ``pointing_game``, ``energy_inside`` and ``context_deletion_auc``. The last is NaN for samples
+            whose region touches every cell: they have no context to delete, whatever the method.
+        curves: mean curves (steps + 1,) by method, ``deletion``, ``insertion`` or ``context_deletion`` (of the samples
+            that have a context, if any), and baseline.
         maps: pixel maps of the first samples by method, (k, h, w), float32.
         skipped: why a method was not applicable, by method.
         settings: what was asked for.
@@ -126,21 +130,38 @@ class _Bench:
         raw = attribute(method, self.explained)
         maps = pixel_map(method, raw)
         self.maps[name] = maps[: self.settings.gallery].float().cpu().numpy()
-        rank = self.grid.spread(rank_cells(self.grid.pool(maps), self.explained.seeds))
+        order = rank_cells(self.grid.pool(maps), self.explained.seeds)
+        rank = self.grid.spread(order)
         for baseline, end in self.ends.items():
             self._follow(name, "deletion", baseline, (self.explained.inputs, end, rank))
             self._follow(name, "insertion", baseline, (end, self.explained.inputs, rank))
         if method.local:
             self._predict(name, raw)
+        if self.explained.region is not None:
+            self._locate(name, maps, order, self.explained.region)
 
     def _predict(self, name: str, raw: Tensor) -> None:
         infidelity = measure_infidelity(raw, self.answers)
         self.values[name, "infidelity", "noise"] = infidelity.raw.cpu().numpy()
         self.values[name, "infidelity_scaled", "noise"] = infidelity.scaled.cpu().numpy()
 
+    def _locate(self, name: str, maps: Tensor, order: Tensor, region: Tensor) -> None:
+        self.values[name, "pointing_game", "none"] = pointing_game(maps, region).cpu().numpy()
+        self.values[name, "energy_inside", "none"] = energy_inside(maps, region).cpu().numpy()
+        rows = context_rows(self.grid, region).cpu().numpy()
+        for baseline, end in self.ends.items():
+            values = self.values[name, "context_deletion_auc", baseline] = np.full(len(maps), np.nan)
+            if len(rows):
+                curve = context_curve(self.explained, self.grid, order, end, steps=self._steps)
+                values[rows] = curve_area(curve).cpu().numpy()
+                self.curves[name, "context_deletion", baseline] = curve.mean(0).cpu().numpy()
+
+    @property
+    def _steps(self) -> int:
+        return min(self.settings.steps, self.grid.count)
+
     def _follow(self, name: str, direction: str, baseline: str, path: tuple[Tensor, Tensor, Tensor]) -> None:
-        steps = min(self.settings.steps, self.grid.count)
-        curve = perturbation_curve(self.explained.rate, *path, steps=steps, batch_size=self.explained.batch_size)
+        curve = perturbation_curve(self.explained.rate, *path, steps=self._steps, batch_size=self.explained.batch_size)
         self.values[name, f"{direction}_auc", baseline] = curve_area(curve).cpu().numpy()
         self.curves[name, direction, baseline] = curve.mean(0).cpu().numpy()
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from suite.attribution.cells import Grid
-from suite.attribution.explained import Explained, gaussian
+from suite.attribution.explained import Explained, Scalar, gaussian
 from suite.decorators import attribution
 from suite.errors import ModelError, NotApplicableError
 
@@ -50,7 +50,7 @@ class IntegratedGradients:
     def __call__(self, explained: Explained) -> Tensor:
         """Return attributions (n, c, h, w) whose sum approaches scalar(input) - scalar(black)."""
         _require_positive(steps=self.steps)
-        captum = _captum().IntegratedGradients(explained.explain)
+        captum = _captum().IntegratedGradients(_differentiable(explained))
         return _by_chunk(
             explained, self.steps, lambda inputs, rows: _ask(captum, inputs, rows, baselines=0.0, n_steps=self.steps)
         )
@@ -138,7 +138,7 @@ class GradCam:
                 "gradcam: got a model without a convolution whose output keeps the places of the image. "
                 "Leave gradcam out, or name the layer to read."
             )
-        captum = _captum().LayerGradCam(explained.explain, explained.layer)
+        captum = _captum().LayerGradCam(_differentiable(explained), explained.layer)
 
         def upsampled(inputs: Tensor, rows: Tensor) -> Tensor:
             coarse = _require_places(_ask(captum, inputs, rows, relu_attributions=True), explained.layer)
@@ -167,7 +167,21 @@ def _by_chunk(explained: Explained, cost: int, explain: Callable[[Tensor, Tensor
 
 
 def _gradient(explained: Explained, inputs: Tensor, rows: Tensor) -> Tensor:
-    return _ask(_captum().Saliency(explained.explain), inputs, rows, abs=False)
+    return _ask(_captum().Saliency(_differentiable(explained)), inputs, rows, abs=False)
+
+
+def _differentiable(explained: Explained) -> Scalar:
+    # A gradient of zero is an answer; a scalar that was cut off from its input has none.
+    def scalar(inputs: Tensor, rows: Tensor) -> Tensor:
+        values = explained.explain(inputs, rows)
+        if values.requires_grad:
+            return values
+        raise NotApplicableError(
+            "got a scalar that is cut off from its input, so that it has no gradient; expected a differentiable one. "
+            "Do not detach or threshold what the target returns, or ask a method without gradients (occlusion, rise)."
+        )
+
+    return scalar
 
 
 def _ask(captum: Any, inputs: Tensor, rows: Tensor, **options: Any) -> Tensor:

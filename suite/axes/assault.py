@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite import stats
 from suite.attacks.base import Attack
-from suite.attacks.gate import judged
+from suite.attacks.gate import judged, scored
 from suite.attacks.problem import Problem
 from suite.attacks.random import as_seeds
 from suite.axes.base import Context, in_digest_order
+from suite.errors import AttackError
 from suite.kinds.base import Array
 
 TRAINING = 4096
@@ -25,9 +25,9 @@ class Assault:
     """One attack on one model: which samples still stand at which size.
 
     Attributes:
-        right: by size, how often the model is still right about each sample, (n,) in [0, 1]; 0 or 1 for a model that
-            always answers the same.
-        control: the same by name and size, under perturbations that know nothing of the model.
+        right: by size, how often the model is still right about each sample, or how well it answers, (n,) in [0, 1].
+        tally: by size, what each sample then contributes to the headline measure, (n, ...).
+        control, control_tally: the same by name and size, under perturbations that know nothing of the model.
         adversarial: the input that fooled the model about each sample, in its first size; the clean one elsewhere.
         found_at: the size of that input, (n,); NaN where there is none.
         found_by: the stage of the attack that found it, (n,).
@@ -37,9 +37,12 @@ class Assault:
         """Fit the attack, to training samples where it needs them, and ask for the clean answers."""
         self.context, self.problem = context, problem
         self.attack = attack.fit(problem, self.training, seed=context.seed)
-        self.clean = 1 - problem.outcome(context.pixels, context.targets).double().cpu().numpy()
+        damage, self.clean_tally = problem.judged(context.pixels, context.targets)
+        self.clean = 1 - damage.double().cpu().numpy()
         self.right: dict[float, Array] = {}
+        self.tally: dict[float, Array] = {}
         self.control: dict[str, dict[float, Array]] = {}
+        self.control_tally: dict[str, dict[float, Array]] = {}
         count = len(self.clean)
         self.adversarial = context.pixels.clone()
         self.found_at = np.full(count, np.nan)
@@ -51,13 +54,14 @@ class Assault:
 
         A sample that always falls needs no larger size; one that falls by chance is attacked at every size.
         """
-        standing = self.clean.copy()
+        standing, tally = self.clean.copy(), self.clean_tally.copy()
         self._nearest = self._measured_once(np.flatnonzero(standing > 0))
         for size in self.attack.sizes:
             rows = np.flatnonzero(standing > 0)
-            share, moved, stages = self._attacked(self.attack, rows, size, keep=True)
-            standing[rows] = np.minimum(standing[rows], 1 - share) if self.problem.draws == 1 else 1 - share
-            self.right[size] = standing.copy()
+            share, tallies, moved, stages = self._attacked(self.attack, rows, size, keep=True)
+            worse = self._worse(1 - share, standing[rows])
+            standing[rows[worse]], tally[rows[worse]] = (1 - share)[worse], tallies[worse]
+            self.right[size], self.tally[size] = standing.copy(), tally.copy()
             fell = share > 0.5
             fresh = fell & np.isnan(self.found_at[rows])
             self.found_at[rows[fresh]], self.found_by[rows[fresh]] = size, stages[fresh]
@@ -66,11 +70,15 @@ class Assault:
             tried = torch.from_numpy(rows[shown]).to(moved.device)
             self.adversarial[tried] = moved[torch.from_numpy(shown).to(moved.device)]
         for name in self.attack.controls():
-            self.control[name] = self._controlled(name)
+            self.control[name], self.control_tally[name] = self._controlled(name)
 
     def attacked(self, attack: Attack, rows: Array, size: float) -> Array:
-        """Return how often each of the rows is fooled at a size, attacked from scratch and checked by the gate."""
+        """Return how wrong the model is about each row at a size, attacked from scratch and checked by the gate."""
         return self._attacked(attack, rows, size)[0]
+
+    def _worse(self, quality: Array, before: Array) -> Array:
+        """Return where an answer replaces one from a smaller size: of answers that are not random the worst counts."""
+        return np.asarray(quality < before) if self.problem.draws == 1 else np.ones(len(quality), dtype=bool)
 
     def audited(self, count: int) -> Array:
         """Return the rows of the right samples that the checks run on."""
@@ -91,6 +99,8 @@ class Assault:
         goal, succeeded = getattr(self.attack, "goal", None), getattr(self.attack, "succeeded", None)
         if goal is None or succeeded is None:
             return None
+        if not self.context.kind.one_label:
+            raise AttackError(f"goal={goal}: only samples with one label can be made to look like one class.")
         rows = np.flatnonzero(self.context.targets.cpu().numpy() != goal)
         pixels, targets = self.pixels(rows)
         if control:
@@ -112,19 +122,12 @@ class Assault:
         train = train.take(in_digest_order(train.ids)[:TRAINING]) if len(train) > TRAINING else train
         return torch.from_numpy(train.pixels()).to(device), torch.from_numpy(train.targets).to(device)
 
-    def curve(self) -> list[dict[str, float]]:
-        """Return accuracy with interval, and every control's, from size zero on."""
-        points = []
-        for size in (0.0, *self.attack.sizes):
-            point = {"size": float(size), **self._band("accuracy", self.right.get(size, self.clean))}
-            for name, held in self.control.items():
-                point |= self._band(name, held.get(size, self.clean))
-            points.append(point)
-        return points
-
-    def _attacked(self, attack: Attack, rows: Array, size: float, *, keep: bool = False) -> tuple[Array, Tensor, Array]:
-        """Return who is fooled, the points, and the stage that found each."""
-        shares, points, stages = [], [torch.zeros_like(self.context.pixels[:0])], []
+    def _attacked(
+        self, attack: Attack, rows: Array, size: float, *, keep: bool = False
+    ) -> tuple[Array, Array, Tensor, Array]:
+        """Return the damage to each row, its tally, its point, and the stage that found it."""
+        shares, tallies, stages = [np.zeros(0)], [self.clean_tally[:0]], [np.zeros(0, dtype=object)]
+        points = [torch.zeros_like(self.context.pixels[:0])]
         label = f"{type(attack).__name__} {self.attack.size_name} {size:.3g}"
         # The whole set at once, because what an attack spends on a sample may depend on how the others stand.
         for chosen in self.context.batches(rows, label, getattr(attack, "group", None) or max(1, len(rows))):
@@ -133,11 +136,12 @@ class Assault:
             else:
                 moved, found_by = self._moved(attack, chosen, size)
             pixels, targets = self.pixels(chosen)
-            shares.append(judged(self.problem, self.attack, pixels, moved, targets, size).double().cpu().numpy())
+            damage, tally = scored(self.problem, self.attack, pixels, moved, targets, size)
+            shares.append(damage.double().cpu().numpy())
+            tallies.append(tally)
             points.append(moved)
             stages.append(found_by)
-        whole = np.concatenate(shares) if shares else np.zeros(0)
-        return whole, torch.cat(points), np.concatenate(stages) if stages else np.zeros(0, dtype=object)
+        return np.concatenate(shares), np.concatenate(tallies), torch.cat(points), np.concatenate(stages)
 
     def _moved(self, attack: Attack, rows: Array, size: float) -> tuple[Tensor, Array]:
         pixels, targets = self.pixels(rows)
@@ -170,17 +174,21 @@ class Assault:
         inside = (distance <= size).view(-1, *(1,) * (clean.ndim - 1))
         return torch.where(inside, nearest, clean), np.full(len(rows), type(self.attack).__name__.lower(), dtype=object)
 
-    def _controlled(self, name: str) -> dict[float, Array]:
+    def _controlled(self, name: str) -> tuple[dict[float, Array], dict[float, Array]]:
         """Return what a control of each size leaves right; it faces the same worst case: all sizes up to this one."""
         everyone = np.arange(len(self.clean))
         pixels, targets = self.pixels(everyone)
-        held: dict[float, Array] = {}
+        held, tallies = self.clean.copy(), self.clean_tally.copy()
+        by_size: dict[float, Array] = {}
+        tally_by_size: dict[float, Array] = {}
         for size in self.attack.sizes:
             moved = self._changed(name, everyone, size)
-            right = 1 - judged(self.problem, self.attack, pixels, moved, targets, size).double().cpu().numpy()
-            smaller = [*held.values()][-1] if held else self.clean
-            held[size] = np.minimum(right, smaller) if self.problem.draws == 1 else right
-        return held
+            damage, tally = scored(self.problem, self.attack, pixels, moved, targets, size)
+            right = 1 - damage.double().cpu().numpy()
+            worse = self._worse(right, held)
+            held[worse], tallies[worse] = right[worse], tally[worse]
+            by_size[size], tally_by_size[size] = held.copy(), tallies.copy()
+        return by_size, tally_by_size
 
     def _changed(self, control: str, rows: Array, size: float) -> Tensor:
         """Return some rows under a control, batch by batch: it takes several times the memory of its samples."""
@@ -190,24 +198,15 @@ class Assault:
             parts.append(perturb(self.pixels(rows[batch])[0], size, seeds))
         return torch.cat(parts)
 
-    def _band(self, name: str, held: Array) -> dict[str, float]:
-        if self.problem.draws == 1:
-            lo, hi = stats.wilson(int(held.sum()), len(held))
-        else:
-            measure = stats.mean_measure(name, held, seed=self.context.seed)
-            lo, hi = (held.mean() if bound is None else bound for bound in (measure.lo, measure.hi))
-        return {name: float(held.mean()), f"{name}_lo": float(lo), f"{name}_hi": float(hi)}
-
 
 def shown(assault: Assault, reference: float) -> dict[str, Any]:
     """Return images before and after, with what the model said; what was not fooled shows the largest try."""
     context, rows = assault.context, assault.context.gallery
     small, kind = context.test.take(rows), context.kind
     tried = np.where(assault.clean[rows] > 0, assault.attack.sizes[-1], 0.0)  # what was wrong anyway was not attacked
-    before = kind.answer(kind.probabilities(context.outcomes.output[rows]))
     moved = assault.adversarial[torch.tensor(rows, device=context.device)]
     with context.model.frozen(), torch.no_grad():
-        after = kind.answer(kind.probabilities(context.model(moved).float().cpu().numpy()))
+        after = kind.told(context.model(moved).float().cpu().numpy())
     found_at = assault.found_at[rows]
     arrays = {
         "ids": np.array(small.ids),
@@ -215,8 +214,8 @@ def shown(assault: Assault, reference: float) -> dict[str, Any]:
         "adversarial": moved.cpu().numpy(),
         "eps": np.where(np.isnan(found_at), tried, found_at),
         "label": small.targets,
-        **{f"clean_{name}": values for name, values in before._asdict().items()},
-        **{f"adversarial_{name}": values for name, values in after._asdict().items()},
+        **{f"clean_{name}": values for name, values in kind.told(context.outcomes.output[rows]).items()},
+        **{f"adversarial_{name}": values for name, values in after.items()},
     }
     patches = dict(getattr(assault.attack, "_patches", ()))
     return {**arrays, "patch": patches[reference].cpu().numpy()} if patches else arrays

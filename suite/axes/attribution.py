@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from suite.attribution.explained import Explained
 from suite.attribution.faithfulness import Faithfulness, Settings, evaluate
@@ -50,11 +51,13 @@ class Attribution:
             SpecError: a method has the name of the random control.
         """
         methods = self._built()
-        rows = in_digest_order(context.test.ids)[: self.samples]  # begins with the gallery
+        rows = self._rows(context)
+        if not rows:
+            return Finding([not_applicable("insertion_auc", "the model says nothing about any sample to explain")])
         with context.model.frozen():
             pixels = context.pixels[torch.tensor(rows, device=context.device)]
             outputs = torch.from_numpy(context.outcomes.output[rows]).to(context.device)
-            scalars = context.kind.explained(context.model, outputs)
+            scalars = context.kind.explained(context.model, pixels, outputs)
             explained = Explained(
                 pixels,
                 scalars.target,
@@ -62,6 +65,7 @@ class Attribution:
                 seeds=context.sample_seeds("attribution", rows),
                 layer=context.model.gradcam_layer(pixels),
                 batch_size=max(256, context.batch_size),
+                region=scalars.region,
             )
             found = evaluate(
                 explained,
@@ -71,7 +75,18 @@ class Attribution:
             )
         measures = faithfulness_measures(found, seed=seed_of(*context.names) % 2**32)
         skipped = [not_applicable("insertion_auc", reason, method=name) for name, reason in found.skipped.items()]
-        return Finding([*measures, *skipped], _columns(context, rows, found), _details(found), _gallery(context, found))
+        return Finding(
+            [*measures, *skipped],
+            _columns(context, rows, found),
+            _details(found),
+            _gallery(context, rows, found, scalars.region),
+        )
+
+    def _rows(self, context: Context) -> list[int]:
+        """Return the samples to explain: the first in which there is something to explain, the gallery's among them."""
+        order = in_digest_order(context.test.ids)
+        fit = context.kind.explainable(context.outcomes.output)
+        return [row for row in order if fit[row]][: self.samples]
 
     def _built(self) -> dict[str, Method]:
         """Return the methods by the names that rows show: a spec's name, or all of it where the name is not unique."""
@@ -101,13 +116,14 @@ def _details(found: Faithfulness) -> dict[str, Any]:
     return {"curves": curves, "fractions": np.linspace(0, 1, steps).tolist(), "skipped": dict(found.skipped)}
 
 
-def _gallery(context: Context, found: Faithfulness) -> dict[str, Any]:
-    shown = context.test.take(context.gallery)
-    answer = context.kind.answer(context.kind.probabilities(context.outcomes.output[context.gallery]))
+def _gallery(context: Context, rows: list[int], found: Faithfulness, region: Tensor | None) -> dict[str, Any]:
+    shown = rows[:GALLERY]
+    small = context.test.take(shown)
     return {
-        "ids": np.array(shown.ids),
-        "images": shown.pixels(),
-        "label": shown.targets,
-        **answer._asdict(),
+        "ids": np.array(small.ids),
+        "images": small.pixels(),
+        "label": small.targets,
+        **context.kind.told(context.outcomes.output[shown]),
+        **({} if region is None else {"region": region[:GALLERY].cpu().numpy()}),
         **{f"map_{name}": maps for name, maps in found.maps.items()},
     }

@@ -26,6 +26,9 @@ SIGNIFICANT = 0.01
 """A difference on the audit set counts against the attack when chance would show it less often than this."""
 
 
+NOTABLE = 0.1
+"""Difference in damage to a sample from which on two attacks, or an attack and none, are told apart on it."""
+
 CHECKS = (
     "eps0_equals_clean",
     "falls_with_eps",
@@ -66,8 +69,8 @@ def audit(assault: Assault, rows: Array) -> dict[str, Evidence]:
         nothing = Evidence("n/a", "the model is right about no sample, so there is nothing to attack")
         return dict.fromkeys(CHECKS, nothing) | known
     smallest, *larger = assault.attack.sizes  # at the smallest size the attack itself began from scratch
-    scratch = {smallest: assault.right[smallest][rows] < 0.5}
-    scratch |= {size: assault.attacked(assault.attack, rows, size) > 0.5 for size in larger}
+    scratch = {smallest: 1 - assault.right[smallest][rows]}
+    scratch |= {size: assault.attacked(assault.attack, rows, size) for size in larger}
     chance = chance_at_large_eps(assault, rows)
     return {
         "eps0_equals_clean": eps0_equals_clean(assault, rows[:UNMOVED]),
@@ -112,10 +115,10 @@ def falls_with_eps(assault: Assault, scratch: dict[float, Array]) -> Evidence:
     sizes = list(scratch)
     for small, large in pairwise(sizes):
         if _fewer(scratch[large], scratch[small]):
-            counts = f"{int(scratch[large].sum())} at {large:.3g} after {int(scratch[small].sum())} at {small:.3g}"
+            counts = f"{_fell(scratch[large])} at {large:.3g} after {_fell(scratch[small])} at {small:.3g}"
             name = assault.attack.size_name
             return Evidence("fail", f"from scratch, a larger {name} fooled fewer samples ({counts}): it overshoots")
-    fooled = ", ".join(f"{int(found.sum())}" for found in scratch.values())
+    fooled = ", ".join(f"{_fell(damage)}" for damage in scratch.values())
     return Evidence("pass", f"from scratch, {fooled} of {len(scratch[sizes[0]])} are fooled as the size grows")
 
 
@@ -126,9 +129,9 @@ def twice_the_steps(assault: Assault, rows: Array, scratch: dict[float, Array]) 
         nothing = Evidence("n/a", "the attack has no steps to double")
         return {"more_steps_never_help": nothing, "more_steps_find_no_more": nothing}
     size = assault.attack.sizes[len(assault.attack.sizes) // 2]
-    once, twice = scratch[size], assault.attacked(longer, rows, size) > 0.5
+    once, twice = scratch[size], assault.attacked(longer, rows, size)
     where = f"of {len(rows)} at {assault.attack.size_name} {size:.3g}"
-    sentence = f"twice the steps fool {int(twice.sum())} instead of {int(once.sum())} {where}"
+    sentence = f"twice the steps fool {_fell(twice)} instead of {_fell(once)} {where}"
     return {
         "more_steps_never_help": Evidence("fail" if _fewer(twice, once) else "pass", sentence),
         "more_steps_find_no_more": Evidence("fail" if _fewer(once, twice) else "pass", sentence),
@@ -142,10 +145,10 @@ def chance_at_large_eps(assault: Assault, rows: Array) -> Evidence:
         return Evidence("n/a", "asked only of attacks in several steps inside the ball of a norm, for any wrong class")
     low, high = assault.problem.bounds
     everything = constraint(attack.norm).size(torch.full_like(pixels[:1], high - low))
-    size, classes = float(everything[0]), len(assault.context.data.info.classes)
-    held = int((assault.attacked(attack, rows, size) <= 0.5).sum())
+    size, guessing = float(everything[0]), assault.context.kind.guessing(len(assault.context.data.info.classes))
+    held = len(rows) - _fell(assault.attacked(attack, rows, size))
     sentence = f"with every image allowed, {held} of {len(rows)} stay right"
-    chance = binomtest(held, len(rows), 1 / classes, alternative="greater").pvalue
+    chance = binomtest(held, len(rows), guessing, alternative="greater").pvalue
     return Evidence("fail" if chance < SIGNIFICANT else "pass", sentence)
 
 
@@ -160,6 +163,15 @@ def others_find_no_more(assault: Assault, rows: Array, scratch: dict[float, Arra
         )
         nothing = Evidence("n/a", reason)
         return dict.fromkeys(("single_step_finds_no_more", "queries_find_no_more", "transfer_finds_no_more"), nothing)
+    if not assault.context.kind.one_label:
+        nothing = Evidence("n/a", "asked only where a sample has one label")
+        return {
+            "single_step_finds_no_more": finds_no_more(
+                assault, FGSM(attack.sizes, attack.norm, attack.loss), rows, scratch[size]
+            ),
+            "queries_find_no_more": nothing,
+            "transfer_finds_no_more": nothing,
+        }
     others: dict[str, Attack] = {
         "single_step": FGSM(attack.sizes, attack.norm),
         "queries": Square(attack.sizes, attack.norm, queries=QUERIES),
@@ -178,20 +190,20 @@ def _tries_all(attack: Attack) -> bool:
     return attack.longer() is not None and getattr(attack, "goal", None) is None
 
 
-def finds_no_more(assault: Assault, other: Attack, rows: Array, found: Array) -> Evidence:
+def finds_no_more(assault: Assault, other: Attack, rows: Array, damage: Array) -> Evidence:
     """Run another attack on the rows that an attack did not find."""
-    left = rows[~found]
+    left = rows[damage <= 0.5]
     if not len(left):
         return Evidence("pass", "nothing was left standing to try it on")
     try:
         fitted = other.fit(assault.problem, assault.training, seed=assault.context.seed)
-        more = assault.attacked(fitted, left, assault.reference) > 0.5
+        more = assault.attacked(fitted, left, assault.reference)
     except (AttackError, SpecError) as error:
         return Evidence("n/a", f"it could not be run: {error}")
-    both = found.copy()
-    both[~found] = more
-    sentence = f"{type(other).__name__.lower()} fools {int(more.sum())} of {len(left)} that were left standing"
-    return Evidence("fail" if _fewer(found, both) else "pass", sentence)
+    both = damage.copy()
+    both[damage <= 0.5] = np.maximum(more, damage[damage <= 0.5])
+    sentence = f"{type(other).__name__.lower()} fools {_fell(more)} of {len(left)} that were left standing"
+    return Evidence("fail" if _fewer(damage, both) else "pass", sentence)
 
 
 def random_does_less(assault: Assault, *, works: bool) -> Evidence:
@@ -202,17 +214,18 @@ def random_does_less(assault: Assault, *, works: bool) -> Evidence:
         works: whether the attack fools the model where every image is allowed; then one that fools nobody at these
             sizes may have met a model that withstands them.
     """
-    name, random = assault.attack.size_name, assault.control["random"]
-    right = {size: held > 0.5 for size, held in assault.right.items()}
-    clean, random = assault.clean > 0.5, {size: held > 0.5 for size, held in random.items()}
-    worse = [f"{name} {size:.3g}" for size, held in right.items() if _fewer(~held, ~random[size])]
+    name, random, right = assault.attack.size_name, assault.control["random"], assault.right
+    if assault.problem.draws > 1:
+        random, right = ({size: _whole(held) for size, held in shares.items()} for shares in (random, right))
+    worse = [f"{name} {size:.3g}" for size, held in right.items() if _fewer(1 - held, 1 - random[size])]
     if worse:
         return Evidence("fail", f"random perturbations did more damage than the attack at {', '.join(worse)}")
-    if not works and not any((clean & ~held).any() for held in right.values()):
+    clean = assault.clean > 0.5
+    if not works and not any((clean & (held <= 0.5)).any() for held in right.values()):
         return Evidence("fail", "the attack fooled no sample at any size, so that nothing shows that it works")
     gaps = [100 * float(random[size].mean() - held.mean()) for size, held in right.items()]
     sentence = f"against random perturbations of equal size the attack fools {_listed(gaps)} points more, size by size"
-    if any(_fewer(~random[size], ~held) for size, held in right.items()):
+    if any(_fewer(1 - random[size], 1 - held) for size, held in right.items()):
         return Evidence("pass", sentence)
     return Evidence("n/a", f"{sentence}; at this n that is not told apart from chance")
 
@@ -224,7 +237,7 @@ def _turned(assault: Assault, rows: Array, share: Array) -> Array:
     """
     draws = assault.problem.draws
     if draws == 1:
-        return np.asarray(share > 0.5)
+        return np.asarray(share - (1 - assault.clean[rows]) > NOTABLE)
     wrong = np.rint(draws * np.stack([share, 1 - assault.clean[rows]], axis=1)).astype(int)
     chances = [fisher_exact([pair, draws - pair], alternative="greater").pvalue for pair in wrong]
     return np.array(chances) < SIGNIFICANT / len(rows)
@@ -234,7 +247,20 @@ def _listed(numbers: list[float]) -> str:
     return ", ".join(f"{number:.1f}" for number in numbers)
 
 
-def _fewer(found: Array, before: Array) -> bool:
-    """Return whether an attack found significantly fewer than another, by the exact one-sided McNemar test."""
-    lost, won = int((before & ~found).sum()), int((found & ~before).sum())
+def _fell(damage: Array) -> int:
+    """Return how many samples are answered more wrongly than rightly."""
+    return int((damage > 0.5).sum())
+
+
+def _whole(share: Array) -> Array:
+    """Return 1 where random answers are more often right than not, else 0."""
+    return np.asarray(share > 0.5, dtype=np.float64)
+
+
+def _fewer(damage: Array, before: Array) -> bool:
+    """Return whether an attack did significantly less damage than another, by the exact one-sided sign test.
+
+    A sample counts where the two differ notably; where damage is 0 or 1 this is McNemar's exact test.
+    """
+    lost, won = int((before - damage > NOTABLE).sum()), int((damage - before > NOTABLE).sum())
     return lost > won and bool(binomtest(lost, lost + won, 0.5, alternative="greater").pvalue < SIGNIFICANT)

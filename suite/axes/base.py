@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from suite.data import Split, TaskData
 from suite.kinds.base import Array, Kind, Outcomes
-from suite.models.adapter import TorchClassifier
+from suite.models.adapter import TorchModel
 from suite.types import Measure
 
 Item = TypeVar("Item")
@@ -48,8 +48,8 @@ class Context:
     kind: Kind
     data: TaskData
     test: Split
-    model: TorchClassifier
-    members: Callable[[int], list[TorchClassifier]]
+    model: TorchModel
+    members: Callable[[int], list[TorchModel]]
     track: Track
     device: torch.device
     names: tuple[str, ...]
@@ -67,7 +67,7 @@ class Context:
         """Return the test targets on the device."""
         return torch.from_numpy(self.test.targets).to(self.device)
 
-    def forward(self, split: Split, model: TorchClassifier | None = None) -> Array:
+    def forward(self, split: Split, model: TorchModel | None = None) -> Array:
         """Return the raw outputs of a whole split in float32, by a frozen model without gradients."""
         predictor = model or self.model
         parts = []
@@ -80,7 +80,13 @@ class Context:
     @cached_property
     def outcomes(self) -> Outcomes:
         """Return what the model says about the clean test samples."""
-        return Outcomes(self.test.ids, self.forward(self.test), self.test.targets, self.data.info.classes, self.seed)
+        output, classes = self.forward(self.test), self.data.info.classes
+        return Outcomes(self.test.ids, output, self.test.targets, classes, self.seed, self.kind)
+
+    def settled(self) -> Context:
+        """Return the context with the kind as it settles on this model, by its validation samples."""
+        kind = self.kind.settled(lambda: (self.validation_output, self.data.validation.targets))
+        return replace(self, kind=kind)
 
     @cached_property
     def validation_output(self) -> Array:

@@ -1,4 +1,4 @@
-"""Common corruptions: what is left of the accuracy when nobody attacks, but cameras, weather and codecs do their worst.
+"""Common corruptions: what is left when nobody attacks, but cameras, weather and codecs do their worst.
 
 There is no random control beside these numbers. A control answers whether an attack is more than chance, and a
 corruption claims no more than to be what it is; its own strength is the severity, and severity 0 is the clean image.
@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite import stats
+from suite.attacks.gate import covered
 from suite.axes.base import Context, Finding, seed_of
 from suite.corruptions.catalogue import COMMON, SEVERITIES, checked, corrupt
 from suite.errors import SpecError
-from suite.kinds.base import Array
+from suite.kinds.base import Array, Kind, resampled
 from suite.registry import register
 from suite.types import Measure, not_applicable
 
@@ -29,11 +29,11 @@ SHOWN = 4
 @register("axis", name="corruption")
 @dataclass(frozen=True)
 class Corruption:
-    """Accuracy under common corruptions (Hendrycks and Dietterich 2019), and two numbers that sum them up.
+    """The headline measure under common corruptions (Hendrycks and Dietterich 2019), and two numbers that sum them up.
 
-    ``mean_corruption_error`` is the plain mean of the error over all corruptions and severities. It is not the mCE of
-    the paper, which divides each corruption's error by that of AlexNet before it takes the mean: the two must not be
-    compared. ``corruption_retention`` is the mean corrupted accuracy as a share of the clean one.
+    ``mean_corruption_error`` is 1 minus the plain mean of the measure over all corruptions and severities. It is not
+    the mCE of the paper, which divides each corruption's error by that of AlexNet before it takes the mean: the two
+    must not be compared. ``corruption_retention`` is the mean corrupted measure as a share of the clean one.
 
     Attributes:
         names: corruptions; all fifteen by default.
@@ -62,23 +62,31 @@ class Corruption:
             return Finding([not_applicable("mean_corruption_error", reason)])
         everyone = np.arange(len(context.test))
         with context.model.frozen():
-            clean = right_answers(context, everyone, "clean", lambda pixels, rows: pixels)
-            right = {
-                (name, severity): right_answers(
+            clean = answered(context, everyone, "clean", lambda pixels, rows: pixels)
+            found = {
+                (name, severity): answered(
                     context, everyone, f"{name} {severity}", self._corrupted(context, name, severity)
                 )
                 for name, severity in self._cells()
             }
-        columns = {f"correct@{name}/{severity}": held for (name, severity), held in right.items()}
-        measures = [
-            context.kind.overall("corrupted_accuracy", held, params={"corruption": name, "severity": severity})
-            for (name, severity), held in right.items()
-        ]
+        kept = {cell: self._overall(context, cell, answers) for cell, answers in found.items()}
+        columns = {f"correct@{name}/{severity}": answers.quality for (name, severity), answers in found.items()}
+        tallies = [answers.tally for answers in found.values()]
         return Finding(
-            [*summary(clean, np.stack(list(right.values())), seed_of(*context.names) % 2**32), *measures],
-            {"id": list(context.test.ids), "correct_clean": clean, **columns},
-            {"clean": float(clean.mean()), "corruptions": self._curves(clean, right)},
+            [*summary(context.kind, clean.tally, tallies, seed_of(*context.names) % 2**32), *kept.values()],
+            {"id": list(context.test.ids), "correct_clean": clean.quality, **columns},
+            {
+                "clean": context.kind.overall("clean", clean.tally, seed=context.seed).value,
+                "headline": context.kind.headline,
+                "corruptions": self._curves(context, clean, kept),
+            },
             self._gallery(context),
+        )
+
+    def _overall(self, context: Context, cell: tuple[str, int], answers: Answers) -> Measure:
+        params = {"corruption": cell[0], "severity": cell[1]}
+        return context.kind.overall(
+            f"corrupted_{context.kind.headline}", answers.tally, seed=context.seed, params=params
         )
 
     def _cells(self) -> Iterator[tuple[str, int]]:
@@ -91,12 +99,15 @@ class Corruption:
 
         return corrupted
 
-    def _curves(self, clean: Array, right: dict[tuple[str, int], Array]) -> dict[str, list[dict[str, float]]]:
-        """Return accuracy with its interval by severity, from the clean image on, for every corruption."""
+    def _curves(
+        self, context: Context, clean: Answers, kept: dict[tuple[str, int], Measure]
+    ) -> dict[str, list[dict[str, float | None]]]:
+        """Return the headline measure with its interval by severity, from the clean image on, for every corruption."""
+        whole = context.kind.overall("clean", clean.tally, seed=context.seed)
         curves = {}
         for name in self.names:
-            by_severity = {0: clean} | {severity: right[name, severity] for severity in self.severities}
-            curves[name] = [{"severity": severity, **band(held)} for severity, held in by_severity.items()]
+            by_severity = {0: whole} | {severity: kept[name, severity] for severity in self.severities}
+            curves[name] = [{"severity": severity, **band(measure)} for severity, measure in by_severity.items()]
         return curves
 
     def _gallery(self, context: Context) -> dict[str, Any]:
@@ -111,9 +122,9 @@ class Corruption:
         }
         with context.model.frozen(), torch.no_grad():
             for name, images in versions.items():
-                answer = kind.answer(kind.probabilities(context.model(images).float().cpu().numpy()))
+                told = kind.told(context.model(images).float().cpu().numpy())
                 arrays[f"image_{name}"] = images.mul(255).round().to(torch.uint8).cpu().numpy()
-                arrays |= {f"{part}_{name}": values for part, values in answer._asdict().items()}
+                arrays |= {f"{part}_{name}": values for part, values in told.items()}
         return arrays
 
 
@@ -124,46 +135,63 @@ def why_no_image(context: Context) -> str | None:
     return None if fit else f"a sample has the shape {shape}, and not that of an image of one channel or three"
 
 
-def right_answers(context: Context, rows: Array, label: str, change: Any) -> Array:
-    """Return which of the rows the model is right about once `change` (pixels, rows) was applied, bool (n,)."""
-    right = np.zeros(len(rows), dtype=bool)
+@dataclass(frozen=True)
+class Answers:
+    """How well changed samples are answered.
+
+    Attributes:
+        quality: 1 - damage to each sample, (n,); bool where an answer is right or wrong.
+        tally: what each contributes to the headline measure, (n, ...).
+    """
+
+    quality: Array
+    tally: Array
+
+
+def answered(context: Context, rows: Array, label: str, change: Any, *, hides: bool = False) -> Answers:
+    """Return how the model answers some rows once `change` (pixels, rows) was applied.
+
+    Where the change hides what it covers, that does not have to be found.
+    """
+    kind, quality, tallies = context.kind, np.zeros(len(rows)), []
     for places in context.batches(np.arange(len(rows)), label):
         chosen = torch.from_numpy(rows[places]).to(context.device)
+        pixels, targets = context.pixels[chosen], context.targets[chosen]
+        changed = change(pixels, rows[places])
+        targets = kind.hidden(targets, covered(pixels, changed)) if hides else targets
         with torch.no_grad():
-            output = context.model(change(context.pixels[chosen], rows[places]))
-        right[places] = ~context.kind.fooled(output, context.targets[chosen]).cpu().numpy()
-    return right
+            output = context.model(changed)
+        quality[places] = 1 - kind.damage(output, targets).double().cpu().numpy()
+        tallies.append(kind.tally(output.float().cpu().numpy(), targets.cpu().numpy()))
+    return Answers(quality > 0.5 if kind.one_label else quality, np.concatenate(tallies))
 
 
-def band(right: Array) -> dict[str, float]:
-    """Return the share of right answers and its Wilson interval."""
-    lo, hi = stats.wilson(int(right.sum()), len(right))
-    return {"accuracy": float(right.mean()), "lo": lo, "hi": hi}
+def band(measure: Measure) -> dict[str, float | None]:
+    """Return the headline measure and its interval, as a point of a curve."""
+    return {"accuracy": measure.value, "lo": measure.lo, "hi": measure.hi}
 
 
-def summary(clean: Array, right: Array, seed: int) -> list[Measure]:
-    """Return mean corruption error and retention from outcomes (n,) and (corruptions, n).
+def summary(kind: Kind, clean: Array, tallies: list[Array], seed: int) -> list[Measure]:
+    """Return mean corruption error and retention from the clean tally (n, ...) and one for each condition.
 
     Intervals come from resampling images: all corrupted versions of one image stay together, because they fail
     together.
     """
-    kept = right.mean(axis=0)
-    params = {"conditions": len(right)}
-    error = stats.mean_measure("mean_corruption_error", 1 - kept, seed=seed, higher_is_better=False, params=params)
-    return [error, _retention(clean.astype(np.float64), kept, seed, params)]
+    statistics, whole = [kind.statistic(tally) for tally in tallies], kind.statistic(clean)
 
+    def kept(counts: Array | None) -> Array:
+        return np.asarray(np.mean([statistic(counts) for statistic in statistics], axis=0))
 
-def _retention(clean: Array, kept: Array, seed: int, params: dict[str, int]) -> Measure:
-    name, count = "corruption_retention", len(clean)
-    if not clean.any():
-        reason = "no clean sample is right, so that there is nothing to retain"
-        return Measure(name, None, None, None, count, "none", unit="ratio", params=params, reason=reason)
-    value = float(kept.mean() / clean.mean())
+    def error(counts: Array | None) -> Array:
+        return 1 - kept(counts)
 
-    def ratio(indices: Array) -> Array:
-        whole = clean[indices].sum(axis=1)
-        return np.where(whole > 0, kept[indices].sum(axis=1) / np.maximum(whole, 1), np.nan)
+    def retention(counts: Array | None) -> Array:
+        before = whole(counts)
+        return np.asarray(np.divide(kept(counts), before, out=np.full(len(before), np.nan), where=before > 0))
 
-    samples = stats.bootstrap(ratio, count, seed=seed)
-    interval = stats.percentile_interval(value, samples[np.isfinite(samples)], n=count)
-    return Measure(name, value, interval.lo, interval.hi, count, interval.method, unit="ratio", params=params)
+    params, n = {"conditions": len(tallies)}, len(clean)
+    why = "no clean sample is right, so that there is nothing to retain"
+    return [
+        resampled("mean_corruption_error", error, n, seed=seed, higher_is_better=False, params=params),
+        resampled("corruption_retention", retention, n, seed=seed, why=why, unit="ratio", params=params),
+    ]

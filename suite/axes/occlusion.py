@@ -1,4 +1,4 @@
-"""Occlusion: what is left of the accuracy when part of the image is covered, as a dog's mouth is by a ball."""
+"""Occlusion: what is left of the headline measure when part of the image is covered, as a dog's mouth is by a ball."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite import stats
 from suite.attacks.random import as_seeds, uniform
 from suite.attacks.sticker import GREY, placed
 from suite.axes.base import Context, Finding, seed_of
-from suite.axes.corruption import band, right_answers, why_no_image
+from suite.axes.corruption import Answers, answered, band, why_no_image
 from suite.errors import SpecError
-from suite.kinds.base import Array
+from suite.kinds.base import Array, resampled
 from suite.registry import register
 from suite.types import Measure, not_applicable
 
@@ -27,10 +26,11 @@ FILLS = ("grey", "mean")
 @register("axis", name="occlusion")
 @dataclass(frozen=True)
 class Occlusion:
-    """Accuracy against the share of the image that a square covers, at random places.
+    """The headline measure against the share of the image that a square covers, at random places.
 
-    An image's outcome is the share of its places at which the answer is right; the interval resamples images. A
-    square has whole pixels and covers no more than the share asked for; how much it covers is in the row.
+    The measure is taken with the square at one place of every image after the other, and then the mean of those; the
+    interval resamples images. What the square hides does not have to be found. A square has whole pixels and covers
+    no more than the share asked for; how much it covers is in the row.
 
     Attributes:
         fractions: shares of the area, ascending, below 1.
@@ -62,35 +62,40 @@ class Occlusion:
             SpecError: not even one pixel fits into the smallest share.
         """
         if reason := why_no_image(context):
-            return Finding([not_applicable("occluded_accuracy", reason)])
+            return Finding([not_applicable(f"occluded_{context.kind.headline}", reason)])
         sides = {fraction: side_of(context.pixels, fraction) for fraction in self.fractions}
         everyone = np.arange(len(context.test))
         with context.model.frozen():
-            clean = right_answers(context, everyone, "clean", lambda pixels, rows: pixels)
+            clean = answered(context, everyone, "clean", lambda pixels, rows: pixels)
             kept = {fraction: self._kept(context, fraction, side) for fraction, side in sides.items()}
             gallery = self._gallery(context, sides[self.fractions[len(self.fractions) // 2]])
         measures = [self._measure(context, fraction, sides[fraction], kept[fraction]) for fraction in self.fractions]
-        curve = [{"fraction": 0.0, "covered": 0.0, **band(clean)}, *(_point(measure) for measure in measures)]
-        columns = {f"kept@{fraction!r}": values for fraction, values in kept.items()}
+        whole = band(context.kind.overall("clean", clean.tally, seed=context.seed))
+        curve = [{"fraction": 0.0, "covered": 0.0, **whole}, *(_point(measure) for measure in measures)]
+        columns = {
+            f"kept@{fraction!r}": np.mean([answers.quality for answers in places], axis=0)
+            for fraction, places in kept.items()
+        }
         return Finding(
             measures,
-            {"id": list(context.test.ids), "correct_clean": clean, **columns},
-            {"occlusion": curve, "fill": self.fill, "places": self.places},
+            {"id": list(context.test.ids), "correct_clean": clean.quality, **columns},
+            {"occlusion": curve, "headline": context.kind.headline, "fill": self.fill, "places": self.places},
             gallery,
         )
 
-    def _kept(self, context: Context, fraction: float, side: int) -> Array:
-        """Return the share of the places at which each sample is answered rightly, (n,)."""
+    def _kept(self, context: Context, fraction: float, side: int) -> list[Answers]:
+        """Return the answers with the square at each of the places."""
         everyone = np.arange(len(context.test))
-        total = np.zeros(len(everyone))
+        found = []
         for place in range(self.places):
 
-            def covered(pixels: Tensor, rows: Array, place: int = place) -> Tensor:
+            def changed(pixels: Tensor, rows: Array, place: int = place) -> Tensor:
                 seeds = context.sample_seeds(f"occlusion {float(fraction)!r}", [int(row) for row in rows])
                 return self.covered(pixels, side, corners(pixels, side, seeds, place))
 
-            total += right_answers(context, everyone, f"occlusion {fraction:.3g}, place {place + 1}", covered)
-        return total / self.places
+            label = f"occlusion {fraction:.3g}, place {place + 1}"
+            found.append(answered(context, everyone, label, changed, hides=True))
+        return found
 
     def covered(self, pixels: Tensor, side: int, at: Tensor) -> Tensor:
         """Return images (n, c, h, w) with a square whose upper left corners are (n, 2): row and column."""
@@ -99,7 +104,7 @@ class Occlusion:
         filling = pixels.mean(dim=(2, 3), keepdim=True) if self.fill == "mean" else torch.full_like(pixels, GREY)
         return torch.where(inside, filling, pixels)
 
-    def _measure(self, context: Context, fraction: float, side: int, kept: Array) -> Measure:
+    def _measure(self, context: Context, fraction: float, side: int, kept: list[Answers]) -> Measure:
         params = {
             "fraction": fraction,
             "covered": share_of(context.pixels, side),
@@ -107,14 +112,22 @@ class Occlusion:
             "places": self.places,
         }
         seed = seed_of(*context.names, repr(fraction)) % 2**32
-        return stats.mean_measure("occluded_accuracy", kept, seed=seed, params=params)
+        statistics = [context.kind.statistic(answers.tally) for answers in kept]
+
+        def mean(counts: Array | None) -> Array:
+            return np.asarray(np.mean([statistic(counts) for statistic in statistics], axis=0))
+
+        return resampled(f"occluded_{context.kind.headline}", mean, len(context.test), seed=seed, params=params)
 
     def _gallery(self, context: Context, side: int) -> dict[str, Any]:
         """Return the images of the gallery, the score of the clean answer by place, and the worst place of each."""
-        rows = context.gallery
+        fit = context.kind.explainable(context.outcomes.output[context.gallery])
+        rows = [row for row, explainable in zip(context.gallery, fit, strict=True) if explainable]
+        if not rows:
+            return {}
         pixels = context.pixels[torch.tensor(rows, device=context.device)]
         outputs = torch.from_numpy(context.outcomes.output[rows]).to(context.device)
-        score = context.kind.explained(context.model, outputs).score
+        score = context.kind.explained(context.model, pixels, outputs).score
         tops, lefts = (stops(size, side, self.grid) for size in pixels.shape[-2:])
         places = [(top, left) for top in tops for left in lefts]
         everyone = torch.arange(len(rows), device=context.device)
@@ -127,8 +140,7 @@ class Occlusion:
         kind, small = context.kind, context.test.take(rows)
         hidden = self.covered(pixels, side, worst)
         with torch.no_grad():
-            answer = kind.answer(kind.probabilities(context.model(hidden).float().cpu().numpy()))
-        said = kind.answer(kind.probabilities(context.outcomes.output[rows]))
+            after_worst = kind.told(context.model(hidden).float().cpu().numpy())
         return {
             "ids": np.array(small.ids),
             "label": small.targets,
@@ -138,8 +150,8 @@ class Occlusion:
             "side": np.array(side),
             "worst_corner": worst.numpy(),
             "worst": hidden.cpu().numpy(),
-            **said._asdict(),
-            **{f"worst_{name}": values for name, values in answer._asdict().items()},
+            **kind.told(context.outcomes.output[rows]),
+            **{f"worst_{name}": values for name, values in after_worst.items()},
         }
 
 

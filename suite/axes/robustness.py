@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from suite import stats
-from suite.attacks.probes import probe
+from suite.attacks.probes import GENERAL, PROBES, probe
 from suite.attacks.problem import Problem
 from suite.attacks.speed import faster
 from suite.axes.assault import Assault, found, shown
@@ -57,23 +57,26 @@ class Robustness:
         entry, spec = resolve("attack", self.attack)
         # Models that draw their answers draw them from PyTorch's own generator: seeded, two runs give the same row.
         with context.model.frozen(), seeded(context.seed, context.device):
-            problem = probed(Problem.of(context.kind, context.model.raw, batch_size=context.batch_size), context)
+            asked = Problem.of(context.kind, context.model.raw, batch_size=context.batch_size, adapter=context.model)
+            problem = probed(asked, context)
             problem = faster(problem, precision=self.precision, compiled=self.compiled)
             assault = Assault(context, problem, entry.build(spec))
             assault.run()
             spent = problem.passes.total
             evidence = audit(assault, assault.audited(self.audit))
-            report = _Report(assault, spec.name, evidence)
+            report = _Report(assault, title(spec), evidence)
             successes = report.successes()
             problem.refuse_broken()
         attack, reference = assault.attack, assault.reference
         stored = found(assault)
         details = {
-            "attack": spec.name,
+            "attack": report.name,
             "spec": str(spec),
             "norm": attack.norm,
             "size_name": attack.size_name,
-            "curve": assault.curve(),
+            "headline": context.kind.headline,
+            "quality": context.kind.quality,
+            "curve": report.curve(),
             "checks": {name: [item.status, item.sentence] for name, item in evidence.items()},
             "passes": {"attack": spent, "with checks": problem.passes.total},
             "found_by": dict(Counter(stored["found_rung"].tolist())),
@@ -82,8 +85,13 @@ class Robustness:
         }
         measures = [report.rate(size, size == reference) for size in attack.sizes]
         arrays = shown(assault, reference) | stored
-        measures += [*report.control_rates(), *successes]
+        measures += [*report.control_rates(), *successes, *report.companions()]
         return Finding(measures, report.columns(), details, arrays)
+
+
+def title(spec: Spec) -> str:
+    """Return what readers call an attack: its name, and its loss where that was chosen."""
+    return f"{spec.name} {spec.kwargs['loss']}" if "loss" in spec.kwargs else spec.name
 
 
 def probed(problem: Problem, context: Context) -> Problem:
@@ -93,7 +101,8 @@ def probed(problem: Problem, context: Context) -> Problem:
     right = (problem.outcome(pixels, targets) < 0.5).nonzero()[:, 0]
     if not len(right):
         return problem
-    probes = probe(problem.forward, pixels[right], targets[right])
+    whole = context.kind.one_label
+    probes = probe(problem.forward, pixels[right], targets[right], PROBES if whole else GENERAL)
     random = probes["deterministic"].status == "fail"
     return replace(problem, probes=probes, draws=DRAWS if random else 1)
 
@@ -107,31 +116,61 @@ class _Report:
     evidence: dict[str, Evidence]
 
     def rate(self, size: float, reference: bool) -> Measure:
-        """Return the accuracy at a size with its interval, control and checks."""
-        attack = self.assault.attack
-        params: dict[str, Any] = {"attack": self.name, "norm": attack.norm, attack.size_name: size}
+        """Return the headline measure at a size with its interval, control and checks."""
+        assault, params = self.assault, self._params(size)
         failed = [item.sentence for item in self.evidence.values() if item.status == "fail"]
-        return self._accuracy(
-            "robust_accuracy",
-            self.assault.right[size],
+        return self._overall(
+            f"robust_{assault.context.kind.headline}",
+            assault.tally[size],
             params={**params, "reference": True} if reference else params,
-            control=float(self.assault.control["random"][size].mean()),
+            control=self._value(assault.control_tally["random"][size]),
             checks={check: item.status for check, item in self.evidence.items()},
             reason="; ".join(failed) or None,
         )
 
     def control_rates(self) -> list[Measure]:
-        """Return the accuracy under every control, as rows of their own."""
-        attack = self.assault.attack
+        """Return the headline measure under every control, as rows of their own."""
         return [
-            self._accuracy(
-                "control_accuracy",
-                held,
-                params={"attack": self.name, "control": control, "norm": attack.norm, attack.size_name: size},
+            self._overall(
+                f"control_{self.assault.context.kind.headline}", tally, params=self._params(size, control=control)
             )
-            for control, by_size in self.assault.control.items()
-            for size, held in by_size.items()
+            for control, by_size in self.assault.control_tally.items()
+            for size, tally in by_size.items()
         ]
+
+    def companions(self) -> list[Measure]:
+        """Return what the kind says beside the headline measure: clean, attacked and under the random control."""
+        assault, kind = self.assault, self.assault.context.kind
+        random, measures = assault.control_tally["random"], []
+        for size in (0.0, *assault.attack.sizes):
+            held = kind.companions(random.get(size, assault.clean_tally), seed=assault.context.seed, params={})
+            params = self._params(size) | ({"reference": True} if size == assault.reference else {})
+            found = kind.companions(
+                assault.tally.get(size, assault.clean_tally), seed=assault.context.seed, params=params
+            )
+            measures += [replace(one, control=other.value) for one, other in zip(found, held, strict=True)]
+        return measures
+
+    def curve(self) -> list[dict[str, float | None]]:
+        """Return the headline measure with its interval, and every control's, from size zero on."""
+        assault, points = self.assault, []
+        parts = {"accuracy": assault.tally, **assault.control_tally}
+        for size in (0.0, *assault.attack.sizes):
+            point: dict[str, float | None] = {"size": float(size)}
+            for name, by_size in parts.items():
+                found = self._overall(name, by_size.get(size, assault.clean_tally))
+                lo, hi = (found.value if bound is None else bound for bound in (found.lo, found.hi))
+                point |= {name: found.value, f"{name}_lo": lo, f"{name}_hi": hi}
+            points.append(point)
+        return points
+
+    def _params(self, size: float, **more: Any) -> dict[str, Any]:
+        attack = self.assault.attack
+        return {"attack": self.name, **more, "norm": attack.norm, attack.size_name: size}
+
+    def _value(self, tally: Array) -> float | None:
+        value = float(self.assault.context.kind.statistic(tally)(None)[0])
+        return value if np.isfinite(value) else None
 
     def successes(self) -> list[Measure]:
         """Return how often an attack with a goal reached it: a banana with a sticker that becomes a toaster."""
@@ -156,17 +195,16 @@ class _Report:
         return self.assault.context.data.info.classes[int(getattr(self.assault.attack, "goal", 0))]
 
     def columns(self) -> dict[str, Any]:
-        """Return the per-sample outcomes: right on clean input, and right at every size."""
+        """Return the per-sample outcomes on clean input and at every size: right or wrong, or the quality."""
         kept = {"correct_clean": self.assault.clean}
         kept |= {f"robust@{float(size)!r}": held for size, held in self.assault.right.items()}
-        whole = self.assault.problem.draws == 1
+        whole = self.assault.problem.draws == 1 and self.assault.context.kind.one_label
         columns = {name: np.asarray(held > 0.5) if whole else held for name, held in kept.items()}
         return {"id": list(self.assault.context.test.ids), **columns}
 
-    def _accuracy(self, metric: str, held: Array, **fields: Any) -> Measure:
-        """Return the share of right answers; of random answers the mean over samples of the share over draws."""
-        context = self.assault.context
-        if self.assault.problem.draws == 1:
-            return context.kind.overall(metric, held > 0.5, **fields)
-        fields["params"] = {**fields["params"], "draws": self.assault.problem.draws}
-        return stats.mean_measure(metric, held, seed=context.seed, **fields)
+    def _overall(self, metric: str, tally: Array, **fields: Any) -> Measure:
+        """Return the headline measure; of random answers it is the mean over samples of the share over draws."""
+        draws, kind = self.assault.problem.draws, self.assault.context.kind
+        if draws > 1:
+            fields["params"] = {**fields.get("params", {}), "draws": draws}
+        return kind.overall(metric, tally, seed=self.assault.context.seed, **fields)

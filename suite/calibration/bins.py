@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -143,6 +144,18 @@ class Reliability:
         """Mean correctness per bin, (bins,), NaN where the bin is empty."""
         return self._mean(self.correct_sums)
 
+    def diagram(self) -> dict[str, list[Any]]:
+        """Return a reliability diagram as JSON values.
+
+        They are the edges, and per bin the count, the mean confidence and the accuracy, None where the bin is empty.
+        """
+        return {
+            "edges": self.edges.tolist(),
+            "count": self.counts.tolist(),
+            "confidence": _or_none(self.mean_confidence),
+            "accuracy": _or_none(self.mean_correct),
+        }
+
     def _mean(self, sums: FloatArray) -> FloatArray:
         means = np.full(self.bins, np.nan)
         np.divide(sums, self.counts, out=means, where=self.counts > 0)
@@ -185,3 +198,7 @@ class Reliability:
         fixed = float((2 * share**2 * variance**2).sum()) + between
         slope = float(4 * (share**2 * variance).sum() / share.sum())
         return DebiasedSquare(value, *_score_interval(value, level, fixed, slope), singletons)
+
+
+def _or_none(means: FloatArray) -> list[float | None]:
+    return [None if np.isnan(mean) else float(mean) for mean in means]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,19 @@ from suite.registry import Entry
 from suite.spec import Spec, digest
 from suite.types import Rejected, Sample
 
-Admit = Callable[[Sample, Sequence[str] | None], tuple[npt.NDArray[Any], Any]]
-"""A kind's check: the sample's input and target in canonical form; a DataError says why it cannot be used."""
+
+class Reads(Protocol):
+    """What is asked of a kind about samples; see `suite.kinds.base.Kind`."""
+
+    def admit(self, sample: Sample, classes: Sequence[str] | None) -> tuple[npt.NDArray[Any], Any, tuple[str, ...]]:
+        """Return input, target and remarks; a DataError says why the sample cannot be used."""
+
+    def class_names(self, targets: Sequence[Any]) -> tuple[str, ...]:
+        """Return the classes that targets speak of."""
+
+    def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> npt.NDArray[Any]:
+        """Return targets as one array."""
+
 
 PROTECTED_FIRST = ("test", "validation", "train")
 """Of two equal samples the one in the more protected split stays: a test sample must never be trained on."""
@@ -60,7 +71,7 @@ class DataReport:
 
 @dataclass(frozen=True)
 class Split:
-    """Samples of one split: stable ids, inputs (n, ...) in uint8 or float32, targets (n,)."""
+    """Samples of one split: stable ids, inputs (n, ...) in uint8 or float32, targets (n, ...) of the kind."""
 
     ids: tuple[str, ...]
     inputs: npt.NDArray[Any]
@@ -92,22 +103,22 @@ class TaskData:
     digest: str
 
 
-def load(entry: Entry, spec: Spec, *, seed: int, admit: Admit) -> TaskData:
+def load(entry: Entry, spec: Spec, *, seed: int, kind: Reads) -> TaskData:
     """Read a task's three splits.
 
     Args:
         entry: the task.
         spec: its arguments.
         seed: seed of the split, for tasks that split by seed.
-        admit: the kind's check of one sample.
+        kind: checks samples, and says what their targets are.
 
     Raises:
         DataError: no usable test sample, ids that repeat, or inputs of different shapes.
         PluginError: the task yields something else than samples.
     """
-    reader = _Reader(entry, admit)
+    reader = _Reader(entry, kind, _declared(entry, spec))
     records = {split: reader.read(split, entry.build(spec, split=split, seed=seed)) for split in PROTECTED_FIRST}
-    classes = reader.classes or tuple(sorted({str(r[2]) for kept in records.values() for r in kept}))
+    classes = reader.classes or kind.class_names([r[2] for kept in records.values() for r in kept])
     if not records["test"]:
         raise DataError(
             f"Task {spec} has no usable test sample. {DataReport({}, reader.dropped).sentence()}. "
@@ -117,7 +128,8 @@ def load(entry: Entry, spec: Spec, *, seed: int, admit: Admit) -> TaskData:
     shape = _one_shape(spec, [array.shape for array in inputs])
     if len(kinds := sorted({str(array.dtype) for array in inputs})) > 1:
         raise DataError(f"Task {spec} mixes inputs of type {' and '.join(kinds)}; yield one type, uint8 or float.")
-    splits = {name: _stack(records[name], shape, classes) for name in SPLITS}
+    targets = kind.stack([r[2] for name in SPLITS for r in records[name]], classes)
+    splits = _stacked(records, shape, targets)
     info = TaskInfo(entry.name, entry.meta["kind"], entry.meta["version"], classes, shape, entry.meta["source"])
     report = DataReport({name: len(splits[name]) for name in SPLITS}, reader.dropped)
     return TaskData(info, splits["train"], splits["validation"], splits["test"], report, _digest(info, splits))
@@ -129,9 +141,8 @@ Admitted = tuple[str, npt.NDArray[Any], Any]
 class _Reader:
     """Reads split after split, remembering ids and contents so that nothing is seen twice."""
 
-    def __init__(self, entry: Entry, admit: Admit) -> None:
-        self.entry, self.admit = entry, admit
-        self.classes: tuple[str, ...] | None = tuple(entry.meta["classes"]) if entry.meta["classes"] else None
+    def __init__(self, entry: Entry, kind: Reads, classes: tuple[str, ...] | None) -> None:
+        self.entry, self.kind, self.classes = entry, kind, classes
         self.dropped: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self.contents: dict[bytes, tuple[str, Any]] = {}
         self.ids: dict[str, str] = {}
@@ -155,18 +166,32 @@ class _Reader:
             )
         self.ids[sample.id] = split
         try:
-            value, target = self.admit(sample, self.classes)
+            value, target, remarks = self.kind.admit(sample, self.classes)
         except DataError as error:
             self.dropped["unusable"].append((sample.id, str(error)))
             return None
         content = hashlib.sha256(f"{value.shape}{value.dtype}".encode() + value.tobytes()).digest()
         twin, label = self.contents.setdefault(content, (sample.id, target))
         if twin != sample.id:
-            conflict = "" if label == target else f", which is labelled {label}, not {target}"
+            conflict = _conflict(label, target)
             equal = f"{split} sample equal to {twin} in {self.ids[twin]}{conflict}"
             self.dropped["duplicate"].append((sample.id, equal))
             return None
+        if remarks:
+            self.dropped["part of a sample"] += [(sample.id, remark) for remark in remarks]
         return sample.id, value, target
+
+
+def _declared(entry: Entry, spec: Spec) -> tuple[str, ...] | None:
+    """Return the classes that a task declares, or that it was given where it takes an argument of that name."""
+    given = spec.kwargs.get("classes") or entry.meta["classes"]
+    return tuple(given) if given else None
+
+
+def _conflict(label: Any, target: Any) -> str:
+    if isinstance(label, str | int) and isinstance(target, str | int):
+        return "" if label == target else f", which is labelled {label}, not {target}"
+    return "" if repr(label) == repr(target) else ", which has other targets"
 
 
 def _one_shape(spec: Spec, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
@@ -177,11 +202,15 @@ def _one_shape(spec: Spec, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]
     return found[0]
 
 
-def _stack(records: list[Admitted], shape: tuple[int, ...], classes: tuple[str, ...]) -> Split:
-    position = {name: index for index, name in enumerate(classes)}
-    inputs = np.stack([r[1] for r in records]) if records else np.zeros((0, *shape), np.float32)
-    targets = np.array([position[r[2]] if isinstance(r[2], str) else r[2] for r in records], dtype=np.int64)
-    return Split(tuple(r[0] for r in records), inputs, targets)
+def _stacked(records: dict[str, list[Admitted]], shape: tuple[int, ...], targets: npt.NDArray[Any]) -> dict[str, Split]:
+    """Return the splits; targets are those of all splits in the order of `SPLITS`, so that they share one form."""
+    splits, start = {}, 0
+    for name in SPLITS:
+        kept = records[name]
+        inputs = np.stack([r[1] for r in kept]) if kept else np.zeros((0, *shape), np.float32)
+        splits[name] = Split(tuple(r[0] for r in kept), inputs, targets[start : start + len(kept)])
+        start += len(kept)
+    return splits
 
 
 def _digest(info: TaskInfo, splits: dict[str, Split]) -> str:
@@ -190,5 +219,5 @@ def _digest(info: TaskInfo, splits: dict[str, Split]) -> str:
         content.update(f"{name}{split.inputs.dtype}".encode())
         content.update("\0".join(split.ids).encode())
         content.update(np.ascontiguousarray(split.inputs).tobytes())
-        content.update(split.targets.tobytes())
+        content.update(np.ascontiguousarray(split.targets).tobytes())
     return digest([info.name, info.version, list(info.classes), list(info.input_shape), content.hexdigest()])

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, Self
 
+import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from suite import stats
+from suite.errors import AttackError
+from suite.models.adapter import TorchModel
 from suite.types import Measure, Sample
 
 Array = npt.NDArray[Any]
+
+Objective = Callable[[Tensor, Tensor, str, float], tuple[Tensor, Tensor]]
+"""(pixels, targets, loss name, share of the steps done) to the loss that an attack raises, (n,), and the output."""
+
+
+Statistic = Callable[[Array | None], Array]
+"""How often each image was drawn in each of r resamples, (r, n), or None for once each, to values (r,); NaN where a
+value is undefined."""
+
+
+class Admitted(NamedTuple):
+    """A sample that can be used: its input, its target, and what had to be dropped from the target, in sentences."""
+
+    value: Array
+    target: Any
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -21,9 +41,10 @@ class Outcomes:
     Attributes:
         ids: sample ids, (n,).
         output: the model's raw output in float32, (n, ...); logits for classification.
-        targets: what is true, (n,).
+        targets: what is true, (n, ...).
         classes: class names.
         seed: seed for resampling.
+        kind: the kind, with what it settled on for this model.
     """
 
     ids: tuple[str, ...]
@@ -31,48 +52,111 @@ class Outcomes:
     targets: Array
     classes: tuple[str, ...]
     seed: int
-
-
-class Answer(NamedTuple):
-    """What a model says about samples, for a reader: prediction (n,) and confidence in [0, 1] (n,)."""
-
-    prediction: Array
-    confidence: Array
+    kind: Any = None
 
 
 @dataclass(frozen=True)
 class Scalars:
-    """The two scalars that attribution asks for.
+    """What attribution asks for.
 
     Attributes:
         target: (inputs, rows) to the scalar that is explained, (n,), differentiable; `rows` says which sample a row of
             a perturbed batch belongs to.
         score: (inputs, rows) to the score in [0, 1] that deletion and insertion follow, (n,).
+        region: the part of each image that is explained, bool (n, h, w); None where it is the whole image.
     """
 
     target: Callable[[Tensor, Tensor], Tensor]
     score: Callable[[Tensor, Tensor], Tensor]
+    region: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """How well one way to predict is calibrated.
+
+    Attributes:
+        measures: the rows.
+        columns: per-sample columns, by name.
+        reliability: the reliability diagram: edges, count, confidence and accuracy by bin.
+    """
+
+    measures: list[Measure]
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    reliability: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rescaling:
+    """A correction of how sure a model is, fitted on validation samples.
+
+    Attributes:
+        apply: outputs (n, ...) to corrected outputs.
+        measure: its parameter, as a row.
+    """
+
+    apply: Callable[[Array], Array]
+    measure: Measure
 
 
 class Kind(Protocol):
     """One kind of task.
 
+    A *tally* is what a sample contributes to the headline measure: whether it is right, a confusion matrix, its boxes.
+    *Damage* is how badly a sample is answered, from 0 to 1; for one label per sample it is 0 or 1.
+
     Attributes:
         name: as in ``@task(kind=...)``.
+        adapter: what models are wrapped in.
+        headline: name of the headline measure; under attack it is ``robust_`` and that name.
+        quality: what 1 - damage is called for a reader.
+        one_label: whether a sample has one label, and the output is one logit per class. Attacks and checks that rest
+            on that ask before they do.
+        yardstick: name of the loss by which an attack compares points.
+        plain: name of the plain way to be uncertain.
+        unmergeable: why the answers of several models cannot be averaged; None if they can.
         presets: axis name to the axis specs of a plain run.
     """
 
     name: str
+    adapter: type[TorchModel]
+    headline: str
+    quality: str
+    one_label: bool
+    yardstick: str
+    plain: str
+    unmergeable: str | None
     presets: Mapping[str, Sequence[str]]
 
-    def admit(self, sample: Sample, classes: Sequence[str] | None) -> tuple[Array, Any]:
-        """Return a sample's input and target in canonical form; raise DataError saying why it cannot be used."""
+    def guessing(self, classes: int) -> float:
+        """Return the share of samples that are right by guessing at most."""
+
+    # samples
+
+    def admit(self, sample: Sample, classes: Sequence[str] | None) -> Admitted:
+        """Return a sample in canonical form; raise DataError saying why it cannot be used."""
+
+    def class_names(self, targets: Sequence[Any]) -> tuple[str, ...]:
+        """Return the names of the classes that admitted targets speak of, where a task declares none."""
+
+    def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> Array:
+        """Return admitted targets as one array, (n, ...)."""
+
+    # models
 
     def check_output(self, output: Tensor, classes: Sequence[str]) -> None:
         """Raise ModelError saying what is wrong where an output does not fit the task's classes."""
 
-    def training_loss(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss that training lowers, per sample (n,)."""
+    def settled(self, validation: Callable[[], tuple[Array, Array]]) -> Self:
+        """Return the kind for one model, with what it has to choose on validation outputs and targets."""
+
+    def training_loss(self, model: TorchModel, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the loss that training lowers, per sample (n,), and the output where that costs little."""
+
+    # attacks
+
+    def objective(self, model: TorchModel) -> Objective | None:
+        """Return what attacks raise, where it is more than `attack_loss` of the model's output."""
 
     def attack_loss(self, output: Tensor, targets: Tensor, *, name: str, goals: Tensor | None = None) -> Tensor:
         """Return the loss that an attack raises, per sample (n,); towards `goals` (n,) where they are given."""
@@ -81,10 +165,29 @@ class Kind(Protocol):
         """Return the goals that an attack reaches most easily, the nearest first, (n, count or fewer)."""
 
     def fooled(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Return which samples the output is wrong about, bool (n,)."""
+        """Return about which samples the output could not be more wrong, bool (n,)."""
 
-    def overall(self, metric: str, right: Array, **fields: Any) -> Measure:
-        """Return the headline measure from per-sample outcomes under the name `metric`."""
+    def damage(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Return how wrong the output is about each sample, (n,) in [0, 1]."""
+
+    def hidden(self, targets: Tensor, covered: Tensor) -> Tensor:
+        """Return targets without what lies under covered pixels, bool (n, h, w): hiding it is no attack."""
+
+    # scores
+
+    def tally(self, output: Array, targets: Array) -> Array:
+        """Return what each sample contributes to the headline measure, (n, ...)."""
+
+    def statistic(self, tally: Array) -> Statistic:
+        """Return the headline measure of resamples of tallies (n, ...)."""
+
+    def overall(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
+        """Return the headline measure with its interval under the name `metric`."""
+
+    def companions(self, tally: Array, *, seed: int, params: Mapping[str, Any]) -> list[Measure]:
+        """Return what has to be said beside the headline measure of an attack."""
+
+    # readers
 
     def columns(self, outcomes: Outcomes) -> dict[str, Any]:
         """Return the per-sample columns to store, beside ``id``."""
@@ -92,11 +195,129 @@ class Kind(Protocol):
     def details(self, outcomes: Outcomes) -> dict[str, Any]:
         """Return what a page of the report shows beyond the measures, as JSON values."""
 
+    def told(self, output: Array) -> dict[str, Array]:
+        """Return what the model says, as a reader is shown it: arrays (n, ...) by name."""
+
+    # uncertainty
+
     def probabilities(self, output: Array) -> Array:
-        """Return the predicted distribution (n, classes) in float64."""
+        """Return what the model predicts as distributions, (n, ...), in float64."""
 
-    def answer(self, probabilities: Array) -> Answer:
-        """Return what the model says, and how sure it is, from its distributions."""
+    def calibrated(self, predicted: Array, output: Array | None, targets: Array, **options: Any) -> Calibrated:
+        """Return how well distributions (n, ...) are calibrated.
 
-    def explained(self, model: Any, outputs: Tensor) -> Scalars:
-        """Return what attribution explains for samples whose clean outputs are given."""
+        Args:
+            predicted: from `probabilities`, or a mean of several.
+            output: the output they were made from, where there is one.
+            targets: what is true.
+            options: ``seed``, ``params`` and ``bins``.
+        """
+
+    def rescaling(self, output: Array, targets: Array) -> Rescaling:
+        """Return the correction that fits validation outputs; raise NotApplicableError saying why there is none."""
+
+    # attribution
+
+    def explainable(self, output: Array) -> Array:
+        """Return in which samples there is something to explain, bool (n,)."""
+
+    def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> Scalars:
+        """Return what attribution explains for samples whose pixels and clean outputs are given."""
+
+
+class Simple:
+    """The answers that most kinds share."""
+
+    unmergeable: str | None = None
+
+    def settled(self, validation: Callable[[], tuple[Array, Array]]) -> Self:
+        """Return the kind itself: there is nothing to choose."""
+        return self
+
+    def objective(self, model: TorchModel) -> Objective | None:
+        """Return None: the loss follows from the output."""
+        return None
+
+    def companions(self, tally: Array, *, seed: int, params: Mapping[str, Any]) -> list[Measure]:
+        """Return nothing."""
+        return []
+
+    def explainable(self, output: Array) -> Array:
+        """Return that every sample can be explained."""
+        return np.ones(len(output), dtype=bool)
+
+
+class Graded:
+    """The answers of every kind whose samples are answered better or worse, and not right or wrong."""
+
+    one_label = False
+    yardstick = "damage"
+
+    def damage(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Return how wrong the output is about each sample, (n,) in [0, 1]."""
+        raise NotImplementedError
+
+    def statistic(self, tally: Array) -> Statistic:
+        """Return the headline measure of resamples of tallies (n, ...)."""
+        raise NotImplementedError
+
+    def guessing(self, classes: int) -> float:
+        """Return the share of images that may stay mostly right where every image is allowed."""
+        return 0.1
+
+    def fooled(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Return about which images nothing is right any more."""
+        return self.damage(output, targets) >= 1
+
+    def rivals(self, output: Tensor, targets: Tensor, count: int) -> Tensor:
+        """Refuse: an image with many answers has no nearest wrong class."""
+        raise AttackError(
+            "This attack aims at single wrong classes, and an image of this task has many answers. Use fgsm, pgd, "
+            "worst_case, patch or image_patch."
+        )
+
+    def overall(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
+        """Return the headline measure with an interval from resampling images."""
+        return resampled(metric, self.statistic(tally), len(tally), seed=seed, **fields)
+
+
+REPLICATES = 400
+"""Resamples of images where a measure is not a mean over them: each of them is counted anew."""
+
+
+def resampled(
+    metric: str,
+    statistic: Statistic,
+    n: int,
+    *,
+    seed: int,
+    why: str = "no sample has anything to find",
+    recentred: bool = False,
+    **fields: Any,
+) -> Measure:
+    """Return a measure of n images with the interval of its bootstrap over images.
+
+    Args:
+        metric: its name.
+        statistic: of resamples; those in which it is undefined are left out.
+        n: number of images.
+        seed: of the resampling.
+        why: the reason why it is undefined, where it is.
+        recentred: move the interval to the value, as a statistic needs whose bias resampling repeats.
+        fields: of `Measure`.
+    """
+    value = float(statistic(None)[0])
+    if not np.isfinite(value):
+        return Measure(metric, None, None, None, n, "none", **{**fields, "reason": why})
+
+    def of_indices(indices: Array) -> Array:
+        return statistic(stats.resample_counts(indices).T)
+
+    draws = stats.bootstrap(of_indices, n, seed=seed, replicates=REPLICATES)
+    draws = draws[np.isfinite(draws)]
+    interval = (
+        stats.recentred_interval(value, draws, n=n, floor=0.0)
+        if recentred
+        else stats.percentile_interval(value, draws, n=n)
+    )
+    return Measure(metric, value, interval.lo, interval.hi, n, interval.method, **fields)

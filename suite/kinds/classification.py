@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from suite import stats
 from suite.errors import DataError, ModelError
 from suite.kinds import classification_losses
-from suite.kinds.base import Answer, Array, Outcomes, Scalars
+from suite.kinds.base import Admitted, Array, Calibrated, Outcomes, Rescaling, Scalars, Simple, Statistic
+from suite.kinds.classification_calibration import calibrated, rescaling
+from suite.kinds.images import image
+from suite.models.adapter import TorchClassifier, TorchModel
 from suite.registry import register
 from suite.types import Measure, Sample
 
@@ -35,15 +38,34 @@ PRESETS: Mapping[str, Sequence[str]] = MappingProxyType(
 """What a plain run measures on natural images; a task may say otherwise."""
 
 
-class Classification:
+class Classification(Simple):
     """One label per image; the output is a logit per class."""
 
     name = "classification"
+    adapter = TorchClassifier
+    headline = "accuracy"
+    quality = "right answers"
+    one_label = True
+    yardstick = "margin"
+    plain = "softmax"
     presets = PRESETS
 
-    def admit(self, sample: Sample, classes: Sequence[str] | None) -> tuple[Array, str | int]:
+    def guessing(self, classes: int) -> float:
+        """Return the share of labels that are right by chance."""
+        return 1 / classes
+
+    def admit(self, sample: Sample, classes: Sequence[str] | None) -> Admitted:
         """Return (channels, height, width) in uint8 or float32, and the class name or index."""
-        return image(sample.input), label(sample.target, classes)
+        return Admitted(image(sample.input), label(sample.target, classes))
+
+    def class_names(self, targets: Sequence[Any]) -> tuple[str, ...]:
+        """Return the labels in order."""
+        return tuple(sorted({str(target) for target in targets}))
+
+    def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> Array:
+        """Return class indices, int64 (n,)."""
+        position = {name: index for index, name in enumerate(classes)}
+        return np.array([position[t] if isinstance(t, str) else t for t in targets], dtype=np.int64)
 
     def check_output(self, output: Tensor, classes: Sequence[str]) -> None:
         """Raise ModelError unless there is one logit per class."""
@@ -53,9 +75,10 @@ class Classification:
                 f"({', '.join(classes[:12])}). Build it for this task."
             )
 
-    def training_loss(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Return the cross-entropy per sample."""
-        return nn.functional.cross_entropy(output, targets, reduction="none")
+    def training_loss(self, model: TorchModel, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the cross-entropy per sample, and the logits."""
+        output = model(pixels)
+        return nn.functional.cross_entropy(output, targets, reduction="none"), output
 
     def attack_loss(self, output: Tensor, targets: Tensor, *, name: str, goals: Tensor | None = None) -> Tensor:
         """Return one of `classification_losses.LOSSES` per sample in float64."""
@@ -69,9 +92,27 @@ class Classification:
         """Return where the largest logit is another class; of equal logits the first counts."""
         return output.argmax(dim=1) != targets
 
-    def overall(self, metric: str, right: Array, **fields: Any) -> Measure:
-        """Return the share of right answers with its Wilson interval."""
-        return stats.rate(metric, right, **fields)
+    def damage(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Return 1 where the answer is wrong, else 0."""
+        return self.fooled(output, targets).double()
+
+    def hidden(self, targets: Tensor, covered: Tensor) -> Tensor:
+        """Return the labels as they are: what an image shows does not change with what covers it."""
+        return targets
+
+    def tally(self, output: Array, targets: Array) -> Array:
+        """Return which answers are right, bool (n,)."""
+        return np.asarray(output.argmax(axis=1) == targets)
+
+    def statistic(self, tally: Array) -> Statistic:
+        """Return the share of right answers."""
+        return lambda counts: np.asarray(tally.mean()[None] if counts is None else counts @ tally / len(tally))
+
+    def overall(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
+        """Return the share of right answers with its Wilson interval; of shares of random answers, their mean."""
+        if np.isin(tally, (0, 1)).all() and "draws" not in fields.get("params", {}):
+            return stats.rate(metric, tally > 0, **fields)
+        return stats.mean_measure(metric, tally, seed=seed, **fields)
 
     def columns(self, outcomes: Outcomes) -> dict[str, Any]:
         """Return label, prediction, correct, confidence and, from ten classes on, top5."""
@@ -100,11 +141,20 @@ class Classification:
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
-    def answer(self, probabilities: Array) -> Answer:
+    def told(self, output: Array) -> dict[str, Array]:
         """Return the most probable class and its probability."""
-        return Answer(probabilities.argmax(axis=1), probabilities.max(axis=1).clip(0, 1))
+        probabilities = self.probabilities(output)
+        return {"prediction": probabilities.argmax(axis=1), "confidence": probabilities.max(axis=1).clip(0, 1)}
 
-    def explained(self, model: Any, outputs: Tensor) -> Scalars:
+    def calibrated(self, predicted: Array, output: Array | None, targets: Array, **options: Any) -> Calibrated:
+        """Return how well distributions (n, classes) are calibrated."""
+        return calibrated(predicted, output, targets, **options)
+
+    def rescaling(self, output: Array, targets: Array) -> Rescaling:
+        """Return the temperature that fits validation logits."""
+        return rescaling(output, targets)
+
+    def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> Scalars:
         """Explain the logit of the class that was predicted on the clean image; follow its probability."""
         predicted = outputs.argmax(dim=1)
 
@@ -126,30 +176,6 @@ def in_top(logits: Array, targets: Array, count: int) -> Array:
     own = logits[np.arange(len(targets)), targets][:, None]
     earlier = np.arange(logits.shape[1])[None] < targets[:, None]
     return np.asarray(((logits > own) | ((logits == own) & earlier)).sum(axis=1) < count)
-
-
-def image(value: Any) -> Array:
-    """Return an image as (channels, height, width) in uint8 or float32.
-
-    Raises:
-        DataError: not an image, or pixels outside the range of their type.
-    """
-    pixels = np.asarray(value)
-    if pixels.ndim == 2:
-        pixels = pixels[None]
-    if pixels.ndim != 3 or 0 in pixels.shape:
-        raise DataError(f"an image of shape {pixels.shape}; expected (height, width) or (channels, height, width)")
-    if pixels.shape[0] not in (1, 3, 4) and pixels.shape[-1] in (1, 3, 4):
-        raise DataError(f"an image of shape {pixels.shape} has its channels last; expected (channels, height, width)")
-    if pixels.dtype == np.uint8:
-        return pixels
-    if not np.issubdtype(pixels.dtype, np.floating):
-        raise DataError(f"pixels of type {pixels.dtype}; expected uint8 in 0..255 or floating point in 0..1")
-    if not np.isfinite(pixels).all():
-        raise DataError(f"{int((~np.isfinite(pixels)).sum())} pixels are NaN or infinite")
-    if pixels.min() < 0 or pixels.max() > 1:
-        raise DataError(f"pixels from {pixels.min():g} to {pixels.max():g}; expected 0..1 (divide 8-bit values by 255)")
-    return pixels.astype(np.float32)
 
 
 def label(value: Any, classes: Sequence[str] | None) -> str | int:

@@ -104,7 +104,7 @@ def _frame(rows: pd.DataFrame, measured: tuple[Column, ...], tested: dict[str, T
     worst = rows.groupby("model")["cell_status"].agg(_worst)
     frame = pd.DataFrame({"model": models, "status": worst[models].to_numpy()}).set_index("model")
     parts = [frame, *(_spread(column, tested[column.name]) for column in measured)]
-    frame = pd.concat([part.reindex(models) for part in parts], axis=1)
+    frame = pd.concat([part.reindex(models) for part in parts], axis=1).copy()  # else pandas keeps hundreds of blocks
     numbers = frame[[f"{column.name}_status" for column in measured]]
     for doubt in ("suspect", "inconclusive"):
         frame.loc[frame["status"].isin(["ok", "suspect"]) & numbers.isin([doubt]).any(axis=1), "status"] = doubt

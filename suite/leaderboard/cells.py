@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from suite.leaderboard.columns import Column
+from suite.leaderboard.columns import ATTACKED, ROBUST, Column
 from suite.types import verdict_of
 
 DASH = "–"
@@ -47,7 +47,7 @@ def marked(value: str, metric: str, status: Any) -> str:
 
 def is_upper_bound(metric: str, status: Any) -> bool:
     """Return whether the true number may be lower but not higher: a robust accuracy whose attack was found wanting."""
-    return bool(metric == "robust_accuracy" and status == "suspect")
+    return bool(metric in ROBUST and status == "suspect")
 
 
 def percent(value: Any, unit: str) -> str:
@@ -80,7 +80,7 @@ def bounded(line: pd.Series[Any], column: Column) -> bool:
 def control(line: pd.Series[Any], column: Column) -> str:
     """Return the accuracy under the random control of a robust accuracy, empty where there is none."""
     found = line.get(f"{column.name}_control")
-    shown = column.metric == "robust_accuracy" and not missing(line[column.name]) and not missing(found)
+    shown = column.metric in ATTACKED and not missing(line[column.name]) and not missing(found)
     return percent(found, column.unit) if shown else ""
 
 

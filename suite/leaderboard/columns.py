@@ -47,7 +47,40 @@ class Column:
     entries: pd.DataFrame
 
 
-METRICS = ("accuracy", "robust_accuracy", "corruption_retention", "ece", "aurc", "insertion_auc")
+HEADLINES = {"accuracy": "accuracy", "map": "mAP", "miou": "mIoU"}
+"""The headline measures of the kinds, with their titles."""
+
+CLEAN = {**HEADLINES, "map50": "AP50"}
+"""What a board shows of the clean axis."""
+
+ROBUST = tuple(f"robust_{name}" for name in HEADLINES)
+"""The headline measures under attack."""
+
+AIMS = {"vanish": "disappearance_rate", "mislabel": "mislabel_rate", "fabricate": "hallucinations"}
+"""What the losses of an attack are after, beside which the headline measure can look harmless."""
+
+ATTACKED = (*ROBUST, *AIMS.values())
+"""What has a random control beside it."""
+
+CALIBRATION = (
+    ("ece", "softmax", "ece", "ECE"),
+    ("ece", "softmax+temperature", "ece scaled", "ECE scaled"),
+    ("aurc", "softmax", "aurc", "AURC"),
+    ("d_ece", "score", "d_ece", "D-ECE"),
+    ("d_ece", "score+temperature", "d_ece scaled", "D-ECE scaled"),
+    ("laece", "score", "laece", "LaECE"),
+    ("oce", "score", "oce", "OCE"),
+)
+"""What a board shows of calibration: metric, way to be uncertain, name and title."""
+
+METRICS = (
+    *CLEAN,
+    *ROBUST,
+    *AIMS.values(),
+    *dict.fromkeys(metric for metric, *_ in CALIBRATION),
+    "corruption_retention",
+    "insertion_auc",
+)
 """What a board has columns for."""
 
 
@@ -61,23 +94,32 @@ def columns(rows: pd.DataFrame) -> tuple[Column, ...]:
 
 
 def _clean(rows: pd.DataFrame) -> Iterator[Column]:
-    chosen = rows[(rows["axis"] == "clean") & (rows["metric"] == "accuracy") & ~rows["params"].astype(bool)]
-    for _, group in chosen.groupby("spec"):
-        yield _column("accuracy", "accuracy", group, outcome="correct")
+    chosen = rows[(rows["axis"] == "clean") & ~rows["params"].astype(bool)]
+    for metric, title in CLEAN.items():
+        for _, group in chosen[chosen["metric"] == metric].groupby("spec"):
+            yield _column(metric, title, group, outcome="correct" if metric == "accuracy" else None)
 
 
 def _robust(rows: pd.DataFrame) -> Iterator[Column]:
-    chosen = rows[(rows["axis"] == "robustness") & (rows["metric"] == "robust_accuracy")]
+    chosen = rows[rows["axis"] == "robustness"]
     chosen = chosen[_param(chosen, "reference").eq(True)]
+    aims = _param(chosen, "attack").astype(str).str.split().str[-1].map(AIMS)
+    chosen = chosen[chosen["metric"].isin(ROBUST) | (chosen["metric"] == aims)]
     size = _param(chosen, "eps").fillna(_param(chosen, "area")).astype(float)
-    chosen = chosen.assign(size=size, norm=_param(chosen, "norm"), attack=_param(chosen, "attack"))
-    for _, group in chosen.groupby(["spec", "attack", "norm", "size"], dropna=False):
+    aside = ~chosen["metric"].isin(ROBUST)
+    chosen = chosen.assign(size=size, norm=_param(chosen, "norm"), attack=_param(chosen, "attack"), aside=aside)
+    for _, group in chosen.groupby(["spec", "attack", "norm", "size", "aside"], dropna=False):
         attack, norm, amount = group["attack"].iloc[0], group["norm"].iloc[0], float(group["size"].iloc[0])
         spec = str(group["spec"].iloc[0])
         title = (
             f"{attack} {100 * amount:.3g} % area" if norm == "patch" else f"{attack} {norm} {_as_typed(amount, spec)}"
         )
-        yield _column(f"robust {title}", title, group, outcome=amount)
+        metric = str(group["metric"].iloc[0])
+        if metric not in ROBUST:
+            title = f"{title} {metric.replace('_', ' ').removesuffix(' rate')}"
+            yield _column(f"robust {title}", title, group, higher_is_better=False)
+            continue
+        yield _column(f"robust {title}", title, group, outcome=amount if metric == "robust_accuracy" else None)
 
 
 def _corrupted(rows: pd.DataFrame) -> Iterator[Column]:
@@ -100,12 +142,8 @@ def _ratio(text: str) -> float:
 def _calibration(rows: pd.DataFrame) -> Iterator[Column]:
     chosen = rows[rows["axis"] == "calibration"]
     chosen = chosen.assign(uncertainty=_param(chosen, "uncertainty"))
-    parts = (
-        ("ece", "softmax", "ece", "ECE"),
-        ("ece", "softmax+temperature", "ece scaled", "ECE scaled"),
-        ("aurc", "softmax", "aurc", "AURC"),
-    )
-    for metric, uncertainty, name, title in parts:
+    chosen = chosen[_param(chosen, "region").isna()]
+    for metric, uncertainty, name, title in CALIBRATION:
         part = chosen[(chosen["metric"] == metric) & (chosen["uncertainty"] == uncertainty)]
         for _, group in part.groupby("spec"):
             yield _column(name, title, group, higher_is_better=False)
@@ -114,7 +152,7 @@ def _calibration(rows: pd.DataFrame) -> Iterator[Column]:
 def _attribution(rows: pd.DataFrame) -> Iterator[Column]:
     chosen = rows[(rows["axis"] == "attribution") & (rows["metric"] == "insertion_auc")]
     chosen = chosen.assign(method=_param(chosen, "method"), baseline=_param(chosen, "baseline"))
-    chosen = chosen[chosen["method"] != "random"]
+    chosen = chosen[(chosen["method"] != "random") & chosen["baseline"].notna()]  # a skipped row has no baseline
     for _, group in chosen.groupby("spec"):
         first = "mean" if "mean" in set(group["baseline"]) else group["baseline"].iloc[0]
         best = _best(group[group["baseline"] == first]).set_index("model")

@@ -52,7 +52,7 @@ def footnotes(board: Board) -> list[str]:
     )
     notes = [head, "value [95 % interval]; fractions in percent; ↑ more is better, ↓ less is better; – not measured."]
     if any(control(line, column) for _, line in board.frame.iterrows() for column in board.columns):
-        notes.append("random: right answers under a random change of the same size as the attack.")
+        notes.append("random: the same measure under a random change of the same size as the attack.")
     if any(interval(line, column) == NO_INTERVAL for _, line in board.frame.iterrows() for column in board.columns):
         notes.append(f"{NO_INTERVAL}: the samples do not vary, or are too few, so that they give no interval.")
     tied = [column.title for column in board.columns if f"{column.name}_ties" in board.frame and _has(board, column)]

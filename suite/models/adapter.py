@@ -1,12 +1,12 @@
-"""The adapter round a classifier: pixels in [0, 1] in, checked logits out."""
+"""The adapter round a model: pixels in [0, 1] in, a checked output out."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +20,13 @@ LANES = 8
 last bits of a sample's logits would depend on which batch it happened to be in."""
 
 
-class TorchClassifier:
-    """A classifier as the suite sees it: images with pixels in [0, 1] in, one logit per class out.
+class TorchModel:
+    """A model as the suite sees it: images with pixels in [0, 1] in, one output per image out.
 
     Scaling, normalisation and resizing happen inside, so that attacks act on the pixels a camera would deliver.
 
     Args:
-        module: maps (n, channels, height, width) to logits (n, classes).
+        module: what `shaped` makes an output of.
         weights: a safetensors file or a PyTorch file of plain tensors; None to take the module as it is.
         bounds: the pixel range the module was trained on, (0, 1) or (0, 255), before `mean` and `std`.
         mean, std: per-channel normalisation that the module expects, in units of `bounds`.
@@ -34,6 +34,9 @@ class TorchClassifier:
         recipe: how to train it; the harness does so when neither `weights` nor a stored training is there.
         layer: the module whose activations Grad-CAM explains; None to find it, see `gradcam_layer`.
     """
+
+    answers = "an output"
+    """What the model returns, in words."""
 
     def __init__(
         self,
@@ -48,7 +51,7 @@ class TorchClassifier:
         layer: nn.Module | None = None,
     ) -> None:
         if not isinstance(module, nn.Module):
-            raise ModelError(f"TorchClassifier got a {type(module).__name__}; expected a torch.nn.Module.")
+            raise ModelError(f"{type(self).__name__} got a {type(module).__name__}; expected a torch.nn.Module.")
         if not bounds[0] < bounds[1]:
             raise ModelError(f"bounds={bounds} is not a range; expected (low, high) such as (0, 1) or (0, 255).")
         self.module, self.recipe, self.weights = module, recipe, weights
@@ -58,34 +61,36 @@ class TorchClassifier:
             load_weights(module, weights)
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Return logits (n, classes) of images (n, channels, height, width) with pixels in [0, 1].
+        """Return the output for images (n, channels, height, width) with pixels in [0, 1].
 
         Raises:
-            ModelError: the module returns something else than one finite logit per class and image.
+            ModelError: the module returns something else than one finite output per image.
         """
-        logits = self.raw(pixels)
-        bad = ~torch.isfinite(logits.detach()).all(dim=1)
+        output = self.raw(pixels)
+        bad = ~torch.isfinite(output.detach()).flatten(1).all(dim=1)
         if bad.any():
             raise ModelError(
-                f"The model returned NaN or infinite logits for {int(bad.sum())} of {len(pixels)} images, "
+                f"The model returned NaN or infinite {self.answers} for {int(bad.sum())} of {len(pixels)} images, "
                 f"first at row {int(bad.nonzero()[0])}. Check the weights, the normalisation and the precision."
             )
-        return logits
+        return output
 
     def raw(self, pixels: Tensor) -> Tensor:
-        """Return the same without asking whether logits are finite, which on an accelerator would mean waiting for it.
+        """Return the same without asking whether it is finite, which on an accelerator would mean waiting for it.
 
         Raises:
-            ModelError: the module returns something else than one logit per class and image.
+            ModelError: the module returns something else than one output per image.
         """
-        count = len(pixels)
-        padding = -count % LANES
-        padded = torch.cat([pixels, pixels[:1].expand(padding, *pixels.shape[1:])]) if padding else pixels
-        logits = self.module(self.prepare(padded))
-        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != count + padding:
-            shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise ModelError(f"The model returned {shape} for {count + padding} images; expected (images, classes).")
-        return logits[:count]
+        padded = filled(pixels)
+        return self.shaped(self.module(self.prepare(padded)), padded)[: len(pixels)]
+
+    def shaped(self, output: Any, pixels: Tensor) -> Tensor:
+        """Return what the module answered to images as the kind expects it, (n, ...).
+
+        Raises:
+            ModelError: it is something else.
+        """
+        raise NotImplementedError
 
     def prepare(self, pixels: Tensor) -> Tensor:
         """Scale, resize and normalise pixels in [0, 1] as the module expects them."""
@@ -126,7 +131,7 @@ class TorchClassifier:
         content = repr([settings, str(self.module), weights, answer])
         return hashlib.sha256(content.encode()).hexdigest()
 
-    def to(self, device: torch.device | str) -> TorchClassifier:
+    def to(self, device: torch.device | str) -> Self:
         """Move the module to a device and return the adapter."""
         self.module.to(device)
         return self
@@ -191,6 +196,48 @@ class TorchClassifier:
             for hook in hooks:
                 hook.remove()
         return found[-1] if found else None
+
+
+class TorchClassifier(TorchModel):
+    """A classifier: its module maps (n, channels, height, width) to logits (n, classes)."""
+
+    answers = "logits"
+
+    def shaped(self, output: Any, pixels: Tensor) -> Tensor:
+        """Return logits (n, classes) as they are."""
+        if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(pixels):
+            shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise ModelError(f"The model returned {shape} for {len(pixels)} images; expected (images, classes).")
+        return output
+
+
+class TorchSegmenter(TorchModel):
+    """A segmenter: its module maps (n, channels, height, width) to logits (n, classes, rows, columns).
+
+    Torchvision's way to return them, a mapping with the key ``out``, is understood. Logits of another size than the
+    images are resized to it, bilinearly.
+    """
+
+    answers = "logits"
+
+    def shaped(self, output: Any, pixels: Tensor) -> Tensor:
+        """Return logits (n, classes, height, width) at the size of the images."""
+        logits = output.get("out") if isinstance(output, Mapping) else output
+        if not isinstance(logits, Tensor) or logits.ndim != 4 or len(logits) != len(pixels):
+            shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(output).__name__
+            raise ModelError(
+                f"The model returned {shape} for {len(pixels)} images; expected (images, classes, rows, columns), or a "
+                "mapping with these under 'out'."
+            )
+        if logits.shape[-2:] == pixels.shape[-2:]:
+            return logits
+        return nn.functional.interpolate(logits, size=pixels.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def filled(pixels: Tensor) -> Tensor:
+    """Return a batch filled up to a multiple of `LANES` rows, with its first image."""
+    padding = -len(pixels) % LANES
+    return torch.cat([pixels, pixels[:1].expand(padding, *pixels.shape[1:])]) if padding else pixels
 
 
 def _cuts_patches(convolution: nn.Conv2d) -> bool:

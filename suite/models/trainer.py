@@ -15,24 +15,24 @@ from torch import Tensor
 
 from suite.data import Split
 from suite.errors import ModelError, TrainingError
-from suite.models.adapter import TorchClassifier
+from suite.models.adapter import TorchModel
 from suite.models.recipe import Recipe
 
 Track = Callable[[Iterable[int], str, int], Iterator[int]]
 """Wraps an iterable of known length with a progress bar."""
 
-Perturb = Callable[[TorchClassifier, Tensor, Tensor, int], Tensor]
+Perturb = Callable[[TorchModel, Tensor, Tensor, int], Tensor]
 """Replaces a batch of images by adversarial ones: (model, pixels, targets, seed) to pixels."""
 
 
 class Learns(Protocol):
     """What the trainer asks of a kind."""
 
-    def training_loss(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss per sample."""
+    def training_loss(self, model: TorchModel, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the loss per sample, and the output where that costs little."""
 
-    def fooled(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Return which samples the output is wrong about."""
+    def damage(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Return how wrong the output is about each sample, in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def train(model: TorchClassifier, recipe: Recipe, lesson: Lesson, *, device: torch.device) -> dict[str, Any]:
+def train(model: TorchModel, recipe: Recipe, lesson: Lesson, *, device: torch.device) -> dict[str, Any]:
     """Train a model in place and leave it with the weights of its best epoch.
 
     Returns:
@@ -87,7 +87,7 @@ class _Best:
     state: Any = None
 
 
-def _epochs(run: _Run, recipe: Recipe, lesson: Lesson) -> tuple[list[dict[str, float]], _Best, str]:
+def _epochs(run: _Run, recipe: Recipe, lesson: Lesson) -> tuple[list[dict[str, float | None]], _Best, str]:
     best, epochs = _Best(), []
     for epoch in lesson.track(range(1, recipe.epochs + 1), "training", recipe.epochs):
         try:
@@ -116,7 +116,7 @@ def _epochs(run: _Run, recipe: Recipe, lesson: Lesson) -> tuple[list[dict[str, f
 class _Run:
     """The tensors and the optimiser of one training."""
 
-    def __init__(self, model: TorchClassifier, recipe: Recipe, lesson: Lesson, device: torch.device) -> None:
+    def __init__(self, model: TorchModel, recipe: Recipe, lesson: Lesson, device: torch.device) -> None:
         self.model, self.recipe, self.lesson = model, recipe, lesson
         self.train = _tensors(lesson.train, device)
         self.validation = _tensors(lesson.validation, device)
@@ -126,39 +126,57 @@ class _Run:
         steps = math.ceil(len(lesson.train) / recipe.batch_size) * recipe.epochs
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, steps)
 
-    def learn(self, epoch: int) -> tuple[float, float]:
-        """Take one pass over the training split; return mean loss and accuracy as they were met."""
+    def learn(self, epoch: int) -> tuple[float, float | None]:
+        """Take one pass over the training split; return mean loss and quality as they were met."""
         self.model.module.train()
-        loss_sum, right, seen = 0.0, 0, 0
+        met = _Met()
         shuffled = torch.randperm(len(self.lesson.train), generator=self.order)
         for index, chosen in enumerate(torch.split(shuffled, self.recipe.batch_size)):
             pixels, targets = self.train[0][chosen], self.train[1][chosen]
             if self.lesson.perturb is not None:
                 pixels = self.lesson.perturb(self.model, pixels, targets, hash((self.lesson.seed, epoch, index)))
-            output = self.model(pixels)
-            losses = self.lesson.objective.training_loss(output, targets)
+            losses, output = self.lesson.objective.training_loss(self.model, pixels, targets)
             self.optimiser.zero_grad()
             losses.mean().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             self.optimiser.step()
             self.schedule.step()
-            loss_sum += float(losses.detach().sum())
-            right += int((~self.lesson.objective.fooled(output.detach(), targets)).sum())
-            seen += len(chosen)
-        return loss_sum / seen, right / seen
+            met.add(self.lesson.objective, losses, output, targets)
+        return met.means()
 
-    def judge(self) -> tuple[float, float]:
-        """Return mean loss and accuracy on the validation split, perturbed if training is."""
-        loss_sum, right = 0.0, 0
+    def judge(self) -> tuple[float, float | None]:
+        """Return mean loss and quality on the validation split, perturbed if training is."""
+        met = _Met()
         with self.model.frozen():
             for start in range(0, len(self.lesson.validation), 256):
                 pixels, targets = (part[start : start + 256] for part in self.validation)
                 if self.lesson.perturb is not None:
                     pixels = self.lesson.perturb(self.model, pixels, targets, hash((self.lesson.seed, 0, start)))
                 with torch.no_grad():
-                    output = self.model(pixels)
-                loss_sum += float(self.lesson.objective.training_loss(output, targets).sum())
-                right += int((~self.lesson.objective.fooled(output, targets)).sum())
-        return loss_sum / len(self.lesson.validation), right / len(self.lesson.validation)
+                    losses, output = self.lesson.objective.training_loss(self.model, pixels, targets)
+                met.add(self.lesson.objective, losses, output, targets)
+        return met.means()
+
+
+@dataclass
+class _Met:
+    """Sums over the samples that were met."""
+
+    loss: float = 0.0
+    quality: float | None = 0.0
+    samples: int = 0
+
+    def add(self, objective: Learns, losses: Tensor, output: Tensor | None, targets: Tensor) -> None:
+        """Add a batch; without an output nothing is known of its quality."""
+        self.loss += float(losses.detach().sum())
+        self.samples += len(losses)
+        if output is None or self.quality is None:
+            self.quality = None
+        else:
+            self.quality += float((1 - objective.damage(output.detach(), targets).double()).sum())
+
+    def means(self) -> tuple[float, float | None]:
+        """Return mean loss and mean quality."""
+        return self.loss / self.samples, None if self.quality is None else self.quality / self.samples
 
 
 def _tensors(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ import torch
 
 from suite.axes.base import Context
 from suite.axes.corruption import SHOWN, Corruption, summary
+from suite.kinds.classification import Classification
 from suite.corruptions.catalogue import COMMON, corrupt
 from suite.data import DataReport, Split, TaskData, TaskInfo
 from suite.errors import SpecError, UnknownNameError
@@ -95,14 +96,14 @@ def test_intervals_resample_images_and_not_outcomes():
     widths = [
         row.hi - row.lo
         for right in (once[None], np.repeat(once[None], 9, axis=0), random.random((9, 300)) < 0.6)
-        for row in summary(clean, right, 1)[:1]
+        for row in summary(Classification(), clean, list(right), 1)[:1]
     ]
     assert widths[1] == pytest.approx(widths[0])
     assert widths[2] < widths[0] / 2
 
 
 def test_a_model_that_is_never_right_retains_nothing_that_could_be_measured():
-    error, retention = summary(np.zeros(5, dtype=bool), np.zeros((2, 5), dtype=bool), 0)
+    error, retention = summary(Classification(), np.zeros(5, dtype=bool), list(np.zeros((2, 5), dtype=bool)), 0)
     assert error.value == 1
     assert retention.value is None and "no clean sample is right" in retention.reason
 

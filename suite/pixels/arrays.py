@@ -1,0 +1,73 @@
+"""The arrays that all counts of pixels start from, checked once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from suite.errors import DataError
+
+FloatArray = NDArray[np.float64]
+IndexArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+IGNORED = 255
+"""Class index in the truth of pixels that count nowhere, neither as truth nor as prediction."""
+
+
+def as_class_map(name: str, values: ArrayLike) -> NDArray[Any]:
+    """Return (n, h, w) class indices of any integer dtype; raise DataError for anything else."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "iu" or array.ndim != 3:
+        raise DataError(f"{name}: got {array.dtype} of shape {array.shape}; expected (n, h, w) integer class indices.")
+    return array
+
+
+def as_truth(truth: ArrayLike, classes: int) -> NDArray[Any]:
+    """Return (n, h, w) class indices in 0..classes-1, or `IGNORED`.
+
+    Raises:
+        DataError: they are not (n, h, w) integers, hold another index, or there are not 1 to 255 classes.
+    """
+    if not 1 <= classes <= IGNORED:
+        raise DataError(f"got {classes} classes; expected 1 to {IGNORED}, since index {IGNORED} means ignored.")
+    array = as_class_map("truth", truth)
+    if array.size and not _all_known(array, classes):
+        unknown = [int(index) for index in np.unique(array) if not 0 <= index < classes and index != IGNORED]
+        raise DataError(
+            f"truth: got class indices {unknown}; expected 0..{classes - 1}, or {IGNORED} for ignored pixels. "
+            "Declare these classes in the task, or mark their pixels as ignored."
+        )
+    return array
+
+
+def _all_known(array: NDArray[Any], classes: int) -> bool:
+    inside = array < classes
+    if array.dtype.kind == "i":
+        inside &= array >= 0
+    return bool((inside | (array == IGNORED)).all())
+
+
+def as_counts(counts: ArrayLike | None, images: int) -> FloatArray:
+    """Return how often each image is counted in each of r resamples, (r, images); once each for None, with r = 1.
+
+    Raises:
+        DataError: the shape is another, or a count is negative or not finite.
+    """
+    if counts is None:
+        return np.ones((1, images))
+    array = np.asarray(counts, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] != images:
+        raise DataError(f"counts: got shape {array.shape}; expected (r, {images}), one column for each image.")
+    if array.size and not (np.isfinite(array).all() and array.min() >= 0):
+        raise DataError("counts: got a negative count or one that is not finite; expected how often an image is drawn.")
+    return array
+
+
+def ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
+    """Return part / whole, NaN where the whole is 0."""
+    out = np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan)
+    np.divide(part, whole, out=out, where=whole > 0)
+    return out

@@ -1,0 +1,191 @@
+"""A detector and a segmenter in closed form, and scenes about which they are right: every number is known by hand.
+
+A scene is a grid of 3x3 cells of 8x8 grey pixels. An object fills the middle 6x6 pixels of its cell and is a little
+redder (class 0) or greener (class 1) than the rest. Both models read the mean of red minus green of a cell's middle, so
+that noise averages out while an attack adds up: eps in every pixel moves what they read by 2 eps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from suite.axes.base import Context
+from suite.data import DataReport, Split, TaskData, TaskInfo
+from suite.harness import silent
+from suite.kinds.detection import Detection
+from suite.kinds.segmentation import Segmentation
+from suite.models.adapter import TorchSegmenter
+from suite.models.detector import TorchDetector
+
+CELLS, CELL, SIDE = 3, 8, 24
+THINGS = ("red", "green")
+GREY, NOISE = 0.4, 0.02
+LOW, HIGH = 0.3, 0.55
+"""Range of an object's contrast."""
+
+LIMIT = 0.15
+"""Contrast from which on there is something."""
+
+SLOPE = 30.0
+LANDMARKS = torch.tensor(
+    [[8 * c + 1, 8 * r + 1, 8 * c + 7, 8 * r + 7] for r in range(CELLS) for c in range(CELLS)], dtype=torch.float32
+)
+"""The boxes of all cells, (9, 4): the only ones there are."""
+
+
+def scenes(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return images (n, 3, 24, 24) and what is in each cell, (n, 9): 0, 1, or -1 for nothing; every fifth is empty."""
+    generator = np.random.default_rng(seed)
+    images = (GREY + generator.uniform(-NOISE, NOISE, (count, 3, SIDE, SIDE))).astype(np.float32)
+    things = np.full((count, CELLS**2), -1)
+    for place in range(count):
+        if place % 5 == 4:
+            continue
+        for cell in generator.permutation(CELLS**2)[: generator.integers(1, 4)]:
+            thing = int(generator.integers(2))
+            things[place, cell] = thing
+            x1, y1, x2, y2 = LANDMARKS[cell].int().tolist()
+            images[place, thing, y1:y2, x1:x2] += np.float32(generator.uniform(LOW, HIGH))
+    return images, things
+
+
+def boxes_of(things: np.ndarray) -> np.ndarray:
+    """Return true boxes (n, 3, 6)."""
+    tables = np.zeros((len(things), 3, 6), np.float32)
+    tables[..., 4] = -1
+    for table, row in zip(tables, things, strict=True):
+        for place, cell in enumerate(np.flatnonzero(row >= 0)):
+            table[place] = [*LANDMARKS[cell].tolist(), row[cell], 0]
+    return tables
+
+
+def masks_of(things: np.ndarray) -> np.ndarray:
+    """Return masks, uint8 (n, 24, 24): 0 for the background, 1 for red, 2 for green."""
+    masks = np.zeros((len(things), SIDE, SIDE), np.uint8)
+    for image, row in zip(masks, things, strict=True):
+        for cell in np.flatnonzero(row >= 0):
+            x1, y1, x2, y2 = LANDMARKS[cell].int().tolist()
+            image[y1:y2, x1:x2] = 1 + row[cell]
+    return masks
+
+
+class Reader(nn.Module):
+    """The contrast of each cell: red minus green, averaged over its middle, (n, 9)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.contrast = nn.Conv2d(3, 1, 1, bias=False)
+        self.contrast.weight.data = torch.tensor([1.0, -1.0, 0.0]).view(1, 3, 1, 1)
+        inside = torch.zeros(CELLS**2, SIDE, SIDE)
+        for cell, (x1, y1, x2, y2) in enumerate(LANDMARKS.int().tolist()):
+            inside[cell, y1:y2, x1:x2] = 1 / 36
+        self.register_buffer("inside", inside)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.einsum("nhw,chw->nc", self.contrast(images)[:, 0], self.inside)
+
+
+class PlantedDetector(nn.Module):
+    """Every cell is a candidate; the score of red is sigmoid(slope (contrast - limit)), that of green its mirror.
+
+    Args:
+        way: ``honest``; ``blind``: a gradient of exactly zero; ``silent``: never finds anything; ``nan``: NaN always;
+            ``nan dark``: NaN where the first pixel is dark; ``nan moved``: NaN where it is not on the lattice of scenes
+            that were rounded to 1/64.
+    """
+
+    classes, channels, nms = 2, 3, 0.5
+
+    def __init__(self, way: str = "honest") -> None:
+        super().__init__()
+        self.way, self.reader = way, Reader()
+        self.register_buffer("landmarks", LANDMARKS.clone())
+
+    def odds(self, images: Tensor) -> Tensor:
+        contrast = self.reader(images)
+        if self.way == "blind":
+            contrast = contrast.detach() + 0 * contrast
+        odds = SLOPE * (torch.stack([contrast, -contrast], dim=2) - LIMIT)
+        if self.way == "silent":
+            return odds * 0 - 20
+        return odds + spoilt(self.way, images)[:, None, None]
+
+    def raw(self, images: Tensor) -> Tensor:
+        boxes = self.landmarks.expand(len(images), -1, -1)
+        return torch.cat([boxes, self.odds(images).sigmoid()], dim=2)
+
+    def losses(self, images: Tensor, targets) -> Tensor:
+        odds = self.odds(images)
+        wanted = torch.zeros_like(odds)
+        for row, truth in zip(wanted, targets, strict=True):
+            for box, label in zip(truth["boxes"], truth["labels"], strict=True):
+                row[(self.landmarks - box).abs().amax(dim=1) < 1, label] = 1
+        return nn.functional.binary_cross_entropy_with_logits(odds, wanted, reduction="none").sum(dim=(1, 2))
+
+
+class PlantedSegmenter(nn.Module):
+    """The middle of a cell is red, green or background by its contrast; see `PlantedDetector` for the ways."""
+
+    def __init__(self, way: str = "honest") -> None:
+        super().__init__()
+        self.way, self.reader = way, Reader()
+
+    def forward(self, images: Tensor) -> Tensor:
+        contrast = self.reader(images)
+        if self.way == "blind":
+            contrast = contrast.detach() + 0 * contrast
+        if self.way == "silent":
+            contrast = 0 * contrast
+        middle = (self.reader.inside > 0).to(contrast)
+        red = SLOPE * (torch.einsum("nc,chw->nhw", contrast, middle))
+        nothing = torch.full_like(red, SLOPE * LIMIT)
+        return torch.stack([nothing, red, -red], dim=1) + spoilt(self.way, images)[:, None, None, None]
+
+
+def spoilt(way: str, images: Tensor) -> Tensor:
+    """Return NaN for the images that a way of being broken spoils, 0 for the others, (n,)."""
+    first = images[:, 2, 0, 0].detach()
+    which = {
+        "nan": torch.ones_like(first, dtype=torch.bool),
+        "nan dark": first < GREY - 0.8 * NOISE,
+        "nan moved": (first - GREY).abs() > NOISE * 1.001,
+    }.get(way, torch.zeros_like(first, dtype=torch.bool))
+    return torch.where(which, torch.nan, 0.0)
+
+
+def model_of(kind: str, way: str = "honest") -> TorchDetector | TorchSegmenter:
+    """Return a planted model of a kind."""
+    if kind == "detection":
+        return TorchDetector(PlantedDetector(way))
+    return TorchSegmenter(PlantedSegmenter(way))
+
+
+CLASSES = {"detection": THINGS, "segmentation": ("background", *THINGS)}
+KINDS = tuple(CLASSES)
+
+
+def split_of(kind: str, name: str, count: int, seed: int) -> Split:
+    """Return some scenes as a split."""
+    images, things = scenes(count, seed)
+    targets = boxes_of(things) if kind == "detection" else masks_of(things)
+    return Split(tuple(f"{name}-{place}" for place in range(count)), images, targets)
+
+
+def context_of(kind: str, model=None, *, count: int = 20, **fields) -> Context:
+    """Return what the harness would give an axis, the kind not yet settled."""
+    info = TaskInfo("planted", kind, "1", CLASSES[kind], (3, SIDE, SIDE))
+    splits = [split_of(kind, name, many, seed) for seed, (name, many) in enumerate((("a", 24), ("b", 10), ("c", count)))]
+    data = TaskData(info, *splits, DataReport({}), "d")
+    return Context(
+        kind=Detection() if kind == "detection" else Segmentation(),
+        data=data,
+        test=data.test,
+        model=model or model_of(kind),
+        members=lambda count: [],
+        track=silent,
+        device=torch.device("cpu"),
+        names=("planted", "net", "axis"),
+        **fields,
+    )
