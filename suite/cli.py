@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_run(commands)
     demo = _add(commands, "demo", _demo, "train and score small models that name, find and outline real digits")
+    _jobs(demo, min(2, os.cpu_count() or 1))
     _how(demo)
     board = _add(commands, "board", _board, "print the leaderboards of what is stored")
     board.add_argument("task", nargs="?", help="only this task")
@@ -100,8 +101,18 @@ def _add_run(commands: Commands) -> None:
     run.add_argument("--n", type=int, help="at most this many test samples (default: all)")
     run.add_argument("--seed", type=int, default=0, help="of splits, training, attacks, resampling (default: 0)")
     run.add_argument("--full", action="store_true", help="train for longer, where a model has a longer recipe")
+    _jobs(run, 1)
     run.add_argument("--strict", action="store_true", help="stop where a sample, or a part of one, has to be dropped")
     _how(run)
+
+
+def _jobs(parser: argparse.ArgumentParser, default: int) -> None:
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=default,
+        help="processes, at most one for each model on a task (default: %(default)s)",
+    )
 
 
 def _add_verify(commands: Commands) -> None:
@@ -142,11 +153,14 @@ def _measure(options: argparse.Namespace, work: Mapping[str, Sequence[str]], axe
     """Measure models by task."""
     from rich.console import Console
 
-    if options.batch_size < 1 or (options.n is not None and options.n < 1):
-        raise SuiteError(f"--batch-size {options.batch_size} and --n {options.n} must be at least 1.")
+    if min(options.batch_size, options.jobs) < 1 or (options.n is not None and options.n < 1):
+        raise SuiteError(
+            f"--batch-size {options.batch_size}, --jobs {options.jobs} and --n {options.n} must be at least 1."
+        )
     console = Console(stderr=True)
     with console.status("loading"):
-        from suite.harness import AXES, Harness, Settings, longer, plan
+        from suite.harness import AXES, Settings, longer, plan
+        from suite.parallel import run_in_processes
         from suite.process import limit_memory, use_threads
         from suite.progress import bars
         from suite.store import Store
@@ -164,7 +178,7 @@ def _measure(options: argparse.Namespace, work: Mapping[str, Sequence[str]], axe
         settings = Settings(
             options.device, options.batch_size, shown.track, shown.tell, shown.inform, strict=options.strict
         )
-        outcome = Harness(Store(options.store), settings).run(cells)
+        outcome = run_in_processes(Store(options.store), settings, cells, options.jobs)
     total = len(outcome.ran) + len(outcome.stored)
     failed = len(outcome.failed)
     console.print(f"{total} cells: {len(outcome.stored)} stored before, {len(outcome.ran)} run now, {failed} failed.")

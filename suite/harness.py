@@ -66,6 +66,12 @@ class Outcome:
         """The cells that failed, with the reason."""
         return [(cell, reason) for cell, status, reason in self.ran if status == "failed"]
 
+    def add(self, other: Outcome) -> None:
+        """Add what another run did."""
+        self.ran += other.ran
+        self.stored += other.stored
+        self.keys |= other.keys
+
 
 def plan(
     tasks: Sequence[str],

@@ -41,16 +41,17 @@ def few_threads() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def limit_memory(more: int | None = None) -> None:
+def limit_memory(more: int | None = None, *, share: int = 1) -> None:
     """Let this process allocate so many bytes more than it has now, by default what the machine has left.
 
     Beyond that an allocation fails, and the model that asked for it becomes a failed row. Without a limit Linux hands
-    out memory it does not have and then kills the whole run. Does nothing on other systems.
+    out memory it does not have and then kills the whole run. Does nothing on other systems. What is left is divided by
+    `share`, the number of processes that start together.
     """
     status, meminfo = Path("/proc/self/status"), Path("/proc/meminfo")
     if not status.exists() or not meminfo.exists():
         return
-    left = more if more is not None else int(_available(meminfo) * (1 - KEPT_FREE))
+    left = more if more is not None else int(_available(meminfo) * (1 - KEPT_FREE) / share)
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limit = _kibibytes(status, "VmData") * 1024 + left
     resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))

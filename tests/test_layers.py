@@ -31,6 +31,7 @@ LAYERS = (
     ("suite.axes",),
     ("suite.prepare",),
     ("suite.harness", "suite.job", "suite.conformance", "suite.verify", "suite.verify_records", "suite.verify_sizes"),
+    ("suite.parallel",),
     ("suite.cli",),
     ("suite.api",),
     ("suite",),  # the public names, which it loads from their homes

@@ -51,9 +51,10 @@ class WorstCase(NormAttack):
         search = Search.of(pixels, targets, size, seeds)
         everyone = torch.arange(len(pixels), device=pixels.device)
         for stage, loss in enumerate(self.losses):
-            search.stage = stage
+            search.stage, before = stage, search.score.clone()
             rows = search.standing if len(everyone) else everyone
             maximise(problem, search, self.constraint, Budget(self.steps, loss), rows=rows, stream=stage)
+            search.rung[search.score > before] = stage  # the search itself names a stage only once nothing is right
         finite_or_refused(search.invalid, "output")
         finite_or_refused(search.broken > 0, "gradient")
         return search, self.losses

@@ -67,10 +67,13 @@ def _arrays(target: Any) -> tuple[Array, list[str | int], Array]:
     if not isinstance(target, Mapping) or not {"boxes", "labels"} <= set(target):
         got = f"a mapping with {', '.join(map(str, target))}" if isinstance(target, Mapping) else type(target).__name__
         raise DataError(f"the target is {got}; expected a mapping with boxes and labels")
-    found = np.asarray(target["boxes"], dtype=np.float64)
+    try:
+        found = np.asarray(target["boxes"], dtype=np.float64)
+        labels = [label if isinstance(label, str) else _index(label) for label in target["labels"]]
+        ignored = np.asarray(target.get("ignore", np.zeros(len(labels))), dtype=bool).reshape(-1)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"the boxes cannot be read ({error}); expected numbers (k, 4) and k labels") from error
     found = found.reshape(0, 4) if found.size == 0 else found
-    labels = [label if isinstance(label, str) else _index(label) for label in target["labels"]]
-    ignored = np.asarray(target.get("ignore", np.zeros(len(labels))), dtype=bool).reshape(-1)
     if found.ndim != 2 or found.shape[1] != 4 or not len(found) == len(labels) == len(ignored):
         raise DataError(
             f"boxes of shape {found.shape} with {len(labels)} labels and {len(ignored)} marks to ignore; expected "

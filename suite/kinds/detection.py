@@ -173,6 +173,14 @@ class Detection(Graded, Simple):
         matches = self._matches(tally)
         return lambda counts: boxes.mean_ap(boxes.average_precision(matches, counts))
 
+    def overall(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
+        """Return the measure with an interval of the value to expect at this number of images.
+
+        Average precision of few images comes out too high, in every resample once more, so that the interval is moved
+        to the value.
+        """
+        return resampled(metric, self.statistic(tally), len(tally), seed=seed, recentred=True, **fields)
+
     def companions(self, tally: Array, *, seed: int, params: Mapping[str, Any]) -> list[Measure]:
         """Return AP50, and what became of objects at the threshold; average precision alone hides what vanishes."""
         matches = self._matches(tally, (0.5,))
@@ -187,7 +195,7 @@ class Detection(Graded, Simple):
             return lambda counts: boxes.rates(per_image, counts)[:, place]
 
         return [
-            resampled("map50", ap50, len(tally), seed=seed, params=dict(params)),
+            resampled("map50", ap50, len(tally), seed=seed, recentred=True, params=dict(params)),
             resampled("mislabel_rate", rate(1), len(tally), **common),
             resampled("disappearance_rate", rate(2), len(tally), **common),
             resampled("hallucinations", rate(3), len(tally), unit="per image", **common),

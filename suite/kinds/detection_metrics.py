@@ -1,4 +1,8 @@
-"""Clean measures of detection: COCO's, localisation recall precision, and what became of the objects."""
+"""Clean measures of detection: COCO's, localisation recall precision, and what became of the objects.
+
+Average precision and optimal LRP choose the best of many thresholds on the very samples they are measured on: with few
+images they flatter. Their intervals are therefore of the value to expect at this number of images.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +34,16 @@ def mean_average_precision(outcomes: Outcomes) -> list[Measure]:
 
     whole = tuple(range(len(matches.thresholds)))
     columns = {"map": whole, "map50": (matches.at(0.5),), "map75": (matches.at(0.75),)}
-    measures = [resampled(name, over(*chosen), n, seed=outcomes.seed) for name, chosen in columns.items()]
+    measures = [
+        resampled(name, over(*chosen), n, seed=outcomes.seed, recentred=True) for name, chosen in columns.items()
+    ]
     for index, name in enumerate(outcomes.classes):
         why = f"no test image has an object of class {name}"
-        measures.append(resampled("class_map", of_class(index), n, seed=outcomes.seed, why=why, params={"class": name}))
+        measures.append(
+            resampled(
+                "class_map", of_class(index), n, seed=outcomes.seed, why=why, recentred=True, params={"class": name}
+            )
+        )
     return measures
 
 
@@ -58,7 +68,7 @@ def localisation_recall_precision(outcomes: Outcomes) -> list[Measure]:
     def mean(counts: Array | None) -> Array:
         return boxes.mean_defined(boxes.optimal_lrp(matches, counts))
 
-    return [resampled("olrp", mean, len(outcomes.ids), seed=outcomes.seed, higher_is_better=False)]
+    return [resampled("olrp", mean, len(outcomes.ids), seed=outcomes.seed, recentred=True, higher_is_better=False)]
 
 
 @metric(kind="detection")

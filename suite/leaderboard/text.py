@@ -55,6 +55,11 @@ def footnotes(board: Board) -> list[str]:
         notes.append("random: the same measure under a random change of the same size as the attack.")
     if any(interval(line, column) == NO_INTERVAL for _, line in board.frame.iterrows() for column in board.columns):
         notes.append(f"{NO_INTERVAL}: the samples do not vary, or are too few, so that they give no interval.")
+    if biased := [column.title for column in board.columns if _moved(column)]:
+        notes.append(
+            f"{', '.join(biased)}: the fewer samples, the higher; the interval is of the value to expect at "
+            "this number of samples."
+        )
     tied = [column.title for column in board.columns if f"{column.name}_ties" in board.frame and _has(board, column)]
     if tied:
         notes.append(
@@ -89,6 +94,13 @@ def _heading(column: Column) -> str:
 
 def _has(board: Board, column: Column) -> bool:
     return bool(board.frame[f"{column.name}_ties"].notna().any())
+
+
+def _moved(column: Column) -> bool:
+    """Return whether a column's intervals are those of a biased measure; what is attacked or scaled is told once."""
+    plain = column.axis == "clean" or "scaled" not in column.name
+    by = column.entries["interval_by"].astype(str)
+    return plain and column.axis != "robustness" and bool(by.str.startswith("bootstrap-recentred").any())
 
 
 def _doubts(board: Board) -> Iterator[str]:

@@ -32,3 +32,8 @@ def started(module: nn.Module) -> None:
 def joined(coarse: Tensor, fine: Tensor) -> Tensor:
     """Return the channels of a coarse map, brought to the size of a fine one, beside the fine one's."""
     return torch.cat([nn.functional.interpolate(coarse, size=fine.shape[-2:], mode="nearest"), fine], dim=1)
+
+
+def resized(maps: Tensor, size: torch.Size) -> Tensor:
+    """Return maps brought to (height, width), bilinearly."""
+    return nn.functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)

@@ -24,7 +24,7 @@ NEAR = torch.tensor([(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1
 
 
 def centernet(classes: int, input_shape: tuple[int, ...], *, width: int = 24) -> CenterNet:
-    """Return a detector of centres for images (channels, height, width), each side a multiple of 16 pixels or not."""
+    """Return a detector of centres for images (channels, height, width), of any size."""
     return CenterNet(classes, input_shape[0], width)
 
 
@@ -54,9 +54,7 @@ class CenterNet(nn.Module):
 
     def raw(self, images: Tensor) -> Tensor:
         """Return a candidate for every cell, (n, cells, 4 + classes)."""
-        heat, boxes = self._maps(images)
-        candidates = torch.cat([boxes, heat.sigmoid()], dim=1).flatten(2).transpose(1, 2)
-        return spoiled(candidates, heat, boxes)
+        return _candidates(*self._maps(images))
 
     def losses(self, images: Tensor, targets: Truth) -> dict[str, Tensor]:
         """Return the loss of the heat map and of the boxes, each (n,)."""
@@ -68,8 +66,7 @@ class CenterNet(nn.Module):
         truth = pad_sequence([t["boxes"] for t in targets], batch_first=True)
         labels = pad_sequence([t["labels"] for t in targets], batch_first=True, padding_value=-1)
         losses = {"heat": self._heat_loss(heat, truth, labels), "box": self._box_loss(boxes, truth, labels)}
-        candidates = torch.cat([boxes, heat.sigmoid()], dim=1).flatten(2).transpose(1, 2)
-        return losses, spoiled(candidates, heat, boxes)
+        return losses, _candidates(heat, boxes)
 
     def _maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits of the heat map (n, classes, rows, columns) and the box of every cell (n, 4, ...)."""
@@ -103,6 +100,10 @@ class CenterNet(nn.Module):
         counted = (inside & (labels >= 0)[:, :, None]).flatten(1)
         losses: Tensor = generalized_box_iou_loss(there, wanted) * counted
         return losses.sum(dim=1) / counted.sum(dim=1).clamp(min=1)
+
+
+def _candidates(heat: Tensor, boxes: Tensor) -> Tensor:
+    return spoiled(torch.cat([boxes, heat.sigmoid()], dim=1).flatten(2).transpose(1, 2), heat, boxes)
 
 
 def centre_cells(boxes: Tensor) -> Tensor:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor, nn
 from torchvision.models.detection import FCOS
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.fcos import FCOSHead
+from torchvision.models.detection.fcos import FCOSClassificationHead, FCOSHead, FCOSRegressionHead
 from torchvision.ops import FeaturePyramidNetwork
 
 from suite.models.blocks import started
@@ -20,7 +21,7 @@ def fcos(
     classes: int,
     input_shape: tuple[int, ...],
     *,
-    backbone: str = "mobilenetv3_small_050",
+    backbone: str = "test_resnet",
     strides: Sequence[int] = (8, 16),
     width: int = 64,
 ) -> OneStage:
@@ -31,13 +32,19 @@ def fcos(
         input_shape: (channels, height, width) of the images; they are resized to that, sides kept in proportion.
         backbone: timm's name of an architecture with convolutions.
         strides: pixels on a side of a cell, for each level of the pyramid.
-        width: channels of the pyramid and of the heads, a multiple of 32.
+        width: channels of the pyramid and of the heads, a multiple of 4.
 
     Raises:
         UnknownNameError: timm has no such architecture.
         ModelError: it has no features at one of the strides.
     """
     channels, height, across = input_shape
+    norm = partial(nn.GroupNorm, width // 4)
+    head = FCOSHead(max(32, width // 32 * 32), 1, classes, num_convs=0)
+    head.classification_head = FCOSClassificationHead(width, 1, classes, num_convs=2, norm_layer=norm)
+    head.regression_head = FCOSRegressionHead(width, 1, num_convs=2, norm_layer=norm)
+    for part in (head.classification_head.conv, head.regression_head.conv):
+        started(part)
     net = FCOS(
         Pyramid(backbone_of(backbone, channels, strides), width),
         classes,
@@ -46,12 +53,10 @@ def fcos(
         image_mean=[0.5] * channels,
         image_std=[0.25] * channels,
         anchor_generator=AnchorGenerator(tuple((s,) for s in strides), ((1.0,),) * len(strides)),
-        head=FCOSHead(width, 1, classes, num_convs=2),
+        head=head,
         score_thresh=THRESHOLD,
         detections_per_img=LIMIT,
     )
-    started(net.head.classification_head.conv)
-    started(net.head.regression_head.conv)
     return OneStage(net, range(classes))
 
 
