@@ -35,8 +35,12 @@ INK = 0.5
 MOST_HIDDEN = 0.5
 """Share of a digit's pixels that later digits may hide; a digit that would hide more of another is put elsewhere."""
 
-CONTRAST = 0.35
-"""Least difference in brightness between a digit and what is behind it, of 0 to 1."""
+DIMMED = 0.5
+"""What the photographs' brightness is multiplied by: like a wall at dusk, on which light paint stands out."""
+
+LIGHT = (0.7, 1.0)
+"""Brightness of a digit, of 0 to 1; small networks learn light strokes on any texture in a minute, but not also dark
+ones."""
 
 TRIES = 10
 """Places that are tried for a digit before the scene goes without it."""
@@ -176,7 +180,7 @@ def _background(generator: np.random.Generator, split: str, side: int) -> Array:
     row = generator.integers(photograph.shape[0] - length + 1)
     column = BAND * BANDS[split][generator.integers(len(BANDS[split]))] + generator.integers(BAND - length + 1)
     crop = Image.fromarray(photograph[row : row + length, column : column + length])
-    pixels = np.asarray(crop.resize((side, side), Image.Resampling.BILINEAR)) / 255
+    pixels = np.asarray(crop.resize((side, side), Image.Resampling.BILINEAR)) * (DIMMED / 255)
     return pixels[:, ::-1] if generator.random() < 0.5 else pixels
 
 
@@ -214,12 +218,8 @@ def _hidden(inks: list[npt.NDArray[np.bool_]]) -> list[npt.NDArray[np.bool_]]:
 
 
 def _painted(generator: np.random.Generator, canvas: Array, coverage: Array) -> Array:
-    """Return the canvas with a digit on it: of one colour that stands out from what is behind, a little see-through."""
-    behind = float(canvas[coverage >= INK].mean())
-    room = np.array([max(0.0, behind - CONTRAST), max(0.0, 1 - CONTRAST - behind)])
-    is_dark = generator.random() < room[0] / room.sum()
-    brightness = generator.uniform(0, room[0]) if is_dark else generator.uniform(behind + CONTRAST, 1)
-    tint = generator.uniform(-0.25, 0.25, size=3)
-    colour = np.clip(brightness + tint - tint.mean(), 0, 1)
-    alpha = (coverage * generator.uniform(0.8, 1.0))[..., None]
+    """Return the canvas with a digit on it: of one light colour, a little see-through."""
+    tint = generator.uniform(-0.2, 0.2, size=3)
+    colour = np.clip(generator.uniform(*LIGHT) + tint - tint.mean(), 0, 1)
+    alpha = (coverage * generator.uniform(0.85, 1.0))[..., None]
     return np.asarray(canvas * (1 - alpha) + colour * alpha)

@@ -11,7 +11,7 @@ from suite.calibration import fit_temperature
 from suite.errors import NotApplicableError
 from suite.kinds.base import Array, Calibrated, Rescaling, resampled
 from suite.kinds.classification_calibration import by_temperature
-from suite.pixels import REGIONS, PixelEvents, pixel_sample
+from suite.pixels import IGNORED, REGIONS, PixelEvents, pixel_sample
 from suite.types import Measure
 
 CHUNK = 16
@@ -70,8 +70,10 @@ def rescaling(output: Array, targets: Array) -> Rescaling:
     Its interval is left out: pixels of one image go together, and the sandwich formula takes them for independent.
 
     Raises:
-        NotApplicableError: no temperature is best.
+        NotApplicableError: no pixel counts, or no temperature is best.
     """
+    if not (targets != IGNORED).any():
+        raise NotApplicableError("no validation pixel counts, so that there is nothing to fit a temperature on")
     logits, labels = pixel_sample(output, targets, SAMPLE, 0)
     fit = fit_temperature(logits, labels)
     if not fit.converged:

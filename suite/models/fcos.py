@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from torch import Tensor, nn
 from torchvision.models.detection import FCOS
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.fcos import FCOSClassificationHead, FCOSHead, FCOSRegressionHead
+from torchvision.models.detection.fcos import FCOSHead
 from torchvision.ops import FeaturePyramidNetwork
 
 from suite.models.blocks import started
 from suite.models.detections import LIMIT, THRESHOLD
 from suite.models.pyramid import Backbone, backbone_of
-from suite.models.torchvision_models import OneStage
+from suite.models.torchvision_stages import OneStage
+
+FIRST_SIDE = 2.0
+"""Strides from a place to each side of its box before any training; from 0 the rectifier behind it might never wake."""
 
 
 def fcos(
@@ -32,19 +34,17 @@ def fcos(
         input_shape: (channels, height, width) of the images; they are resized to that, sides kept in proportion.
         backbone: timm's name of an architecture with convolutions.
         strides: pixels on a side of a cell, for each level of the pyramid.
-        width: channels of the pyramid and of the heads, a multiple of 4.
+        width: channels of the pyramid and of the heads, a multiple of 32.
 
     Raises:
         UnknownNameError: timm has no such architecture.
         ModelError: it has no features at one of the strides.
     """
     channels, height, across = input_shape
-    norm = partial(nn.GroupNorm, width // 4)
-    head = FCOSHead(max(32, width // 32 * 32), 1, classes, num_convs=0)
-    head.classification_head = FCOSClassificationHead(width, 1, classes, num_convs=2, norm_layer=norm)
-    head.regression_head = FCOSRegressionHead(width, 1, num_convs=2, norm_layer=norm)
+    head = FCOSHead(width, 1, classes, num_convs=2)
     for part in (head.classification_head.conv, head.regression_head.conv):
         started(part)
+    nn.init.constant_(head.regression_head.bbox_reg.bias, FIRST_SIDE)
     net = FCOS(
         Pyramid(backbone_of(backbone, channels, strides), width),
         classes,

@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from suite.models.blocks import resized
 from suite.models.pyramid import Backbone, backbone_of
 
 
-def lraspp(
-    classes: int, input_shape: tuple[int, ...], *, backbone: str = "mobilenetv3_small_050", width: int = 64
-) -> LRASPP:
+def lraspp(classes: int, input_shape: tuple[int, ...], *, backbone: str = "test_resnet", width: int = 64) -> LRASPP:
     """Return a light segmenter on the features of a timm architecture, with weights of its own.
 
     Raises:
@@ -47,5 +46,4 @@ class LRASPP(nn.Module):
         maps = [finest, fine, self.pooled(coarse) * self.gate(coarse)]
         size = finest.shape[-2:]
         logits = [output(features) for output, features in zip(self.outputs, maps, strict=True)]
-        raised = [nn.functional.interpolate(z, size=size, mode="bilinear", align_corners=False) for z in logits]
-        return torch.stack(raised).sum(dim=0)
+        return torch.stack([resized(each, size) for each in logits]).sum(dim=0)

@@ -23,7 +23,8 @@ class UNet(nn.Module):
     Args:
         classes: number of logits per pixel.
         channels: channels of the images.
-        width: channels at the image's own size; twice as many at each level below.
+        width: channels at half the image's size; half as many at its own size, four and six times as many below,
+            where classes are told apart and a layer costs little.
         depth: further layers at the lowest level.
     """
 
