@@ -23,14 +23,30 @@ clearly better and clearly worse.
 | accuracy | share of test samples answered right | higher |
 | balanced accuracy, macro F1 | the same with every class counted alike, however rare | higher |
 | recall of a class | share of that class that was found | higher |
-| robust accuracy | share still right after an attacker changed every image, within the size eps | higher |
+| mAP | how well boxes are found: average precision, over classes and overlaps (IoU) of 0.5 to 0.95 | higher |
+| AP50, AP75 | the same where a box must overlap its object by 0.5, or by 0.75 | higher |
+| AR1, AR10, AR100 | share of objects found, at the same overlaps, by the best 1, 10 or 100 boxes of an image | higher |
+| LRP error | missed objects, false boxes and badly placed boxes in one number; 0 is perfect, 1 the worst | lower |
+| found, mislabelled | share of objects with a box of their class; with a box, but of another class only | – |
+| disappearance | share of objects without any box: missed, or made to vanish by an attack | lower |
+| hallucinations | boxes where nothing is, per image | lower |
+| mIoU | of the pixels that are of a class or are called so, the share that is both; the mean over classes | higher |
+| robust accuracy, mAP, mIoU | what is left of it after an attacker changed every image, within the size eps | higher |
 | ECE | how far confidence and the share of right answers lie apart, on average | lower |
 | ECE noise floor | the ECE that an honest model would show by chance, with this many samples | – |
+| pixel ECE | the ECE of the classes of pixels; most are easy background, so look at the next two as well | lower |
+| foreground, boundary ECE | the same for objects alone, and for pixels near a border between classes | lower |
+| D-ECE | the same for boxes: how far scores and the share of boxes that hit lie apart | lower |
+| LaECE, LaACE | the same by class, where a score should also say how well its box fits the object | lower |
+| OCE | how far the scores at each object lie from the truth; an object that is missed costs 1 | lower |
 | NLL, Brier | how much the model's probabilities missed the truth | lower |
 | AURC | share of wrong answers, averaged over refusing more and more of the least sure ones | lower |
 | temperature | by how much confidence had to be toned down (above 1) or up (below 1) | – |
 | deletion AUC | how long the answer survives when the pixels called important are removed | lower |
 | insertion AUC | how soon the answer returns when they are put back | higher |
+| context deletion AUC | deletion outside the explained object only; no map does well if the model ignores it | lower |
+| pointing game | how often the strongest pixel of a map lies inside the object: plausible, not faithful | – |
+| energy inside | how much of a map's weight lies inside the object: plausible, not faithful | – |
 | infidelity | how badly a gradient-like map predicts what small changes of pixels do | lower |
 
 **linf** sizes bound the change of every single pixel, **l2** sizes bound the change of the image as a whole, a
@@ -45,15 +61,15 @@ measured, never zero. What failed stays on the board, with its reason.
 ### What the verdict on a number means
 - **✓ valid**: every check that applies has passed. Take the number as it stands, within its interval.
 - **? suspect**: there is a number, but a check of it failed. The attack was not at its best, and a better one may find
-  more: the true robust accuracy is **at most** this number, and may be far lower. It is shown as **≤ 71.2 ?**, shares
-  no letter, gets no rank, and stands below every valid number where that measure ranks.
+  more: the true robust accuracy, mAP or mIoU is **at most** this number, and may be far lower. It is shown as
+  **≤ 71.2 ?**, shares no letter, gets no rank, and stands below every valid number where that measure ranks.
 - **✗ invalid**: there is no number to believe. It is undefined, its measurement failed, or it was skipped.
 
 The reason for every suspect or invalid number stands in the notes under the board and on the page of the model. A
 verdict is about the number, not about the model: a good model whose attack was too weak is suspect, too.
 
 ### What was not tested
-- Only the attacks listed were tried. A stronger or a different one may succeed, so robust accuracy is an upper bound.
+- Only the attacks listed were tried. A stronger or a different one may succeed, so what is robust is an upper bound.
 - Test samples come from the same source as the training samples; other cameras, places or times were not tested.
 - Intervals cover the choice of test samples. They do not cover training again with another seed.
 - Fairness between groups of people, privacy, and tampered training data were not tested.

@@ -92,16 +92,18 @@ def words(said: Mapping[str, Any], truth: Any, classes: Sequence[str], before: M
         classes: names of the classes.
         before: the answer without interference, where this is the one with it.
     """
+    if not said:
+        return "no answer was stored"
+    if truth is None:
+        return "what is true was not stored"
     if "prediction" in said:
-        right = "right" if np.size(truth) == 1 and int(said["prediction"]) == int(np.ravel(truth)[0]) else "wrong"
-        sure = number(float(said["confidence"]), "fraction") if "confidence" in said else "not said how"
-        return f"says {plain(class_name(said['prediction'], classes))} ({right}), {sure} sure"
+        right = "right" if int(said["prediction"]) == int(truth) else "wrong"
+        sure = f", {number(float(said['confidence']), 'fraction')} sure" if "confidence" in said else ""
+        return f"says {plain(class_name(said['prediction'], classes))} ({right}){sure}"
     if "boxes" in said:
         scene = scene_of(said, truth)
         return sentence(scene, scene_of(before or {}, truth)) if scene else "boxes that cannot be read"
-    if "mask" in said:
-        return _of_pixels(np.asarray(said["mask"]), np.asarray(truth), classes)
-    return "no answer was stored"
+    return _of_pixels(np.asarray(said.get("mask")), np.asarray(truth), classes)
 
 
 def _of_pixels(mask: Any, truth: Any, classes: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The four axes of one model: pictures and the sentences that say how to read them."""
+"""Robustness and calibration of one model: pictures and the sentences that say how to read them."""
 
 from __future__ import annotations
 
@@ -8,79 +8,16 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from suite.leaderboard.cells import DASH
 from suite.leaderboard.text import printable
-from suite.reports import figures, frames, sources, verdicts
+from suite.reports import figures, frames, measures, scene_frames, verdicts
+from suite.reports.parts import WIDTH, picture
 from suite.reports.text import number, plain, with_interval
 
-WIDTH = 405
-"""Pixels of a picture; pictures stand side by side where the window has room, else below each other."""
-
-ORDER = ("softmax", "softmax+temperature", "mc_dropout", "ensemble")
+ORDER = ("softmax", "softmax+temperature", "score", "score+temperature", "mc_dropout", "ensemble")
 """Ways to be uncertain, in the order of reading."""
 
-
-def _picture(figure: Any, key: str, caption: str) -> None:
-    st.plotly_chart(figure, key=key, config={"displaylogo": False}, alt=caption)
-    st.caption(caption)
-
-
-def clean(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> None:
-    """Show accuracy, learning curves, confusion matrix and recall."""
-    accuracy = rows[(rows["metric"] == "accuracy") & (rows["params"] == "{}")]
-    if len(accuracy):
-        st.markdown(
-            f"Right answers on the test samples: **{with_interval(accuracy.iloc[0])}**, n = {accuracy['n'].iloc[0]:,}."
-        )
-    key = str(rows["record"].iloc[0])
-    digest = str(json.loads(rows["digests"].iloc[0]).get("model") or "")
-    _learning(details.get("training") or sources.history(folder, digest), key)
-    beside = st.container(horizontal=True)
-    if details.get("confusion"):
-        caption = (
-            "Confusion matrix. Rows are the true class, columns what the model said; numbers count samples. "
-            "Off the diagonal are the mistakes. Colour only repeats the share of the row."
-        )
-        with beside.container(width=WIDTH):
-            _picture(figures.confusion(details["classes"], details["confusion"]), f"confusion {key}", caption)
-    recall = frames.recall_frame(rows)
-    if len(recall):
-        caption = "Recall per class: the share of each class that the model found. Lines are 95 % intervals."
-        with beside.container(width=WIDTH):
-            _picture(figures.recall(recall), f"recall {key}", caption)
-    _data(details.get("data") or {})
-
-
-def _learning(history: dict[str, Any], key: str) -> None:
-    frame = frames.learning_frame(history)
-    if frame.empty:
-        st.info("No training history was stored: the weights came ready made.")
-        return
-    beside = st.container(horizontal=True)
-    for quantity in ("loss", "accuracy"):
-        with beside.container(width=WIDTH):
-            caption = (
-                f"Learning curve, {quantity}. Where validation turns away from training, the model starts to learn "
-                "its training samples by heart. The dotted line is the epoch whose weights are used."
-            )
-            figure = figures.learning_curve(frame, quantity, history.get("chosen_epoch"))
-            _picture(figure, f"learning {quantity} {key}", caption)
-    ended = {"early": "stopped early, as validation no longer improved", "limit": "ran to its limit of epochs"}
-    st.markdown(
-        f"Training {ended.get(str(history.get('stopped')), 'ended')}; recipe {plain(history.get('recipe', DASH))}, "
-        f"seed {plain(history.get('seed', DASH))}, {plain(history.get('seconds', DASH))} s."
-    )
-
-
-def _data(data: dict[str, Any]) -> None:
-    if not data:
-        return
-    kept = ", ".join(f"{count:,} {name}" for name, count in data.get("kept", {}).items())
-    st.markdown(f"Data: {plain(kept)} samples kept, from {plain(data.get('source', 'an unnamed source'))}.")
-    dropped = frames.dropped_frame(data)
-    if len(dropped):
-        with st.expander(f"Dropped samples: {len(dropped)}"):
-            st.dataframe(dropped, hide_index=True)
+EVENTS = {"detections": "hits", "pixels": "right pixels", "samples": "right answers"}
+"""What a reliability diagram counts, and what is right about it."""
 
 
 def robustness(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> None:
@@ -88,17 +25,26 @@ def robustness(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> None
     st.markdown(
         f"#### Attack {plain(details.get('attack', 'unnamed'))}\n\n{plain(details.get('spec', rows['spec'].iloc[0]))}"
     )
-    frame = frames.robustness_frame(details)
+    frame, key, name = frames.robustness_frame(details), rows["record"].iloc[0], measures.headline(details)
     beside = st.container(horizontal=True)
     with beside.container(width=WIDTH + 80):
         if len(frame):
             caption = (
-                "Right answers against the size of the change, for the attack and for harmless changes of equal size. "
+                f"{measures.capital(name)} against the size of the change, for the "
+                "attack and for harmless changes of equal size. "
                 "Shaded: 95 % intervals. An attack that does no more than random change shows nothing."
             )
-            figure = figures.robustness(frame, str(details.get("norm", "")))
-            _picture(figure, f"robustness {rows['record'].iloc[0]}", caption)
-    with beside.container(width=WIDTH - 80):
+            figure = figures.robustness(frame, str(details.get("norm", "")), name)
+            picture(figure, f"robustness {key}", caption)
+    aside = scene_frames.companion_frame(rows)
+    if len(aside):
+        caption = (
+            "What became of the objects: the attack beside random change of the same size; size 0 is the clean image. "
+            "mAP alone can hide what an attack is after: objects that vanish, get another class, or appear."
+        )
+        with beside.container(width=WIDTH):
+            picture(figures.companions(aside, str(details.get("norm", ""))), f"objects {key}", caption)
+    with beside.container(width=2 * WIDTH + 80 if len(aside) else WIDTH - 80):
         _checks(details.get("checks") or {})
         _judged(rows[rows["status"] != "skipped"])
 
@@ -115,8 +61,11 @@ def _judged(rows: pd.DataFrame) -> None:
 def _checks(checks: dict[str, Any]) -> None:
     st.markdown("Was the attack strong enough?")
     signs = {"pass": "✓ pass", "fail": "✗ FAIL", "n/a": "– not applicable"}
+    by_answer: dict[tuple[str, str], list[str]] = {}
     for name, (status, sentence) in checks.items():
-        st.text(f"{signs.get(status, '?')}: {printable(name).replace('_', ' ')}. {printable(sentence)}")
+        by_answer.setdefault((status, sentence), []).append(printable(name).replace("_", " "))
+    for (status, sentence), names in by_answer.items():
+        st.text(f"{signs.get(status, '?')}: {', '.join(names)}. {printable(sentence)}")
 
 
 def calibration(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> None:
@@ -128,66 +77,60 @@ def calibration(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> Non
             f"Temperature fitted on validation samples: **{details['temperature']:.3g}** (above 1: it was too sure; "
             "below 1: not sure enough)."
         )
-    st.caption(
-        "Reliability diagrams. Points on the dotted line mean that answers given with, say, 80 % confidence are right "
-        "80 % of the time; points below it mean that the model is too sure. Lines are 95 % intervals. "
-        "Bars count the samples behind each point: "
-        "few samples, little weight."
-    )
+    events = _events(rows)
+    st.caption(_reading(events))
     names = sorted(diagrams, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
     beside = st.container(horizontal=True)
     for name in names:
         with beside.container(width=WIDTH):
             part = rows[params.map(lambda p, name=name: p.get("uncertainty") == name)]
-            _reliability(name, diagrams[name], part, str(rows["record"].iloc[0]))
+            _reliability(name, diagrams[name], part, events)
 
 
-def _reliability(name: str, diagram: dict[str, Any], rows: pd.DataFrame, key: str) -> None:
-    st.markdown(f"#### {plain(name.replace('_', ' '))}")
-    said = {row["metric"]: row for row in rows.to_dict("records")}
-    parts = [
-        f"{label} {with_interval(said[metric])}"
-        for metric, label in (("ece", "ECE"), ("aurc", "AURC"))
-        if metric in said
-    ]
-    if "ece_noise_floor" in said:
-        floor = number(said["ece_noise_floor"]["value"], said["ece_noise_floor"]["unit"])
-        parts.append(f"a perfectly honest model would show an ECE of about {floor} by chance")
-    figure = figures.reliability(frames.reliability_frame(diagram))
-    st.plotly_chart(figure, key=f"reliability {name} {key}", config={"displaylogo": False}, alt="Reliability diagram")
-    st.caption("; ".join(parts) + ".")
+def _events(rows: pd.DataFrame) -> str:
+    """Return what is counted: detections or pixels where rows say how many there were, else samples."""
+    told = {name for text in rows["params"] for name in json.loads(text)}
+    return next((name for name in ("detections", "pixels") if name in told), "samples")
 
 
-def attribution(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> None:
-    """Show deletion and insertion curves, and which methods beat the random map."""
-    frame = frames.faithfulness_frame(details)
-    if frame.empty:
-        st.info("No deletion or insertion curves were stored.")
-        return
-    key = str(rows["record"].iloc[0])
-    baselines = sorted(frame["baseline"].unique(), reverse=True)
-    baseline = st.selectbox("Deleted pixels are replaced by", baselines, key=f"baseline {key}", width=WIDTH)
-    frame = frame[frame["baseline"] == baseline]
+def _reading(events: str) -> str:
     said = {
-        "deletion": "Deletion: pixels the map calls important go first. The faster the curve falls, the better.",
-        "insertion": "Insertion: they are put back first. The faster the curve rises, the better the map.",
-    }
-    beside = st.container(horizontal=True)
-    for kind in said:
-        with beside.container(width=WIDTH):
-            caption = f"{said[kind]} A method no better than the random map explains nothing."
-            _picture(figures.faithfulness(frame, kind), f"{kind} {key}", caption)
-    _verdicts(rows)
+        "samples": "answers given with, say, 80 % confidence are right 80 % of the time",
+        "pixels": "pixels named with, say, 80 % confidence are right 80 % of the time",
+        "detections": "boxes with a score of, say, 80 % are at an object of their class 80 % of the time",
+    }[events]
+    spread = (
+        "Lines are 95 % intervals. "
+        if events == "samples"
+        else f"There are no intervals at the points, as the {events} of one image go together. "
+    )
+    return (
+        f"Reliability diagrams. Points on the dotted line mean that {said}; points below it mean that the model is too "
+        f"sure. {spread}Bars count the {events} behind each point: few {events}, little weight."
+    )
 
 
-def _verdicts(rows: pd.DataFrame) -> None:
-    """Say of every method in how many of its comparisons it beats the random map; one failure is told in bold."""
-    won_by: dict[str, list[str]] = {}
-    for params, checks in zip(rows["params"].map(json.loads), rows["checks"].map(json.loads), strict=True):
-        if checks.get("beats_random") in ("pass", "fail"):  # of the control itself it is n/a
-            won_by.setdefault(str(params.get("method")), []).append(checks["beats_random"])
-    for method, found in won_by.items():
-        won = found.count("pass")
-        sign = "✓ beats the random map" if won == len(found) else "✗ does not beat the random map"
-        share = f"all {won}" if won == len(found) else f"{len(found) - won} of {len(found)}"
-        st.markdown(f"- {plain(method)} **{sign}** in {share} comparisons")
+def _reliability(name: str, diagram: dict[str, Any], rows: pd.DataFrame, events: str) -> None:
+    st.markdown(f"#### {plain(name.replace('_', ' '))}")
+    if diagram.get("edges"):
+        frame = frames.reliability_frame(diagram, independent=events == "samples")
+        figure = figures.reliability(frame, events, EVENTS[events])
+        key = f"reliability {name} {rows['record'].iloc[0] if len(rows) else ''}"
+        st.plotly_chart(figure, key=key, config={"displaylogo": False}, alt="Reliability diagram")
+    else:
+        st.info("Nothing was said with any confidence, so that there is no diagram.")
+    st.caption("; ".join(_numbers(rows)) + ".")
+
+
+def _numbers(rows: pd.DataFrame) -> list[str]:
+    """Return the measures under a diagram in phrases, the parts of an image beside the whole."""
+    parts = []
+    for metric, label in measures.CALIBRATION.items():
+        for row in rows[rows["metric"] == metric].to_dict("records"):
+            region = json.loads(row["params"]).get("region")
+            parts.append(f"{label}{f' of the {printable(region)}' if region else ''} {with_interval(row)}")
+    for row in rows[rows["metric"] == "ece_noise_floor"].to_dict("records"):
+        parts.append(
+            f"a perfectly honest model would show an ECE of about {number(row['value'], row['unit'])} by chance"
+        )
+    return parts

@@ -10,14 +10,15 @@ import streamlit as st
 from suite.errors import SuiteError
 from suite.leaderboard.cells import DASH
 from suite.leaderboard.text import footnotes
-from suite.reports import figures, frames, sources, verdicts
+from suite.reports import figures, frames, measures, sources, verdicts
+from suite.reports.parts import picture
 from suite.reports.text import plain
 
 READING = """
 Every number has its **95 % interval** beside it. Models that **share a letter** in a *ties* column are not told apart
 by the test samples: read them as equal. A **rank** such as 1-2 is the range of places the tests allow. Click a column
 to sort by it, **–** stands for what was not measured, ↑ marks measures of which more is better, ↓ less.
-**random** is the share of right answers under a random change of the same size as the attack.
+**random** is the same measure under a random change of the same size as the attack.
 """
 
 GLANCE = 5
@@ -33,6 +34,9 @@ def show(folder: str, task: str, now: sources.State) -> None:
     except SuiteError as error:
         st.error(f"The board cannot be made: {plain(error)}")
         return
+    metrics = [column.metric for column in board.columns]
+    if meaning := measures.meanings(metrics):
+        st.markdown(meaning)
     st.markdown(READING + verdicts.IN_SHORT)
     table = frames.board_frame(board)
     judged = [name for name in table.columns if name[1].endswith("verdict")]
@@ -45,14 +49,15 @@ def show(folder: str, task: str, now: sources.State) -> None:
     )
     seen = frames.glance_frame(board, most=GLANCE)
     if len(seen):
-        caption = "The same right answers as a picture: clean, and under each attack at the size named. Lines are 95 % "
+        axis = measures.axis_title(metrics)
+        caption = f"The same {axis.removesuffix(' (%)')} as a picture: clean, and under each attack at the size named. "
+        caption += "Lines are 95 % "
         caption += f"intervals. Shown are the first {GLANCE} models." if len(table) > GLANCE else "intervals."
         caption += (
             " Hollow marks with ≤ ? are suspect: the true value may lie left of them." if seen["bound"].any() else ""
         )
         titles = list(dict.fromkeys(seen["measure"]))
-        st.plotly_chart(figures.glance(seen, titles), key=f"glance {task}", config={"displaylogo": False}, alt=caption)
-        st.caption(caption)
+        picture(figures.glance(seen, titles, axis), f"glance {task}", caption)
     st.subheader("What to know about these numbers")
     for note in footnotes(board):
         st.text(f"• {note}")  # notes hold names from outside; st.text renders no markup

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from PIL import Image
 
 from suite.reports import answers, drawing, images
 from suite.reports.text import plain
@@ -25,25 +26,25 @@ def corruption(stored: Mapping[str, Any], classes: list[str], key: str) -> None:
     truth, before = _truth(stored, at), answers.told(stored, at, "{}_clean")
     known = answers.truth_words(before, truth, classes) if truth is not None else ""
     spots = places(STRIP)
-    if "mask" in before and truth is not None:
+    if "mask" in before and truth is not None and "image_clean" in stored:
         put(next(spots), answers.picture(stored["image_clean"][at], {"mask": truth}, None, classes, STRIP), "truth")
     names = [name.removeprefix("image_") for name in stored if name.startswith("image_")]
     for name in sorted(names, key=lambda name: name != "clean"):  # the others keep their order
         said = answers.told(stored, at, f"{{}}_{name}")
         picture = answers.picture(stored[f"image_{name}"][at], said, truth, classes, STRIP)
-        title = (
-            f"**clean{', ' if known else ''}**{known}" if name == "clean" else f"**{plain(name.replace('_', ' '))}**"
-        )
+        title = f"clean{', ' if known else ''}{known}" if name == "clean" else plain(name.replace("_", " "))
         put(next(spots), picture, f"{title}: {answers.words(said, truth, classes, before)}")
 
 
 def occlusion(stored: Mapping[str, Any], classes: list[str], key: str) -> None:
     """Show the samples with the square at its worst place, and how much it does at every place."""
     st.markdown(
-        "A square visits every place of a grid. In the **heat map**, each cell is one place of the square: the more "
-        "orange, the more of the score of the answer is lost when it is hidden; blue stripes are where hiding "
-        "helps, and white is where it does nothing. The **dashed square** is the worst place."
+        "A square visits every place of a grid. The **square of long green dashes** is the worst place. In the **heat "
+        "map**, each cell is one place of the square: the more orange, the more of the score of the answer is lost "
+        "when it is hidden; blue stripes are where hiding helps, and white is where it does nothing."
     )
+    if answers.reading(stored):
+        st.markdown("What the square hides counts as missed in these pictures, though not in the numbers.")
     _how(stored, classes)
     for at, sample in enumerate(stored["ids"]):
         st.markdown(f"Sample {plain(sample)}")
@@ -55,19 +56,27 @@ def _covered(stored: Mapping[str, Any], at: int, classes: list[str]) -> None:
     width = drawing.WIDTH if answers.is_scene(before) else images.WIDTH
     spots = places(width)
     known = answers.truth_words(before, truth, classes) if truth is not None else ""
-    first = answers.picture(stored["images"][at], before, truth, classes, width)
-    words = answers.words(before, truth, classes)
-    put(next(spots), first, f"clean{', ' if known else ''}{known}: {words}")
-    if "heat" in stored and "score" in stored:
-        lost = np.asarray(stored["score"][at]) - np.asarray(stored["heat"][at])
-        caption = f"score of the answer {float(stored['score'][at]):.2f}; at the worst place "
-        put(next(spots), images.heat(lost, width), f"{caption}{float(np.min(stored['heat'][at])):.2f}")
+    if "images" in stored:
+        first = answers.picture(stored["images"][at], before, truth, classes, width)
+        words = answers.words(before, truth, classes)
+        put(next(spots), first, f"clean{', ' if known else ''}{known}: {words}")
     if "worst" in stored:
         last = answers.picture(stored["worst"][at], after, truth, classes, width)
         if "worst_corner" in stored and "side" in stored:
             factor = last.width / np.shape(stored["worst"][at])[-1]
             last = drawing.squared(last, stored["worst_corner"][at], float(stored["side"]), factor)
         put(next(spots), last, f"worst place: {answers.words(after, truth, classes, before)}")
+    if "heat" in stored and "score" in stored:
+        _heat(next(spots), stored, at, width)
+
+
+def _heat(spot: Any, stored: Mapping[str, Any], at: int, width: int) -> None:
+    """Show how much of the score is lost by place, as large as the image beside it."""
+    score, heat = float(stored["score"][at]), np.asarray(stored["heat"][at])
+    size = next((np.shape(stored[name])[-2:] for name in ("images", "worst") if name in stored), heat.shape)
+    factor = max(1, width // size[1])
+    lost = images.heat(score - heat, width).resize((factor * size[1], factor * size[0]), Image.Resampling.NEAREST)
+    put(spot, lost, f"score of the answer {score:.2f}; at the worst place {heat.min():.2f}")
 
 
 def places(width: int = drawing.WIDTH) -> Iterator[Any]:

@@ -25,7 +25,7 @@ Place = tuple[float, float, float, float]
 WIDTH = 384
 """Width in pixels that small scenes are enlarged to, at most."""
 
-DARK, WHITE = "#111111", "#ffffff"
+DARK, WHITE, SQUARE = "#111111", "#ffffff", "#8fff8f"
 
 LINES: dict[str, tuple[str, Pattern]] = {
     FOUND: ("#6cc0ff", None),
@@ -111,24 +111,24 @@ def outlined(picture: Image.Image, region: Array) -> Image.Image:
     """Return a picture with the border of a region, bool (h, w), in black and white dashes."""
     large = np.asarray(picture).copy()
     inside = np.asarray(Image.fromarray(np.asarray(region, dtype=bool)).resize(picture.size, Image.Resampling.NEAREST))
-    border = inside & ~ndimage.binary_erosion(inside, iterations=max(2, picture.width // 120))
+    border = inside & ~ndimage.binary_erosion(inside, iterations=max(2, picture.width // 190))
     row, column = np.indices(border.shape)
     large[border] = np.where(((row + column) // 6 % 2 == 0)[..., None], 0, 255)[border]
     return Image.fromarray(large)
 
 
 def squared(picture: Image.Image, corner: Sequence[float], side: float, factor: float) -> Image.Image:
-    """Return a picture with a square of the image, whose upper left corner is (row, column), in a dashed line."""
+    """Return a picture with a square of the image, whose upper left corner is (row, column), in long green dashes."""
     marked = picture.copy()
     row, column = (float(value) for value in corner)
     box = tuple(factor * value for value in (column, row, column + side, row + side))
-    _outline(ImageDraw.Draw(marked), box, WHITE, (8, 5), max(2, picture.width // 150))
+    _outline(ImageDraw.Draw(marked), box, SQUARE, (18, 8), max(2, picture.width // 150))
     return marked
 
 
 def key(indices: Sequence[int], classes: Sequence[str], width: int = 800) -> Image.Image:
     """Return a legend: a patch of each class's colour with its name."""
-    font, cells = _font(width), []
+    font, cells = ImageFont.load_default(size=14), []
     for index in indices:
         name = name_of(index, classes)
         cells.append((index, name, 34 + int(font.getlength(name))))

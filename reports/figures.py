@@ -30,22 +30,25 @@ CONTROLS = (CONTROL, (AMBER, "dash", "triangle-down"))
 """Where an attack has several controls: the random one first."""
 
 
-def learning_curve(frame: pd.DataFrame, quantity: str, chosen: int | None) -> go.Figure:
-    """Return loss or accuracy per epoch for training and validation, with the chosen epoch marked."""
+def learning_curve(frame: pd.DataFrame, quantity: str, chosen: int | None, title: str = "accuracy (%)") -> go.Figure:
+    """Return loss or another column per epoch for training and validation, with the chosen epoch marked."""
     figure = go.Figure()
     for (part, lines), style in zip(frame.groupby("part", sort=True), STYLES, strict=False):
+        if lines[quantity].isna().all():
+            continue
         figure.add_trace(_line(lines["epoch"], lines[quantity], str(part), style))
     if chosen is not None:
         figure.add_vline(x=chosen, line={"color": GREY, "dash": "dot", "width": 2})
         figure.add_annotation(
             x=chosen, y=1.0, yref="paper", text=f"chosen: epoch {chosen}", showarrow=False, yanchor="bottom"
         )
-    return _dressed(figure, "epoch", "loss (nats)" if quantity == "loss" else "accuracy (%)")
+    return _dressed(figure, "epoch", "loss (nats)" if quantity == "loss" else title)
 
 
-def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> go.Figure:
-    """Return the confusion matrix: counts as text, colour by share of the true class."""
+def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]], unit: str = "samples") -> go.Figure:
+    """Return the confusion matrix: counts as text, in percent of the row where they are long; colour by the share."""
     shares = [[100 * cell / max(1, sum(row)) for cell in row] for row in counts]
+    texts = [[str(cell) for cell in row] for row in counts]
     places = list(range(len(classes)))
     names = [_tick(name) for name in classes]
     figure = go.Figure(
@@ -53,9 +56,10 @@ def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> go.Fig
             z=shares,
             x=places,
             y=places,
-            text=[[str(cell) for cell in row] for row in counts],
+            text=[[f"{share:.0f}" for share in row] for row in shares] if long_counts(counts) else texts,
+            customdata=texts,
             texttemplate="%{text}" if len(classes) <= 20 else None,
-            hovertemplate="%{text} samples, %{z:.1f} % of the true class<extra></extra>",
+            hovertemplate=f"%{{customdata}} {unit}, %{{z:.1f}} % of the true class<extra></extra>",
             colorscale="Cividis",
             zmin=0,
             zmax=100,
@@ -69,29 +73,34 @@ def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> go.Fig
     return figure.update_layout(height=max(380, min(900, 30 * len(classes) + 160)))
 
 
-def recall(frame: pd.DataFrame) -> go.Figure:
-    """Return recall per class as points with intervals."""
+def long_counts(counts: Sequence[Sequence[int]]) -> bool:
+    """Return whether the counts of a confusion matrix are too long to stand in its cells."""
+    return max((cell for row in counts for cell in row), default=0) >= 10_000
+
+
+def by_class(frame: pd.DataFrame, title: str) -> go.Figure:
+    """Return a measure per class as points with intervals, from class, value, lo, hi (percent), n."""
     places = list(range(len(frame)))
     names = [_tick(name) for name in frame["class"]]
     figure = go.Figure(
         go.Scatter(
-            x=frame["recall"],
+            x=frame["value"],
             y=places,
             mode="markers",
             marker={"color": BLUE, "size": 9},
-            error_x=_whiskers(frame["recall"], (frame["lo"], frame["hi"]), BLUE),
+            error_x=_whiskers(frame["value"], (frame["lo"], frame["hi"]), BLUE),
             customdata=frame["n"],
-            hovertemplate="recall %{x:.1f} % of %{customdata} samples<extra></extra>",
+            hovertemplate="%{x:.1f} %, n = %{customdata}<extra></extra>",
         )
     )
-    _dressed(figure, "recall: share of the class that was found (%)", "true class")
+    _dressed(figure, title, "true class")
     figure.update_xaxes(range=[-2, 102])
     figure.update_yaxes(tickvals=places, ticktext=names, autorange="reversed")
     return figure.update_layout(height=max(380, min(900, 30 * len(frame) + 160)))
 
 
-def reliability(frame: pd.DataFrame) -> go.Figure:
-    """Return a reliability diagram: accuracy against confidence above, samples per bin below."""
+def reliability(frame: pd.DataFrame, events: str = "samples", right: str = "right answers") -> go.Figure:
+    """Return a reliability diagram: the share that is right against confidence above, events per bin below."""
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.7, 0.3], vertical_spacing=0.06)
     filled = frame[frame["accuracy"].notna()]
     even = go.Scatter(
@@ -99,26 +108,27 @@ def reliability(frame: pd.DataFrame) -> go.Figure:
     )
     figure.add_trace(even, row=1, col=1)
     points = _line(filled["confidence"], filled["accuracy"], "this model", STYLES[0])
-    points.update(error_y=_whiskers(filled["accuracy"], (filled["lo"], filled["hi"]), BLUE))
+    if filled["lo"].notna().any():
+        points.update(error_y=_whiskers(filled["accuracy"], (filled["lo"], filled["hi"]), BLUE))
     points.update(customdata=filled["count"], hovertemplate="confidence %{x:.1f} %, right %{y:.1f} % of %{customdata}")
     figure.add_trace(points, row=1, col=1)
     bars = go.Bar(
         x=frame["middle"],
         y=frame["count"],
         width=frame["width"],
-        name="samples",
+        name=events,
         marker={"color": BLUE, "opacity": 0.6},
     )
     figure.add_trace(bars.update(showlegend=False), row=2, col=1)
     _dressed(figure, None, None)
-    figure.update_yaxes(title_text="right answers (%)", range=[-2, 102], row=1, col=1)
-    figure.update_yaxes(title_text="samples", row=2, col=1)
-    figure.update_xaxes(title_text="confidence of the answer (%)", range=[-2, 102], row=2, col=1)
+    figure.update_yaxes(title_text=f"{right} (%)", range=[-2, 102], row=1, col=1)
+    figure.update_yaxes(title_text=events, row=2, col=1)
+    figure.update_xaxes(title_text="confidence (%)", range=[-2, 102], row=2, col=1)
     return figure.update_layout(height=440)
 
 
-def robustness(frame: pd.DataFrame, norm: str) -> go.Figure:
-    """Return accuracy against the size of the attack, and under harmless changes of equal size, with bands."""
+def robustness(frame: pd.DataFrame, norm: str, measure: str = "right answers") -> go.Figure:
+    """Return the headline measure against the size of the attack, and under harmless changes, with bands."""
     figure = go.Figure()
     styles = iter(CONTROLS)
     names = [name.removesuffix("_lo") for name in frame.columns if name.endswith("_lo")]
@@ -127,12 +137,32 @@ def robustness(frame: pd.DataFrame, norm: str) -> go.Figure:
         label = "attack" if name == "accuracy" else figure_text(f"{name} control")
         figure.add_trace(_band(frame["size"], frame[f"{name}_lo"], frame[f"{name}_hi"], style[0]))
         figure.add_trace(_line(frame["size"], frame[name], label, style))
-    size = "share of the image that is covered" if norm == "patch" else f"eps, {figure_text(norm)} norm (pixels 0 to 1)"
-    _dressed(figure, f"size of the change: {size}", "right answers (%)")
+    _dressed(figure, f"size of the change: {_size(norm)}", f"{measure} (%)")
     return figure.update_yaxes(range=[-2, 102])
 
 
-def glance(frame: pd.DataFrame, titles: Sequence[str]) -> go.Figure:
+def companions(frame: pd.DataFrame, norm: str) -> go.Figure:
+    """Return a panel per title of `frame` (size, title, value, lo, hi, control): the attack beside random change."""
+    titles = list(dict.fromkeys(frame["title"]))
+    figure = make_subplots(rows=len(titles), cols=1, shared_xaxes=True, vertical_spacing=0.1, subplot_titles=titles)
+    for row, title in enumerate(titles, start=1):
+        part = frame[frame["title"] == title].sort_values("size")
+        lines = (("random control", "control", CONTROL), ("attack", "value", STYLES[0]))
+        for name, column, style in lines:
+            line = _line(part["size"], part[column], name, style).update(showlegend=row == 1, legendgroup=name)
+            figure.add_trace(line, row=row, col=1)
+        figure.data[-1].update(error_y=_whiskers(part["value"], (part["lo"], part["hi"]), BLUE))
+    _dressed(figure, None, None)
+    figure.update_yaxes(rangemode="tozero").update_annotations(font_size=13)
+    figure.update_xaxes(title_text=f"size of the change: {_size(norm)}", row=len(titles), col=1)
+    return figure.update_layout(height=120 + 150 * len(titles), legend={"y": -0.35 / len(titles)})
+
+
+def _size(norm: str) -> str:
+    return "share of the image that is covered" if norm == "patch" else f"eps, {figure_text(norm)} norm (pixels 0 to 1)"
+
+
+def glance(frame: pd.DataFrame, titles: Sequence[str], axis: str = "right answers (%)") -> go.Figure:
     """Return a dot with an interval for every model and measure, from model, measure, bound, value, lo, hi (percent).
 
     An upper bound is a hollow mark with ``≤ ?`` beside it.
@@ -154,22 +184,23 @@ def glance(frame: pd.DataFrame, titles: Sequence[str]) -> go.Figure:
                 offsetgroup=_tick(model),
             )
         )
-    _dressed(figure, "right answers (%)", None)
+    _dressed(figure, axis, None)
     order = [figure_text(title) for title in titles]
     figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], type="category")
     return figure.update_xaxes(range=[-2, 102]).update_layout(height=150 + 55 * len(titles), scattermode="group")
 
 
 def faithfulness(frame: pd.DataFrame, kind: str) -> go.Figure:
-    """Return deletion or insertion curves, one per method, with the random map as control."""
+    """Return the curves of one kind (deletion, insertion, context_deletion), the random map as control."""
     figure = go.Figure()
     styles = iter(STYLES)
     for method, part in frame[frame["kind"] == kind].groupby("method", sort=False):
         style = CONTROL if method == "random" else next(styles, STYLES[0])
         label = "random map (control)" if method == "random" else figure_text(str(method).replace("_", " "))
         figure.add_trace(_line(part["share"], part["score"], label, style))
-    where = "deleted" if kind == "deletion" else "put back"
-    _dressed(figure, f"part of the image {where} (%)", "score of the class (%)")
+    where = "put back" if kind == "insertion" else "deleted"
+    whole = "rest of the image" if kind == "context_deletion" else "image"
+    _dressed(figure, f"part of the {whole} {where} (%)", "score of the answer (%)")
     return figure.update_layout(height=430, legend={"y": -0.28})
 
 
@@ -186,10 +217,17 @@ def _line(x: Any, y: Any, name: str, style: tuple[str, str, str]) -> go.Scatter:
 
 
 def _band(x: pd.Series[Any], lo: pd.Series[Any], hi: pd.Series[Any], colour: str) -> go.Scatter:
+    """Return the area between two lines; where one is undefined the band has a gap."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    around: list[tuple[Any, Any]] = []
+    gap = (lo.isna() | hi.isna()).reset_index(drop=True)
+    for _, run in gap[~gap].groupby(gap.cumsum()[~gap]):
+        there = [(x.iloc[at], hi.iloc[at]) for at in run.index]
+        back = [(x.iloc[at], lo.iloc[at]) for at in run.index[::-1]]
+        around += [*([(None, None)] if around else []), *there, *back]
     return go.Scatter(
-        x=[*x, *x[::-1]],
-        y=[*hi, *lo[::-1]],
+        x=[place for place, _ in around],
+        y=[height for _, height in around],
         mode="lines",
         fill="toself",
         fillcolor=f"rgba({red},{green},{blue},0.2)",

@@ -10,6 +10,7 @@ import pandas as pd
 
 from suite.leaderboard import Board, Column
 from suite.leaderboard.cells import DASH, bounded, is_upper_bound, marked, percent
+from suite.leaderboard.columns import ATTACKED, HEADLINES, ROBUST
 from suite.leaderboard.text import printable
 from suite.reports.text import around, number, span, up_to, with_mark
 from suite.reports.verdicts import spoken
@@ -44,9 +45,9 @@ def _measured(frame: pd.DataFrame, column: Column) -> dict[tuple[str, str], Any]
         (head, "value"): pd.to_numeric(frame[column.name]).where(frame[f"{column.name}_status"] == "ok") * scale,
         (head, "95 % interval"): [_interval(line, column) for _, line in frame.iterrows()],
     }
-    if column.metric == "robust_accuracy" or not frame[f"{column.name}_status"].dropna().eq("ok").all():
+    if column.metric in ROBUST or not frame[f"{column.name}_status"].dropna().eq("ok").all():
         shown[head, "verdict"] = [_verdict(line, column) for _, line in frame.iterrows()]
-    if column.metric == "robust_accuracy":
+    if column.metric in ATTACKED:
         shown[head, "random"] = pd.to_numeric(frame[f"{column.name}_control"]).where(frame[column.name].notna()) * scale
     ties = frame[f"{column.name}_ties"]
     if ties.notna().any():
@@ -112,16 +113,19 @@ def learning_frame(history: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["epoch", "part", "loss", "accuracy"])
 
 
-def recall_frame(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return recall per class with columns class, recall, lo, hi (percent) and n, in the order stored."""
-    part = rows[(rows["metric"] == "recall") & rows["value"].notna()]
+def class_frame(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return a measure of classes with columns class, value, lo, hi (percent) and n, in the order stored."""
+    part = rows[(rows["metric"] == metric) & rows["value"].notna()]
     classes = [str(json.loads(params).get("class")) for params in part["params"]]
-    numbers = part[["value", "lo", "hi"]].astype(float).mul(100).rename(columns={"value": "recall"})
+    numbers = part[["value", "lo", "hi"]].astype(float).mul(100)
     return numbers.assign(n=part["n"], **{"class": classes}).reset_index(drop=True)
 
 
-def reliability_frame(diagram: Mapping[str, Any]) -> pd.DataFrame:
-    """Return a reliability diagram: confidence, accuracy, lo, hi (percent), count; middle and width of the bins."""
+def reliability_frame(diagram: Mapping[str, Any], *, independent: bool = True) -> pd.DataFrame:
+    """Return a reliability diagram: confidence, accuracy, lo, hi (percent), count; middle and width of the bins.
+
+    Events that are not independent, as pixels of an image, have no intervals.
+    """
     edges = pd.Series(diagram["edges"], dtype=float) * 100
     frame = pd.DataFrame(
         {
@@ -132,19 +136,22 @@ def reliability_frame(diagram: Mapping[str, Any]) -> pd.DataFrame:
             "accuracy": pd.to_numeric(pd.Series(diagram["accuracy"], dtype=object)) * 100,
         }
     )
-    bounds = [_wilson_percent(share, count) for share, count in zip(diagram["accuracy"], diagram["count"], strict=True)]
+    bounds = [
+        _wilson_percent(share, count) if independent else (None, None)
+        for share, count in zip(diagram["accuracy"], diagram["count"], strict=True)
+    ]
     return frame.assign(lo=[lo for lo, _ in bounds], hi=[hi for _, hi in bounds])
 
 
 def glance_frame(board: Board, *, most: int) -> pd.DataFrame:
-    """Return right answers of the first models, a line each: model, measure, bound, value, lo, hi (percent).
+    """Return headline measures of the first models, a line each: model, measure, bound, value, lo, hi (percent).
 
     Where `bound` is true the value is an upper bound, and there is no lower end.
     """
     lines = [
         {"model": line["model"], "measure": column.title, **_glanced(line, column)}
         for column in board.columns
-        if column.metric in ("accuracy", "robust_accuracy")
+        if column.metric in (*HEADLINES, *ROBUST)
         for _, line in board.frame.head(most).iterrows()
         if pd.notna(line[column.name]) and line[f"{column.name}_status"] in ("ok", "suspect")
     ]
@@ -159,7 +166,7 @@ def _glanced(line: pd.Series[Any], column: Column) -> dict[str, Any]:
 
 
 def robustness_frame(details: Mapping[str, Any]) -> pd.DataFrame:
-    """Return an attack's curve: size, then the accuracy and that under every control, with intervals, in percent."""
+    """Return an attack's curve: size, then the headline measure under it and every control, with intervals (%)."""
     frame = pd.DataFrame(details.get("curve", []))
     if frame.empty:
         return frame
@@ -168,7 +175,7 @@ def robustness_frame(details: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def faithfulness_frame(details: Mapping[str, Any]) -> pd.DataFrame:
-    """Return deletion and insertion curves: method, kind, baseline, share and score (percent)."""
+    """Return the curves of deletion, insertion and context deletion: method, kind, baseline, share, score (percent)."""
     shares = details.get("fractions", [])
     lines = [
         {"method": method, "kind": kind, "baseline": baseline, "share": 100 * share, "score": _percent(score)}

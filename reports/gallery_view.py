@@ -46,8 +46,8 @@ def show(folder: str, task: str, model: str, now: sources.State) -> None:
         return
     axis, section = VIEWS[view]
     records = stored[axis]
-    chosen = list(records)[0] if len(records) == 1 else st.selectbox("Setting", list(records), key=f"{axis} {model}")
-    section(sources.arrays(folder, records[str(chosen)]), classes, f"{task} {model}")
+    setting = str(st.selectbox("Setting", list(records), key=f"{axis} {task} {model}"))
+    section(sources.arrays(folder, records[setting]), classes, f"{task} {model}")
 
 
 def _attacks(
@@ -110,8 +110,10 @@ def _line(sample: str, found: dict[str, Any], maps: dict[str, Any], method: str 
         _attacked(spots, found, at, classes)
     elif place is not None:
         truth = maps["label"][place] if "label" in maps else None
-        picture = answers.picture(maps["images"][place], said, truth, classes, _width(scene))
-        damage_gallery.put(next(spots), picture, f"clean: {answers.words(said, truth, classes)}")
+        first = next(spots)
+        if "images" in maps:
+            picture = answers.picture(maps["images"][place], said, truth, classes, _width(scene))
+            damage_gallery.put(first, picture, f"clean: {answers.words(said, truth, classes)}")
         spots = spots if scene else iter(list(spots)[2:])
     if method:
         _map(next(spots), maps, place, method, _width(scene))
@@ -133,21 +135,27 @@ def _map(spot: Any, maps: dict[str, Any], place: int | None, method: str, width:
 
 
 def _attacked(spots: Iterator[Any], found: dict[str, Any], at: int, classes: list[str]) -> None:
-    clean, adversarial, truth = found["clean"][at], found["adversarial"][at], found["label"][at]
+    if not {"clean", "adversarial"} <= set(found):
+        next(spots).caption("No picture of this sample was stored.")
+        return
+    clean, adversarial = found["clean"][at], found["adversarial"][at]
+    truth = found["label"][at] if "label" in found else None
     before, after = (answers.told(found, at, f"{name}_{{}}") for name in ("clean", "adversarial"))
     scene, width = answers.is_scene(before), _width(answers.is_scene(before))
-    if "mask" in before:
-        mask = answers.picture(clean, {"mask": truth}, None, classes, width)
-        damage_gallery.put(next(spots), mask, "truth")
-    known = answers.truth_words(before, truth, classes)
+    known = answers.truth_words(before, truth, classes) if truth is not None else ""
     shown = answers.picture(clean, before, truth, classes, width)
     first = f"clean{', ' if known else ''}{known}: {answers.words(before, truth, classes)}"
     changed = answers.picture(adversarial, after, truth, classes, width)
     last = f"attacked: {answers.words(after, truth, classes, before)}"
     delta, factor = images.amplified(clean, adversarial)
-    between = f"change, amplified {factor:.3g} times; size {float(found['eps'][at]):.3g}"
-    pictures = [(shown, first), (changed, last), (images.enlarged(delta, width), between)]
-    for picture, caption in pictures if scene else [pictures[0], pictures[2], pictures[1]]:
+    size = f"; size {float(found['eps'][at]):.3g}" if "eps" in found else ""
+    between = f"change, amplified {factor:.3g} times{size}"
+    pictures = [(shown, first), (images.enlarged(delta, width), between), (changed, last)]
+    if scene:
+        pictures = [pictures[0], pictures[2], pictures[1]]
+    if "mask" in before and truth is not None:
+        pictures.insert(2, (answers.picture(clean, {"mask": truth}, None, classes, width), "truth"))
+    for picture, caption in pictures:
         damage_gallery.put(next(spots), picture, caption)
 
 

@@ -14,8 +14,8 @@ MEANINGS = {
     "map": "**mAP** (mean average precision) says how well boxes are found: 100 % is every object found, in the right "
     "place and class, with no false box ahead of a true one; it is the mean over classes and over how exactly a box "
     "must fit (overlap 0.5 to 0.95).",
-    "miou": "**mIoU** (mean intersection over union) says how well regions are found: of all pixels that are of a class "
-    "or are called so, the share that is both, as the mean over classes; 100 % is every pixel right.",
+    "miou": "**mIoU** (mean intersection over union) says how well regions are found: of all pixels that are of a "
+    "class or are called so, the share that is both, as the mean over classes; 100 % is every pixel right.",
 }
 """Headline measures that need a sentence before they are read."""
 
@@ -25,7 +25,7 @@ IN_WORDS = {
     "ar1": "share of objects found by the best box of an image alone",
     "ar10": "share of objects found by the best 10 boxes of an image",
     "ar100": "share of objects found by the best 100 boxes of an image",
-    "olrp": "error (LRP) at the best threshold: missed, false and badly placed boxes together; lower is better",
+    "olrp": "missed, false and badly placed boxes in one error (LRP); lower is better",
     "pixel_accuracy": "share of pixels that are right; large classes, as the background, decide it",
     "mean_accuracy": "share of each class's pixels that is right, as the mean over classes",
 }
@@ -55,6 +55,11 @@ CALIBRATION = {
 def headline(details: Mapping[str, Any]) -> str:
     """Return what readers call the headline measure that the details of a record speak of."""
     return NAMES.get(str(details.get("headline", "accuracy")), "headline measure")
+
+
+def capital(name: str) -> str:
+    """Return a name as it begins a sentence; mAP is written as it is."""
+    return name if name == NAMES["map"] else name[:1].upper() + name[1:]
 
 
 def meanings(metrics: Iterable[str]) -> str:

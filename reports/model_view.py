@@ -1,21 +1,33 @@
-"""One model: what was measured on each of the four axes, and the evidence for it."""
+"""One model: what was measured on each axis, and the evidence for it."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from suite.leaderboard.cells import DASH
-from suite.reports import axis_views, damage_view, frames, sources, verdicts
+from suite.reports import attribution_view, axis_views, clean_view, damage_view, frames, sources, verdicts
 from suite.reports.text import plain
 
 TITLES = {
-    "clean": "Clean accuracy",
+    "clean": "Clean: how good is it when nobody interferes?",
     "robustness": "Robustness to attacks",
     "corruption": "Common corruptions: noise, blur, weather, codecs",
     "occlusion": "Occlusion: part of the image is covered",
     "calibration": "Calibration: is its confidence honest?",
     "attribution": "Attribution: do explanations point at what matters?",
+}
+
+SECTIONS: dict[str, Callable[[str, pd.DataFrame, dict[str, Any]], None]] = {
+    "clean": clean_view.clean,
+    "robustness": axis_views.robustness,
+    "corruption": damage_view.corruption,
+    "occlusion": damage_view.occlusion,
+    "calibration": axis_views.calibration,
+    "attribution": attribution_view.attribution,
 }
 
 
@@ -32,8 +44,7 @@ def show(folder: str, task: str, model: str, now: sources.State) -> None:
             st.info("Not measured.")
         for _, record in part.sort_values("spec", kind="stable").groupby("record", sort=False):
             if _sound(record):
-                section = getattr(damage_view if axis in ("corruption", "occlusion") else axis_views, axis)
-                section(folder, record, sources.details(folder, str(record["record"].iloc[0])))
+                SECTIONS[axis](folder, record, sources.details(folder, str(record["record"].iloc[0])))
                 _measures(record)
     others = rows[~rows["axis"].isin(TITLES)]
     if len(others):

@@ -58,12 +58,12 @@ def span(lo: Any, hi: Any, unit: str) -> str:
     return DASH if DASH in ends else " to ".join(ends)
 
 
-def with_mark(line: pd.Series[Any] | Mapping[str, Any]) -> str:
+def with_mark(line: pd.Series[Any] | Mapping[Any, Any]) -> str:
     """Return the value of a stored row with the marks of its verdict, such as ``≤ 71.2 % ?``."""
     return marked(number(line["value"], line["unit"]), line["metric"], line["status"])
 
 
-def around(line: pd.Series[Any] | Mapping[str, Any]) -> str:
+def around(line: pd.Series[Any] | Mapping[Any, Any]) -> str:
     """Return the interval of a stored row as ``94.4 to 98.4``; of an upper bound what holds, ``up to 75.1``."""
     if not is_upper_bound(line["metric"], line["status"]):
         return span(line["lo"], line["hi"], line["unit"])
@@ -76,7 +76,7 @@ def up_to(hi: Any, unit: str) -> str:
     return DASH if end == DASH else f"up to {end}"
 
 
-def with_interval(line: pd.Series[Any] | Mapping[str, Any]) -> str:
+def with_interval(line: pd.Series[Any] | Mapping[Any, Any]) -> str:
     """Return value and interval of a stored row in one phrase, such as ``6.1 % (95 % interval 5.1 to 7.1)``."""
     shown, spread = with_mark(line), around(line)
     return shown if spread == DASH else f"{shown} ({100 * line['level']:g} % interval {spread})"

@@ -17,8 +17,8 @@ COLOURS = {"valid": "#1a9e77", "suspect": "#d95f02", "invalid": "#b3589a"}
 """Those of the pictures, legible on light and on dark pages; every one stands beside its sign and its word."""
 
 IN_SHORT = """
-**✓ valid**: every check passed. **? suspect**: there is a number, but a check of it failed; the true robust accuracy
-may be lower, never higher, which **≤** says. **✗ invalid**: there is no number to believe.
+**✓ valid**: every check passed. **? suspect**: there is a number, but a check of it failed; the true number under
+attack may be worse, never better, which **≤** says. **✗ invalid**: there is no number to believe.
 """
 
 

@@ -260,7 +260,7 @@ def _labels(archive: Archive, stored: Stored, task: Task) -> Iterator[str]:
         model = archive.model(
             about["model"], about["task"], int(about["seed"]), stored.digests.get("model", ""), about["device"]
         )
-        kind = archive.settled(model, task)
+        kind = archive.settled(model, task).aimed(stored.details.get("loss"))
         found, targets = stored.arrays["found"][finite], test.targets[places[finite]]
         if stored.norm == "patch":
             targets = _unhidden(kind, targets, found != test.take(places[finite]).pixels())

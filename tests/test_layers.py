@@ -144,7 +144,7 @@ def test_every_folder_with_code_is_packaged():
 
 
 PUBLIC = """Audit Harness Measure Recipe Rejected Sample Settings Store TaskInfo TorchClassifier
-attack attribution audit load metric model plan stratified task""".split()
+TorchDetector TorchSegmenter attack attribution audit load metric model plan stratified task""".split()
 
 
 def test_the_public_names_are_exactly_these_and_every_one_is_there():

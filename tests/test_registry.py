@@ -142,7 +142,7 @@ def test_an_unknown_name_gets_a_near_one(role, wrong, right):
 
 
 def test_a_name_that_is_near_nothing_gets_the_list():
-    with pytest.raises(UnknownNameError, match="Known: coco, .*digits, imagefolder, .*mnist5k"):
+    with pytest.raises(UnknownNameError, match=r"Known: coco, .*digits, imagefolder, .*mnist5k"):
         REGISTRY.get("task", "qqqqqq")
 
 

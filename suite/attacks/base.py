@@ -26,6 +26,8 @@ class Attack(Protocol):
         sizes: the sizes of perturbation to attack with, ascending: eps of a norm, share of the area of a patch.
         size_name: how a size is called in results: ``eps`` or ``area``.
         loss: name of the loss whose gradient it follows, or None for an attack without gradients.
+        graded: optional; true for an attack that also works where a sample is answered better or worse, and not right
+            or wrong.
     """
 
     @property

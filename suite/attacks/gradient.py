@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -120,6 +120,7 @@ class FGSM(Aimed):
     """One step of the full radius along the gradient of the cross-entropy (Goodfellow et al. 2014)."""
 
     loss: str | None = "ce"
+    graded: ClassVar[bool] = True
 
     def found(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
         """Return the clean pixels moved once and clipped to the bounds."""
@@ -152,6 +153,7 @@ class PGD(Aimed):
     restarts: int = 2
     loss: str | None = "scaled_ce"
     stop: bool = True
+    graded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

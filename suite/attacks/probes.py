@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from suite.attacks.gradient_probes import (
+    BLIND_SHARE,
     FEWEST,
     Forward,
     Probe,
@@ -21,6 +22,8 @@ from suite.attacks.gradient_probes import (
     gradient_informative,
     gradient_nonzero,
 )
+from suite.attacks.problem import Problem
+from suite.errors import AttackError
 
 SAMPLES = 64
 """Samples that are asked about; more cost passes and tell little more."""
@@ -172,6 +175,24 @@ def probe(forward: Forward, pixels: Tensor, targets: Tensor, names: Iterable[str
     """
     few = pixels[:SAMPLES].detach(), targets[:SAMPLES]
     return {name: PROBES[name](lambda asked: forward(asked).flatten(1), *few) for name in names}
+
+
+def gradient_of_loss(problem: Problem, pixels: Tensor, targets: Tensor, loss: str) -> dict[str, Probe]:
+    """Ask whether the loss that an attack follows has a gradient on some samples, whatever the model's output is."""
+    few = pixels[:SAMPLES].detach(), targets[:SAMPLES]
+    try:
+        parts = [problem.gradient(few[0][rows], few[1][rows], loss)[0] for rows in problem.chunks(len(few[0]))]
+    except AttackError as error:
+        return {name: Probe(name, "fail", str(error)) for name in ("gradient_finite", "gradient_nonzero")}
+    slopes = torch.cat(parts)
+    finite = torch.isfinite(slopes).flatten(1).all(dim=1)
+    zero = finite & ~(slopes != 0).flatten(1).any(dim=1)
+    broken, blind, count = int((~finite).sum()), int(zero.sum()), len(slopes)
+    told = f"the gradient of {loss} is %s on {{}} of {count} samples"
+    return {
+        name: Probe(name, "fail" if number > BLIND_SHARE * count else "pass", (told % what).format(number))
+        for name, what, number in (("gradient_finite", "not finite", broken), ("gradient_nonzero", "zero", blind))
+    }
 
 
 def _draws(forward: Forward, pixels: Tensor, *, grad: bool = False, watched: bool = False) -> Tensor:

@@ -43,6 +43,7 @@ class Sticker:
 
     norm = "patch"
     size_name = "area"
+    graded = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "area", ascending(self.area, "area"))

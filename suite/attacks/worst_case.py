@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ class WorstCase(NormAttack):
     loss: str | None = "ce"
     losses: tuple[str, ...] = ("ce", "segpgd", "cospgd", "mask_ce")
     steps: int = 20
+    graded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

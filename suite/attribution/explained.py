@@ -29,6 +29,7 @@ class Explained:
         layer: the module whose output Grad-CAM reads, or None where the model has no convolution.
         batch_size: how many inputs one call of `target` or `score` gets, at least as many as one sample's unit of
             work needs (a path of integrated gradients, ...). Results do not depend on it.
+        together: how many inputs the model sees at once at most; None for all that it is given.
         region: the box or region of the clean image that is explained, (n, h, w) bool, at least one pixel each; None
             where the image as a whole is, as for a classifier.
     """
@@ -39,6 +40,7 @@ class Explained:
     seeds: Sequence[int]
     layer: nn.Module | None = None
     batch_size: int = 256
+    together: int | None = None
     region: Tensor | None = None
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ Each returns raw attributions; `suite.attribution.protocol` says what these are 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -148,7 +149,8 @@ class GradCam:
             fine: Tensor = captum.interpolate(coarse, size, interpolate_mode="bilinear")
             return (fine / inputs.shape[1]).expand_as(inputs)
 
-        return _by_chunk(explained, 1, upsampled)
+        seen = min(explained.together or explained.batch_size, explained.batch_size)  # its layer is read once a call
+        return _by_chunk(explained, math.ceil(explained.batch_size / seen), upsampled)
 
 
 def _captum() -> Any:

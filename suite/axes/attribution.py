@@ -65,6 +65,7 @@ class Attribution:
                 seeds=context.sample_seeds("attribution", rows),
                 layer=context.model.gradcam_layer(pixels),
                 batch_size=max(256, context.batch_size),
+                together=context.model.together(pixels),
                 region=scalars.region,
             )
             found = evaluate(

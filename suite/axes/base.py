@@ -86,7 +86,10 @@ class Context:
     def settled(self) -> Context:
         """Return the context with the kind as it settles on this model, by its validation samples."""
         kind = self.kind.settled(lambda: (self.validation_output, self.data.validation.targets))
-        return replace(self, kind=kind)
+        settled = replace(self, kind=kind)
+        if (known := self.__dict__.get("validation_output")) is not None:
+            settled.__dict__["validation_output"] = known  # as cached_property keeps it
+        return settled
 
     @cached_property
     def validation_output(self) -> Array:

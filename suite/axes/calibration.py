@@ -64,7 +64,7 @@ class Calibration:
             try:
                 found = self._calibrated(context, name, predict())
             except NotApplicableError as error:
-                measures.append(not_applicable("ece", str(error), uncertainty=name))
+                measures.append(not_applicable(kind.error, str(error), uncertainty=name))
                 continue
             measures += found.measures
             columns |= {f"{column}@{name}": values for column, values in found.columns.items()}

@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 
 from suite import stats
-from suite.attacks.probes import GENERAL, PROBES, probe
+from suite.attacks.base import Attack
+from suite.attacks.probes import GENERAL, PROBES, gradient_of_loss, probe
 from suite.attacks.problem import Problem
 from suite.attacks.speed import faster
 from suite.axes.assault import Assault, found, shown
 from suite.axes.audit import Evidence, audit
 from suite.axes.base import Context, Finding, in_digest_order
-from suite.kinds.base import Array
+from suite.errors import SpecError
+from suite.kinds.base import Array, Kind
 from suite.models.trainer import seeded
 from suite.registry import register, resolve
 from suite.spec import Spec
@@ -55,25 +57,28 @@ class Robustness:
     def measure(self, context: Context) -> Finding:
         """Attack every right sample at every size, check the attack, and keep what it found."""
         entry, spec = resolve("attack", self.attack)
+        attack: Attack = entry.build(spec)
+        context = replace(context, kind=fitting(attack, spec, context.kind))
         # Models that draw their answers draw them from PyTorch's own generator: seeded, two runs give the same row.
         with context.model.frozen(), seeded(context.seed, context.device):
             asked = Problem.of(context.kind, context.model.raw, batch_size=context.batch_size, adapter=context.model)
-            problem = probed(asked, context)
+            problem = probed(asked, context, attack.loss)
             problem = faster(problem, precision=self.precision, compiled=self.compiled)
-            assault = Assault(context, problem, entry.build(spec))
+            assault = Assault(context, problem, attack)
             assault.run()
             spent = problem.passes.total
             evidence = audit(assault, assault.audited(self.audit))
             report = _Report(assault, title(spec), evidence)
             successes = report.successes()
             problem.refuse_broken()
-        attack, reference = assault.attack, assault.reference
+        reference = assault.reference
         stored = found(assault)
         details = {
             "attack": report.name,
             "spec": str(spec),
             "norm": attack.norm,
             "size_name": attack.size_name,
+            "loss": attack.loss,
             "headline": context.kind.headline,
             "quality": context.kind.quality,
             "curve": report.curve(),
@@ -94,7 +99,23 @@ def title(spec: Spec) -> str:
     return f"{spec.name} {spec.kwargs['loss']}" if "loss" in spec.kwargs else spec.name
 
 
-def probed(problem: Problem, context: Context) -> Problem:
+def fitting(attack: Attack, spec: Spec, kind: Kind) -> Kind:
+    """Return the kind as the attack sees it.
+
+    Raises:
+        SpecError: the attack can only make samples of one label wrong, or look like one class.
+    """
+    if not kind.one_label and not getattr(attack, "graded", False):
+        raise SpecError(
+            f"{spec.name} attacks samples with one label, and those of {kind.name} have many answers. Use fgsm, pgd, "
+            "worst_case, patch or image_patch."
+        )
+    if not kind.one_label and getattr(attack, "goal", None) is not None:
+        raise SpecError(f"{spec}: a goal is one class for a sample, and those of {kind.name} have many answers.")
+    return kind.aimed(attack.loss)
+
+
+def probed(problem: Problem, context: Context, loss: str | None) -> Problem:
     """Return the problem with what the probes say of the model, and as many draws as its answers need."""
     rows = in_digest_order(context.test.ids)[:ASKED]
     pixels, targets = context.pixels[rows], context.targets[rows]
@@ -103,6 +124,8 @@ def probed(problem: Problem, context: Context) -> Problem:
         return problem
     whole = context.kind.one_label
     probes = probe(problem.forward, pixels[right], targets[right], PROBES if whole else GENERAL)
+    if not whole and loss is not None:
+        probes |= gradient_of_loss(problem, pixels[right], targets[right], loss)
     random = probes["deterministic"].status == "fail"
     return replace(problem, probes=probes, draws=DRAWS if random else 1)
 

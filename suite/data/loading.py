@@ -191,7 +191,8 @@ def _declared(entry: Entry, spec: Spec) -> tuple[str, ...] | None:
 def _conflict(label: Any, target: Any) -> str:
     if isinstance(label, str | int) and isinstance(target, str | int):
         return "" if label == target else f", which is labelled {label}, not {target}"
-    return "" if repr(label) == repr(target) else ", which has other targets"
+    same = np.array_equal(label, target) if isinstance(label, np.ndarray) else repr(label) == repr(target)
+    return "" if same else ", which has other targets"
 
 
 def _one_shape(spec: Spec, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

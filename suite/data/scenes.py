@@ -32,7 +32,7 @@ BANDS = {"train": (0, 2, 4), "validation": (3,), "test": (1,)}
 INK = 0.5
 """Coverage from which a pixel belongs to the digit; the fainter rim of a stroke belongs to what is behind."""
 
-MOST_HIDDEN = 0.5
+MOST_HIDDEN = 0.3
 """Share of a digit's pixels that later digits may hide; a digit that would hide more of another is put elsewhere."""
 
 DIMMED = 0.5
@@ -63,10 +63,10 @@ class Layout:
     stream: int
 
 
-BOXED = Layout(side=96, most=4, lengths=(18, 40), stream=0)
+BOXED = Layout(side=96, most=4, lengths=(24, 44), stream=0)
 """Scenes for detection."""
 
-MASKED = Layout(side=64, most=3, lengths=(18, 32), stream=1)
+MASKED = Layout(side=64, most=3, lengths=(24, 40), stream=1)
 """Scenes for segmentation."""
 
 
@@ -129,8 +129,8 @@ def masked_scenes(split: str, *, seed: int, count: int) -> Iterator[Sample]:
 def compose(layout: Layout, split: str, *, seed: int, index: int) -> Scene:
     """Return one scene; the same for the same arguments, whatever was composed before.
 
-    Digits are put down one after the other at random places inside the image. One that would leave less than half of
-    another visible is tried at other places, and then left out; the first is always there.
+    Digits are put down one after the other at random places inside the image. One that would hide more of
+    another than `MOST_HIDDEN` is tried at other places, and then left out; the first is always there.
     """
     generator = np.random.default_rng([seed, layout.stream, SPLITS.index(split), index])
     canvas = _background(generator, split, layout.side)

@@ -114,6 +114,7 @@ class Kind(Protocol):
             on that ask before they do.
         yardstick: name of the loss by which an attack compares points.
         plain: name of the plain way to be uncertain.
+        error: name of the calibration error.
         unmergeable: why the answers of several models cannot be averaged; None if they can.
         presets: axis name to the axis specs of a plain run.
     """
@@ -125,6 +126,7 @@ class Kind(Protocol):
     one_label: bool
     yardstick: str
     plain: str
+    error: str
     unmergeable: str | None
     presets: Mapping[str, Sequence[str]]
 
@@ -154,6 +156,9 @@ class Kind(Protocol):
         """Return the loss that training lowers, per sample (n,), and the output where that costs little."""
 
     # attacks
+
+    def aimed(self, loss: str | None) -> Self:
+        """Return the kind as an attack with this loss sees it: what it is after is the damage."""
 
     def objective(self, model: TorchModel) -> Objective | None:
         """Return what attacks raise, where it is more than `attack_loss` of the model's output."""
@@ -229,6 +234,11 @@ class Simple:
     """The answers that most kinds share."""
 
     unmergeable: str | None = None
+    error = "ece"
+
+    def aimed(self, loss: str | None) -> Self:
+        """Return the kind itself: every loss is after the same."""
+        return self
 
     def settled(self, validation: Callable[[], tuple[Array, Array]]) -> Self:
         """Return the kind itself: there is nothing to choose."""

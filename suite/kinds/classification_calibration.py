@@ -44,7 +44,7 @@ def rescaling(output: Array, targets: Array) -> Rescaling:
 
 
 def by_temperature(value: float, lo: float | None, hi: float | None, n: int) -> Rescaling:
-    """Return the division of logits by a temperature that n validation samples gave, with its sandwich interval."""
+    """Return the division of logits by a temperature that n samples gave, with its sandwich interval if it has one."""
     fields: dict[str, Any] = {"unit": "ratio", "higher_is_better": None, "params": {"fitted_on": "validation"}}
-    measure = Measure("temperature", value, lo, hi, n, "sandwich", **fields)
+    measure = Measure("temperature", value, lo, hi, n, "none" if lo is None else "sandwich", **fields)
     return Rescaling(lambda logits: np.asarray(logits.astype(np.float64) / value), measure)

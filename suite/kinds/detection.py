@@ -40,6 +40,9 @@ from suite.types import Measure, Sample
 SHOWN = 30
 """Detections of an image, at most, that a reader is shown."""
 
+AIMS = {"mislabel": 1, "vanish": 2, "fabricate": 3}
+"""Losses that are after one state of objects, and its column in `suite.boxes.states`."""
+
 CLASS, IGNORED = 4, 5
 """Columns of a true box."""
 
@@ -70,20 +73,23 @@ PRESETS: Mapping[str, Sequence[str]] = MappingProxyType(
 class Detection(Graded, Simple):
     """Boxes, classes and scores; the output is a table of detections (n, 100, 6), see `TorchDetector.raw`.
 
-    The damage to an image is its localisation recall precision error at the threshold.
+    The damage to an image is its localisation recall precision error at the threshold, or what an attack is after.
 
     Attributes:
         threshold: the score from which on a detection is taken at its word, outside average precision, which goes
             through all thresholds.
+        aim: the loss of an attack that is after something of its own: see `AIMS`.
     """
 
     threshold: float = 0.5
+    aim: str | None = None
 
     name = "detection"
     adapter = TorchDetector
     headline = "map"
     quality = "1 - LRP error of an image"
     plain = "score"
+    error = "d_ece"
     unmergeable = "several answers name several boxes, and there is no agreed way to average them"
     presets = PRESETS
 
@@ -133,6 +139,10 @@ class Detection(Graded, Simple):
         found, output = detector(model).losses(pixels, targets)
         return found, None if model.module.training else output
 
+    def aimed(self, loss: str | None) -> Self:
+        """Return the kind whose damage is what the loss is after: objects that vanish, are mislabelled, or made up."""
+        return replace(self, aim=loss if loss in AIMS else None)
+
     def objective(self, model: Any) -> Objective:
         """Return the losses of `detection_losses`, which see all candidates and not only what survives."""
         asked = detector(model)
@@ -148,13 +158,25 @@ class Detection(Graded, Simple):
         return self.damage(output, targets)
 
     def damage(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Return the LRP error of each image; 1 where the output is not finite."""
+        """Return the LRP error of each image, or the share of its aim that an attack reached; 1 where it is not finite.
+
+        An image without objects has nothing that could vanish or be mislabelled: it counts as lost from the start.
+        """
         table = output.detach().cpu().numpy()
         broken = ~np.isfinite(table).all(axis=(1, 2))
-        errors = boxes.image_errors(
-            np.where(broken[:, None, None], NOTHING, table), targets.cpu().numpy(), self.threshold
-        )
+        sound = np.where(broken[:, None, None], NOTHING, table)
+        errors = self._errors(sound, targets.cpu().numpy())
         return torch.from_numpy(np.where(broken, 1.0, errors)).to(output.device)
+
+    def _errors(self, found: Array, truth: Array) -> Array:
+        if self.aim is None:
+            return boxes.image_errors(found, truth, self.threshold)
+        states = boxes.states(found, truth, self.threshold).astype(np.float64)
+        reached = states[:, AIMS[self.aim]]
+        if self.aim == "fabricate":
+            return np.asarray(reached / (reached + 1))
+        objects = states[:, :3].sum(axis=1)
+        return np.where(objects > 0, reached / np.maximum(objects, 1), 1.0)
 
     def hidden(self, targets: Tensor, covered: Tensor) -> Tensor:
         """Return targets that ignore boxes of which more than half is covered."""

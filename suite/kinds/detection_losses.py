@@ -140,9 +140,12 @@ def similarity(detections: Tensor, best: Tensor) -> Tensor:
 
 
 def inside(boxes: Tensor, height: int, width: int) -> Tensor:
-    """Return the pixels whose centres lie in each box (n, 4 or more), bool (n, h, w)."""
+    """Return the pixels with their centre in each box (n, 4 or more), else the one under its middle, bool (n, h, w)."""
     rows = torch.arange(height, device=boxes.device) + 0.5
     columns = torch.arange(width, device=boxes.device) + 0.5
     down = (rows >= boxes[:, 1, None]) & (rows < boxes[:, 3, None])
     across = (columns >= boxes[:, 0, None]) & (columns < boxes[:, 2, None])
+    middle = ((boxes[:, :2] + boxes[:, 2:4]) / 2).floor() + 0.5
+    down |= ~down.any(dim=1, keepdim=True) & (rows == middle[:, 1, None].clamp(0.5, height - 0.5))
+    across |= ~across.any(dim=1, keepdim=True) & (columns == middle[:, 0, None].clamp(0.5, width - 0.5))
     return down[:, :, None] & across[:, None, :]

@@ -91,9 +91,9 @@ class Segmentation(Graded, Simple):
             )
 
     def training_loss(self, model: TorchModel, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean cross-entropy of each image's pixels, and the logits."""
+        """Return the loss of each image, see `segmentation_losses.learned`, and the logits."""
         output = model(pixels)
-        return losses.ce(output, targets, 0.0), output
+        return losses.learned(output, targets), output
 
     def objective(self, model: TorchModel) -> Objective:
         """Return the losses of `segmentation_losses`, some of which change with the steps."""

@@ -81,6 +81,20 @@ def js(logits: Tensor, targets: Tensor, progress: float) -> Tensor:
     return _mean(torch.log(spread.new_tensor(2.0)) + spread / 2, targets)
 
 
+def learned(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the loss that training lowers, (n,): `ce` and soft Dice over the classes an image holds (Milletari 2016).
+
+    Objects are few of an image's pixels; the cross-entropy alone is content for long to call everything background.
+    """
+    valid = (targets != IGNORED)[:, None]
+    chances = logits.softmax(dim=1) * valid
+    truth = torch.zeros_like(chances).scatter(1, _labels(targets), 1.0) * valid
+    both, whole = (chances * truth).sum(dim=(2, 3)), (chances + truth).sum(dim=(2, 3))
+    present = truth.amax(dim=(2, 3))
+    missed = (1 - 2 * both / whole.clamp_min(1)) * present
+    return ce(logits, targets, 0.0) + missed.sum(dim=1) / present.sum(dim=1).clamp_min(1)
+
+
 def damage(output: Tensor, targets: Tensor, progress: float = 0.0) -> Tensor:
     """Return 1 - the image's mean intersection over union, (n,) in [0, 1], as `suite.pixels.image_iou` has it.
 

@@ -84,6 +84,10 @@ class TorchModel:
         padded = filled(pixels)
         return self.shaped(self.module(self.prepare(padded)), padded)[: len(pixels)]
 
+    def together(self, pixels: Tensor) -> int | None:
+        """Return how many images the module is shown at once; None for as many as it is given."""
+        return None
+
     def shaped(self, output: Any, pixels: Tensor) -> Tensor:
         """Return what the module answered to images as the kind expects it, (n, ...).
 

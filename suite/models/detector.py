@@ -84,7 +84,7 @@ class TorchDetector(TorchModel):
             ModelError: the images are no images for this model, or the module's answer has another form.
         """
         images = self.prepare(filled(pixels))
-        parts = torch.split(images, self._lanes(images))
+        parts = torch.split(images, self.together(images) or len(images))
         return torch.cat([self._checked(self._net.raw(part)) for part in parts])[: len(pixels)]
 
     def losses(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,7 +105,7 @@ class TorchDetector(TorchModel):
         truth = self._truth(targets, len(pixels))
         images = self.prepare(filled(pixels))
         truth += truth[:1] * (len(images) - len(pixels))
-        lanes = self._lanes(images)
+        lanes = self.together(images) or len(images)
         with self._mode():
             parts = [self._asked(images[i : i + lanes], truth[i : i + lanes]) for i in range(0, len(images), lanes)]
         losses = torch.cat([part for part, _ in parts])[: len(pixels)]
@@ -167,13 +167,13 @@ class TorchDetector(TorchModel):
         checked: Tensor = candidates
         return checked
 
-    def _lanes(self, images: Tensor) -> int:
-        """Return how many images to show at once.
+    def together(self, pixels: Tensor) -> int | None:
+        """Return how many images the module is shown at once.
 
         A processor's 1x1 convolutions add in another order when a batch is larger, and the last bits of a score decide
         which of two boxes is kept. So it is always shown equally many, except in training.
         """
-        return len(images) if images.is_cuda or self.module.training else LANES
+        return None if pixels.is_cuda or self.module.training else LANES
 
     def _mode(self) -> AbstractContextManager[None]:
         wanted = getattr(self.module, "losses_in_training", False) and not self.module.training

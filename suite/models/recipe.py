@@ -14,6 +14,7 @@ class Recipe:
         epochs: at most this many passes over the training split.
         batch_size: samples per step.
         learning_rate: peak rate of AdamW; it falls to zero along a cosine over `epochs`.
+        warmup: share of all steps in which the rate first rises to its peak.
         weight_decay: decoupled weight decay of AdamW.
         patience: epochs without a lower validation loss after which training stops.
         adversary: spec of an attack to train on instead of the clean images, for example
@@ -26,14 +27,16 @@ class Recipe:
     weight_decay: float = 1e-4
     patience: int = 6
     adversary: str | None = None
+    warmup: float = 0.0
 
     def canonical(self) -> dict[str, Any]:
         """Return a JSON value for the model's identity."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "warmup" or value}
 
     def __str__(self) -> str:
+        rise = f" after a rise over {self.warmup:.0%} of the steps" if self.warmup else ""
         extra = f", on images perturbed by {self.adversary}" if self.adversary else ""
         return (
-            f"AdamW, learning rate {self.learning_rate:g}, weight decay {self.weight_decay:g}, batches of "
+            f"AdamW, learning rate {self.learning_rate:g}{rise}, weight decay {self.weight_decay:g}, batches of "
             f"{self.batch_size}, at most {self.epochs} epochs, patience {self.patience}{extra}"
         )

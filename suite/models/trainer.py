@@ -124,7 +124,7 @@ class _Run:
         parameters = [p for p in model.module.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         steps = math.ceil(len(lesson.train) / recipe.batch_size) * recipe.epochs
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, steps)
+        self.schedule = _schedule(self.optimiser, steps, round(recipe.warmup * steps))
 
     def learn(self, epoch: int) -> tuple[float, float | None]:
         """Take one pass over the training split; return mean loss and quality as they were met."""
@@ -155,6 +155,16 @@ class _Run:
                     losses, output = self.lesson.objective.training_loss(self.model, pixels, targets)
                 met.add(self.lesson.objective, losses, output, targets)
         return met.means()
+
+
+def _schedule(optimiser: torch.optim.Optimizer, steps: int, rising: int) -> torch.optim.lr_scheduler.LRScheduler:
+    """Return a rate that rises over some steps, where there are any, and then falls to zero along a cosine."""
+    schedules = torch.optim.lr_scheduler
+    if not rising:
+        return schedules.CosineAnnealingLR(optimiser, steps)
+    rise = schedules.LinearLR(optimiser, 1 / rising, total_iters=rising)
+    fall = schedules.CosineAnnealingLR(optimiser, steps - rising)
+    return schedules.SequentialLR(optimiser, [rise, fall], [rising])
 
 
 @dataclass

@@ -8,7 +8,6 @@ import torch
 
 from suite.axes.base import Context
 from suite.axes.corruption import SHOWN, Corruption, summary
-from suite.kinds.classification import Classification
 from suite.corruptions.catalogue import COMMON, corrupt
 from suite.data import DataReport, Split, TaskData, TaskInfo
 from suite.errors import SpecError, UnknownNameError

@@ -12,22 +12,9 @@ from suite.store import Store
 from tests.reports import synthetic as s
 
 pytest.importorskip("plotly", reason="the report needs the extra `report`")
-testing = pytest.importorskip("streamlit.testing.v1", reason="the report needs the extra `report`")
+pytest.importorskip("streamlit.testing.v1", reason="the report needs the extra `report`")
 
 APP = Path(__file__).parents[2] / "reports" / "app.py"
-
-
-@pytest.fixture
-def visit(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    def run(store: Path = folder, **query: str):
-        monkeypatch.setenv("SUITE_STORE", str(store))
-        app = testing.AppTest.from_file(str(APP), default_timeout=60)
-        app.query_params.update(query)
-        app.run()
-        assert [error.value for error in app.exception] == []
-        return app
-
-    return run
 
 
 def words(app) -> str:

@@ -21,6 +21,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.reports import synthetic as s
+from tests.reports import synthetic_scenes as c
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -57,7 +58,7 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     root = tmp_path_factory.mktemp("store")
-    assert len(s.crowd(root, 12).rows()) >= 1000
+    assert len(c.add(s.crowd(root, 12)).rows()) >= 1000
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -188,6 +189,41 @@ def test_looks(windows: Windows, shots: Path, name: str, theme: str, width: int,
     page.screenshot(path=shots / f"{name.lower()}_{theme}_{width}.png")
     sound(page, seen)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.close()
+
+
+SCENES = [
+    ("Model", c.BOXES, "light", 1400, 5600),
+    ("Model", c.MASKS, "dark", 900, 4000),
+    ("Gallery", c.BOXES, "dark", 900, 2000),
+    ("Gallery", c.MASKS, "light", 1400, 2000),
+    ("Board", c.BOXES, "light", 900, 1000),
+]
+
+
+@pytest.mark.parametrize(("name", "task", "theme", "width", "height"), SCENES)
+def test_pages_of_scenes(
+    windows: Windows, shots: Path, name: str, task: str, theme: str, width: int, height: int
+) -> None:
+    page, seen = windows.open({"page": name, "task": task}, theme=theme, width=width, height=height)
+    page.screenshot(path=shots / f"{name.lower()}_{task.split('(')[0]}_{theme}_{width}.png")
+    sound(page, seen)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    if name == "Gallery" and task == c.MASKS:  # its captions name classes
+        assert s.HOSTILE_CLASS in page.locator("[data-testid=stMain]").inner_text()
+    _harmless(page.locator("[data-testid=stMain]"))
+    page.close()
+
+
+@pytest.mark.parametrize("task", [c.BOXES, c.MASKS])
+def test_galleries_of_damage(windows: Windows, shots: Path, task: str) -> None:
+    page, seen = windows.open({"page": "Gallery", "task": task}, height=1500)
+    for view in ("Corruptions", "Occlusion"):
+        page.locator("[data-testid=stMain] label", has_text=view).click()
+        page.wait_for_selector("img[src*=media]", timeout=WAIT)
+        settled(page)
+        page.screenshot(path=shots / f"gallery_{task.split('(')[0]}_{view.lower()}.png")
+        sound(page, seen)
     page.close()
 
 

@@ -60,11 +60,11 @@ def test_learning_frame_and_figure_mark_the_chosen_epoch() -> None:
 
 
 def test_recall_is_in_percent_with_its_interval(store: Store) -> None:
-    frame = frames.recall_frame(rows_of(store, s.GOOD, "clean"))
+    frame = frames.class_frame(rows_of(store, s.GOOD, "clean"), "recall")
     assert frame["class"].tolist() == [str(k) for k in range(10)]
-    assert (frame["lo"] <= frame["recall"]).all() and (frame["recall"] <= frame["hi"]).all()
-    assert frame["recall"].max() == 100
-    figure = figures.recall(frame)
+    assert (frame["lo"] <= frame["value"]).all() and (frame["value"] <= frame["hi"]).all()
+    assert frame["value"].max() == 100
+    figure = figures.by_class(frame, "recall (%)")
     assert figure.layout.xaxis.title.text.endswith("(%)")
     assert list(figure.layout.yaxis.ticktext) == frame["class"].tolist()
 

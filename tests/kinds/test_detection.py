@@ -1,0 +1,190 @@
+"""The kind of detection: its threshold, its measures under resampling, and what it says where nothing is found."""
+
+import numpy as np
+import pytest
+import torch
+
+from suite.boxes import average_precision, match, mean_ap
+from suite.errors import ModelError
+from suite.kinds.base import Outcomes
+from suite.kinds.detection import Detection, detection
+from suite.models.adapter import TorchClassifier
+from tests.boxes import naive
+from tests.boxes.scenes import scene
+from tests.kinds.planted import THINGS, context_of, model_of
+
+NOTHING = np.array([0, 0, 0, 0, 0, -1], np.float32)
+
+
+def table(found):
+    """Return detections (n, D, 6) as the output of a detector, (n, 100, 6), by falling score."""
+    output = np.tile(NOTHING, (len(found), 100, 1))
+    for rows, image in zip(output, found, strict=True):
+        real = image[image[:, 5] != -1]
+        best = real[np.argsort(-real[:, 4], kind="stable")][:100]
+        rows[: len(best)] = best
+    return output
+
+
+def spread(seed, images=12, classes=None):
+    """Return a scene's output and truth, with scores that are all different."""
+    found, truth, classes = scene(seed, images=images, classes=classes)
+    found = found.copy()
+    generator = np.random.default_rng(seed)
+    scores = generator.permutation(np.linspace(0.06, 0.99, found.shape[0] * found.shape[1]))
+    found[..., 4] = np.where(found[..., 5] == -1, 0, scores.reshape(found.shape[:2]))
+    return table(found), truth.copy(), classes
+
+
+def thresholds(output):
+    scores = np.unique(output[..., 4][output[..., 5] != -1])
+    return [*(scores - 1e-5), 1.0]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_threshold_is_the_one_of_the_lowest_lrp_error_of_all(seed):
+    output, truth, _ = spread(seed, images=6)
+    kind = detection().settled(lambda: (output, truth))
+    errors = [naive.lrp(output, truth, threshold, pooled=True) for threshold in thresholds(output)]
+    assert naive.lrp(output, truth, kind.threshold, pooled=True) == pytest.approx(min(errors), abs=1e-6)
+    assert 0.05 <= kind.threshold <= 1
+
+
+def test_without_validation_samples_or_hits_the_threshold_is_a_half():
+    assert Detection().settled(lambda: (np.zeros((0, 100, 6)), np.zeros((0, 1, 6)))).threshold == 0.5
+    output, truth, _ = spread(1)
+    assert Detection().settled(lambda: (np.tile(NOTHING, (12, 100, 1)), truth)).threshold == 0.5
+    nothing = np.zeros_like(truth) + np.array([0, 0, 0, 0, -1, 0], np.float32)
+    assert Detection().settled(lambda: (output, nothing)).threshold == 0.5
+
+
+def test_companions_and_readers_use_the_threshold_and_say_it():
+    output, truth, _ = spread(5)
+    kinds = [Detection(threshold) for threshold in (0.2, 0.8)]
+    found = [kind.companions(kind.tally(output, truth), seed=0, params={"attack": "x"}) for kind in kinds]
+    for kind, measures in zip(kinds, found, strict=True):
+        by_name = {measure.metric: measure for measure in measures}
+        assert list(by_name) == ["map50", "mislabel_rate", "disappearance_rate", "hallucinations"]
+        assert by_name["map50"].params == {"attack": "x"} and by_name["map50"].higher_is_better
+        for name in ("mislabel_rate", "disappearance_rate", "hallucinations"):
+            assert by_name[name].params == {"attack": "x", "threshold": kind.threshold}
+            assert by_name[name].higher_is_better is False
+        shown = kind.told(output)["boxes"]
+        assert shown.shape == (12, 30, 6)
+        assert (shown[..., 4][shown[..., 5] >= 0] >= kind.threshold).all()
+        assert (shown[shown[..., 5] < 0] == NOTHING).all()
+        assert kind.explainable(output).tolist() == [bool(rows[0, 4] >= kind.threshold) for rows in output]
+    assert found[0][0].value == found[1][0].value
+    assert found[0][2].value < found[1][2].value and found[0][3].value > found[1][3].value
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("threshold", [0.1, 0.5, 0.9])
+def test_an_object_is_in_exactly_one_state(seed, threshold):
+    output, truth, classes = spread(seed)
+    kind = Detection(threshold)
+    outcomes = Outcomes(tuple(map(str, range(12))), output, truth, tuple("abcd"[:classes]), 0, kind)
+    columns = kind.columns(outcomes)
+    objects = ((truth[..., 4] >= 0) & (truth[..., 5] == 0)).sum(axis=1)
+    assert (columns["found"] + columns["mislabelled"] + columns["missed"]).tolist() == objects.tolist()
+    assert kind.details(outcomes)["objects"] == objects.sum()
+    rates = {m.metric: m.value for m in kind.companions(kind.tally(output, truth), seed=0, params={})}
+    if objects.sum():
+        assert rates["disappearance_rate"] == columns["missed"].sum() / objects.sum()
+        assert rates["mislabel_rate"] == columns["mislabelled"].sum() / objects.sum()
+    assert rates["hallucinations"] == pytest.approx(columns["hallucinated"].mean())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_damage_is_the_lrp_error_of_each_image(seed):
+    output, truth, _ = spread(seed)
+    damage = Detection(0.4).damage(torch.from_numpy(output), torch.from_numpy(truth))
+    wanted = [naive.lrp(output[i : i + 1], truth[i : i + 1], 0.4, pooled=True) for i in range(12)]
+    assert damage.tolist() == pytest.approx(wanted, abs=1e-6)
+    fooled = Detection(0.4).fooled(torch.from_numpy(output), torch.from_numpy(truth))
+    assert fooled.tolist() == [value >= 1 for value in damage.tolist()]
+
+
+def test_one_image_that_is_not_finite_is_all_wrong_and_spoils_no_other():
+    output, truth, _ = spread(5)
+    broken = output.copy()
+    broken[3, 17, 2] = np.nan
+    before, after = (Detection().damage(torch.from_numpy(o), torch.from_numpy(truth)) for o in (output, broken))
+    assert after[3] == 1 and torch.equal(after[torch.arange(12) != 3], before[torch.arange(12) != 3])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_measure_of_a_resample_is_that_of_the_images_listed_anew(seed):
+    output, truth, _ = spread(seed)
+    kind = Detection()
+    tally = kind.tally(output, truth)
+    indices = np.random.default_rng(seed).integers(0, len(tally), (25, len(tally)))
+    counts = np.stack([np.bincount(row, minlength=len(tally)) for row in indices])
+    drawn = kind.statistic(tally)(counts)
+    anew = np.array([kind.statistic(tally[row])(None)[0] for row in indices])
+    assert np.array_equal(np.isnan(drawn), np.isnan(anew))
+    assert drawn == pytest.approx(anew, abs=1e-12, nan_ok=True)
+
+
+def test_the_tally_keeps_detections_and_truth_apart():
+    output, truth, classes = spread(3)
+    tally = Detection().tally(output, truth)
+    assert tally.shape == (12, 100 + truth.shape[1], 6)
+    plain = mean_ap(average_precision(match(output, truth, classes)))[0]
+    assert Detection().overall("map", tally, seed=0).value == plain
+
+
+def test_an_undefined_mean_average_precision_has_a_reason():
+    output, truth, _ = spread(5)
+    nothing = np.zeros_like(truth) + np.array([0, 0, 0, 0, -1, 0], np.float32)
+    measure = Detection().overall("map", Detection().tally(output, nothing), seed=0)
+    assert measure.value is None and measure.reason == "no sample has anything to find"
+    names = {m.metric: m for m in Detection(0.1).companions(Detection().tally(output, nothing), seed=0, params={})}
+    assert names["disappearance_rate"].value is None and names["disappearance_rate"].reason
+    assert names["hallucinations"].value > 0  # what is seen where nothing is counts
+
+
+def test_an_output_of_another_form_is_refused():
+    kind = Detection()
+    kind.check_output(torch.from_numpy(np.tile(NOTHING, (2, 100, 1))), THINGS)
+    with pytest.raises(ModelError, match=r"shape \(2, 3\).*Wrap it in TorchDetector"):
+        kind.check_output(torch.zeros(2, 3), THINGS)
+    wrong = torch.from_numpy(np.tile(NOTHING, (2, 100, 1)))
+    wrong[0, 0, 5] = 2
+    with pytest.raises(ModelError, match="detects the class 2, but the task has 2 classes"):
+        kind.check_output(wrong, THINGS)
+    with pytest.raises(ModelError, match="is a TorchClassifier; a detection task asks for a TorchDetector"):
+        kind.objective(TorchClassifier(torch.nn.Identity()))
+
+
+def test_what_is_explained_is_the_best_detection():
+    context = context_of("detection")
+    kind, model = context.kind, context.model
+    rows = np.flatnonzero(kind.explainable(context.outcomes.output))
+    pixels, outputs = context.pixels[rows], torch.from_numpy(context.outcomes.output[rows])
+    scalars = kind.explained(model, pixels, outputs)
+    with torch.no_grad():
+        everyone = torch.arange(len(rows))
+        assert scalars.score(pixels, everyone).tolist() == pytest.approx(outputs[:, 0, 4].tolist(), abs=1e-6)
+        odds = scalars.target(pixels, everyone)
+        assert odds.tolist() == pytest.approx(torch.logit(outputs[:, 0, 4], 1e-6).tolist(), abs=1e-2)
+        grey = torch.full_like(pixels, 0.4)
+        assert scalars.score(grey, everyone).tolist() == [0] * len(rows)
+        assert (scalars.target(grey, everyone) < 0).all()
+        # Rows say whose detection is followed: of another image's it may be none.
+        others = torch.arange(len(rows)).roll(1)
+        different = (outputs[:, 0, :4] != outputs[others, 0, :4]).any(dim=1)
+        swapped = scalars.score(pixels[different], others[different])
+        assert (swapped < scalars.score(pixels[different], everyone[different])).any()
+    x1, y1, x2, y2 = outputs[0, 0, :4].int().tolist()
+    assert scalars.region[0].sum() == (x2 - x1) * (y2 - y1) and scalars.region[0, y1:y2, x1:x2].all()
+
+
+def test_training_lowers_the_models_own_loss():
+    context = context_of("detection")
+    model = model_of("detection")
+    model.module.eval()
+    losses, output = context.kind.training_loss(model, context.pixels, context.targets)
+    assert losses.shape == (20,) and output.shape == (20, 100, 6)
+    model.module.train()
+    assert context.kind.training_loss(model, context.pixels, context.targets)[1] is None

@@ -1,0 +1,176 @@
+"""Calibration of detectors through the kind: against netcal, under simulation, and where there is nothing to say."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from suite.errors import NotApplicableError
+from suite.kinds.detection import Detection
+from tests.boxes import naive
+from tests.boxes.scenes import scene
+from tests.kinds.test_detection import NOTHING, table
+
+OPTIONS = {"seed": 0, "params": {"uncertainty": "score"}, "bins": 15}
+
+
+def measured(output, truth):
+    """Return the measures by name, and all of what the kind says."""
+    kind = Detection()
+    found = kind.calibrated(kind.probabilities(output), output, truth, **OPTIONS)
+    return {measure.metric: measure for measure in found.measures}, found
+
+
+def simulated(images, seed, sharpened=1.0, each=12):
+    """Return detections on a lattice that are hits with a known chance, and the truth.
+
+    The score of a detection is that chance, its log odds multiplied by `sharpened`.
+    """
+    generator = np.random.default_rng(seed)
+    chance = generator.uniform(0.15, 0.85, (images, each))
+    odds = sharpened * np.log(chance / (1 - chance))
+    output, truth = np.tile(NOTHING, (images, 100, 1)), np.zeros((images, each, 6), np.float32)
+    truth[..., 4] = -1
+    hit = generator.random((images, each)) < chance
+    for place in range(each):
+        box = np.array([20 * (place % 4), 20 * (place // 4), 20 * (place % 4) + 16, 20 * (place // 4) + 16], np.float32)
+        output[:, place, :4], output[:, place, 5] = box, place % 2
+        output[:, place, 4] = 1 / (1 + np.exp(-odds[:, place]))
+        truth[hit[:, place], place] = [*box, place % 2, 0]
+    return table(output), truth
+
+
+def by_hand(output, truth):
+    """Return confidence, hit and overlap of every detection that counts, by plain loops."""
+    parts = []
+    for found, rows in zip(naive.above(output, 0.05), truth, strict=True):
+        true = naive.real(rows, 4)
+        for row, partner, overlap in naive.greedy(found, true, 0.5):
+            if partner is None or not true[partner][5]:
+                parts.append((row[4], partner is not None, overlap))
+    return np.array(parts).reshape(-1, 3).T
+
+
+@pytest.mark.parametrize("seed", [*range(8), "simulated"])
+def test_d_ece_equals_netcal_on_boxes_matched_by_hand(seed):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        metrics = pytest.importorskip("netcal.metrics")
+        if seed == "simulated":
+            output, truth = simulated(30, 0, 2.0)
+        else:
+            found, truth, _ = scene(seed, images=8)
+            found = found.copy()
+            jitter = 0.06 + 0.93 * np.random.default_rng(seed).random(found.shape[:2])  # netcal bins edges otherwise
+            found[..., 4] = np.where(found[..., 5] == -1, 0, jitter)
+            output = table(found)
+        confidence, hit, _ = by_hand(output, truth)
+        theirs = float(metrics.ECE(bins=10, detection=True).measure(confidence[:, None], hit.astype(int)))
+    values, found = measured(output, truth)
+    assert values["d_ece"].value == pytest.approx(theirs, abs=1e-6)
+    assert values["d_ece"].params["detections"] == len(confidence) == found.columns["detections"].sum()
+    assert sum(found.reliability["count"]) == len(confidence)
+
+
+def test_the_rule_and_the_bins_are_in_the_row():
+    values, _ = measured(*simulated(20, 0))
+    assert list(values) == ["d_ece", "laece", "laace", "oce"]
+    assert {name: m.params.get("bins") for name, m in values.items()} == {
+        "d_ece": 10,
+        "laece": 25,
+        "laace": None,
+        "oce": None,
+    }
+    for measure in values.values():
+        assert measure.params["uncertainty"] == "score" and measure.params["rule"]["least_score"] == 0.05
+        assert measure.higher_is_better is False and measure.n == 20 and measure.lo <= measure.value <= measure.hi
+
+
+def test_a_temperature_that_was_planted_is_found_and_mends_the_scores():
+    sharpened = 2.5
+    rescaling = Detection().rescaling(*simulated(150, 1, sharpened))
+    assert rescaling.measure.value == pytest.approx(sharpened, rel=0.12)
+    assert rescaling.measure.metric == "temperature" and rescaling.measure.lo is None
+    output, truth = simulated(150, 2, sharpened)
+    before, after = (measured(tables, truth)[0]["d_ece"].value for tables in (output, rescaling.apply(output)))
+    honest = measured(*simulated(150, 2))[0]["d_ece"].value
+    assert before > 0.12 and after < before / 3 and after == pytest.approx(honest, abs=0.015)
+
+
+def test_honest_scores_keep_a_temperature_of_one():
+    assert Detection().rescaling(*simulated(150, 3)).measure.value == pytest.approx(1, rel=0.12)
+
+
+def test_rescaling_touches_nothing_but_scores_and_not_their_order():
+    output, truth = simulated(150, 1, 2.5)
+    given = output.copy()
+    scaled = Detection().rescaling(output, truth).apply(output)
+    assert np.array_equal(output, given) and scaled.dtype == np.float64
+    assert np.array_equal(np.delete(scaled, 4, axis=2), np.delete(output, 4, axis=2).astype(np.float64))
+    assert np.array_equal(
+        scaled[:, :, 4].argsort(axis=1, kind="stable"), output[:, :, 4].argsort(axis=1, kind="stable")
+    )
+    assert (scaled[output[..., 5] < 0] == NOTHING).all()
+    certain = output[:1].copy()
+    certain[0, :2, 4] = 1.0, 1e-9
+    assert np.isfinite(Detection().rescaling(output, truth).apply(certain)).all()
+
+
+def test_too_few_validation_detections_fit_nothing():
+    output, truth = simulated(1, 0)
+    with pytest.raises(NotApplicableError, match="12 validation detections are too few"):
+        Detection().rescaling(output, truth)
+    with pytest.raises(NotApplicableError, match="0 validation detections are too few"):
+        Detection().rescaling(np.tile(NOTHING, (9, 100, 1)), np.zeros((9, 1, 6)) + np.array([0, 0, 0, 0, -1, 0]))
+
+
+def test_where_every_detection_is_a_hit_no_temperature_is_best():
+    output, _ = simulated(40, 0)
+    every = output[:, :12, [0, 1, 2, 3, 5, 4]].copy()
+    every[..., 5] = 0
+    output[:, :12, 4] = output[:, :12, 4] / 2 + 0.5
+    with pytest.raises(NotApplicableError, match="no temperature is best on 480 validation detections"):
+        Detection().rescaling(output, every)
+
+
+def test_without_a_detection_nothing_is_calibrated_and_every_object_is_missed():
+    _, truth = simulated(20, 0)
+    values, found = measured(np.tile(NOTHING, (20, 100, 1)), truth)
+    for name in ("d_ece", "laece", "laace"):
+        assert values[name].value is None and values[name].status == "inconclusive"
+        assert "no detection reaches the lowest score" in values[name].reason
+    assert values["oce"].value == 1 and values["oce"].params["detections"] == 0
+    assert found.columns["detections"].tolist() == [0] * 20 and found.reliability == {}
+
+
+def test_without_an_object_every_detection_is_wrong():
+    output, truth = simulated(20, 0)
+    values, _ = measured(output, np.zeros_like(truth) + np.array([0, 0, 0, 0, -1, 0], np.float32))
+    assert values["d_ece"].value == pytest.approx(output[:, :12, 4].mean(), abs=1e-6)
+    assert values["oce"].value is None and values["oce"].reason == "no image has an object"
+
+
+def test_a_detection_below_the_lowest_score_is_none():
+    output, truth = simulated(20, 0)
+    weak = output.copy()
+    weak[..., 4] = np.where(weak[..., 5] >= 0, 0.04, 0)
+    assert measured(weak, truth)[0]["d_ece"].value is None
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_intervals_of_an_average_precision_cover_what_is_to_be_expected(share):
+    """Draw sets of 40 images from one population, a share of whose objects is missed.
+
+    Average precision of so few images lies above that of the population; what is covered is its mean over such sets.
+    """
+    output, truth = simulated(4000, 7)
+    missed = np.random.default_rng(1).random((4000, 12)) < share
+    others = np.where(missed[..., None], np.array([100, 0, 116, 16, 0, 0]), np.array([0, 0, 0, 0, -1, 0]))
+    others[..., [0, 2]] += 20 * np.arange(12)[None, :, None] * missed[..., None]
+    kind, generator = Detection(), np.random.default_rng(0)
+    tally = kind.tally(output, np.concatenate([truth, others.astype(np.float32)], axis=1))
+    sets = [tally[generator.integers(0, 4000, 40)] for _ in range(80)]
+    measures = [kind.overall("map", few, seed=seed) for seed, few in enumerate(sets)]
+    expected = np.mean([measure.value for measure in measures])
+    assert expected > kind.statistic(tally)(None)[0]
+    assert 0.85 <= np.mean([measure.lo <= expected <= measure.hi for measure in measures]) <= 1
