@@ -20,10 +20,13 @@ NUMERIC = (
     "attacks",
     "attribution",
     "axes",
+    "boxes",
     "calibration",
+    "corruptions",
     "data",
     "kinds",
     "models",
+    "pixels",
     "stats",
     "prepare.py",
     "types.py",
@@ -108,6 +111,7 @@ def code_digest(files: tuple[str, ...] = ()) -> str:
     return content.hexdigest()
 
 
+@functools.cache
 def _meaning(path: Path) -> bytes:
     """Return a file's code without comments, layout and docstrings: what cannot change a number changes no key."""
     try:

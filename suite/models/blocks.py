@@ -31,7 +31,12 @@ def started(module: nn.Module) -> None:
 
 def joined(coarse: Tensor, fine: Tensor) -> Tensor:
     """Return the channels of a coarse map, brought to the size of a fine one, beside the fine one's."""
-    return torch.cat([nn.functional.interpolate(coarse, size=fine.shape[-2:], mode="nearest"), fine], dim=1)
+    return torch.cat([enlarged(coarse, fine.shape[-2:]), fine], dim=1)
+
+
+def enlarged(maps: Tensor, size: torch.Size) -> Tensor:
+    """Return maps brought to (height, width) by repeating cells."""
+    return nn.functional.interpolate(maps, size=size, mode="nearest")
 
 
 def resized(maps: Tensor, size: torch.Size) -> Tensor:

@@ -97,7 +97,7 @@ class TorchDetector(TorchModel):
             targets: (n, M, 6), rows x1, y1, x2, y2, class, ignored; rows with class -1 and ignored ones are left out.
 
         Returns:
-            Losses (n,), differentiable, and detections (n, 100, 6) as from `raw`, detached.
+            Losses (n,), differentiable, and detections (n, 100, 6) as from `raw`, detached; none in training mode.
 
         Raises:
             ModelError: images, targets or the module's answer do not fit.
@@ -110,6 +110,8 @@ class TorchDetector(TorchModel):
             parts = [self._asked(images[i : i + lanes], truth[i : i + lanes]) for i in range(0, len(images), lanes)]
         losses = torch.cat([part for part, _ in parts])[: len(pixels)]
         candidates = [each for _, each in parts if each is not None]
+        if self.module.training:  # nobody asks what is detected while the model learns
+            return losses, losses.new_zeros(0)
         if candidates:
             return losses, selected(torch.cat(candidates)[: len(pixels)].detach(), self.nms)
         with torch.no_grad():

@@ -56,7 +56,7 @@ def test_detections_of_a_case_solved_by_hand():
 
 
 def test_a_module_says_how_much_overlap_it_allows():
-    module = Fixed(CANDIDATES)
+    module = Fixed(CANDIDATES).eval()
     module.nms = 0.95
     assert (TorchDetector(module)(HALF)[0, :, 5] >= 0).sum() == 5
     module.nms = 1.0
@@ -111,7 +111,7 @@ def test_boxes_and_scores_stay_differentiable():
 @pytest.mark.parametrize("column", [2, 4])
 def test_one_broken_candidate_is_a_broken_image_and_not_one_detection_less(value, column):
     pixels = torch.cat([HALF, HALF * 1.1])
-    module = Fixed(CANDIDATES)
+    module = Fixed(CANDIDATES).eval()
     module.candidates[4, column] = value
     detector = TorchDetector(module)
     assert detector.raw(pixels).isnan().all()
@@ -146,7 +146,7 @@ TARGETS = torch.tensor([[[1.0, 2, 3, 4, 1, 0], [9, 9, 12, 12, 0, 1], [0, 0, 0, 0
 
 
 def test_losses_of_all_names_are_added_and_padding_and_ignored_boxes_left_out():
-    module = Fixed(CANDIDATES)
+    module = Fixed(CANDIDATES).eval()
     losses, found = TorchDetector(module).losses(torch.cat([HALF, HALF]), TARGETS)
     assert torch.allclose(losses, torch.tensor([1010.5, 0.5]))
     assert len(module.asked[0]) == 8  # filled up, so that no image's result depends on its company
