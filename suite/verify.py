@@ -173,10 +173,14 @@ def _columns(stored: Stored) -> Iterator[str]:
     found_at = np.array([at.get(name, np.inf) for name in ids])
     clean = samples["correct_clean"].to_numpy().astype(np.float64)
     follows = _shares_follow if stored.details.get("stochastic") else _outcomes_follow
-    follows = _qualities_follow if stored.graded else follows
+    held = {size: samples[name].to_numpy().astype(np.float64) for size, name in stored.columns.items()}
+    last = held[max(held)] if held else clean
     for size, name in stored.columns.items():
-        held = samples[name].to_numpy().astype(np.float64)
-        if (bad := ~follows(held, clean, found_at, size)).any():
+        if stored.graded:
+            fits = _qualities_follow(held[size], clean, last, found_at <= size)
+        else:
+            fits = follows(held[size], clean, found_at, size)
+        if (bad := ~fits).any():
             yield f"{name} is not what follows from the stored inputs for {_those(ids, bad)}"
 
 
@@ -185,12 +189,9 @@ def _outcomes_follow(held: Array, clean: Array, found_at: Array, size: float) ->
     return np.asarray(held == ((clean == 1) & (found_at > size)))
 
 
-def _qualities_follow(held: Array, clean: Array, found_at: Array, size: float) -> Array:
-    """Return where a quality is no better than the clean one, and below a half where found, or where nothing was right.
-
-    A sample of which nothing was right is not attacked.
-    """
-    return np.asarray((held <= clean) & ((held < 0.5) == ((found_at <= size) | (clean == 0))))
+def _qualities_follow(held: Array, clean: Array, last: Array, found: Array) -> Array:
+    """Return where a quality is that of the stored input once it was found, and lies between that and the clean one."""
+    return np.asarray(np.where(found, held == last, (held >= last) & (held <= clean)))
 
 
 def _shares_follow(held: Array, clean: Array, found_at: Array, size: float) -> Array:
@@ -264,15 +265,25 @@ def _labels(archive: Archive, stored: Stored, task: Task) -> Iterator[str]:
         found, targets = stored.arrays["found"][finite], test.targets[places[finite]]
         if stored.norm == "patch":
             targets = _unhidden(kind, targets, found != test.take(places[finite]).pixels())
-        wrong = archive.damage(model, task, kind, found, targets) > 0.5
+        damage = archive.damage(model, task, kind, found, targets)
         quality = 1 - archive.damage(model, task, kind, clean.pixels(), clean.targets)
     except Exception as error:  # a model is a stranger's code and raises what it likes
         yield f"labels cannot be checked, because the model cannot be asked: {_said(error)}{_where(stored)}"
         return
+    if stored.graded:
+        wrong = np.abs(1 - damage - _quality_left(stored)[finite]) < 1e-6
+    else:
+        wrong = damage > 0.5
     if not wrong.all():
         yield f"the model is right about {_those(stored.ids[finite], ~wrong)}"
     if (bad := np.abs(quality - stored.samples["correct_clean"].to_numpy().astype(np.float64)) > 1e-6).any():
         yield f"correct_clean is not what the model answers for {_those(np.array(clean.ids), bad)}"
+
+
+def _quality_left(stored: Stored) -> Array:
+    """Return what the columns say of the answers to the stored inputs, (n,)."""
+    last = stored.samples.set_index("id")[stored.columns[max(stored.columns)]]
+    return last[stored.ids].to_numpy().astype(np.float64)
 
 
 def _unhidden(kind: Kind, targets: Array, changed: Array) -> Array:

@@ -188,7 +188,8 @@ class Archive:
 
         def validation() -> tuple[Array, Array]:
             split = task.data.validation
-            return np.concatenate([part.cpu().numpy() for part in self._outputs(model, split.pixels())]), split.targets
+            parts = [part.cpu().numpy() for part in self._outputs(model, split.pixels())]
+            return np.concatenate(parts) if parts else np.zeros(0), split.targets
 
         return task.kind.settled(validation)
 

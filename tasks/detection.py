@@ -32,7 +32,7 @@ SCENE_AXES = {
     ),
     "attribution": (
         "attribution(methods=[saliency, integrated_gradients, occlusion, gradcam, rise(masks=200), centre, edges], "
-        "samples=24)",
+        "samples=16)",
     ),
 }
 """What the demo asks; detectors are slower than classifiers, so that it asks at few sizes and of few samples."""
@@ -123,7 +123,7 @@ def centernet(task: TaskInfo, *, weights: str | None = None, width: int = 24, fu
 
     recipe = Recipe(epochs=7 if full else 2, batch_size=8, learning_rate=4e-3, warmup=0.1)
     net = build(len(task.classes), task.input_shape, width=width)
-    return TorchDetector(net, weights=weights, recipe=None if weights else recipe, **_centred(task))
+    return TorchDetector(net, weights=weights, recipe=None if weights else recipe, layer=net.merge, **_centred(task))
 
 
 @model(kind="detection")
@@ -136,7 +136,8 @@ def fcos(
 
     recipe = Recipe(epochs=6 if full else 1, batch_size=8, learning_rate=3e-3, warmup=0.1)
     net = build(len(task.classes), task.input_shape, backbone=backbone)
-    return TorchDetector(net, weights=weights, recipe=None if weights else recipe)
+    layer = net.net.backbone.fpn.layer_blocks[0]
+    return TorchDetector(net, weights=weights, recipe=None if weights else recipe, layer=layer)
 
 
 @model(kind="detection", family=True)

@@ -33,7 +33,7 @@ SCENE_AXES = {
     "calibration": ("calibration(members=1)",),
     "attribution": (
         "attribution(methods=[saliency, integrated_gradients, occlusion, gradcam, rise(masks=200), centre, edges], "
-        "samples=24)",
+        "samples=16)",
     ),
 }
 """What the demo asks; segmenters are slower than classifiers, so that it asks at few sizes and of few samples."""
@@ -108,7 +108,7 @@ def unet(task: TaskInfo, *, weights: str | None = None, width: int = 16, full: b
 
     recipe = Recipe(epochs=10 if full else 2, batch_size=8, learning_rate=5e-3, warmup=0.1)
     net = build(len(task.classes), task.input_shape, width=width)
-    return TorchSegmenter(net, weights=weights, recipe=None if weights else recipe, **_centred(task))
+    return TorchSegmenter(net, weights=weights, recipe=None if weights else recipe, layer=net.bottom, **_centred(task))
 
 
 @model(kind="segmentation")
@@ -121,7 +121,7 @@ def lraspp(
 
     recipe = Recipe(epochs=12 if full else 3, batch_size=8, learning_rate=6e-3, warmup=0.1)
     net = build(len(task.classes), task.input_shape, backbone=backbone)
-    return TorchSegmenter(net, weights=weights, recipe=None if weights else recipe, **_centred(task))
+    return TorchSegmenter(net, weights=weights, recipe=None if weights else recipe, layer=net.mixed, **_centred(task))
 
 
 @model(kind="segmentation", family=True)

@@ -34,6 +34,8 @@ class WorstCase(NormAttack):
         super().__post_init__()
         if not self.losses or self.steps < 1:
             raise SpecError(f"worst_case needs losses and steps of at least 1; got {self.losses} and {self.steps}.")
+        if self.loss not in ("ce", self.losses[0]):
+            raise SpecError(f"worst_case got loss={self.loss}; it raises several, so give losses=[{self.loss}, ...].")
         object.__setattr__(self, "losses", tuple(self.losses))
         object.__setattr__(self, "loss", self.losses[0])
 

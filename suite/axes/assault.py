@@ -28,7 +28,8 @@ class Assault:
         right: by size, how often the model is still right about each sample, or how well it answers, (n,) in [0, 1].
         tally: by size, what each sample then contributes to the headline measure, (n, ...).
         control, control_tally: the same by name and size, under perturbations that know nothing of the model.
-        adversarial: the input that fooled the model about each sample, in its first size; the clean one elsewhere.
+        adversarial: the input that fooled the model about each sample in its first size, or of the most damage;
+            the clean one elsewhere.
         found_at: the size of that input, (n,); NaN where there is none.
         found_by: the stage of the attack that found it, (n,).
     """
@@ -62,10 +63,11 @@ class Assault:
             worse = self._worse(1 - share, standing[rows])
             standing[rows[worse]], tally[rows[worse]] = (1 - share)[worse], tallies[worse]
             self.right[size], self.tally[size] = standing.copy(), tally.copy()
-            fell = share > 0.5
-            fresh = fell & np.isnan(self.found_at[rows])
+            # What fooled the model in its first size stays, also where chance lets a larger one fail; where answers are
+            # better or worse, what did the most damage does.
+            graded = not self.context.kind.one_label
+            fresh = worse if graded else (share > 0.5) & np.isnan(self.found_at[rows])
             self.found_at[rows[fresh]], self.found_by[rows[fresh]] = size, stages[fresh]
-            # What fooled the model in its first size stays, also where chance lets a larger one fail.
             shown = fresh | np.isnan(self.found_at[rows])
             tried = torch.from_numpy(rows[shown]).to(moved.device)
             self.adversarial[tried] = moved[torch.from_numpy(shown).to(moved.device)]

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from suite.attribution.protocol import Method
 
 
+PATH = 64
+"""Inputs in one pass at least, for a path of integrated gradients; a larger batch of boxes or masks may not fit."""
+
+
 @register("axis", name="attribution")
 @dataclass(frozen=True)
 class Attribution:
@@ -64,7 +68,7 @@ class Attribution:
                 scalars.score,
                 seeds=context.sample_seeds("attribution", rows),
                 layer=context.model.gradcam_layer(pixels),
-                batch_size=max(256, context.batch_size),
+                batch_size=max(256 if context.kind.one_label else PATH, context.batch_size),
                 together=context.model.together(pixels),
                 region=scalars.region,
             )

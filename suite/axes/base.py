@@ -75,7 +75,7 @@ class Context:
             for start in range(0, len(split), self.batch_size):
                 pixels = torch.from_numpy(split.take(range(start, min(start + self.batch_size, len(split)))).pixels())
                 parts.append(predictor(pixels.to(self.device)).float().cpu().numpy())
-        return np.concatenate(parts)
+        return np.concatenate(parts) if parts else np.zeros((0,), np.float32)
 
     @cached_property
     def outcomes(self) -> Outcomes:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from suite import stats
 from suite.attacks.base import Attack
@@ -22,12 +23,12 @@ from suite.attacks.speed import faster
 from suite.axes.assault import Assault, found, shown
 from suite.axes.audit import Evidence, audit
 from suite.axes.base import Context, Finding, in_digest_order
-from suite.errors import SpecError
+from suite.errors import NotApplicableError, SpecError
 from suite.kinds.base import Array, Kind
 from suite.models.trainer import seeded
 from suite.registry import register, resolve
 from suite.spec import Spec
-from suite.types import Measure
+from suite.types import Measure, not_applicable
 
 DRAWS = 32
 """Fresh answers that count for one outcome of a model that answers at random."""
@@ -56,6 +57,12 @@ class Robustness:
 
     def measure(self, context: Context) -> Finding:
         """Attack every right sample at every size, check the attack, and keep what it found."""
+        try:
+            return self._measured(context)
+        except NotApplicableError as error:
+            return Finding([not_applicable(f"robust_{context.kind.headline}", str(error))])
+
+    def _measured(self, context: Context) -> Finding:
         entry, spec = resolve("attack", self.attack)
         attack: Attack = entry.build(spec)
         context = replace(context, kind=fitting(attack, spec, context.kind))
@@ -63,6 +70,11 @@ class Robustness:
         with context.model.frozen(), seeded(context.seed, context.device):
             asked = Problem.of(context.kind, context.model.raw, batch_size=context.batch_size, adapter=context.model)
             problem = probed(asked, context, attack.loss)
+            if problem.objective is not None and (self.compiled or self.precision != "float32"):
+                raise SpecError(
+                    f"precision={self.precision}, compiled={self.compiled}: losses of {context.kind.name} are taken of "
+                    "the model as it is; leave both out."
+                )
             problem = faster(problem, precision=self.precision, compiled=self.compiled)
             assault = Assault(context, problem, attack)
             assault.run()
@@ -123,7 +135,11 @@ def probed(problem: Problem, context: Context, loss: str | None) -> Problem:
     if not len(right):
         return problem
     whole = context.kind.one_label
-    probes = probe(problem.forward, pixels[right], targets[right], PROBES if whole else GENERAL)
+
+    def answered(asked: Tensor) -> Tensor:
+        return context.kind.comparable(problem.forward(asked), asked)
+
+    probes = probe(answered, pixels[right], targets[right], PROBES if whole else GENERAL)
     if not whole and loss is not None:
         probes |= gradient_of_loss(problem, pixels[right], targets[right], loss)
     random = probes["deterministic"].status == "fail"

@@ -185,6 +185,8 @@ class _Reader:
 def _declared(entry: Entry, spec: Spec) -> tuple[str, ...] | None:
     """Return the classes that a task declares, or that it was given where it takes an argument of that name."""
     given = spec.kwargs.get("classes") or entry.meta["classes"]
+    if isinstance(given, str):
+        return (given,)
     return tuple(given) if given else None
 
 

@@ -178,6 +178,9 @@ class Kind(Protocol):
     def hidden(self, targets: Tensor, covered: Tensor) -> Tensor:
         """Return targets without what lies under covered pixels, bool (n, h, w): hiding it is no attack."""
 
+    def comparable(self, output: Tensor, pixels: Tensor) -> Tensor:
+        """Return an output whose numbers are of one scale, so that two of them can be compared."""
+
     # scores
 
     def tally(self, output: Array, targets: Array) -> Array:
@@ -235,6 +238,10 @@ class Simple:
 
     unmergeable: str | None = None
     error = "ece"
+
+    def comparable(self, output: Tensor, pixels: Tensor) -> Tensor:
+        """Return the output as it is: its numbers are of one scale."""
+        return output
 
     def aimed(self, loss: str | None) -> Self:
         """Return the kind itself: every loss is after the same."""
@@ -325,9 +332,9 @@ def resampled(
 
     draws = stats.bootstrap(of_indices, n, seed=seed, replicates=REPLICATES)
     draws = draws[np.isfinite(draws)]
-    interval = (
-        stats.recentred_interval(value, draws, n=n, floor=0.0)
-        if recentred
-        else stats.percentile_interval(value, draws, n=n)
-    )
-    return Measure(metric, value, interval.lo, interval.hi, n, interval.method, **fields)
+    if not recentred:
+        interval = stats.percentile_interval(value, draws, n=n)
+        return Measure(metric, value, interval.lo, interval.hi, n, interval.method, **fields)
+    interval = stats.recentred_interval(value, draws, n=n, floor=0.0)
+    highest = None if interval.hi is None else max(value, min(interval.hi, 1.0))  # recentred are shares alone
+    return Measure(metric, value, interval.lo, highest, n, interval.method, **fields)

@@ -160,7 +160,8 @@ class Detection(Graded, Simple):
     def damage(self, output: Tensor, targets: Tensor) -> Tensor:
         """Return the LRP error of each image, or the share of its aim that an attack reached; 1 where it is not finite.
 
-        An image without objects has nothing that could vanish or be mislabelled: it counts as lost from the start.
+        An image without objects has nothing that could vanish or be mislabelled: it counts as lost from the start. One
+        whose objects are all covered or ignored has lost nothing.
         """
         table = output.detach().cpu().numpy()
         broken = ~np.isfinite(table).all(axis=(1, 2))
@@ -176,7 +177,8 @@ class Detection(Graded, Simple):
         if self.aim == "fabricate":
             return np.asarray(reached / (reached + 1))
         objects = states[:, :3].sum(axis=1)
-        return np.where(objects > 0, reached / np.maximum(objects, 1), 1.0)
+        lost = np.where((truth[..., CLASS] >= 0).any(axis=1), 0.0, 1.0)  # what is covered or ignored is not lost
+        return np.where(objects > 0, reached / np.maximum(objects, 1), lost)
 
     def hidden(self, targets: Tensor, covered: Tensor) -> Tensor:
         """Return targets that ignore boxes of which more than half is covered."""
@@ -257,6 +259,11 @@ class Detection(Graded, Simple):
     def rescaling(self, output: Array, targets: Array) -> Rescaling:
         """Return the temperature that fits the scores of validation detections."""
         return rescaling(output, targets)
+
+    def comparable(self, output: Tensor, pixels: Tensor) -> Tensor:
+        """Return detections with coordinates as shares of the image, so that they do not drown the scores."""
+        height, width = pixels.shape[-2:]
+        return output / output.new_tensor([width, height, width, height, 1, 1])
 
     def explainable(self, output: Array) -> Array:
         """Return in which images the best detection reaches the threshold."""

@@ -75,7 +75,9 @@ def rescaling(output: Array, targets: Array) -> Rescaling:
     def apply(tables: Array) -> Array:
         scaled = tables.astype(np.float64)
         real = tables[..., 5] >= 0
-        scaled[..., 4][real] = 1 / (1 + np.exp(-log_odds(scaled[..., 4][real]) / fit.value))
+        scores = 1 / (1 + np.exp(-log_odds(scaled[..., 4][real]) / fit.value))
+        # A score below the lowest one that counts would leave the measure, and so flatter it.
+        scaled[..., 4][real] = np.maximum(scores, boxes.LEAST_SCORE)
         return scaled
 
     return Rescaling(apply, told.measure)

@@ -6,6 +6,7 @@ comes up as soon as what suppressed it is gone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from suite.errors import AttackError, SpecError, did_you_mean
+from suite.errors import AttackError, NotApplicableError, SpecError, did_you_mean
 from suite.models.detections import selected
 from suite.models.detector import TorchDetector
 
@@ -45,6 +46,8 @@ def fabricate(candidates: Tensor, targets: Tensor) -> Tensor:
 
 def mislabel(candidates: Tensor, targets: Tensor) -> Tensor:
     """Return by how much another class leads on the true boxes: log-probabilities, summed over the candidates there."""
+    if candidates.shape[2] < 4 + 2:
+        raise NotApplicableError("a task with one class has no wrong class that an object could be given")
     said = scores(candidates).log()
     total = []
     for image, table, truth in zip(said, candidates.detach(), targets, strict=True):
@@ -126,7 +129,9 @@ def log_odds_on(candidates: Tensor, best: Tensor) -> Tensor:
         [box_iou(table[:, :4], box[None, :4])[:, 0] for table, box in zip(candidates.detach(), best, strict=True)]
     )
     weights = torch.where(overlap > NEAR, overlap, 0.0)
-    return (weights * odds).sum(dim=1) / weights.sum(dim=1).clamp_min(TINY)
+    mean = (weights * odds).sum(dim=1) / weights.sum(dim=1).clamp_min(TINY)
+    lowest = math.log(TINY) - math.log1p(-TINY)
+    return torch.where(weights.sum(dim=1) > 0, mean, mean + lowest)  # nothing there is the least that can be said
 
 
 def similarity(detections: Tensor, best: Tensor) -> Tensor:

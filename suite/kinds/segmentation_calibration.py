@@ -42,6 +42,7 @@ def calibrated(predicted: Array, targets: Array, *, seed: int, params: Mapping[s
         measures.append(resampled("ece", ece, n, params=told, **binned))
     measures.append(resampled("classwise_ece", events.classwise_ece, n, params={**params, "bins": bins}, **binned))
     infinite = f"{events.impossible} pixels have a true class of probability 0, so that the mean is infinite"
+    infinite = infinite if events.impossible else "no pixel counts"
     scores: dict[str, Any] = {**common, "params": dict(params)}
     measures.append(resampled("nll", events.nll, n, unit="nat", **{**scores, "why": infinite}))
     measures.append(resampled("brier", events.brier, n, unit="squared error", **scores))
@@ -56,7 +57,9 @@ def _per_image(events: PixelEvents, params: Mapping[str, Any], bins: int, seed: 
 
     def mean(counts: Array | None) -> Array:
         drawn = known[None].astype(float) if counts is None else counts * known
-        return np.asarray(drawn @ np.where(known, errors, 0) / np.maximum(drawn.sum(axis=1), 1))
+        whole = drawn.sum(axis=1)
+        sums = drawn @ np.where(known, errors, 0)
+        return np.asarray(np.divide(sums, whole, out=np.full(len(whole), np.nan), where=whole > 0))
 
     fields: dict[str, Any] = {"higher_is_better": False, "params": {**params, "bins": bins}}
     if not known.any():

@@ -199,7 +199,10 @@ class TorchModel:
         finally:
             for hook in hooks:
                 hook.remove()
-        return found[-1] if found else None
+        once = [
+            convolution for convolution in found if found.count(convolution) == 1
+        ]  # else several maps are one layer's
+        return once[-1] if once else None
 
 
 class TorchClassifier(TorchModel):

@@ -17,6 +17,10 @@ Truth = Sequence[Mapping[str, Tensor]]
 """What is true of each image: ``boxes`` (k, 4), x1, y1, x2, y2 in pixels, and ``labels`` (k,), int64 from 0."""
 
 
+BRIGHTEST = 10.0
+"""Pixel value beyond which an image is taken for one of 0 to 255; noise round images in [0, 1] stays far below."""
+
+
 class TorchDetector(TorchModel):
     """A detector: its module finds boxes in images (n, channels, height, width).
 
@@ -72,7 +76,9 @@ class TorchDetector(TorchModel):
         candidates = self.candidates(pixels)
         if not callable(getattr(self.module, "predict", None)):
             return selected(candidates, self.nms)
-        predicted = self._net.predict(self.prepare(filled(pixels)))
+        images = self.prepare(filled(pixels))
+        parts = torch.split(images, self.together(images) or len(images))
+        predicted = [found for part in parts for found in self._net.predict(part)]
         sound = torch.isfinite(candidates.detach()).flatten(1).all(dim=1)
         tables = zip(predicted[: len(pixels)], sound, strict=True)
         return torch.stack([table(p) if ok else broken(candidates) for p, ok in tables])
@@ -129,7 +135,7 @@ class TorchDetector(TorchModel):
                 f"The detector got images of shape {tuple(pixels.shape)}; expected (n, channels, height, width) with "
                 f"{channels or 'its'} channels. Convert grayscale images with convert('RGB') where 3 are expected."
             )
-        if len(pixels) and (peak := float(pixels.detach().max())) > 1.5:
+        if len(pixels) and (peak := float(pixels.detach().max())) > BRIGHTEST:
             raise ModelError(f"The detector got pixels up to {peak:g}; expected [0, 1]. Divide 8-bit images by 255.")
         return super().prepare(pixels)
 

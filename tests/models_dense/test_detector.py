@@ -184,9 +184,11 @@ def test_both_answers_come_from_one_pass_where_the_module_can():
         def raw(self, images):
             raise AssertionError("a second pass")
 
-    module = Both(CANDIDATES)
+    module = Both(CANDIDATES).eval()
     losses, found = TorchDetector(module).losses(HALF, TARGETS[:1])
     assert module.passes == 1 and losses.shape == (1,) and found.shape == (1, LIMIT, 6)
+    losses, found = TorchDetector(module.train()).losses(HALF, TARGETS[:1])
+    assert losses.shape == (1,) and not len(found)  # nobody asks for detections while it learns
 
 
 BAD = {

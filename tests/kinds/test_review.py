@@ -1,0 +1,90 @@
+"""What a reader of the code found: each once gave a number, or a failure, that was wrong."""
+
+import numpy as np
+import pytest
+import torch
+
+from suite.attacks.worst_case import WorstCase
+from suite.data.loading import _declared
+from suite.errors import NotApplicableError, SpecError
+from suite.kinds import detection_losses as losses
+from suite.kinds.detection import Detection
+from suite.kinds.detection_calibration import rescaling
+from suite.models.detector import TorchDetector
+from suite.registry import REGISTRY
+from suite.spec import parse
+from tests.kinds.planted import context_of
+
+BOX = [10.0, 10, 30, 30]
+
+
+def table(*rows):
+    found = torch.zeros(1, 100, 6)
+    found[..., 5] = -1
+    for place, row in enumerate(rows):
+        found[0, place] = torch.tensor(row)
+    return found
+
+
+@pytest.mark.parametrize("aim", ["vanish", "mislabel"])
+def test_what_a_patch_hides_has_neither_vanished_nor_been_mislabelled(aim):
+    kind = Detection().aimed(aim)
+    truth = torch.tensor([[[*BOX, 3.0, 0]]])
+    covered = torch.zeros(1, 40, 40, dtype=torch.bool)
+    covered[:, 5:35, 5:35] = True
+    assert kind.damage(table(), kind.hidden(truth, covered)).tolist() == [0]
+    assert kind.damage(table(), truth).tolist() == [1.0 if aim == "vanish" else 0.0]
+    assert kind.damage(table(), torch.tensor([[[0.0, 0, 0, 0, -1, 0]]])).tolist() == [1]  # never had anything to lose
+
+
+def test_a_box_with_nothing_near_is_the_least_sure():
+    best = torch.tensor([[*BOX, 0.9, 0]])
+    near = torch.tensor([[[*BOX, 0.06, 0.01]]])
+    far = torch.tensor([[[60.0, 60, 80, 80, 0.9, 0.01]]], requires_grad=True)
+    gone = losses.log_odds_on(far, best)
+    assert gone < losses.log_odds_on(near, best) < 0
+    (gradient,) = torch.autograd.grad(gone.sum(), far)
+    assert torch.isfinite(gradient).all()
+
+
+def test_a_temperature_drops_no_detection():
+    generator = np.random.default_rng(0)
+    output = np.zeros((200, 100, 6))
+    output[..., 5] = -1
+    truth = np.zeros((200, 1, 6), np.float32)
+    truth[:, 0] = [*BOX, 0, 0]
+    score = generator.uniform(0.06, 0.94, 200)
+    output[:, 0] = [*BOX, 0, 0]
+    output[:, 0, 4] = score
+    output[:, 0, 5] = (generator.random(200) > 1 / (1 + (1 / score - 1) ** 3)).astype(int)  # unsure: T below 1
+    fitted = rescaling(output, truth)
+    assert fitted.measure.value < 0.6 and fitted.measure.method == "none"
+    assert (fitted.apply(output)[:, 0, 4] >= 0.05).all()
+
+
+def test_noise_round_a_bright_image_is_no_image_of_255():
+    model = TorchDetector(context_of("detection").model.module)
+    channels = context_of("detection").pixels.shape[1:]
+    model(torch.full((1, *channels), 1.6))
+    with pytest.raises(Exception, match="Divide 8-bit images by 255"):
+        model(torch.full((1, *channels), 200.0))
+
+
+def test_a_task_without_validation_samples_keeps_the_plain_threshold():
+    nothing = np.zeros((0,), np.float32)
+    assert Detection().settled(lambda: (nothing, nothing)).threshold == 0.5
+
+
+def test_one_class_has_no_wrong_one():
+    with pytest.raises(NotApplicableError, match="no wrong class"):
+        losses.mislabel(torch.rand(1, 4, 5), torch.tensor([[[*BOX, 0.0, 0]]]))
+
+
+def test_the_worst_case_takes_its_losses_by_their_own_name():
+    with pytest.raises(SpecError, match=r"losses=\[js"):
+        WorstCase(loss="js")
+
+
+def test_one_class_name_is_no_list_of_letters():
+    entry = REGISTRY.get("task", "maskfolder")
+    assert _declared(entry, parse("maskfolder(path=x, classes=cat)")) == ("cat",)
