@@ -76,7 +76,9 @@ class Objects:
     images: int
 
 
-def events(detections: ArrayLike, truth: ArrayLike, classes: int, tau: float = 0.5) -> Events:
+def events(
+    detections: ArrayLike, truth: ArrayLike, classes: int, tau: float = 0.5, *, least: float = LEAST_SCORE
+) -> Events:
     """Return the events of detection calibration by `RULE`; detections on images without truth are all wrong.
 
     Args:
@@ -84,6 +86,7 @@ def events(detections: ArrayLike, truth: ArrayLike, classes: int, tau: float = 0
         truth: (n, M, 6), rows x1, y1, x2, y2, class, ignored; padding has class -1.
         classes: number of classes.
         tau: the overlap that a match needs, in [0, 1]; `d_ece` needs 0.5, `laece` and `laace` need 0.
+        least: the lowest score of a detection; 0 for detections that were chosen before their scores were corrected.
 
     Raises:
         ModelError, DataError: a detection, or a true box, cannot be used.
@@ -91,9 +94,9 @@ def events(detections: ArrayLike, truth: ArrayLike, classes: int, tau: float = 0
     """
     if not 0 <= tau <= 1:
         raise MeasureError(f"got tau={tau!r}; expected an IoU in [0, 1].")
-    found, true = flat(detections, truth, classes, least=LEAST_SCORE, per_image=KEPT)
-    least = max(tau, _ANY)
-    partner, iou = assign(overlapping(found, true, least), found, true, true.crowd, (least,))
+    found, true = flat(detections, truth, classes, least=least, per_image=KEPT)
+    overlap = max(tau, _ANY)
+    partner, iou = assign(overlapping(found, true, overlap), found, true, true.crowd, (overlap,))
     state = states_of(partner, true.crowd)[:, 0]
     kept, hit = state != IGNORED, state == HIT
     return Events(
@@ -178,7 +181,7 @@ def laace(happened: Events, counts: ArrayLike | None = None) -> FloatArray:
     return _class_mean(totals(happened.label, gap, happened.classes, happened.image, drawn), happened, drawn)
 
 
-def objects(detections: ArrayLike, truth: ArrayLike, classes: int) -> Objects:
+def objects(detections: ArrayLike, truth: ArrayLike, classes: int, *, least: float = LEAST_SCORE) -> Objects:
     """Return the Brier score of what detections together say about each true box (Park et al. 2024).
 
     The detections by `RULE` of any class that overlap the box by at least an IoU are averaged to p, where one gives
@@ -190,12 +193,13 @@ def objects(detections: ArrayLike, truth: ArrayLike, classes: int) -> Objects:
         detections: (n, D, 6), rows x1, y1, x2, y2, score in [0, 1], class; padding has class -1.
         truth: (n, M, 6), rows x1, y1, x2, y2, class, ignored; padding has class -1.
         classes: number of classes.
+        least: the lowest score of a detection, as for `events`.
 
     Raises:
         ModelError, DataError: a detection, or a true box, cannot be used.
         MeasureError: the arrays are of different numbers of images.
     """
-    found, true = flat(detections, truth, classes, least=LEAST_SCORE, per_image=KEPT)
+    found, true = flat(detections, truth, classes, least=least, per_image=KEPT)
     near = overlapping(found, true, min(OBJECT_IOUS), same_class=False)
     costs = []
     for iou in OBJECT_IOUS:

@@ -31,8 +31,10 @@ def calibrated(predicted: Array, targets: Array, *, seed: int, params: Mapping[s
     Without detections the first three are undefined: nothing was said, so that nothing is calibrated.
     """
     classes = int(max(predicted[..., 5].max(initial=0), targets[..., 4].max(initial=0))) + 1
-    hits, overlaps = (boxes.events(predicted, targets, classes, tau) for tau in (0.5, 0.0))
-    seen, count = boxes.objects(predicted, targets, classes), len(hits.confidence)
+    # Detections are chosen before their scores are corrected: what then falls under the lowest score stays in.
+    least = 0.0 if str(params.get("uncertainty", "")).endswith("+temperature") else boxes.LEAST_SCORE
+    hits, overlaps = (boxes.events(predicted, targets, classes, tau, least=least) for tau in (0.5, 0.0))
+    seen, count = boxes.objects(predicted, targets, classes, least=least), len(hits.confidence)
     told = {**params, "detections": count, "rule": dict(RULE)}
     nothing = "no detection reaches the lowest score, so that there is nothing to be calibrated"
 
@@ -75,9 +77,7 @@ def rescaling(output: Array, targets: Array) -> Rescaling:
     def apply(tables: Array) -> Array:
         scaled = tables.astype(np.float64)
         real = tables[..., 5] >= 0
-        scores = 1 / (1 + np.exp(-log_odds(scaled[..., 4][real]) / fit.value))
-        # A score below the lowest one that counts would leave the measure, and so flatter it.
-        scaled[..., 4][real] = np.maximum(scores, boxes.LEAST_SCORE)
+        scaled[..., 4][real] = 1 / (1 + np.exp(-log_odds(scaled[..., 4][real]) / fit.value))
         return scaled
 
     return Rescaling(apply, told.measure)

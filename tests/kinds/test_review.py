@@ -9,7 +9,7 @@ from suite.data.loading import _declared
 from suite.errors import NotApplicableError, SpecError
 from suite.kinds import detection_losses as losses
 from suite.kinds.detection import Detection
-from suite.kinds.detection_calibration import rescaling
+from suite.kinds.detection_calibration import calibrated, rescaling
 from suite.models.detector import TorchDetector
 from suite.registry import REGISTRY
 from suite.spec import parse
@@ -59,7 +59,10 @@ def test_a_temperature_drops_no_detection():
     output[:, 0, 5] = (generator.random(200) > 1 / (1 + (1 / score - 1) ** 3)).astype(int)  # unsure: T below 1
     fitted = rescaling(output, truth)
     assert fitted.measure.value < 0.6 and fitted.measure.method == "none"
-    assert (fitted.apply(output)[:, 0, 4] >= 0.05).all()
+    corrected = fitted.apply(output)
+    assert (corrected[:, 0, 4] < 0.05).any()
+    way = {"uncertainty": "score+temperature"}
+    assert calibrated(corrected, truth, seed=0, params=way, bins=10).measures[0].params["detections"] == 200
 
 
 def test_noise_round_a_bright_image_is_no_image_of_255():
