@@ -180,7 +180,7 @@ class Harness:
 
 
 def longer(model: str) -> str:
-    """Return a model's spec with ``full=true`` where it takes that and does not say otherwise.
+    """Return a model's spec with ``full=True`` where it takes that and does not say otherwise.
 
     Raises:
         SuiteError: there is no such model.

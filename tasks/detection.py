@@ -117,7 +117,7 @@ def _centred(task: TaskInfo) -> dict[str, Any]:
 
 @model(kind="detection")
 def centernet(task: TaskInfo, *, weights: str | None = None, width: int = 24, full: bool = False) -> TorchDetector:
-    """Centres and sizes of objects on a map of 4 pixels a cell; full=true trains for longer."""
+    """Centres and sizes of objects on a map of 4 pixels a cell; full=True trains for longer."""
     from suite import Recipe, TorchDetector
     from suite.models.centernet import centernet as build
 
@@ -130,7 +130,7 @@ def centernet(task: TaskInfo, *, weights: str | None = None, width: int = 24, fu
 def fcos(
     task: TaskInfo, *, weights: str | None = None, backbone: str = "test_resnet", full: bool = False
 ) -> TorchDetector:
-    """FCOS with a small pyramid on any timm backbone with convolutions; full=true trains for longer."""
+    """FCOS with a small pyramid on any timm backbone with convolutions; full=True trains for longer."""
     from suite import Recipe, TorchDetector
     from suite.models.fcos import fcos as build
 

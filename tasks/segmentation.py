@@ -102,7 +102,7 @@ def _centred(task: TaskInfo) -> dict[str, Any]:
 
 @model(kind="segmentation")
 def unet(task: TaskInfo, *, weights: str | None = None, width: int = 16, full: bool = False) -> TorchSegmenter:
-    """A small U-Net; full=true trains for longer."""
+    """A small U-Net; full=True trains for longer."""
     from suite import Recipe, TorchSegmenter
     from suite.models.unet import unet as build
 
@@ -115,7 +115,7 @@ def unet(task: TaskInfo, *, weights: str | None = None, width: int = 16, full: b
 def lraspp(
     task: TaskInfo, *, weights: str | None = None, backbone: str = "test_resnet", full: bool = False
 ) -> TorchSegmenter:
-    """A light head on any timm backbone with convolutions; full=true trains for longer."""
+    """A light head on any timm backbone with convolutions; full=True trains for longer."""
     from suite import Recipe, TorchSegmenter
     from suite.models.lraspp import lraspp as build
 

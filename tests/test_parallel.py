@@ -53,5 +53,5 @@ def test_a_strict_run_stops_before_anything_is_measured_also_in_another_process(
 
 
 def test_longer_changes_only_models_that_have_a_longer_recipe():
-    assert longer("unet") == "unet(full=True)" and longer("unet(full=false)") == "unet(full=false)"
+    assert longer("unet") == "unet(full=True)" and longer("unet(full=False)") == "unet(full=False)"
     assert longer("cnn(width=8)") == "cnn(width=8)"
