@@ -18,7 +18,7 @@ from suite.attacks.gate import covered
 from suite.axes.base import Context, Finding, seed_of
 from suite.corruptions.catalogue import COMMON, SEVERITIES, checked, corrupt
 from suite.errors import SpecError
-from suite.kinds.base import Array, Kind, resampled
+from suite.kinds.base import Array, Kind, mean_of, resampled
 from suite.registry import register
 from suite.types import Measure, not_applicable
 
@@ -177,10 +177,7 @@ def summary(kind: Kind, clean: Array, tallies: list[Array], seed: int) -> list[M
     Intervals come from resampling images: all corrupted versions of one image stay together, because they fail
     together.
     """
-    statistics, whole = [kind.statistic(tally) for tally in tallies], kind.statistic(clean)
-
-    def kept(counts: Array | None) -> Array:
-        return np.asarray(np.mean([statistic(counts) for statistic in statistics], axis=0))
+    kept, whole = mean_of([kind.statistic(tally) for tally in tallies]), kind.statistic(clean)
 
     def error(counts: Array | None) -> Array:
         return 1 - kept(counts)

@@ -15,7 +15,7 @@ from suite.attacks.sticker import GREY, placed
 from suite.axes.base import Context, Finding, seed_of
 from suite.axes.corruption import Answers, answered, band, why_no_image
 from suite.errors import SpecError
-from suite.kinds.base import Array, resampled
+from suite.kinds.base import Array, mean_of, resampled
 from suite.registry import register
 from suite.types import Measure, not_applicable
 
@@ -112,11 +112,7 @@ class Occlusion:
             "places": self.places,
         }
         seed = seed_of(*context.names, repr(fraction)) % 2**32
-        statistics = [context.kind.statistic(answers.tally) for answers in kept]
-
-        def mean(counts: Array | None) -> Array:
-            return np.asarray(np.mean([statistic(counts) for statistic in statistics], axis=0))
-
+        mean = mean_of([context.kind.statistic(answers.tally) for answers in kept])
         return resampled(f"occluded_{context.kind.headline}", mean, len(context.test), seed=seed, params=params)
 
     def _gallery(self, context: Context, side: int) -> dict[str, Any]:

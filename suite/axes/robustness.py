@@ -84,6 +84,7 @@ class Robustness:
             successes = report.successes()
             problem.refuse_broken()
         reference = assault.reference
+        rates, controls = [report.rate(size, size == reference) for size in attack.sizes], report.control_rates()
         stored = found(assault)
         details = {
             "attack": report.name,
@@ -93,16 +94,15 @@ class Robustness:
             "loss": attack.loss,
             "headline": context.kind.headline,
             "quality": context.kind.quality,
-            "curve": report.curve(),
+            "curve": report.curve(rates, controls),
             "checks": {name: [item.status, item.sentence] for name, item in evidence.items()},
             "passes": {"attack": spent, "with checks": problem.passes.total},
             "found_by": dict(Counter(stored["found_rung"].tolist())),
             "stochastic": problem.draws > 1,
             "sha256": hashlib.sha256(stored["found"].tobytes()).hexdigest(),
         }
-        measures = [report.rate(size, size == reference) for size in attack.sizes]
         arrays = shown(assault, reference) | stored
-        measures += [*report.control_rates(), *successes, *report.companions()]
+        measures = [*rates, *controls, *successes, *report.companions()]
         return Finding(measures, report.columns(), details, arrays)
 
 
@@ -190,14 +190,18 @@ class _Report:
             measures += [replace(one, control=other.value) for one, other in zip(found, held, strict=True)]
         return measures
 
-    def curve(self) -> list[dict[str, float | None]]:
+    def curve(self, rates: list[Measure], controls: list[Measure]) -> list[dict[str, float | None]]:
         """Return the headline measure with its interval, and every control's, from size zero on."""
-        assault, points = self.assault, []
-        parts = {"accuracy": assault.tally, **assault.control_tally}
+        assault, name_of_size = self.assault, self.assault.attack.size_name
+        clean = self._overall("clean", assault.clean_tally)
+        parts: dict[str, dict[float, Measure]] = {"accuracy": {m.params[name_of_size]: m for m in rates}}
+        for measure in controls:
+            parts.setdefault(measure.params["control"], {})[measure.params[name_of_size]] = measure
+        points = []
         for size in (0.0, *assault.attack.sizes):
             point: dict[str, float | None] = {"size": float(size)}
             for name, by_size in parts.items():
-                found = self._overall(name, by_size.get(size, assault.clean_tally))
+                found = by_size.get(size, clean)
                 lo, hi = (found.value if bound is None else bound for bound in (found.lo, found.hi))
                 point |= {name: found.value, f"{name}_lo": lo, f"{name}_hi": hi}
             points.append(point)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from suite import stats
-from suite.errors import AttackError
+from suite.errors import AttackError, ModelError
 from suite.models.adapter import TorchModel
 from suite.types import Measure, Sample
 
@@ -296,6 +296,20 @@ class Graded:
     def overall(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
         """Return the headline measure with an interval from resampling images."""
         return resampled(metric, self.statistic(tally), len(tally), seed=seed, **fields)
+
+
+def one_logit_per_class(output: Tensor, classes: Sequence[str], per: str) -> None:
+    """Raise ModelError unless the second dimension of an output is that of the classes; `per` says of what in words."""
+    if output.shape[1] != len(classes):
+        raise ModelError(
+            f"The model returns {output.shape[1]} logits per {per}, but the task has {len(classes)} classes "
+            f"({', '.join(classes[:12])}). Build it for this task."
+        )
+
+
+def mean_of(statistics: Sequence[Statistic]) -> Statistic:
+    """Return the mean of several measures of the same images, resampled together."""
+    return lambda counts: np.asarray(np.mean([statistic(counts) for statistic in statistics], axis=0))
 
 
 REPLICATES = 400

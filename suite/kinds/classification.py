@@ -10,9 +10,19 @@ import numpy as np
 from torch import Tensor, nn
 
 from suite import stats
-from suite.errors import DataError, ModelError
+from suite.errors import DataError
 from suite.kinds import classification_losses
-from suite.kinds.base import Admitted, Array, Calibrated, Outcomes, Rescaling, Scalars, Simple, Statistic
+from suite.kinds.base import (
+    Admitted,
+    Array,
+    Calibrated,
+    Outcomes,
+    Rescaling,
+    Scalars,
+    Simple,
+    Statistic,
+    one_logit_per_class,
+)
 from suite.kinds.classification_calibration import calibrated, rescaling
 from suite.kinds.images import image
 from suite.models.adapter import TorchClassifier, TorchModel
@@ -69,11 +79,7 @@ class Classification(Simple):
 
     def check_output(self, output: Tensor, classes: Sequence[str]) -> None:
         """Raise ModelError unless there is one logit per class."""
-        if output.shape[1] != len(classes):
-            raise ModelError(
-                f"The model returns {output.shape[1]} logits per image, but the task has {len(classes)} classes "
-                f"({', '.join(classes[:12])}). Build it for this task."
-            )
+        one_logit_per_class(output, classes, "image")
 
     def training_loss(self, model: TorchModel, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cross-entropy per sample, and the logits."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from suite import pixels as counting
-from suite.errors import DataError, ModelError
+from suite.errors import DataError
 from suite.kinds import segmentation_losses as losses
 from suite.kinds.base import (
     Admitted,
@@ -24,15 +24,14 @@ from suite.kinds.base import (
     Scalars,
     Simple,
     Statistic,
+    one_logit_per_class,
 )
 from suite.kinds.images import image
 from suite.kinds.segmentation_calibration import calibrated, rescaling
 from suite.models.adapter import TorchModel, TorchSegmenter
+from suite.pixels import IGNORED
 from suite.registry import register
 from suite.types import Sample
-
-IGNORED = 255
-"""Label of pixels that count nowhere."""
 
 PRESETS: Mapping[str, Sequence[str]] = MappingProxyType(
     {
@@ -84,11 +83,7 @@ class Segmentation(Graded, Simple):
 
     def check_output(self, output: Tensor, classes: Sequence[str]) -> None:
         """Raise ModelError unless there is one logit per class."""
-        if output.shape[1] != len(classes):
-            raise ModelError(
-                f"The model returns {output.shape[1]} logits per pixel, but the task has {len(classes)} classes "
-                f"({', '.join(classes[:12])}). Build it for this task."
-            )
+        one_logit_per_class(output, classes, "pixel")
 
     def training_loss(self, model: TorchModel, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss of each image, see `segmentation_losses.learned`, and the logits."""
