@@ -104,7 +104,7 @@ class Workshop:
     def digest(self, model: TorchModel, text: str, task: PreparedTask, seed: int) -> str:
         """Return the identity of a model: of its weights, or of all that its training depends on."""
         if not _to_train(model):
-            return model.digest(self._probe(task))
+            return model.digest(self._probe(model, task))
         files = origins("model", text)
         if model.recipe and model.recipe.adversary:
             files |= origins("attack", model.recipe.adversary)
@@ -132,7 +132,7 @@ class Workshop:
             SuiteError: the model's output does not fit the task, or training diverged.
         """
         with model.frozen(), torch.no_grad():
-            task.kind.check_output(model(self._probe(task)), task.data.info.classes)
+            task.kind.check_output(model(self._probe(model, task)), task.data.info.classes)
         if not _to_train(model):
             return model
         if identity in self._failed:  # a training that failed for one axis is not tried again for the next
@@ -163,9 +163,10 @@ class Workshop:
         model = self.build(text, task, seed)
         return self.ready(model, self.digest(model, text, task, seed), task, seed)
 
-    def _probe(self, task: PreparedTask) -> Tensor:
-        """Return a few test images on the device."""
-        return torch.from_numpy(task.data.test.take(range(min(8, len(task.data.test)))).pixels()).to(self.device)
+    def _probe(self, model: TorchModel, task: PreparedTask) -> Tensor:
+        """Return a few test inputs on the device."""
+        few = task.data.test.take(range(min(8, len(task.data.test))))
+        return torch.from_numpy(model.inputs(few)).to(self.device)
 
     def _train(self, model: TorchModel, task: PreparedTask, seed: int) -> dict[str, Any]:
         recipe = model.recipe

@@ -50,7 +50,12 @@ BUILT_IN = {
         "suite.axes.calibration",
         "suite.axes.attribution",
     ),
-    "kind": ("suite.kinds.classification", "suite.kinds.detection", "suite.kinds.segmentation"),
+    "kind": (
+        "suite.kinds.classification",
+        "suite.kinds.detection",
+        "suite.kinds.segmentation",
+        "suite.kinds.sentiment",
+    ),
     "metric": (
         "suite.kinds.classification_metrics",
         "suite.kinds.detection_metrics",

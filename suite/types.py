@@ -30,13 +30,15 @@ class Sample:
     Attributes:
         id: stable and unique within the task; outcomes of all axes are joined on it.
         input: what the model sees; for images an array (height, width) or (channels, height, width), uint8 in
-            0..255 or floating point in 0..1.
+            0..255 or floating point in 0..1; for texts a string.
         target: what is true of it; for classification a class name or a class index.
+        shares: where several people were asked, the share of them who chose each class, adding up to 1.
     """
 
     id: str
     input: Any
     target: Any
+    shares: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)

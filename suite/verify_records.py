@@ -157,7 +157,7 @@ class Archive:
         task = self.task(task_name, seed)
         model = self._built(name, task, seed)
         if model.recipe is None or model.weights is not None:
-            if self.device.type == made_on and model.digest(self._probe(task)) != digest:
+            if self.device.type == made_on and model.digest(self._probe(model, task)) != digest:
                 raise ModelError("the model at hand is not the one that was measured, or it answers otherwise here")
             return model
         folder = self.store.model_folder(digest)
@@ -179,19 +179,19 @@ class Archive:
             raise ModelError(f"it is a {type(model).__name__}; its function must return a {task.kind.adapter.__name__}")
         return model.to(self.device)
 
-    def _probe(self, task: Task) -> torch.Tensor:
+    def _probe(self, model: TorchModel, task: Task) -> torch.Tensor:
         test = task.data.test
-        return torch.from_numpy(test.take(range(min(PROBE, len(test)))).pixels()).to(self.device)
+        return torch.from_numpy(model.inputs(test.take(range(min(PROBE, len(test)))))).to(self.device)
 
     def settled(self, model: TorchModel, task: Task) -> Kind:
         """Return the task's kind with what it chooses on validation samples for this model."""
 
         def validation() -> tuple[Array, Array]:
             split = task.data.validation
-            parts = [part.cpu().numpy() for part in self._outputs(model, split.pixels())]
+            parts = [part.cpu().numpy() for part in self._outputs(model, model.inputs(split))]
             return np.concatenate(parts) if parts else np.zeros(0), split.targets
 
-        return task.kind.settled(validation)
+        return task.kind.settled(validation, task.data)
 
     def damage(self, model: TorchModel, task: Task, kind: Kind, pixels: Array, targets: Array) -> Array:
         """Return how wrong a frozen model is about inputs, by forward passes without gradients, (n,) in [0, 1]."""
@@ -206,7 +206,7 @@ class Archive:
     def _outputs(self, model: TorchModel, pixels: Array) -> Iterator[torch.Tensor]:
         with model.frozen(), torch.no_grad():
             for start in range(0, len(pixels), self.batch_size):
-                part = pixels[start : start + self.batch_size].astype(np.float32)
+                part = pixels[start : start + self.batch_size]
                 yield model(torch.from_numpy(part).to(self.device)).float()
 
 

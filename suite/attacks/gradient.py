@@ -25,11 +25,13 @@ class NormAttack:
         eps: radii of the ball, ascending, in units of the pixel range [0, 1]; for l0 a number of pixels.
         norm: ``linf``, ``l2``, ``l1`` or ``l0``.
         loss: the kind's loss that is raised.
+        bounds: the range of the numbers that are moved; given by `fit`.
     """
 
     eps: tuple[float, ...] = (1 / 255, 2 / 255, 4 / 255, 8 / 255)
     norm: str = "linf"
     loss: str | None = "margin"
+    _bounds: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "eps", ascending(self.eps, "eps"))
@@ -49,12 +51,12 @@ class NormAttack:
 
     @property
     def constraint(self) -> Constraint:
-        """The norm ball with the range of a pixel."""
-        return constraint(self.norm)
+        """The norm ball within the range of the numbers that are moved."""
+        return constraint(self.norm, self._bounds)
 
     def fit(self, problem: Problem, training: Training, *, seed: int) -> Self:
-        """Return the attack itself; it needs no training samples."""
-        return self
+        """Return the attack with the range of the numbers that are moved; it needs no training samples."""
+        return replace(self, _bounds=problem.bounds) if problem.bounds != self._bounds else self
 
     def longer(self) -> Self | None:
         """Return None: one step cannot be doubled."""

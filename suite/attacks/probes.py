@@ -42,10 +42,11 @@ SAME_IN_COMPANY = 1e-3
 
 
 def deterministic(forward: Forward, pixels: Tensor, targets: Tensor) -> Probe:
-    """Ask whether the same pixels always get the same answer, clean and with noise of the size of an attack."""
+    """Ask whether the same samples always get the same answer, clean and, for pixels, with noise as of an attack."""
     source = torch.Generator().manual_seed(0)
     signs = (torch.randint(2, pixels.shape, generator=source) * 2 - 1).to(pixels)
-    both = torch.cat([pixels, (pixels + 8 / 255 * signs).clamp(0, 1)])
+    noisy = (pixels + 8 / 255 * signs).clamp(0, 1)
+    both = torch.cat([pixels, noisy]) if pixels.is_floating_point() else pixels  # code points have no noise
     drawn = _draws(forward, both)
     exact = bool((drawn == drawn[:1]).all())
     other = torch.stack([_differs(drawn[0], draw, SAME) for draw in drawn[1:]]).any(dim=0)

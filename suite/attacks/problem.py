@@ -54,10 +54,12 @@ class Problem:
         damage: (output, targets) to how wrong the model is about each sample, (n,) in [0, 1]; None for 0 and 1 as
             `fooled` has it.
         tally: (output, targets) to what each sample contributes to the headline measure; None where that is 1 - damage.
+        editable: (texts (n, length), targets) to which of their characters may be changed, bool (n, length).
         hidden: (targets, covered pixels (n, h, w)) to the targets that a patch there leaves to be answered.
         yardstick: name of the loss by which points are compared, whatever loss found them; above zero is fooled.
         bounds: the range of a pixel.
         batch_size: samples per forward pass; results do not depend on it.
+        adapter: the model's adapter, for attacks that change words: it knows what the model reads of a text.
         guide: what gradients are taken of, where the model's own are of no use; what it leads to is judged by the
             model itself.
         average: fresh draws that a gradient is the mean of; more than one for a model that answers at random.
@@ -74,9 +76,11 @@ class Problem:
     damage: Callable[[Tensor, Tensor], Tensor] | None = None
     tally: Callable[[Array, Array], Array] | None = None
     hidden: Callable[[Tensor, Tensor], Tensor] = lambda targets, covered: targets
+    editable: Callable[[Tensor, Tensor], Tensor] = lambda codes, targets: codes != 0
     yardstick: str = "margin"
     bounds: tuple[float, float] = (0.0, 1.0)
     batch_size: int = BATCH
+    adapter: TorchModel | None = None
     guide: Callable[[Tensor], Tensor] | None = None
     average: int = 1
     draws: int = 1
@@ -97,7 +101,17 @@ class Problem:
         def loss(output: Tensor, targets: Tensor, name: str, goals: Tensor | None) -> Tensor:
             return kind.attack_loss(output, targets, name=name, goals=goals)
 
-        questions = cls(model, loss, kind.fooled, kind.rivals, yardstick=kind.yardstick, batch_size=batch_size)
+        questions = cls(
+            model,
+            loss,
+            kind.fooled,
+            kind.rivals,
+            editable=kind.editable,
+            yardstick=kind.yardstick,
+            bounds=adapter.limits if adapter is not None else (0.0, 1.0),
+            batch_size=batch_size,
+            adapter=adapter,
+        )
         if kind.one_label:
             return questions
         objective = kind.objective(adapter) if adapter is not None else None

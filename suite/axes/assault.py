@@ -122,7 +122,8 @@ class Assault:
         """Return training pixels and targets, at most `TRAINING` of them."""
         train, device = self.context.data.train, self.context.device
         train = train.take(in_digest_order(train.ids)[:TRAINING]) if len(train) > TRAINING else train
-        return torch.from_numpy(train.pixels()).to(device), torch.from_numpy(train.targets).to(device)
+        shown = torch.from_numpy(self.context.model.inputs(train)).to(device)
+        return shown, torch.from_numpy(train.targets).to(device)
 
     def _attacked(
         self, attack: Attack, rows: Array, size: float, *, keep: bool = False
@@ -212,7 +213,7 @@ def shown(assault: Assault, reference: float) -> dict[str, Any]:
     found_at = assault.found_at[rows]
     arrays = {
         "ids": np.array(small.ids),
-        "clean": small.pixels(),
+        "clean": context.pixels[torch.tensor(rows, device=context.device)].cpu().numpy(),
         "adversarial": moved.cpu().numpy(),
         "eps": np.where(np.isnan(found_at), tried, found_at),
         "label": small.targets,

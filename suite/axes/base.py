@@ -59,8 +59,8 @@ class Context:
 
     @cached_property
     def pixels(self) -> Tensor:
-        """Return the test inputs on the device, (n, ...) in [0, 1]."""
-        return torch.from_numpy(self.test.pixels()).to(self.device)
+        """Return what the model is shown of the test samples, on the device, (n, ...)."""
+        return torch.from_numpy(self.model.inputs(self.test)).to(self.device)
 
     @cached_property
     def targets(self) -> Tensor:
@@ -73,19 +73,29 @@ class Context:
         parts = []
         with predictor.frozen(), torch.no_grad():
             for start in range(0, len(split), self.batch_size):
-                pixels = torch.from_numpy(split.take(range(start, min(start + self.batch_size, len(split)))).pixels())
-                parts.append(predictor(pixels.to(self.device)).float().cpu().numpy())
+                few = split.take(range(start, min(start + self.batch_size, len(split))))
+                shown = torch.from_numpy(predictor.inputs(few)).to(self.device)
+                parts.append(predictor(shown).float().cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros((0,), np.float32)
 
     @cached_property
     def outcomes(self) -> Outcomes:
         """Return what the model says about the clean test samples."""
         output, classes = self.forward(self.test), self.data.info.classes
-        return Outcomes(self.test.ids, output, self.test.targets, classes, self.seed, self.kind)
+        about = (self.test.ids, output, self.test.targets, classes, self.seed, self.kind)
+        return Outcomes(*about, model=self.model, data=self.data, inputs=self.pixels)
+
+    def through(self, space: str) -> Context:
+        """Return the context with the model as it is seen from another space.
+
+        Raises:
+            NotApplicableError: the model has no such space.
+        """
+        return replace(self, model=self.model.through(space), names=(*self.names, space))
 
     def settled(self) -> Context:
         """Return the context with the kind as it settles on this model, by its validation samples."""
-        kind = self.kind.settled(lambda: (self.validation_output, self.data.validation.targets))
+        kind = self.kind.settled(lambda: (self.validation_output, self.data.validation.targets), self.data)
         settled = replace(self, kind=kind)
         if (known := self.__dict__.get("validation_output")) is not None:
             settled.__dict__["validation_output"] = known  # as cached_property keeps it

@@ -70,6 +70,8 @@ class Calibration:
             columns |= {f"{column}@{name}": values for column, values in found.columns.items()}
             reliability[name] = found.reliability
         measures.append(rescaling.measure if rescaling else not_applicable("temperature", reason))
+        with context.model.frozen(), torch.no_grad():
+            measures += kind.uncertainty(context.outcomes)
         temperature = rescaling.measure.value if rescaling else None
         return Finding(measures, columns, {"reliability": reliability, "temperature": temperature})
 

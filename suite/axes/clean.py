@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from suite.axes.base import Context, Finding
 from suite.registry import REGISTRY, register
 
@@ -16,11 +18,19 @@ class Clean:
     def measure(self, context: Context) -> Finding:
         """Ask every registered metric of the kind."""
         outcomes, kind = context.outcomes, context.kind
-        metrics = [e for e in REGISTRY.names("metric") if e.meta["kind"] == kind.name and e.meta["axis"] == "clean"]
+        metrics = [
+            e
+            for e in REGISTRY.names("metric")
+            if e.meta["kind"] in (kind.name, *kind.like) and e.meta["axis"] == "clean"
+        ]
+        with context.model.frozen(), torch.no_grad():
+            measures = [measure for entry in metrics for measure in entry.factory(outcomes)]
+            shown = kind.shown(outcomes)
         report = context.data.report
         data = {"kept": report.kept, "dropped": report.dropped, "source": context.data.info.source}
         return Finding(
-            measures=[measure for entry in metrics for measure in entry.factory(outcomes)],
+            measures=measures,
             samples={"id": list(outcomes.ids), **kind.columns(outcomes)},
             details={**kind.details(outcomes), "data": data, "training": dict(context.history) or None},
+            arrays=shown,
         )

@@ -48,12 +48,15 @@ class Robustness:
         audit: how many right samples the checks run on.
         precision: of the gradients, ``float32`` or ``bfloat16``; what counts is always judged by the model as it is.
         compiled: take gradients of the model compiled by `torch.compile`.
+        space: what is changed: ``input``, what the model is shown; or ``embedding``, the embeddings of a text's words,
+            which no text has: a bound on what could be found among texts.
     """
 
     attack: Spec | str = "pgd"
     audit: int = 64
     precision: str = "float32"
     compiled: bool = False
+    space: str = "input"
 
     def measure(self, context: Context) -> Finding:
         """Attack every right sample at every size, check the attack, and keep what it found."""
@@ -65,6 +68,9 @@ class Robustness:
     def _measured(self, context: Context) -> Finding:
         entry, spec = resolve("attack", self.attack)
         attack: Attack = entry.build(spec)
+        if self.space != "input":
+            context = context.through(self.space)
+        _refuse_misfit(attack, spec, context)
         context = replace(context, kind=fitting(attack, spec, context.kind))
         # Models that draw their answers draw them from PyTorch's own generator: seeded, two runs give the same row.
         with context.model.frozen(), seeded(context.seed, context.device):
@@ -80,7 +86,8 @@ class Robustness:
             assault.run()
             spent = problem.passes.total
             evidence = audit(assault, assault.audited(self.audit))
-            report = _Report(assault, title(spec), evidence)
+            name = title(spec) if self.space == "input" else f"{title(spec)} on {self.space}"
+            report = _Report(assault, name, evidence)
             successes = report.successes()
             problem.refuse_broken()
         reference = assault.reference
@@ -89,6 +96,7 @@ class Robustness:
         details = {
             "attack": report.name,
             "spec": str(spec),
+            "space": self.space,
             "norm": attack.norm,
             "size_name": attack.size_name,
             "loss": attack.loss,
@@ -101,7 +109,7 @@ class Robustness:
             "stochastic": problem.draws > 1,
             "sha256": hashlib.sha256(stored["found"].tobytes()).hexdigest(),
         }
-        arrays = shown(assault, reference) | stored
+        arrays = shown(assault, reference) | stored if self.space == "input" else {}
         measures = [*rates, *controls, *successes, *report.companions()]
         return Finding(measures, report.columns(), details, arrays)
 
@@ -127,6 +135,18 @@ def fitting(attack: Attack, spec: Spec, kind: Kind) -> Kind:
     return kind.aimed(attack.loss)
 
 
+def _refuse_misfit(attack: Attack, spec: Spec, context: Context) -> None:
+    """Raise SpecError where an attack on texts meets numbers, or the other way round."""
+    is_text, wants_text = not context.pixels.is_floating_point(), getattr(attack, "texts", False)
+    if is_text and not wants_text:
+        raise SpecError(
+            f"{spec.name} moves numbers, and the samples of {context.kind.name} are texts. Use hotflip, typos or trigger, "
+            "or move the embeddings: robustness(attack=pgd(...), space=embedding)."
+        )
+    if wants_text and not is_text:
+        raise SpecError(f"{spec.name} changes texts, and the samples of {context.kind.name} are none. Use fgsm or pgd.")
+
+
 def probed(problem: Problem, context: Context, loss: str | None) -> Problem:
     """Return the problem with what the probes say of the model, and as many draws as its answers need."""
     rows = in_digest_order(context.test.ids)[:ASKED]
@@ -134,12 +154,21 @@ def probed(problem: Problem, context: Context, loss: str | None) -> Problem:
     right = (problem.outcome(pixels, targets) < 0.5).nonzero()[:, 0]
     if not len(right):
         return problem
-    whole = context.kind.one_label
+    whole, (low, high) = context.kind.one_label, problem.bounds
+    if not pixels.is_floating_point():  # between two texts there is nothing that a gradient could lead through
+        probes = probe(problem.forward, pixels[right], targets[right], ("deterministic",))
+        return replace(problem, probes=probes, draws=DRAWS if probes["deterministic"].status == "fail" else 1)
 
     def answered(asked: Tensor) -> Tensor:
         return context.kind.comparable(problem.forward(asked), asked)
 
-    probes = probe(answered, pixels[right], targets[right], PROBES if whole else GENERAL)
+    def unscaled(asked: Tensor) -> Tensor:
+        return answered(low + asked * (high - low))
+
+    is_unit = problem.bounds == (0.0, 1.0)  # the probes move within that, by steps of the size of an attack on images
+    scaled = pixels if is_unit else (pixels - low) / (high - low)
+    asked = answered if is_unit else unscaled
+    probes = probe(asked, scaled[right], targets[right], PROBES if whole else GENERAL)
     if not whole and loss is not None:
         probes |= gradient_of_loss(problem, pixels[right], targets[right], loss)
     random = probes["deterministic"].status == "fail"

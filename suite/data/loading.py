@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from suite.data.splitting import SPLITS
+from suite.data.text import ROOM
 from suite.errors import DataError, PluginError
 from suite.registry import Entry
 from suite.spec import Spec, digest
@@ -30,6 +32,9 @@ class Reads(Protocol):
     def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> npt.NDArray[Any]:
         """Return targets as one array."""
 
+    def words(self, inputs: npt.NDArray[Any]) -> tuple[str, ...]:
+        """Return the vocabulary of training inputs, the most frequent first."""
+
 
 PROTECTED_FIRST = ("test", "validation", "train")
 """Of two equal samples the one in the more protected split stays: a test sample must never be trained on."""
@@ -40,7 +45,8 @@ class TaskInfo:
     """What a model may know about a task before it is built.
 
     Attributes:
-        input_shape: (channels, height, width) of the images.
+        input_shape: (channels, height, width) of images, or (characters,) of texts.
+        words: the vocabulary of training texts, the most frequent word first; empty for anything but texts.
     """
 
     name: str
@@ -49,6 +55,7 @@ class TaskInfo:
     classes: tuple[str, ...]
     input_shape: tuple[int, ...]
     source: str = ""
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,11 +78,20 @@ class DataReport:
 
 @dataclass(frozen=True)
 class Split:
-    """Samples of one split: stable ids, inputs (n, ...) in uint8 or float32, targets (n, ...) of the kind."""
+    """Samples of one split.
+
+    Attributes:
+        ids: stable and unique, (n,).
+        inputs: images (n, ...) in uint8 or float32, or texts (n, characters) as int32 code points.
+        targets: of the kind, (n, ...).
+        shares: the share of human raters who chose each class, (n, classes), NaN where nobody was asked; None where
+            that is so for all samples of the task.
+    """
 
     ids: tuple[str, ...]
     inputs: npt.NDArray[Any]
     targets: npt.NDArray[Any]
+    shares: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -83,10 +99,13 @@ class Split:
     def take(self, positions: Sequence[int] | npt.NDArray[Any]) -> Split:
         """Return the samples at some positions."""
         places = np.asarray(positions, dtype=int)
-        return Split(tuple(self.ids[p] for p in places), self.inputs[places], self.targets[places])
+        shares = None if self.shares is None else self.shares[places]
+        return Split(tuple(self.ids[p] for p in places), self.inputs[places], self.targets[places], shares)
 
-    def pixels(self) -> npt.NDArray[np.float32]:
-        """Return the inputs as float32 in [0, 1]."""
+    def pixels(self) -> npt.NDArray[Any]:
+        """Return images as float32 in [0, 1], and texts as the code points they are."""
+        if self.inputs.dtype == np.int32:
+            return self.inputs
         scaled = self.inputs / np.float32(255) if self.inputs.dtype == np.uint8 else self.inputs
         return np.asarray(scaled, dtype=np.float32)
 
@@ -124,13 +143,19 @@ def load(entry: Entry, spec: Spec, *, seed: int, kind: Reads) -> TaskData:
             f"Task {spec} has no usable test sample. {DataReport({}, reader.dropped).sentence()}. "
             "Check the path and the files."
         )
+    records = _padded(records)
     inputs = [r[1] for kept in records.values() for r in kept]
     shape = _one_shape(spec, [array.shape for array in inputs])
     if len(kinds := sorted({str(array.dtype) for array in inputs})) > 1:
         raise DataError(f"Task {spec} mixes inputs of type {' and '.join(kinds)}; yield one type, uint8 or float.")
     targets = kind.stack([r[2] for name in SPLITS for r in records[name]], classes)
     splits = _stacked(records, shape, targets)
-    info = TaskInfo(entry.name, entry.meta["kind"], entry.meta["version"], classes, shape, entry.meta["source"])
+    if reader.shares:
+        splits = {
+            name: replace(split, shares=_shares(split.ids, reader.shares, classes)) for name, split in splits.items()
+        }
+    words, about = kind.words(splits["train"].inputs), entry.meta
+    info = TaskInfo(entry.name, about["kind"], about["version"], classes, shape, about["source"], words)
     report = DataReport({name: len(splits[name]) for name in SPLITS}, reader.dropped)
     return TaskData(info, splits["train"], splits["validation"], splits["test"], report, _digest(info, splits))
 
@@ -146,6 +171,7 @@ class _Reader:
         self.dropped: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self.contents: dict[bytes, tuple[str, Any]] = {}
         self.ids: dict[str, str] = {}
+        self.shares: dict[str, tuple[float, ...]] = {}
 
     def read(self, split: str, samples: Iterable[Any]) -> list[Admitted]:
         """Return the usable samples of one split."""
@@ -177,6 +203,8 @@ class _Reader:
             equal = f"{split} sample equal to {twin} in {self.ids[twin]}{conflict}"
             self.dropped["duplicate"].append((sample.id, equal))
             return None
+        if sample.shares is not None:
+            self.shares[sample.id] = sample.shares
         if remarks:
             self.dropped["part of a sample"] += [(sample.id, remark) for remark in remarks]
         return sample.id, value, target
@@ -205,6 +233,34 @@ def _one_shape(spec: Spec, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]
     return found[0]
 
 
+def _padded(records: dict[str, list[Admitted]]) -> dict[str, list[Admitted]]:
+    """Return texts at one length, that of the longest and some room for edits; images as they are."""
+    texts = [r[1] for kept in records.values() for r in kept if r[1].ndim == 1 and r[1].dtype == np.int32]
+    if len({len(text) for text in texts}) < 2:
+        return records
+    width = max(len(text) for text in texts) + ROOM
+
+    def padded(text: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.pad(text, (0, width - len(text))) if text.ndim == 1 else text
+
+    return {name: [(r[0], padded(r[1]), r[2]) for r in kept] for name, kept in records.items()}
+
+
+def _shares(
+    ids: Sequence[str], shares: Mapping[str, tuple[float, ...]], classes: Sequence[str]
+) -> npt.NDArray[np.float64]:
+    nobody = (math.nan,) * len(classes)
+    found = np.array([shares.get(name, nobody) for name in ids], np.float64).reshape(len(ids), -1)
+    asked = ~np.isnan(found).any(axis=1)
+    fit = found.shape[1] == len(classes) or not len(ids)
+    if not fit or (found[asked] < 0).any() or not np.allclose(found[asked].sum(axis=1), 1, atol=1e-6):
+        raise DataError(
+            f"The raters' shares of some samples are no distribution over the {len(classes)} classes; expected one "
+            "share per class, adding up to 1."
+        )
+    return found
+
+
 def _stacked(records: dict[str, list[Admitted]], shape: tuple[int, ...], targets: npt.NDArray[Any]) -> dict[str, Split]:
     """Return the splits; targets are those of all splits in the order of `SPLITS`, so that they share one form."""
     splits, start = {}, 0
@@ -223,4 +279,6 @@ def _digest(info: TaskInfo, splits: dict[str, Split]) -> str:
         content.update("\0".join(split.ids).encode())
         content.update(np.ascontiguousarray(split.inputs).tobytes())
         content.update(np.ascontiguousarray(split.targets).tobytes())
+        if split.shares is not None:
+            content.update(np.ascontiguousarray(split.shares).tobytes())
     return digest([info.name, info.version, list(info.classes), list(info.input_shape), content.hexdigest()])

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from torch import Tensor
 
 from suite import stats
-from suite.errors import AttackError, ModelError
+from suite.data import TaskData
+from suite.errors import AttackError, ModelError, NotApplicableError
 from suite.models.adapter import TorchModel
 from suite.types import Measure, Sample
 
@@ -45,6 +46,9 @@ class Outcomes:
         classes: class names.
         seed: seed for resampling.
         kind: the kind, with what it settled on for this model.
+        model: the model itself, for measures of what it does beyond answering: generating, reconstructing.
+        data: the task's samples, for measures that compare with training samples.
+        inputs: what the model was shown, (n, ...) on its device.
     """
 
     ids: tuple[str, ...]
@@ -53,6 +57,33 @@ class Outcomes:
     classes: tuple[str, ...]
     seed: int
     kind: Any = None
+    model: Any = None
+    data: Any = None
+    inputs: Any = None
+
+
+@dataclass(frozen=True)
+class Rationale:
+    """What attribution asks for where the input is a list of features: the words of a text, the numbers of a latent.
+
+    Attributes:
+        present: which features each sample has, bool (n, features); what is absent is padding.
+        point: the features as a differentiable tensor: embeddings (n, features, d), or latents (n, features, 1).
+        blank: what stands for a deleted feature, of the shape of `point`.
+        target: (points, rows) to the scalar that gradients are taken of, (m,); `rows` says which sample a row is of.
+        score: (kept, rows) to the score in [0, 1] when only the kept features are left, bool (m, features) to (m,); in
+            the space of inputs, not of points, where the two differ.
+        names: names of the features of each sample, for readers; positions where there are none.
+        deletion: how a feature is deleted, in words.
+    """
+
+    present: Tensor
+    point: Tensor
+    blank: Tensor
+    target: Callable[[Tensor, Tensor], Tensor]
+    score: Callable[[Tensor, Tensor], Tensor]
+    names: Sequence[Sequence[str]]
+    deletion: str
 
 
 @dataclass(frozen=True)
@@ -107,6 +138,7 @@ class Kind(Protocol):
 
     Attributes:
         name: as in ``@task(kind=...)``.
+        like: names of kinds whose metrics are asked of this one too.
         adapter: what models are wrapped in.
         headline: name of the headline measure; under attack it is ``robust_`` and that name.
         quality: what 1 - damage is called for a reader.
@@ -120,6 +152,7 @@ class Kind(Protocol):
     """
 
     name: str
+    like: tuple[str, ...]
     adapter: type[TorchModel]
     headline: str
     quality: str
@@ -144,13 +177,21 @@ class Kind(Protocol):
     def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> Array:
         """Return admitted targets as one array, (n, ...)."""
 
+    def words(self, inputs: Array) -> tuple[str, ...]:
+        """Return the vocabulary of training texts, the most frequent word first; nothing for other inputs."""
+
     # models
 
     def check_output(self, output: Tensor, classes: Sequence[str]) -> None:
         """Raise ModelError saying what is wrong where an output does not fit the task's classes."""
 
-    def settled(self, validation: Callable[[], tuple[Array, Array]]) -> Self:
-        """Return the kind for one model, with what it has to choose on validation outputs and targets."""
+    def settled(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
+        """Return the kind for one model, with what it has to choose on validation outputs and targets.
+
+        Args:
+            validation: returns them; a function, because most kinds never ask.
+            data: the task's samples, for what has to be learnt from them.
+        """
 
     def training_loss(self, model: TorchModel, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the loss that training lowers, per sample (n,), and the output where that costs little."""
@@ -174,6 +215,9 @@ class Kind(Protocol):
 
     def damage(self, output: Tensor, targets: Tensor) -> Tensor:
         """Return how wrong the output is about each sample, (n,) in [0, 1]."""
+
+    def editable(self, codes: Tensor, targets: Tensor) -> Tensor:
+        """Return which characters of texts (n, length) an attack may change, bool (n, length)."""
 
     def hidden(self, targets: Tensor, covered: Tensor) -> Tensor:
         """Return targets without what lies under covered pixels, bool (n, h, w): hiding it is no attack."""
@@ -206,6 +250,9 @@ class Kind(Protocol):
     def told(self, output: Array) -> dict[str, Array]:
         """Return what the model says, as a reader is shown it: arrays (n, ...) by name."""
 
+    def shown(self, outcomes: Outcomes) -> dict[str, Array]:
+        """Return what a page of the report shows of a model that makes something: samples, reconstructions, texts."""
+
     # uncertainty
 
     def probabilities(self, output: Array) -> Array:
@@ -224,6 +271,9 @@ class Kind(Protocol):
     def rescaling(self, output: Array, targets: Array) -> Rescaling:
         """Return the correction that fits validation outputs; raise NotApplicableError saying why there is none."""
 
+    def uncertainty(self, outcomes: Outcomes) -> list[Measure]:
+        """Return what else says whether the model knows what it knows, asked once."""
+
     # attribution
 
     def explainable(self, output: Array) -> Array:
@@ -232,12 +282,20 @@ class Kind(Protocol):
     def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> Scalars:
         """Return what attribution explains for samples whose pixels and clean outputs are given."""
 
+    def rationale(self, model: Any, inputs: Tensor, outputs: Tensor) -> Rationale:
+        """Return the same where the input is a list of features; raise NotApplicableError where it is not."""
+
 
 class Simple:
     """The answers that most kinds share."""
 
+    like: tuple[str, ...] = ()
     unmergeable: str | None = None
     error = "ece"
+
+    def editable(self, codes: Tensor, targets: Tensor) -> Tensor:
+        """Return all characters."""
+        return codes != 0
 
     def comparable(self, output: Tensor, pixels: Tensor) -> Tensor:
         """Return the output as it is: its numbers are of one scale."""
@@ -247,9 +305,25 @@ class Simple:
         """Return the kind itself: every loss is after the same."""
         return self
 
-    def settled(self, validation: Callable[[], tuple[Array, Array]]) -> Self:
+    def settled(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
         """Return the kind itself: there is nothing to choose."""
         return self
+
+    def words(self, inputs: Array) -> tuple[str, ...]:
+        """Return nothing: images have no vocabulary."""
+        return ()
+
+    def shown(self, outcomes: Outcomes) -> dict[str, Array]:
+        """Return nothing: the model makes nothing to look at."""
+        return {}
+
+    def uncertainty(self, outcomes: Outcomes) -> list[Measure]:
+        """Return nothing."""
+        return []
+
+    def rationale(self, model: Any, inputs: Tensor, outputs: Tensor) -> Rationale:
+        """Refuse: pixels are explained as maps."""
+        raise NotApplicableError("the input is an image; its pixels are explained by the axis attribution")
 
     def objective(self, model: TorchModel) -> Objective | None:
         """Return None: the loss follows from the output."""

@@ -52,7 +52,7 @@ class Classification(Simple):
     """One label per image; the output is a logit per class."""
 
     name = "classification"
-    adapter = TorchClassifier
+    adapter: type[TorchModel] = TorchClassifier
     headline = "accuracy"
     quality = "right answers"
     one_label = True

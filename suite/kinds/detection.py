@@ -14,6 +14,7 @@ from torch import Tensor
 from suite import boxes
 from suite.boxes.matching import COCO_THRESHOLDS
 from suite.boxes.states import NAMES as STATES
+from suite.data import TaskData
 from suite.errors import ModelError
 from suite.kinds import detection_losses as losses
 from suite.kinds.base import (
@@ -129,7 +130,7 @@ class Detection(Graded, Simple):
                 f"({', '.join(classes[:12])}). Build it for this task."
             )
 
-    def settled(self, validation: Callable[[], tuple[Array, Array]]) -> Self:
+    def settled(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
         """Return the kind with the threshold of the lowest LRP error on validation samples."""
         output, targets = validation()
         return replace(self, threshold=boxes.best_threshold(output, targets)) if len(output) else self

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from suite.errors import ModelError
+from suite.data import Split
+from suite.errors import ModelError, NotApplicableError
 from suite.models.recipe import Recipe
 from suite.models.weights import file_digest, load_weights, state_digest
 
@@ -37,6 +39,9 @@ class TorchModel:
 
     answers = "an output"
     """What the model returns, in words."""
+
+    limits: tuple[float, float] = (0.0, 1.0)
+    """The range of the numbers that the model is shown."""
 
     def __init__(
         self,
@@ -83,6 +88,27 @@ class TorchModel:
         """
         padded = filled(pixels)
         return self.shaped(self.module(self.prepare(padded)), padded)[: len(pixels)]
+
+    def inputs(self, split: Split) -> npt.NDArray[Any]:
+        """Return what the model is shown of a split, (n, ...): its images or texts, or what it makes images from."""
+        return split.pixels()
+
+    def through(self, space: str) -> TorchModel:
+        """Return the model as it is seen from another space than that of its inputs, such as ``embedding``.
+
+        Raises:
+            NotApplicableError: it has no such space.
+        """
+        raise NotApplicableError(f"a {type(self).__name__} cannot be entered through a space called {space!r}")
+
+    def learn(self, lesson: Any, device: torch.device) -> dict[str, Any] | None:
+        """Train the model in its own way and return the history; None to be trained as most models are.
+
+        Args:
+            lesson: samples, kind, seed and progress, see `suite.models.trainer.Lesson`.
+            device: where the module is.
+        """
+        return None
 
     def together(self, pixels: Tensor) -> int | None:
         """Return how many images the module is shown at once; None for as many as it is given."""

@@ -72,6 +72,12 @@ def train(model: TorchModel, recipe: Recipe, lesson: Lesson, *, device: torch.de
         )
     began = time.perf_counter()
     with seeded(lesson.seed, device):
+        history = model.learn(lesson, device)
+    if history is not None:
+        model.module.eval()
+        seconds = round(time.perf_counter() - began, 2)
+        return {**history, "recipe": str(recipe), "seed": lesson.seed, "seconds": seconds}
+    with seeded(lesson.seed, device):
         epochs, best, stopped = _epochs(_Run(model, recipe, lesson, device), recipe, lesson)
     model.module.load_state_dict(best.state)
     model.module.eval()
@@ -118,8 +124,8 @@ class _Run:
 
     def __init__(self, model: TorchModel, recipe: Recipe, lesson: Lesson, device: torch.device) -> None:
         self.model, self.recipe, self.lesson = model, recipe, lesson
-        self.train = _tensors(lesson.train, device)
-        self.validation = _tensors(lesson.validation, device)
+        self.train = _tensors(model, lesson.train, device)
+        self.validation = _tensors(model, lesson.validation, device)
         self.order = torch.Generator().manual_seed(lesson.seed)
         parameters = [p for p in model.module.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -189,5 +195,5 @@ class _Met:
         return self.loss / self.samples, None if self.quality is None else self.quality / self.samples
 
 
-def _tensors(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(split.pixels()).to(device), torch.from_numpy(split.targets).to(device)
+def _tensors(model: TorchModel, split: Split, device: torch.device) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(model.inputs(split)).to(device), torch.from_numpy(split.targets).to(device)

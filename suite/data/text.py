@@ -1,0 +1,62 @@
+"""Texts as arrays: Unicode code points, so that they are stored, compared and batched as images are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from suite.errors import DataError
+
+LONGEST = 2000
+"""Characters of a text that are kept; what is cut is counted."""
+
+ROOM = 32
+"""Characters that an array has beyond its longest text, so that edits may lengthen it."""
+
+Codes = npt.NDArray[np.int32]
+
+
+def codes(text: str) -> Codes:
+    """Return the code points of a text, int32 (length,).
+
+    Raises:
+        DataError: not a string, or one with a NUL or half of a surrogate pair.
+    """
+    if not isinstance(text, str):
+        raise DataError(f"a text of type {type(text).__name__} ({text!r:.40}); expected a string")
+    if "\0" in text:
+        raise DataError(f"a NUL at character {text.index(chr(0))}; this is not text")
+    try:
+        return np.frombuffer(text.encode("utf-32-le"), np.int32).copy()
+    except UnicodeEncodeError as error:
+        raise DataError(f"half of a surrogate pair at character {error.start}; decode the text as UTF-8") from error
+
+
+def packed(texts: Sequence[str], width: int) -> Codes:
+    """Return texts as one array, int32 (n, width), 0 behind their ends.
+
+    Raises:
+        DataError: a text is longer than the width, or not a text.
+    """
+    rows = np.zeros((len(texts), width), np.int32)
+    for row, text in zip(rows, texts, strict=True):
+        points = codes(text)
+        if len(points) > width:
+            raise DataError(f"a text of {len(points)} characters does not fit into {width}")
+        row[: len(points)] = points
+    return rows
+
+
+def text_of(row: npt.NDArray[Any]) -> str:
+    """Return the text of one row of code points, up to the first 0."""
+    points = np.ascontiguousarray(row, np.int32)
+    ends = np.flatnonzero(points == 0)
+    return points[: ends[0] if len(ends) else None].tobytes().decode("utf-32-le")
+
+
+def texts_of(rows: npt.NDArray[Any]) -> list[str]:
+    """Return the texts of rows of code points (n, width)."""
+    return [text_of(row) for row in rows]

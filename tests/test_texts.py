@@ -1,0 +1,207 @@
+"""Texts on their way from a task to an answer: code points, words, embeddings, and attacks on those."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from suite.axes.robustness import Robustness
+from suite.data.text import ROOM, codes, packed, text_of, texts_of
+from suite.errors import DataError, NotApplicableError
+from suite.harness import Harness, plan
+from suite.kinds.sentiment import Sentiment
+from suite.kinds.texts import text, vocabulary
+from suite.models.text import Embedded, TorchText
+from suite.prepare import prepare_task
+from suite.store import Store
+from suite.types import Sample
+from tests.fixtures.reviews import Bag, SpacedWords
+
+FILE = "tests/fixtures/reviews.py"
+TASK, MODEL = f"{FILE}:opinions", f"{FILE}:words"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+def test_a_text_comes_back_from_its_code_points(written):
+    points = codes(written)
+    assert points.dtype == np.int32 and len(points) == len(written)
+    assert text_of(np.pad(points, (0, 3))) == written
+
+
+def test_several_texts_share_an_array():
+    rows = packed(["ab", "", "né€😀"], 5)
+    assert rows.shape == (3, 5) and texts_of(rows) == ["ab", "", "né€😀"]
+    with pytest.raises(DataError, match="6 characters does not fit into 5"):
+        packed(["abcdef"], 5)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(float("nan"), "type float"), (None, "NoneType"), (b"ab", "bytes"), ("a\0b", "NUL at character 1"),
+     ("ab\ud800", "surrogate pair at character 2")],
+)  # fmt: skip
+def test_what_is_no_text_is_refused_by_name(value, said):
+    with pytest.raises(DataError, match=said):
+        codes(value)
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\n\t"])
+def test_a_text_of_nothing_is_refused(blank):
+    with pytest.raises(DataError, match="nothing to read"):
+        text(blank)
+
+
+def test_a_long_text_is_cut_and_counted():
+    points, remarks = text("x" * 5000)
+    assert len(points) == 2000 and remarks == ("cut to its first 2,000 of 5,000 characters",)
+
+
+def test_the_vocabulary_is_that_of_the_training_texts_by_frequency():
+    assert vocabulary(packed(["b a b", "A c's!"], 12)) == ("a", "b", "!", "c's")
+
+
+def test_admitted_texts_have_room_for_edits_and_raters_keep_their_places():
+    data = prepare_task(TASK, 0).data
+    longest = max(
+        len(written) for split in (data.train, data.validation, data.test) for written in texts_of(split.inputs)
+    )
+    assert data.info.input_shape == (longest + ROOM,) and data.test.inputs.dtype == np.int32
+    assert data.test.shares.shape == (len(data.test), 2)
+    expected = np.where(data.test.targets[:, None] == 1, (0.2, 0.8), (1.0, 0.0))
+    np.testing.assert_allclose(data.test.shares, expected)
+    some = data.test.take([3, 1])
+    np.testing.assert_array_equal(some.shares, data.test.shares[[3, 1]])
+    assert set(data.info.words) >= {"good", "bad"} and data.info.words[0] in ("the", *vocabulary(data.train.inputs))
+
+
+def test_raters_must_add_up_to_one(tmp_path):
+    file = tmp_path / "odd.py"
+    file.write_text(
+        "from suite import Sample, task\n\n\n@task(kind='sentiment', classes=('a', 'b'))\ndef odd(split, seed):\n"
+        "    '''Odd.'''\n    yield Sample(split, 'text ' + split, 0, (0.5, 0.6))\n"
+    )
+    with pytest.raises(DataError, match="no distribution over the 2 classes"):
+        prepare_task(f"{file}:odd", 0)
+
+
+def test_the_kind_admits_labels_as_classification_does():
+    admitted = Sentiment().admit(Sample("1", "fine", "positive"), ("negative", "positive"))
+    assert text_of(admitted.value) == "fine" and admitted.target == "positive"
+    with pytest.raises(DataError, match="not one of"):
+        Sentiment().admit(Sample("1", "fine", "great"), ("negative", "positive"))
+
+
+@pytest.fixture
+def reader():
+    torch.manual_seed(0)
+    tokenizer = SpacedWords(["good", "bad", "film"])
+    return TorchText(Bag(len(tokenizer.vocabulary), 2), tokenizer, length=4)
+
+
+def test_what_is_read_of_a_text(reader):
+    reading = reader.read(torch.from_numpy(packed(["Good  odd film", "", "a b c d e"], 20)))
+    assert reading.ids.tolist() == [[2, 1, 4, 0], [1, 0, 0, 0], [1, 1, 1, 1]]
+    assert reading.mask.sum(1).tolist() == [3, 1, 4]
+    assert reading.spans[0].tolist() == [[0, 4], [6, 9], [10, 14], [0, 0]]
+
+
+def test_an_answer_does_not_depend_on_company(reader):
+    rows = torch.from_numpy(packed([f"good bad {word}" for word in "abcdefghijk"], 30))
+    with reader.frozen(), torch.no_grad():
+        together, alone = reader(rows), torch.cat([reader(row[None]) for row in rows])
+    assert torch.equal(together, alone)
+
+
+def test_the_space_of_embeddings_answers_as_the_texts_do(reader):
+    task = prepare_task(TASK, 0)
+    space = reader.through("embedding")
+    assert isinstance(space, Embedded)
+    shown = torch.from_numpy(space.inputs(task.data.test))
+    assert shown.shape == (60, 4, 16) and float(shown.abs().max()) <= space.limits[1]
+    with reader.frozen(), torch.no_grad():
+        torch.testing.assert_close(space(shown), reader(torch.from_numpy(task.data.test.inputs)), atol=1e-5, rtol=1e-5)
+
+
+def test_padding_stays_padding_wherever_it_is_moved_to(reader):
+    task = prepare_task(TASK, 0)
+    space = reader.through("embedding")
+    shown = torch.from_numpy(space.inputs(task.data.test.take(range(4))))
+    shown[:, 2:] = space.limits[1]
+    moved = shown.clone()
+    moved[:, 2:] -= 3.0
+    with reader.frozen(), torch.no_grad():
+        assert torch.equal(space(moved), space(shown))
+        assert torch.isfinite(space(torch.full_like(shown, space.limits[1]))).all()
+
+
+def test_only_what_embeds_has_such_a_space(reader):
+    with pytest.raises(NotApplicableError, match="no embedding"):
+        TorchText(nn.Linear(2, 2), reader.tokenizer).through("embedding")
+    with pytest.raises(NotApplicableError, match="called 'latent'"):
+        reader.through("latent")
+
+
+class Recurrent(Bag):
+    def __init__(self):
+        super().__init__(5, 2)
+        self.layer = nn.GRU(16, 16, batch_first=True)
+
+    def forward(self, embedded, mask):
+        return self.head(self.layer(embedded)[0][:, -1])
+
+
+def test_gradients_of_a_recurrent_model_are_taken_in_evaluation_mode_without_cudnn(monkeypatch, reader):
+    seen = []
+
+    def remembered(**options):
+        seen.append(options)
+        return torch.autograd.profiler.record_function("cudnn")
+
+    monkeypatch.setattr(torch.backends.cudnn, "flags", remembered)
+    recurrent = TorchText(Recurrent(), reader.tokenizer, length=4)
+    reading = recurrent.read(torch.from_numpy(packed(["good film"], 20)))
+    with recurrent.frozen():
+        point = recurrent.embed(reading.ids).requires_grad_(True)
+        recurrent.answer(point, reading.mask).sum().backward()
+        assert not recurrent.module.training and seen == [{"enabled": False}]
+        with torch.no_grad():
+            recurrent.answer(point, reading.mask)
+        with reader.frozen():
+            reader.answer(reader.embed(reading.ids), reading.mask)
+    assert len(seen) == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_on_a_gpu_too(reader):
+    recurrent = TorchText(Recurrent(), reader.tokenizer, length=4).to("cuda")
+    reading = recurrent.read(torch.from_numpy(packed(["good film"], 20)).to("cuda"))
+    with recurrent.frozen():
+        point = recurrent.embed(reading.ids).requires_grad_(True)
+        recurrent.answer(point, reading.mask).sum().backward()
+    assert torch.isfinite(point.grad).all()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("store"))
+    axes = ("clean", "robustness(attack=pgd(eps=[0.1, 0.5, 2]), space=embedding)", "robustness(attack=pgd)")
+    outcome = Harness(store).run(plan([TASK], [MODEL], axes))
+    return store, outcome
+
+
+def test_embeddings_are_attacked_by_the_attacks_on_pixels(run):
+    store, _ = run
+    rows = store.rows()
+    robust = rows[rows["metric"] == "robust_accuracy"]
+    assert (robust["value"].diff().dropna() <= 0).all() and (robust["status"] == "ok").all()
+    assert robust["value"].iloc[-1] < 0.2 < robust["control"].iloc[-1]
+    assert set(rows[rows["axis"] == "clean"]["metric"]) >= {"accuracy", "macro_f1"}
+
+
+def test_an_attack_on_pixels_does_not_meet_texts(run):
+    _, outcome = run
+    ((_, reason),) = outcome.failed
+    assert "samples of sentiment are texts" in reason and "space=embedding" in reason
+    assert isinstance(Robustness("pgd").space, str)
