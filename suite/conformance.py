@@ -86,10 +86,15 @@ def _task(path: str, entry: Entry, findings: list[Finding]) -> PreparedTask:
             f"has no {' and no '.join(lonely)} samples: models cannot be trained on it, nor a temperature fitted",
         )
     )
-    absent = sorted(set(range(len(first.data.info.classes))) - set(first.data.test.targets.tolist()))
-    names = [first.data.info.classes[index] for index in absent]
-    findings.append(_said(subject, not names, "has every class in test", f"has no test sample of {', '.join(names)}"))
+    if first.kind.one_label:
+        findings.append(_every_class(subject, first))
     return first
+
+
+def _every_class(subject: str, task: PreparedTask) -> Finding:
+    present = set(task.data.test.targets.tolist())
+    names = [name for index, name in enumerate(task.data.info.classes) if index not in present]
+    return _said(subject, not names, "has every class in test", f"has no test sample of {', '.join(names)}")
 
 
 def _split_of(detail: str, place: int = 0) -> str:
@@ -134,7 +139,7 @@ def _model(path: str, entry: Entry, task: PreparedTask) -> Iterator[Finding]:
 def _behaviour(
     model: TorchModel, kind: Kind, few: Split, classes: Sequence[str]
 ) -> Iterator[tuple[str, Callable[[], bool], str, str]]:
-    pixels, targets = torch.from_numpy(few.pixels()), torch.from_numpy(few.targets)
+    pixels, targets = torch.from_numpy(model.inputs(few)), torch.from_numpy(few.targets)
     with torch.no_grad():
         output = model(pixels)
     unfit = _unfit(kind, output, classes)
@@ -150,7 +155,7 @@ def _behaviour(
         "repeat",
         lambda: _same(model, pixels, output),
         "equal twice",
-        "the same images get another answer in a second call; seed what is random, and leave dropout off in eval()",
+        "the same samples get another answer in a second call; seed what is random, and leave dropout off in eval()",
     )
     yield (
         "company",
@@ -160,10 +165,18 @@ def _behaviour(
     )
     yield (
         "gradient",
-        lambda: _has_gradient(model, kind, pixels, targets),
+        lambda: _has_gradient(*_entered(model, few, pixels), kind, targets),
         "finite, not zero",
-        "the gradient on the pixels is NaN, zero or absent, so that attacks see nothing; do not detach or round",
+        "the gradient on the input is NaN, zero or absent, so that attacks see nothing; do not detach or round",
     )
+
+
+def _entered(model: TorchModel, few: Split, shown: torch.Tensor) -> tuple[TorchModel, torch.Tensor]:
+    """Return where a gradient can be asked for: at the pixels, or at the embeddings of texts."""
+    if shown.is_floating_point():
+        return model, shown
+    space = model.through("embedding")
+    return space, torch.from_numpy(space.inputs(few))
 
 
 def _unfit(kind: Kind, output: torch.Tensor, classes: Sequence[str]) -> str:
@@ -189,7 +202,7 @@ def _alone(model: TorchModel, pixels: torch.Tensor) -> torch.Tensor:
         return torch.cat([model(pixel[None]) for pixel in pixels])
 
 
-def _has_gradient(model: TorchModel, kind: Kind, pixels: torch.Tensor, targets: torch.Tensor) -> bool:
+def _has_gradient(model: TorchModel, pixels: torch.Tensor, kind: Kind, targets: torch.Tensor) -> bool:
     point, objective = pixels.clone().requires_grad_(True), kind.objective(model)
     with torch.enable_grad():
         raised = model(point).square() if objective is None else objective(point, targets, "ce", 0.0)[0]

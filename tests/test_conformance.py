@@ -96,7 +96,7 @@ WRONG_MODELS = {
     "raises": (net("raise KeyError('no such layer')"), "model net raised KeyError: 'no such layer'"),
     "random": (
         net("return self.logits(x) + torch.rand(len(x), 3)"),
-        "repeat: the same images get another answer in a second call; seed what is random",
+        "repeat: the same samples get another answer in a second call; seed what is random",
     ),
     "dropout stays on": (
         net("return nn.functional.dropout(self.logits(x), 0.5, training=True)"),
@@ -112,7 +112,7 @@ WRONG_MODELS = {
     ),
     "no gradient": (
         net("return self.logits(x.detach())"),
-        "gradient: the gradient on the pixels is NaN, zero or absent",
+        "gradient: the gradient on the input is NaN, zero or absent",
     ),
     "zero gradient": (
         net("return self.logits(x.round() + 0 * x)"),
@@ -269,3 +269,9 @@ def test_a_file_that_cannot_be_loaded_is_an_error(tmp_path):
     (tmp_path / "acme.py").write_text("1 / 0")
     with pytest.raises(PluginError, match="ZeroDivisionError"):
         check_file(str(tmp_path / "acme.py"))
+
+
+def test_a_model_of_texts_is_checked_where_its_gradients_are():
+    findings = check_file("tests/fixtures/reviews.py")
+    assert [finding.sentence for finding in findings if not finding.passed] == []
+    assert any(finding.sentence.startswith("gradient") for finding in findings)

@@ -72,12 +72,14 @@ class Corruption:
         kept = {cell: self._overall(context, cell, answers) for cell, answers in found.items()}
         columns = {f"correct@{name}/{severity}": answers.quality for (name, severity), answers in found.items()}
         tallies = [answers.tally for answers in found.values()]
+        overall = context.kind.overall("clean", clean.tally, seed=context.seed)
         return Finding(
             [*summary(context.kind, clean.tally, tallies, seed_of(*context.names) % 2**32), *kept.values()],
             {"id": list(context.test.ids), "correct_clean": clean.quality, **columns},
             {
-                "clean": context.kind.overall("clean", clean.tally, seed=context.seed).value,
+                "clean": overall.value,
                 "headline": context.kind.headline,
+                "unit": overall.unit,
                 "corruptions": self._curves(context, clean, kept),
             },
             self._gallery(context),
@@ -174,7 +176,8 @@ def band(measure: Measure) -> dict[str, float | None]:
 def summary(kind: Kind, clean: Array, tallies: list[Array], seed: int) -> list[Measure]:
     """Return mean corruption error and retention from the clean tally (n, ...) and one for each condition.
 
-    Intervals come from resampling images: all corrupted versions of one image stay together, because they fail
+    Where less of the headline measure is better, they are its corrupted mean and the ratio of that to the clean one,
+    ``corruption_growth``. Intervals come from resampling images: all corrupted versions of one image stay together, because they fail
     together.
     """
     kept, whole = mean_of([kind.statistic(tally) for tally in tallies]), kind.statistic(clean)
@@ -182,13 +185,20 @@ def summary(kind: Kind, clean: Array, tallies: list[Array], seed: int) -> list[M
     def error(counts: Array | None) -> Array:
         return 1 - kept(counts)
 
-    def retention(counts: Array | None) -> Array:
+    def ratio(counts: Array | None) -> Array:
         before = whole(counts)
         return np.asarray(np.divide(kept(counts), before, out=np.full(len(before), np.nan), where=before > 0))
 
     params, n = {"conditions": len(tallies)}, len(clean)
+    about = kind.overall(kind.headline, clean, seed=seed)
+    if about.higher_is_better is False:
+        fields: dict[str, Any] = {"seed": seed, "higher_is_better": False, "params": params}
+        return [
+            resampled(f"mean_corrupted_{kind.headline}", kept, n, unit=about.unit, **fields),
+            resampled("corruption_growth", ratio, n, unit="ratio", why="the clean measure is zero", **fields),
+        ]
     why = "no clean sample is right, so that there is nothing to retain"
     return [
         resampled("mean_corruption_error", error, n, seed=seed, higher_is_better=False, params=params),
-        resampled("corruption_retention", retention, n, seed=seed, why=why, unit="ratio", params=params),
+        resampled("corruption_retention", ratio, n, seed=seed, why=why, unit="ratio", params=params),
     ]

@@ -70,7 +70,8 @@ class Occlusion:
             kept = {fraction: self._kept(context, fraction, side) for fraction, side in sides.items()}
             gallery = self._gallery(context, sides[self.fractions[len(self.fractions) // 2]])
         measures = [self._measure(context, fraction, sides[fraction], kept[fraction]) for fraction in self.fractions]
-        whole = band(context.kind.overall("clean", clean.tally, seed=context.seed))
+        overall = context.kind.overall("clean", clean.tally, seed=context.seed)
+        whole = band(overall)
         curve = [{"fraction": 0.0, "covered": 0.0, **whole}, *(_point(measure) for measure in measures)]
         columns = {
             f"kept@{fraction!r}": np.mean([answers.quality for answers in places], axis=0)
@@ -79,7 +80,13 @@ class Occlusion:
         return Finding(
             measures,
             {"id": list(context.test.ids), "correct_clean": clean.quality, **columns},
-            {"occlusion": curve, "headline": context.kind.headline, "fill": self.fill, "places": self.places},
+            {
+                "occlusion": curve,
+                "headline": context.kind.headline,
+                "unit": overall.unit,
+                "fill": self.fill,
+                "places": self.places,
+            },
             gallery,
         )
 
@@ -113,7 +120,9 @@ class Occlusion:
         }
         seed = seed_of(*context.names, repr(fraction)) % 2**32
         mean = mean_of([context.kind.statistic(answers.tally) for answers in kept])
-        return resampled(f"occluded_{context.kind.headline}", mean, len(context.test), seed=seed, params=params)
+        like = context.kind.overall("place", kept[0].tally, seed=seed)
+        fields: dict[str, Any] = {"params": params, "unit": like.unit, "higher_is_better": like.higher_is_better}
+        return resampled(f"occluded_{context.kind.headline}", mean, len(context.test), seed=seed, **fields)
 
     def _gallery(self, context: Context, side: int) -> dict[str, Any]:
         """Return the images of the gallery, the score of the clean answer by place, and the worst place of each."""

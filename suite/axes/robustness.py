@@ -102,6 +102,7 @@ class Robustness:
             "loss": attack.loss,
             "headline": context.kind.headline,
             "quality": context.kind.quality,
+            "unit": rates[0].unit,
             "curve": report.curve(rates, controls),
             "checks": {name: [item.status, item.sentence] for name, item in evidence.items()},
             "passes": {"attack": spent, "with checks": problem.passes.total},

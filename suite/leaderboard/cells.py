@@ -10,6 +10,9 @@ import pandas as pd
 from suite.leaderboard.columns import ATTACKED, ROBUST, Column
 from suite.types import verdict_of
 
+LOWER = ("robust_bits_per_character", "robust_code_length")
+"""Robust measures of which less is better."""
+
 DASH = "–"
 """Stands for whatever was not measured; never 0."""
 
@@ -46,8 +49,11 @@ def marked(value: str, metric: str, status: Any) -> str:
 
 
 def is_upper_bound(metric: str, status: Any) -> bool:
-    """Return whether the true number may be lower but not higher: a robust accuracy whose attack was found wanting."""
-    return bool(metric in ROBUST and status == "suspect")
+    """Return whether the true number may be lower but not higher: a robust accuracy whose attack was found wanting.
+
+    Measures of which less is better have no such mark: what their attack missed would make them larger.
+    """
+    return bool(metric in ROBUST and metric not in LOWER and status == "suspect")
 
 
 def percent(value: Any, unit: str) -> str:

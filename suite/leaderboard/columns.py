@@ -16,6 +16,28 @@ from typing import Any
 
 import pandas as pd
 
+from suite.leaderboard.measured import (
+    AIMS,
+    ATTACKED,
+    ATTRIBUTION,
+    CALIBRATION,
+    CLEAN,
+    CONVENTIONS,
+    CORRUPTION,
+    HEADLINES,
+    METRICS,
+    ROBUST,
+    UNCERTAINTY,
+)
+
+__all__ = ["ATTACKED", "HEADLINES", "ROBUST", "Column", "columns"]
+
+COUNTED = ("words", "characters")
+"""What limits an attack on texts, and is counted."""
+
+CONTROLS = ("random", "recency")
+"""Orders of features that explain nothing, beside which methods are held."""
+
 ENTRY = ["value", "lo", "hi", "n", "status", "reason", "checks", "control", "record", "interval_by"]
 """What an entry of a column holds, besides the model it belongs to."""
 
@@ -47,43 +69,6 @@ class Column:
     entries: pd.DataFrame
 
 
-HEADLINES = {"accuracy": "accuracy", "map": "mAP", "miou": "mIoU"}
-"""The headline measures of the kinds, with their titles."""
-
-CLEAN = {**HEADLINES, "map50": "AP50"}
-"""What a board shows of the clean axis."""
-
-ROBUST = tuple(f"robust_{name}" for name in HEADLINES)
-"""The headline measures under attack."""
-
-AIMS = {"vanish": "disappearance_rate", "mislabel": "mislabel_rate", "fabricate": "hallucinations"}
-"""What the losses of an attack are after, beside which the headline measure can look harmless."""
-
-ATTACKED = (*ROBUST, *AIMS.values())
-"""What has a random control beside it."""
-
-CALIBRATION = (
-    ("ece", "softmax", "ece", "ECE"),
-    ("ece", "softmax+temperature", "ece scaled", "ECE scaled"),
-    ("aurc", "softmax", "aurc", "AURC"),
-    ("d_ece", "score", "d_ece", "D-ECE"),
-    ("d_ece", "score+temperature", "d_ece scaled", "D-ECE scaled"),
-    ("laece", "score", "laece", "LaECE"),
-    ("oce", "score", "oce", "OCE"),
-)
-"""What a board shows of calibration: metric, way to be uncertain, name and title."""
-
-METRICS = (
-    *CLEAN,
-    *ROBUST,
-    *AIMS.values(),
-    *dict.fromkeys(metric for metric, *_ in CALIBRATION),
-    "corruption_retention",
-    "insertion_auc",
-)
-"""What a board has columns for."""
-
-
 def columns(rows: pd.DataFrame) -> tuple[Column, ...]:
     """Return every column that a task's rows fill: accuracy, each attack, corruptions, calibration, attribution."""
     rows = rows.assign(interval_by=rows["method"])
@@ -94,10 +79,17 @@ def columns(rows: pd.DataFrame) -> tuple[Column, ...]:
 
 
 def _clean(rows: pd.DataFrame) -> Iterator[Column]:
-    chosen = rows[(rows["axis"] == "clean") & ~rows["params"].astype(bool)]
+    chosen = rows[rows["axis"] == "clean"]
+    plain = ~chosen["params"].astype(bool)
     for metric, title in CLEAN.items():
-        for _, group in chosen[chosen["metric"] == metric].groupby("spec"):
-            yield _column(metric, title, group, outcome="correct" if metric == "accuracy" else None)
+        part = chosen[(chosen["metric"] == metric) & (plain | (metric in CONVENTIONS))]
+        for _, group in part.groupby("spec"):
+            yield _column(metric, title, _first_convention(group), outcome="correct" if metric == "accuracy" else None)
+
+
+def _first_convention(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with the params of the first one: a measure in two conventions is two measures."""
+    return rows[rows["params"].map(lambda params: params == rows["params"].iloc[0])]
 
 
 def _robust(rows: pd.DataFrame) -> Iterator[Column]:
@@ -105,27 +97,33 @@ def _robust(rows: pd.DataFrame) -> Iterator[Column]:
     chosen = chosen[_param(chosen, "reference").eq(True)]
     aims = _param(chosen, "attack").astype(str).str.split().str[-1].map(AIMS)
     chosen = chosen[chosen["metric"].isin(ROBUST) | (chosen["metric"] == aims)]
-    size = _param(chosen, "eps").fillna(_param(chosen, "area")).astype(float)
+    size = _param(chosen, "eps").fillna(_param(chosen, "area")).fillna(_param(chosen, "edits")).astype(float)
     aside = ~chosen["metric"].isin(ROBUST)
     chosen = chosen.assign(size=size, norm=_param(chosen, "norm"), attack=_param(chosen, "attack"), aside=aside)
     for _, group in chosen.groupby(["spec", "attack", "norm", "size", "aside"], dropna=False):
         attack, norm, amount = group["attack"].iloc[0], group["norm"].iloc[0], float(group["size"].iloc[0])
         spec = str(group["spec"].iloc[0])
-        title = (
-            f"{attack} {100 * amount:.3g} % area" if norm == "patch" else f"{attack} {norm} {_as_typed(amount, spec)}"
-        )
+        title = f"{attack} {_sized(norm, amount, spec)}"
         metric = str(group["metric"].iloc[0])
         if metric not in ROBUST:
             title = f"{title} {metric.replace('_', ' ').removesuffix(' rate')}"
-            yield _column(f"robust {title}", title, group, higher_is_better=False)
+            yield _column(f"robust {title}", title, group)
             continue
         yield _column(f"robust {title}", title, group, outcome=amount if metric == "robust_accuracy" else None)
 
 
+def _sized(norm: Any, amount: float, spec: str) -> str:
+    if norm == "patch":
+        return f"{100 * amount:.3g} % area"
+    if norm in COUNTED:
+        return f"{amount:.0f} {norm if amount > 1 else norm.removesuffix('s')}"
+    return f"{norm} {_as_typed(amount, spec)}"
+
+
 def _corrupted(rows: pd.DataFrame) -> Iterator[Column]:
-    chosen = rows[(rows["axis"] == "corruption") & (rows["metric"] == "corruption_retention")]
-    for _, group in chosen.groupby("spec"):
-        yield _column("corruption retention", "corruption retained", group)
+    for metric, (name, title) in CORRUPTION.items():
+        for _, group in rows[(rows["axis"] == "corruption") & (rows["metric"] == metric)].groupby("spec"):
+            yield _column(name, title, group)
 
 
 def _as_typed(size: float, spec: str) -> str:
@@ -146,19 +144,23 @@ def _calibration(rows: pd.DataFrame) -> Iterator[Column]:
     for metric, uncertainty, name, title in CALIBRATION:
         part = chosen[(chosen["metric"] == metric) & (chosen["uncertainty"] == uncertainty)]
         for _, group in part.groupby("spec"):
-            yield _column(name, title, group, higher_is_better=False)
+            yield _column(name, title, group)
+    for metric, title in UNCERTAINTY.items():
+        for _, group in chosen[(chosen["metric"] == metric) & chosen["uncertainty"].isna()].groupby("spec"):
+            yield _column(metric, title, _first_convention(group))
 
 
 def _attribution(rows: pd.DataFrame) -> Iterator[Column]:
-    chosen = rows[(rows["axis"] == "attribution") & (rows["metric"] == "insertion_auc")]
-    chosen = chosen.assign(method=_param(chosen, "method"), baseline=_param(chosen, "baseline"))
-    chosen = chosen[(chosen["method"] != "random") & chosen["baseline"].notna()]  # a skipped row has no baseline
-    for _, group in chosen.groupby("spec"):
-        first = "mean" if "mean" in set(group["baseline"]) else group["baseline"].iloc[0]
-        best = _best(group[group["baseline"] == first]).set_index("model")
-        title = "insertion over random" if first == "mean" else f"insertion over random ({first})"
-        column = _column("attribution", title, best.reset_index())
-        yield replace(column, entries=column.entries.assign(**best[["method", "baseline", "compared"]]))
+    for (axis, metric), title in ATTRIBUTION.items():
+        chosen = rows[(rows["axis"] == axis) & (rows["metric"] == metric)]
+        chosen = chosen.assign(method=_param(chosen, "method"), baseline=_param(chosen, "baseline"))
+        chosen = chosen[~chosen["method"].isin(CONTROLS) & chosen["baseline"].notna()]  # a skipped row has no baseline
+        for _, group in chosen.groupby("spec"):
+            first = "mean" if "mean" in set(group["baseline"]) else group["baseline"].iloc[0]
+            best = _best(group[group["baseline"] == first]).set_index("model")
+            other = f" ({first})" if axis == "attribution" and first != "mean" else ""
+            column = _column("attribution", title + other, best.reset_index())
+            yield replace(column, entries=column.entries.assign(**best[["method", "baseline", "compared"]]))
 
 
 def _best(rows: pd.DataFrame) -> pd.DataFrame:
@@ -181,17 +183,16 @@ def _param(rows: pd.DataFrame, name: str) -> pd.Series[Any]:
     return pd.Series([params.get(name) for params in rows["params"]], index=rows.index, dtype=object)
 
 
-def _column(
-    name: str, title: str, rows: pd.DataFrame, *, outcome: str | float | None = None, higher_is_better: bool = True
-) -> Column:
+def _column(name: str, title: str, rows: pd.DataFrame, *, outcome: str | float | None = None) -> Column:
     first = rows.iloc[0]
+    is_proxy = bool(first["params"].get("proxy"))
     return Column(
         name=name,
-        title=title,
+        title=f"{title} (proxy)" if is_proxy else title,
         axis=first["axis"],
         spec=first["spec"],
         metric=first["metric"],
-        higher_is_better=higher_is_better,
+        higher_is_better=bool(first["higher_is_better"]),
         unit=first["unit"],
         outcome=outcome,
         entries=rows.drop_duplicates("model", keep="last").set_index("model")[ENTRY],

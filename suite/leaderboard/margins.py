@@ -16,13 +16,21 @@ from suite.leaderboard.columns import Column
 from suite.stats import paired_bootstrap_difference
 from suite.store import Store
 
+SAID = {
+    "attribution": "how much higher the score rises over the insertion of pixels in the order of the best method than "
+    "in random order",
+    "rationale": "how much more the score falls without the features that the best method names first than without as "
+    "many random ones",
+}
+"""What the margin is, by axis."""
+
 SEED = 0
 """Of the bootstrap: a board is the same whenever it is printed."""
 
 
 def over_random(store: Store, column: Column) -> Column:
     """Return an attribution column with margins over the random map for its values; any other column as it is."""
-    if column.axis != "attribution":
+    if column.axis not in SAID:
         return column
     entries = column.entries.copy()
     for model, entry in column.entries[column.entries["value"].notna()].iterrows():
@@ -33,14 +41,13 @@ def over_random(store: Store, column: Column) -> Column:
 
 def margin_note(column: Column) -> str | None:
     """Return what readers must know about the margins of a column, or None if it has none."""
-    if column.axis != "attribution" or not column.entries["value"].notna().any():
+    if column.axis not in SAID or not column.entries["value"].notna().any():
         return None
     counts = sorted({int(count) for count in column.entries["compared"].dropna()})
     methods = " or ".join(map(str, counts))
     return (
-        f"{column.title}: how much higher the score rises over the insertion of pixels in the order of the best "
-        f"method than in random order, on the same samples. The best of {methods} methods is shown, chosen on these "
-        "samples, and is therefore slightly optimistic."
+        f"{column.title}: {SAID[column.axis]}, on the same samples. The best of {methods} methods is shown, chosen on "
+        "these samples, and is therefore slightly optimistic."
     )
 
 
