@@ -27,6 +27,7 @@ NUMERIC = (
     "kinds",
     "models",
     "pixels",
+    "realism",
     "stats",
     "prepare.py",
     "types.py",

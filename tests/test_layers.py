@@ -23,7 +23,7 @@ LAYERS = (
     ("suite.spec", "suite.types"),
     ("suite.registry", "suite.stats", "suite.store", "suite.progress", "suite.process"),
     ("suite.decorators", "suite.identity"),
-    ("suite.data", "suite.leaderboard", "suite.calibration", "suite.boxes"),
+    ("suite.data", "suite.leaderboard", "suite.calibration", "suite.boxes", "suite.realism"),
     ("suite.pixels",),
     ("suite.models", "suite.publish"),
     ("suite.kinds",),
