@@ -47,10 +47,26 @@ clearly better and clearly worse.
 | context deletion AUC | deletion outside the explained object only; no map does well if the model ignores it | lower |
 | pointing game | how often the strongest pixel of a map lies inside the object: plausible, not faithful | – |
 | energy inside | how much of a map's weight lies inside the object: plausible, not faithful | – |
+| bits per character | how surprised a language model is by the next character of real text, on average | lower |
+| bits per byte | the same per byte, to be compared across alphabets | lower |
+| code length | bits that a model needs to write down an image, per pixel, errors and code together | lower |
+| ELBO, NLL of images | bounds on what an image costs to write down; the NLL, from many codes, is tighter | lower |
+| active units | numbers of the code that a model uses | – |
+| KID, FID | distances between generated and real images, by the features of a classifier | lower |
+| precision, recall | share of generated images that look real, and of real ones that look like generated | higher |
+| density, coverage | how many real images a generated one lies among; share of real ones beside one | higher |
+| memorised | how much of what is generated stands in the training samples, word for word or nearly so | – |
+| comprehensiveness | fall of the score when the words called important are deleted | higher |
+| sufficiency | fall of the score when only these are left | lower |
+| convergence delta | share of what integrated gradients have to add up to that they miss | lower |
 | infidelity | how badly a gradient-like map predicts what small changes of pixels do | lower |
 
 **linf** sizes bound the change of every single pixel, **l2** sizes bound the change of the image as a whole, a
 **patch** may change anything in a small part of the image. Pixels go from 0 to 1.
+
+Attacks on texts are sized by the **words** or **characters** they change, a **trigger** by the words it puts before
+every text. Attacks on embeddings move numbers that no text has: they bound what could be found among texts.
+A **proxy** stands for a question that has no standard measure, as robustness and calibration of a generator.
 
 ### Checks and controls
 A weak attack makes any model look robust. So every attack is checked: with size 0 nothing may change; a larger size

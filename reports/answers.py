@@ -43,7 +43,38 @@ def told(stored: Mapping[str, Any], at: int, pattern: str = "{}") -> dict[str, A
         pattern: how the arrays are called, such as ``clean_{}``.
     """
     names = {part: pattern.format(part) for part in PARTS}
-    return {part: stored[name][at] for part, name in names.items() if name in stored and at < len(stored[name])}
+    said = {part: stored[name][at] for part, name in names.items() if name in stored and at < len(stored[name])}
+    further = asides(stored, at, pattern, 0)
+    return said | {NUMBERS: {name: value.item() for name, value in further.items()}} if further else said
+
+
+NUMBERS = "numbers"
+"""Part of an answer that holds what else was said of a sample in numbers, by name."""
+
+STORED = ("ids", "label", "eps", "severity", "patch")
+"""Arrays that are no answers."""
+
+
+def asides(stored: Mapping[str, Any], at: int, pattern: str, dimensions: int) -> dict[str, Any]:
+    """Return what else is stored of an answer to a sample, by name.
+
+    Args:
+        stored: arrays of a record.
+        at: place of the sample.
+        pattern: how the arrays are called, such as ``clean_{}``; a bare ``{}`` could mean any array, and finds none.
+        dimensions: of the values of one sample: 0 for numbers, 3 for images.
+    """
+    before, _, behind = pattern.partition("{}")
+    if not before and not behind:
+        return {}
+    found = {}
+    for name, values in stored.items():
+        part = name[len(before) : len(name) - len(behind)]
+        fits = name.startswith(before) and name.endswith(behind) and part and part not in (*PARTS, *STORED)
+        fits = fits and not (behind and part == "image")  # where the names come last, that is what was shown
+        if fits and np.ndim(values) == dimensions + 1 and at < len(values) and np.asarray(values).dtype.kind in "fiub":
+            found[part] = values[at]
+    return found
 
 
 def is_scene(said: Mapping[str, Any]) -> bool:
@@ -92,10 +123,13 @@ def words(said: Mapping[str, Any], truth: Any, classes: Sequence[str], before: M
         classes: names of the classes.
         before: the answer without interference, where this is the one with it.
     """
-    if not said:
-        return "no answer was stored"
+    numbers = ", ".join(_aside(name, value) for name, value in said.get(NUMBERS, {}).items())
+    if not set(said) & set(PARTS):
+        return numbers or "no answer was stored"
     if truth is None:
         return "what is true was not stored"
+    if "prediction" in said and np.ndim(said["prediction"]):
+        return _of_places(said, np.asarray(truth))
     if "prediction" in said:
         right = "right" if int(said["prediction"]) == int(truth) else "wrong"
         sure = f", {number(float(said['confidence']), 'fraction')} sure" if "confidence" in said else ""
@@ -104,6 +138,26 @@ def words(said: Mapping[str, Any], truth: Any, classes: Sequence[str], before: M
         scene = scene_of(said, truth)
         return sentence(scene, scene_of(before or {}, truth)) if scene else "boxes that cannot be read"
     return _of_pixels(np.asarray(said.get("mask")), np.asarray(truth), classes)
+
+
+def _aside(name: str, value: Any) -> str:
+    """Return one of the further numbers of an answer in markdown."""
+    shown = {True: "yes", False: "no"}[value] if isinstance(value, bool) else f"{value:.3g}"
+    return f"{plain(name.replace('_', ' '))} {shown}"
+
+
+def _of_places(said: Mapping[str, Any], truth: Any) -> str:
+    """Return how many places of a text are predicted rightly; those that are scored are the last ones."""
+    told, count = np.ravel(said["prediction"]), np.size(truth)
+    if not 0 < count <= len(told):
+        return f"says something of {len(told)} places"
+    right = int((told[-count:] == np.ravel(truth)).sum())
+    sure = (
+        f", {number(float(np.mean(np.ravel(said['confidence'])[-count:])), 'fraction')} sure"
+        if "confidence" in said
+        else ""
+    )
+    return f"gets {right} of the {count} characters that count right{sure}"
 
 
 def _of_pixels(mask: Any, truth: Any, classes: Sequence[str]) -> str:
@@ -125,7 +179,8 @@ def _of_pixels(mask: Any, truth: Any, classes: Sequence[str]) -> str:
 
 def truth_words(said: Mapping[str, Any], truth: Any, classes: Sequence[str]) -> str:
     """Return what is true where one word says it, such as ``truly `7```; empty for scenes."""
-    return f"truly {plain(class_name(truth, classes))}" if not is_scene(said) and np.ndim(truth) == 0 else ""
+    is_class = "prediction" in said and np.ndim(truth) == 0 and np.ndim(said["prediction"]) == 0
+    return f"truly {plain(class_name(truth, classes))}" if is_class else ""
 
 
 def class_name(index: Any, classes: Sequence[str]) -> str:

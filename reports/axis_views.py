@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from suite.leaderboard.text import printable
-from suite.reports import figures, frames, measures, scene_frames, verdicts
-from suite.reports.parts import WIDTH, picture
+from suite.reports import figures, frames, measures, scene_frames, sources, texts, verdicts
+from suite.reports.parts import WIDTH, picture, proxy
 from suite.reports.text import number, plain, with_interval
 
 ORDER = ("softmax", "softmax+temperature", "score", "score+temperature", "mc_dropout", "ensemble")
 """Ways to be uncertain, in the order of reading."""
 
-EVENTS = {"detections": "hits", "pixels": "right pixels", "samples": "right answers"}
+EVENTS = {
+    "detections": "hits",
+    "pixels": "right pixels",
+    "characters": "right characters",
+    "samples": "right answers",
+}
 """What a reliability diagram counts, and what is right about it."""
 
 
@@ -25,7 +31,10 @@ def robustness(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> None
     st.markdown(
         f"#### Attack {plain(details.get('attack', 'unnamed'))}\n\n{plain(details.get('spec', rows['spec'].iloc[0]))}"
     )
-    frame, key, name = frames.robustness_frame(details), rows["record"].iloc[0], measures.headline(details)
+    name, key = measures.headline(details), str(rows["record"].iloc[0])
+    unit = unit_of(rows, f"robust_{details.get('headline', 'accuracy')}")
+    frame, moved = frames.robustness_frame(details, unit), _moved(details, sources.arrays(folder, key))
+    proxy(rows, details)
     beside = st.container(horizontal=True)
     with beside.container(width=WIDTH + 80):
         if len(frame):
@@ -34,7 +43,7 @@ def robustness(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> None
                 "attack and for harmless changes of equal size. "
                 "Shaded: 95 % intervals. An attack that does no more than random change shows nothing."
             )
-            figure = figures.robustness(frame, str(details.get("norm", "")), name)
+            figure = figures.robustness(frame, str(details.get("norm", "")), name, unit=unit, of=moved)
             picture(figure, f"robustness {key}", caption)
     aside = scene_frames.companion_frame(rows)
     if len(aside):
@@ -47,6 +56,25 @@ def robustness(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> None
     with beside.container(width=2 * WIDTH + 80 if len(aside) else WIDTH - 80):
         _checks(details.get("checks") or {})
         _judged(rows[rows["status"] != "skipped"])
+    edits = scene_frames.wording_frame(rows, measures.EDITS)
+    if len(edits):
+        st.markdown("What it did to the texts:")
+        st.dataframe(edits, hide_index=True)
+
+
+def unit_of(rows: pd.DataFrame, metric: str) -> str:
+    """Return the unit of a measure, that of shares where it is not stored."""
+    units = rows.loc[rows["metric"] == metric, "unit"]
+    return str(units.iloc[0]) if len(units) else "fraction"
+
+
+def _moved(details: dict[str, Any], stored: dict[str, Any]) -> str:
+    """Return what an attack moves: pixels, embeddings, or the numbers that images are made from."""
+    space = str(details.get("space") or "input")
+    if space != "input":
+        return space
+    clean = np.asarray(stored.get("clean", ()))
+    return "latent" if clean.ndim == 2 and not texts.is_codes(clean) else "pixels"
 
 
 def _judged(rows: pd.DataFrame) -> None:
@@ -71,6 +99,7 @@ def _checks(checks: dict[str, Any]) -> None:
 def calibration(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> None:
     """Show one reliability diagram per way to be uncertain."""
     diagrams = details.get("reliability", {})
+    proxy(rows, details)
     params = rows["params"].map(json.loads)
     if details.get("temperature") is not None:
         st.markdown(
@@ -78,7 +107,8 @@ def calibration(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> Non
             "below 1: not sure enough)."
         )
     events = _events(rows)
-    st.caption(_reading(events))
+    if diagrams:
+        st.caption(_reading(events))
     names = sorted(diagrams, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
     beside = st.container(horizontal=True)
     for name in names:
@@ -88,21 +118,23 @@ def calibration(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> Non
 
 
 def _events(rows: pd.DataFrame) -> str:
-    """Return what is counted: detections or pixels where rows say how many there were, else samples."""
+    """Return what is counted: detections, pixels or characters where rows say how many there were, else samples."""
     told = {name for text in rows["params"] for name in json.loads(text)}
-    return next((name for name in ("detections", "pixels") if name in told), "samples")
+    return next((name for name in EVENTS if name in told), "samples")
 
 
 def _reading(events: str) -> str:
     said = {
         "samples": "answers given with, say, 80 % confidence are right 80 % of the time",
         "pixels": "pixels named with, say, 80 % confidence are right 80 % of the time",
+        "characters": "characters guessed with, say, 80 % confidence come 80 % of the time",
         "detections": "boxes with a score of, say, 80 % are at an object of their class 80 % of the time",
     }[events]
+    whole = "text" if events == "characters" else "image"
     spread = (
         "Lines are 95 % intervals. "
         if events == "samples"
-        else f"There are no intervals at the points, as the {events} of one image go together. "
+        else f"There are no intervals at the points, as the {events} of one {whole} go together. "
     )
     return (
         f"Reliability diagrams. Points on the dotted line mean that {said}; points below it mean that the model is too "

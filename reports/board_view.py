@@ -18,7 +18,7 @@ READING = """
 Every number has its **95 % interval** beside it. Models that **share a letter** in a *ties* column are not told apart
 by the test samples: read them as equal. A **rank** such as 1-2 is the range of places the tests allow. Click a column
 to sort by it, **–** stands for what was not measured, ↑ marks measures of which more is better, ↓ less.
-**random** is the same measure under a random change of the same size as the attack.
+**random** is the same measure under a random change of the same size as the attack, **real** that of real samples.
 """
 
 GLANCE = 5
@@ -49,7 +49,8 @@ def show(folder: str, task: str, now: sources.State) -> None:
     )
     seen = frames.glance_frame(board, most=GLANCE)
     if len(seen):
-        axis = measures.axis_title(metrics)
+        shown = [column.metric for column in board.columns if column.title in set(seen["measure"])]
+        axis = measures.axis_title(shown, str(seen["unit"].iloc[0]))
         caption = f"The same {axis.removesuffix(' (%)')} as a picture: clean, and under each attack at the size named. "
         caption += "Lines are 95 % "
         caption += f"intervals. Shown are the first {GLANCE} models." if len(table) > GLANCE else "intervals."

@@ -9,8 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from suite.leaderboard.cells import DASH
-from suite.reports import figures, frames, measures, scene_frames, sources
-from suite.reports.parts import WIDTH, picture
+from suite.reports import figures, frames, measures, samples_gallery, scene_frames, sources
+from suite.reports.parts import WIDTH, picture, proxy
 from suite.reports.text import number, plain, with_interval
 
 BY_CLASS = {
@@ -35,16 +35,15 @@ BY_CLASS = {
 def clean(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> None:
     """Show the headline measure, learning curves, confusion matrix and classes; of detectors what became of objects."""
     metrics = set(rows["metric"])
-    whole = {row["metric"]: row for row in rows[rows["params"] == "{}"].to_dict("records")}
-    for metric, name in measures.NAMES.items():
-        if line := whole.get(metric):
-            st.markdown(f"{measures.capital(name)} on the test samples: **{with_interval(line)}**, n = {line['n']:,}.")
+    proxy(rows, details)
+    headline = _headline(rows)
     if meaning := measures.meanings(metrics):
         st.markdown(meaning)
     key = str(rows["record"].iloc[0])
     digest = str(json.loads(rows["digests"].iloc[0]).get("model") or "")
-    graded = bool(metrics & set(measures.MEANINGS))
-    _learning(details.get("training") or sources.history(folder, digest), key, graded)
+    _samples(sources.arrays(folder, key))
+    graded = bool(metrics & {"map", "miou"})
+    _learning(details.get("training") or sources.history(folder, digest), key, _quality(metrics))
     beside = st.container(horizontal=True)
     _confusion(beside, details, "pixels" if graded else "samples", key)
     for metric, (title, caption) in BY_CLASS.items():
@@ -52,9 +51,33 @@ def clean(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> None:
         if len(frame):
             with beside.container(width=WIDTH):
                 picture(figures.by_class(frame, title), f"{metric} {key}", caption)
-    _words(rows)
+    _words(rows[rows["metric"] != headline])
     _objects(rows, details)
     _data(details.get("data") or {})
+
+
+def _headline(rows: pd.DataFrame) -> str | None:
+    """Say the headline measure, the first that is known and is not of a class, and return its name."""
+    for metric, name in measures.NAMES.items():
+        found = [row for row in rows[rows["metric"] == metric].to_dict("records") if '"class"' not in row["params"]]
+        if found:
+            line = min(found, key=lambda row: len(row["params"]))
+            st.markdown(f"{measures.capital(name)} on the test samples: **{with_interval(line)}**, n = {line['n']:,}.")
+            return metric
+    return None
+
+
+def _samples(stored: dict[str, Any]) -> None:
+    """Say where to look at what the model makes."""
+    if samples_gallery.known(stored):
+        st.markdown("What it makes stands on the page **Gallery**, under *Samples*.")
+
+
+def _quality(metrics: set[str]) -> str:
+    """Return what the share of right answers is called in learning curves."""
+    if metrics & {"map", "miou"}:
+        return "mean quality of an image"
+    return "mean quality of a sample" if metrics & set(measures.MEANINGS) else "accuracy"
 
 
 def _confusion(beside: Any, details: dict[str, Any], unit: str, key: str) -> None:
@@ -71,7 +94,7 @@ def _confusion(beside: Any, details: dict[str, Any], unit: str, key: str) -> Non
 
 
 def _words(rows: pd.DataFrame) -> None:
-    """Show the further measures of boxes or pixels, each with what it asks."""
+    """Show the further measures that are known, each with what it asks."""
     table = scene_frames.wording_frame(rows, measures.IN_WORDS)
     if len(table):
         st.dataframe(table, hide_index=True)
@@ -91,12 +114,11 @@ def _objects(rows: pd.DataFrame, details: dict[str, Any]) -> None:
     st.dataframe(table, hide_index=True)
 
 
-def _learning(history: dict[str, Any], key: str, graded: bool) -> None:
+def _learning(history: dict[str, Any], key: str, name: str) -> None:
     frame = frames.learning_frame(history)
     if frame.empty:
         st.info("No training history was stored: the weights came ready made.")
         return
-    name = "mean quality of an image" if graded else "accuracy"
     beside = st.container(horizontal=True)
     for quantity, title in (("loss", "loss"), ("accuracy", name)):
         if frame[quantity].isna().all():
@@ -106,7 +128,8 @@ def _learning(history: dict[str, Any], key: str, graded: bool) -> None:
                 f"Learning curve, {title}. Where validation turns away from training, the model starts to learn "
                 "its training samples by heart. The dotted line is the epoch whose weights are used."
             )
-            figure = figures.learning_curve(frame, quantity, history.get("chosen_epoch"), f"{name} (%)")
+            loss = str(history.get("loss_called") or "loss (nats)")
+            figure = figures.learning_curve(frame, quantity, history.get("chosen_epoch"), f"{name} (%)", loss)
             picture(figure, f"learning {quantity} {key}", caption)
     ended = {"early": "stopped early, as validation no longer improved", "limit": "ran to its limit of epochs"}
     st.markdown(

@@ -13,6 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from suite.reports.measures import PERCENT, in_unit
 from suite.reports.text import figure_text
 
 BLUE, ORANGE, GREEN, PURPLE, AMBER, GREY = "#3182c4", "#d95f02", "#1a9e77", "#b3589a", "#b98a00", "#888888"
@@ -30,7 +31,9 @@ CONTROLS = (CONTROL, (AMBER, "dash", "triangle-down"))
 """Where an attack has several controls: the random one first."""
 
 
-def learning_curve(frame: pd.DataFrame, quantity: str, chosen: int | None, title: str = "accuracy (%)") -> go.Figure:
+def learning_curve(
+    frame: pd.DataFrame, quantity: str, chosen: int | None, title: str = "accuracy (%)", loss: str = "loss (nats)"
+) -> go.Figure:
     """Return loss or another column per epoch for training and validation, with the chosen epoch marked."""
     figure = go.Figure()
     for (part, lines), style in zip(frame.groupby("part", sort=True), STYLES, strict=False):
@@ -42,7 +45,7 @@ def learning_curve(frame: pd.DataFrame, quantity: str, chosen: int | None, title
         figure.add_annotation(
             x=chosen, y=1.0, yref="paper", text=f"chosen: epoch {chosen}", showarrow=False, yanchor="bottom"
         )
-    return _dressed(figure, "epoch", "loss (nats)" if quantity == "loss" else title)
+    return _dressed(figure, "epoch", figure_text(loss) if quantity == "loss" else title)
 
 
 def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]], unit: str = "samples") -> go.Figure:
@@ -127,8 +130,18 @@ def reliability(frame: pd.DataFrame, events: str = "samples", right: str = "righ
     return figure.update_layout(height=440)
 
 
-def robustness(frame: pd.DataFrame, norm: str, measure: str = "right answers") -> go.Figure:
-    """Return the headline measure against the size of the attack, and under harmless changes, with bands."""
+def robustness(
+    frame: pd.DataFrame, norm: str, measure: str = "right answers", *, unit: str = "fraction", of: str = "pixels"
+) -> go.Figure:
+    """Return the headline measure against the size of the attack, and under harmless changes, with bands.
+
+    Args:
+        frame: from `robustness_frame`.
+        norm: what sizes are measured by.
+        measure: what readers call the headline measure.
+        unit: of the headline measure.
+        of: what is moved, a key of `MOVED`.
+    """
     figure = go.Figure()
     styles = iter(CONTROLS)
     names = [name.removesuffix("_lo") for name in frame.columns if name.endswith("_lo")]
@@ -137,8 +150,8 @@ def robustness(frame: pd.DataFrame, norm: str, measure: str = "right answers") -
         label = "attack" if name == "accuracy" else figure_text(f"{name} control")
         figure.add_trace(_band(frame["size"], frame[f"{name}_lo"], frame[f"{name}_hi"], style[0]))
         figure.add_trace(_line(frame["size"], frame[name], label, style))
-    _dressed(figure, f"size of the change: {_size(norm)}", f"{measure} (%)")
-    return figure.update_yaxes(range=[-2, 102])
+    _dressed(figure, f"size of the change: {_size(norm, of)}", in_unit(measure, unit))
+    return figure.update_yaxes(range=[-2, 102]) if unit in PERCENT else figure.update_yaxes(rangemode="tozero")
 
 
 def companions(frame: pd.DataFrame, norm: str) -> go.Figure:
@@ -158,8 +171,24 @@ def companions(frame: pd.DataFrame, norm: str) -> go.Figure:
     return figure.update_layout(height=120 + 150 * len(titles), legend={"y": -0.35 / len(titles)})
 
 
-def _size(norm: str) -> str:
-    return "share of the image that is covered" if norm == "patch" else f"eps, {figure_text(norm)} norm (pixels 0 to 1)"
+MOVED = {
+    "pixels": "pixels 0 to 1",
+    "embedding": "in standard deviations of the embeddings",
+    "latent": "of the numbers behind an image",
+}
+"""What an attack moves, and what its sizes are measured in."""
+
+COUNTED = {
+    "patch": "share of the image that is covered",
+    "words": "words that are changed",
+    "characters": "characters that are changed",
+    "trigger": "words that are put before every text",
+}
+"""Sizes that are no distances."""
+
+
+def _size(norm: str, of: str = "pixels") -> str:
+    return COUNTED.get(norm, f"eps, {figure_text(norm)} norm ({MOVED.get(of, figure_text(of))})")
 
 
 def glance(frame: pd.DataFrame, titles: Sequence[str], axis: str = "right answers (%)") -> go.Figure:
@@ -187,7 +216,8 @@ def glance(frame: pd.DataFrame, titles: Sequence[str], axis: str = "right answer
     _dressed(figure, axis, None)
     order = [figure_text(title) for title in titles]
     figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], type="category")
-    return figure.update_xaxes(range=[-2, 102]).update_layout(height=150 + 55 * len(titles), scattermode="group")
+    figure.update_layout(height=150 + 55 * len(titles), scattermode="group")
+    return figure.update_xaxes(range=[-2, 102]) if "%" in axis else figure.update_xaxes(rangemode="tozero")
 
 
 def faithfulness(frame: pd.DataFrame, kind: str) -> go.Figure:
@@ -201,6 +231,25 @@ def faithfulness(frame: pd.DataFrame, kind: str) -> go.Figure:
     where = "put back" if kind == "insertion" else "deleted"
     whole = "rest of the image" if kind == "context_deletion" else "image"
     _dressed(figure, f"part of the {whole} {where} (%)", "score of the answer (%)")
+    return figure.update_layout(height=430, legend={"y": -0.28})
+
+
+LABELS = {"random": "random order (control)", "recency": "last first (control)"}
+"""What readers call the orders that explain nothing."""
+
+
+def rationale(frame: pd.DataFrame, kind: str, called: str = "words") -> go.Figure:
+    """Return how far the score falls by the share of features, a line per method; `called` says what they are."""
+    figure = go.Figure()
+    styles, controls = iter(STYLES), iter(CONTROLS)
+    for method, part in frame[frame["kind"] == kind].groupby("method", sort=False):
+        style = next(controls, CONTROL) if method in LABELS else next(styles, STYLES[0])
+        label = LABELS.get(str(method), figure_text(str(method).replace("_", " ")))
+        figure.add_trace(_line(part["share"], part["fall"], label, style))
+    what = "deleted" if kind == "comprehensiveness" else "kept"
+    _dressed(figure, f"{called} {what} (%), the strongest first", "fall of the score of the answer (points)")
+    shares = sorted(set(frame["share"]))
+    figure.update_xaxes(type="log", tickvals=shares, ticktext=[f"{share:g}" for share in shares])
     return figure.update_layout(height=430, legend={"y": -0.28})
 
 

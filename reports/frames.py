@@ -9,15 +9,13 @@ from typing import Any
 import pandas as pd
 
 from suite.leaderboard import Board, Column
-from suite.leaderboard.cells import DASH, bounded, is_upper_bound, marked, percent
-from suite.leaderboard.columns import ATTACKED, HEADLINES, ROBUST
+from suite.leaderboard.cells import ARROWS, DASH, beside, bounded, is_upper_bound, marked, percent
+from suite.leaderboard.columns import HEADLINES, ROBUST
 from suite.leaderboard.text import printable
+from suite.reports.measures import PERCENT, described, scale
 from suite.reports.text import around, number, span, up_to, with_mark
 from suite.reports.verdicts import spoken
 from suite.stats import wilson
-
-PERCENT = ("fraction", "probability")
-"""Units that are shown in percent."""
 
 
 def board_frame(board: Board) -> pd.DataFrame:
@@ -40,15 +38,15 @@ def board_frame(board: Board) -> pd.DataFrame:
 
 def _measured(frame: pd.DataFrame, column: Column) -> dict[tuple[str, str], Any]:
     scale = 100 if column.unit in PERCENT else 1
-    head = f"{printable(column.title)}{' %' if scale == 100 else ''} {'↑' if column.higher_is_better else '↓'}"
+    head = f"{printable(column.title)}{' %' if scale == 100 else ''} {ARROWS[column.higher_is_better]}".strip()
     shown: dict[tuple[str, str], Any] = {
         (head, "value"): pd.to_numeric(frame[column.name]).where(frame[f"{column.name}_status"] == "ok") * scale,
         (head, "95 % interval"): [_interval(line, column) for _, line in frame.iterrows()],
     }
     if column.metric in ROBUST or not frame[f"{column.name}_status"].dropna().eq("ok").all():
         shown[head, "verdict"] = [_verdict(line, column) for _, line in frame.iterrows()]
-    if column.metric in ATTACKED:
-        shown[head, "random"] = pd.to_numeric(frame[f"{column.name}_control"]).where(frame[column.name].notna()) * scale
+    if held := beside(column.metric):
+        shown[head, held] = pd.to_numeric(frame[f"{column.name}_control"]).where(frame[column.name].notna()) * scale
     ties = frame[f"{column.name}_ties"]
     if ties.notna().any():
         shown[head, "ties"] = ties.where(ties.notna(), DASH)
@@ -82,11 +80,9 @@ def measure_frame(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _measure_line(row: pd.Series[Any]) -> dict[str, Any]:
-    params = {name: value for name, value in json.loads(row["params"]).items() if name != "reference"}
     checks = json.loads(row["checks"])
-    about = ", ".join(f"{name} {value}" for name, value in params.items())
     return {
-        "measure": printable(f"{row['metric']} ({about})" if about else row["metric"]),
+        "measure": printable(described(row["metric"], json.loads(row["params"]))),
         "value": with_mark(row),
         "95 % interval": around(row),
         "n": row["n"],
@@ -116,6 +112,7 @@ def learning_frame(history: Mapping[str, Any]) -> pd.DataFrame:
 def class_frame(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return a measure of classes with columns class, value, lo, hi (percent) and n, in the order stored."""
     part = rows[(rows["metric"] == metric) & rows["value"].notna()]
+    part = part.loc[[json.loads(params).get("class") is not None for params in part["params"]]]
     classes = [str(json.loads(params).get("class")) for params in part["params"]]
     numbers = part[["value", "lo", "hi"]].astype(float).mul(100)
     return numbers.assign(n=part["n"], **{"class": classes}).reset_index(drop=True)
@@ -144,34 +141,55 @@ def reliability_frame(diagram: Mapping[str, Any], *, independent: bool = True) -
 
 
 def glance_frame(board: Board, *, most: int) -> pd.DataFrame:
-    """Return headline measures of the first models, a line each: model, measure, bound, value, lo, hi (percent).
+    """Return the headline measure of the first models, a line each: model, measure, unit, bound, value, lo, hi.
 
-    Where `bound` is true the value is an upper bound, and there is no lower end.
+    Shares are in percent. Where `bound` is true the value is an upper bound, and there is no lower end.
     """
     lines = [
-        {"model": line["model"], "measure": column.title, **_glanced(line, column)}
-        for column in board.columns
-        if column.metric in (*HEADLINES, *ROBUST)
+        {"model": line["model"], "measure": column.title, "unit": column.unit, **_glanced(line, column)}
+        for column in _headlines(board)
         for _, line in board.frame.head(most).iterrows()
         if pd.notna(line[column.name]) and line[f"{column.name}_status"] in ("ok", "suspect")
     ]
-    frame = pd.DataFrame(lines, columns=["model", "measure", "bound", "value", "lo", "hi"])
+    frame = pd.DataFrame(lines, columns=["model", "measure", "unit", "bound", "value", "lo", "hi"])
     return frame.astype({"bound": bool, "value": float, "lo": float, "hi": float})
 
 
+def _headlines(board: Board) -> list[Column]:
+    """Return the columns of the headline measure, clean and under attack: what one axis can show."""
+    shown = [column for column in board.columns if column.metric in (*ROBUST, *HEADLINES)]
+    attacked = [column.metric.removeprefix("robust_") for column in shown if column.metric in ROBUST]
+    order = [*attacked, *(name for name in HEADLINES if name in {column.metric for column in shown})]
+    return [column for column in shown if column.metric.removeprefix("robust_") == order[0]]
+
+
 def _glanced(line: pd.Series[Any], column: Column) -> dict[str, Any]:
-    bound = is_upper_bound(column.metric, line[f"{column.name}_status"])
-    lo, hi = (100 * line[f"{column.name}_{end}"] if bounded(line, column) else None for end in ("lo", "hi"))
-    return {"bound": bound, "value": 100 * line[column.name], "lo": None if bound else lo, "hi": hi}
+    bound, times = is_upper_bound(column.metric, line[f"{column.name}_status"]), scale(column.unit)
+    lo, hi = (times * line[f"{column.name}_{end}"] if bounded(line, column) else None for end in ("lo", "hi"))
+    return {"bound": bound, "value": times * line[column.name], "lo": None if bound else lo, "hi": hi}
 
 
-def robustness_frame(details: Mapping[str, Any]) -> pd.DataFrame:
-    """Return an attack's curve: size, then the headline measure under it and every control, with intervals (%)."""
+def robustness_frame(details: Mapping[str, Any], unit: str = "fraction") -> pd.DataFrame:
+    """Return an attack's curve: size, then the headline measure under it and every control, with intervals.
+
+    Shares are in percent, other units as they are.
+    """
     frame = pd.DataFrame(details.get("curve", []))
     if frame.empty:
         return frame
-    numbers = frame.drop(columns="size").apply(pd.to_numeric) * 100
+    numbers: pd.DataFrame = frame.drop(columns="size").apply(pd.to_numeric) * scale(unit)
     return numbers.assign(size=pd.to_numeric(frame["size"])).sort_values("size")
+
+
+def rationale_frame(details: Mapping[str, Any]) -> pd.DataFrame:
+    """Return how far the score falls without, and with only, the first features: method, kind, share, fall (%)."""
+    lines = [
+        {"method": method, "kind": kind, "share": 100 * share, "fall": _percent(fall)}
+        for method, kinds in (details.get("rationale") or {}).items()
+        for kind, falls in kinds.items()
+        for share, fall in zip(details.get("fractions", []), falls, strict=False)
+    ]
+    return pd.DataFrame(lines, columns=["method", "kind", "share", "fall"])
 
 
 def faithfulness_frame(details: Mapping[str, Any]) -> pd.DataFrame:

@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from suite.leaderboard.columns import ROBUST
-from suite.reports import answers, damage_gallery, drawing, images, sources, verdicts
+from suite.reports import (
+    answers,
+    damage_gallery,
+    drawing,
+    images,
+    rationale_gallery,
+    samples_gallery,
+    sources,
+    text_gallery,
+    texts,
+    verdicts,
+)
 from suite.reports.text import plain
 
 READING = """
@@ -18,10 +30,23 @@ change, brighter pixels were raised, darker ones lowered. In the **map**, orange
 blue striped ones against it, white ones do not matter. Small images are enlarged; every square is one pixel.
 """
 
+MADE = """
+Each line is one test sample. The attack moves the numbers that the model makes an image from; the pictures are what it
+makes of them as they are, and as the attack left them.
+"""
+
 REGION = "The **dashed outline** in a map is what is explained: the box of one detection, or the region of one class."
 
+LATENTS, IMAGES = 2, 4
+"""Dimensions of an array of latents, and of images."""
+
 ATTACKS = "Attacks and explanations"
-VIEWS = {"Corruptions": ("corruption", damage_gallery.corruption), "Occlusion": ("occlusion", damage_gallery.occlusion)}
+VIEWS = {
+    "Corruptions": ("corruption", damage_gallery.corruption),
+    "Occlusion": ("occlusion", damage_gallery.occlusion),
+    "Words and numbers": ("rationale", rationale_gallery.show),
+    "Samples": ("clean", samples_gallery.show),
+}
 """Further views by title: the axis, and what shows its arrays."""
 
 
@@ -60,7 +85,12 @@ def _attacks(
     methods = [name.removeprefix("map_") for name in maps if name.startswith("map_")]
     method = right.selectbox("Attribution method", methods, key=f"method {key}") if methods else None
     found = sources.arrays(folder, attacks[str(attack)]) if attack else {}
-    st.markdown(READING)
+    is_text = texts.is_codes(found.get("clean"))
+    if is_text:
+        st.html(texts.change_legend())
+    else:
+        seen = np.asarray(found.get("clean", maps.get("images", ())))
+        st.markdown(MADE if seen.ndim == LATENTS else READING)
     for text in (answers.reading(found or maps), REGION if "region" in maps else ""):
         if text:
             st.markdown(text)
@@ -68,6 +98,9 @@ def _attacks(
     if attack:
         st.markdown(_verdict(rows[rows["record"] == attacks[str(attack)]]))
     for sample in [str(sample) for sample in (found if found else maps)["ids"]]:
+        if is_text:
+            text_gallery.attacked(found, [str(name) for name in found["ids"]].index(sample), classes)
+            continue
         _line(sample, found, maps, method, classes)
 
 
@@ -87,8 +120,11 @@ def _records(folder: str, rows: pd.DataFrame) -> dict[str, str]:
     """Return the records that have pictures, by what a reader would call them."""
     found: dict[str, str] = {}
     for record, part in rows.sort_values("spec", kind="stable").groupby("record", sort=False):
-        if "ids" in sources.arrays(folder, str(record)):
-            name = str(sources.details(folder, str(record)).get("attack") or part["spec"].iloc[0])
+        stored = sources.arrays(folder, str(record))
+        if "ids" in stored or samples_gallery.known(stored):
+            details = sources.details(folder, str(record))
+            counted = f" ({details['norm']})" if details.get("norm") in ("words", "characters") else ""
+            name = f"{details.get('attack') or part['spec'].iloc[0]}{counted}"
             found[name if name not in found else str(part["spec"].iloc[0])] = str(record)
     return found
 
@@ -105,7 +141,8 @@ def _line(sample: str, found: dict[str, Any], maps: dict[str, Any], method: str 
     at, place = _place(found, sample), _place(maps, sample)
     said = answers.told(found, at, "clean_{}") if at is not None else answers.told(maps, place or 0)
     scene = answers.is_scene(said)
-    spots = damage_gallery.places() if scene else iter(st.columns(4))
+    several = at is not None and bool(answers.asides(found, at, "clean_{}", 3))
+    spots = damage_gallery.places(_width(scene)) if scene or several else iter(st.columns(4))
     if at is not None:
         _attacked(spots, found, at, classes)
     elif place is not None:
@@ -138,25 +175,48 @@ def _attacked(spots: Iterator[Any], found: dict[str, Any], at: int, classes: lis
     if not {"clean", "adversarial"} <= set(found):
         next(spots).caption("No picture of this sample was stored.")
         return
-    clean, adversarial = found["clean"][at], found["adversarial"][at]
     truth = found["label"][at] if "label" in found else None
     before, after = (answers.told(found, at, f"{name}_{{}}") for name in ("clean", "adversarial"))
-    scene, width = answers.is_scene(before), _width(answers.is_scene(before))
-    known = answers.truth_words(before, truth, classes) if truth is not None else ""
-    shown = answers.picture(clean, before, truth, classes, width)
-    first = f"clean{', ' if known else ''}{known}: {answers.words(before, truth, classes)}"
-    changed = answers.picture(adversarial, after, truth, classes, width)
-    last = f"attacked: {answers.words(after, truth, classes, before)}"
-    delta, factor = images.amplified(clean, adversarial)
-    size = f"; size {float(found['eps'][at]):.3g}" if "eps" in found else ""
-    between = f"change, amplified {factor:.3g} times{size}"
-    pictures = [(shown, first), (images.enlarged(delta, width), between), (changed, last)]
+    scene = answers.is_scene(before)
+    if np.ndim(found["clean"]) == IMAGES:
+        pictures = _both(found, at, classes, _width(scene))
+    else:  # what was moved is no image, but may have been made into one
+        pictures = []
+        st.markdown(f"Clean {answers.words(before, truth, classes)}; attacked {answers.words(after, truth, classes)}")
+    pictures += [*_made(found, at, "clean"), *_made(found, at, "adversarial")]
     if scene:
         pictures = [pictures[0], pictures[2], pictures[1]]
     if "mask" in before and truth is not None:
-        pictures.insert(2, (answers.picture(clean, {"mask": truth}, None, classes, width), "truth"))
+        shown = answers.picture(found["clean"][at], {"mask": truth}, None, classes, _width(scene))
+        pictures.insert(2, (shown, "truth"))
     for picture, caption in pictures:
         damage_gallery.put(next(spots), picture, caption)
+
+
+def _both(found: dict[str, Any], at: int, classes: list[str], width: int) -> list[tuple[Any, str]]:
+    """Return an image clean, what was changed about it, and attacked, with captions."""
+    clean, adversarial = found["clean"][at], found["adversarial"][at]
+    truth = found["label"][at] if "label" in found else None
+    before, after = (answers.told(found, at, f"{name}_{{}}") for name in ("clean", "adversarial"))
+    known = answers.truth_words(before, truth, classes) if truth is not None else ""
+    shown = answers.picture(clean, before, truth, classes, width)
+    changed = answers.picture(adversarial, after, truth, classes, width)
+    delta, factor = images.amplified(clean, adversarial)
+    size = f"; size {float(found['eps'][at]):.3g}" if "eps" in found else ""
+    return [
+        (shown, f"clean{', ' if known else ''}{known}: {answers.words(before, truth, classes)}"),
+        (images.enlarged(delta, width), f"change, amplified {factor:.3g} times{size}"),
+        (changed, f"attacked: {answers.words(after, truth, classes, before)}"),
+    ]
+
+
+def _made(found: dict[str, Any], at: int, which: str) -> list[tuple[Any, str]]:
+    """Return the images that the model made of an input, clean or attacked, with captions."""
+    word = {"clean": "clean", "adversarial": "attacked"}[which]
+    return [
+        (answers.picture(image, {}, None, [], images.WIDTH), f"{plain(name.replace('_', ' '))}, {word}")
+        for name, image in answers.asides(found, at, f"{which}_{{}}", 3).items()
+    ]
 
 
 def _place(stored: dict[str, Any], sample: str) -> int | None:

@@ -13,6 +13,9 @@ Array = NDArray[Any]
 WIDTH = 240
 """Width in pixels that small images are enlarged to."""
 
+GAP = 2
+"""Pixels between the images of a grid."""
+
 
 def rgb(image: Array) -> NDArray[np.uint8]:
     """Return an image (c, h, w) in [0, 1] as (h, w, 3); other numbers of channels than 3 are shown as their mean."""
@@ -20,6 +23,35 @@ def rgb(image: Array) -> NDArray[np.uint8]:
     planes = image if len(image) == 3 else np.repeat(image.mean(axis=0, keepdims=True), 3, axis=0)
     scaled = np.clip(planes, 0, 1) * 255
     return np.ascontiguousarray(scaled.round().astype(np.uint8).transpose(1, 2, 0))
+
+
+def in_unit(image: Array) -> NDArray[np.float64]:
+    """Return images of any shape in [0, 1]: uint8 is divided by 255, floating point is cut off."""
+    image = np.asarray(image)
+    values = image / 255 if image.dtype == np.uint8 else np.nan_to_num(image.astype(float))
+    return np.clip(values, 0, 1)
+
+
+def grid(pictures: Array, columns: int, width: int) -> Image.Image:
+    """Return images (n, c, h, w) side by side, enlarged to about a width each, with a mid-grey line between them."""
+    count = len(pictures)
+    columns = max(1, min(columns, count))
+    rows = -(-count // columns)
+    padded = np.full((rows * columns, *np.shape(pictures)[1:]), 0.5)
+    padded[:count] = in_unit(pictures)
+    return strips(padded.reshape(rows, columns, *padded.shape[1:]), width)
+
+
+def strips(pictures: Array, width: int) -> Image.Image:
+    """Return rows of images (rows, columns, c, h, w), enlarged to about a width each, with a line between them."""
+    rows, columns = np.shape(pictures)[:2]
+    tiles = [[enlarged(rgb(image), width) for image in row] for row in in_unit(pictures)]
+    wide, high = (side + GAP for side in tiles[0][0].size)
+    sheet = Image.new("RGB", (columns * wide - GAP, rows * high - GAP), (128, 128, 128))
+    for down, row in enumerate(tiles):
+        for across, tile in enumerate(row):
+            sheet.paste(tile, (across * wide, down * high))
+    return sheet
 
 
 def amplified(clean: Array, adversarial: Array) -> tuple[NDArray[np.uint8], float]:

@@ -9,7 +9,16 @@ import pandas as pd
 import streamlit as st
 
 from suite.leaderboard.cells import DASH
-from suite.reports import attribution_view, axis_views, clean_view, damage_view, frames, sources, verdicts
+from suite.reports import (
+    attribution_view,
+    axis_views,
+    clean_view,
+    damage_view,
+    frames,
+    rationale_view,
+    sources,
+    verdicts,
+)
 from suite.reports.text import plain
 
 TITLES = {
@@ -19,6 +28,7 @@ TITLES = {
     "occlusion": "Occlusion: part of the image is covered",
     "calibration": "Calibration: is its confidence honest?",
     "attribution": "Attribution: do explanations point at what matters?",
+    "rationale": "Rationale: do explanations name the words, or numbers, that matter?",
 }
 
 SECTIONS: dict[str, Callable[[str, pd.DataFrame, dict[str, Any]], None]] = {
@@ -28,6 +38,7 @@ SECTIONS: dict[str, Callable[[str, pd.DataFrame, dict[str, Any]], None]] = {
     "occlusion": damage_view.occlusion,
     "calibration": axis_views.calibration,
     "attribution": attribution_view.attribution,
+    "rationale": rationale_view.rationale,
 }
 
 

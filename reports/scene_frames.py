@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from suite.leaderboard.cells import DASH
 from suite.leaderboard.text import printable
-from suite.reports.measures import STATES
+from suite.reports.measures import STATES, described, size_of
 from suite.reports.text import around, number, with_mark
 
 PLAUSIBLE = {"pointing_game": "strongest pixel inside", "energy_inside": "weight inside"}
@@ -26,14 +26,25 @@ COMPANIONS = {
 
 def wording_frame(rows: pd.DataFrame, words: Mapping[str, str]) -> pd.DataFrame:
     """Return the measures that `words` names, in its order: what it says in words, value and interval."""
-    whole = rows[~rows["params"].map(lambda text: "class" in json.loads(text))].drop_duplicates("metric")
-    said = {row["metric"]: row for row in whole.to_dict("records")}
-    lines = [
-        {"measure": metric.replace("_", " "), "in words": text, "value": with_mark(row), "95 % interval": around(row)}
-        for metric, text in words.items()
-        if (row := said.get(metric)) is not None
-    ]
+    lines = []
+    for metric, text in words.items():
+        found = [row for row in rows[rows["metric"] == metric].to_dict("records") if "class" not in _params(row)]
+        for row in found:
+            line = {"measure": _named(row, found), "in words": text, "value": with_mark(row)}
+            lines.append(line | {"95 % interval": around(row)})
     return pd.DataFrame(lines, columns=["measure", "in words", "value", "95 % interval"])
+
+
+def _named(row: Mapping[Any, Any], alike: Sequence[Mapping[Any, Any]]) -> str:
+    """Return the name of a measure, with what tells it from the rows of the same name, and whether it is a proxy."""
+    params = _params(row)
+    differing = {name for name in params for other in alike if _params(other).get(name) != params[name]}
+    told = {name: value for name, value in params.items() if name in differing or name == "proxy"}
+    return printable(described(str(row["metric"]).replace("_", " "), told))
+
+
+def _params(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return dict(json.loads(row["params"]))
 
 
 def states_frame(rows: pd.DataFrame) -> pd.DataFrame:
@@ -49,10 +60,10 @@ def companion_frame(rows: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for row in rows[rows["metric"].isin(COMPANIONS)].to_dict("records"):
         params, scale = json.loads(row["params"]), 100.0 if row["unit"] == "fraction" else 1.0
-        size = params.get("eps", params.get("area"))
+        size = size_of(params)
         if size is not None and not pd.isna(row["value"]):
             numbers = {name: _scaled(row[name], scale) for name in ("value", "lo", "hi", "control")}
-            lines.append({"metric": row["metric"], "title": COMPANIONS[row["metric"]], "size": float(size), **numbers})
+            lines.append({"metric": row["metric"], "title": COMPANIONS[row["metric"]], "size": size, **numbers})
     frame = pd.DataFrame(lines, columns=["metric", "title", "size", "value", "lo", "hi", "control"])
     order = frame["metric"].map(list(COMPANIONS).index) if len(frame) else frame["metric"]
     return frame.assign(order=order).sort_values(["order", "size"]).drop(columns="order").reset_index(drop=True)

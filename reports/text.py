@@ -16,6 +16,10 @@ LIMIT = 300
 """Longest text from outside that a page shows."""
 
 
+LONG = 1e7
+"""Numbers below this are written out, with commas, and not as powers of ten."""
+
+
 def plain(text: Any) -> str:
     """Return a text from outside as markdown that renders as exactly that text.
 
@@ -49,6 +53,8 @@ def number(value: Any, unit: str) -> str:
     shown = percent(value, unit)
     if shown == DASH:
         return DASH
+    if "e+" in shown and abs(value) < LONG:
+        shown = f"{value:,.0f}"
     return f"{shown} %" if unit in ("fraction", "probability") else f"{shown} {unit}".strip()
 
 

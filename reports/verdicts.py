@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from suite.leaderboard.cells import DASH, missing, why
+from suite.leaderboard.cells import DASH, LOWER, missing, why
+from suite.reports.measures import size_of
 from suite.reports.text import plain
 from suite.types import verdict_of
 
@@ -52,6 +53,8 @@ def reasons(rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
         "invalid": "✗ Invalid, so there is no number to believe",
         "skipped": "Skipped, because it does not apply",
     }
+    if rows["metric"].isin(LOWER).any():
+        said["suspect"] = "? Suspect: a better attack would make the numbers larger, and worse"
     verdict = rows["status"].map(verdict_of).mask(rows["status"] == "skipped", "skipped")
     reason = pd.Series(list(map(why, rows["reason"], rows["checks"])), index=rows.index, dtype=object)
     for (found, said_why), part in rows[verdict != "valid"].groupby([verdict, reason]):
@@ -62,5 +65,4 @@ def reasons(rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
 def _sizes(rows: pd.DataFrame) -> list[float]:
     """Return the sizes of an attack that rows are about, ascending."""
     params = rows["params"].map(json.loads)
-    found = {p[name] for p in params for name in ("eps", "area") if isinstance(p.get(name), int | float)}
-    return sorted(map(float, found))
+    return sorted({size for one in params if (size := size_of(one)) is not None})

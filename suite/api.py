@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ def audit(
     Raises:
         SuiteError: the task or an axis does not exist. A model that fails does not raise; its rows say why.
     """
-    wrapped = model if isinstance(model, TorchModel) else kind_of(task).adapter(model, **adapter)
+    wrapped = model if isinstance(model, TorchModel) else _wrapped(model, task, adapter)
     if wrapped.recipe is not None and wrapped.weights is None:
         raise ModelError(
             "audit measures a model as it is; this one asks to be trained. Declare it with @model instead."
@@ -110,3 +110,14 @@ def audit(
     rows = kept.rows()
     mine = rows[rows["key"].isin(outcome.keys)].reset_index(drop=True)
     return Audit(mine, outcome, kept, str(mine["task"].iloc[-1]))
+
+
+def _wrapped(model: nn.Module, task: str, arguments: Mapping[str, Any]) -> TorchModel:
+    adapter = kind_of(task).adapter
+    try:
+        return adapter(model, **arguments)
+    except TypeError as error:
+        raise ModelError(
+            f"{adapter.__name__} cannot be put round the module: {error}. Give what it needs to audit as well, or hand "
+            f"over a {adapter.__name__} of your own."
+        ) from error

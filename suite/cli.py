@@ -21,12 +21,16 @@ DEMO = {
     "digits": ("linear", "cnn", "cnn_adversarial"),
     "digit-scenes-detection": ("centernet", "fcos"),
     "digit-scenes-segmentation": ("unet", "lraspp"),
+    "movie-sentiment": ("bag", "textcnn", "vader_rules"),
+    "plays": ("ngram", "char_gru"),
+    "mnist-codes": ("vae",),
+    "mnist-samples": ("sn_hinge", "dcgan"),
 }
 """Tasks of the demo, and the models that are trained on each."""
 
 DESCRIPTION = """How good is a deep network, and when should I not believe it?
 
-  suite demo                                   small models that name, find and outline real digits, on four axes
+  suite demo                                   small models of all five kinds on four axes
   suite run digits --model cnn --model vit     measure models on a task
   suite run acme.py:defects --model acme.py:net   ... of your own, from one file
   suite board                                  the leaderboards of what is stored

@@ -40,6 +40,9 @@ BUILT_IN = {
         "suite.attacks.patch",
         "suite.attacks.image_patch",
         "suite.attacks.bridge",
+        "suite.attacks.hotflip",
+        "suite.attacks.typos",
+        "suite.attacks.trigger",
     ),
     "attribution": ("suite.attribution.methods", "suite.attribution.priors", "suite.attribution.rise"),
     "axis": (
@@ -49,17 +52,25 @@ BUILT_IN = {
         "suite.axes.occlusion",
         "suite.axes.calibration",
         "suite.axes.attribution",
+        "suite.axes.rationale",
     ),
     "kind": (
         "suite.kinds.classification",
         "suite.kinds.detection",
         "suite.kinds.segmentation",
         "suite.kinds.sentiment",
+        "suite.kinds.language",
+        "suite.kinds.autoencoding",
+        "suite.kinds.synthesis",
     ),
     "metric": (
         "suite.kinds.classification_metrics",
         "suite.kinds.detection_metrics",
         "suite.kinds.segmentation_metrics",
+        "suite.kinds.sentiment_metrics",
+        "suite.kinds.language_metrics",
+        "suite.kinds.autoencoding_metrics",
+        "suite.kinds.synthesis_metrics",
     ),
 }
 """Modules of the suite that register something, by role; tasks and models are registered by the files in tasks/."""

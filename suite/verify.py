@@ -15,18 +15,16 @@ import numpy as np
 import pandas as pd
 import torch
 
+from suite.data.text import texts_of
 from suite.identity import ids_digest
 from suite.kinds.base import Array, Kind
 from suite.models.adapter import TorchModel
 from suite.store import Store
-from suite.verify_records import Archive, Stored, Task, Wanted, selected
-from suite.verify_sizes import SIZES, limit
+from suite.verify_records import Archive, Asked, Stored, Task, Wanted, said, selected
+from suite.verify_sizes import EDITS, SIZES, finite, limit, readable
 
-PIXELS = (0.0, 1.0)
-"""The range of a pixel."""
-
-PARTS = {"found": 4, "found_id": 1, "found_size": 1, "found_rung": 1}
-"""Arrays that a record keeps of its adversarial inputs, with their number of dimensions."""
+PARTS = {"found_id": 1, "found_size": 1, "found_rung": 1}
+"""Arrays that a record keeps beside its adversarial inputs, with their number of dimensions."""
 
 ROUNDING = 1e-4
 """Difference in a quality between two runs in other batches: the last bits of a box's corners move its overlap."""
@@ -95,7 +93,7 @@ def verdict(archive: Archive, rows: pd.DataFrame) -> Verdict:
             return Verdict(record, subject, None)
         found, notes = tuple(differences(archive, stored)), tuple(_unchecked(archive, stored))
     except Exception as error:  # a damaged file raises many types; all mean that the record cannot be trusted
-        return Verdict(record, subject, None, (f"record {record} cannot be read: {_said(error)}",))
+        return Verdict(record, subject, None, (f"record {record} cannot be read: {said(error)}",))
     return Verdict(record, subject, len(stored.arrays["found"]), found, notes)
 
 
@@ -107,18 +105,20 @@ def differences(archive: Archive, stored: Stored) -> Iterator[str]:
     yield from misfits
     if misfits:  # what does not fit together cannot be compared with anything
         return
-    yield from _values(stored)
     yield from _columns(stored)
     try:
         task = archive.task(stored.about["task"], int(stored.about["seed"]))
     except Exception as error:  # a task is a stranger's code and raises what it likes
-        yield f"sizes and labels cannot be checked, because the task cannot be read: {_said(error)}{_where(stored)}"
+        yield from _values(stored, None)
+        yield f"sizes and labels cannot be checked, because the task cannot be read: {said(error)}{_where(stored)}"
         return
-    strangers = list(_strangers(stored, task))
+    asked = archive.asked(stored, task)
+    yield from _values(stored, asked)
+    strangers = list(_strangers(stored, asked))
     yield from strangers
     if not strangers:
-        yield from _sizes(stored, task, archive.batch_size)
-        yield from _labels(archive, stored, task)
+        yield from _sizes(stored, asked, archive.batch_size)
+        yield from _labels(archive, stored, asked)
 
 
 def _unchecked(archive: Archive, stored: Stored) -> Iterator[str]:
@@ -127,8 +127,8 @@ def _unchecked(archive: Archive, stored: Stored) -> Iterator[str]:
         yield "labels were not checked, because the model answers at random"
     if stored.graded:
         yield "the headline measure was not computed again, because it is no mean over samples"
-    if stored.norm not in SIZES:
-        yield f"sizes were not checked, because the norm {stored.norm} is none of {', '.join(SIZES)}"
+    if stored.norm not in (known := EDITS if stored.is_text else SIZES):
+        yield f"sizes were not checked, because the norm {stored.norm} is none of {', '.join(known)}"
     if stored.about["device"] != archive.device.type:
         yield f"measured on {stored.about['device']}, verified on {archive.device.type}"
 
@@ -142,12 +142,14 @@ def _seal(stored: Stored) -> Iterator[str]:
 def _misfits(stored: Stored) -> Iterator[str]:
     """Yield what keeps the parts of a record from being compared."""
     arrays, count = stored.arrays, len(stored.arrays["found"])
+    if arrays["found"].ndim < 2:
+        yield f"the array found has shape {arrays['found'].shape}; expected an entry per input, each of some numbers"
     for name, dimensions in PARTS.items():
         if name not in arrays or arrays[name].ndim != dimensions or len(arrays[name]) != count:
             got = arrays[name].shape if name in arrays else "nothing"
             yield f"the array {name} has shape {got}; expected {dimensions} dimensions and {count} entries"
-    if arrays["found"].dtype != np.float32:
-        yield f"the stored inputs are {arrays['found'].dtype}; expected float32"
+    if arrays["found"].dtype not in (np.float32, np.int32):
+        yield f"the stored inputs are {arrays['found'].dtype}; expected float32, or int32 for texts"
     if missing := sorted({"id", "correct_clean"} - set(stored.samples.columns)):
         yield f"the per-sample outcomes have no column {' and '.join(missing)}"
     elif ids_digest(stored.samples["id"]) != stored.digests.get("samples"):
@@ -157,13 +159,18 @@ def _misfits(stored: Stored) -> Iterator[str]:
         yield "an id stands twice among the stored inputs"
 
 
-def _values(stored: Stored) -> Iterator[str]:
+def _values(stored: Stored, asked: Asked | None) -> Iterator[str]:
+    """Yield which inputs are none: what is no text, and numbers that the model cannot be shown."""
     found, ids = stored.arrays["found"], stored.ids
-    if (bad := ~_finite(found)).any():
+    if stored.is_text:
+        if (bad := ~readable(found)).any():
+            yield f"what is no text in {_those(ids, bad)}"
+        return
+    if (bad := ~finite(found)).any():
         yield f"NaN or infinite pixels in {_those(ids, bad)}"
-    outside = np.asarray((found < PIXELS[0]) | (found > PIXELS[1])).any(axis=(1, 2, 3))
-    if outside.any():
-        yield f"pixels outside [{PIXELS[0]:g}, {PIXELS[1]:g}] in {_those(ids, outside)}"
+    low, high = asked.limits if asked is not None else Asked.PIXELS
+    if (outside := np.asarray((found < low) | (found > high)).any(axis=tuple(range(1, found.ndim)))).any():
+        yield f"pixels outside [{low:g}, {high:g}] in {_those(ids, outside)}"
 
 
 def _columns(stored: Stored) -> Iterator[str]:
@@ -227,60 +234,80 @@ def _rates(stored: Stored) -> Iterator[str]:
         yield f"the column {name} has no row"
 
 
-def _strangers(stored: Stored, task: Task) -> Iterator[str]:
+def _strangers(stored: Stored, asked: Asked) -> Iterator[str]:
     """Yield what does not belong to the task as it is read now."""
+    task, found = asked.task, stored.arrays["found"]
     if (digest := stored.digests.get("data")) != task.data.digest:
         yield f"the task's data have changed: their digest is {task.data.digest[:12]}, it was {str(digest)[:12]}"
-    if stored.arrays["found"].shape[1:] != tuple(task.data.info.input_shape):
-        shape = stored.arrays["found"].shape[1:]
-        yield f"the stored inputs have shape {shape}, but the task's have {tuple(task.data.info.input_shape)}"
+    clean = asked.clean(np.zeros(min(1, len(task.data.test)), dtype=int))
+    if found.shape[1:] != clean.shape[1:]:
+        yield f"the stored inputs have shape {found.shape[1:]}, but the task's have {clean.shape[1:]}"
+    elif stored.is_text != (clean.dtype == np.int32):
+        yield f"the stored inputs are {found.dtype}, but the task's are {clean.dtype}"
     if (bad := task.places(stored.ids) < 0).any():
         yield f"not among the test samples of the task: {_those(stored.ids, bad)}"
 
 
-def _sizes(stored: Stored, task: Task, batch_size: int) -> Iterator[str]:
+def _sizes(stored: Stored, asked: Asked, batch_size: int) -> Iterator[str]:
     norm, found = stored.norm, stored.arrays["found"]
-    if norm not in SIZES:
+    if norm not in (EDITS if stored.is_text else SIZES):
         return
     limits = limit(norm, stored.arrays["found_size"].astype(np.float64), found.shape[-2:])
-    places, sizes = task.places(stored.ids), np.zeros(len(found))
+    places, sizes = asked.task.places(stored.ids), np.zeros(len(found))
+    forbidden, usable = np.zeros(len(found), dtype=bool), readable(found) if stored.is_text else finite(found)
     for start in range(0, len(found), batch_size):
         part = slice(start, start + batch_size)
-        clean = task.data.test.take(places[part]).pixels()
-        sizes[part] = SIZES[norm](found[part].astype(np.float64) - clean.astype(np.float64))
-    if (bad := ~(sizes <= limits) & _finite(found)).any():
+        clean = asked.clean(places[part])
+        if stored.is_text:
+            changed = np.where(usable[part, None], found[part], 0)
+            pairs = zip(texts_of(clean), texts_of(changed), strict=True)
+            sizes[part] = [EDITS[norm](*pair, clean.shape[1]) for pair in pairs]
+            forbidden[part] = _forbidden(asked.task, clean, changed, places[part])
+        else:
+            sizes[part] = SIZES[norm](found[part].astype(np.float64) - clean.astype(np.float64))
+    if (forbidden & usable).any():
+        yield f"characters changed that may not be, in {_those(stored.ids, forbidden & usable)}"
+    if (bad := ~(sizes <= limits) & usable).any():
         worst = float((sizes - limits)[bad].max())
         yield f"a perturbation of norm {norm} over the size, by up to {worst:.3g}, in {_those(stored.ids, bad)}"
 
 
-def _labels(archive: Archive, stored: Stored, task: Task) -> Iterator[str]:
+def _forbidden(task: Task, clean: Array, changed: Array, places: Array) -> Array:
+    """Return which texts differ where the kind lets nothing be changed; it shows while a text keeps its length."""
+    targets = torch.from_numpy(task.data.test.targets[places])
+    fixed = ~task.kind.editable(torch.from_numpy(clean), targets).numpy()
+    as_long = (clean != 0).sum(axis=1) == (changed != 0).sum(axis=1)
+    return np.asarray(((clean != changed) & fixed).any(axis=1) & as_long)
+
+
+def _labels(archive: Archive, stored: Stored, asked: Asked) -> Iterator[str]:
     """Ask the model about the stored inputs, and about the clean samples that the columns speak of."""
     if stored.details.get("stochastic"):
         return
-    about, test = stored.about, task.data.test
-    finite, places = _finite(stored.arrays["found"]), task.places(stored.ids)
-    clean = test.take(task.places(stored.samples["id"].to_numpy()))
+    task, model, whole = asked.task, asked.model, stored.arrays["found"]
+    if model is None:
+        yield f"labels cannot be checked, because the model cannot be asked: {asked.why}{_where(stored)}"
+        return
+    usable, places = readable(whole) if stored.is_text else finite(whole), task.places(stored.ids)
+    measured = task.places(stored.samples["id"].to_numpy())
     try:
-        model = archive.model(
-            about["model"], about["task"], int(about["seed"]), stored.digests.get("model", ""), about["device"]
-        )
         kind = archive.settled(model, task).aimed(stored.details.get("loss"))
-        found, targets = stored.arrays["found"][finite], test.targets[places[finite]]
+        found, targets = whole[usable], task.data.test.targets[places[usable]]
         if stored.norm == "patch":
-            targets = _unhidden(kind, targets, found != test.take(places[finite]).pixels())
+            targets = _unhidden(kind, targets, found != asked.clean(places[usable]))
         damage = archive.damage(model, task, kind, found, targets)
-        quality = 1 - archive.damage(model, task, kind, clean.pixels(), clean.targets)
+        quality = 1 - archive.damage(model, task, kind, asked.clean(measured), task.data.test.targets[measured])
     except Exception as error:  # a model is a stranger's code and raises what it likes
-        yield f"labels cannot be checked, because the model cannot be asked: {_said(error)}{_where(stored)}"
+        yield f"labels cannot be checked, because the model cannot be asked: {said(error)}{_where(stored)}"
         return
     if stored.graded:
-        wrong = np.abs(1 - damage - _quality_left(stored)[finite]) < ROUNDING
+        wrong = np.abs(1 - damage - _quality_left(stored)[usable]) < ROUNDING
     else:
         wrong = damage > 0.5
     if not wrong.all():
-        yield f"the model is right about {_those(stored.ids[finite], ~wrong)}"
+        yield f"the model is right about {_those(stored.ids[usable], ~wrong)}"
     if (bad := np.abs(quality - stored.samples["correct_clean"].to_numpy().astype(np.float64)) > ROUNDING).any():
-        yield f"correct_clean is not what the model answers for {_those(np.array(clean.ids), bad)}"
+        yield f"correct_clean is not what the model answers for {_those(stored.samples['id'].to_numpy(), bad)}"
 
 
 def _quality_left(stored: Stored) -> Array:
@@ -300,10 +327,6 @@ def _unhidden(kind: Kind, targets: Array, changed: Array) -> Array:
     return kind.hidden(torch.from_numpy(targets), torch.from_numpy(covered)).numpy()
 
 
-def _finite(found: Array) -> Array:
-    return np.asarray(np.isfinite(found).all(axis=(1, 2, 3)))
-
-
 def _those(ids: Array, bad: Array | np.bool) -> str:
     """Return how many of the samples are bad, and the ids of the first."""
     names = [str(name) for name in ids[bad]]
@@ -315,7 +338,3 @@ def _where(stored: Stored) -> str:
     """Return what to do about files by path: of them the store knows the names only."""
     by_path = ".py:" in stored.about["task"] or ".py:" in stored.about["model"]
     return " Name task and model as they were run: suite verify PATH.py:TASK --model PATH.py:MODEL" if by_path else ""
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -84,6 +84,11 @@ class Stored:
         return bool(self.details.get("headline", "accuracy") != "accuracy")
 
     @property
+    def is_text(self) -> bool:
+        """Whether the inputs are texts: code points, where all others are numbers."""
+        return bool(self.arrays["found"].dtype == np.int32)
+
+    @property
     def norm(self) -> str:
         """What limits the perturbations."""
         return str(self.details.get("norm"))
@@ -115,6 +120,33 @@ class Task:
     def places(self, ids: Array) -> Array:
         """Return where samples stand among the test samples, (n,); -1 where they do not."""
         return np.array([self.row.get(str(name), -1) for name in ids], dtype=int)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A task with the model that was measured on it.
+
+    Attributes:
+        model: the model; None where it cannot be built as it was.
+        why: the reason for that.
+    """
+
+    task: Task
+    model: TorchModel | None
+    why: str = ""
+
+    PIXELS: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    """The range of a pixel, which is what most models are shown."""
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The range of the numbers that the model is shown."""
+        return self.model.limits if self.model is not None else self.PIXELS
+
+    def clean(self, places: Array) -> Array:
+        """Return what the model is shown of some test samples; without a model, what the samples are."""
+        few = self.task.data.test.take(places)
+        return np.asarray(few.pixels() if self.model is None else self.model.inputs(few))
 
 
 class Archive:
@@ -183,6 +215,14 @@ class Archive:
         test = task.data.test
         return torch.from_numpy(model.inputs(test.take(range(min(PROBE, len(test)))))).to(self.device)
 
+    def asked(self, stored: Stored, task: Task) -> Asked:
+        """Return the task with the model that was measured, or with the reason why there is none."""
+        about, digest = stored.about, stored.digests.get("model", "")
+        try:
+            return Asked(task, self.model(about["model"], about["task"], int(about["seed"]), digest, about["device"]))
+        except Exception as error:  # a model is a stranger's code and raises what it likes
+            return Asked(task, None, said(error))
+
     def settled(self, model: TorchModel, task: Task) -> Kind:
         """Return the task's kind with what it chooses on validation samples for this model."""
 
@@ -218,3 +258,8 @@ def _device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise SuiteError(f"Device {name!r} cannot be used: {str(error).splitlines()[0]}. Try cpu or auto.") from error
     return device
+
+
+def said(error: Exception) -> str:
+    """Return an error with its type, in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

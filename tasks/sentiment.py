@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from suite import Rejected, Sample, task
+from suite import Rejected, Sample, model, task
+
+if TYPE_CHECKING:
+    from suite import TaskInfo
+    from suite.models.text import TorchText
 
 NEGATIVE_POSITIVE = ("negative", "positive")
+
+TEXT_AXES = {
+    "robustness": (
+        "robustness(attack=hotflip(edits=[1, 2, 4]), audit=16)",
+        "robustness(attack=hotflip(edits=[1, 2, 4], unit=character), audit=16)",
+        "robustness(attack=typos(edits=[1, 2, 4]), audit=16)",
+        "robustness(attack=trigger(edits=[1, 3], restarts=2, rounds=1), audit=16)",
+        "robustness(attack=fgsm(eps=[0.05, 0.1, 0.25, 0.5]), space=embedding, audit=16)",
+        "robustness(attack=pgd(eps=[0.05, 0.1, 0.25, 0.5], steps=10, restarts=1), space=embedding, audit=16)",
+    ),
+    "calibration": ("calibration(members=1, dropout_samples=10)",),
+    "attribution": ("rationale(samples=50)",),
+}
+"""What the demo asks of classifiers of texts."""
 
 VADER = "VADER (Hutto and Gilbert 2014), each text rated by 15 to 99 people, from the source of vaderSentiment 3.3.2"
 
 
-@task(name="movie-sentiment", kind="sentiment", classes=NEGATIVE_POSITIVE, source=f"{VADER}: snippets of film reviews")
-def sentiment_movies(split: str, seed: int, *, test: int | None = 1000) -> Iterator[Sample | Rejected]:
+@task(
+    name="movie-sentiment",
+    kind="sentiment",
+    classes=NEGATIVE_POSITIVE,
+    presets=TEXT_AXES,
+    source=f"{VADER}: snippets of film reviews",
+)
+def sentiment_movies(split: str, seed: int, *, test: int | None = 400) -> Iterator[Sample | Rejected]:
     """10,568 sentences of film reviews, for the film or against it; test= says how many to judge on, None for all."""
     from suite.data.vader import read_vader
 
@@ -74,3 +99,53 @@ def texttable(
     from suite.data.tables import read_table
 
     yield from read_table(path, split, seed=seed, text=text, label=label, classes=classes)
+
+
+@model(kind="sentiment")
+def bag(task: TaskInfo, *, weights: str | None = None, full: bool = False, length: int | None = None) -> TorchText:
+    """The mean of embeddings of words: the baseline that every network must beat; full=True trains for longer."""
+    from suite.models.text_models import text_model
+
+    return text_model(task, "bag", full=full, weights=weights, length=length)
+
+
+@model(kind="sentiment")
+def textcnn(task: TaskInfo, *, weights: str | None = None, full: bool = False, length: int | None = None) -> TorchText:
+    """Convolutions over three, four and five words; full=True trains for longer."""
+    from suite.models.text_models import text_model
+
+    return text_model(task, "textcnn", full=full, weights=weights, length=length)
+
+
+@model(kind="sentiment")
+def bigru(task: TaskInfo, *, weights: str | None = None, full: bool = False, length: int | None = None) -> TorchText:
+    """A recurrent network that reads forwards and backwards; full=True trains for longer."""
+    from suite.models.text_models import text_model
+
+    return text_model(task, "bigru", full=full, weights=weights, length=length)
+
+
+@model(kind="sentiment")
+def text_transformer(
+    task: TaskInfo, *, weights: str | None = None, full: bool = False, length: int | None = None
+) -> TorchText:
+    """A small transformer; full=True takes a deeper one and trains it for longer."""
+    from suite.models.text_models import text_model
+
+    return text_model(task, "text_transformer", full=full, weights=weights, length=length)
+
+
+@model(kind="sentiment")
+def vader_rules(task: TaskInfo) -> TorchText:
+    """The rules of VADER: a lexicon, negations, words of degree; never trained, and without a gradient."""
+    from suite.models.rules import RuleText
+
+    return RuleText(task.classes, length=task.input_shape[0])
+
+
+@model(kind="sentiment")
+def huggingface(task: TaskInfo, *, path: str, length: int = 128, labels: tuple[str, ...] = ()) -> TorchText:
+    """Your classifier from transformers: path= a folder of save_pretrained; labels= which output is which class."""
+    from suite.models.huggingface import huggingface_text
+
+    return huggingface_text(path, task, length=length, labels=labels)

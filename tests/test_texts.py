@@ -17,7 +17,7 @@ from suite.models.text import Embedded, TorchText
 from suite.prepare import prepare_task
 from suite.store import Store
 from suite.types import Sample
-from tests.fixtures.reviews import Bag, SpacedWords
+from tests.fixtures.bags import Bag, SpacedWords
 
 FILE = "tests/fixtures/reviews.py"
 TASK, MODEL = f"{FILE}:opinions", f"{FILE}:words"

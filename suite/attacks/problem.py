@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from suite.attacks.gradient_probes import Probe
 from suite.errors import AttackError
 from suite.kinds.base import Array, Kind, Objective
 from suite.models.adapter import TorchModel
+from suite.models.text import Reading, TorchText
 
 BATCH = 256
 """Samples per forward pass where nobody says otherwise."""
@@ -37,6 +38,22 @@ class Passes:
     def total(self) -> int:
         """Forward and backward passes together."""
         return self.forward + self.backward
+
+
+class TokenGradient(NamedTuple):
+    """Which way the embedding of each token of some texts would have to go to raise a loss.
+
+    Attributes:
+        reading: what the model reads of the texts.
+        embedded: the embeddings of their tokens, (n, length, d).
+        gradient: of the loss by them, (n, length, d); zero where it is not finite and where there is no token.
+        output: what the model answers.
+    """
+
+    reading: Reading
+    embedded: Tensor
+    gradient: Tensor
+    output: Tensor
 
 
 @dataclass(frozen=True)
@@ -164,6 +181,29 @@ class Problem:
             )
         self.passes.backward += len(pixels)
         return gradient, output.detach()
+
+    def token_gradient(self, codes: Tensor, targets: Tensor, loss: str) -> TokenGradient:
+        """Return the gradient of the summed loss at the embeddings of texts (n, characters), counted as `gradient` is.
+
+        Raises:
+            AttackError: the model is no text model, or the loss does not depend on its embeddings.
+        """
+        if not isinstance(self.adapter, TorchText):
+            raise AttackError("Only a TorchText tells what it reads of a text; this attack needs to know that.")
+        reading = self.adapter.read(codes)
+        embedded = self.adapter.embed(reading.ids).detach()
+        point = embedded.clone().requires_grad_(True)
+        self.passes.forward += len(codes)
+        with torch.enable_grad():
+            output = self.adapter.answer(point, reading.mask)
+            self._count_broken(output.detach())
+            total = self.loss(output, targets, loss, None).sum()
+            gradient = torch.autograd.grad(total, point, allow_unused=True)[0] if total.requires_grad else None
+        if gradient is None:
+            raise AttackError("The output does not depend on the embeddings by any differentiable path; use typos.")
+        self.passes.backward += len(codes)
+        usable = torch.isfinite(gradient) & reading.mask[..., None]
+        return TokenGradient(reading, embedded, torch.where(usable, gradient, 0.0), output.detach())
 
     def outcome(self, pixels: Tensor, targets: Tensor) -> Tensor:
         """Return how wrong the model is about each sample, (n,) in [0, 1], by clean forward passes.

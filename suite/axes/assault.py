@@ -32,12 +32,15 @@ class Assault:
             the clean one elsewhere.
         found_at: the size of that input, (n,); NaN where there is none.
         found_by: the stage of the attack that found it, (n,).
+        spent: passes of the attack itself and of fitting it, without its controls and checks.
     """
 
     def __init__(self, context: Context, problem: Problem, attack: Attack) -> None:
         """Fit the attack, to training samples where it needs them, and ask for the clean answers."""
         self.context, self.problem = context, problem
+        before = problem.passes.total
         self.attack = attack.fit(problem, self.training, seed=context.seed)
+        self.spent = problem.passes.total - before
         damage, self.clean_tally = problem.judged(context.pixels, context.targets)
         self.clean = 1 - damage.double().cpu().numpy()
         self.right: dict[float, Array] = {}
@@ -81,6 +84,23 @@ class Assault:
     def _worse(self, quality: Array, before: Array) -> Array:
         """Return where an answer replaces one from a smaller size: of answers that are not random the worst counts."""
         return np.asarray(quality < before) if self.problem.draws == 1 else np.ones(len(quality), dtype=bool)
+
+    def shifts(self) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Return how far the attack at its largest size, and the random control, moved what lies behind the answers."""
+        kind, output = self.context.kind, self.context.outcomes.output
+        if not kind.shifted(output[:1], output[:1]):
+            return {}, {}
+        everyone = np.arange(len(self.clean))
+        moved = (self.adversarial, self._changed("random", everyone, self.attack.sizes[-1]))
+        found = [dict(kind.shifted(output, self._answers(points))) for points in moved]
+        return found[0], found[1]
+
+    def _answers(self, points: Tensor) -> Array:
+        with torch.no_grad():
+            parts = [
+                self.problem.forward(points[rows]).float().cpu().numpy() for rows in self.problem.chunks(len(points))
+            ]
+        return np.concatenate(parts)
 
     def audited(self, count: int) -> Array:
         """Return the rows of the right samples that the checks run on."""
@@ -134,10 +154,12 @@ class Assault:
         label = f"{type(attack).__name__} {self.attack.size_name} {size:.3g}"
         # The whole set at once, because what an attack spends on a sample may depend on how the others stand.
         for chosen in self.context.batches(rows, label, getattr(attack, "group", None) or max(1, len(rows))):
+            before = self.problem.passes.total
             if keep and self._nearest is not None:
                 moved, found_by = self._within(chosen, size)
             else:
                 moved, found_by = self._moved(attack, chosen, size)
+            self.spent += keep * (self.problem.passes.total - before)
             pixels, targets = self.pixels(chosen)
             damage, tally = scored(self.problem, self.attack, pixels, moved, targets, size)
             shares.append(damage.double().cpu().numpy())

@@ -217,15 +217,19 @@ def random_does_less(assault: Assault, *, works: bool) -> Evidence:
     name, random, right = assault.attack.size_name, assault.control["random"], assault.right
     if assault.problem.draws > 1:
         random, right = ({size: _whole(held) for size, held in shares.items()} for shares in (random, right))
-    worse = [f"{name} {size:.3g}" for size, held in right.items() if _fewer(1 - held, 1 - random[size])]
+    # One label is right or wrong, and so notable; where answers are graded many small differences say as much as a few.
+    notable = NOTABLE if assault.context.kind.one_label else 0.0
+    worse = [f"{name} {size:.3g}" for size, held in right.items() if _fewer(1 - held, 1 - random[size], notable)]
     if worse:
         return Evidence("fail", f"random perturbations did more damage than the attack at {', '.join(worse)}")
+    more = any(_fewer(1 - random[size], 1 - held, notable) for size, held in right.items())
     clean = assault.clean > 0.5
-    if not works and not any((clean & (held <= 0.5)).any() for held in right.values()):
-        return Evidence("fail", "the attack fooled no sample at any size, so that nothing shows that it works")
+    if not works and not (more and not notable) and not any((clean & (held <= 0.5)).any() for held in right.values()):
+        did = "fooled no sample" if notable else "did no more damage than random changes"
+        return Evidence("fail", f"the attack {did} at any size, so that nothing shows that it works")
     gaps = [100 * float(random[size].mean() - held.mean()) for size, held in right.items()]
     sentence = f"against random perturbations of equal size the attack fools {_listed(gaps)} points more, size by size"
-    if any(_fewer(1 - random[size], 1 - held) for size, held in right.items()):
+    if more:
         return Evidence("pass", sentence)
     return Evidence("n/a", f"{sentence}; at this n that is not told apart from chance")
 
@@ -257,10 +261,10 @@ def _whole(share: Array) -> Array:
     return np.asarray(share > 0.5, dtype=np.float64)
 
 
-def _fewer(damage: Array, before: Array) -> bool:
+def _fewer(damage: Array, before: Array, notable: float = NOTABLE) -> bool:
     """Return whether an attack did significantly less damage than another, by the exact one-sided sign test.
 
     A sample counts where the two differ notably; where damage is 0 or 1 this is McNemar's exact test.
     """
-    lost, won = int((before - damage > NOTABLE).sum()), int((damage - before > NOTABLE).sum())
+    lost, won = int((before - damage > notable).sum()), int((damage - before > notable).sum())
     return lost > won and bool(binomtest(lost, lost + won, 0.5, alternative="greater").pvalue < SIGNIFICANT)

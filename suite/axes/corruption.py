@@ -177,8 +177,8 @@ def summary(kind: Kind, clean: Array, tallies: list[Array], seed: int) -> list[M
     """Return mean corruption error and retention from the clean tally (n, ...) and one for each condition.
 
     Where less of the headline measure is better, they are its corrupted mean and the ratio of that to the clean one,
-    ``corruption_growth``. Intervals come from resampling images: all corrupted versions of one image stay together, because they fail
-    together.
+    ``corruption_growth``. Intervals come from resampling images: all corrupted versions of one image stay together,
+    because they fail together.
     """
     kept, whole = mean_of([kind.statistic(tally) for tally in tallies]), kind.statistic(clean)
 

@@ -28,13 +28,13 @@ class RationaleAxis:
     """Comprehensiveness and sufficiency of attributions of features (DeYoung et al. 2020), beside chance and recency.
 
     Attributes:
-        methods: gradient_x_input, layer_integrated_gradients, occlusion; or a single one.
+        explainers: gradient_x_input, layer_integrated_gradients, occlusion; or a single one.
         samples: how many test samples are explained; those with fewer than two features are left out and counted.
         fractions: shares of the features whose deletion is followed, ascending, above 0 up to 1.
         batch_size: inputs in one call of the model; results do not depend on it.
     """
 
-    methods: Spec | str | tuple[Spec | str, ...] = tuple(METHODS)
+    explainers: Spec | str | tuple[Spec | str, ...] = tuple(METHODS)
     samples: int = 100
     fractions: tuple[float, ...] = (0.01, 0.05, 0.1, 0.2, 0.5)
     batch_size: int = 256
@@ -43,17 +43,17 @@ class RationaleAxis:
         names = self._names
         for name in names:
             if name not in METHODS:
-                raise SpecError(f"got the method {name!r} for a rationale.{did_you_mean(name, METHODS)}")
+                raise SpecError(f"got explainers={name!r} for a rationale.{did_you_mean(name, METHODS)}")
         fractions = tuple(self.fractions)
         if not names or not fractions or list(fractions) != sorted(set(fractions)) or not 0 < fractions[0]:
-            raise SpecError(f"got {self}; expected one method or more, and ascending fractions above 0.")
+            raise SpecError(f"got {self}; expected one explainer or more, and ascending fractions above 0.")
         if fractions[-1] > 1 or self.samples < 1 or self.batch_size < 1:
             raise SpecError(f"got {self}; expected fractions up to 1, and samples and batch_size of 1 or more.")
         object.__setattr__(self, "fractions", fractions)
 
     @property
     def _names(self) -> tuple[str, ...]:
-        given = (self.methods,) if isinstance(self.methods, Spec | str) else self.methods
+        given = (self.explainers,) if isinstance(self.explainers, Spec | str) else self.explainers
         return tuple(dict.fromkeys(str(method) for method in given))
 
     def measure(self, context: Context) -> Finding:
@@ -92,7 +92,7 @@ class RationaleAxis:
             found,
             seed=seed_of(*context.names) % 2**32,
             ends_matter=rationale.ends_matter,
-            params={"deletion": rationale.deletion},
+            params={"deletion": rationale.deletion, **({"proxy": True} if rationale.proxy else {})},
         )
         skipped = [not_applicable("comprehensiveness", reason, method=name) for name, reason in found.skipped.items()]
         return Finding(

@@ -23,6 +23,7 @@ from suite.attacks.speed import faster
 from suite.axes.assault import Assault, found, shown
 from suite.axes.audit import Evidence, audit
 from suite.axes.base import Context, Finding, in_digest_order
+from suite.axes.text_remarks import remarks
 from suite.errors import NotApplicableError, SpecError
 from suite.kinds.base import Array, Kind
 from suite.models.trainer import seeded
@@ -33,6 +34,9 @@ from suite.types import Measure, not_applicable
 DRAWS = 32
 """Fresh answers that count for one outcome of a model that answers at random."""
 
+
+SPACES = ("input", "embedding")
+"""What can be changed: what the model is shown, or the embeddings of words."""
 
 ASKED = 256
 """Samples among which right ones are sought to ask about; the probes take the first 64 of them."""
@@ -57,6 +61,10 @@ class Robustness:
     precision: str = "float32"
     compiled: bool = False
     space: str = "input"
+
+    def __post_init__(self) -> None:
+        if self.space not in SPACES:
+            raise SpecError(f"space={self.space!r}; expected {' or '.join(SPACES)}.")
 
     def measure(self, context: Context) -> Finding:
         """Attack every right sample at every size, check the attack, and keep what it found."""
@@ -88,7 +96,7 @@ class Robustness:
             evidence = audit(assault, assault.audited(self.audit))
             name = title(spec) if self.space == "input" else f"{title(spec)} on {self.space}"
             report = _Report(assault, name, evidence)
-            successes = report.successes()
+            successes, extra = report.successes(), [*report.shifts(), *report.remarks()]
             problem.refuse_broken()
         reference = assault.reference
         rates, controls = [report.rate(size, size == reference) for size in attack.sizes], report.control_rates()
@@ -105,13 +113,13 @@ class Robustness:
             "unit": rates[0].unit,
             "curve": report.curve(rates, controls),
             "checks": {name: [item.status, item.sentence] for name, item in evidence.items()},
-            "passes": {"attack": spent, "with checks": problem.passes.total},
+            "passes": {"search": assault.spent, "attack": spent, "with checks": problem.passes.total},
             "found_by": dict(Counter(stored["found_rung"].tolist())),
             "stochastic": problem.draws > 1,
             "sha256": hashlib.sha256(stored["found"].tobytes()).hexdigest(),
         }
         arrays = shown(assault, reference) | stored if self.space == "input" else {}
-        measures = [*rates, *controls, *successes, *report.companions()]
+        measures = [*rates, *controls, *successes, *report.companions(), *extra]
         return Finding(measures, report.columns(), details, arrays)
 
 
@@ -141,8 +149,14 @@ def _refuse_misfit(attack: Attack, spec: Spec, context: Context) -> None:
     is_text, wants_text = not context.pixels.is_floating_point(), getattr(attack, "texts", False)
     if is_text and not wants_text:
         raise SpecError(
-            f"{spec.name} moves numbers, and the samples of {context.kind.name} are texts. Use hotflip, typos or trigger, "
-            "or move the embeddings: robustness(attack=pgd(...), space=embedding)."
+            f"{spec.name} moves numbers, and the samples of {context.kind.name} are texts. Use hotflip, typos or "
+            "trigger, or move the embeddings: robustness(attack=pgd(...), space=embedding)."
+        )
+    limit = getattr(context.model, "reach", None)
+    if limit is not None and (attack.norm != "linf" or max(attack.sizes) >= limit):
+        raise SpecError(
+            f"{spec}: embeddings are moved by norm=linf and eps below {limit:g}, in standard deviations; a larger step "
+            "would make words of padding, and another norm would let the random control spend itself on it."
         )
     if wants_text and not is_text:
         raise SpecError(f"{spec.name} changes texts, and the samples of {context.kind.name} are none. Use fgsm or pgd.")
@@ -262,6 +276,20 @@ class _Report:
                 else stats.mean_measure("targeted_success", reached, seed=seed, **fields)
             )
         return measures
+
+    def remarks(self) -> list[Measure]:
+        """Return what is said of an attack on texts: its success, its passes, and what it changed."""
+        return remarks(self.assault, self._params)
+
+    def shifts(self) -> list[Measure]:
+        """Return how far the attack moved what lies behind the answers at its largest size, beside random changes."""
+        assault, params = self.assault, self._params(self.assault.attack.sizes[-1])
+        found, control = assault.shifts()
+        fields: dict[str, Any] = {"seed": assault.context.seed, "unit": "nat", "higher_is_better": False}
+        return [
+            stats.mean_measure(name, values, params=params, control=float(control[name].mean()), **fields)
+            for name, values in found.items()
+        ]
 
     def goal(self) -> str:
         """Return the class that the attack aims at."""

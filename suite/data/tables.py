@@ -23,10 +23,11 @@ SHARD = re.compile(r"(?P<part>[a-z]+)(-\d+(-of-\d+.*)?)?", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Part:
-    """The records of one part on disk: those that can be used, and the others with their reasons."""
+    """The records of one part on disk: those that can be used, the others with reasons, and whether any has a label."""
 
     texts: tuple[Sample, ...]
     rejected: tuple[Rejected, ...]
+    labelled: bool
 
 
 def read_table(
@@ -53,9 +54,9 @@ def read_table(
     """
     SPLITS.index(split)
     parts = _checked(_read_parts(Path(path).expanduser(), (text, label), tuple(classes)), tuple(classes))
-    share = portion({part for part, found in parts.items() if found.texts}, split)
+    share = portion({part for part, found in parts.items() if found.labelled}, split)
     if split == "test":
-        yield from (record for secret in parts.values() if not secret.texts for record in secret.rejected)
+        yield from (record for secret in parts.values() if not secret.labelled for record in secret.rejected)
     if share.part is None or share.part not in parts:
         return
     found = parts[share.part]
@@ -88,7 +89,7 @@ def _read_parts(path: Path, columns: tuple[str, str], classes: tuple[str, ...]) 
 def _part(part: str, files: Sequence[Path], columns: tuple[str, str], classes: tuple[str, ...]) -> Part:
     texts: list[Sample] = []
     rejected: list[Rejected] = []
-    row = 0
+    row, labelled = 0, False
     for file in files:
         found = _with_names(read_columns(file, *columns), file, columns[1])
         for place, (text, label) in enumerate(zip(found.texts, found.labels, strict=True)):
@@ -97,10 +98,12 @@ def _part(part: str, files: Sequence[Path], columns: tuple[str, str], classes: t
             try:
                 if place in found.faults:
                     raise NoLabel(found.faults[place])
-                texts.append(Sample(name, _text(text), of_classes(plain(label, found.names), classes)))
+                target = of_classes(plain(label, found.names), classes)
+                labelled = True
+                texts.append(Sample(name, _text(text), target))
             except NoLabel as error:
                 rejected.append(Rejected(name, str(error)))
-    return Part(tuple(texts), tuple(rejected))
+    return Part(tuple(texts), tuple(rejected), labelled)
 
 
 def _text(value: object) -> str:

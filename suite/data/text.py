@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from suite.errors import DataError
+
+WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
+"""A word, with its apostrophes inside, or a single sign."""
 
 LONGEST = 2000
 """Characters of a text that are kept; what is cut is counted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ from suite.data.labelled import limited
 from suite.data.splitting import SPLITS
 from suite.errors import DataError
 from suite.types import Sample
+
+RUN = 10
+"""Windows that follow each other where a part of a split is chosen: a model that carries its state can show it."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Amounts:
 
     Attributes:
         train: characters, from the beginning.
-        validation, test: windows, chosen by their ids from the whole split.
+        validation, test: windows, in runs of `RUN` that follow each other, chosen by their ids from the whole split.
     """
 
     train: int | None = None
@@ -101,5 +105,13 @@ def samples(piece: Stretch, split: str, *, window: Window, amounts: Amounts) -> 
         )
     if split == "train":
         return list(windows(piece, window, step=window.length))
-    found = list(windows(piece, window, step=window.scored))
-    return limited(found, [sample.id for sample in found], getattr(amounts, split))
+    return in_runs(list(windows(piece, window, step=window.scored)), getattr(amounts, split))
+
+
+def in_runs(found: list[Sample], most: int | None) -> list[Sample]:
+    """Return at most so many windows, in runs of `RUN`; which runs depends on nothing but their first ids."""
+    if most is None or most >= len(found):
+        return found
+    runs = [found[start : start + RUN] for start in range(0, len(found) - RUN + 1, RUN)] or [found]
+    chosen = limited(runs, [run[0].id for run in runs], math.ceil(most / RUN))
+    return [window for run in chosen for window in run][:most]

@@ -67,23 +67,33 @@ class Rationale:
     """What attribution asks for where the input is a list of features: the words of a text, the numbers of a latent.
 
     Attributes:
-        present: which features each sample has, bool (n, features); what is absent is padding.
-        point: the features as a differentiable tensor: embeddings (n, features, d), or latents (n, features, 1).
-        blank: what stands for a deleted feature, of the shape of `point`.
-        target: (points, rows) to the scalar that gradients are taken of, (m,); `rows` says which sample a row is of.
+        present: which features each sample has, bool (n, features); what is absent, as padding, is never deleted.
+        point: the features as a differentiable tensor: embeddings (n, features, d), or latents (n, features, 1); None
+            where the model has none, so that only methods without gradients apply.
+        blank: what stands for a deleted feature, of the shape of `point`; None with it.
+        target: (points, rows) to the scalar that gradients are taken of, (m,); `rows` says which sample a row is of;
+            None with `point`.
         score: (kept, rows) to the score in [0, 1] when only the kept features are left, bool (m, features) to (m,); in
             the space of inputs, not of points, where the two differ.
         names: names of the features of each sample, for readers; positions where there are none.
         deletion: how a feature is deleted, in words.
+        ends_matter: whether the last features are known to matter most, as in a language model's context, so that a
+            method has to beat the order that deletes them first.
+        proxy: whether this stands in for a question to which there is no standard.
+        arrays: what a page of the report shows of each sample, (n, ...) by name: ``codes`` and ``spans`` of texts,
+            ``images`` of latents.
     """
 
     present: Tensor
-    point: Tensor
-    blank: Tensor
-    target: Callable[[Tensor, Tensor], Tensor]
+    point: Tensor | None
+    blank: Tensor | None
+    target: Callable[[Tensor, Tensor], Tensor] | None
     score: Callable[[Tensor, Tensor], Tensor]
     names: Sequence[Sequence[str]]
     deletion: str
+    ends_matter: bool = False
+    proxy: bool = False
+    arrays: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,7 @@ class Kind(Protocol):
 
     Attributes:
         name: as in ``@task(kind=...)``.
+        open_classes: whether what is in no class is read as unknown, so that classes are those of the training split.
         like: names of kinds whose metrics are asked of this one too.
         adapter: what models are wrapped in.
         headline: name of the headline measure; under attack it is ``robust_`` and that name.
@@ -152,6 +163,7 @@ class Kind(Protocol):
     """
 
     name: str
+    open_classes: bool
     like: tuple[str, ...]
     adapter: type[TorchModel]
     headline: str
@@ -239,6 +251,9 @@ class Kind(Protocol):
     def companions(self, tally: Array, *, seed: int, params: Mapping[str, Any]) -> list[Measure]:
         """Return what has to be said beside the headline measure of an attack."""
 
+    def shifted(self, before: Array, after: Array) -> Mapping[str, Array]:
+        """Return how far an attack moved what lies behind the answers, (n,) by name, from outputs before and after."""
+
     # readers
 
     def columns(self, outcomes: Outcomes) -> dict[str, Any]:
@@ -289,6 +304,7 @@ class Kind(Protocol):
 class Simple:
     """The answers that most kinds share."""
 
+    open_classes = False
     like: tuple[str, ...] = ()
     unmergeable: str | None = None
     error = "ece"
@@ -332,6 +348,10 @@ class Simple:
     def companions(self, tally: Array, *, seed: int, params: Mapping[str, Any]) -> list[Measure]:
         """Return nothing."""
         return []
+
+    def shifted(self, before: Array, after: Array) -> Mapping[str, Array]:
+        """Return nothing."""
+        return {}
 
     def explainable(self, output: Array) -> Array:
         """Return that every sample can be explained."""

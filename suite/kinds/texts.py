@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import Any
 
 import numpy as np
 
-from suite.data.text import LONGEST, codes, texts_of
+from suite.data.text import LONGEST, WORD, codes, texts_of
 from suite.errors import DataError
 from suite.kinds.base import Array
-
-WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
-"""A word, with its apostrophes inside, or a single sign."""
 
 
 def text(value: Any) -> tuple[Array, tuple[str, ...]]:

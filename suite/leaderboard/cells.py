@@ -7,11 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from suite.leaderboard.columns import ATTACKED, ROBUST, Column
+from suite.leaderboard.columns import ATTACKED, REAL, ROBUST, Column
 from suite.types import verdict_of
 
 LOWER = ("robust_bits_per_character", "robust_code_length")
 """Robust measures of which less is better."""
+
+ARROWS = {True: "↑", False: "↓", None: ""}
+"""Which end of a column is the good one; none where neither is."""
 
 DASH = "–"
 """Stands for whatever was not measured; never 0."""
@@ -35,9 +38,9 @@ def cell(line: pd.Series[Any], column: Column, *, stacked: bool = False) -> str:
         return "\n".join(["invalid", *([] if status == "inconclusive" else [str(status)])])
     value = marked(percent(line[column.name], column.unit), column.metric, status)
     tie, method = line.get(f"{column.name}_ties"), line.get(f"{column.name}_method")
-    around, random = interval(line, column), control(line, column)
+    around, held = interval(line, column), control(line, column)
     first = " ".join(part for part in (value, "" if stacked else around, "" if missing(tie) else str(tie)) if part)
-    under = ("" if missing(method) else str(method), around if stacked else "", f"random {random}" if random else "")
+    under = ("" if missing(method) else str(method), around if stacked else "", held)
     return "\n".join([first, *(part for part in under if part)])
 
 
@@ -60,7 +63,11 @@ def percent(value: Any, unit: str) -> str:
     """Return a number as readers see it: fractions in percent without the sign, a dash for what is missing."""
     if value is None or pd.isna(value):
         return DASH
-    return f"{100 * value:.1f}" if unit in ("fraction", "probability") else f"{value:.3g}"
+    if unit in ("fraction", "probability"):
+        return f"{100 * value:.1f}"
+    if 100 <= abs(value) < 1e6:
+        return f"{value:.1f}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:.3g}"
 
 
 def interval(line: pd.Series[Any], column: Column) -> str:
@@ -84,10 +91,15 @@ def bounded(line: pd.Series[Any], column: Column) -> bool:
 
 
 def control(line: pd.Series[Any], column: Column) -> str:
-    """Return the accuracy under the random control of a robust accuracy, empty where there is none."""
-    found = line.get(f"{column.name}_control")
-    shown = column.metric in ATTACKED and not missing(line[column.name]) and not missing(found)
-    return percent(found, column.unit) if shown else ""
+    """Return the control of a number, such as ``random 91.5`` or ``real 0.58``; empty where there is none."""
+    found, name = line.get(f"{column.name}_control"), beside(column.metric)
+    shown = name and not missing(line[column.name]) and not missing(found)
+    return f"{name} {percent(found, column.unit)}" if shown else ""
+
+
+def beside(metric: str) -> str:
+    """Return what the control of a measure is of: ``random`` changes, or ``real`` samples; empty for others."""
+    return "random" if metric in ATTACKED else "real" if metric in REAL else ""
 
 
 def why(reason: Any, checks: Any) -> str:

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,16 +24,18 @@ from suite.leaderboard.measured import (
     CLEAN,
     CONVENTIONS,
     CORRUPTION,
+    FOUND,
     HEADLINES,
     METRICS,
+    REAL,
     ROBUST,
     UNCERTAINTY,
 )
 
-__all__ = ["ATTACKED", "HEADLINES", "ROBUST", "Column", "columns"]
+__all__ = ["ATTACKED", "HEADLINES", "REAL", "ROBUST", "Column", "columns"]
 
-COUNTED = ("words", "characters")
-"""What limits an attack on texts, and is counted."""
+COUNTED = {"words": "word", "characters": "character", "trigger": "token"}
+"""What limits an attack on texts and is counted, and what one of it is called."""
 
 CONTROLS = ("random", "recency")
 """Orders of features that explain nothing, beside which methods are held."""
@@ -50,7 +52,7 @@ class Column:
         name: prefix of the measure's columns in the board's frame.
         title: what readers see; unique within a board.
         axis, spec, metric: where the numbers come from.
-        higher_is_better: which end of the column is the good one.
+        higher_is_better: which end of the column is the good one; None where neither is.
         unit: ``fraction`` numbers are shown in percent.
         outcome: what a sample's right answer is called in the per-sample table, where there is one: ``correct``, or
             the size of the attack.
@@ -63,7 +65,7 @@ class Column:
     axis: str
     spec: str
     metric: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     unit: str
     outcome: str | float | None
     entries: pd.DataFrame
@@ -84,12 +86,29 @@ def _clean(rows: pd.DataFrame) -> Iterator[Column]:
     for metric, title in CLEAN.items():
         part = chosen[(chosen["metric"] == metric) & (plain | (metric in CONVENTIONS))]
         for _, group in part.groupby("spec"):
-            yield _column(metric, title, _first_convention(group), outcome="correct" if metric == "accuracy" else None)
+            for added, rest in _conventions(group):
+                outcome = "correct" if metric == "accuracy" else None
+                yield _column(metric + added, title + added, rest, outcome=outcome)
 
 
-def _first_convention(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows with the params of the first one: a measure in two conventions is two measures."""
-    return rows[rows["params"].map(lambda params: params == rows["params"].iloc[0])]
+def _conventions(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the rows of each convention, and what tells it from the first: in two of them a measure is two measures."""
+    told = rows["params"].map(lambda params: tuple(sorted(_told(params).items())))
+    measured = told[rows["value"].notna()]
+    if measured.empty:
+        yield "", rows
+        return
+    found = list(dict.fromkeys(measured))
+    found.sort(key=lambda convention: len(convention))  # the plainest is the one without a suffix
+    for place, convention in enumerate(found):
+        own = [value for name, value in convention if (name, value) not in found[0]]
+        suffix = f" ({', '.join(own)})" if place else ""
+        yield suffix, rows[(told == convention) | (rows["value"].isna() & (place == 0))]
+
+
+def _told(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return what params say of the convention of a measure, and not of what was found by it."""
+    return {name: str(value) for name, value in params.items() if name not in FOUND}
 
 
 def _robust(rows: pd.DataFrame) -> Iterator[Column]:
@@ -100,10 +119,11 @@ def _robust(rows: pd.DataFrame) -> Iterator[Column]:
     size = _param(chosen, "eps").fillna(_param(chosen, "area")).fillna(_param(chosen, "edits")).astype(float)
     aside = ~chosen["metric"].isin(ROBUST)
     chosen = chosen.assign(size=size, norm=_param(chosen, "norm"), attack=_param(chosen, "attack"), aside=aside)
-    for _, group in chosen.groupby(["spec", "attack", "norm", "size", "aside"], dropna=False):
+    chosen = chosen.assign(codes=_param(chosen, "codes").fillna(""))
+    for (*_, codes), group in chosen.groupby(["spec", "attack", "norm", "size", "aside", "codes"], dropna=False):
         attack, norm, amount = group["attack"].iloc[0], group["norm"].iloc[0], float(group["size"].iloc[0])
         spec = str(group["spec"].iloc[0])
-        title = f"{attack} {_sized(norm, amount, spec)}"
+        title = f"{attack} {_sized(norm, amount, spec)}" + (f" (codes: {codes})" if codes else "")
         metric = str(group["metric"].iloc[0])
         if metric not in ROBUST:
             title = f"{title} {metric.replace('_', ' ').removesuffix(' rate')}"
@@ -116,7 +136,7 @@ def _sized(norm: Any, amount: float, spec: str) -> str:
     if norm == "patch":
         return f"{100 * amount:.3g} % area"
     if norm in COUNTED:
-        return f"{amount:.0f} {norm if amount > 1 else norm.removesuffix('s')}"
+        return f"{amount:.0f} {COUNTED[norm]}{'s' if amount > 1 else ''}"
     return f"{norm} {_as_typed(amount, spec)}"
 
 
@@ -147,18 +167,21 @@ def _calibration(rows: pd.DataFrame) -> Iterator[Column]:
             yield _column(name, title, group)
     for metric, title in UNCERTAINTY.items():
         for _, group in chosen[(chosen["metric"] == metric) & chosen["uncertainty"].isna()].groupby("spec"):
-            yield _column(metric, title, _first_convention(group))
+            for added, rest in _conventions(group):
+                yield _column(metric + added, title + added, rest)
 
 
 def _attribution(rows: pd.DataFrame) -> Iterator[Column]:
     for (axis, metric), title in ATTRIBUTION.items():
         chosen = rows[(rows["axis"] == axis) & (rows["metric"] == metric)]
-        chosen = chosen.assign(method=_param(chosen, "method"), baseline=_param(chosen, "baseline"))
+        replaced_by = _param(chosen, "baseline").fillna(_param(chosen, "deletion"))
+        chosen = chosen.assign(method=_param(chosen, "method"), baseline=replaced_by)
         chosen = chosen[~chosen["method"].isin(CONTROLS) & chosen["baseline"].notna()]  # a skipped row has no baseline
         for _, group in chosen.groupby("spec"):
             first = "mean" if "mean" in set(group["baseline"]) else group["baseline"].iloc[0]
-            best = _best(group[group["baseline"] == first]).set_index("model")
-            other = f" ({first})" if axis == "attribution" and first != "mean" else ""
+            several = axis == "attribution"  # features are deleted in one way by each model
+            best = _best(group[group["baseline"] == first] if several else group).set_index("model")
+            other = f" ({first})" if several and first != "mean" else ""
             column = _column("attribution", title + other, best.reset_index())
             yield replace(column, entries=column.entries.assign(**best[["method", "baseline", "compared"]]))
 
@@ -184,7 +207,8 @@ def _param(rows: pd.DataFrame, name: str) -> pd.Series[Any]:
 
 
 def _column(name: str, title: str, rows: pd.DataFrame, *, outcome: str | float | None = None) -> Column:
-    first = rows.iloc[0]
+    measured = rows[rows["value"].notna()]  # a row of what does not apply does not know which end is the good one
+    first = (measured if len(measured) else rows).iloc[0]
     is_proxy = bool(first["params"].get("proxy"))
     return Column(
         name=name,
@@ -192,7 +216,7 @@ def _column(name: str, title: str, rows: pd.DataFrame, *, outcome: str | float |
         axis=first["axis"],
         spec=first["spec"],
         metric=first["metric"],
-        higher_is_better=bool(first["higher_is_better"]),
+        higher_is_better=None if pd.isna(first["higher_is_better"]) else bool(first["higher_is_better"]),
         unit=first["unit"],
         outcome=outcome,
         entries=rows.drop_duplicates("model", keep="last").set_index("model")[ENTRY],

@@ -34,7 +34,7 @@ def over_random(store: Store, column: Column) -> Column:
         return column
     entries = column.entries.copy()
     for model, entry in column.entries[column.entries["value"].notna()].iterrows():
-        found = _margin(store, entry, column.metric)
+        found = _margin(store, entry, column)
         entries.loc[model, list(found)] = pd.Series(found, dtype=object)
     return replace(column, entries=entries)
 
@@ -51,9 +51,10 @@ def margin_note(column: Column) -> str | None:
     )
 
 
-def _margin(store: Store, entry: pd.Series[Any], metric: str) -> dict[str, Any]:
+def _margin(store: Store, entry: pd.Series[Any], column: Column) -> dict[str, Any]:
     """Return value, interval and n of an entry's margin, or an undefined value with the reason."""
-    names = [f"{metric}@{method}/{entry['baseline']}" for method in (entry["method"], "random")]
+    baseline = f"/{entry['baseline']}" if column.axis == "attribution" else ""  # features are deleted in one way only
+    names = [f"{column.metric}@{method}{baseline}" for method in (entry["method"], "random")]
     try:
         pairs = _samples(store, str(entry["record"]), names)
         value, lo, hi = paired_bootstrap_difference(pairs[names[0]], pairs[names[1]], seed=SEED)

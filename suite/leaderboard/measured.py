@@ -14,6 +14,7 @@ HEADLINES = {
 
 CONVENTIONS = (
     "auroc",
+    "code_length",
     "bits_per_character_carried",
     "importance_weighted_nll",
     "elbo",
@@ -23,8 +24,14 @@ CONVENTIONS = (
     "recall",
     "coverage",
     "memorised",
+    "memorisation",
 )
 """Measures that are made by a convention, which their params name."""
+
+FOUND = frozenset(
+    "smallest_p distinguishable_from_calibrated control subset subsets distance runs longest proxy".split()
+)
+"""Params that tell what was found, or what stands in a title anyway, and not by which convention."""
 
 CLEAN = {
     **HEADLINES,
@@ -32,6 +39,7 @@ CLEAN = {
     "auroc": "AUROC",
     "bits_per_character_carried": "bits carried",
     "memorised": "8-grams memorised",
+    "memorisation": "images memorised",
     "importance_weighted_nll": "NLL (nats)",
     "elbo": "ELBO (nats)",
     "fid": "FID",
@@ -48,6 +56,9 @@ AIMS = {"vanish": "disappearance_rate", "mislabel": "mislabel_rate", "fabricate"
 
 ATTACKED = (*ROBUST, *AIMS.values())
 """What has a random control beside it."""
+
+REAL = ("kid", "fid", "precision", "recall", "coverage", "memorised", "memorisation")
+"""What is measured of made-up samples, and has the same of real ones beside it."""
 
 CORRUPTION = {
     "corruption_retention": ("corruption retention", "corruption retained"),
@@ -71,7 +82,7 @@ CALIBRATION = (
 
 UNCERTAINTY = {
     "soft_cross_entropy": "raters' cross-entropy",
-    "jensen_shannon_distance": "distance from raters",
+    "js_distance": "distance from raters",
     "entropy_gap": "entropy gap",
     "elbo_gap": "ELBO gap",
     "latent_ranks_failed": "latents that fail the rank test",

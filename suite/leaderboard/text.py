@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from suite.leaderboard import Board, Column
-from suite.leaderboard.cells import DASH, NO_INTERVAL, cell, control, interval, is_upper_bound, missing, why
+from suite.leaderboard.cells import ARROWS, DASH, NO_INTERVAL, cell, control, interval, is_upper_bound, missing, why
 from suite.leaderboard.notes import together
 from suite.types import verdict_of
 
@@ -21,6 +21,13 @@ SUSPECT = (
     "the column that ranks."
 )
 INVALID = "invalid: no number to believe, as it is undefined, failed or was skipped. The reason stands below."
+
+
+CONTROLS = {
+    "random": "random: the same measure under a random change of the same size as the attack.",
+    "real": "real: the same measure of as many real samples in place of made-up ones.",
+}
+"""What stands below a number, in a sentence."""
 
 
 def board_table(board: Board, *, width: int = 120) -> Group:
@@ -51,8 +58,8 @@ def footnotes(board: Board) -> list[str]:
         f"{board.n:,} test samples."
     )
     notes = [head, "value [95 % interval]; fractions in percent; ↑ more is better, ↓ less is better; – not measured."]
-    if any(control(line, column) for _, line in board.frame.iterrows() for column in board.columns):
-        notes.append("random: the same measure under a random change of the same size as the attack.")
+    held = {control(line, column).partition(" ")[0] for _, line in board.frame.iterrows() for column in board.columns}
+    notes += [said for name, said in CONTROLS.items() if name in held]
     if any(interval(line, column) == NO_INTERVAL for _, line in board.frame.iterrows() for column in board.columns):
         notes.append(f"{NO_INTERVAL}: the samples do not vary, or are too few, so that they give no interval.")
     if biased := [column.title for column in board.columns if _moved(column)]:
@@ -89,7 +96,7 @@ def _table(board: Board, shown: list[Column], *, stacked: bool) -> Table:
 
 
 def _heading(column: Column) -> str:
-    return printable(f"{column.title} {'↑' if column.higher_is_better else '↓'}").replace(" ", "\n", 1)
+    return printable(f"{column.title} {ARROWS[column.higher_is_better]}").strip().replace(" ", "\n", 1)
 
 
 def _has(board: Board, column: Column) -> bool:

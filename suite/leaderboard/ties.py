@@ -52,7 +52,7 @@ def ties(store: Store, column: Column, alpha: float) -> Ties:
             left_out[str(model)] = str(error)
     shared = _shared(outcomes)
     left_out.update({model: "not compared: measured on other samples" for model in outcomes.keys() - shared.keys()})
-    return _tested(shared, sound["value"], left_out, alpha, column.higher_is_better)
+    return _tested(shared, sound["value"], left_out, alpha, column.higher_is_better is not False)
 
 
 def _tested(

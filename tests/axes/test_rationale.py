@@ -1,0 +1,245 @@
+"""The rationale axis on texts whose every word is worth what the test says, with embeddings and without."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from suite.axes.base import GALLERY, Context
+from suite.axes.rationale import RationaleAxis
+from suite.data import DataReport, Split, TaskData, TaskInfo
+from suite.data.text import packed, text_of
+from suite.errors import NotApplicableError, SpecError
+from suite.harness import silent
+from suite.kinds.base import Rationale
+from suite.kinds.classification import Classification
+from suite.kinds.sentiment import Sentiment, without
+from suite.models.text import Token, TorchText
+
+torch.set_num_threads(1)
+WORTH = {"good": 2.0, "fine": 1.0, "the": 0.0, "film": 0.1, "dull": -1.5, "bad": -2.0}
+WORDS = ("", "?", "[start]", *WORTH)
+
+
+class Cutter:
+    """Words by spaces, behind a token of the tokenizer's own."""
+
+    vocabulary, pad, unknown = WORDS, 0, 1
+
+    def tokens(self, text):
+        known = {word: place for place, word in enumerate(WORDS)}
+        return [
+            Token(2, 0, 0),
+            *(Token(known.get(m.group().lower(), 1), m.start(), m.end()) for m in re.finditer(r"\w+", text)),
+        ]
+
+
+class Additive(nn.Module):
+    """The logit of the second class is what the words are worth in all, and half a point for the start."""
+
+    def __init__(self):
+        super().__init__()
+        worth = torch.tensor([[0.0], [0.0], [0.5], *([one] for one in WORTH.values())])
+        self.embedding = nn.Embedding.from_pretrained(torch.cat([worth, worth], 1))
+
+    def forward(self, embedded, mask):
+        total = (embedded.mean(2) * mask).sum(1)
+        return torch.stack([-total, total], 1)
+
+
+class Blind(TorchText):
+    """The same without embeddings: it reads the words of a text."""
+
+    def __init__(self):
+        super().__init__(nn.Identity(), Cutter(), length=8)
+
+    def raw(self, pixels):
+        texts = [text_of(row) for row in pixels.cpu().numpy()]
+        totals = [0.5 + sum(WORTH.get(word.lower(), 0.0) for word in re.findall(r"\w+", text)) for text in texts]
+        return torch.tensor([[-total, total] for total in totals])
+
+
+def texts(count=30):
+    draw = np.random.default_rng(0)
+    written = [" ".join(draw.choice(list(WORTH), draw.integers(3, 7))) for _ in range(count - 2)]
+    return [*written, "Good", "..."]
+
+
+def context_of(model=None, *, shown=None, track=silent, **changes):
+    inputs = packed(shown or texts(), 48)
+    targets = np.zeros(len(inputs), np.int64)
+    test = Split(tuple(f"text-{place}" for place in range(len(inputs))), inputs, targets)
+    nothing = test.take(range(0))
+    info = TaskInfo("toy", "sentiment", "1", ("neg", "pos"), (48,))
+    context = Context(
+        kind=Sentiment(),
+        data=TaskData(info, nothing, nothing, test, DataReport({}), "d"),
+        test=test,
+        model=model or TorchText(Additive(), Cutter(), length=8),
+        members=lambda count: [],
+        track=track,
+        device=torch.device("cpu"),
+        names=("toy", "additive", "rationale"),
+    )
+    return replace(context, **changes)
+
+
+def rows_of(finding, metric):
+    return {m.params["method"]: m for m in finding.measures if m.metric == metric and "method" in m.params}
+
+
+@pytest.fixture(scope="module")
+def finding():
+    return RationaleAxis().measure(context_of())
+
+
+def test_every_method_beats_chance_and_controls_are_rows(finding):
+    for metric in ("comprehensiveness", "sufficiency"):
+        rows = rows_of(finding, metric)
+        assert list(rows) == [
+            "gradient_x_input",
+            "layer_integrated_gradients",
+            "occlusion",
+            "random",
+            "recency",
+        ]
+        assert {rows[name].checks["beats_random"] for name in list(rows)[:3]} == {"pass"}
+        assert {row.control for row in rows.values()} == {rows["random"].value}
+        assert {row.n for row in rows.values()} == {28}
+        assert {row.params["deletion"] for row in rows.values()} == {"read as an unknown word"}
+    assert rows_of(finding, "comprehensiveness")["occlusion"].higher_is_better is True
+    assert rows_of(finding, "sufficiency")["occlusion"].higher_is_better is False
+    assert rows_of(finding, "convergence_delta")["layer_integrated_gradients"].checks == {"adds_up": "pass"}
+
+
+def test_texts_of_less_than_two_words_are_left_out_and_counted(finding):
+    assert finding.details["too_short"] == 2
+    assert not {"text-28", "text-29"} & set(finding.samples["id"])
+    alone = RationaleAxis().measure(context_of(shown=["Good", "..."]))
+    assert [m.status for m in alone.measures] == ["skipped"]
+    assert "two features" in alone.measures[0].reason
+
+
+def test_the_gallery_shows_which_word_is_worth_what(finding):
+    arrays, about = finding.arrays, finding.arrays["attribution_gradient_x_input"]
+    assert len(arrays["ids"]) == GALLERY
+    for row in range(GALLERY):
+        text = text_of(arrays["codes"][row])
+        sign = 1 if arrays["prediction"][row] == 1 else -1
+        for place, (start, end) in enumerate(arrays["spans"][row]):
+            worth = WORTH[text[start:end]] if end > start else 0.0
+            assert about[row, place] == pytest.approx(sign * worth, abs=1e-6)
+            assert arrays["present"][row, place] == (end > start)
+            assert arrays["names"][row, place] == (text[start:end] or ("[start]" if place == 0 else ""))
+
+
+def test_samples_are_the_first_by_digest_and_the_same_in_a_second_run(finding):
+    few = RationaleAxis(explainers="occlusion", samples=5, batch_size=3).measure(context_of())
+    assert few.samples["id"] == finding.samples["id"][: len(few.samples["id"])]
+    count = len(few.samples["id"])
+    for name in ("comprehensiveness@occlusion", "sufficiency@random", "emptied"):
+        np.testing.assert_allclose(few.samples[name], finding.samples[name][:count], atol=1e-7)
+
+
+def test_a_model_without_embeddings_is_shown_shorter_texts():
+    blind = RationaleAxis().measure(context_of(Blind()))
+    skipped = {m.params["method"]: m.reason for m in blind.measures if m.status == "skipped"}
+    assert set(skipped) == {"gradient_x_input", "layer_integrated_gradients"}
+    seeing = RationaleAxis(explainers="occlusion").measure(context_of())
+    np.testing.assert_allclose(
+        blind.samples["comprehensiveness@occlusion"], seeing.samples["comprehensiveness@occlusion"], atol=1e-6
+    )
+    assert rows_of(blind, "sufficiency")["occlusion"].params["deletion"] == "taken out of the text"
+
+
+def test_characters_of_dropped_tokens_are_taken_out():
+    codes = torch.from_numpy(packed(["not a bad film", "bad"], 16))
+    spans = torch.tensor([[[0, 3], [4, 5], [6, 9], [10, 14]], [[0, 3], [0, 0], [0, 0], [0, 0]]])
+    dropped = torch.tensor([[True, False, True, False], [True, False, False, False]])
+    assert [text_of(row) for row in without(codes, spans, dropped).numpy()] == [" a  film", ""]
+    assert torch.equal(without(codes, spans, torch.zeros_like(dropped)), codes)
+    full = torch.from_numpy(packed(["abcd"], 4))
+    assert text_of(without(full, torch.tensor([[[2, 4]]]), torch.tensor([[True]])).numpy()[0]) == "ab"
+
+
+def test_samples_that_are_no_lists_are_skipped():
+    class Picture(Sentiment):
+        rationale = Classification.rationale
+
+    found = RationaleAxis().measure(context_of(kind=Picture()))
+    assert [m.status for m in found.measures] == ["skipped"]
+    assert "explained by the axis attribution" in found.measures[0].reason
+
+
+def test_what_a_kind_shows_is_stored_and_latents_show_the_images_made_of_them():
+    class Maker(Sentiment):
+        """Explains codes as if they were latents, and answers with images."""
+
+        def rationale(self, model, inputs, outputs):
+            return Rationale(
+                torch.ones(len(inputs), 3, dtype=torch.bool),
+                None,
+                None,
+                None,
+                lambda kept, rows: kept.double().mean(1),
+                [["z0", "z1", "z2"]] * len(inputs),
+                "set to 0",
+            )
+
+        def told(self, output):
+            return {}
+
+    class Painter(Blind):
+        def inputs(self, split):
+            return split.inputs[:, :3].astype(np.float32)
+
+        def raw(self, pixels):
+            return pixels[:, :, None, None].expand(-1, 3, 2, 2) / 200
+
+    found = RationaleAxis(explainers="occlusion").measure(context_of(Painter(), kind=Maker()))
+    assert found.arrays["images"].shape == (GALLERY, 3, 2, 2)
+    assert "codes" not in found.arrays
+    np.testing.assert_allclose(found.arrays["attribution_occlusion"], 1 / 3)
+
+
+def test_progress_names_every_method():
+    seen = []
+
+    def track(items, label, total):
+        assert (label, total) == ("rationale", 3)
+        for item in items:
+            seen.append(item)
+            yield item
+
+    RationaleAxis(explainers="occlusion").measure(context_of(track=track))
+    assert seen == ["occlusion", "random", "recency"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"explainers": "oclusion"},
+        {"explainers": ()},
+        {"explainers": ("occlusion", "random")},
+        {"fractions": (0.5, 0.1)},
+        {"fractions": (0.0, 0.1)},
+        {"fractions": (0.5, 1.5)},
+        {"samples": 0},
+        {"batch_size": 0},
+    ],
+)
+def test_useless_settings_are_refused(given):
+    with pytest.raises(SpecError, match=r"Did you mean|expected|Known"):
+        RationaleAxis(**given)
+
+
+def test_a_kind_that_refuses_says_why():
+    class Refuses(Sentiment):
+        def rationale(self, model, inputs, outputs):
+            raise NotApplicableError("there is nothing to read")
+
+    found = RationaleAxis().measure(context_of(kind=Refuses()))
+    assert found.measures[0].reason == "there is nothing to read"

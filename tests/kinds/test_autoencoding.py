@@ -1,0 +1,494 @@
+"""The kind of autoencoding: code lengths by hand, planted models, and a small one that is attacked."""
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import expit
+from torch import nn
+
+from suite.axes.attribution import Attribution
+from suite.axes.base import Context
+from suite.axes.calibration import Calibration
+from suite.axes.clean import Clean
+from suite.axes.robustness import Robustness
+from suite.data import load
+from suite.data.binarised import as_codes, binarised
+from suite.errors import AttackError, DataError, MeasureError, ModelError, NotApplicableError, SpecError
+from suite.harness import silent
+from suite.kinds import autoencoding_losses as losses
+from suite.kinds import autoencoding_metrics as metrics
+from suite.kinds import sample_quality
+from suite.kinds.autoencoding import Autoencoding, autoencoding
+from suite.kinds.autoencoding_calibration import calibrated
+from suite.kinds.autoencoding_ranks import rank_p_values, rank_spread, simulated_ranks
+from suite.kinds.autoencoding_strangers import STRANGERS, auroc, longer
+from suite.kinds.base import Outcomes
+from suite.models.autoencoder import NO_SPREAD, Answer, TorchAutoencoder
+from suite.models.recipe import Recipe
+from suite.models.trainer import Lesson, train
+from suite.models.vae import ConvAutoencoder
+from suite.registry import Entry
+from suite.spec import parse
+from suite.types import Rejected, Sample
+
+SIDE = 8
+
+
+def bars(count, seed):
+    """Return binary images of one upright and one level bar with a little noise, as they come from a task."""
+    random = np.random.default_rng(seed)
+    images = random.random((count, SIDE, SIDE)) < 0.06
+    for image, (row, column) in zip(images, random.integers(0, SIDE - 1, (count, 2)), strict=True):
+        image[row : row + 2] = True
+        image[:, column] = True
+    return (images * 255).astype(np.uint8)
+
+
+def loaded(given, kind=None):
+    """Load a task of these images by split."""
+    meta = {"kind": "autoencoding", "classes": None, "version": "1", "source": ""}
+
+    def samples(split, seed):
+        return (Sample(f"{split}{n}", image, None) for n, image in enumerate(given.get(split, ())))
+
+    entry = Entry("task", "given", samples, "here", meta=meta)
+    return load(entry, parse("given"), seed=0, kind=kind or autoencoding())
+
+
+def net(variational=True, latent=4):
+    torch.manual_seed(0)
+    module = ConvAutoencoder((1, SIDE, SIDE), latent=latent, width=8, hidden=32, variational=variational)
+    return TorchAutoencoder(module, shape=(1, SIDE, SIDE), variational=variational, layer=module.last_map)
+
+
+def context(model, data, count=24):
+    return Context(
+        kind=Autoencoding(),
+        data=data,
+        test=data.test.take(range(count)),
+        model=model,
+        members=lambda count: [model] * count,
+        track=silent,
+        device=torch.device("cpu"),
+        names=("bars", "net", "axis"),
+    ).settled()
+
+
+@pytest.fixture(scope="module")
+def data():
+    return loaded({"train": bars(320, 0), "validation": bars(60, 1), "test": bars(60, 2)})
+
+
+@pytest.fixture(scope="module")
+def taught(data):
+    """Return a variational and a plain autoencoder that have learnt a little, and their histories."""
+    models = {"vae": net(), "plain": net(variational=False)}
+    recipe = Recipe(epochs=20, batch_size=32, learning_rate=8e-3, patience=20)
+    lesson = Lesson(data.train, data.validation, autoencoding(), 0, silent)
+    return models, {n: train(m, recipe, lesson, device=torch.device("cpu")) for n, m in models.items()}
+
+
+def output_of(logits, mean, log_variance):
+    return torch.tensor([[*logits, *mean, *log_variance]], dtype=torch.float64)
+
+
+# code lengths
+
+WHITE = torch.tensor([[[[1.0, 0.0], [1.0, 1.0]]]])
+
+
+def test_code_length_by_hand():
+    output = output_of([2.0, -1.0, 0.0, 3.0], [1.0, 0.0], [0.0, math.log(4)])
+    chances = [expit(2.0), 1 - expit(-1.0), 0.5, expit(3.0)]
+    pixels = -sum(math.log2(chance) for chance in chances) / 4
+    code = (0.5 + 0.5 * (4 - 1 - math.log(4))) / math.log(2) / 4
+    assert float(losses.reconstruction(output, WHITE)) == pytest.approx(pixels)
+    assert float(losses.divergence(output, WHITE)) == pytest.approx(code)
+    assert float(losses.code_length(output, WHITE)) == pytest.approx(pixels + code)
+    assert float(Autoencoding().damage(output, WHITE)) == pytest.approx(1 - 2 ** -(pixels + code))
+    assert float(Autoencoding(reference=0.5).damage(output, WHITE)) == pytest.approx(1 - 4 ** -(pixels + code))
+    tally = Autoencoding().tally(output.numpy(), WHITE.numpy())
+    assert tally[0] == pytest.approx([pixels, code])
+    overall = Autoencoding().overall("code_length", tally, seed=0)
+    assert (overall.value, overall.higher_is_better, overall.n) == (pytest.approx(pixels + code), False, 1)
+
+
+def test_a_code_that_is_a_point_costs_nothing():
+    output = output_of([2.0, -1.0, 0.0, 3.0], [5.0], [NO_SPREAD])
+    assert float(losses.divergence(output, WHITE)) == 0
+    assert float(losses.code_length(output, WHITE)) == float(losses.reconstruction(output, WHITE))
+
+
+def test_hidden_pixels_do_not_count():
+    output = output_of([2.0, 50.0, 0.0, 3.0], [0.0], [0.0])
+    covered = torch.tensor([[[False, True], [False, False]]])
+    hidden = Autoencoding().hidden(WHITE, covered)
+    assert float(losses.reconstruction(output, WHITE)) > 10
+    expected = -sum(math.log2(chance) for chance in (expit(2.0), 0.5, expit(3.0))) / 3
+    assert float(losses.reconstruction(output, hidden)) == pytest.approx(expected)
+    everything = Autoencoding().hidden(WHITE, torch.ones_like(covered))
+    assert float(losses.reconstruction(output, everything)) == 0
+    assert np.isfinite(Autoencoding().tally(output.numpy(), hidden.numpy())).all()
+
+
+def test_losses_that_do_not_exist_and_goals_are_refused():
+    output, kind = output_of([0.0] * 4, [0.0], [0.0]), Autoencoding()
+    assert kind.attack_loss(output, WHITE, name="ce") == kind.attack_loss(output, WHITE, name="code_length")
+    with pytest.raises(SpecError, match="no attack loss 'margn'"):
+        kind.attack_loss(output, WHITE, name="margn")
+    with pytest.raises(AttackError, match="no class as its goal"):
+        kind.attack_loss(output, WHITE, name="ce", goals=torch.zeros(1))
+
+
+def test_an_output_that_holds_no_code_is_refused():
+    with pytest.raises(ModelError, match="then the means and the log variances"):
+        losses.code_length(torch.zeros(1, 7), WHITE)
+    with pytest.raises(ModelError, match="expected"):
+        Autoencoding().check_output(torch.zeros(1, 2, 2), ())
+    with pytest.raises(MeasureError, match="call settled first"):
+        Autoencoding().told(np.zeros((1, 6), np.float32))
+
+
+# samples
+
+
+def test_an_image_is_its_own_target(data):
+    assert data.test.targets.dtype == np.float32 and data.test.targets.shape == (len(data.test), 1, SIDE, SIDE)
+    assert np.array_equal(data.test.targets, data.test.pixels()) and set(np.unique(data.test.targets)) == {0, 1}
+    assert data.info.classes == ()
+
+
+def test_images_that_are_none_are_dropped_with_a_reason():
+    good = bars(3, 0)
+    wrong = [np.full((SIDE, SIDE), 2.0), np.full((SIDE, SIDE), np.nan), np.zeros((SIDE, SIDE), np.int64), "text"]
+    found = loaded({"test": [*good, *wrong]})
+    reasons = " ".join(reason for _, reason in found.report.dropped["unusable"])
+    assert found.report.kept["test"] == 3 and len(found.report.dropped["unusable"]) == 4
+    assert all(
+        part in reasons for part in ("expected 0..1", "NaN or infinite", "of type int64", "an image of shape ()")
+    )
+
+
+def test_images_of_several_sizes_are_refused():
+    with pytest.raises(DataError, match="inputs of 2 shapes"):
+        loaded({"test": [*bars(2, 0), np.zeros((5, 5), np.uint8)]})
+
+
+def test_binarised_images_depend_on_their_id_alone():
+    grey = np.full((200, 200), 51, np.uint8)
+    drawn = binarised(grey, "a", "random")
+    assert set(np.unique(drawn)) == {0, 255} and (drawn > 0).mean() == pytest.approx(0.2, abs=0.01)
+    assert np.array_equal(drawn, binarised(grey, "a", "random")) and (drawn != binarised(grey, "b", "random")).any()
+    ramp = np.array([0, 127, 128, 255], np.uint8)
+    assert binarised(ramp, "a", "threshold").tolist() == [0, 0, 255, 255]
+    assert binarised(np.array([0.0, 0.49, 0.5, 1.0]), "a", "threshold").tolist() == [0, 0, 255, 255]
+    assert all(binarised(ramp, str(n), "random")[[0, 3]].tolist() == [0, 255] for n in range(20))
+    given = [Sample("a", ramp, 1), Rejected("b", "broken")]
+    kept, refused = as_codes(given, "threshold")
+    assert kept.input.tolist() == [0, 0, 255, 255] and refused is given[1]
+    assert [s.id for s in as_codes(given, "no")] == ["a", "b"] and next(as_codes(given, "no")).input is ramp
+    with pytest.raises(SpecError, match="expected one of random, threshold, no"):
+        next(as_codes(given, "dither"))
+
+
+# measures
+
+
+def test_training_lowers_the_bound_below_independent_pixels(taught, data):
+    models, histories = taught
+    asked = context(models["vae"], data, len(data.test)).outcomes
+    found = {m.metric: m for m in metrics.evidence(asked)}
+    chance = (data.train.targets.sum(axis=0) + 1) / (len(data.train) + 2)
+    by_hand = -np.log(np.where(data.test.targets > 0, chance, 1 - chance)).sum(axis=(1, 2, 3)).mean()
+    assert found["independent_pixels_nll"].value == pytest.approx(by_hand)
+    assert found["importance_weighted_nll"].value < -found["elbo"].value < by_hand
+    whole = found["reconstruction"].value + found["divergence"].value
+    assert found["elbo"].value == pytest.approx(-whole)
+    bits = found["importance_weighted_nll"].value / (SIDE * SIDE * math.log(2))
+    assert found["importance_weighted_bits"].value == pytest.approx(bits)
+    losses_met = [epoch["validation_loss"] for epoch in histories["vae"]["epochs"]]
+    assert losses_met[-1] < 0.7 * losses_met[0]
+    for measure in found.values():
+        assert measure.n == len(data.test) and measure.lo < measure.value < measure.hi and measure.params["binarised"]
+
+
+def test_a_plain_autoencoder_has_no_density_and_says_so(taught, data):
+    asked = context(taught[0]["plain"], data).outcomes
+    rows = [*metrics.evidence(asked), *metrics.active_units(asked), *Autoencoding().uncertainty(asked)]
+    skipped = {row.metric for row in rows if row.status == "skipped"}
+    assert skipped >= {"importance_weighted_nll", "elbo", "active_units", "elbo_gap", "latent_ranks_failed"}
+    assert all(row.reason for row in rows if row.status == "skipped")
+    (length, wrong) = metrics.code_length(asked)
+    assert "bounds no likelihood" in length.reason and 0 < wrong.value < 0.2
+    with pytest.raises(NotApplicableError):
+        asked.model.sample(2, 0)
+
+
+def test_grey_images_have_code_lengths_and_no_likelihood(taught, data):
+    grey = replace(data, test=replace(data.test, targets=data.test.targets * 0.5, inputs=data.test.pixels() * 0.5))
+    asked = context(taught[0]["vae"], grey).outcomes
+    rows = {row.metric: row for row in metrics.evidence(asked)}
+    assert all(
+        (row.status == "skipped" and "binarise" in row.reason) or "Bernoulli" in row.reason for row in rows.values()
+    )
+    assert metrics.code_length(asked)[0].params["binarised"] is False
+    told = {row.metric: row.status for row in Autoencoding().uncertainty(asked)}
+    assert (told["elbo_gap"], told["latent_ranks_failed"], told["stranger_auroc"]) == ("skipped", "skipped", "ok")
+    with pytest.raises(NotApplicableError, match="some lie between"):
+        Autoencoding().rescaling(asked.output, asked.targets)
+
+
+def outcomes_with(mean):
+    """Return outcomes of images of 4 pixels whose codes have these means."""
+    mean = np.asarray(mean, np.float32)
+    output = np.concatenate([np.zeros((len(mean), 4), np.float32), mean, np.zeros_like(mean)], axis=1)
+    ids, targets = tuple(map(str, range(len(mean)))), np.zeros((len(mean), 1, 2, 2), np.float32)
+    return Outcomes(ids, output, targets, (), 0, Autoencoding(), model=SimpleNamespace(variational=True))
+
+
+def test_units_of_a_collapsed_model_are_not_active():
+    random = np.random.default_rng(0)
+    mean = random.normal(size=(300, 5)) * [1.0, 0.5, 0.2, 0.05, 0.0]
+    (found,) = metrics.active_units(outcomes_with(mean))
+    assert (found.value, found.lo, found.hi) == (3, 3, 3)
+    assert found.value == sum(np.var(mean.astype(np.float32), axis=0, ddof=1) > 0.01)
+    (none,) = metrics.active_units(outcomes_with(np.ones((300, 5)) * 3))
+    assert none.value == 0
+
+
+def test_units_of_one_image_are_undefined():
+    (found,) = metrics.active_units(outcomes_with([[1.0, 2.0]]))
+    assert found.value is None and "one image" in found.reason
+
+
+# calibration
+
+
+class Shy(nn.Module):
+    """One number decides all pixels; with many of them and a slope this small its posterior is nearly Gaussian."""
+
+    SLOPE = 0.2
+
+    def __init__(self, narrower=1.0):
+        super().__init__()
+        self.slope, self.narrower = nn.Parameter(torch.tensor(self.SLOPE)), narrower
+
+    def encode(self, pixels):
+        count = pixels[0].numel()
+        precision = 1 + count * self.SLOPE**2 / 4
+        mean = self.slope * (pixels.flatten(1) - 0.5).sum(dim=1, keepdim=True) / precision
+        return mean, torch.full_like(mean, -math.log(precision * self.narrower))
+
+    def decode(self, codes):
+        return (codes * self.slope)[:, :, None, None].expand(-1, 1, 20, 20)
+
+
+def shy(narrower=1.0):
+    return TorchAutoencoder(Shy(narrower), shape=(1, 20, 20))
+
+
+def test_ranks_of_an_exact_posterior_are_uniform_and_of_others_are_not():
+    exact, narrow, wide = (simulated_ranks(shy(narrower), 1000, 7) for narrower in (1.0, 4.0, 0.25))
+    assert exact.min() >= 0 and exact.max() <= 99
+    chances = [float(rank_p_values(ranks, 99, 10)[0]) for ranks in (exact, narrow, wide)]
+    assert chances[0] > 0.01 and chances[1] < 1e-10 and chances[2] < 1e-10
+    spreads = [float(rank_spread(ranks, 99).mean()) for ranks in (exact, narrow, wide)]
+    assert spreads[0] == pytest.approx(1, abs=0.1) and spreads[1] > 1.4 and spreads[2] < 0.7
+
+
+def test_ranks_under_the_hypothesis_fail_as_often_as_the_level_says():
+    ranks = np.random.default_rng(0).integers(0, 100, (500, 400))
+    assert (rank_p_values(ranks, 99, 10) < 0.05).mean() == pytest.approx(0.05, abs=0.03)
+    assert rank_spread(ranks, 99).mean() == pytest.approx(1, abs=0.01)
+    with pytest.raises(MeasureError, match="multiple of bins"):
+        rank_p_values(ranks, 98, 10)
+    with pytest.raises(MeasureError, match="Simulate more"):
+        rank_p_values(ranks[:20], 99, 10)
+
+
+def test_pixel_calibration_is_that_of_a_plain_count():
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(30, 1, 6, 5)) * 3
+    predicted = expit(logits)
+    targets = (random.random(logits.shape) < predicted**1.5).astype(np.float32)
+    found = calibrated(predicted, logits, targets, seed=0, params={}, bins=10)
+    rows = {m.metric: m for m in found.measures}
+    p, y = predicted.ravel(), targets.ravel()
+    bins = np.ceil(p * 10).astype(int) - 1
+    ece = sum(abs((p - y)[bins == b].sum()) for b in range(10)) / len(p)
+    assert rows["pixel_ece"].value == pytest.approx(ece) and rows["pixel_ece"].lo < ece < rows["pixel_ece"].hi
+    nll = -np.where(y > 0, np.log(p), np.log1p(-p)).mean()
+    assert rows["nll"].value == pytest.approx(nll)
+    assert rows["brier"].value == pytest.approx(((p - y) ** 2).mean())
+    mean_of_several = calibrated(predicted, None, targets, seed=0, params={}, bins=10)
+    assert [m.value for m in mean_of_several.measures] == pytest.approx([m.value for m in found.measures])
+    assert sum(found.reliability["count"]) == 900
+    impossible = calibrated(np.zeros_like(predicted), None, targets, seed=0, params={}, bins=10)
+    told = {m.metric: m for m in impossible.measures}["nll"]
+    assert told.value is None and "of 30 images were given probability 0" in told.reason
+
+
+def test_a_temperature_corrects_pixels_and_leaves_the_code():
+    random = np.random.default_rng(1)
+    logits = random.normal(size=(40, 64)) * 2
+    targets = (random.random(logits.shape) < expit(logits)).astype(np.float32).reshape(40, 1, 8, 8)
+    output = np.concatenate([logits * 3, random.normal(size=(40, 6))], axis=1).astype(np.float32)
+    found = Autoencoding().rescaling(output, targets)
+    assert found.measure.value == pytest.approx(3, abs=0.3)
+    fixed = found.apply(output)
+    assert fixed[:, :64] == pytest.approx(output[:, :64] / found.measure.value)
+    assert np.array_equal(fixed[:, 64:], output[:, 64:])
+
+
+def test_strangers_are_told_by_longer_codes():
+    own, others = np.array([1.0, 2.0, 3.0, 4.0]), np.array([2.5, 2.0, 5.0, 0.5])
+    pairs = [(o > i) + 0.5 * (o == i) for o in others for i in own]
+    assert auroc(longer(others, own))[0] == pytest.approx(np.mean(pairs))
+    twice = np.array([[2.0, 0.0, 1.0, 1.0]])
+    rows = [0, 0, 2, 3]
+    again = [(others[o] > own[i]) + 0.5 * (others[o] == own[i]) for o in rows for i in rows]
+    assert auroc(longer(others, own), twice)[0] == pytest.approx(np.mean(again))
+    image = torch.arange(12.0).view(1, 1, 3, 4) / 12
+    for name, made in STRANGERS.items():
+        found = made(image)
+        assert found.shape == image.shape and (name == "inverted") == bool(found.max() == 1)
+    assert torch.equal(STRANGERS["shuffled"](image).flatten().sort().values, image.flatten())
+    assert torch.equal(STRANGERS["mirrored"](image), image.flip(-1)) and not STRANGERS["black"](image).any()
+
+
+def test_the_calibration_axis_has_every_row(taught, data):
+    found = Calibration(members=2).measure(context(taught[0]["vae"], data))
+    rows = {(m.metric, m.params.get("uncertainty")): m for m in found.measures}
+    assert rows["pixel_ece", "pixel"].value < 0.1 and rows["pixel_ece", "ensemble"].value is not None
+    assert rows["pixel_ece", "mc_dropout"].status == "skipped"
+    assert rows["elbo_gap", None].value > 0
+    assert 0 <= rows["latent_ranks_failed", None].value <= 1 and rows["latent_ranks_failed", None].n == 4
+    assert rows["temperature", None].value > 0
+    told = {m.params["strangers"]: m.value for m in found.measures if m.metric == "stranger_auroc"}
+    assert set(told) == set(STRANGERS) and told["inverted"] > 0.9 and told["mirrored"] < 0.8
+
+
+# axes
+
+
+def test_attacks_do_more_than_random_changes(taught, data):
+    spec = "pgd(eps=[0.1, 0.3], steps=8, restarts=1, loss=ce)"
+    for name in ("vae", "plain"):
+        found = Robustness(spec, audit=8).measure(context(taught[0][name], data))
+        rows = [m for m in found.measures if m.metric == "robust_code_length"]
+        clean = found.details["curve"][0]["accuracy"]
+        assert clean < rows[0].value < rows[1].value
+        assert all(m.control < m.value and m.higher_is_better is False for m in rows)
+        parts = {m.metric: m.value for m in found.measures if m.params.get("eps") == 0.3}
+        assert parts["robust_reconstruction"] + parts["robust_divergence"] == pytest.approx(rows[1].value)
+        if name == "plain":
+            assert parts["robust_divergence"] == 0
+
+
+def test_the_divergence_can_be_attacked_by_itself(taught, data):
+    asked = context(taught[0]["vae"], data)
+    found = {
+        loss: Robustness(f"pgd(eps=[0.3], steps=8, restarts=1, loss={loss}, stop=False)", audit=4).measure(asked)
+        for loss in ("kl", "reconstruction")
+    }
+    parts = {
+        loss: {m.metric: m.value for m in one.measures if m.params.get("eps") == 0.3} for loss, one in found.items()
+    }
+    assert parts["kl"]["robust_divergence"] > parts["reconstruction"]["robust_divergence"]
+    assert parts["reconstruction"]["robust_reconstruction"] > parts["kl"]["robust_reconstruction"]
+
+
+def test_a_patch_is_not_charged_for_what_it_hides(taught, data):
+    found = Robustness("patch(area=[0.06], steps=4, restarts=1, loss=ce)", audit=4).measure(
+        context(taught[0]["vae"], data)
+    )
+    rows = {m.metric: m for m in found.measures if m.params.get("area") == 0.06 and "control" not in m.params}
+    assert np.isfinite(rows["robust_code_length"].value)
+
+
+def test_axes_are_the_same_twice_and_in_batches_of_any_size(taught, data):
+    asked = context(taught[0]["vae"], data)
+    small = replace(asked, batch_size=5)
+    for axis in (Robustness("pgd(eps=[0.2], steps=4, restarts=1, loss=ce)", audit=4), Calibration(members=1)):
+        first, second, third = (axis.measure(c) for c in (asked, context(taught[0]["vae"], data), small))
+        assert first.measures == second.measures == third.measures
+
+
+def test_what_is_shown_and_stored(taught, data, monkeypatch):
+    seen = {}
+
+    def stub(outcomes, images, *, seed):
+        seen["images"] = images
+        return []
+
+    monkeypatch.setattr(sample_quality, "sample_quality_measures", stub)
+    found = Clean().measure(context(taught[0]["vae"], data))
+    shapes = {name: values.shape for name, values in found.arrays.items()}
+    assert shapes == {
+        "images": (12, 1, 8, 8),
+        "reconstructed": (12, 1, 8, 8),
+        "interpolated": (4, 9, 1, 8, 8),
+        "generated": (64, 1, 8, 8),
+    }
+    assert seen["images"].shape == (24, 1, 8, 8) and set(seen["images"].unique().tolist()) == {0, 1}
+    given, back = found.arrays["images"].astype(int), found.arrays["reconstructed"]
+    assert np.abs(given - back).mean() < 0.9 * np.abs(np.roll(given, 1, axis=0) - back).mean()
+    columns = found.samples
+    assert columns["code_length"] == pytest.approx(columns["reconstruction"] + columns["divergence"])
+    assert len(found.details["divergence_by_latent"]) == 4
+    plain = Clean().measure(context(taught[0]["plain"], data))
+    assert "generated" not in plain.arrays and {m.metric for m in plain.measures} >= {"kid", "fid", "code_length"}
+
+
+def test_one_image_is_enough(taught, data, monkeypatch):
+    monkeypatch.setattr(sample_quality, "sample_quality_measures", lambda outcomes, images, *, seed: [])
+    found = Clean().measure(context(taught[0]["vae"], data, 1))
+    assert all(m.n == 1 or m.value is None for m in found.measures) and "interpolated" not in found.arrays
+
+
+def test_attribution_points_at_what_moves_the_code(taught, data):
+    axis = Attribution(("integrated_gradients", "saliency", "centre"), samples=12)
+    for name in ("vae", "plain"):
+        found = axis.measure(context(taught[0][name], data))
+        rows = {
+            (m.metric, m.params["method"]): m
+            for m in found.measures
+            if m.params.get("baseline") == "mean" and m.status == "ok"
+        }
+        gained = rows["insertion_auc", "integrated_gradients"]
+        assert gained.value > gained.control
+        assert rows["deletion_auc", "integrated_gradients"].value < rows["deletion_auc", "random"].value
+        assert found.arrays["reconstruction"].dtype == np.uint8
+
+
+def test_the_score_is_1_on_the_clean_image(taught, data):
+    asked = context(taught[0]["vae"], data)
+    outputs = torch.from_numpy(asked.outcomes.output)
+    assert asked.kind.explainable(asked.outcomes.output).all()
+    with asked.model.frozen(), torch.no_grad():
+        scalars = asked.kind.explained(asked.model, asked.pixels, outputs)
+        rows = torch.arange(24)
+        assert scalars.score(asked.pixels, rows).numpy() == pytest.approx(np.ones(24), abs=1e-5)
+        grey = scalars.score(torch.full_like(asked.pixels, 0.5), rows)
+    assert float(grey.min()) >= 0 and float(grey.max()) <= 1 and float(grey.mean()) < 0.9
+
+
+def test_a_collapsed_code_explains_nothing():
+    kind = Autoencoding(shape=(1, 2, 2))
+    output = np.zeros((3, 4 + 4), np.float32)
+    output[2, 4] = 1.5
+    assert kind.explainable(output).tolist() == [False, False, True]
+
+
+def test_the_shift_of_codes_is_the_symmetric_divergence_of_torch():
+    draw = torch.Generator().manual_seed(0)
+    known = [torch.randn(4, 3, generator=draw, dtype=torch.float64) for _ in range(4)]
+    before, after = Answer(torch.zeros(4, 9), *known[:2]), Answer(torch.zeros(4, 9), *known[2:])
+    normal = [torch.distributions.Normal(answer.mean, (answer.log_variance / 2).exp()) for answer in (before, after)]
+    divergence = torch.distributions.kl_divergence
+    expected = (divergence(*normal) + divergence(*normal[::-1])).sum(dim=1)
+    torch.testing.assert_close(losses.shift(before, after), expected)

@@ -1,0 +1,374 @@
+"""The kind language: what is admitted, bits by hand, attacks, measures of made-up text, and what is explained."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from suite.data import Split, TaskData, TaskInfo
+from suite.data.loading import DataReport
+from suite.data.text import packed
+from suite.errors import AttackError, DataError, ModelError, NotApplicableError, SpecError
+from suite.kinds import language_metrics as metrics
+from suite.kinds.base import Outcomes
+from suite.kinds.language import Language, Window
+from suite.kinds.language_metrics import Known, distinct_words, repetition, successive
+from suite.models.language import TorchLanguage
+from suite.models.language_networks import CausalTransformer, Recurrent
+from suite.models.ngram import NGram, TorchNGram
+from suite.types import Sample
+
+KIND = Language()
+TEXT = "the cat sat on the mat and the dog sat on the log, as all dogs do when the cat is out of the house at night."
+CLASSES = ("<unk>", *sorted(set(TEXT)))
+CONTEXT, SCORED = 12, 8
+
+
+def windows(text=TEXT, step=SCORED, context=CONTEXT, scored=SCORED):
+    length = context + scored
+    return [text[start : start + length] for start in range(0, len(text) - length + 1, step)]
+
+
+def split(texts, context=CONTEXT):
+    targets = [KIND.admit(Sample(str(i), text, context), CLASSES).target for i, text in enumerate(texts)]
+    return Split(
+        tuple(f"t/{i:03d}" for i in range(len(texts))), packed(texts, len(texts[0])), KIND.stack(targets, CLASSES)
+    )
+
+
+def gru(seed=0):
+    torch.manual_seed(seed)
+    model = TorchLanguage(Recurrent(len(CLASSES), width=16, hidden=16), CLASSES, length=CONTEXT + SCORED)
+    model.module.eval()
+    return model
+
+
+def outcomes(model, texts=None):
+    test = split(texts or windows())
+    info = TaskInfo("t", "language", "1", CLASSES, (CONTEXT + SCORED,))
+    data = TaskData(info, test, test, test, DataReport({}), "")
+    inputs = torch.from_numpy(test.inputs)
+    with torch.no_grad():
+        output = model(inputs).numpy()
+    kind = KIND.settled(lambda: (output, test.targets), data)
+    return Outcomes(test.ids, output, test.targets, CLASSES, 0, kind, model, data, inputs)
+
+
+class Says(nn.Module):
+    """Answers the same logits everywhere, whatever it reads."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.embedding = nn.Embedding(len(logits), 8)
+        self.logits = nn.Parameter(torch.tensor(logits, dtype=torch.float32))
+
+    def forward(self, embedded, mask):
+        return self.logits.expand(*embedded.shape[:2], -1) + 0 * embedded.sum()
+
+
+def measured(metric, given):
+    with given.model.frozen(), torch.no_grad():
+        return {measure.metric: measure for measure in metric(given)}
+
+
+# samples
+
+
+def test_windows_are_admitted_and_share_one_alphabet():
+    admitted = [KIND.admit(Sample("a", text, 2), None) for text in ("aéb", "ab\n")]
+    assert admitted[0].value.tolist() == [97, 233, 98] and admitted[0].remarks == ()
+    targets = [one.target for one in admitted]
+    assert targets == [Window("aéb", 2), Window("ab\n", 2)]
+    classes = KIND.class_names(targets)
+    assert classes == ("<unk>", "\n", "a", "b", "é")
+    assert KIND.stack(targets, classes).tolist() == [[3], [1]]
+    assert KIND.stack([], classes).shape == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "context", "message"),
+    [
+        ("abc", "2", "how many characters"),
+        ("abc", True, "how many characters"),
+        ("abc", 2.0, "how many characters"),
+        ("abc", 0, "at least 1"),
+        ("abc", 3, "at least 1"),
+        ("a\0c", 1, "NUL"),
+        (b"abc", 1, "expected a string"),
+    ],
+)
+def test_what_is_no_window_is_refused(value, context, message):
+    with pytest.raises(DataError, match=message):
+        KIND.admit(Sample("a", value, context), None)
+
+
+def test_a_character_outside_a_declared_alphabet_is_unknown_and_counted():
+    admitted = KIND.admit(Sample("a", "ab?!", 1), ("<unk>", "a", "b"))
+    assert admitted.remarks == ("2 characters outside the alphabet, read as <unk>",)
+    assert KIND.stack([admitted.target], ("<unk>", "a", "b")).tolist() == [[2, 0, 0]]
+    with pytest.raises(DataError, match="no alphabet"):
+        KIND.admit(Sample("a", "ab", 1), ("no", "yes"))
+
+
+def test_windows_of_several_forms_are_refused():
+    for other in (Window("abcd", 2), Window("abc", 1)):
+        with pytest.raises(DataError, match="equal windows"):
+            KIND.stack([Window("abc", 2), other], ("<unk>", *"abcd"))
+
+
+def test_an_output_for_another_alphabet_is_refused():
+    KIND.check_output(torch.zeros(2, 3, 4), "abcd")
+    for shape in ((2, 3, 5), (2, 4)):
+        with pytest.raises(ModelError, match="4\\), one for"):
+            KIND.check_output(torch.zeros(shape), "abcd")
+
+
+# bits
+
+
+def test_bits_by_hand():
+    # two scored characters with probabilities 1/4 and 1/2, then 1/8 and 1: 3 bits and 3 bits over 4 characters
+    chances = torch.tensor([[[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]], [[0.875, 0.125, 1e-30], [1e-30, 1e-30, 1.0]]])
+    output = torch.cat([torch.full((2, 3, 3), -7.0), chances.log()], dim=1)
+    targets = torch.tensor([[1, 0], [1, 2]])
+    tally = KIND.tally(output.numpy(), targets.numpy())
+    np.testing.assert_allclose(tally, [[3, 2], [3, 2]], atol=1e-6)
+    assert KIND.statistic(tally)(None) == pytest.approx([1.5])
+    np.testing.assert_allclose(KIND.damage(output, targets), [1.5 / math.log2(3)] * 2, atol=1e-6)
+    loss = KIND.attack_loss(output, targets, name="ce")
+    assert loss.tolist() == pytest.approx([1.5 * math.log(2)] * 2, rel=1e-6)
+
+
+def test_a_uniform_model_takes_as_many_bits_as_the_alphabet_has():
+    model = TorchLanguage(Says([0.0] * len(CLASSES)), CLASSES, length=CONTEXT + SCORED)
+    given = outcomes(model)
+    found = measured(metrics.bits_per_character, given)
+    expected = math.log2(len(CLASSES))
+    row = found["bits_per_character"]
+    assert row.value == pytest.approx(expected) and row.lo == pytest.approx(expected) and row.unit == "bits"
+    assert row.higher_is_better is False and row.params == {} and row.checks == {"causal": "pass"}
+    assert found["perplexity"].value == pytest.approx(len(CLASSES))
+    assert KIND.damage(torch.from_numpy(given.output), torch.from_numpy(given.targets)).tolist() == pytest.approx(
+        [1.0] * len(given.ids)
+    )
+    assert KIND.fooled(torch.from_numpy(given.output) * 0, torch.from_numpy(given.targets)).all()
+
+
+def test_bits_per_byte_count_the_bytes_of_utf8():
+    texts = ["aaé€🙂", "aaaaé"]
+    classes = ("<unk>", *sorted(set("".join(texts))))
+    targets = KIND.stack([Window(text, 2) for text in texts], classes)
+    model = TorchLanguage(Says([0.0] * len(classes)), classes, length=5)
+    inputs = torch.from_numpy(packed(texts, 5))
+    given = Outcomes(("a", "b"), model(inputs).detach().numpy(), targets, classes, 0, KIND, model, None, inputs)
+    found = measured(metrics.bits_per_character, given)
+    # 2 + 3 + 4 and 1 + 1 + 2 bytes for three characters each
+    assert found["bits_per_byte"].value == pytest.approx(6 * math.log2(len(classes)) / 13)
+
+
+def test_a_model_that_looks_ahead_is_suspect():
+    class Cheat(Recurrent):
+        def forward(self, embedded, mask):
+            return super().forward(embedded.flip(1), mask).flip(1)
+
+    torch.manual_seed(0)
+    model = TorchLanguage(Cheat(len(CLASSES), width=16, hidden=16), CLASSES, length=CONTEXT + SCORED)
+    row = measured(metrics.bits_per_character, outcomes(model))["bits_per_character"]
+    assert row.checks == {"causal": "fail"} and row.status == "suspect" and "later" in row.reason
+    assert measured(metrics.bits_per_character, outcomes(gru()))["bits_per_character"].checks == {"causal": "pass"}
+
+
+def test_the_interval_of_the_bits_covers_the_truth():
+    generator, covered = np.random.default_rng(0), 0
+    for seed in range(100):
+        mean = generator.gamma(8, 0.3, size=(60, 1))  # windows differ, and their characters go together
+        spent = generator.gamma(2, mean / 2, size=(60, 16)).sum(axis=1)
+        row = KIND.overall("bits_per_character", np.stack([spent, np.full(60, 16.0)], axis=1), seed=seed)
+        covered += row.lo <= 2.4 <= row.hi
+    assert 88 <= covered <= 99  # 94 or so expected of 95, for a percentile interval of 60 windows
+
+
+# attacks
+
+
+def test_damage_rises_with_the_bits_and_only_the_context_may_be_edited():
+    output = 0.2 * torch.randn(5, 9, 6, generator=torch.Generator().manual_seed(4))
+    targets = torch.arange(5)[:, None].expand(-1, 3) % 6
+    damage, loss = KIND.damage(output, targets), KIND.attack_loss(output, targets, name="ce")
+    assert torch.allclose(damage, (loss / math.log(6)).clamp(max=1)) and (damage < 1).any() and (damage <= 1).all()
+    codes = torch.from_numpy(packed(["abcdefghij", "abcd"], 10))
+    editable = KIND.editable(codes, targets[:2])
+    assert editable.tolist() == [[True] * 7 + [False] * 3, [True] * 4 + [False] * 6]
+
+
+def test_losses_are_of_each_window_alone_and_a_factor_changes_scaled_ce_little():
+    output = torch.randn(4, 9, 6, generator=torch.Generator().manual_seed(0))
+    targets = torch.randint(6, (4, 3), generator=torch.Generator().manual_seed(1))
+    for name in ("ce", "scaled_ce", "damage"):
+        whole = KIND.attack_loss(output, targets, name=name)
+        assert torch.equal(
+            torch.cat([KIND.attack_loss(output[i:][:1], targets[i:][:1], name=name) for i in range(4)]), whole
+        )
+    scaled = [KIND.attack_loss(output * factor, targets, name="scaled_ce") for factor in (1, 1000)]
+    assert torch.allclose(*scaled, rtol=1e-4)
+    with pytest.raises(SpecError, match="no attack loss 'margin'"):
+        KIND.attack_loss(output, targets, name="margin")
+    with pytest.raises(AttackError, match="goal"):
+        KIND.attack_loss(output, targets, name="ce", goals=targets)
+
+
+def test_training_learns_from_the_context_too():
+    model, shown = gru(), torch.from_numpy(split(windows()).inputs)
+    losses, output = KIND.training_loss(model, shown, torch.from_numpy(split(windows()).targets))
+    ids = model.read(shown).ids
+    expected = -output.log_softmax(dim=2).gather(2, ids[:, 1:, None])[..., 0].mean(dim=1)
+    assert torch.allclose(losses, expected, atol=1e-6)
+
+
+# measures
+
+
+def test_first_choices_are_counted():
+    logits = [0.0] * len(CLASSES)
+    logits[CLASSES.index("t")] = 5.0
+    given = outcomes(TorchLanguage(Says(logits), CLASSES, length=CONTEXT + SCORED))
+    scored = [text[CONTEXT:] for text in windows()]
+    expected = sum(text.count("t") for text in scored) / sum(map(len, scored))
+    row = measured(metrics.next_character_accuracy, given)["next_character_accuracy"]
+    assert row.value == pytest.approx(expected)
+    assert row.lo < expected < row.hi
+
+
+def test_windows_are_put_in_the_order_of_the_text():
+    texts = windows()
+    order = [3, 0, 5, 1, 2, 4, 7]  # 6 is missing, so that 7 begins a run of its own
+    runs = successive([texts[i] for i in order], SCORED)
+    assert [[order[row] for row in run] for run in runs] == [[0, 1, 2, 3, 4, 5], [7]]
+    assert sorted(map(tuple, successive(["abab", "abab", "cdcd"], 2))) == [(0,), (1,), (2,)]
+    assert successive(["abcd", "cdab"], 2) == [[0, 1]]  # round in a circle, which begins anywhere
+
+
+def test_carried_bits_are_those_of_the_whole_text():
+    model, texts = gru(), windows()
+    chosen = [texts[i] for i in (2, 0, 1, 5)]
+    row = measured(metrics.bits_per_character_carried, outcomes(model, chosen))["bits_per_character_carried"]
+    whole = model.carried(TEXT[: CONTEXT + 3 * SCORED])[CONTEXT - 1 :]
+    alone = model.carried(texts[5])[CONTEXT - 1 :]
+    assert row.value == pytest.approx((whole.sum() + alone.sum()) / 32, rel=1e-5)
+    assert row.params == {"state": "carried", "runs": 2, "longest": 3} and row.n == 4
+
+
+def test_windows_that_were_not_asked_about_are_read_but_not_scored():
+    model, whole = gru(), outcomes(gru())
+    some = [3, 7]
+    ids, inputs = tuple(whole.ids[i] for i in some), whole.inputs[some]
+    asked = replace(whole, ids=ids, output=whole.output[some], targets=whole.targets[some], inputs=inputs)
+    row = measured(metrics.bits_per_character_carried, asked)["bits_per_character_carried"]
+    bits = model.carried(TEXT)[CONTEXT - 1 :]
+    expected = sum(bits[i * SCORED : (i + 1) * SCORED].sum() for i in some) / 16
+    assert row.value == pytest.approx(expected, rel=1e-5) and row.n == 2
+
+
+def test_carried_bits_are_skipped_where_nothing_can_be_carried():
+    (row,) = measured(metrics.bits_per_character_carried, outcomes(gru(), windows()[::2])).values()
+    assert row.status == "skipped" and "follows" in row.reason
+    transformer = TorchLanguage(CausalTransformer(len(CLASSES), 20, width=16, depth=1), CLASSES, length=20)
+    (row,) = measured(metrics.bits_per_character_carried, outcomes(transformer)).values()
+    assert row.status == "skipped" and "carries no state" in row.reason
+
+
+def test_memorised_runs_words_and_repetition_by_hand():
+    known = Known(["abcdefghij", "short"])
+    # of abcdefghX the first run is known, of its two; bcdefghij is known twice over; short ones have none
+    assert known.shares(["abcdefghX", "bcdefghij", "zzzzzzzz", "abc"]) == [0.5, 1.0, 0.0, None]
+    assert distinct_words("The cat, the dog", 1) == 4 / 5
+    assert distinct_words("the cat the cat", 2) == 2 / 3
+    assert distinct_words("...", 3) == 1.0 and distinct_words("", 1) is None
+    assert (
+        repetition("abababababab") == pytest.approx(3 / 5) and repetition("abcdefghi") == 0 and repetition("ab") is None
+    )
+
+
+def test_a_model_that_recites_is_caught():
+    model = TorchNGram(NGram(len(CLASSES), order=8, room=4096), CLASSES, length=CONTEXT + SCORED)
+    given = outcomes(model, windows(step=1))
+    model.module.count(model.read(given.inputs).ids.repeat(200, 1))
+    found = measured(metrics.generated_text, given)
+    row = found["memorised"]
+    assert row.value > 0.8 and row.control == 1.0 and row.n == 20 and row.higher_is_better is None
+    blank = measured(metrics.generated_text, outcomes(gru()))["memorised"]
+    assert blank.value < 0.05 and blank.control == 1.0
+    assert {"memorised", "distinct_1", "distinct_2", "repetition"} == set(found)
+    again = measured(metrics.generated_text, given)
+    assert again == found
+
+
+# readers
+
+
+def test_what_is_stored_for_readers():
+    given = outcomes(gru())
+    with given.model.frozen(), torch.no_grad():
+        shown = KIND.shown(given)
+    assert shown["generated"].shape == (12, 200) and shown["generated"].dtype == np.int32
+    assert shown["prompt"].shape == (12, CONTEXT) and not shown["prompt"][:2].any() and shown["prompt"][2:4].all()
+    assert shown["temperature"].tolist() == [0.5] * 4 + [0.8] * 4 + [1.0] * 4
+    details = KIND.details(given)
+    assert details["context"] == CONTEXT and details["scored"] == SCORED
+    assert np.mean(details["bits_by_position"]) == pytest.approx(KIND.columns(given)["bits_per_character"].mean())
+    told = KIND.told(given.output)
+    assert told["prediction"].shape == told["confidence"].shape == (len(given.ids), CONTEXT + SCORED - 1)
+
+
+# attribution
+
+
+def test_what_is_explained_is_the_character_that_is_expected_after_the_context():
+    model = gru()
+    given = outcomes(model)
+    output = torch.from_numpy(given.output)
+    rationale = given.kind.rationale(model, given.inputs, output)
+    rows = torch.arange(len(given.ids))
+    expected = output[:, CONTEXT - 1].double().softmax(dim=1)
+    everything = torch.ones((len(rows), CONTEXT), dtype=torch.bool)
+    with torch.no_grad():
+        assert torch.allclose(rationale.score(everything, rows), expected.max(dim=1).values, atol=1e-6)
+        assert torch.allclose(rationale.target(rationale.point, rows), expected.max(dim=1).values.log(), atol=1e-5)
+        nothing = rationale.score(~everything, rows)
+        swapped = rationale.target(rationale.blank, rows).exp()
+    assert torch.allclose(nothing, swapped, atol=1e-6)
+    spaces = torch.tensor([[c == " " for c in text[:CONTEXT]] for text in windows()])
+    assert torch.equal(rationale.present, ~spaces)
+    assert rationale.names[0] == list(TEXT[:CONTEXT]) and rationale.ends_matter
+    assert rationale.arrays["codes"].shape == (len(rows), CONTEXT + SCORED)
+    some = torch.rand((5, CONTEXT), generator=torch.Generator().manual_seed(0)) < 0.5
+    with torch.no_grad():
+        texts = ["".join(c if k else " " for c, k in zip(windows()[2], kept, strict=False)) for kept in some]
+        asked = torch.from_numpy(packed([text + "x" for text in texts], CONTEXT + 1))
+        direct = model(asked)[:, -1].double().softmax(dim=1)[:, output[2, CONTEXT - 1].argmax()]
+        assert torch.allclose(rationale.score(some, torch.full((5,), 2)), direct, atol=1e-6)
+
+
+def test_a_model_that_counts_is_explained_without_gradients():
+    model = TorchNGram(NGram(len(CLASSES), room=4096), CLASSES, length=CONTEXT + SCORED)
+    given = outcomes(model)
+    model.module.count(model.read(given.inputs).ids)
+    given = outcomes(model)
+    rationale = given.kind.rationale(model, given.inputs, torch.from_numpy(given.output))
+    assert rationale.point is None and rationale.blank is None and rationale.target is None
+    kept = torch.ones((1, CONTEXT), dtype=torch.bool)
+    early = kept.clone()
+    early[:, : CONTEXT - 4] = False
+    first = torch.zeros(1, dtype=torch.int64)
+    assert torch.equal(rationale.score(kept, first), rationale.score(early, first))  # four characters is all it reads
+
+
+def test_before_it_has_settled_the_kind_knows_no_context():
+    with pytest.raises(NotApplicableError, match="settled"):
+        KIND.rationale(gru(), None, None)
+    with pytest.raises(NotApplicableError, match="rationale"):
+        KIND.explained(gru(), None, None)
+    assert replace(KIND, scored=3).scored == 3

@@ -1,0 +1,90 @@
+"""What the axes make of a language model: attacks on the context alone, calibration, rationales."""
+
+import numpy as np
+import pytest
+import torch
+
+from suite.axes.base import Context
+from suite.axes.calibration import Calibration
+from suite.axes.clean import Clean
+from suite.axes.rationale import RationaleAxis
+from suite.axes.robustness import Robustness
+from suite.kinds.language import Language
+from suite.models.language import TorchLanguage
+from suite.models.language_networks import Recurrent
+from suite.models.recipe import Recipe
+from suite.models.trainer import Lesson, train
+from tests.models_language.periodic import CLASSES, periodic
+
+
+def silent(items, label, total):
+    return iter(items)
+
+
+@pytest.fixture(scope="module")
+def context():
+    """Return a model that has nearly learnt a periodic text, and windows whose text has another phase each."""
+    torch.manual_seed(0)
+    recipe = Recipe(epochs=5, batch_size=8, learning_rate=1e-2)
+    module = Recurrent(len(CLASSES), width=16, hidden=24, dropout=0.1)
+    model, data = TorchLanguage(module, CLASSES, length=32, recipe=recipe), periodic(few=14)
+    train(model, recipe, Lesson(data.train, data.validation, Language(), 0, silent), device=torch.device("cpu"))
+    known = {"members": lambda count: [model] * count, "track": silent, "device": torch.device("cpu")}
+    return Context(Language(), data, data.test, model, names=("periodic", "gru", "axis"), **known).settled()
+
+
+def values(finding, metric, **params):
+    found = [m for m in finding.measures if m.metric == metric and params.items() <= dict(m.params).items()]
+    return [measure.value for measure in found]
+
+
+def test_the_clean_axis_stores_what_was_made_up(context):
+    finding = Clean().measure(context)
+    (bits,) = values(finding, "bits_per_character")
+    assert 0 < bits < 1
+    assert finding.arrays["generated"].dtype == np.int32 and finding.samples["bits_per_character"].shape == (14,)
+    assert finding.details["context"] == 16
+    other = Clean().measure(Context(**{**vars_of(context), "batch_size": 3}))
+    assert values(other, "bits_per_character") == [bits]
+    assert np.array_equal(other.arrays["generated"], finding.arrays["generated"])
+
+
+def vars_of(context):
+    return {name: getattr(context, name) for name in Context.__dataclass_fields__}
+
+
+def test_moving_the_embeddings_of_the_context_costs_bits(context):
+    finding = Robustness("pgd(eps=[0.1, 0.5], steps=5, restarts=1)", audit=4, space="embedding").measure(context)
+    robust, random = (values(finding, f"{name}_bits_per_character") for name in ("robust", "control"))
+    clean = finding.details["curve"][0]["accuracy"]
+    assert clean < robust[0] < robust[1]
+    assert all(moved < worst for moved, worst in zip(random, robust, strict=True))
+    row = next(m for m in finding.measures if m.metric == "robust_bits_per_character")
+    assert row.higher_is_better is False and row.unit == "bits"
+
+
+def test_an_attack_on_characters_changes_none_that_is_scored(context):
+    finding = Robustness("hotflip(edits=[2], unit=character)", audit=2).measure(context)
+    found, clean = finding.arrays["found"], dict(zip(context.test.ids, context.test.inputs, strict=True))
+    assert len(found)
+    for text, name in zip(found, finding.arrays["found_id"], strict=True):
+        changed = np.flatnonzero(text != clean[name])
+        assert 1 <= len(changed) <= 2 and (changed < 16).all()
+    (robust,) = values(finding, "robust_bits_per_character")
+    assert robust > finding.details["curve"][0]["accuracy"]
+
+
+def test_calibration_is_asked_in_every_way_it_has(context):
+    finding = Calibration(members=1, dropout_samples=3).measure(context)
+    for way in ("softmax", "mc_dropout"):
+        assert len(values(finding, "token_ece", uncertainty=way)) == 1
+        assert set(finding.details["reliability"][way]) == {"edges", "count", "confidence", "accuracy"}
+    (gap,) = values(finding, "entropy_gap")
+    assert abs(gap) < 2
+
+
+def test_occlusion_beats_chance_where_the_last_characters_say_what_comes(context):
+    finding = RationaleAxis(explainers=("occlusion", "gradient_x_input"), samples=10).measure(context)
+    rows = [m for m in finding.measures if m.metric == "comprehensiveness" and m.params["method"] == "occlusion"]
+    assert rows[0].value > rows[0].control
+    assert "attribution_occlusion" in finding.arrays

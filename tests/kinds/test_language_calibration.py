@@ -1,0 +1,149 @@
+"""Calibration of language models: planted models, errors by hand, temperature, and the entropy gap."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from suite.errors import DataError, NotApplicableError
+from suite.kinds.base import Outcomes
+from suite.kinds.language import Language
+from suite.kinds.language_calibration import calibrated, entropy_gap
+from suite.kinds.language_samples import first_rows
+from suite.models.sampling import Sampled
+
+KIND = Language()
+
+
+def planted(windows=150, scored=32, classes=12, seed=0, sharpness=1.0):
+    """Return logits, and characters that come as they say; `sharpness` makes the model surer than it may be."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(0, 2, size=(windows, scored, classes))
+    chances = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+    numbers = generator.random((windows, scored, 1))
+    targets = (chances.cumsum(axis=2) < numbers).sum(axis=2).clip(max=classes - 1)
+    before = generator.normal(size=(windows, 5, classes))  # what is not scored
+    return np.concatenate([before, logits * sharpness], axis=1).astype(np.float32), targets
+
+
+def rows(output, targets, **options):
+    found = KIND.calibrated(
+        KIND.probabilities(output), output, targets, **{"seed": 0, "params": {}, "bins": 15, **options}
+    )
+    return {measure.metric: measure for measure in found.measures}, found
+
+
+def naive(chances, truth, scored, bins=15):
+    """Return the binned error of events, an event at a time."""
+    sums = {}
+    for chance, true in zip(chances.ravel(), truth.ravel(), strict=True):
+        bin_ = max(0, math.ceil(chance * bins - 1e-12) - 1)
+        sums[bin_] = sums.get(bin_, 0.0) + chance - true
+    return sum(map(abs, sums.values())) / scored
+
+
+def test_errors_are_those_of_a_loop_over_events():
+    output, targets = planted(windows=6, scored=5, classes=4)
+    found, _ = rows(output, targets)
+    chances = KIND.probabilities(output)[:, -5:]
+    onehot = np.eye(4)[targets]
+    assert found["full_ece"].value == pytest.approx(naive(chances, onehot, 30))
+    top, right = chances.max(axis=2), chances.argmax(axis=2) == targets
+    assert found["token_ece"].value == pytest.approx(naive(top, right, 30))
+    own = (chances * onehot).sum(axis=2)
+    assert found["nll"].value == pytest.approx(-np.log(own).mean())
+    assert found["brier"].value == pytest.approx(((chances - onehot) ** 2).sum(axis=2).mean())
+
+
+def test_a_model_that_is_right_about_itself_has_errors_of_chance_alone():
+    output, targets = planted()
+    found, whole = rows(output, targets)
+    assert found["token_ece"].value < 0.03
+    assert found["token_ece"].params["distinguishable_from_calibrated"] is False
+    assert found["token_ece_noise_floor"].lo < found["token_ece"].value < found["token_ece_noise_floor"].hi
+    assert found["full_ece"].value < 0.05
+    assert sum(whole.reliability["count"]) == targets.size
+    sure, _ = rows(*planted(sharpness=2.0))
+    assert sure["token_ece"].lo > 0.1 and sure["full_ece"].lo > 0.1
+    assert sure["token_ece"].params["distinguishable_from_calibrated"] is True
+    assert sure["nll"].value > found["nll"].value
+    for measure in found.values():
+        assert measure.lo <= measure.value <= measure.hi and measure.n in (150, targets.size)
+
+
+def test_the_whole_distribution_shows_what_the_first_choice_hides():
+    # the first choice has chance 1/2 and is right half the time; the rest is said to be even and is always class 1
+    chances = np.tile([0.5, 1 / 6, 1 / 6, 1 / 6], (40, 10, 1))
+    targets = np.tile([0, 1], (40, 5))
+    found = calibrated(chances, targets, seed=0, params={}, bins=15)
+    values = {measure.metric: measure.value for measure in found.measures}
+    assert values["token_ece"] == pytest.approx(0, abs=1e-12)
+    assert values["full_ece"] == pytest.approx(0, abs=1e-12)  # of the three others as many come as is said, together
+    skewed = calibrated(
+        np.tile([0.5, 0.3, 0.1, 0.1], (40, 10, 1)), np.tile([0, 3], (40, 5)), seed=0, params={}, bins=15
+    )
+    assert {m.metric: m.value for m in skewed.measures}["full_ece"] == pytest.approx(0.3 + 0.3)
+
+
+def test_the_temperature_that_was_planted_is_found():
+    output, targets = planted(sharpness=2.0)
+    rescaling = KIND.rescaling(output, targets)
+    assert rescaling.measure.value == pytest.approx(2.0, rel=0.05)
+    better, _ = rows(rescaling.apply(output), targets)
+    assert better["token_ece"].value < 0.03
+    with pytest.raises(NotApplicableError, match="no temperature"):
+        KIND.rescaling(np.eye(4, dtype=np.float32)[None, :2] * 9, np.array([[0, 1]]))
+
+
+def test_impossible_characters_and_broken_distributions_give_no_number():
+    chances = np.tile([1.0, 0.0], (3, 2, 1))
+    found = calibrated(chances, np.array([[0, 0], [0, 1], [0, 0]]), seed=0, params={}, bins=15)
+    nll = next(measure for measure in found.measures if measure.metric == "nll")
+    assert nll.value is None and "1 characters" in nll.reason
+    for bad in (np.full((1, 2, 2), np.nan), np.full((1, 2, 2), 0.4), np.tile([1.5, -0.5], (1, 2, 1))):
+        with pytest.raises(DataError):
+            calibrated(bad, np.zeros((1, 2), int), seed=0, params={}, bins=15)
+
+
+class Draws:
+    """Draws from the logits it was planted with, made flatter or sharper."""
+
+    def __init__(self, output, heat):
+        self.logits, self.heat = torch.from_numpy(output).double(), heat
+
+    def read(self, codes):
+        class Reading:
+            ids = codes
+
+        return Reading
+
+    def continued(self, prompts, length, *, seeds, temperature):
+        rows = prompts[:, 0]
+        logs = self.logits[rows][:, -length:].log_softmax(dim=2)
+        generator = torch.Generator().manual_seed(seeds[0] % 1000)
+        drawn = torch.multinomial((logs * self.heat).exp().flatten(0, 1), 1, generator=generator).view(
+            len(rows), length
+        )
+        return Sampled(drawn, -logs.gather(2, drawn[..., None])[..., 0] / math.log(2))
+
+
+def gap(sharpness):
+    return whole_gap(sharpness)[0]
+
+
+def whole_gap(sharpness, heat=1.0):
+    output, targets = planted(windows=80, sharpness=sharpness)
+    codes = torch.arange(80)[:, None].expand(-1, 37)
+    ids = tuple(map(str, range(80)))
+    return entropy_gap(Outcomes(ids, output, targets, (), 0, KIND, Draws(output, heat), None, codes))
+
+
+def test_the_entropy_gap_is_zero_for_a_calibrated_model_and_below_for_one_that_is_too_sure():
+    honest, own = whole_gap(1.0)
+    assert honest.lo < 0 < honest.hi and honest.n == 64 and honest.unit == "bits"
+    assert gap(2.0).hi < -0.3
+    assert gap(0.5).lo > 0.2
+    output, targets = planted(windows=80)
+    rows = KIND.tally(output, targets)
+    assert own.value - honest.value == pytest.approx(rows[first_rows(tuple(map(str, range(80))), 64), 0].mean() / 32)

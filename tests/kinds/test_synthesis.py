@@ -1,0 +1,469 @@
+"""Generators as a kind: what lies on the manifold of real images, and what a search of the latents finds off it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import suite.kinds.synthesis_metrics  # noqa: F401  # registers
+from suite.attacks.gradient import FGSM, PGD
+from suite.attacks.problem import Problem
+from suite.axes.base import Context
+from suite.axes.calibration import Calibration
+from suite.axes.clean import Clean
+from suite.axes.robustness import Robustness
+from suite.data import DataReport, Split, TaskData, TaskInfo
+from suite.errors import DataError, ModelError, NotApplicableError, SpecError, TrainingError
+from suite.kinds import critic, judge, sample_quality
+from suite.kinds.base import Outcomes
+from suite.kinds.manifold import Manifold
+from suite.kinds.synthesis import PREDICTS_NOTHING, Synthesis
+from suite.kinds.synthesis_metrics import detour, jump
+from suite.models.gan_training import GanRecipe
+from suite.models.generator import TorchGenerator
+from suite.types import Sample
+
+CPU = torch.device("cpu")
+SHAPE = (1, 8, 8)
+
+
+def bars(count, name, *, labels=True, seed=0):
+    """Return bright bars on black, upright or level, each with a place, a brightness and a little noise."""
+    generator = np.random.default_rng([seed, len(name)])
+    images, classes = np.zeros((count, *SHAPE), np.float32), np.arange(count) % 2
+    for image, level in zip(images, classes, strict=True):
+        place, bright = generator.integers(1, 6), generator.uniform(0.6, 0.9)
+        image[0, place : place + 2] = bright
+        image += generator.uniform(0, 0.1, SHAPE).astype(np.float32)
+        if level:
+            image[:] = image.transpose(0, 2, 1).copy()
+    targets = classes.astype(np.int64) if labels else np.zeros(count, np.int64)
+    return Split(tuple(f"{name}-{place}" for place in range(count)), images, targets)
+
+
+def task(*, labels=True, train=240, validation=120, test=120):
+    parts = [bars(count, name, labels=labels) for count, name in ((train, "a"), (validation, "bb"), (test, "ccc"))]
+    info = TaskInfo("bars", "synthesis", "1", ("level", "upright") if labels else ("all",), SHAPE)
+    return TaskData(info, *parts, DataReport({}), f"bars-{labels}")
+
+
+class Planted(nn.Module):
+    """Makes bars of the first number of a latent; the second covers them with grey the farther it is from 0."""
+
+    latent = 4
+
+    class Generator(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bar = nn.Parameter(torch.zeros(SHAPE))
+            with torch.no_grad():
+                self.bar[0, 3:5] = 0.75
+
+        def forward(self, latents):
+            junk = (latents[:, 1].abs() / 2).clamp(0, 1).view(-1, 1, 1, 1)
+            bright = (1 + 0.05 * latents[:, 0].clamp(-2, 2)).view(-1, 1, 1, 1)
+            return ((1 - junk) * bright * self.bar + 0.05 + junk * 0.5).clamp(0, 1)
+
+    class Critic(nn.Module):
+        def forward(self, images):
+            return 8 * (images.flatten(1).std(dim=1) - 0.29)
+
+    def __init__(self):
+        super().__init__()
+        self.generator, self.critic = self.Generator(), self.Critic()
+
+
+@pytest.fixture(scope="module")
+def data():
+    return task()
+
+
+@pytest.fixture(scope="module")
+def kind(data):
+    return Synthesis().settled(lambda: (None, None), data)
+
+
+def asked(data, kind, *, recipe=None, batch_size=64):
+    model = TorchGenerator(Planted(), recipe=recipe)
+
+    def members(count):
+        raise NotApplicableError("no members")
+
+    context = Context(
+        kind,
+        data,
+        data.test,
+        model,
+        members,
+        lambda items, label, total: iter(items),
+        CPU,
+        ("bars", "planted", "x"),
+        batch_size=batch_size,
+    )
+    return context
+
+
+# the judge
+
+
+def test_the_judge_learns_is_remembered_and_is_the_same_again(data):
+    first = judge.judge_of(data.train)
+    seen = first.logits(torch.from_numpy(data.test.pixels())).argmax(dim=1).numpy()
+    assert (seen == data.test.targets).mean() > 0.95
+    assert judge.judge_of(data.train) is first
+    judge._JUDGES.clear()
+    torch.manual_seed(99)
+    again = judge.judge_of(data.train)
+    assert again is not first
+    assert (again.seen(data.test.pixels()) == first.seen(data.test.pixels())).all()
+
+
+def test_features_have_mean_zero_and_deviation_one_on_what_was_learnt(data):
+    features = judge.judge_of(data.train).seen(data.train.pixels())
+    assert features.mean(axis=0) == pytest.approx(np.zeros(features.shape[1]), abs=1e-3)
+    spread = features.std(axis=0)
+    assert ((abs(spread - 1) < 1e-3) | (spread < 1e-3)).all()
+
+
+def test_features_do_not_depend_on_the_company(data):
+    held, pixels = judge.judge_of(data.train), torch.from_numpy(data.test.pixels())
+    assert np.array_equal(held.seen(pixels)[:9], np.concatenate([held.seen(pixels[i : i + 1]) for i in range(9)]))
+
+
+def test_without_labels_the_judge_learns_quarter_turns_and_without_squares_nothing():
+    plain = task(labels=False)
+    assert judge.judge_of(plain.train).learnt == "quarter turns"
+    wide = replace(plain.train, inputs=plain.train.inputs[..., :6])
+    with pytest.raises(NotApplicableError, match="labels of at least two classes"):
+        judge.judge_of(wide)
+    with pytest.raises(NotApplicableError, match="not enough"):
+        judge.judge_of(plain.train.take(range(3)))
+
+
+def test_few_are_always_the_same_and_nested(data):
+    small, large = judge.few(data.train, 20), judge.few(data.train, 90)
+    assert set(small.ids) < set(large.ids)
+    assert judge.few(data.train, 10_000) is data.train
+
+
+# sample quality
+
+
+def rows(data, images, seed=0):
+    outcomes = Outcomes((), None, None, data.info.classes, seed, data=data)
+    return {
+        (m.metric, m.params.get("space")): m
+        for m in sample_quality.sample_quality_measures(outcomes, images, seed=seed)
+    }
+
+
+def test_real_images_look_as_real_as_the_control_and_noise_does_not(data):
+    real = rows(data, torch.from_numpy(bars(120, "fresh", seed=5).inputs))
+    noise = rows(data, torch.rand(120, *SHAPE, generator=torch.Generator().manual_seed(0)))
+    assert real["kid", None].lo <= 0.05
+    assert noise["kid", None].lo > max(0.1, real["kid", None].hi)
+    assert noise["fid", None].value > 5 * real["fid", None].value
+    for name in ("precision", "coverage"):
+        assert abs(real[name, None].value - real[name, None].control) < 0.15
+        assert noise[name, None].value < 0.3
+    assert real["memorisation", "pixels"].value < 0.1
+    assert all(row.n == 120 and row.params["features"] == "judge of labels" for row in real.values())
+
+
+def test_copies_of_training_images_are_memorised(data):
+    found = rows(data, torch.from_numpy(data.train.pixels()[:120]))
+    assert found["memorisation", "pixels"].value == 1.0
+    assert found["memorisation", "features"].value == 1.0
+    assert found["memorisation", "pixels"].control == pytest.approx(0.01, abs=0.01)
+
+
+def test_collapsed_samples_cover_little_and_broken_ones_are_dropped_and_counted(data):
+    one = torch.from_numpy(data.test.pixels()[:1])
+    collapsed = rows(data, one.repeat(120, 1, 1, 1))
+    assert collapsed["coverage", None].value < 0.5 * collapsed["coverage", None].control
+    assert collapsed["recall", None].value < 0.1
+    broken = torch.from_numpy(bars(120, "fresh").inputs)
+    broken[:30] = float("nan")
+    found = rows(data, broken)
+    assert {(row.n, row.n_failed) for row in found.values()} == {(90, 30)}
+
+
+def test_too_few_samples_give_reasons_and_no_numbers(data):
+    six, few, none = (rows(data, torch.from_numpy(bars(count, "few").inputs)) for count in (6, 3, 0))
+    assert six["precision", None].value is not None
+    assert six["fid", None].value is None
+    assert "expected at least 65" in six["fid", None].reason
+    for found in (few, none):
+        assert all(row.value is None and row.reason for row in found.values())
+
+
+@pytest.mark.parametrize(
+    ("images", "says"),
+    [
+        (torch.zeros(9, 3, 8, 8), "expected the task's"),
+        (torch.zeros(9, 8, 8), "expected the task's"),
+        (torch.full((9, *SHAPE), -1.0), "expected 0 to 1"),
+        (torch.full((9, *SHAPE), 255.0), "expected 0 to 1"),
+    ],
+)
+def test_images_of_another_shape_or_range_are_refused(data, images, says):
+    with pytest.raises(ModelError, match=says):
+        rows(data, images)
+
+
+# the kind
+
+
+def test_samples_are_images_with_or_without_a_label():
+    plain = Synthesis()
+    assert plain.admit(Sample("a", np.zeros((4, 4), np.uint8), None), None).target == "all"
+    assert plain.admit(Sample("a", np.zeros((4, 4), np.uint8), 1), ("x", "y")).value.shape == (1, 4, 4)
+    with pytest.raises(DataError):
+        plain.admit(Sample("a", np.full((4, 4), np.nan), None), None)
+    assert plain.stack(["y", "x", 0], ("x", "y")).tolist() == [1, 0, 0]
+
+
+def test_pixels_outside_the_range_are_no_images():
+    with pytest.raises(ModelError, match="expected 0 to 1"):
+        Synthesis().check_output(torch.full((2, *SHAPE), -0.5), ("a",))
+
+
+def test_real_images_lie_on_the_manifold_and_grey_does_not(data, kind):
+    manifold = kind.manifold(CPU)
+    assert (manifold.seen(data.test.pixels()) <= 0).mean() > 0.6
+    assert (manifold.seen(np.full((5, *SHAPE), 0.5, np.float32)) > 0).all()
+    centres, reach = manifold.centres.double().numpy(), manifold.reach.double().numpy()
+    features = manifold.judge.seen(data.test.pixels())
+    slow = [min(np.linalg.norm(f - c) - r for c, r in zip(centres, reach, strict=True)) for f in features]
+    assert manifold.seen(data.test.pixels()) == pytest.approx(slow, abs=1e-4)
+
+
+def test_losses_agree_with_damage_and_tally(data, kind):
+    images, nothing = torch.from_numpy(data.test.pixels()).clone(), torch.zeros(120)
+    images[:40] = 0.5
+    margin, smooth = (kind.attack_loss(images, nothing, name=name) for name in ("margin", "ce"))
+    assert torch.equal(kind.damage(images, nothing) == 1, margin > 0)
+    assert (kind.tally(images.numpy(), nothing.numpy()) == (margin <= 0).numpy()).all()
+    assert (smooth <= margin).all()
+    assert torch.equal(smooth, kind.attack_loss(images, nothing, name="scaled_ce"))
+    with pytest.raises(SpecError, match="margin"):
+        kind.attack_loss(images, nothing, name="dlr")
+
+
+def test_the_loss_leads_back_to_the_latents(kind):
+    latents = torch.full((2, 4), 0.3, requires_grad=True)
+    kind.attack_loss(Planted().generator(latents), torch.zeros(2), name="ce").sum().backward()
+    assert (latents.grad[:, 1] != 0).all()
+    assert (latents.grad[:, 2:] == 0).all()
+
+
+def test_the_headline_is_a_share_with_wilsons_interval(kind):
+    tally = np.array([True] * 30 + [False] * 10)
+    row = kind.overall("robust_precision", tally, seed=0, params={"eps": 0.1}, control=0.5)
+    assert (row.value, row.n, row.method, row.params["proxy"], row.params["eps"]) == (0.75, 40, "wilson", True, 0.1)
+    counts = np.array([[1.0] * 40, [2.0] * 20 + [0.0] * 20])
+    assert kind.statistic(tally)(counts).tolist() == [0.75, 1.0]
+    assert kind.statistic(tally)(None).tolist() == [0.75]
+
+
+def test_without_training_images_the_kind_says_why():
+    unsettled = Synthesis()
+    with pytest.raises(NotApplicableError, match="not given training images"):
+        unsettled.damage(torch.zeros(1, *SHAPE), torch.zeros(1))
+    few = task(train=3)
+    with pytest.raises(NotApplicableError, match="not enough"):
+        unsettled.settled(lambda: (None, None), few).manifold(CPU)
+    assert isinstance(Synthesis().settled(lambda: (None, None)), Synthesis)
+
+
+def test_checkpoints_need_validation_images_and_scores_tell_real_from_noise(data, kind):
+    score = kind.scorer(data.train, data.validation)
+    real, noise = score(torch.from_numpy(data.test.pixels())), score(torch.rand(120, *SHAPE))
+    assert abs(real) < 0.1 < noise
+    assert np.isnan(score(torch.full((9, *SHAPE), float("nan"))))
+    with pytest.raises(TrainingError, match="validation images"):
+        kind.scorer(data.train, data.validation.take([0]))
+
+
+# the axes
+
+
+def test_clean_rows_and_what_is_shown(data, kind):
+    finding = Clean().measure(asked(data, kind))
+    named = {row.metric: row for row in finding.measures}
+    assert {"precision", "kid", "fid", "recall", "density", "coverage", "memorisation"} <= named.keys()
+    assert {"interpolation_jump", "interpolation_detour"} <= named.keys()
+    assert [row.metric for row in finding.measures].count("precision") == 1
+    assert named["precision"].control > 0.6
+    assert "proxy" not in named["precision"].params
+    assert named["interpolation_jump"].value >= 1
+    shapes = {name: values.shape for name, values in finding.arrays.items()}
+    assert shapes == {"generated": (64, *SHAPE), "interpolated": (6, 10, *SHAPE), "nearest": (12, 2, *SHAPE)}
+    assert all(values.dtype == np.uint8 for values in finding.arrays.values())
+    assert len(finding.samples["off_manifold"]) == 120
+
+
+def test_rows_do_not_depend_on_the_batch_and_are_the_same_again(data, kind):
+    axis = Robustness(attack="pgd(eps=[0.2, 0.5], steps=3, restarts=1)", audit=8)
+    first, again = (axis.measure(asked(data, kind, batch_size=size)) for size in (64, 7))
+    assert [(row.metric, row.value, row.control) for row in first.measures] == [
+        (row.metric, row.value, row.control) for row in again.measures
+    ]
+    assert Clean().measure(asked(data, kind)).measures == Clean().measure(asked(data, kind, batch_size=7)).measures
+
+
+@pytest.mark.parametrize("attack", [FGSM(eps=(0.5,)), PGD(eps=(0.5,), steps=5, restarts=1)])
+def test_a_search_of_the_latents_beats_random_moves(data, kind, attack):
+    context = asked(data, kind)
+    problem = Problem.of(kind, context.model.raw, adapter=context.model)
+    assert problem.bounds == (-8.0, 8.0)
+    attack = attack.fit(problem, lambda: None, seed=0)
+    latents, targets = context.pixels, context.targets
+    seeds = torch.arange(len(latents))
+    clean = problem.outcome(latents, targets)
+    moved = attack.perturb(problem, latents, targets, 0.5, seeds)
+    random = attack.controls()["random"](latents, 0.5, seeds)
+    assert float((moved - latents).abs().max()) <= 0.5 + 1e-6
+    found, control = (problem.outcome(point, targets) for point in (moved, random))
+    assert float(found.mean()) > float(control.mean()) + 0.1 > float(clean.mean())
+
+
+def test_robustness_rows_are_marked(data, kind):
+    finding = Robustness(attack="pgd(eps=[0.2, 0.5], steps=5, restarts=1)", audit=16).measure(asked(data, kind))
+    robust = [row for row in finding.measures if row.metric == "robust_precision"]
+    assert [row.params["eps"] for row in robust] == [0.2, 0.5]
+    assert all(row.params["proxy"] is True and row.control >= row.value for row in robust)
+    assert finding.arrays["clean"].shape == (12, 4)
+    assert finding.arrays["adversarial_generated"].shape == (12, *SHAPE)
+
+
+def test_four_ways_to_be_calibrated_are_skipped_and_the_critic_is_asked(data, kind):
+    finding = Calibration(members=1).measure(asked(data, kind, recipe=GanRecipe()))
+    skipped = [row for row in finding.measures if row.metric == "ece"]
+    assert [row.params["uncertainty"] for row in skipped] == ["critic", "critic+temperature", "mc_dropout", "ensemble"]
+    assert {row.reason for row in skipped} == {PREDICTS_NOTHING}
+    named = {row.metric: row for row in finding.measures if row.metric.startswith("critic")}
+    assert named.keys() == {"critic_ece", "critic_auroc", "critic_accuracy"}
+    assert all(row.params["proxy"] is True and row.n == 240 and row.lo < row.value < row.hi for row in named.values())
+
+
+def test_scores_of_a_wasserstein_critic_are_fitted_first(data, kind):
+    context = asked(data, kind, recipe=GanRecipe(objective="wasserstein"))
+    with context.model.frozen(), torch.no_grad():
+        rows = critic.critic_measures(context.outcomes)
+        alone = critic.critic_measures(
+            replace(context.outcomes, data=replace(data, validation=data.validation.take([])))
+        )
+    assert rows[0].params["chance"] == "logistic fit on validation images"
+    assert rows[0].value < 0.5
+    assert {row.status for row in alone} == {"skipped"}
+
+
+def test_the_area_under_the_curve_by_pairs_and_by_resamples():
+    generator = np.random.default_rng(0)
+    scores, real = generator.integers(0, 6, 30).astype(float), generator.random(30) < 0.5
+
+    def slow(scores, real):
+        pairs = [(a > b) + 0.5 * (a == b) for a in scores[real] for b in scores[~real]]
+        return np.mean(pairs)
+
+    assert critic.auroc(scores, real)[0] == pytest.approx(slow(scores, real))
+    rows = generator.integers(0, 30, (5, 30))
+    counts = np.stack([np.bincount(row, minlength=30) for row in rows])
+    assert critic.auroc(scores, real, counts) == pytest.approx([slow(scores[row], real[row]) for row in rows])
+    assert np.isnan(critic.auroc(scores, np.ones(30, bool))[0])
+
+
+def test_the_logistic_fit_is_that_of_scikit_learn():
+    from sklearn.linear_model import LogisticRegression
+
+    generator = np.random.default_rng(1)
+    scores = generator.normal(0, 1, 400)
+    real = generator.random(400) < 1 / (1 + np.exp(-(1.7 * scores - 0.4)))
+    fitted = LogisticRegression(C=1e6, tol=1e-10, max_iter=1000).fit(scores[:, None], real)
+    slope, offset = critic.platt(scores, real)
+    assert (slope, offset) == pytest.approx((float(fitted.coef_[0, 0]), float(fitted.intercept_[0])), abs=1e-3)
+    apart = critic.platt(np.array([-1.0, -1.0, 1.0, 1.0]), np.array([False, False, True, True]))
+    assert np.isfinite(apart).all()
+
+
+def test_ways_by_hand():
+    straight = np.stack([np.linspace(0, 3, 4), np.zeros(4)], axis=1)[None]
+    bent = np.array([[[0.0, 0.0], [3.0, 0.0], [3.0, 3.0], [3.0, 4.0]]])
+    still = np.zeros((1, 4, 2))
+    assert jump(straight).tolist() == [1.0]
+    assert detour(straight).tolist() == [1.0]
+    assert jump(bent) == pytest.approx([3 / (7 / 3)])
+    assert detour(bent) == pytest.approx([7 / 5])
+    assert np.isnan([*jump(still), *detour(still)]).all()
+
+
+def test_the_rationale_follows_the_class_the_judge_sees(data, kind):
+    context = asked(data, kind)
+    latents = context.pixels[:6]
+    with context.model.frozen():
+        outputs = context.model(latents)
+        found = kind.rationale(context.model, latents, outputs)
+        rows = torch.arange(6)
+        whole = found.score(torch.ones_like(latents, dtype=torch.bool), rows)
+        seen = kind.manifold(CPU).judge.logits(outputs)
+        assert whole.tolist() == pytest.approx(seen.double().softmax(dim=1).amax(dim=1).tolist())
+        none = found.score(torch.zeros_like(latents, dtype=torch.bool), rows)
+        assert none.tolist() == pytest.approx([none.tolist()[0]] * 6)  # nothing of the latent is left
+        point = found.point.clone().requires_grad_(True)
+        found.target(point, rows).sum().backward()
+    assert found.point.shape == (6, 4, 1)
+    assert (point.grad[:, 2:] == 0).all()
+    assert found.arrays["images"].shape == (6, *SHAPE)
+
+
+def test_pixels_of_a_latent_are_not_explained(kind):
+    with pytest.raises(NotApplicableError, match="rationale"):
+        kind.explained(None, torch.zeros(1, 4), torch.zeros(1, *SHAPE))
+
+
+def test_a_manifold_leaves_out_the_widest_balls(data):
+    manifold = Manifold.of(data.train)
+    assert len(manifold.centres) == pytest.approx(0.9 * 240, abs=2)
+
+
+# tasks and models
+
+
+def test_the_models_are_built_for_the_task_and_their_recipes_differ():
+    from suite.prepare import prepare_task
+    from suite.registry import resolve
+
+    prepared = prepare_task("mnist-samples", 0)
+    assert prepared.data.report.kept == {"train": 3500, "validation": 500, "test": 1000}
+    assert prepared.data.train.inputs.dtype == np.uint8
+    found = set()
+    for name in ("dcgan", "wgan_gp", "dragan", "sn_hinge"):
+        entry, spec = resolve("model", name)
+        model = entry.build(spec, task=prepared.data.info)
+        probe = torch.from_numpy(model.inputs(prepared.data.test.take(range(3))))
+        with model.frozen(), torch.no_grad():
+            prepared.kind.check_output(model(probe), prepared.data.info.classes)
+        found.add(str(model.recipe))
+    assert len(found) == 4
+    entry, spec = resolve("model", "sn_hinge(full=True)")
+    assert entry.build(spec, task=prepared.data.info).recipe.steps > model.recipe.steps
+
+
+def test_images_from_a_folder_are_a_task(tmp_path):
+    from PIL import Image
+
+    from suite.prepare import prepare_task
+
+    generator = np.random.default_rng(0)
+    for name in ("cats", "dogs"):
+        (tmp_path / name).mkdir()
+        for place in range(10):
+            pixels = generator.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{place}.png")
+    data = prepare_task(f"imagefolder_samples(path='{tmp_path}', size=32, grey=True)", 0).data
+    assert data.info.classes == ("cats", "dogs")
+    assert data.info.input_shape == (1, 32, 32)
+    assert len(data.train) == 10

@@ -1,0 +1,52 @@
+"""The small language models: that they learn, and that nothing of a window's future reaches its past."""
+
+import pytest
+import torch
+
+from suite.errors import ModelError
+from suite.kinds.language import Language
+from suite.models.language import TorchLanguage
+from suite.models.language_networks import CausalTransformer, Recurrent
+from suite.models.recipe import Recipe
+from suite.models.trainer import Lesson, train
+from tests.models_language.periodic import CLASSES, bits, codes, periodic
+
+MAKERS = {
+    "gru": lambda: Recurrent(len(CLASSES), hidden=32, width=16),
+    "lstm": lambda: Recurrent(len(CLASSES), cell="lstm", hidden=32, width=16),
+    "transformer": lambda: CausalTransformer(len(CLASSES), 32, width=32, depth=1),
+}
+
+
+def trained(name, epochs=12):
+    torch.manual_seed(0)
+    recipe = Recipe(epochs=epochs, batch_size=8, learning_rate=1e-2)
+    model = TorchLanguage(MAKERS[name](), CLASSES, length=32, recipe=recipe)
+    data = periodic()
+    lesson = Lesson(data.train, data.validation, Language(), 0, lambda items, label, total: items)
+    return model, data, train(model, recipe, lesson, device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_periodic_text_is_learnt_and_gone_on_with(name):
+    model, data, history = trained(name)
+    with torch.no_grad():
+        assert bits(Language(), model(codes(data)), data.test.targets) < 0.15
+    assert history["epochs"][-1]["train_loss"] < history["epochs"][0]["train_loss"] / 4
+    (text,) = model.generate(1, 50, 0, temperature=0.2, prompt="to be, or not.")
+    assert text == ("to be, or not." * 5)[:50]
+
+
+def test_two_trainings_of_one_seed_are_the_same():
+    first, second = (trained("gru", epochs=1)[0].module.state_dict() for _ in range(2))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_an_unknown_cell_is_refused():
+    with pytest.raises(ModelError, match="gru, lstm"):
+        Recurrent(5, cell="rnn")
+
+
+def test_dropout_is_found_where_it_drops_anything():
+    assert TorchLanguage(Recurrent(len(CLASSES), dropout=0.2), CLASSES).dropout_layers()
+    assert not TorchLanguage(Recurrent(len(CLASSES)), CLASSES).dropout_layers()
