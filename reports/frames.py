@@ -60,7 +60,7 @@ def _interval(line: pd.Series[Any], column: Column) -> str:
     if not bounded(line, column):
         return DASH
     lo, hi = line[f"{column.name}_lo"], line[f"{column.name}_hi"]
-    is_bound = is_upper_bound(column.metric, line[f"{column.name}_status"])
+    is_bound = is_upper_bound(column.metric, line[f"{column.name}_status"], column.higher_is_better)
     return up_to(hi, column.unit) if is_bound else span(lo, hi, column.unit)
 
 
@@ -69,7 +69,8 @@ def _verdict(line: pd.Series[Any], column: Column) -> str:
     status = line[f"{column.name}_status"]
     if status != "suspect":
         return spoken(status)
-    return f"{marked(percent(line[column.name], column.unit), column.metric, status)} suspect"
+    value = percent(line[column.name], column.unit)
+    return f"{marked(value, column.metric, status, column.higher_is_better)} suspect"
 
 
 def measure_frame(rows: pd.DataFrame) -> pd.DataFrame:
@@ -164,7 +165,8 @@ def _headlines(board: Board) -> list[Column]:
 
 
 def _glanced(line: pd.Series[Any], column: Column) -> dict[str, Any]:
-    bound, times = is_upper_bound(column.metric, line[f"{column.name}_status"]), scale(column.unit)
+    times = scale(column.unit)
+    bound = is_upper_bound(column.metric, line[f"{column.name}_status"], column.higher_is_better)
     lo, hi = (times * line[f"{column.name}_{end}"] if bounded(line, column) else None for end in ("lo", "hi"))
     return {"bound": bound, "value": times * line[column.name], "lo": None if bound else lo, "hi": hi}
 

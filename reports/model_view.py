@@ -44,15 +44,15 @@ SECTIONS: dict[str, Callable[[str, pd.DataFrame, dict[str, Any]], None]] = {
 
 def show(folder: str, task: str, model: str, now: sources.State) -> None:
     """Show all that is stored about a model on a task."""
-    rows = sources.selection(folder, task, now).rows
-    rows = rows[rows["model"] == model]
+    everyone = sources.selection(folder, task, now).rows
+    rows, asked = everyone[everyone["model"] == model], set(everyone["axis"])
     st.header("Model")
     st.markdown(f"{plain(model)} on task {plain(task)}")
-    for axis in TITLES:
+    for axis in (axis for axis in TITLES if axis in asked):
         part = rows[rows["axis"] == axis]
         st.subheader(TITLES[axis], divider="gray")
         if part.empty:
-            st.info("Not measured.")
+            st.info("Not measured.")  # but of another model on this task
         for _, record in part.sort_values("spec", kind="stable").groupby("record", sort=False):
             if _sound(record):
                 SECTIONS[axis](folder, record, sources.details(folder, str(record["record"].iloc[0])))
@@ -61,6 +61,8 @@ def show(folder: str, task: str, model: str, now: sources.State) -> None:
     if len(others):
         st.subheader("Other axes", divider="gray")
         _measures(others)
+    if unasked := [axis for axis in TITLES if axis not in asked]:
+        st.caption(f"Not measured of any model on this task: {', '.join(unasked)}.")
 
 
 def _sound(rows: pd.DataFrame) -> bool:

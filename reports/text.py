@@ -66,12 +66,12 @@ def span(lo: Any, hi: Any, unit: str) -> str:
 
 def with_mark(line: pd.Series[Any] | Mapping[Any, Any]) -> str:
     """Return the value of a stored row with the marks of its verdict, such as ``≤ 71.2 % ?``."""
-    return marked(number(line["value"], line["unit"]), line["metric"], line["status"])
+    return marked(number(line["value"], line["unit"]), line["metric"], line["status"], line["higher_is_better"])
 
 
 def around(line: pd.Series[Any] | Mapping[Any, Any]) -> str:
     """Return the interval of a stored row as ``94.4 to 98.4``; of an upper bound what holds, ``up to 75.1``."""
-    if not is_upper_bound(line["metric"], line["status"]):
+    if not is_upper_bound(line["metric"], line["status"], line["higher_is_better"]):
         return span(line["lo"], line["hi"], line["unit"])
     return up_to(line["hi"], line["unit"])
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from suite.leaderboard.cells import DASH, LOWER, missing, why
+from suite.leaderboard.cells import DASH, missing, why
+from suite.leaderboard.columns import ROBUST
 from suite.reports.measures import size_of
 from suite.reports.text import plain
 from suite.types import verdict_of
@@ -53,7 +54,7 @@ def reasons(rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
         "invalid": "✗ Invalid, so there is no number to believe",
         "skipped": "Skipped, because it does not apply",
     }
-    if rows["metric"].isin(LOWER).any():
+    if (rows["metric"].isin(ROBUST) & rows["higher_is_better"].eq(False)).any():
         said["suspect"] = "? Suspect: a better attack would make the numbers larger, and worse"
     verdict = rows["status"].map(verdict_of).mask(rows["status"] == "skipped", "skipped")
     reason = pd.Series(list(map(why, rows["reason"], rows["checks"])), index=rows.index, dtype=object)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from suite.attacks.problem import Problem
 from suite.attacks.random import as_seeds
-from suite.axes.base import Track, in_digest_order
+from suite.axes.base import Track
 from suite.data import Split, TaskData, load
 from suite.errors import ModelError, NotApplicableError
 from suite.identity import code_digest, full_spec, origins, without_folder
@@ -37,10 +37,7 @@ class PreparedTask:
 
     def test(self, n: int | None) -> Split:
         """Return the test samples, or n of them: always the same n, and a larger n contains a smaller one."""
-        everyone = self.data.test
-        if n is None or n >= len(everyone):
-            return everyone
-        return everyone.take(sorted(in_digest_order(everyone.ids)[:n]))
+        return self.data.test if n is None else self.data.test.few(n)
 
 
 def kind_of(task: str) -> Kind:

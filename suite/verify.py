@@ -7,7 +7,6 @@ numpy; labels come from a clean forward pass of the model with its stored weight
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -20,7 +19,8 @@ from suite.identity import ids_digest
 from suite.kinds.base import Array, Kind
 from suite.models.adapter import TorchModel
 from suite.store import Store
-from suite.verify_records import Archive, Asked, Stored, Task, Wanted, said, selected
+from suite.verify_columns import columns, rates
+from suite.verify_records import Archive, Asked, Stored, Task, Wanted, said, selected, those
 from suite.verify_sizes import EDITS, SIZES, finite, limit, readable
 
 PARTS = {"found_id": 1, "found_size": 1, "found_rung": 1}
@@ -28,9 +28,6 @@ PARTS = {"found_id": 1, "found_size": 1, "found_rung": 1}
 
 ROUNDING = 1e-4
 """Difference in a quality between two runs in other batches: the last bits of a box's corners move its overlap."""
-
-NAMED = 5
-"""Sample ids that a sentence names."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +97,12 @@ def verdict(archive: Archive, rows: pd.DataFrame) -> Verdict:
 def differences(archive: Archive, stored: Stored) -> Iterator[str]:
     """Yield whatever is not as it was stored, in sentences."""
     yield from _seal(stored)
-    yield from _rates(stored)
+    yield from rates(stored)
     misfits = list(_misfits(stored))
     yield from misfits
     if misfits:  # what does not fit together cannot be compared with anything
         return
-    yield from _columns(stored)
+    yield from columns(stored)
     try:
         task = archive.task(stored.about["task"], int(stored.about["seed"]))
     except Exception as error:  # a task is a stranger's code and raises what it likes
@@ -164,74 +161,13 @@ def _values(stored: Stored, asked: Asked | None) -> Iterator[str]:
     found, ids = stored.arrays["found"], stored.ids
     if stored.is_text:
         if (bad := ~readable(found)).any():
-            yield f"what is no text in {_those(ids, bad)}"
+            yield f"what is no text in {those(ids, bad)}"
         return
     if (bad := ~finite(found)).any():
-        yield f"NaN or infinite pixels in {_those(ids, bad)}"
+        yield f"NaN or infinite pixels in {those(ids, bad)}"
     low, high = asked.limits if asked is not None else Asked.PIXELS
     if (outside := np.asarray((found < low) | (found > high)).any(axis=tuple(range(1, found.ndim)))).any():
-        yield f"pixels outside [{low:g}, {high:g}] in {_those(ids, outside)}"
-
-
-def _columns(stored: Stored) -> Iterator[str]:
-    """Compare the columns with the inputs."""
-    samples = stored.samples
-    ids = samples["id"].to_numpy().astype(str)
-    if (bad := ~np.isin(stored.ids, ids)).any():
-        yield f"not among the samples that were measured: {_those(stored.ids, bad)}"
-    at = dict(zip(stored.ids, stored.arrays["found_size"].tolist(), strict=True))
-    found_at = np.array([at.get(name, np.inf) for name in ids])
-    clean = samples["correct_clean"].to_numpy().astype(np.float64)
-    follows = _shares_follow if stored.details.get("stochastic") else _outcomes_follow
-    held = {size: samples[name].to_numpy().astype(np.float64) for size, name in stored.columns.items()}
-    last = held[max(held)] if held else clean
-    for size, name in stored.columns.items():
-        if stored.graded:
-            fits = _qualities_follow(held[size], clean, last, found_at <= size)
-        else:
-            fits = follows(held[size], clean, found_at, size)
-        if (bad := ~fits).any():
-            yield f"{name} is not what follows from the stored inputs for {_those(ids, bad)}"
-
-
-def _outcomes_follow(held: Array, clean: Array, found_at: Array, size: float) -> Array:
-    """Return where right at a size is who was right without an attack, and not found up to it."""
-    return np.asarray(held == ((clean == 1) & (found_at > size)))
-
-
-def _qualities_follow(held: Array, clean: Array, last: Array, found: Array) -> Array:
-    """Return where a quality is that of the stored input once it was found, and lies between that and the clean one."""
-    return np.asarray(np.where(found, held == last, (held >= last) & (held <= clean)))
-
-
-def _shares_follow(held: Array, clean: Array, found_at: Array, size: float) -> Array:
-    """Return where shares of random answers are less than a half where found, and no less where not found yet.
-
-    Beyond the size at which it was found a sample is attacked anew, and may be right more often by chance.
-    """
-    low = held < 0.5
-    follows = np.where(found_at == size, low, ~low | (clean == 0) | (found_at < size))
-    return np.asarray(follows & (held >= 0) & (held <= 1))
-
-
-def _rates(stored: Stored) -> Iterator[str]:
-    """Compare the rows with the columns: a value is the mean of its column."""
-    unseen, size_name = stored.columns, stored.details.get("size_name")
-    metric = f"robust_{stored.details.get('headline', 'accuracy')}"
-    for _, row in stored.rows[stored.rows["metric"] == metric].iterrows():
-        params = json.loads(row["params"])
-        size = float(params.get(size_name, "nan"))
-        title = f"the row of {metric} at {size_name} {size:g}"
-        if (name := unseen.pop(size, None)) is None:
-            yield f"{title} has no column"
-            continue
-        mean, value = float(stored.samples[name].to_numpy().astype(np.float64).mean()), float(row["value"])
-        if not stored.graded and abs(value - mean) > 1e-7:  # a row without a value claims nothing
-            yield f"{title} says {value:.6g}, but the mean of its column is {mean:.6g}"
-        if params.get("norm") != stored.norm:
-            yield f"{title} is of norm {params.get('norm')}, but the inputs are of norm {stored.norm}"
-    for name in unseen.values():
-        yield f"the column {name} has no row"
+        yield f"pixels outside [{low:g}, {high:g}] in {those(ids, outside)}"
 
 
 def _strangers(stored: Stored, asked: Asked) -> Iterator[str]:
@@ -245,7 +181,7 @@ def _strangers(stored: Stored, asked: Asked) -> Iterator[str]:
     elif stored.is_text != (clean.dtype == np.int32):
         yield f"the stored inputs are {found.dtype}, but the task's are {clean.dtype}"
     if (bad := task.places(stored.ids) < 0).any():
-        yield f"not among the test samples of the task: {_those(stored.ids, bad)}"
+        yield f"not among the test samples of the task: {those(stored.ids, bad)}"
 
 
 def _sizes(stored: Stored, asked: Asked, batch_size: int) -> Iterator[str]:
@@ -266,10 +202,10 @@ def _sizes(stored: Stored, asked: Asked, batch_size: int) -> Iterator[str]:
         else:
             sizes[part] = SIZES[norm](found[part].astype(np.float64) - clean.astype(np.float64))
     if (forbidden & usable).any():
-        yield f"characters changed that may not be, in {_those(stored.ids, forbidden & usable)}"
+        yield f"characters changed that may not be, in {those(stored.ids, forbidden & usable)}"
     if (bad := ~(sizes <= limits) & usable).any():
         worst = float((sizes - limits)[bad].max())
-        yield f"a perturbation of norm {norm} over the size, by up to {worst:.3g}, in {_those(stored.ids, bad)}"
+        yield f"a perturbation of norm {norm} over the size, by up to {worst:.3g}, in {those(stored.ids, bad)}"
 
 
 def _forbidden(task: Task, clean: Array, changed: Array, places: Array) -> Array:
@@ -305,9 +241,9 @@ def _labels(archive: Archive, stored: Stored, asked: Asked) -> Iterator[str]:
     else:
         wrong = damage > 0.5
     if not wrong.all():
-        yield f"the model is right about {_those(stored.ids[usable], ~wrong)}"
+        yield f"the model is right about {those(stored.ids[usable], ~wrong)}"
     if (bad := np.abs(quality - stored.samples["correct_clean"].to_numpy().astype(np.float64)) > ROUNDING).any():
-        yield f"correct_clean is not what the model answers for {_those(stored.samples['id'].to_numpy(), bad)}"
+        yield f"correct_clean is not what the model answers for {those(stored.samples['id'].to_numpy(), bad)}"
 
 
 def _quality_left(stored: Stored) -> Array:
@@ -325,13 +261,6 @@ def _unhidden(kind: Kind, targets: Array, changed: Array) -> Array:
         if len(rows):
             box[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
     return kind.hidden(torch.from_numpy(targets), torch.from_numpy(covered)).numpy()
-
-
-def _those(ids: Array, bad: Array | np.bool) -> str:
-    """Return how many of the samples are bad, and the ids of the first."""
-    names = [str(name) for name in ids[bad]]
-    more = ", ..." if len(names) > NAMED else ""
-    return f"{len(names)} of {len(ids)} ({', '.join(names[:NAMED])}{more})"
 
 
 def _where(stored: Stored) -> str:

@@ -29,6 +29,9 @@ AXIS = "robustness"
 COLUMN = "robust@"
 """What the name of a per-sample column begins with, before the size."""
 
+NAMED = 5
+"""Sample ids that a sentence names."""
+
 PROBE = 8
 """Test images that the identity of a model with weights of its own is taken from; the same ones as in a run."""
 
@@ -263,3 +266,10 @@ def _device(name: str) -> torch.device:
 def said(error: Exception) -> str:
     """Return an error with its type, in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def those(ids: Array, bad: Array | np.bool) -> str:
+    """Return how many of the samples are bad, and the ids of the first."""
+    names = [str(name) for name in ids[bad]]
+    more = ", ..." if len(names) > NAMED else ""
+    return f"{len(names)} of {len(ids)} ({', '.join(names[:NAMED])}{more})"

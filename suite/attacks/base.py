@@ -28,6 +28,7 @@ class Attack(Protocol):
         loss: name of the loss whose gradient it follows, or None for an attack without gradients.
         graded: optional; true for an attack that also works where a sample is answered better or worse, and not right
             or wrong.
+        texts: optional; true for an attack on the characters of texts, and not on numbers.
     """
 
     @property

@@ -14,8 +14,8 @@ from suite.attribution.measures import CHECK_LEVEL, CONTROL, FEWEST
 from suite.attribution.rationale_curves import ORDERS, Falls, emptied, falls, random_values, ranked, recent_values
 from suite.attribution.rationale_methods import METHODS, STEPS, TOLERANCE, Features, Shares
 from suite.errors import NotApplicableError
-from suite.kinds.base import Array, resampled
-from suite.stats import mean_measure, paired_bootstrap_difference
+from suite.kinds.base import Array
+from suite.stats import drawn, mean_measure, paired_bootstrap_difference, resampled
 from suite.types import Check, Measure
 
 RECENCY = "recency"
@@ -197,7 +197,7 @@ def _gap(found: Rationales, key: tuple[str, str], seed: int, about: dict[str, An
     ahead = ahead if BETTER[metric] else -ahead
 
     def share(counts: Array | None) -> Array:
-        weights = np.ones((1, len(ahead))) if counts is None else counts
+        weights = drawn(counts, len(ahead))
         worth = weights @ found.emptied
         return np.asarray(np.divide(weights @ ahead, worth, out=np.full(len(worth), np.nan), where=worth > 1e-9))
 

@@ -13,7 +13,8 @@ from suite.attacks.base import Attack
 from suite.attacks.gate import judged, scored
 from suite.attacks.problem import Problem
 from suite.attacks.random import as_seeds
-from suite.axes.base import Context, in_digest_order
+from suite.axes.base import Context
+from suite.data.digests import in_digest_order
 from suite.errors import AttackError
 from suite.kinds.base import Array
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from suite.attribution.explained import Explained
 from suite.attribution.faithfulness import Faithfulness, Settings, evaluate
 from suite.attribution.measures import CONTROL, faithfulness_measures
-from suite.axes.base import GALLERY, Context, Finding, in_digest_order, seed_of
+from suite.axes.base import GALLERY, Context, Finding
+from suite.data.digests import in_digest_order, seed_of
 from suite.errors import SpecError
 from suite.registry import register, resolve
 from suite.spec import Spec, parse

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from suite.data import Split, TaskData
+from suite.data.digests import in_digest_order, seed_of
 from suite.kinds.base import Array, Kind, Outcomes
 from suite.models.adapter import TorchModel
 from suite.types import Measure
@@ -139,13 +139,3 @@ class Axis(Protocol):
     def measure(self, context: Context) -> Finding:
         """Ask the kind and the model, and return what was found."""
         ...
-
-
-def seed_of(*parts: str) -> int:
-    """Return a seed of 63 bits from strings."""
-    return int.from_bytes(hashlib.sha256("\0".join(parts).encode()).digest()[:8], "big") >> 1
-
-
-def in_digest_order(ids: Iterable[str]) -> list[int]:
-    """Return positions in the order of the ids' digests: a shuffle that every model and every run agrees on."""
-    return [place for _, place in sorted((hashlib.sha256(name.encode()).digest(), p) for p, name in enumerate(ids))]

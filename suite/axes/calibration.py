@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from suite.axes.base import Context, Finding, seed_of
+from suite.axes.base import Context, Finding
+from suite.data.digests import seed_of
 from suite.errors import NotApplicableError
 from suite.kinds.base import Array, Calibrated, Rescaling
 from suite.models.trainer import seeded

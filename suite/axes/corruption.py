@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from suite.attacks.gate import covered
-from suite.axes.base import Context, Finding, seed_of
+from suite.axes.base import Context, Finding
 from suite.corruptions.catalogue import COMMON, SEVERITIES, checked, corrupt
+from suite.data.digests import seed_of
 from suite.errors import SpecError
-from suite.kinds.base import Array, Kind, mean_of, resampled
+from suite.kinds.base import Array, Kind
 from suite.registry import register
+from suite.stats import mean_of, ratio, resampled
 from suite.types import Measure, not_applicable
 
 SHOWN = 4
@@ -79,8 +81,8 @@ class Corruption:
             {
                 "clean": overall.value,
                 "headline": context.kind.headline,
-                "unit": overall.unit,
-                "corruptions": self._curves(context, clean, kept),
+                "unit": context.kind.unit,
+                "corruptions": self._curves(overall, kept),
             },
             self._gallery(context),
         )
@@ -101,14 +103,11 @@ class Corruption:
 
         return corrupted
 
-    def _curves(
-        self, context: Context, clean: Answers, kept: dict[tuple[str, int], Measure]
-    ) -> dict[str, list[dict[str, float | None]]]:
+    def _curves(self, clean: Measure, kept: dict[tuple[str, int], Measure]) -> dict[str, list[dict[str, float | None]]]:
         """Return the headline measure with its interval by severity, from the clean image on, for every corruption."""
-        whole = context.kind.overall("clean", clean.tally, seed=context.seed)
         curves = {}
         for name in self.names:
-            by_severity = {0: whole} | {severity: kept[name, severity] for severity in self.severities}
+            by_severity = {0: clean} | {severity: kept[name, severity] for severity in self.severities}
             curves[name] = [{"severity": severity, **band(measure)} for severity, measure in by_severity.items()]
         return curves
 
@@ -185,20 +184,18 @@ def summary(kind: Kind, clean: Array, tallies: list[Array], seed: int) -> list[M
     def error(counts: Array | None) -> Array:
         return 1 - kept(counts)
 
-    def ratio(counts: Array | None) -> Array:
-        before = whole(counts)
-        return np.asarray(np.divide(kept(counts), before, out=np.full(len(before), np.nan), where=before > 0))
+    def relative(counts: Array | None) -> Array:
+        return ratio(kept(counts), whole(counts))
 
     params, n = {"conditions": len(tallies)}, len(clean)
-    about = kind.overall(kind.headline, clean, seed=seed)
-    if about.higher_is_better is False:
+    if not kind.higher_is_better:
         fields: dict[str, Any] = {"seed": seed, "higher_is_better": False, "params": params}
         return [
-            resampled(f"mean_corrupted_{kind.headline}", kept, n, unit=about.unit, **fields),
-            resampled("corruption_growth", ratio, n, unit="ratio", why="the clean measure is zero", **fields),
+            resampled(f"mean_corrupted_{kind.headline}", kept, n, unit=kind.unit, **fields),
+            resampled("corruption_growth", relative, n, unit="ratio", why="the clean measure is zero", **fields),
         ]
     why = "no clean sample is right, so that there is nothing to retain"
     return [
         resampled("mean_corruption_error", error, n, seed=seed, higher_is_better=False, params=params),
-        resampled("corruption_retention", ratio, n, seed=seed, why=why, unit="ratio", params=params),
+        resampled("corruption_retention", relative, n, seed=seed, why=why, unit="ratio", params=params),
     ]

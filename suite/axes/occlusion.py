@@ -12,11 +12,13 @@ from torch import Tensor
 
 from suite.attacks.random import as_seeds, uniform
 from suite.attacks.sticker import GREY, placed
-from suite.axes.base import Context, Finding, seed_of
+from suite.axes.base import Context, Finding
 from suite.axes.corruption import Answers, answered, band, why_no_image
+from suite.data.digests import seed_of
 from suite.errors import SpecError
-from suite.kinds.base import Array, mean_of, resampled
+from suite.kinds.base import Array
 from suite.registry import register
+from suite.stats import mean_of, resampled
 from suite.types import Measure, not_applicable
 
 FILLS = ("grey", "mean")
@@ -70,8 +72,7 @@ class Occlusion:
             kept = {fraction: self._kept(context, fraction, side) for fraction, side in sides.items()}
             gallery = self._gallery(context, sides[self.fractions[len(self.fractions) // 2]])
         measures = [self._measure(context, fraction, sides[fraction], kept[fraction]) for fraction in self.fractions]
-        overall = context.kind.overall("clean", clean.tally, seed=context.seed)
-        whole = band(overall)
+        whole = band(context.kind.overall("clean", clean.tally, seed=context.seed))
         curve = [{"fraction": 0.0, "covered": 0.0, **whole}, *(_point(measure) for measure in measures)]
         columns = {
             f"kept@{fraction!r}": np.mean([answers.quality for answers in places], axis=0)
@@ -83,7 +84,7 @@ class Occlusion:
             {
                 "occlusion": curve,
                 "headline": context.kind.headline,
-                "unit": overall.unit,
+                "unit": context.kind.unit,
                 "fill": self.fill,
                 "places": self.places,
             },
@@ -120,9 +121,9 @@ class Occlusion:
         }
         seed = seed_of(*context.names, repr(fraction)) % 2**32
         mean = mean_of([context.kind.statistic(answers.tally) for answers in kept])
-        like = context.kind.overall("place", kept[0].tally, seed=seed)
-        fields: dict[str, Any] = {"params": params, "unit": like.unit, "higher_is_better": like.higher_is_better}
-        return resampled(f"occluded_{context.kind.headline}", mean, len(context.test), seed=seed, **fields)
+        kind = context.kind
+        fields: dict[str, Any] = {"params": params, "unit": kind.unit, "higher_is_better": kind.higher_is_better}
+        return resampled(f"occluded_{kind.headline}", mean, len(context.test), seed=seed, **fields)
 
     def _gallery(self, context: Context, side: int) -> dict[str, Any]:
         """Return the images of the gallery, the score of the clean answer by place, and the worst place of each."""

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from suite.attribution.rationale import CONTROLS, Rationales, evaluate, rationale_measures
 from suite.attribution.rationale_methods import METHODS, Features
-from suite.axes.base import GALLERY, Context, Finding, in_digest_order, seed_of
+from suite.axes.base import GALLERY, Context, Finding
+from suite.data.digests import in_digest_order, seed_of
 from suite.errors import NotApplicableError, SpecError, did_you_mean
 from suite.kinds.base import Rationale
 from suite.registry import register

@@ -22,8 +22,9 @@ from suite.attacks.problem import Problem
 from suite.attacks.speed import faster
 from suite.axes.assault import Assault, found, shown
 from suite.axes.audit import Evidence, audit
-from suite.axes.base import Context, Finding, in_digest_order
+from suite.axes.base import Context, Finding
 from suite.axes.text_remarks import remarks
+from suite.data.digests import in_digest_order
 from suite.errors import NotApplicableError, SpecError
 from suite.kinds.base import Array, Kind
 from suite.models.trainer import seeded
@@ -110,7 +111,7 @@ class Robustness:
             "loss": attack.loss,
             "headline": context.kind.headline,
             "quality": context.kind.quality,
-            "unit": rates[0].unit,
+            "unit": context.kind.unit,
             "curve": report.curve(rates, controls),
             "checks": {name: [item.status, item.sentence] for name, item in evidence.items()},
             "passes": {"search": assault.spent, "attack": spent, "with checks": problem.passes.total},
@@ -152,7 +153,7 @@ def _refuse_misfit(attack: Attack, spec: Spec, context: Context) -> None:
             f"{spec.name} moves numbers, and the samples of {context.kind.name} are texts. Use hotflip, typos or "
             "trigger, or move the embeddings: robustness(attack=pgd(...), space=embedding)."
         )
-    limit = getattr(context.model, "reach", None)
+    limit = context.model.reach
     if limit is not None and (attack.norm != "linf" or max(attack.sizes) >= limit):
         raise SpecError(
             f"{spec}: embeddings are moved by norm=linf and eps below {limit:g}, in standard deviations; a larger step "

@@ -17,8 +17,9 @@ from numpy.typing import ArrayLike
 from suite.boxes.arrays import LEAST_SCORE, BoolArray, FloatArray, IndexArray, flat
 from suite.boxes.matching import HIT, IGNORED, assign, states_of
 from suite.boxes.overlap import overlapping
-from suite.boxes.resamples import draws, mean_defined, ratio, totals
+from suite.boxes.resamples import draws, mean_defined, totals
 from suite.errors import MeasureError
+from suite.stats import ratio
 
 KEPT = 100
 """Detections of an image that count, highest scores first."""

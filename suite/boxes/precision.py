@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from suite.boxes.arrays import FloatArray, IndexArray
 from suite.boxes.matching import HIT, IGNORED, Matches
-from suite.boxes.resamples import draws, mean_defined, ratio, totals
+from suite.boxes.resamples import draws, mean_defined, totals
 from suite.errors import MeasureError
+from suite.stats import ratio
 
 RECALLS = np.linspace(0.0, 1.0, 101)
 """Where the precision is read, COCO's numbers to the last bit."""

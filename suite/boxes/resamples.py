@@ -8,6 +8,7 @@ from scipy import sparse
 
 from suite.boxes.arrays import FloatArray, IndexArray
 from suite.errors import MeasureError
+from suite.stats import ratio
 
 
 def draws(counts: ArrayLike | None, images: int) -> FloatArray:
@@ -38,13 +39,6 @@ def totals(keys: IndexArray, values: ArrayLike, size: int, image: IndexArray, dr
     """
     numbers = np.broadcast_to(np.asarray(values, dtype=np.float64), keys.shape)
     return np.asarray(sparse.csr_array((numbers, (keys, image)), shape=(size, len(drawn))) @ drawn)
-
-
-def ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
-    """Return part / whole, NaN where the whole is 0; shapes as they broadcast."""
-    result = np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan)
-    np.divide(part, whole, out=result, where=np.broadcast_to(whole, result.shape) > 0)
-    return result
 
 
 def mean_defined(values: FloatArray, axes: int = 1) -> FloatArray:

@@ -8,8 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 from suite.boxes.arrays import FloatArray, flat
 from suite.boxes.matching import FALSE, HIT, assign, states_of
 from suite.boxes.overlap import overlapping
-from suite.boxes.resamples import draws, ratio
+from suite.boxes.resamples import draws
 from suite.errors import MeasureError
+from suite.stats import ratio
 
 NAMES = ("found", "mislabelled", "missed", "hallucinated")
 """The columns of `states` and `rates`."""

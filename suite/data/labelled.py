@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from hashlib import sha256
 from typing import TypeVar
 
+from suite.data.digests import in_digest_order
 from suite.data.parts import Portion
 from suite.data.splitting import stratified
 
@@ -24,5 +24,4 @@ def limited(items: Sequence[Item], ids: Sequence[str], most: int | None) -> list
     """Return at most so many items, in their order; which ones depends on nothing but their ids."""
     if most is None or most >= len(items):
         return list(items)
-    by_digest = sorted(range(len(ids)), key=lambda place: sha256(ids[place].encode()).digest())
-    return [items[place] for place in sorted(by_digest[: max(most, 0)])]
+    return [items[place] for place in sorted(in_digest_order(ids)[: max(most, 0)])]

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from suite.data.digests import in_digest_order
 from suite.data.splitting import SPLITS
 from suite.data.text import ROOM
 from suite.errors import DataError, PluginError
@@ -22,6 +23,8 @@ from suite.types import Rejected, Sample
 
 class Reads(Protocol):
     """What is asked of a kind about samples; see `suite.kinds.base.Kind`."""
+
+    open_classes: bool
 
     def admit(self, sample: Sample, classes: Sequence[str] | None) -> tuple[npt.NDArray[Any], Any, tuple[str, ...]]:
         """Return input, target and remarks; a DataError says why the sample cannot be used."""
@@ -106,6 +109,10 @@ class Split:
         shares = None if self.shares is None else self.shares[places]
         return Split(tuple(self.ids[p] for p in places), self.inputs[places], self.targets[places], shares)
 
+    def few(self, count: int) -> Split:
+        """Return at most so many samples: always the same ones, and a larger count contains a smaller one."""
+        return self if len(self) <= count else self.take(sorted(in_digest_order(self.ids)[:count]))
+
     def pixels(self) -> npt.NDArray[Any]:
         """Return images as float32 in [0, 1], and texts as the code points they are."""
         if self.inputs.dtype == np.int32:
@@ -141,7 +148,7 @@ def load(entry: Entry, spec: Spec, *, seed: int, kind: Reads) -> TaskData:
     """
     reader = _Reader(entry, kind, _declared(entry, spec))
     records = {split: reader.read(split, entry.build(spec, split=split, seed=seed)) for split in PROTECTED_FIRST}
-    named = ("train",) if getattr(kind, "open_classes", False) and records["train"] else PROTECTED_FIRST
+    named = ("train",) if kind.open_classes and records["train"] else PROTECTED_FIRST
     classes = reader.classes or kind.class_names([r[2] for name in named for r in records[name]])
     if not records["test"]:
         raise DataError(

@@ -15,25 +15,16 @@ from torch import Tensor
 from suite.data import TaskData
 from suite.errors import MeasureError, ModelError
 from suite.kinds import autoencoding_losses as losses
+from suite.kinds.answers import Graded, Simple
 from suite.kinds.autoencoding_calibration import calibrated, rescaling, uncertainty
 from suite.kinds.autoencoding_evidence import likelihood
 from suite.kinds.autoencoding_views import shown
-from suite.kinds.base import (
-    Admitted,
-    Array,
-    Calibrated,
-    Graded,
-    Outcomes,
-    Rescaling,
-    Scalars,
-    Simple,
-    Statistic,
-    resampled,
-)
+from suite.kinds.base import Admitted, Array, Calibrated, Outcomes, Rescaling, Scalars
 from suite.kinds.images import image
 from suite.models.autoencoder import Answer, TorchAutoencoder, parts
 from suite.models.evidence import bernoulli, divergences
 from suite.registry import register
+from suite.stats import Statistic, average, resampled
 from suite.types import Measure, Sample
 
 PRESETS: Mapping[str, Sequence[str]] = MappingProxyType(
@@ -54,8 +45,6 @@ PRESETS: Mapping[str, Sequence[str]] = MappingProxyType(
 
 USED = 0.01
 """Divergence in nats, or magnitude of a code that is a point, from which on a number of a code says something."""
-
-UNIT = "bit per dimension"
 
 POINTS = "points, at no cost"
 """What is told of the codes of a plain autoencoder."""
@@ -82,6 +71,8 @@ class Autoencoding(Graded, Simple):
     name = "autoencoding"
     adapter = TorchAutoencoder
     headline = "code_length"
+    unit = "bit per dimension"
+    higher_is_better = False
     quality = "2^-(code length / that of independent pixels)"
     plain = "pixel"
     error = "pixel_ece"
@@ -146,20 +137,19 @@ class Autoencoding(Graded, Simple):
 
     def statistic(self, tally: Array) -> Statistic:
         """Return the mean code length."""
-        return _mean(tally.sum(axis=1))
+        return average(tally.sum(axis=1))
 
     def overall(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
-        """Return the mean code length in bits per dimension, the less the better."""
-        fields = {"unit": UNIT, "higher_is_better": False, **fields}
+        """Return the mean code length; of codes that are points the row says so."""
         if self.points:
             fields["params"] = {**fields.get("params", {}), "codes": POINTS}
-        return resampled(metric, self.statistic(tally), len(tally), seed=seed, **fields)
+        return super().overall(metric, tally, seed=seed, **fields)
 
     def companions(self, tally: Array, *, seed: int, params: Mapping[str, Any]) -> list[Measure]:
         """Return the two parts of the code length: what the pixels cost, and what the code does."""
-        fields: dict[str, Any] = {"seed": seed, "unit": UNIT, "higher_is_better": False, "params": params}
+        fields: dict[str, Any] = {"seed": seed, "unit": self.unit, "higher_is_better": False, "params": params}
         names = ("robust_reconstruction", "robust_divergence")
-        return [resampled(n, _mean(tally[:, part]), len(tally), **fields) for part, n in enumerate(names)]
+        return [resampled(n, average(tally[:, part]), len(tally), **fields) for part, n in enumerate(names)]
 
     def shifted(self, before: Array, after: Array) -> dict[str, Array]:
         """Return how far codes moved: the symmetric divergence between their distributions, in nats, (n,)."""
@@ -243,14 +233,6 @@ class Autoencoding(Graded, Simple):
 def _said(known: Answer) -> Tensor:
     """Return how much each number of a code says, (n, latent): its divergence, or its magnitude where it is a point."""
     return torch.where(known.spread, divergences(known.mean, known.log_variance), known.mean.abs())
-
-
-def _mean(values: Array) -> Statistic:
-    def mean(counts: Array | None) -> Array:
-        drawn = np.ones((1, len(values))) if counts is None else counts
-        return np.asarray(drawn @ values / drawn.sum(axis=1))
-
-    return mean
 
 
 @register("kind")

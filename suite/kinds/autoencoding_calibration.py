@@ -12,13 +12,14 @@ from scipy.special import xlogy
 from suite import stats
 from suite.calibration import Reliability, fit_temperature
 from suite.calibration.bins import BINNING, bin_index
+from suite.data.digests import seed_of
 from suite.errors import NotApplicableError
 from suite.kinds.autoencoding_evidence import binarised, evidence_of
 from suite.kinds.autoencoding_ranks import BINS, DRAWS, SIMULATIONS, rank_p_values, rank_spread, simulated_ranks
 from suite.kinds.autoencoding_strangers import stranger_measures
-from suite.kinds.base import Array, Calibrated, Outcomes, Rescaling, Statistic, resampled
+from suite.kinds.base import Array, Calibrated, Outcomes, Rescaling
 from suite.kinds.classification_calibration import by_temperature
-from suite.models.evidence import seeds_of
+from suite.stats import Statistic, drawn, resampled
 from suite.types import Measure, not_applicable
 
 SAMPLE = 200_000
@@ -86,8 +87,8 @@ def calibrated(
     pixels = float(sums.counts[0].sum())
 
     def ece(counts: Array | None) -> Array:
-        drawn = np.ones((1, n)) if counts is None else counts
-        return np.asarray(np.abs(drawn @ sums.gaps).sum(axis=1) / (pixels * drawn.sum(axis=1)))
+        weights = drawn(counts, n)
+        return np.asarray(np.abs(weights @ sums.gaps).sum(axis=1) / (pixels * weights.sum(axis=1)))
 
     common: dict[str, Any] = {"seed": seed, "higher_is_better": False}
     told = {**params, "bins": bins, "binning": BINNING, "convention": CONVENTION, "pixels": int(pixels) * n}
@@ -107,8 +108,8 @@ def _mean(values: Array) -> Statistic:
     finite, known = np.where(np.isfinite(values), values, 0.0), ~np.isfinite(values)
 
     def mean(counts: Array | None) -> Array:
-        drawn = np.ones((1, len(values))) if counts is None else counts
-        return np.where(drawn @ known > 0, np.inf, drawn @ finite / drawn.sum(axis=1))
+        weights = drawn(counts, len(values))
+        return np.where(weights @ known > 0, np.inf, weights @ finite / weights.sum(axis=1))
 
     return mean
 
@@ -157,7 +158,7 @@ def uncertainty(outcomes: Outcomes) -> list[Measure]:
         why = "codes are points, without a distribution to be sure or unsure"
     if why is not None:
         return [*(not_applicable(name, why) for name in names), *strangers]
-    seed = seeds_of(["ranks"], "calibration", outcomes.seed)[0]
+    seed = seed_of("calibration", "ranks", str(outcomes.seed))
     ranks = simulated_ranks(outcomes.model, SIMULATIONS, seed)
     return [_gap(outcomes), *_ranks(ranks, outcomes.seed), *strangers]
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from suite.data.digests import seed_of
 from suite.kinds.base import Outcomes
-from suite.models.evidence import Evidence, seeds_of
+from suite.models.evidence import Evidence
 
 DRAWS = 100
 """Codes per image of the importance-weighted bound."""
@@ -23,17 +24,16 @@ def evidence_of(outcomes: Outcomes) -> tuple[Evidence, dict[str, Any]]:
     Raises:
         NotApplicableError: there is no likelihood: codes are points, or pixels lie between 0 and 1.
     """
-    seeds = seeds_of(outcomes.ids, "evidence", outcomes.seed)
     rows = chosen(outcomes)
+    seeds = [seed_of("evidence", outcomes.ids[row], str(outcomes.seed)) for row in rows]
     images = outcomes.inputs[torch.tensor(rows, device=outcomes.inputs.device)]
-    found: Evidence = outcomes.model.evidence(images, DRAWS, [seeds[row] for row in rows])
+    found: Evidence = outcomes.model.evidence(images, DRAWS, seeds)
     return found, {**likelihood(outcomes), "draws": DRAWS}
 
 
 def chosen(outcomes: Outcomes) -> list[int]:
     """Return the rows of at most `IMAGES` test images, the same of every model and in every run."""
-    order = seeds_of(outcomes.ids, "order", 0)
-    return sorted(range(len(order)), key=order.__getitem__)[:IMAGES]
+    return sorted(range(len(outcomes.ids)), key=lambda row: seed_of("order", outcomes.ids[row], "0"))[:IMAGES]
 
 
 def binarised(outcomes: Outcomes) -> bool:

@@ -13,13 +13,15 @@ import numpy as np
 import torch
 
 from suite import stats
+from suite.data.digests import seed_of
 from suite.decorators import metric
 from suite.errors import NotApplicableError
 from suite.kinds import autoencoding_losses as losses
 from suite.kinds.autoencoding_evidence import binarised, evidence_of, likelihood
 from suite.kinds.autoencoding_ranks import generated
-from suite.kinds.base import Array, Outcomes, resampled
-from suite.models.evidence import Evidence, seeds_of
+from suite.kinds.base import Array, Outcomes
+from suite.models.evidence import Evidence
+from suite.stats import drawn, resampled
 from suite.types import Measure, not_applicable
 
 GENERATED = 1000
@@ -92,7 +94,7 @@ def samples(outcomes: Outcomes) -> list[Measure]:
 
     if not outcomes.model.variational:
         return [not_applicable(name, "a plain autoencoder has no prior to draw codes from") for name in NAMES]
-    seed = seeds_of(["samples"], "prior", outcomes.seed)[0]
+    seed = seed_of("prior", "samples", str(outcomes.seed))
     count = min(GENERATED, len(outcomes.ids))
     images = generated(outcomes.model, count, seed) if binarised(outcomes) else outcomes.model.sample(count, seed)
     measures: list[Measure] = sample_quality_measures(outcomes, images, seed=outcomes.seed)
@@ -101,10 +103,10 @@ def samples(outcomes: Outcomes) -> list[Measure]:
 
 def active(mean: Array, counts: Array | None = None) -> Array:
     """Return how many columns of codes' means (n, latent) vary by more than `ACTIVE`, for each resample, (r,)."""
-    drawn = np.ones((1, len(mean))) if counts is None else counts
-    whole = drawn.sum(axis=1, keepdims=True)
+    weights = drawn(counts, len(mean))
+    whole = weights.sum(axis=1, keepdims=True)
     centred = mean - mean.mean(axis=0)
-    first, second = drawn @ centred / whole, drawn @ np.square(centred) / whole
+    first, second = weights @ centred / whole, weights @ np.square(centred) / whole
     return np.asarray(((second - first**2) * whole / (whole - 1) > ACTIVE).sum(axis=1), np.float64)
 
 

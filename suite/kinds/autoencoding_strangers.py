@@ -18,8 +18,9 @@ from torch import Tensor
 
 from suite.kinds import autoencoding_losses as losses
 from suite.kinds.autoencoding_evidence import chosen
-from suite.kinds.base import Array, Outcomes, resampled
+from suite.kinds.base import Array, Outcomes
 from suite.models.adapter import LANES
+from suite.stats import drawn, resampled
 from suite.types import Measure
 
 
@@ -50,7 +51,7 @@ def stranger_measures(outcomes: Outcomes) -> list[Measure]:
     for name, made in STRANGERS.items():
         beats = longer(lengths(outcomes.model, made(images)), own)
         fields: dict[str, Any] = {"seed": outcomes.seed, "params": {"strangers": name, "score": "code_length"}}
-        measures.append(resampled("stranger_auroc", partial(auroc, beats), len(rows), **fields))
+        measures.append(resampled("stranger_auroc", partial(beaten, beats), len(rows), **fields))
     return measures
 
 
@@ -66,7 +67,7 @@ def longer(strangers: Array, own: Array) -> Array:
     return np.asarray((np.sign(strangers[:, None] - own[None]) + 1) / 2)
 
 
-def auroc(beats: Array, counts: Array | None = None) -> Array:
+def beaten(beats: Array, counts: Array | None = None) -> Array:
     """Return the share of pairs in which the stranger's code is longer, for each resample of images, (r,)."""
-    drawn = np.ones((1, len(beats))) if counts is None else counts
-    return np.asarray(((drawn @ beats) * drawn).sum(axis=1) / drawn.sum(axis=1) ** 2)
+    weights = drawn(counts, len(beats))
+    return np.asarray(((weights @ beats) * weights).sum(axis=1) / weights.sum(axis=1) ** 2)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from suite.data.digests import seed_of
 from suite.kinds.autoencoding_evidence import chosen
 from suite.kinds.base import Array, Outcomes
-from suite.models.evidence import seeds_of
 
 IMAGES, PAIRS, STEPS, GENERATED = 12, 4, 9, 64
 """Images that are reconstructed, pairs of them, points between a pair, and images that are generated."""
@@ -25,7 +25,7 @@ def shown(outcomes: Outcomes) -> dict[str, Array]:
     if pairs:
         arrays["interpolated"] = model.interpolate(inputs[:pairs], inputs[pairs : 2 * pairs], STEPS)
     if model.variational:
-        arrays["generated"] = model.sample(GENERATED, seeds_of(["shown"], "prior", outcomes.seed)[0])
+        arrays["generated"] = model.sample(GENERATED, seed_of("prior", "shown", str(outcomes.seed)))
     return {name: _bytes(values) for name, values in arrays.items()}
 
 

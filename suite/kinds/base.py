@@ -6,25 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, Self
 
-import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from suite import stats
 from suite.data import TaskData
-from suite.errors import AttackError, ModelError, NotApplicableError
 from suite.models.adapter import TorchModel
+from suite.stats import Statistic
 from suite.types import Measure, Sample
 
 Array = npt.NDArray[Any]
 
 Objective = Callable[[Tensor, Tensor, str, float], tuple[Tensor, Tensor]]
 """(pixels, targets, loss name, share of the steps done) to the loss that an attack raises, (n,), and the output."""
-
-
-Statistic = Callable[[Array | None], Array]
-"""How often each image was drawn in each of r resamples, (r, n), or None for once each, to values (r,); NaN where a
-value is undefined."""
 
 
 class Admitted(NamedTuple):
@@ -152,6 +145,8 @@ class Kind(Protocol):
         like: names of kinds whose metrics are asked of this one too.
         adapter: what models are wrapped in.
         headline: name of the headline measure; under attack it is ``robust_`` and that name.
+        unit: of the headline measure.
+        higher_is_better: whether more of the headline measure is better.
         quality: what 1 - damage is called for a reader.
         one_label: whether a sample has one label, and the output is one logit per class. Attacks and checks that rest
             on that ask before they do.
@@ -167,6 +162,8 @@ class Kind(Protocol):
     like: tuple[str, ...]
     adapter: type[TorchModel]
     headline: str
+    unit: str
+    higher_is_better: bool
     quality: str
     one_label: bool
     yardstick: str
@@ -299,150 +296,3 @@ class Kind(Protocol):
 
     def rationale(self, model: Any, inputs: Tensor, outputs: Tensor) -> Rationale:
         """Return the same where the input is a list of features; raise NotApplicableError where it is not."""
-
-
-class Simple:
-    """The answers that most kinds share."""
-
-    open_classes = False
-    like: tuple[str, ...] = ()
-    unmergeable: str | None = None
-    error = "ece"
-
-    def editable(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """Return all characters."""
-        return codes != 0
-
-    def comparable(self, output: Tensor, pixels: Tensor) -> Tensor:
-        """Return the output as it is: its numbers are of one scale."""
-        return output
-
-    def aimed(self, loss: str | None) -> Self:
-        """Return the kind itself: every loss is after the same."""
-        return self
-
-    def settled(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
-        """Return the kind itself: there is nothing to choose."""
-        return self
-
-    def words(self, inputs: Array) -> tuple[str, ...]:
-        """Return nothing: images have no vocabulary."""
-        return ()
-
-    def shown(self, outcomes: Outcomes) -> dict[str, Array]:
-        """Return nothing: the model makes nothing to look at."""
-        return {}
-
-    def uncertainty(self, outcomes: Outcomes) -> list[Measure]:
-        """Return nothing."""
-        return []
-
-    def rationale(self, model: Any, inputs: Tensor, outputs: Tensor) -> Rationale:
-        """Refuse: pixels are explained as maps."""
-        raise NotApplicableError("the input is an image; its pixels are explained by the axis attribution")
-
-    def objective(self, model: TorchModel) -> Objective | None:
-        """Return None: the loss follows from the output."""
-        return None
-
-    def companions(self, tally: Array, *, seed: int, params: Mapping[str, Any]) -> list[Measure]:
-        """Return nothing."""
-        return []
-
-    def shifted(self, before: Array, after: Array) -> Mapping[str, Array]:
-        """Return nothing."""
-        return {}
-
-    def explainable(self, output: Array) -> Array:
-        """Return that every sample can be explained."""
-        return np.ones(len(output), dtype=bool)
-
-
-class Graded:
-    """The answers of every kind whose samples are answered better or worse, and not right or wrong."""
-
-    one_label = False
-    yardstick = "damage"
-
-    def damage(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Return how wrong the output is about each sample, (n,) in [0, 1]."""
-        raise NotImplementedError
-
-    def statistic(self, tally: Array) -> Statistic:
-        """Return the headline measure of resamples of tallies (n, ...)."""
-        raise NotImplementedError
-
-    def guessing(self, classes: int) -> float:
-        """Return the share of images that may stay mostly right where every image is allowed."""
-        return 0.1
-
-    def fooled(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Return about which images nothing is right any more."""
-        return self.damage(output, targets) >= 1
-
-    def rivals(self, output: Tensor, targets: Tensor, count: int) -> Tensor:
-        """Refuse: an image with many answers has no nearest wrong class."""
-        raise AttackError(
-            "This attack aims at single wrong classes, and an image of this task has many answers. Use fgsm, pgd, "
-            "worst_case, patch or image_patch."
-        )
-
-    def overall(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
-        """Return the headline measure with an interval from resampling images."""
-        return resampled(metric, self.statistic(tally), len(tally), seed=seed, **fields)
-
-
-def one_logit_per_class(output: Tensor, classes: Sequence[str], per: str) -> None:
-    """Raise ModelError unless the second dimension of an output is that of the classes; `per` says of what in words."""
-    if output.shape[1] != len(classes):
-        raise ModelError(
-            f"The model returns {output.shape[1]} logits per {per}, but the task has {len(classes)} classes "
-            f"({', '.join(classes[:12])}). Build it for this task."
-        )
-
-
-def mean_of(statistics: Sequence[Statistic]) -> Statistic:
-    """Return the mean of several measures of the same images, resampled together."""
-    return lambda counts: np.asarray(np.mean([statistic(counts) for statistic in statistics], axis=0))
-
-
-REPLICATES = 400
-"""Resamples of images where a measure is not a mean over them: each of them is counted anew."""
-
-
-def resampled(
-    metric: str,
-    statistic: Statistic,
-    n: int,
-    *,
-    seed: int,
-    why: str = "no sample has anything to find",
-    recentred: bool = False,
-    **fields: Any,
-) -> Measure:
-    """Return a measure of n images with the interval of its bootstrap over images.
-
-    Args:
-        metric: its name.
-        statistic: of resamples; those in which it is undefined are left out.
-        n: number of images.
-        seed: of the resampling.
-        why: the reason why it is undefined, where it is.
-        recentred: move the interval to the value, as a statistic needs whose bias resampling repeats.
-        fields: of `Measure`.
-    """
-    value = float(statistic(None)[0])
-    if not np.isfinite(value):
-        return Measure(metric, None, None, None, n, "none", **{**fields, "reason": why})
-
-    def of_indices(indices: Array) -> Array:
-        return statistic(stats.resample_counts(indices).T)
-
-    draws = stats.bootstrap(of_indices, n, seed=seed, replicates=REPLICATES)
-    draws = draws[np.isfinite(draws)]
-    if not recentred:
-        interval = stats.percentile_interval(value, draws, n=n)
-        return Measure(metric, value, interval.lo, interval.hi, n, interval.method, **fields)
-    interval = stats.recentred_interval(value, draws, n=n, floor=0.0)
-    highest = None if interval.hi is None else max(value, min(interval.hi, 1.0))  # recentred are shares alone
-    return Measure(metric, value, interval.lo, highest, n, interval.method, **fields)

@@ -12,21 +12,13 @@ from torch import Tensor, nn
 from suite import stats
 from suite.errors import DataError
 from suite.kinds import classification_losses
-from suite.kinds.base import (
-    Admitted,
-    Array,
-    Calibrated,
-    Outcomes,
-    Rescaling,
-    Scalars,
-    Simple,
-    Statistic,
-    one_logit_per_class,
-)
+from suite.kinds.answers import Labelled, Simple, one_logit_per_class
+from suite.kinds.base import Admitted, Array, Calibrated, Outcomes, Rescaling, Scalars
 from suite.kinds.classification_calibration import calibrated, rescaling
 from suite.kinds.images import image
 from suite.models.adapter import TorchClassifier, TorchModel
 from suite.registry import register
+from suite.stats import Statistic
 from suite.types import Measure, Sample
 
 PRESETS: Mapping[str, Sequence[str]] = MappingProxyType(
@@ -48,7 +40,7 @@ PRESETS: Mapping[str, Sequence[str]] = MappingProxyType(
 """What a plain run measures on natural images; a task may say otherwise."""
 
 
-class Classification(Simple):
+class Classification(Labelled, Simple):
     """One label per image; the output is a logit per class."""
 
     name = "classification"
@@ -67,15 +59,6 @@ class Classification(Simple):
     def admit(self, sample: Sample, classes: Sequence[str] | None) -> Admitted:
         """Return (channels, height, width) in uint8 or float32, and the class name or index."""
         return Admitted(image(sample.input), label(sample.target, classes))
-
-    def class_names(self, targets: Sequence[Any]) -> tuple[str, ...]:
-        """Return the labels in order."""
-        return tuple(sorted({str(target) for target in targets}))
-
-    def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> Array:
-        """Return class indices, int64 (n,)."""
-        position = {name: index for index, name in enumerate(classes)}
-        return np.array([position[t] if isinstance(t, str) else t for t in targets], dtype=np.int64)
 
     def check_output(self, output: Tensor, classes: Sequence[str]) -> None:
         """Raise ModelError unless there is one logit per class."""

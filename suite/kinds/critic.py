@@ -15,7 +15,8 @@ import torch
 from suite import stats
 from suite.calibration.events import event_measures
 from suite.errors import ModelError
-from suite.kinds.base import Array, Outcomes, resampled
+from suite.kinds.base import Array, Outcomes
+from suite.stats import resampled
 from suite.types import Measure, not_applicable
 
 FAKES, FITTED = 101, 102
@@ -50,36 +51,12 @@ def critic_measures(outcomes: Outcomes) -> list[Measure]:
     logits = line(scores)
     chance = 1 / (1 + np.exp(-logits.clip(-60, 60)))
     calibration = event_measures(chance, real, seed=outcomes.seed, params=params)[0]
-    ranked = resampled(
-        "critic_auroc", lambda counts: auroc(scores, real, counts), len(scores), seed=outcomes.seed, params=params
-    )
+    fields: dict[str, Any] = {"seed": outcomes.seed, "params": params, "higher_is_better": None}
     return [
         replace(calibration, metric="critic_ece"),
-        replace(ranked, higher_is_better=None),
+        resampled("critic_auroc", stats.auroc(scores, real), len(scores), **fields),
         stats.rate("critic_accuracy", (logits > 0) == real, params=params, higher_is_better=None),
     ]
-
-
-def auroc(scores: Array, real: Array, counts: Array | None = None) -> Array:
-    """Return the chance that a real image has a higher score than a generated one, ties counting half.
-
-    Args:
-        scores: (n,).
-        real: which are of real images, bool (n,).
-        counts: how often each was drawn in each of r resamples, (r, n); None for once each.
-
-    Returns:
-        (r,) or (1,); NaN where a side is empty.
-    """
-    weights = np.ones((1, len(scores))) if counts is None else np.asarray(counts, np.float64)
-    values, place = np.unique(scores, return_inverse=True)
-    sides = np.zeros((2, len(weights), len(values)))
-    for side, chosen in enumerate((~real, real)):
-        np.add.at(sides[side].T, place[chosen], weights[:, chosen].T)
-    below = np.cumsum(sides[0], axis=1) - sides[0] / 2
-    pairs = sides[0].sum(axis=1) * sides[1].sum(axis=1)
-    won = (sides[1] * below).sum(axis=1)
-    return np.asarray(np.divide(won, pairs, out=np.full(len(weights), np.nan), where=pairs > 0))
 
 
 def platt(scores: Array, real: Array) -> tuple[float, float]:

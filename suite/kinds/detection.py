@@ -17,25 +17,15 @@ from suite.boxes.states import NAMES as STATES
 from suite.data import TaskData
 from suite.errors import ModelError
 from suite.kinds import detection_losses as losses
-from suite.kinds.base import (
-    Admitted,
-    Array,
-    Calibrated,
-    Graded,
-    Objective,
-    Outcomes,
-    Rescaling,
-    Scalars,
-    Simple,
-    Statistic,
-    resampled,
-)
+from suite.kinds.answers import Graded, Simple
+from suite.kinds.base import Admitted, Array, Calibrated, Objective, Outcomes, Rescaling, Scalars
 from suite.kinds.boxes_of_samples import Objects, objects
 from suite.kinds.detection_calibration import calibrated, rescaling
 from suite.kinds.images import image
 from suite.models.detections import LIMIT
 from suite.models.detector import TorchDetector
 from suite.registry import register
+from suite.stats import Statistic, resampled
 from suite.types import Measure, Sample
 
 SHOWN = 30

@@ -11,8 +11,9 @@ from suite import boxes
 from suite.boxes.calibration import RULE
 from suite.calibration import Reliability, fit_temperature
 from suite.errors import NotApplicableError
-from suite.kinds.base import Array, Calibrated, Rescaling, Statistic, resampled
+from suite.kinds.base import Array, Calibrated, Rescaling
 from suite.kinds.classification_calibration import by_temperature
+from suite.stats import Statistic, resampled
 from suite.types import Measure
 
 D_ECE_BINS, LAECE_BINS = 10, 25

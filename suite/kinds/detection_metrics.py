@@ -12,7 +12,8 @@ from suite import boxes
 from suite.boxes.matching import COCO_THRESHOLDS
 from suite.boxes.precision import LIMITS
 from suite.decorators import metric
-from suite.kinds.base import Array, Outcomes, Statistic, resampled
+from suite.kinds.base import Array, Outcomes
+from suite.stats import Statistic, resampled
 from suite.types import Measure
 
 

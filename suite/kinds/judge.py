@@ -141,14 +141,6 @@ def judge_of(train: Split) -> Judge:
 _JUDGES: OrderedDict[str, Judge] = OrderedDict()
 
 
-def few(split: Split, count: int) -> Split:
-    """Return at most so many samples of a split: always the same ones, and a larger count contains a smaller one."""
-    if len(split) <= count:
-        return split
-    order = sorted(range(len(split)), key=lambda place: hashlib.sha256(split.ids[place].encode()).digest())
-    return split.take(sorted(order[:count]))
-
-
 def _digest(train: Split) -> str:
     content = hashlib.sha256("\0".join(train.ids).encode())
     for part in (train.inputs, train.targets):
@@ -157,7 +149,7 @@ def _digest(train: Split) -> str:
 
 
 def _trained(train: Split) -> Judge:
-    chosen = few(train, MOST)
+    chosen = train.few(MOST)
     pixels, labels, learnt = _lesson(chosen)
     classes = int(labels.max()) + 1
     with seeded(SEED, torch.device("cpu")), torch.enable_grad():

@@ -15,18 +15,8 @@ from suite.data import TaskData
 from suite.data.text import codes
 from suite.errors import DataError, ModelError, NotApplicableError
 from suite.kinds import language_losses as losses
-from suite.kinds.base import (
-    Admitted,
-    Array,
-    Calibrated,
-    Graded,
-    Outcomes,
-    Rationale,
-    Rescaling,
-    Scalars,
-    Simple,
-    Statistic,
-)
+from suite.kinds.answers import Graded, Simple
+from suite.kinds.base import Admitted, Array, Calibrated, Outcomes, Rationale, Rescaling, Scalars
 from suite.kinds.language_calibration import calibrated, entropy_gap, rescaling
 from suite.kinds.language_rationale import explained_characters
 from suite.kinds.language_samples import exhibits
@@ -34,6 +24,7 @@ from suite.models.adapter import TorchModel
 from suite.models.alphabet import Alphabet
 from suite.models.language import TorchLanguage
 from suite.registry import register
+from suite.stats import Statistic, sums_ratio
 from suite.types import Measure, Sample
 
 UNKNOWN = "<unk>"
@@ -80,6 +71,8 @@ class Language(Graded, Simple):
     open_classes = True
     adapter = TorchLanguage
     headline = "bits_per_character"
+    unit = "bits"
+    higher_is_better = False
     quality = "share of a blind guess's bits that are saved"
     plain = "softmax"
     error = "token_ece"
@@ -169,11 +162,7 @@ class Language(Graded, Simple):
 
     def statistic(self, tally: Array) -> Statistic:
         """Return all bits over all characters."""
-        return ratio(tally[:, 0], tally[:, 1])
-
-    def overall(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
-        """Return the bits per character with an interval from resampling windows; less is better."""
-        return super().overall(metric, tally, seed=seed, **{"unit": "bits", "higher_is_better": False, **fields})
+        return sums_ratio(tally[:, 0], tally[:, 1])
 
     # readers
 
@@ -238,16 +227,6 @@ class Language(Graded, Simple):
         if self.scored is None:
             raise NotApplicableError("how many characters are scored is not known before the kind has settled")
         return explained_characters(model, inputs, outputs, self.scored)
-
-
-def ratio(above: Array, below: Array) -> Statistic:
-    """Return a sum over windows over another, of resamples."""
-
-    def value(counts: Array | None) -> Array:
-        drawn = np.ones((1, len(above))) if counts is None else counts
-        return np.asarray((drawn @ above) / (drawn @ below))
-
-    return value
 
 
 def first_choice(output: Array, targets: Array) -> Array:

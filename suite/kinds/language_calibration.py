@@ -11,11 +11,13 @@ import torch
 from suite import stats
 from suite.calibration import BINNING, Reliability, ece_of_calibrated, fit_temperature
 from suite.calibration.bins import bin_index
+from suite.data.digests import in_digest_order
 from suite.errors import DataError, NotApplicableError
 from suite.kinds import language_losses as losses
-from suite.kinds.base import Array, Calibrated, Outcomes, Rescaling, Statistic, resampled
+from suite.kinds.base import Array, Calibrated, Outcomes, Rescaling
 from suite.kinds.classification_calibration import by_temperature
-from suite.kinds.language_samples import CONTINUED, continuations, first_rows
+from suite.kinds.language_samples import CONTINUED, continuations
+from suite.stats import Statistic, drawn, resampled
 from suite.types import Measure
 
 DRAWS = 200
@@ -87,8 +89,8 @@ def error(sums: Array, scored: int) -> Statistic:
     """Return the sum over bins of the gap of resampled windows, per character."""
 
     def value(counts: Array | None) -> Array:
-        drawn = np.ones((1, len(sums))) if counts is None else counts
-        return np.asarray(np.abs(drawn @ sums).sum(axis=1) / (drawn.sum(axis=1) * scored))
+        weights = drawn(counts, len(sums))
+        return np.asarray(np.abs(weights @ sums).sum(axis=1) / (weights.sum(axis=1) * scored))
 
     return value
 
@@ -140,7 +142,7 @@ def entropy_gap(outcomes: Outcomes) -> list[Measure]:
     as surprising as the real one, 0 (Braverman et al. 2020); above, its texts run wild, and below, they are too tame.
     The second row is how surprising it finds its own.
     """
-    rows = first_rows(outcomes.ids, CONTINUED)
+    rows = in_digest_order(outcomes.ids)[:CONTINUED]
     targets = torch.from_numpy(outcomes.targets[rows])
     real = losses.bits(torch.from_numpy(outcomes.output[rows]), targets).mean(dim=1).numpy()
     own = continuations(outcomes, rows, targets.shape[1]).bits.mean(dim=1).numpy()

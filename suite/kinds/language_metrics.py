@@ -11,10 +11,11 @@ import torch
 from suite import stats
 from suite.data.text import WORD, texts_of
 from suite.decorators import metric
-from suite.kinds.base import Array, Outcomes, resampled
-from suite.kinds.language import first_choice, ratio
+from suite.kinds.base import Array, Outcomes
+from suite.kinds.language import first_choice
 from suite.kinds.language_samples import LENGTH, SAMPLES, invented
 from suite.models.language import TorchLanguage
+from suite.stats import resampled, sums_ratio
 from suite.types import Check, Measure, not_applicable
 
 RUN = 8
@@ -29,13 +30,13 @@ def bits_per_character(outcomes: Outcomes) -> list[Measure]:
     """Bits per character and per byte, and the perplexity, with the state reset before each window."""
     tally, n = outcomes.kind.tally(outcomes.output, outcomes.targets), len(outcomes.ids)
     spent, characters = tally[:, 0], tally[:, 1]
-    per_character = ratio(spent, characters)
+    per_character = sums_ratio(spent, characters)
     fields: dict[str, Any] = {"seed": outcomes.seed, "higher_is_better": False}
     checks: dict[str, Check] = {"causal": causal(outcomes)}
     why = None if checks["causal"] == "pass" else "a later character changes what the model says of earlier ones"
     return [
         resampled("bits_per_character", per_character, n, unit="bits", checks=checks, reason=why, **fields),
-        resampled("bits_per_byte", ratio(spent, scored_bytes(outcomes)), n, unit="bits", **fields),
+        resampled("bits_per_byte", sums_ratio(spent, scored_bytes(outcomes)), n, unit="bits", **fields),
         resampled("perplexity", lambda counts: np.exp2(per_character(counts)), n, unit="characters", **fields),
     ]
 
@@ -45,7 +46,7 @@ def next_character_accuracy(outcomes: Outcomes) -> list[Measure]:
     """Share of scored characters that were the model's first choice."""
     right = first_choice(outcomes.output, outcomes.targets)
     characters = np.full(len(right), right.shape[1], np.float64)
-    share = ratio(right.sum(axis=1).astype(np.float64), characters)
+    share = sums_ratio(right.sum(axis=1).astype(np.float64), characters)
     return [resampled("next_character_accuracy", share, len(right), seed=outcomes.seed)]
 
 
@@ -67,7 +68,9 @@ def bits_per_character_carried(outcomes: Outcomes) -> list[Measure]:
     bits = np.array([spent[sample] for sample in outcomes.ids])
     params = {"state": "carried", "runs": len(runs), "longest": max(map(len, runs))}
     fields: dict[str, Any] = {"unit": "bits", "higher_is_better": False, "params": params}
-    return [resampled(name, ratio(bits, np.full(len(bits), float(scored))), len(bits), seed=outcomes.seed, **fields)]
+    return [
+        resampled(name, sums_ratio(bits, np.full(len(bits), float(scored))), len(bits), seed=outcomes.seed, **fields)
+    ]
 
 
 @metric(kind="language")

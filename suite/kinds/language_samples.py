@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
+from suite.data.digests import in_digest_order, seed_of
 from suite.data.text import packed, texts_of
 from suite.kinds.base import Array, Outcomes
 from suite.models.language import TorchLanguage
@@ -29,22 +29,10 @@ CONTINUED = 64
 """Windows at most that the model continues in its own way, to be compared with how they go on."""
 
 
-def seeds(seed: int, purpose: str, names: Sequence[str]) -> list[int]:
-    """Return a seed of 63 bits per name."""
-    parts = (f"{seed}\0{purpose}\0{name}".encode() for name in names)
-    return [int.from_bytes(hashlib.sha256(part).digest()[:8], "big") >> 1 for part in parts]
-
-
-def first_rows(ids: Sequence[str], count: int) -> list[int]:
-    """Return the rows of some samples, in the order of the ids' digests: the same ones for every model."""
-    order = sorted(range(len(ids)), key=lambda row: hashlib.sha256(ids[row].encode()).digest())
-    return order[:count]
-
-
 def invented(outcomes: Outcomes, count: int = SAMPLES, length: int = LENGTH, temperature: float = 1.0) -> list[str]:
     """Return texts that the model makes up without a prompt."""
     model: TorchLanguage = outcomes.model
-    start = seeds(outcomes.seed, "invented", [""])[0] >> 8
+    start = seed_of(str(outcomes.seed), "invented", "") >> 8
     return model.generate(count, length, start, temperature=temperature)
 
 
@@ -54,7 +42,7 @@ def continuations(outcomes: Outcomes, rows: Sequence[int], length: int, temperat
     chosen = torch.tensor(rows, device=outcomes.inputs.device)
     scored = outcomes.targets.shape[1]
     prompts = model.read(outcomes.inputs[chosen]).ids[:, :-scored]
-    own = seeds(outcomes.seed, "continued", [outcomes.ids[row] for row in rows])
+    own = [seed_of(str(outcomes.seed), "continued", outcomes.ids[row]) for row in rows]
     return model.continued(prompts, length, seeds=own, temperature=temperature)
 
 
@@ -66,7 +54,7 @@ def exhibits(outcomes: Outcomes) -> dict[str, Array]:
         and ``temperature`` (k,).
     """
     model: TorchLanguage = outcomes.model
-    rows = first_rows(outcomes.ids, SHOWN)
+    rows = in_digest_order(outcomes.ids)[:SHOWN]
     scored = outcomes.targets.shape[1]
     prompts = [text[:-scored] for text in texts_of(outcomes.inputs[rows].cpu().numpy())]
     texts, before, heat = [], [], []

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from suite.data import Split
 from suite.kinds.base import Array
-from suite.kinds.judge import ASKED, Judge, few, judge_of
+from suite.kinds.judge import ASKED, Judge, judge_of
 from suite.realism import radii
 
 REAL, K = 2000, 3
@@ -44,7 +44,7 @@ class Manifold:
             NotApplicableError: there is nothing that a judge could learn from.
         """
         judge = judge_of(train)
-        centres = judge.seen(few(train, REAL).pixels())
+        centres = judge.seen(train.few(REAL).pixels())
         reach = radii(centres, K)
         kept = reach <= np.quantile(reach, WIDEST)
         return cls(judge, torch.from_numpy(centres[kept]).float(), torch.from_numpy(reach[kept]).float())

@@ -18,7 +18,7 @@ from suite import stats
 from suite.data import Split, TaskData
 from suite.errors import ModelError, NotApplicableError
 from suite.kinds.base import Array, Outcomes
-from suite.kinds.judge import WIDTH, Judge, few, judge_of
+from suite.kinds.judge import WIDTH, Judge, judge_of
 from suite.realism import compared, frechet_distance, frechet_of_counts, kernel_distance, nearest
 from suite.realism.kid import FEWEST, KERNEL
 from suite.stats.intervals import quantile_of_level
@@ -98,9 +98,9 @@ def _pools(data: TaskData, images: Tensor) -> Pools:
             "Map the range of the last layer, as (x + 1) / 2 does for tanh."
         )
     count = min(len(good), len(data.test), MOST)
-    held, rest = few(data.validation, count), few(data.train, max(0, count - len(data.validation)))
+    held, rest = data.validation.few(count), data.train.few(max(0, count - len(data.validation)))
     control = np.concatenate([held.pixels(), rest.pixels()]) if len(rest) else held.pixels()
-    real = torch.from_numpy(few(data.test, count).pixels())
+    real = torch.from_numpy(data.test.few(count).pixels())
     spaced = torch.arange(count) * len(good) // max(1, count)  # not the first: they may be sorted
     return Pools(good[spaced].clamp(0, 1), real, torch.from_numpy(control), int((~finite).sum()))
 

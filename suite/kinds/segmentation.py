@@ -13,24 +13,14 @@ from torch import Tensor
 from suite import pixels as counting
 from suite.errors import DataError
 from suite.kinds import segmentation_losses as losses
-from suite.kinds.base import (
-    Admitted,
-    Array,
-    Calibrated,
-    Graded,
-    Objective,
-    Outcomes,
-    Rescaling,
-    Scalars,
-    Simple,
-    Statistic,
-    one_logit_per_class,
-)
+from suite.kinds.answers import Graded, Simple, one_logit_per_class
+from suite.kinds.base import Admitted, Array, Calibrated, Objective, Outcomes, Rescaling, Scalars
 from suite.kinds.images import image
 from suite.kinds.segmentation_calibration import calibrated, rescaling
 from suite.models.adapter import TorchModel, TorchSegmenter
 from suite.pixels import IGNORED
 from suite.registry import register
+from suite.stats import Statistic
 from suite.types import Sample
 
 PRESETS: Mapping[str, Sequence[str]] = MappingProxyType(

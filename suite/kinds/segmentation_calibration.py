@@ -9,9 +9,10 @@ import numpy as np
 
 from suite.calibration import fit_temperature
 from suite.errors import NotApplicableError
-from suite.kinds.base import Array, Calibrated, Rescaling, resampled
+from suite.kinds.base import Array, Calibrated, Rescaling
 from suite.kinds.classification_calibration import by_temperature
 from suite.pixels import IGNORED, REGIONS, PixelEvents, pixel_sample
+from suite.stats import resampled
 from suite.types import Measure
 
 CHUNK = 16

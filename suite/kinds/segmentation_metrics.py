@@ -6,7 +6,8 @@ import numpy as np
 
 from suite import pixels
 from suite.decorators import metric
-from suite.kinds.base import Outcomes, Statistic, resampled
+from suite.kinds.base import Outcomes
+from suite.stats import Statistic, resampled
 from suite.types import Measure
 
 

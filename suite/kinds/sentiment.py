@@ -13,7 +13,8 @@ from torch import Tensor
 from suite.calibration.agreement import agreement_measures
 from suite.data.text import texts_of
 from suite.errors import NotApplicableError
-from suite.kinds.base import Admitted, Array, Outcomes, Rationale, one_logit_per_class
+from suite.kinds.answers import one_logit_per_class
+from suite.kinds.base import Admitted, Array, Outcomes, Rationale
 from suite.kinds.classification import Classification, label
 from suite.kinds.texts import text, vocabulary
 from suite.models.text import Reading, TorchText

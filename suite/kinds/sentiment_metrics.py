@@ -7,8 +7,9 @@ import numpy as np
 from suite import stats
 from suite.data.text import texts_of
 from suite.decorators import metric
-from suite.kinds.base import Array, Outcomes, Statistic, resampled
+from suite.kinds.base import Array, Outcomes
 from suite.models.text import Reading, TorchText
+from suite.stats import Statistic, drawn, ratio, resampled, sums_ratio
 from suite.types import Measure, not_applicable
 
 NOT_READ = "the model does not say what it reads of a text"
@@ -21,30 +22,9 @@ def auroc(outcomes: Outcomes) -> list[Measure]:
     if count != 2:
         return [not_applicable("auroc", f"it is defined for two classes, and the task has {count}")]
     scores = outcomes.output[:, 1].astype(np.float64) - outcomes.output[:, 0]
-    statistic = ranked(scores, outcomes.targets == 1)
+    statistic = stats.auroc(scores, outcomes.targets == 1)
     why = "the texts are all of one class"
     return [resampled("auroc", statistic, len(scores), seed=outcomes.seed, why=why)]
-
-
-def ranked(scores: Array, positive: Array) -> Statistic:
-    """Return the area under the curve of scores (n,), given which samples are positive, bool (n,).
-
-    It is the statistic of Mann and Whitney over the number of pairs; NaN without a sample of either class.
-    """
-    order = np.argsort(scores, kind="stable")
-    firsts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf) > 0)  # where a new score begins
-
-    def statistic(counts: Array | None) -> Array:
-        drawn = np.ones((1, len(scores))) if counts is None else counts
-        above, below = (
-            np.add.reduceat(drawn[:, order] * side[order], firsts, axis=1) for side in (positive, ~positive)
-        )
-        beaten = below.cumsum(axis=1) - below / 2
-        pairs = above.sum(axis=1) * below.sum(axis=1)
-        won = (above * beaten).sum(axis=1)
-        return _ratio(won, pairs)
-
-    return statistic
 
 
 @metric(kind="sentiment")
@@ -61,12 +41,12 @@ def correlated(answers: Array, targets: Array, classes: int) -> Statistic:
     said, true = (np.eye(classes)[values] for values in (answers, targets))
 
     def statistic(counts: Array | None) -> Array:
-        drawn = np.ones((1, len(targets))) if counts is None else counts
-        n, right = drawn.sum(axis=1), drawn @ (answers == targets)
-        by_answer, by_target = drawn @ said, drawn @ true
+        weights = drawn(counts, len(targets))
+        n, right = weights.sum(axis=1), weights @ (answers == targets)
+        by_answer, by_target = weights @ said, weights @ true
         shared = right * n - (by_answer * by_target).sum(axis=1)
         spread = (n**2 - (by_answer**2).sum(axis=1)) * (n**2 - (by_target**2).sum(axis=1))
-        return _ratio(shared, np.sqrt(spread))
+        return ratio(shared, np.sqrt(spread))
 
     return statistic
 
@@ -81,23 +61,8 @@ def unknown_words(outcomes: Outcomes) -> list[Measure]:
     ids = reading.ids.cpu().numpy()
     words, unknown = real.sum(axis=1), (real & (ids == outcomes.model.tokenizer.unknown)).sum(axis=1)
     why = "no text has a word that the model reads"
-    statistic = _share(unknown, words)
+    statistic = sums_ratio(unknown, words)
     return [resampled("unknown_words", statistic, len(words), seed=outcomes.seed, why=why, higher_is_better=None)]
-
-
-def _share(parts: Array, wholes: Array) -> Statistic:
-    """Return the sum of parts (n,) over the sum of wholes (n,); NaN where that is 0."""
-
-    def statistic(counts: Array | None) -> Array:
-        drawn = np.ones((1, len(wholes))) if counts is None else counts
-        return _ratio(drawn @ parts, drawn @ wholes)
-
-    return statistic
-
-
-def _ratio(part: Array, whole: Array) -> Array:
-    """Return part over whole, (r,); NaN where the whole is 0."""
-    return np.asarray(np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0))
 
 
 @metric(kind="sentiment")

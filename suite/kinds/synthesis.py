@@ -14,18 +14,8 @@ from torch import Tensor
 from suite import stats
 from suite.data import Split, TaskData
 from suite.errors import DataError, ModelError, NotApplicableError, SpecError, TrainingError
-from suite.kinds.base import (
-    Admitted,
-    Array,
-    Calibrated,
-    Graded,
-    Outcomes,
-    Rationale,
-    Rescaling,
-    Scalars,
-    Simple,
-    Statistic,
-)
+from suite.kinds.answers import Graded, Labelled, Simple
+from suite.kinds.base import Admitted, Array, Calibrated, Outcomes, Rationale, Rescaling, Scalars
 from suite.kinds.classification import label
 from suite.kinds.critic import critic_measures
 from suite.kinds.gallery import as_bytes, gallery
@@ -36,6 +26,7 @@ from suite.models.generator import TorchGenerator
 from suite.realism import kernel_distance
 from suite.realism.kid import FEWEST
 from suite.registry import register
+from suite.stats import Statistic, average
 from suite.types import Measure, Sample
 
 PRESETS: Mapping[str, Sequence[str]] = MappingProxyType(
@@ -66,7 +57,7 @@ SMOOTH = 0.5
 """Width of the smoothing, in units of a feature's deviation."""
 
 
-class Synthesis(Graded, Simple):
+class Synthesis(Graded, Labelled, Simple):
     """Images from latents; the output is the image. The damage is 1 where it does not lie on the real manifold."""
 
     name = "synthesis"
@@ -88,15 +79,6 @@ class Synthesis(Graded, Simple):
     def admit(self, sample: Sample, classes: Sequence[str] | None) -> Admitted:
         """Return (channels, height, width) in uint8 or float32, and the class, by which the judge learns to see."""
         return Admitted(image(sample.input), "all" if sample.target is None else label(sample.target, classes))
-
-    def class_names(self, targets: Sequence[Any]) -> tuple[str, ...]:
-        """Return the labels in order."""
-        return tuple(sorted({str(target) for target in targets}))
-
-    def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> Array:
-        """Return class indices, int64 (n,)."""
-        position = {name: index for index, name in enumerate(classes)}
-        return np.array([position[t] if isinstance(t, str) else t for t in targets], dtype=np.int64)
 
     # models
 
@@ -188,13 +170,7 @@ class Synthesis(Graded, Simple):
 
     def statistic(self, tally: Array) -> Statistic:
         """Return the share of images on the manifold."""
-        values = np.asarray(tally, np.float64)
-
-        def share(counts: Array | None) -> Array:
-            weights = np.ones((1, len(values))) if counts is None else counts
-            return np.asarray(weights @ values / weights.sum(axis=1))
-
-        return share
+        return average(np.asarray(tally, np.float64))
 
     def overall(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
         """Return the share with Wilson's interval."""

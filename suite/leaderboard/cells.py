@@ -10,9 +10,6 @@ import pandas as pd
 from suite.leaderboard.columns import ATTACKED, REAL, ROBUST, Column
 from suite.types import verdict_of
 
-LOWER = ("robust_bits_per_character", "robust_code_length")
-"""Robust measures of which less is better."""
-
 ARROWS = {True: "↑", False: "↓", None: ""}
 """Which end of a column is the good one; none where neither is."""
 
@@ -36,7 +33,7 @@ def cell(line: pd.Series[Any], column: Column, *, stacked: bool = False) -> str:
         return "skipped"
     if not missing(status) and verdict_of(str(status)) == "invalid":
         return "\n".join(["invalid", *([] if status == "inconclusive" else [str(status)])])
-    value = marked(percent(line[column.name], column.unit), column.metric, status)
+    value = marked(percent(line[column.name], column.unit), column.metric, status, column.higher_is_better)
     tie, method = line.get(f"{column.name}_ties"), line.get(f"{column.name}_method")
     around, held = interval(line, column), control(line, column)
     first = " ".join(part for part in (value, "" if stacked else around, "" if missing(tie) else str(tie)) if part)
@@ -44,19 +41,19 @@ def cell(line: pd.Series[Any], column: Column, *, stacked: bool = False) -> str:
     return "\n".join([first, *(part for part in under if part)])
 
 
-def marked(value: str, metric: str, status: Any) -> str:
+def marked(value: str, metric: str, status: Any, higher_is_better: Any) -> str:
     """Return a number with the marks of its verdict: ``71.2``, ``71.2 ?``, and ``≤ 71.2 ?`` for an upper bound."""
     if status != "suspect":
         return value
-    return f"≤ {value} ?" if is_upper_bound(metric, status) else f"{value} ?"
+    return f"≤ {value} ?" if is_upper_bound(metric, status, higher_is_better) else f"{value} ?"
 
 
-def is_upper_bound(metric: str, status: Any) -> bool:
+def is_upper_bound(metric: str, status: Any, higher_is_better: Any) -> bool:
     """Return whether the true number may be lower but not higher: a robust accuracy whose attack was found wanting.
 
     Measures of which less is better have no such mark: what their attack missed would make them larger.
     """
-    return bool(metric in ROBUST and metric not in LOWER and status == "suspect")
+    return bool(metric in ROBUST and status == "suspect" and higher_is_better)
 
 
 def percent(value: Any, unit: str) -> str:
@@ -80,7 +77,8 @@ def interval(line: pd.Series[Any], column: Column) -> str:
     if not bounded(line, column):
         return NO_INTERVAL
     lo, hi = (percent(line[f"{column.name}_{end}"], column.unit) for end in ("lo", "hi"))
-    return f"[{DASH if is_upper_bound(column.metric, line[f'{column.name}_status']) else lo}, {hi}]"
+    is_bound = is_upper_bound(column.metric, line[f"{column.name}_status"], column.higher_is_better)
+    return f"[{DASH if is_bound else lo}, {hi}]"
 
 
 def bounded(line: pd.Series[Any], column: Column) -> bool:

@@ -29,9 +29,9 @@ CONVENTIONS = (
 """Measures that are made by a convention, which their params name."""
 
 FOUND = frozenset(
-    "smallest_p distinguishable_from_calibrated control subset subsets distance runs longest proxy".split()
+    "smallest_p distinguishable_from_calibrated control subset subsets distance runs longest proxy chance".split()
 )
-"""Params that tell what was found, or what stands in a title anyway, and not by which convention."""
+"""Params that tell what was found, how a model answers or what a title says anyway, and not by which convention."""
 
 CLEAN = {
     **HEADLINES,

@@ -118,7 +118,7 @@ def _doubts(board: Board) -> Iterator[str]:
     for column in board.columns:
         for status, said in (("suspect", "suspect"), ("inconclusive", "invalid")):
             found = board.frame[board.frame[f"{column.name}_status"] == status]
-            bound = ", so an upper bound" if is_upper_bound(column.metric, status) else ""
+            bound = ", so an upper bound" if is_upper_bound(column.metric, status, column.higher_is_better) else ""
             whys = map(why, found[f"{column.name}_reason"], found[f"{column.name}_checks"])
             for models, reason in together(zip(found["model"], whys, strict=True)):
                 yield f"{column.title}, {models}: {said}{bound}: {reason}.".replace("..", ".")

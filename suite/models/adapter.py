@@ -43,6 +43,9 @@ class TorchModel:
     limits: tuple[float, float] = (0.0, 1.0)
     """The range of the numbers that the model is shown."""
 
+    reach: float | None = None
+    """How far a number may be moved before it means something else; None where the limits alone bound it."""
+
     def __init__(
         self,
         module: nn.Module,

@@ -216,15 +216,6 @@ class TorchAutoencoder(TorchModel):
         names = ("reconstruction", "divergence", "importance")
         return Evidence(*(torch.stack([getattr(one, name) for one in each]) for name in names))
 
-    def elbo(self, pixels: Tensor, seeds: Sequence[int], draws: int = DRAWS) -> Tensor:
-        """Return the evidence lower bound of images in nats, (n,); see `evidence`."""
-        return -self.evidence(pixels, draws, seeds).negative_elbo
-
-    def importance_bits(self, pixels: Tensor, draws: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Return the importance-weighted bound of -log p, in nats per image and in bits per dimension, (n,) each."""
-        nats = self.evidence(pixels, draws, seeds).importance
-        return nats, nats / (self.dimensions * math.log(2))
-
     @property
     def _device(self) -> torch.device:
         return next((p.device for p in self.module.parameters()), torch.device("cpu"))

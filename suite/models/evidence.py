@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -82,9 +81,3 @@ def noises(draws: int, latent: int, seed: int, *, like: Tensor) -> list[Tensor]:
     """
     source = torch.Generator().manual_seed(seed)
     return [torch.randn(DRAWS, latent, generator=source).to(like) for _ in range(math.ceil(draws / DRAWS))]
-
-
-def seeds_of(ids: Sequence[str], purpose: str, seed: int) -> list[int]:
-    """Return a seed of 63 bits for each sample, from nothing but its id, the purpose and a common seed."""
-    texts = ["\0".join((purpose, name, str(seed))).encode() for name in ids]
-    return [int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1 for text in texts]

@@ -85,12 +85,17 @@ class Block(nn.Module):
         self.hidden = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Return tokens (n, count, width)."""
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return tokens (n, length, width), which attend to those of a bool mask (n, length), at least one of each row.
+
+        Without a mask they attend to all.
+        """
         count, length, width = tokens.shape
         mixed = self.mix(self.before_attention(tokens)).view(count, length, 3, self.heads, width // self.heads)
         query, key, value = mixed.permute(2, 0, 3, 1, 4)
         scores = (query @ key.transpose(-2, -1)) / math.sqrt(width // self.heads)
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, None, None], -math.inf)
         attended = (scores.softmax(dim=-1) @ value).transpose(1, 2).reshape(count, length, width)
         tokens = tokens + self.drop(self.out(attended))
         mixed_in: Tensor = tokens + self.drop(self.hidden(self.before_hidden(tokens)))

@@ -6,10 +6,10 @@ at masked positions has no influence, and a row without any real position is rea
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
+
+from suite.models.networks import Block
 
 
 class Bag(nn.Module):
@@ -147,7 +147,7 @@ class TextTransformer(nn.Module):
         self.embedding = embedding(words, width)
         self.position = nn.Parameter(torch.randn(1, length, width) * 0.02)
         self.drop = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(MaskedBlock(width, heads, dropout) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, classes)
 
@@ -159,33 +159,6 @@ class TextTransformer(nn.Module):
             rows = block(rows, mask)
         real = self.norm(rows).masked_fill(~mask[..., None], 0.0)
         return self.head(real.sum(dim=1) / mask.sum(dim=1, keepdim=True))  # type: ignore[no-any-return]  # Any
-
-
-class MaskedBlock(nn.Module):
-    """One pre-norm transformer block that attends to real positions alone.
-
-    Written out because PyTorch's own takes another path in evaluation than in training.
-    """
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.before_attention, self.before_hidden = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.mix, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.hidden = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
-        self.drop = nn.Dropout(dropout)
-
-    def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
-        """Return rows (n, length, width), given the real positions, bool (n, length), at least one of each row."""
-        count, length, width = rows.shape
-        mixed = self.mix(self.before_attention(rows)).view(count, length, 3, self.heads, width // self.heads)
-        query, key, value = mixed.permute(2, 0, 3, 1, 4)
-        scores = (query @ key.transpose(-2, -1)) / math.sqrt(width // self.heads)
-        weights = scores.masked_fill(~mask[:, None, None], -math.inf).softmax(dim=-1)
-        attended = (weights @ value).transpose(1, 2).reshape(count, length, width)
-        rows = rows + self.drop(self.out(attended))
-        after: Tensor = rows + self.drop(self.hidden(self.before_hidden(rows)))
-        return after
 
 
 def embedding(words: int, width: int, scale: float = 0.1) -> nn.Embedding:

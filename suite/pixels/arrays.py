@@ -64,10 +64,3 @@ def as_counts(counts: ArrayLike | None, images: int) -> FloatArray:
     if array.size and not (np.isfinite(array).all() and array.min() >= 0):
         raise DataError("counts: got a negative count or one that is not finite; expected how often an image is drawn.")
     return array
-
-
-def ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
-    """Return part / whole, NaN where the whole is 0."""
-    out = np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan)
-    np.divide(part, whole, out=out, where=whole > 0)
-    return out

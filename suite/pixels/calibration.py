@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from suite.calibration.bins import Reliability
 from suite.errors import DataError, MeasureError
-from suite.pixels.arrays import FloatArray, IndexArray, as_counts, as_truth, ratio
+from suite.pixels.arrays import FloatArray, IndexArray, as_counts, as_truth
 from suite.pixels.regions import boundary
 from suite.pixels.sums import REGIONS, PixelSums, image_sums
+from suite.stats import ratio
 
 __all__ = ["REGIONS", "PixelEvents"]
 

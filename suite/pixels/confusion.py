@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from suite.errors import DataError
-from suite.pixels.arrays import IGNORED, BoolArray, FloatArray, IndexArray, as_class_map, as_counts, as_truth, ratio
+from suite.pixels.arrays import IGNORED, BoolArray, FloatArray, IndexArray, as_class_map, as_counts, as_truth
+from suite.stats import ratio
 
 
 def confusions(prediction: ArrayLike, truth: ArrayLike, classes: int) -> IndexArray:

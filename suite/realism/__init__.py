@@ -2,7 +2,7 @@
 
 from suite.realism.fid import frechet_distance, frechet_of_counts
 from suite.realism.kid import Discrepancy, kernel_distance
-from suite.realism.neighbours import Neighbours, compared, in_balls, nearest, radii
+from suite.realism.neighbours import Neighbours, compared, nearest, radii
 
 __all__ = [
     "Discrepancy",
@@ -10,7 +10,6 @@ __all__ = [
     "compared",
     "frechet_distance",
     "frechet_of_counts",
-    "in_balls",
     "kernel_distance",
     "nearest",
     "radii",

@@ -77,13 +77,6 @@ def radii(features: ArrayLike, k: int) -> FloatArray:
     return np.concatenate([np.partition(block, k, axis=1)[:, k] for block in blocks])  # place 0 is the sample itself
 
 
-def in_balls(features: ArrayLike, centres: ArrayLike, reach: FloatArray) -> BoolArray:
-    """Return which samples (m, d) lie in any ball of given centres (n, d) and radii (n,), bool (m,)."""
-    points, middle = as_features("features", features), as_features("centres", centres)
-    blocks = (cdist(points[start : start + BLOCK], middle) <= reach for start in range(0, len(points), BLOCK))
-    return np.concatenate([block.any(axis=1) for block in blocks])
-
-
 def nearest(features: ArrayLike, others: ArrayLike) -> tuple[NDArray[np.int64], FloatArray]:
     """Return the place of the nearest of some others (n, d) for each sample (m, d), and its distance, both (m,).
 

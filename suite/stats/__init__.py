@@ -12,22 +12,31 @@ from suite.stats.bootstrap import (
 from suite.stats.groups import rank_ranges, tie_groups
 from suite.stats.intervals import rate, wilson
 from suite.stats.paired import holm, holm_matrix, mcnemar_exact, minimum_detectable_effect, paired_p_values
+from suite.stats.resampled import Statistic, auroc, average, drawn, mean_of, ratio, resampled, sums_ratio
 
 __all__ = [
     "Interval",
+    "Statistic",
+    "auroc",
+    "average",
     "bootstrap",
+    "drawn",
     "holm",
     "holm_matrix",
     "mcnemar_exact",
     "mean_measure",
+    "mean_of",
     "minimum_detectable_effect",
     "paired_bootstrap_difference",
     "paired_p_values",
     "percentile_interval",
     "rank_ranges",
     "rate",
+    "ratio",
     "recentred_interval",
     "resample_counts",
+    "resampled",
+    "sums_ratio",
     "tie_groups",
     "wilson",
 ]

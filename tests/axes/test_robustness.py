@@ -12,9 +12,10 @@ from torch import nn
 from suite.attacks.gradient import FGSM, PGD, NormAttack
 from suite.attacks.probes import PROBES
 from suite.axes.audit import CHECKS
-from suite.axes.base import Context, in_digest_order
+from suite.axes.base import Context
 from suite.axes.robustness import Robustness
 from suite.data import DataReport, TaskData, TaskInfo
+from suite.data.digests import in_digest_order
 from suite.errors import AttackError
 from suite.harness import silent
 from suite.kinds.classification import Classification

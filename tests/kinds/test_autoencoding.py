@@ -25,7 +25,7 @@ from suite.kinds import sample_quality
 from suite.kinds.autoencoding import Autoencoding, autoencoding
 from suite.kinds.autoencoding_calibration import calibrated
 from suite.kinds.autoencoding_ranks import rank_p_values, rank_spread, simulated_ranks
-from suite.kinds.autoencoding_strangers import STRANGERS, auroc, longer
+from suite.kinds.autoencoding_strangers import STRANGERS, beaten, longer
 from suite.kinds.base import Outcomes
 from suite.models.autoencoder import NO_SPREAD, Answer, TorchAutoencoder
 from suite.models.recipe import Recipe
@@ -347,11 +347,11 @@ def test_a_temperature_corrects_pixels_and_leaves_the_code():
 def test_strangers_are_told_by_longer_codes():
     own, others = np.array([1.0, 2.0, 3.0, 4.0]), np.array([2.5, 2.0, 5.0, 0.5])
     pairs = [(o > i) + 0.5 * (o == i) for o in others for i in own]
-    assert auroc(longer(others, own))[0] == pytest.approx(np.mean(pairs))
+    assert beaten(longer(others, own))[0] == pytest.approx(np.mean(pairs))
     twice = np.array([[2.0, 0.0, 1.0, 1.0]])
     rows = [0, 0, 2, 3]
     again = [(others[o] > own[i]) + 0.5 * (others[o] == own[i]) for o in rows for i in rows]
-    assert auroc(longer(others, own), twice)[0] == pytest.approx(np.mean(again))
+    assert beaten(longer(others, own), twice)[0] == pytest.approx(np.mean(again))
     image = torch.arange(12.0).view(1, 1, 3, 4) / 12
     for name, made in STRANGERS.items():
         found = made(image)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from suite.data.digests import in_digest_order
 from suite.errors import DataError, NotApplicableError
 from suite.kinds.base import Outcomes
 from suite.kinds.language import Language
 from suite.kinds.language_calibration import calibrated, entropy_gap
-from suite.kinds.language_samples import first_rows
 from suite.models.sampling import Sampled
 
 KIND = Language()
@@ -146,4 +146,4 @@ def test_the_entropy_gap_is_zero_for_a_calibrated_model_and_below_for_one_that_i
     assert gap(0.5).lo > 0.2
     output, targets = planted(windows=80)
     rows = KIND.tally(output, targets)
-    assert own.value - honest.value == pytest.approx(rows[first_rows(tuple(map(str, range(80))), 64), 0].mean() / 32)
+    assert own.value - honest.value == pytest.approx(rows[in_digest_order(map(str, range(80)))[:64], 0].mean() / 32)

@@ -168,13 +168,14 @@ def test_nothing_is_said_of_raters_where_a_task_has_none() -> None:
 
 
 def test_resampling_counts_each_text_as_often_as_it_was_drawn() -> None:
-    from suite.kinds.sentiment_metrics import correlated, ranked
+    from suite import stats
+    from suite.kinds.sentiment_metrics import correlated
 
     logits, targets = guesses(30)
     indices = np.random.default_rng(0).integers(0, 30, (5, 30))
     counts, scores = resample_counts(indices).T, logits[:, 1] - logits[:, 0]
     for statistic, each in (
-        (ranked(scores, targets == 1), lambda row: ranked(scores[row], targets[row] == 1)(None)),
+        (stats.auroc(scores, targets == 1), lambda row: stats.auroc(scores[row], targets[row] == 1)(None)),
         (
             correlated(logits.argmax(axis=1), targets, 2),
             lambda row: correlated(logits[row].argmax(axis=1), targets[row], 2)(None),

@@ -23,6 +23,7 @@ from suite.kinds.synthesis import PREDICTS_NOTHING, Synthesis
 from suite.kinds.synthesis_metrics import detour, jump
 from suite.models.gan_training import GanRecipe
 from suite.models.generator import TorchGenerator
+from suite.stats import auroc
 from suite.types import Sample
 
 CPU = torch.device("cpu")
@@ -143,9 +144,9 @@ def test_without_labels_the_judge_learns_quarter_turns_and_without_squares_nothi
 
 
 def test_few_are_always_the_same_and_nested(data):
-    small, large = judge.few(data.train, 20), judge.few(data.train, 90)
+    small, large = data.train.few(20), data.train.few(90)
     assert set(small.ids) < set(large.ids)
-    assert judge.few(data.train, 10_000) is data.train
+    assert data.train.few(10_000) is data.train
 
 
 # sample quality
@@ -369,11 +370,11 @@ def test_the_area_under_the_curve_by_pairs_and_by_resamples():
         pairs = [(a > b) + 0.5 * (a == b) for a in scores[real] for b in scores[~real]]
         return np.mean(pairs)
 
-    assert critic.auroc(scores, real)[0] == pytest.approx(slow(scores, real))
+    assert auroc(scores, real)(None)[0] == pytest.approx(slow(scores, real))
     rows = generator.integers(0, 30, (5, 30))
     counts = np.stack([np.bincount(row, minlength=30) for row in rows])
-    assert critic.auroc(scores, real, counts) == pytest.approx([slow(scores[row], real[row]) for row in rows])
-    assert np.isnan(critic.auroc(scores, np.ones(30, bool))[0])
+    assert auroc(scores, real)(counts) == pytest.approx([slow(scores[row], real[row]) for row in rows])
+    assert np.isnan(auroc(scores, np.ones(30, bool))(None)[0])
 
 
 def test_the_logistic_fit_is_that_of_scikit_learn():

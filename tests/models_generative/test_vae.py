@@ -10,9 +10,10 @@ from scipy.special import expit
 from scipy.stats import norm
 from torch import nn
 
+from suite.data.digests import seed_of
 from suite.errors import DataError, ModelError, NotApplicableError
 from suite.models.autoencoder import NO_SPREAD, TorchAutoencoder, parts
-from suite.models.evidence import bernoulli, divergences, seeds_of
+from suite.models.evidence import bernoulli, divergences
 from suite.models.vae import ConvAutoencoder, autoencoder
 
 SLOPES, SHIFTS = (2.0, -1.5, 0.7, 3.0), (0.3, -0.2, 0.0, -1.0)
@@ -69,7 +70,7 @@ def test_probabilities_of_all_images_by_integration_add_up_to_one():
 
 def test_elbo_and_importance_weighted_bound_are_those_of_numerical_integration():
     model, images = linear(), every_image()
-    found = model.evidence(images, 20_000, seeds_of([str(n) for n in range(16)], "test", 0))
+    found = model.evidence(images, 20_000, [seed_of("test", str(n), "0") for n in range(16)])
     expected = np.array([integrated(image.numpy(), model) for image in images])
     assert found.importance.numpy() == pytest.approx(expected[:, 0], abs=0.02)
     assert found.negative_elbo.numpy() == pytest.approx(expected[:, 1], abs=0.05)
@@ -81,7 +82,7 @@ def test_the_bound_lies_above_the_truth_and_falls_with_the_draws():
     exact = np.mean([integrated(image.numpy(), model)[0] for image in images])
     means = []
     for draws in (1, 5, 50, 2000):
-        runs = [model.evidence(images, draws, seeds_of(map(str, range(16)), f"run {r}", 0)) for r in range(20)]
+        runs = [model.evidence(images, draws, [seed_of(f"run {r}", str(n), "0") for n in range(16)]) for r in range(20)]
         means.append(float(torch.stack([run.importance for run in runs]).mean()))
     assert means == sorted(means, reverse=True) and means[0] - means[-1] > 0.1
     assert means[-1] == pytest.approx(exact, abs=0.02)
@@ -106,11 +107,6 @@ def test_divergence_by_hand():
     assert divergences(mean, log_variance).tolist()[0] == pytest.approx([0, 0.5, 0.5 * (4 + 0.25 - 1 + math.log(4))])
 
 
-def test_bits_are_nats_over_the_dimensions():
-    nats, bits = linear().importance_bits(every_image(), 10, list(range(16)))
-    assert bits.numpy() == pytest.approx(nats.numpy() / (4 * math.log(2)))
-
-
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
@@ -123,7 +119,7 @@ def images():
 
 
 def test_nothing_depends_on_the_batch(network, images):
-    seeds = seeds_of([f"i{n}" for n in range(13)], "x", 0)
+    seeds = [seed_of("x", f"i{n}", "0") for n in range(13)]
     with network.frozen(), torch.no_grad():
         whole = network(images)
         alone = torch.cat([network(image[None]) for image in images])

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from suite.models.networks import Block
 from suite.models.text import TorchText
-from suite.models.text_networks import Bag, BiGRU, MaskedBlock, TextCNN, TextTransformer
+from suite.models.text_networks import Bag, BiGRU, TextCNN, TextTransformer
 from suite.models.tokens import Words
 
 LENGTHS = (1, 2, 5, 9)
@@ -66,7 +67,7 @@ def test_recurrent_states_are_those_of_pytorchs_packed_bidirectional_network() -
 
 
 def test_a_block_attends_as_pytorchs_own_does() -> None:
-    block = MaskedBlock(8, 2, dropout=0.0).eval()
+    block = Block(8, 2, dropout=0.0).eval()
     theirs = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
     pairs = {
         "self_attn.in_proj_": block.mix, "self_attn.out_proj.": block.out, "linear1.": block.hidden[0],
