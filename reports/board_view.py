@@ -76,7 +76,8 @@ def _formats(table: pd.DataFrame) -> dict[Any, Any]:
     formats: dict[Any, Any] = {}
     for place, name in enumerate(table.columns, start=1):
         if pd.api.types.is_numeric_dtype(table[name]):
-            formats[place] = st.column_config.NumberColumn(format="%.1f")
+            is_percent = name[0].rstrip(" ↑↓").endswith(" %")
+            formats[place] = st.column_config.NumberColumn(format="%.1f" if is_percent else "%.4g")
         elif name[1] == "model":
             formats[place] = st.column_config.TextColumn(pinned=True, width="medium")
     return formats

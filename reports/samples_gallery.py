@@ -111,4 +111,4 @@ def _stacked(first: Array, second: Array) -> Array:
 
 
 def _put(picture: Any, caption: str) -> None:
-    st.image(images.png(picture), caption=caption, width=picture.width)
+    st.image(images.png(picture), caption=caption, width="content")
