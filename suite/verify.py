@@ -209,11 +209,11 @@ def _sizes(stored: Stored, asked: Asked, batch_size: int) -> Iterator[str]:
 
 
 def _forbidden(task: Task, clean: Array, changed: Array, places: Array) -> Array:
-    """Return which texts differ where the kind lets nothing be changed; it shows while a text keeps its length."""
+    """Return which texts differ where the kind lets nothing be changed, or in length where it fixes any character."""
     targets = torch.from_numpy(task.data.test.targets[places])
-    fixed = ~task.kind.editable(torch.from_numpy(clean), targets).numpy()
+    fixed = ~task.kind.editable(torch.from_numpy(clean), targets).numpy() & (clean != 0)
     as_long = (clean != 0).sum(axis=1) == (changed != 0).sum(axis=1)
-    return np.asarray(((clean != changed) & fixed).any(axis=1) & as_long)
+    return np.asarray(np.where(as_long, ((clean != changed) & fixed).any(axis=1), fixed.any(axis=1)))
 
 
 def _labels(archive: Archive, stored: Stored, asked: Asked) -> Iterator[str]:

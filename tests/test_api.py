@@ -1,5 +1,7 @@
 """Auditing a model in memory: the numbers are this model's, and nobody else's."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -44,6 +46,63 @@ def test_another_model_under_the_same_name_is_measured_anew(tmp_path, change):
 def test_a_model_that_asks_to_be_trained_is_refused():
     with pytest.raises(ModelError, match="Declare it with @model"):
         suite.audit(suite.TorchClassifier(net(), recipe=suite.Recipe()), task="digits")
+
+
+class Wants(nn.Linear):
+    """Asks for more than images."""
+
+    def __init__(self):
+        super().__init__(64, 10)
+
+    def forward(self, images, lengths):
+        return super().forward(images.flatten(1)) / lengths
+
+
+class Inner(nn.Module):
+    """Calls a layer of its own in a wrong way."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, images):
+        return self.head(images.flatten(1), 3)
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (Wants, r"TypeError: Wants\.forward\(\) missing 1 required positional argument: 'lengths'"),
+        (Inner, r"TypeError: Linear\.forward\(\) takes 2 positional arguments but 3 were given"),
+    ],
+)
+def test_a_module_that_is_called_in_another_way_fails_by_its_name_on_every_axis(tmp_path, build, said):
+    axes = ["clean", "robustness(attack=fgsm(eps=[0.1]))", "calibration(members=1)"]
+    found = suite.audit(build(), task="digits", axes=axes, n=10, store=tmp_path)
+    assert len(found.outcome.failed) == 3 and set(found.rows["status"]) == {"failed"}
+    assert found.rows["value"].isna().all()
+    for reason in (*found.rows["reason"], *(reason for _, reason in found.outcome.failed)):
+        assert re.fullmatch(said, reason)
+    assert "mine" in str(found) and re.search(r" failed: TypeError: \w+\.forward\(\) ", str(found))
+
+
+@pytest.mark.parametrize(
+    ("task", "arguments", "said"),
+    [
+        (
+            "digits",
+            {"means": [0.5]},
+            r"TorchClassifier cannot be put round the module: .*'means'.* a TorchClassifier of",
+        ),
+        ("mnist-codes", {}, "TorchAutoencoder cannot be put round the module: .*'shape'"),
+        ("movie-sentiment", {}, "TorchText cannot be put round the module: .*'tokenizer'"),
+    ],
+)
+def test_what_an_adapter_lacks_or_does_not_take_is_an_error_that_names_it(tmp_path, task, arguments, said):
+    with pytest.raises(ModelError, match=said) as caught:
+        suite.audit(net(), task=task, store=tmp_path, **arguments)
+    assert isinstance(caught.value.__cause__, TypeError)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_audit_leaves_the_callers_threads_alone(tmp_path):

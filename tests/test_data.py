@@ -1,10 +1,14 @@
 """Data: nothing leaks between splits, and nothing is dropped without a name and a reason."""
 
+import hashlib
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from suite.data import stratified
+from suite.data import Split, stratified
+from suite.data.digests import in_digest_order, seed_of
 from suite.data.imagefolder import read_folder
 from suite.errors import DataError, PluginError
 from suite.kinds.classification import Classification
@@ -222,3 +226,55 @@ def test_a_constant_model_is_not_right_among_the_first_five_by_chance():
     scores = np.random.default_rng(0).normal(size=(1000, 10))
     by_sorting = [label in np.argsort(-row, kind="stable")[:5] for row, label in zip(scores, labels, strict=True)]
     assert in_top(scores, labels, 5).tolist() == by_sorting
+
+
+def numbered(count):
+    ids = tuple(f"sample-{place}" for place in range(count))
+    shares = np.stack([np.arange(count), -np.arange(count)], axis=1).astype(float)
+    return Split(ids, np.arange(count * 4, dtype=np.uint8).reshape(count, 1, 2, 2), np.arange(count), shares)
+
+
+def test_few_samples_are_the_same_ones_wherever_they_stand_and_stay_in_their_order():
+    whole = numbered(12)
+    few = [whole.few(count) for count in range(12)]
+    assert [len(some) for some in few] == list(range(12))
+    for less, more in pairwise(few):
+        assert set(less.ids) < set(more.ids)
+    places = [whole.ids.index(name) for name in few[5].ids]
+    assert places == sorted(places)
+    assert np.array_equal(few[5].inputs, whole.inputs[places]) and few[5].targets.tolist() == places
+    assert np.array_equal(few[5].shares, whole.shares[places])
+    backwards = whole.take(range(11, -1, -1)).few(5)
+    assert backwards.ids == few[5].ids[::-1]
+    assert whole.few(12) is whole and whole.few(99) is whole
+
+
+def test_few_samples_are_those_of_the_smallest_digests_by_hand():
+    whole = numbered(30)
+    ranked = sorted(whole.ids, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    assert set(whole.few(7).ids) == set(ranked[:7])
+
+
+def test_the_order_of_digests_is_a_shuffle_of_all_that_names_alone_decide():
+    ids = [f"ä{place}" for place in range(50)]
+    order = in_digest_order(ids)
+    assert sorted(order) == list(range(50)) != order
+    names = [ids[place] for place in order]
+    assert [ids[::-1][place] for place in in_digest_order(iter(ids[::-1]))] == names
+    assert [name for name in names if name in ids[:20]] == [ids[place] for place in in_digest_order(ids[:20])]
+    assert in_digest_order(["same", "same"]) == [0, 1] and in_digest_order([]) == []
+
+
+def test_a_seed_is_63_bits_of_the_digest_of_its_parts_and_of_where_they_end():
+    digest = hashlib.sha256(b"task\0model").digest()
+    assert seed_of("task", "model") == int.from_bytes(digest[:8], "big") // 2
+    seeds = [
+        seed_of("ab", "c"),
+        seed_of("a", "bc"),
+        seed_of("abc"),
+        seed_of("c", "ab"),
+        seed_of("ab", "c", ""),
+        seed_of(),
+    ]
+    assert len(set(seeds)) == len(seeds)
+    assert max(seed_of(str(number)) for number in range(200)) in range(2**62, 2**63)

@@ -7,13 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from suite.axes.base import Context
 from suite.axes.robustness import Robustness
+from suite.data import Split
 from suite.data.text import ROOM, codes, packed, text_of, texts_of
-from suite.errors import DataError, NotApplicableError
-from suite.harness import Harness, plan
+from suite.errors import DataError, ModelError, NotApplicableError, SpecError
+from suite.harness import Harness, plan, silent
 from suite.kinds.sentiment import Sentiment
 from suite.kinds.texts import text, vocabulary
-from suite.models.text import Embedded, TorchText
+from suite.models.text import Embedded, Token, TorchText
 from suite.prepare import prepare_task
 from suite.store import Store
 from suite.types import Sample
@@ -51,6 +53,12 @@ def test_what_is_no_text_is_refused_by_name(value, said):
 def test_a_text_of_nothing_is_refused(blank):
     with pytest.raises(DataError, match="nothing to read"):
         text(blank)
+
+
+@pytest.mark.parametrize("signs", [".", "?!... --", "\u200b", "😀"])
+def test_a_text_of_signs_alone_is_a_text(signs):
+    points, remarks = text(signs)
+    assert text_of(points) == signs and remarks == ()
 
 
 def test_a_long_text_is_cut_and_counted():
@@ -143,6 +151,93 @@ def test_only_what_embeds_has_such_a_space(reader):
         reader.through("latent")
 
 
+class Odd(SpacedWords):
+    """Cuts texts into something else."""
+
+    def __init__(self, found):
+        super().__init__(["good", "bad", "film"])
+        self.found = found
+
+    def tokens(self, text):
+        return self.found
+
+
+class Answering(Bag):
+    """Answers with something else."""
+
+    def __init__(self, answer):
+        super().__init__(5, 2)
+        self.answer = answer
+
+    def forward(self, embedded, mask):
+        return self.answer(super().forward(embedded, mask))
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "length", "said"),
+    [
+        (SpacedWords(["good"]), 0, "SpacedWords and length=0"),
+        (SpacedWords(["good"]), -3, "length=-3; expected .* a length of at least 1"),
+        (str.split, 4, "TorchText got a tokenizer of type method_descriptor"),
+        (None, 4, r"of type NoneType and length=4; expected one with tokens\(text\), vocabulary, pad and unknown"),
+        (type("Table", (), {"tokens": ["good"]})(), 4, "of type Table"),
+    ],
+)
+def test_what_is_no_tokenizer_or_length_is_refused_at_once(tokenizer, length, said):
+    with pytest.raises(ModelError, match=said):
+        TorchText(Bag(3, 2), tokenizer, length=length)
+
+
+def test_a_text_model_is_made_of_a_module(reader):
+    with pytest.raises(ModelError, match=r"TorchText got a function; expected a torch\.nn\.Module"):
+        TorchText(lambda embedded, mask: embedded, reader.tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [([2, 3], "into int; expected suite.models.text.Token"), ([(2, 0, 4)], "into tuple"), (["good"], "into str")],
+)
+def test_tokens_must_say_where_their_characters_stand(found, said):
+    with pytest.raises(ModelError, match=said):
+        TorchText(Bag(5, 2), Odd(found)).read(torch.from_numpy(packed(["good"], 8)))
+
+
+def test_a_tokenizer_that_finds_nothing_has_found_an_unknown_word():
+    reading = TorchText(Bag(5, 2), Odd([]), length=3).read(torch.from_numpy(packed(["good"], 8)))
+    assert (reading.ids.tolist(), reading.mask.tolist()) == ([[1, 0, 0]], [[True, False, False]])
+
+
+@pytest.mark.parametrize(
+    ("rows", "found", "said"),
+    [
+        (4, [Token(4, 0, 4)], "ids from 0 to 4, but the embedding has 4 rows. Build it with a row for each entry"),
+        (5, [Token(-1, 0, 4)], "ids from -1 to 0, but the embedding has 5 rows"),
+        (5, [Token(5, 0, 4)], "ids from 0 to 5, but the embedding has 5 rows"),
+    ],
+)
+def test_an_embedding_that_does_not_match_the_vocabulary_is_told(rows, found, said):
+    model = TorchText(Bag(rows, 2), Odd(found), length=3)
+    with pytest.raises(ModelError, match=said):
+        model(torch.from_numpy(packed(["good"], 8)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda logits: logits[:, None], r"returned torch\.float32 \(8, 1, 2\) for 8 texts"),
+        (lambda logits: logits[:, 0], r"returned torch\.float32 \(8,\) for 8 texts"),
+        (lambda logits: logits[:1], r"returned torch\.float32 \(1, 2\) for 8 texts"),
+        (lambda logits: logits.argmax(dim=1, keepdim=True), r"returned torch\.int64 \(8, 1\)"),
+        (lambda logits: {"logits": logits}, r"returned dict for 8 texts; expected numbers \(texts, classes\)"),
+        (lambda logits: None, "returned NoneType"),
+        (lambda logits: logits * torch.tensor([1.0, torch.nan]), "NaN or infinite logits for 2 of 2 texts"),
+    ],
+)
+def test_answers_that_are_no_logits_are_refused(answer, said, reader):
+    with pytest.raises(ModelError, match=said):
+        TorchText(Answering(answer), reader.tokenizer, length=4)(torch.from_numpy(packed(["good", "bad film"], 12)))
+
+
 class Recurrent(Bag):
     def __init__(self):
         super().__init__(5, 2)
@@ -205,3 +300,43 @@ def test_an_attack_on_pixels_does_not_meet_texts(run):
     ((_, reason),) = outcome.failed
     assert "samples of sentiment are texts" in reason and "space=embedding" in reason
     assert isinstance(Robustness("pgd").space, str)
+
+
+@pytest.fixture(scope="module")
+def opinions():
+    """Return a few opinions and an untrained bag of words that is shown them."""
+    torch.manual_seed(0)
+    tokenizer, data = SpacedWords(["good", "bad", "film"]), prepare_task(TASK, 0).data
+    model = TorchText(Bag(len(tokenizer.vocabulary), 2), tokenizer, length=4)
+    about = {"members": lambda count: [model] * count, "track": silent, "device": torch.device("cpu")}
+    return Context(Sentiment(), data, data.test.take(range(8)), model, names=("opinions", "bag", "axis"), **about)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "pgd(eps=[4], steps=1)", "pgd(eps=[0.1, 4.5], steps=1)", "pgd(eps=[0.1], norm=l2, steps=1)",
+        "pgd(eps=[0.1], norm=l1, steps=1)", "fgsm(eps=[7])",
+    ],
+)  # fmt: skip
+def test_embeddings_are_moved_by_less_than_makes_words_of_padding(opinions, attack):
+    assert opinions.through("embedding").model.reach == 4
+    with pytest.raises(SpecError, match="norm=linf and eps below 4, in standard deviations; a larger step would make"):
+        Robustness(attack, audit=2, space="embedding").measure(opinions)
+
+
+def test_just_below_that_embeddings_are_moved_and_padding_stays_padding(opinions):
+    finding = Robustness("pgd(eps=[3.99], steps=2, restarts=1)", audit=2, space="embedding").measure(opinions)
+    (robust,) = [row for row in finding.measures if row.metric == "robust_accuracy"]
+    assert robust.params["eps"] == 3.99 and robust.value is not None
+    assert finding.details["space"] == "embedding" and finding.details["attack"] == "pgd on embedding"
+    space = opinions.model.through("embedding")
+    short = opinions.test.take([0])
+    short = Split(short.ids, packed(["good"], 8), short.targets)
+    shown = torch.from_numpy(space.inputs(short))
+    moved = shown.clone()
+    moved[:, 1:] -= 3.99
+    with opinions.model.frozen(), torch.no_grad():
+        assert torch.equal(space(moved), space(shown))
+        moved[:, 1:] -= 0.02
+        assert not torch.equal(space(moved), space(shown))

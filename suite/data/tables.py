@@ -79,7 +79,7 @@ def _checked(parts: dict[str, Part], classes: tuple[str, ...]) -> dict[str, Part
 
 
 def _first_reason(parts: Mapping[str, Part]) -> str:
-    return next((record.reason for part in parts.values() for record in part.rejected), "there is no record")
+    return next(record.reason for part in parts.values() for record in part.rejected)
 
 
 def _read_parts(path: Path, columns: tuple[str, str], classes: tuple[str, ...]) -> dict[str, Part]:
@@ -103,6 +103,8 @@ def _part(part: str, files: Sequence[Path], columns: tuple[str, str], classes: t
                 texts.append(Sample(name, _text(text), target))
             except NoLabel as error:
                 rejected.append(Rejected(name, str(error)))
+    if not row:
+        raise DataError(f"{files[0].name} has no row; give it some, or take the file away.")
     return Part(tuple(texts), tuple(rejected), labelled)
 
 

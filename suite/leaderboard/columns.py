@@ -98,8 +98,7 @@ def _conventions(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     if measured.empty:
         yield "", rows
         return
-    found = list(dict.fromkeys(measured))
-    found.sort(key=lambda convention: len(convention))  # the plainest is the one without a suffix
+    found = sorted(set(measured), key=lambda convention: (len(convention), convention))  # the plainest has no suffix
     for place, convention in enumerate(found):
         own = [value for name, value in convention if (name, value) not in found[0]]
         suffix = f" ({', '.join(own)})" if place else ""

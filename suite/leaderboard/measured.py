@@ -21,7 +21,6 @@ CONVENTIONS = (
     "kid",
     "fid",
     "precision",
-    "recall",
     "coverage",
     "memorised",
     "memorisation",

@@ -223,3 +223,15 @@ def test_a_scored_character_that_was_changed_is_named(predicted, tmp_path):
     other.put(dataclasses.replace(record, arrays={**record.arrays, "found": found}, details=details))
     (verdict,) = list(verify(other, wanted, device="cpu"))
     assert any("characters changed that may not be, in 1 of 5" in text for text in verdict.differences), verdict
+
+
+@pytest.mark.parametrize("change", ["shorter", "moved on"])
+def test_a_text_of_another_length_is_named_where_characters_are_scored(predicted, tmp_path, change):
+    record = stored(predicted, FLIPS, "toy_reviews.py:turns")
+    found = record.arrays["found"].copy()
+    found[0] = np.append(found[0, :-1] if change == "shorter" else found[0, 1:], 0)
+    details = {**record.details, "sha256": hashlib.sha256(found.tobytes()).hexdigest()}
+    other = Store(tmp_path)
+    other.put(dataclasses.replace(record, arrays={**record.arrays, "found": found}, details=details))
+    (verdict,) = list(verify(other, Wanted((ROUNDS,), (TURNS,)), device="cpu"))
+    assert any("characters changed that may not be, in 1 of 5" in text for text in verdict.differences), verdict

@@ -252,6 +252,26 @@ def test_a_word_of_two_tokens_is_replaced_by_one_and_estimated_from_both():
         assert float(margin) == pytest.approx(best, abs=1e-5)
 
 
+class SpaceMatters(toys.ByWord):
+    """Has two ids for some words, inside a text and at its beginning, as byte pair encodings have."""
+
+    def __init__(self, words, first):
+        super().__init__(words)
+        self.first = {word: len(self.vocabulary) + place for place, word in enumerate(first)}
+        self.vocabulary = (*self.vocabulary, *first)
+
+    def tokens(self, text):
+        found = super().tokens(text)
+        return [t._replace(id=self.first.get(text[: t.end].lower(), 1)) if t.start == 0 < t.end else t for t in found]
+
+
+def test_a_word_with_two_ids_is_offered_once_as_it_is_read_inside_a_text():
+    tokenizer = SpaceMatters(("good", "bad", "film"), ("bad", "good", "alone"))
+    lexicon = Lexicon(TorchText(toys.Sum(len(tokenizer.vocabulary)), tokenizer))
+    assert list(tokenizer.vocabulary).count("good") == 2
+    assert dict(zip(lexicon.words, lexicon.word_ids.tolist(), strict=True)) == {"good": 2, "bad": 3, "film": 4}
+
+
 # -- the gate
 
 
@@ -302,6 +322,30 @@ def test_the_gate_rejects_a_character_that_may_not_be_changed():
     moved[:, 8] = torch.where(codes[:, 8] == ord("a"), ord("b"), ord("a"))
     with pytest.raises(AttackError, match="over the limit for 12 of 12 samples by up to inf"):
         judged(problem, attack, codes, moved, targets, 1)
+
+
+LENGTHS = {
+    "one more at the end": lambda text: text + "a",
+    "one more before those that are scored": lambda text: "a" + text,
+    "one more among those that are scored": lambda text: text[:8] + "a" + text[8:],
+    "one fewer at the end": lambda text: text[:-1],
+    "one fewer before those that are scored": lambda text: text[1:],
+}
+
+
+@pytest.mark.parametrize("change", LENGTHS.values(), ids=LENGTHS)
+def test_the_gate_rejects_another_length_where_characters_are_scored(change):
+    model, problem, codes, _ = characters()
+    codes = toys.coded(written(codes), 14)  # with room for more
+    targets = toys.right(model, codes)
+    attack = toys.fitted(HotFlip([1, 4], unit="character"), problem, codes, targets)
+    moved = toys.coded([change(text) for text in written(codes)], 14)
+    assert (attack.violation(codes, moved, 4) == torch.inf).all()
+    with pytest.raises(AttackError, match="over the limit for 12 of 12 samples by up to inf"):
+        judged(problem, attack, codes, moved, targets, 4)
+    free = dataclasses.replace(problem, editable=lambda c, t: c != 0)
+    attack = toys.fitted(HotFlip([1, 4], unit="character"), free, codes, targets)
+    judged(free, attack, codes, moved, targets, 1)  # where all may be changed it is one edit
 
 
 def test_a_gradient_that_is_not_finite_moves_nothing_but_is_survived():

@@ -1,11 +1,13 @@
 """Your own text: read strictly, split by position, and cut so that every character is scored once."""
 
 import random
+import re
 import string
 
 import pytest
 
 from suite.data.plain_text import decoded, read_plain, read_text
+from suite.data.table_files import read_columns
 from suite.data.windows import Amounts, Stretch, Window, cut, samples, windows
 from suite.errors import DataError
 from tests.data_text.files import SPLITS, over_splits, write
@@ -88,6 +90,55 @@ def test_another_encoding_is_named_by_its_first_byte(tmp_path, content, byte):
     assert decoded("größe".encode(), "a") == "größe"
     with pytest.raises(DataError, match="UTF-16, by its first two bytes; convert it, for example: iconv -f utf-16"):
         decoded("größe".encode("utf-16"), "a")
+
+
+UTF_16 = {
+    "a.txt": "größe,1\n",
+    "a.csv": "text,label\ngröße,1\n",
+    "a.tsv": "text\tlabel\ngröße\t1\n",
+    "a.jsonl": '{"text": "größe", "label": "1"}\n',
+}
+
+
+@pytest.mark.parametrize("name", UTF_16)
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_file_in_utf_16_with_its_mark_is_named_with_a_way_out(tmp_path, name, encoding):
+    file = write(tmp_path / name, f"\ufeff{UTF_16[name]}".encode(encoding))
+
+    def read_all():
+        if name == "a.txt":
+            return tuple(read_plain(file).strip().split(","))
+        found = read_columns(file, "text", "label")
+        return (*found.texts, *found.labels)
+
+    way = f"{name} is UTF-16, by its first two bytes; convert it, for example: iconv -f utf-16 -t utf-8 {name} >"
+    with pytest.raises(DataError, match=re.escape(way)):
+        read_all()
+    file.write_bytes(file.read_bytes().decode("utf-16").encode())  # as iconv does
+    assert read_all() == ("größe", "1")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("plain".encode("utf-16-le"), "NUL at character 1"),
+        ("plain".encode("utf-16-be"), "NUL at character 0"),
+        ("größe".encode("utf-16-le"), "not UTF-8 at byte 4"),
+        ("größe".encode("latin-1"), r"not UTF-8 at byte 2 \(0xf6\); convert it, for example: iconv -f latin1"),
+    ],
+)
+def test_no_other_encoding_is_read_as_if_it_were_utf_8(tmp_path, content, reason):
+    with pytest.raises(DataError, match=reason):
+        read_plain(write(tmp_path / "a.txt", content * 40))
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_mark_of_byte_order_is_in_no_window(tmp_path, mark):
+    text = "größe und maß " * 20
+    kept, _ = over_splits(lambda split: read(write(tmp_path / "a.txt", mark + text.encode()), split))
+    first = kept["train"]["text/00000000"]
+    assert first.input == text[:7]
+    assert not any("\ufeff" in sample.input for found in kept.values() for sample in found.values())
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Tables of texts and labels: every format, every layout of a folder, and whatever is wrong with rows."""
 
 import json
+import re
 
 import pandas as pd
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pytest
 
 from suite.data.tables import read_table
 from suite.errors import DataError
+from suite.prepare import prepare_task
 from tests.data_text.files import csv, everything, jsonl, labels, over_splits, sorted_out, write
 
 TEXTS = ["good", 'a "quoted", one', "two\nlines", "naïve 🎈", "NA", "null"]
@@ -218,3 +220,66 @@ def test_what_is_not_there_is_named(tmp_path):
     csv(tmp_path / "train.csv", [0, 1]), jsonl(tmp_path / "train.jsonl", [0, 1])
     with pytest.raises(DataError, match=r"train\.csv and train\.jsonl both name the train part"):
         read(tmp_path)
+
+
+GOOD = "text,label\n" + "".join(f"text {number},{number % 2}\n" for number in range(20))
+EMPTY = {
+    "cells": ("csv", "text,label\n,1\n,0\n", "2 dropped, unreadable (test/0: no text; test/1: no text)"),
+    "spaces": ("csv", 'text,label\n  ,1\n" ",0\n', "2 dropped, unusable (test/0: a text of 2 spaces and nothing else"),
+    "strings": (
+        "jsonl",
+        '{"text": "", "label": 1}\n{"text": " ", "label": 0}\n',
+        "2 dropped, unusable (test/0: a text",
+    ),
+}
+
+
+@pytest.mark.parametrize(("ending", "content", "reason"), EMPTY.values(), ids=EMPTY)
+def test_a_test_part_of_empty_texts_alone_is_an_error_that_names_them(tmp_path, ending, content, reason):
+    write(tmp_path / "train.csv", GOOD), write(tmp_path / "validation.csv", GOOD.replace("text ", "other "))
+    write(tmp_path / f"test.{ending}", content)
+    with pytest.raises(DataError, match=r"has no usable test sample: " + re.escape(reason)):
+        prepare_task(f"texttable(path='{tmp_path}')", 0)
+
+
+def test_empty_texts_beside_others_are_dropped_and_counted(tmp_path):
+    write(tmp_path / "train.csv", GOOD)
+    write(tmp_path / "test.csv", "text,label\n,1\nfine,1\n  ,0\npoor,0\n")
+    data = prepare_task(f"texttable(path='{tmp_path}')", 0).data
+    assert data.test.ids == ("test/1", "test/3") and data.report.kept["test"] == 2
+    assert data.report.dropped == {
+        "unreadable": [("test/0", "no text")],
+        "unusable": [("test/2", "a text of 2 spaces and nothing else; there is nothing to read")],
+    }
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_a_part_of_empty_texts_to_learn_from_is_empty_and_told(tmp_path, part):
+    other = {"train": "validation", "validation": "train"}[part]
+    write(tmp_path / f"{part}.csv", "text,label\n,1\n,0\n"), write(tmp_path / f"{other}.csv", GOOD)
+    write(tmp_path / "test.csv", GOOD.replace("text ", "other "))
+    report = prepare_task(f"texttable(path='{tmp_path}')", 0).data.report
+    assert report.kept == {part: 0, other: 20, "test": 20}
+    assert report.dropped == {"unreadable": [(f"{part}/0", "no text"), (f"{part}/1", "no text")]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("test.csv", "", "test.csv cannot be read as a table: No columns"),
+        ("test.jsonl", "", "test.jsonl has no column 'text'"),
+        ("test.jsonl", "\n\n", "test.jsonl has no column 'text'"),
+        ("test.csv", "text,label\n", "test.csv has no row"),
+        ("validation.csv", "text,label\n", "validation.csv has no row"),
+    ],
+)
+def test_a_test_part_of_nothing_is_no_table(tmp_path, name, content, reason):
+    write(tmp_path / "train.csv", GOOD), write(tmp_path / name, content)
+    with pytest.raises(DataError, match=reason):
+        prepare_task(f"texttable(path='{tmp_path}')", 0)
+
+
+def test_a_table_without_a_single_text_is_an_error(tmp_path):
+    file = write(tmp_path / "a.csv", "text,label\n,1\n,0\n")
+    with pytest.raises(DataError, match=r"No record has both a text and a label; first: no text"):
+        prepare_task(f"texttable(path='{file}')", 0)

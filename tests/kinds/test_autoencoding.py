@@ -492,3 +492,48 @@ def test_the_shift_of_codes_is_the_symmetric_divergence_of_torch():
     divergence = torch.distributions.kl_divergence
     expected = (divergence(*normal) + divergence(*normal[::-1])).sum(dim=1)
     torch.testing.assert_close(losses.shift(before, after), expected)
+
+
+def test_the_shift_between_two_small_gaussians_by_hand():
+    """From N(0, 1) to N(1, 4) it is ln 2 + 2 / 8 - 1 / 2 nats, and back 5 / 2 - 1 / 2 - ln 2: together 7 / 4."""
+    kind = Autoencoding(shape=(1, 1, 2))
+    before = np.array([[0, 0, 0, 0], [3, -3, 1, 0.5]], np.float32)
+    after = np.array([[9, 9, 1, math.log(4)], [3, -3, 1, 0.5]], np.float32)
+    assert kind.shifted(before, after)["latent_shift"] == pytest.approx([1.75, 0], abs=1e-6)
+    assert kind.shifted(after, before)["latent_shift"] == pytest.approx([1.75, 0], abs=1e-6)
+    assert replace(kind, points=True).shifted(before, after) == {}
+
+
+def test_an_attack_on_a_variational_model_tells_how_far_codes_moved_and_on_a_plain_one_nothing(taught, data):
+    spec = "fgsm(eps=[0.1, 0.3], loss=ce)"
+    asked = context(taught[0]["vae"], data)
+    found = Robustness(spec, audit=4).measure(asked)
+    (row,) = [m for m in found.measures if m.metric == "latent_shift"]
+    assert (row.unit, row.higher_is_better, row.n, row.params["eps"]) == ("nat", False, 24, 0.3)
+    assert 0 < row.control < row.value and row.lo <= row.value <= row.hi
+    assert "codes" not in row.params
+    plain = Robustness(spec, audit=4).measure(context(taught[0]["plain"], data))
+    assert not [m for m in plain.measures if m.metric == "latent_shift"]
+    robust = [m for m in plain.measures if m.metric == "robust_code_length"]
+    assert [m.params["codes"] for m in robust] == ["points, at no cost"] * 2
+
+
+def test_a_shift_is_the_mean_divergence_between_clean_and_attacked_codes(taught, data, monkeypatch):
+    seen = []
+    inner = Autoencoding.shifted
+    monkeypatch.setattr(Autoencoding, "shifted", lambda self, *sides: seen.append(sides) or inner(self, *sides))
+    asked = context(taught[0]["vae"], data)
+    found = Robustness("fgsm(eps=[0.3], loss=ce)", audit=4).measure(asked)
+    (row,) = [m for m in found.measures if m.metric == "latent_shift"]
+
+    def divergence(before, after):
+        mean, log_variance = np.split(np.stack([before, after])[:, :, 64:].astype(float), 2, axis=2)
+        variance, apart = np.exp(log_variance), (mean[0] - mean[1]) ** 2
+        there = (log_variance[1] - log_variance[0] + (variance[0] + apart) / variance[1] - 1) / 2
+        back = (log_variance[0] - log_variance[1] + (variance[1] + apart) / variance[0] - 1) / 2
+        return (there + back).sum(axis=1).mean()
+
+    attacked, random = (sides for sides in seen if len(sides[0]) == 24)
+    assert all(np.array_equal(before, asked.outcomes.output) for before, _ in (attacked, random))
+    assert row.value == pytest.approx(divergence(*attacked), rel=1e-4)
+    assert row.control == pytest.approx(divergence(*random), rel=1e-4)

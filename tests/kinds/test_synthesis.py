@@ -1,5 +1,6 @@
 """Generators as a kind: what lies on the manifold of real images, and what a search of the latents finds off it."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -131,6 +132,33 @@ def test_features_have_mean_zero_and_deviation_one_on_what_was_learnt(data):
 def test_features_do_not_depend_on_the_company(data):
     held, pixels = judge.judge_of(data.train), torch.from_numpy(data.test.pixels())
     assert np.array_equal(held.seen(pixels)[:9], np.concatenate([held.seen(pixels[i : i + 1]) for i in range(9)]))
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 16), (4, 4, 4), (3, 8, 8), (1, 9, 8), (8, 8)])
+def test_images_of_another_shape_are_no_images_of_the_task_for_the_judge(data, kind, shape):
+    """Some of them have as many numbers, and would get features of nonsense."""
+    held, images = judge.judge_of(data.train), torch.rand(3, *shape)
+    both = f"makes images of shape {shape}, but the task's are {SHAPE} (channels, height, width)"
+    questions = (held.features, held.logits, held.seen, lambda made: kind.damage(made, torch.zeros(3)))
+    for asked_of in questions:
+        with pytest.raises(ModelError, match=re.escape(both)):
+            asked_of(images)
+
+
+class Wide(Planted):
+    """Makes images that are as large and of another shape."""
+
+    class Generator(Planted.Generator):
+        def forward(self, latents):
+            return super().forward(latents).view(-1, 1, 4, 16)
+
+
+def test_a_generator_built_for_another_task_is_told_on_every_axis(data, kind):
+    context = asked(data, kind)
+    context = replace(context, model=TorchGenerator(Wide()))
+    for axis in (Clean(), Robustness(attack="fgsm(eps=[0.2])", audit=4)):
+        with pytest.raises(ModelError, match=r"\(1, 4, 16\).*\(1, 8, 8\)"):
+            axis.measure(context)
 
 
 def test_without_labels_the_judge_learns_quarter_turns_and_without_squares_nothing():
@@ -360,6 +388,76 @@ def test_scores_of_a_wasserstein_critic_are_fitted_first(data, kind):
     assert rows[0].params["chance"] == "logistic fit on validation images"
     assert rows[0].value < 0.5
     assert {row.status for row in alone} == {"skipped"}
+
+
+class Scored:
+    """A critic whose scores of real and generated images are normal, so that the log odds of each score are known."""
+
+    device, slope, middle = CPU, 0.05, 60.0
+    deviation = 20.0
+
+    def __init__(self, *, odds):
+        self.scores_are_odds = odds
+
+    def images(self, count, seed, real):
+        drawn = np.random.default_rng(seed).normal(size=(count, 1)).astype(np.float32)
+        shift = self.slope * self.deviation**2 / 2
+        return self.middle + self.deviation * drawn + (shift if real else -shift)
+
+    def sample(self, count, seed):
+        return torch.from_numpy(self.images(count, seed, False))
+
+    def critic_scores(self, images):
+        return images[:, 0]
+
+    def asked(self, validation, test=1500):
+        parts = [
+            Split(tuple(f"{seed}/{place}" for place in range(count)), self.images(count, seed, True), np.zeros(count))
+            for seed, count in ((1, validation), (2, test))
+        ]
+        given = TaskData(TaskInfo("scores", "synthesis", "1", ("all",), (1,)), parts[0], *parts, DataReport({}), "x")
+        return Outcomes((), None, None, ("all",), 0, model=self, data=given)
+
+
+def test_log_odds_that_are_known_are_recovered_from_scores_that_are_none():
+    model = Scored(odds=False)
+    line, how = critic._line(model, model.asked(3000).data.validation)
+    assert how == "logistic fit on validation images"
+    scores = model.middle + model.deviation * np.linspace(-2, 2, 9)
+    assert line(scores) == pytest.approx(model.slope * (scores - model.middle), abs=0.2)
+
+
+def test_the_chance_of_a_critic_without_odds_comes_from_the_fit_and_comes_true():
+    fitted, raw = (critic.critic_measures(Scored(odds=odds).asked(1500)) for odds in (False, True))
+    assert [row.metric for row in fitted] == ["critic_ece", "critic_auroc", "critic_accuracy"]
+    assert {row.params["chance"] for row in fitted} == {"logistic fit on validation images"}
+    assert {row.params["chance"] for row in raw} == {"logistic function of the score"}
+    assert all(row.n == 3000 and row.params["proxy"] is True for row in (*fitted, *raw))
+    assert fitted[0].value < 0.05 < 0.2 < raw[0].value
+    assert fitted[1].value == raw[1].value == pytest.approx(0.76, abs=0.02)  # a line leaves the order as it is
+    assert fitted[2].value == pytest.approx(0.69, abs=0.02)
+
+
+def test_scores_are_fitted_on_other_images_than_the_chance_is_judged_on(monkeypatch):
+    asked_of = []
+    inner = Scored.critic_scores
+    monkeypatch.setattr(Scored, "critic_scores", lambda self, images: asked_of.append(images) or inner(self, images))
+    critic.critic_measures(Scored(odds=False).asked(30, test=30))
+    assert len(asked_of) == 4  # real and generated ones, to fit on and to judge
+    seen = [set(images[:, 0].tolist()) for images in asked_of]
+    assert len(set.union(*seen)) == 4 * 30
+
+
+@pytest.mark.parametrize("count", [0, 19, 20])
+def test_a_fit_of_scores_needs_twenty_validation_images(count):
+    fitted, raw = (critic.critic_measures(Scored(odds=odds).asked(count, test=40)) for odds in (False, True))
+    assert all(row.value is not None for row in raw)
+    if count == 20:
+        assert all(row.value is not None for row in fitted)
+        return
+    assert [row.metric for row in fitted] == ["critic_ece", "critic_auroc", "critic_accuracy"]
+    assert {(row.value, row.status, row.params["proxy"]) for row in fitted} == {(None, "skipped", True)}
+    assert all(row.reason.startswith(f"{count} validation images are too few to fit") for row in fitted)
 
 
 def test_the_area_under_the_curve_by_pairs_and_by_resamples():

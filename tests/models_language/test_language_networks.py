@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from suite.errors import ModelError
+from suite.errors import ModelError, TrainingError
 from suite.kinds.language import Language
 from suite.models.language import TorchLanguage
 from suite.models.language_networks import CausalTransformer, Recurrent
+from suite.models.language_training import learn_in_pieces
 from suite.models.recipe import Recipe
 from suite.models.trainer import Lesson, train
 from tests.models_language.periodic import CLASSES, bits, codes, periodic
@@ -50,3 +51,33 @@ def test_an_unknown_cell_is_refused():
 def test_dropout_is_found_where_it_drops_anything():
     assert TorchLanguage(Recurrent(len(CLASSES), dropout=0.2), CLASSES).dropout_layers()
     assert not TorchLanguage(Recurrent(len(CLASSES)), CLASSES).dropout_layers()
+
+
+class Impossible(Recurrent):
+    """Answers as any other, but while it learns piece by piece one character gets logits of its own."""
+
+    def __init__(self, logit):
+        super().__init__(len(CLASSES), hidden=8, width=8)
+        self.logit = logit
+
+    def read(self, ids, state):
+        logits, state = super().read(ids, state)
+        return logits.masked_fill(torch.arange(len(CLASSES)) == CLASSES.index("b"), self.logit), state
+
+
+@pytest.mark.parametrize("logit", [-float("inf"), float("nan")])
+def test_a_loss_in_pieces_that_is_not_finite_fails_the_training(logit):
+    model, data = TorchLanguage(Impossible(logit), CLASSES, length=32), periodic(train=16)
+    lesson = Lesson(data.train, data.validation, Language(), 0, lambda items, label, total: items)
+    with pytest.raises(TrainingError, match=r"epoch 1.*lower learning rate"):
+        learn_in_pieces(model, Recipe(epochs=2, batch_size=8), lesson, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm"])
+def test_steps_that_blow_up_fail_the_training_of_a_model_with_a_state(name):
+    model, data = TorchLanguage(MAKERS[name](), CLASSES, length=32), periodic(train=16)
+    recipe = Recipe(epochs=3, batch_size=8, learning_rate=1e30)
+    lesson = Lesson(data.train, data.validation, Language(), 0, lambda items, label, total: items)
+    model.recipe = recipe
+    with pytest.raises(TrainingError, match="lower learning rate"):
+        train(model, recipe, lesson, device=torch.device("cpu"))

@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from suite.attacks.hotflip import HotFlip
+from suite.attacks.lexicon import Lexicon
+from suite.attacks.problem import Problem
 from suite.data import TaskInfo
-from suite.data.text import packed
+from suite.data.text import WORD, packed, texts_of
 from suite.errors import ModelError, WeightsError
+from suite.kinds.sentiment import sentiment
 from suite.models import huggingface
 from suite.models.huggingface import huggingface_text, matched
 from suite.models.text import Token, TorchText
@@ -22,6 +26,9 @@ transformers = pytest.importorskip("transformers", reason="the extra huggingface
 
 TASK = TaskInfo("films", "sentiment", "1", ("negative", "positive"), (64,))
 PIECES = "[PAD] [UNK] [CLS] [SEP] [MASK] it was not fine good bad ! , . un ##see ##n".split()
+WHOLE = {"it", "was", "not", "fine", "good", "bad", "un"}
+"""Pieces that are words by themselves."""
+
 NAMES = {0: "POSITIVE", 1: "NEG"}
 TEXTS = ("It was not fine!", "unseen", "good good good, not bad, not good, fine fine fine.", "nothing known")
 
@@ -205,3 +212,41 @@ def test_a_missing_package_is_named(folder: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ModelError, match=r"pip install 'trust-suite\[huggingface\]'"):
         huggingface_text(folder, TASK)
+
+
+def test_only_words_that_are_read_as_one_id_are_put_in_place_of_others(model: TorchText) -> None:
+    lexicon = Lexicon(model)
+    assert set(lexicon.words) == WHOLE  # "see" and "n" end a word alone
+    for word, id in zip(lexicon.words, lexicon.word_ids, strict=True):
+        assert [token.id for token in model.tokenizer.tokens(f"It {word}.")][2:-2] == [id]
+    for word in ("Good", "unseen"):
+        near = lexicon.neighbours(word, 100, -1.0)
+        assert {spelling.lower() for spelling in near.spellings} == set(lexicon.words) - {word.lower()}
+        assert near.vectors.shape == (len(near.spellings), 16)
+    assert lexicon.neighbours("nothing", 100, -1.0).spellings == ()
+
+
+def test_words_that_the_tokenizer_never_reads_are_not_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "PIECES", [*PIECES, "Film", "café", "it's"])
+    found = Lexicon(huggingface_text(written(tmp_path / "model"), TASK))
+    assert {"Film", "café", "it's"} <= set(found.tokenizer.vocabulary)
+    assert not {"film", "Film", "café", "it's"} & set(found.words)  # lower case, without accents, cut at signs
+    assert set(found.words) == WHOLE
+
+
+def test_hotflip_swaps_words_of_one_id_for_words_of_one_id(model: TorchText) -> None:
+    rows = torch.from_numpy(packed(("Unseen, it was fine!", "not good, not bad"), 60))
+    problem = Problem.of(sentiment(), model.raw, adapter=model)
+    with model.frozen():
+        targets = model(rows).argmax(dim=1)
+        attack = HotFlip([1, 2], neighbours=1000, similarity=-1.0).fit(problem, lambda: (rows, targets), seed=0)
+        for size in attack.sizes:
+            moved = attack.perturb(problem, rows, targets, size, torch.arange(2))
+            random = attack.random(rows, size, torch.arange(2))
+            for before, *after in zip(*map(texts_of, (rows.numpy(), moved.numpy(), random.numpy())), strict=True):
+                for text in after:
+                    pairs = zip(WORD.findall(before), WORD.findall(text), strict=True)
+                    swapped = [new for old, new in pairs if new != old]
+                    assert len(swapped) <= size
+                    assert {new.lower() for new in swapped} <= WHOLE
+                assert after[1] != before

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from suite.data import Split, TaskInfo
-from suite.data.text import packed, texts_of
+from suite.data.text import WORD, packed, texts_of
 from suite.errors import ModelError
 from suite.kinds.sentiment import sentiment
 from suite.kinds.texts import vocabulary
@@ -115,3 +115,21 @@ def test_every_text_model_is_registered_for_sentiment_and_says_what_it_is() -> N
 def test_the_vocabulary_is_that_of_the_training_texts() -> None:
     model = built("bag")
     assert set(model.tokenizer.vocabulary[2:]) == {word for text in texts_of(TRAIN.inputs) for word in text.split()}
+
+
+@pytest.mark.parametrize("text", ["zzz", "Qqq zzz, yyy!", "?!... --", "...", "   "])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_text_without_a_known_word_is_scored_as_unknown_words_alone_and_in_company(name: str, text: str) -> None:
+    model, others = built(name, length=12), [*texts_of(TEST.inputs[:10]), " ".join(PLAIN)]
+    unknown = model.tokenizer.unknown
+    with model.frozen(), torch.no_grad():
+        alone = model(torch.from_numpy(packed([text], len(text))))
+        together = model(torch.from_numpy(packed([*others, text], 80)))[-1:]
+        count = max(1, len(WORD.findall(text)))
+        mask = (torch.arange(12) < count)[None]
+        expected = model.answer(model.embed(torch.where(mask, unknown, model.tokenizer.pad)), mask)
+        known = model(torch.from_numpy(packed(["good"], 4)))
+    assert torch.isfinite(alone).all()
+    assert torch.equal(alone, together)
+    assert torch.equal(alone, expected)
+    assert not torch.equal(alone, known)

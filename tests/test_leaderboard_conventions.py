@@ -1,0 +1,118 @@
+"""A measure that is made in two ways is two measures: every model stays on the board, beside its own kind of number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from suite.leaderboard import Board, board
+from suite.leaderboard.measured import CLEAN, CONVENTIONS, FOUND
+from suite.store import Store
+from suite.types import Measure, Record, not_applicable
+from tests.reports import synthetic as s
+
+TASK = "codes"
+POINTS = {"codes": "points, at no cost"}
+LIKELIHOODS = ({"likelihood": "bernoulli", "binarised": True}, {"likelihood": "gaussian", "binarised": True})
+
+
+def record(model: str, spec: str, *measures: Measure) -> Record:
+    return Record(s.provenance(model, spec, task=TASK, kind="autoencoding"), s.occasion(), "ok", measures)
+
+
+def length(value: float, metric: str = "code_length", **more: Any) -> Measure:
+    return s.about(metric, value, unit="bit per dimension", higher_is_better=False, **more)
+
+
+def boarded(folder: Path, *records: Record) -> Board:
+    store = Store(folder)
+    for one in records:
+        store.put(one)
+    return board(store, TASK)
+
+
+def numbers(found: Board, metric: str) -> dict[str, dict[str, float]]:
+    """Return the numbers of each column of a measure, by model."""
+    return {
+        column.title: column.entries["value"].dropna().to_dict() for column in found.columns if column.metric == metric
+    }
+
+
+@pytest.mark.parametrize("order", [("vae", "plain"), ("plain", "vae")])
+def test_codes_that_cost_nothing_stand_in_a_column_of_their_own(tmp_path: Path, order: tuple[str, ...]) -> None:
+    rows = {"vae": length(0.4), "plain": length(0.1, params=POINTS)}
+    found = boarded(tmp_path, *(record(model, "clean", rows[model]) for model in order))
+    assert set(found.frame["model"]) == {"vae", "plain"}
+    assert numbers(found, "code_length") == {
+        "code length": {"vae": 0.4},
+        "code length (points, at no cost)": {"plain": 0.1},
+    }
+    assert found.rank_by == "code_length"
+    lines = found.frame.set_index("model")
+    assert (lines.loc["vae", "code_length"], lines.loc["plain", "code_length (points, at no cost)"]) == (0.4, 0.1)
+    assert np.isnan(lines.loc["plain", "code_length"])
+
+
+@pytest.mark.parametrize("metric", [metric for metric in CONVENTIONS if metric in CLEAN])
+def test_no_model_is_dropped_for_its_convention_whatever_the_measure(tmp_path: Path, metric: str) -> None:
+    ways: tuple[dict[str, Any], ...] = ({}, {"state": "carried"}, {"state": "carried", "binarised": True})
+    cells = [record(f"m{at}", "clean", length(0.1 * at, metric, params=way)) for at, way in enumerate(ways, 1)]
+    found = numbers(boarded(tmp_path, *cells), metric)
+    assert [list(column) for column in found.values()] == [["m1"], ["m2"], ["m3"]]
+    assert [value for column in found.values() for value in column.values()] == pytest.approx([0.1, 0.2, 0.3])
+    suffixes = [title.removeprefix(CLEAN[metric]) for title in found]
+    assert suffixes == ["", " (carried)", " (True, carried)"]
+
+
+def test_one_model_measured_in_both_ways_has_both_numbers(tmp_path: Path) -> None:
+    both = [length(90.0 + at, "importance_weighted_nll", params=way) for at, way in enumerate(LIKELIHOODS)]
+    found = numbers(boarded(tmp_path, record("vae", "clean", *both)), "importance_weighted_nll")
+    assert found == {"NLL (nats)": {"vae": 90.0}, "NLL (nats) (gaussian)": {"vae": 91.0}}
+
+
+def test_what_was_found_is_no_convention(tmp_path: Path) -> None:
+    told = [{"state": "carried", **dict.fromkeys(FOUND - {"proxy"}, at)} for at in range(2)]
+    cells = [record(f"m{at}", "clean", length(2.0 + at, "memorised", params=way)) for at, way in enumerate(told)]
+    assert numbers(boarded(tmp_path, *cells), "memorised") == {"8-grams memorised": {"m0": 2.0, "m1": 3.0}}
+
+
+def test_a_model_without_a_number_stands_on_the_board_with_its_reason(tmp_path: Path) -> None:
+    none = not_applicable("code_length", "the codes have no density")
+    cells = (record("plain", "clean", length(0.1, params=POINTS)), record("vae", "clean", length(0.4)))
+    found = boarded(tmp_path, *cells, record("none", "clean", none))
+    first, second = (column.entries for column in found.columns)
+    assert (set(first.index), set(second.index)) == ({"vae", "none"}, {"plain", "none"})
+    for entries in (first, second):
+        assert np.isnan(entries.loc["none", "value"])
+        assert entries.loc["none", "reason"] == "the codes have no density"
+
+
+def test_under_attack_codes_that_cost_nothing_have_their_own_column_too(tmp_path: Path) -> None:
+    about = {"attack": "pgd", "norm": "linf", "eps": 0.1, "reference": True}
+    spec = "robustness(attack=pgd(eps=[0.1]))"
+    rows = {"vae": length(0.6, "robust_code_length", params=about)}
+    rows["plain"] = length(0.3, "robust_code_length", params=about | POINTS)
+    found = boarded(tmp_path, *(record(model, spec, row) for model, row in rows.items()))
+    assert numbers(found, "robust_code_length") == {
+        "pgd linf 0.1": {"vae": 0.6},
+        "pgd linf 0.1 (codes: points, at no cost)": {"plain": 0.3},
+    }
+
+
+def test_measures_of_calibration_are_parted_by_their_convention(tmp_path: Path) -> None:
+    rows = [length(1.0 + at, "elbo_gap", params=way) for at, way in enumerate(LIKELIHOODS)]
+    cells = [record(f"m{at}", "calibration", row) for at, row in enumerate(rows)]
+    assert numbers(boarded(tmp_path, *cells), "elbo_gap") == {
+        "ELBO gap": {"m0": 1.0},
+        "ELBO gap (gaussian)": {"m1": 2.0},
+    }
+
+
+@pytest.mark.parametrize("order", [("carried", "reset"), ("reset", "carried")])
+def test_the_plain_title_does_not_depend_on_who_was_stored_first(tmp_path: Path, order: tuple[str, ...]) -> None:
+    rows = [record(state, "clean", length(2.0, "memorised", params={"state": state})) for state in order]
+    found = numbers(boarded(tmp_path, *rows), "memorised")
+    assert found == {"8-grams memorised": {"carried": 2.0}, "8-grams memorised (reset)": {"reset": 2.0}}
