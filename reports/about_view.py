@@ -49,7 +49,7 @@ clearly better and clearly worse.
 | energy inside | how much of a map's weight lies inside the object: plausible, not faithful | – |
 | bits per character | how surprised a language model is by the next character of real text, on average | lower |
 | bits per byte | the same per byte, to be compared across alphabets | lower |
-| code length | bits that a model needs to write down an image, per pixel, errors and code together | lower |
+| code length | bits per pixel of an image's code, and of the pixels that its mean leaves open; no bound | lower |
 | ELBO, NLL of images | bounds on what an image costs to write down; the NLL, from many codes, is tighter | lower |
 | active units | numbers of the code that a model uses | – |
 | KID, FID | distances between generated and real images, by the features of a classifier | lower |

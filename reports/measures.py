@@ -31,8 +31,9 @@ MEANINGS = {
     "class or are called so, the share that is both, as the mean over classes; 100 % is every pixel right.",
     "bits_per_character": "**Bits per character** say how surprised the model is by the next character of real text, "
     "on average: 0 is no surprise at all, 1 is a toss between two equally likely characters. **Lower is better.**",
-    "code_length": "**Code length** says how many bits the model needs to write down an image, per pixel: less than 1 "
-    "is what it has learnt about images, 1 is no better than black and white by tossing a coin. **Lower is better.**",
+    "code_length": "**Code length** says what an image costs the model, in bits per pixel: its code, and the pixels "
+    "that the code leaves open. 1 is no better than black and white by tossing a coin. It is taken at the mean of the "
+    "code, so that attacks can be compared; what bounds the likelihood are ELBO and NLL. **Lower is better.**",
     "precision": "**Precision** is the share of the generated images that look like real ones: that lie as near to a "
     "real image as real images lie to each other, by the features of a classifier.",
 }

@@ -61,12 +61,10 @@ class Autoencoding(Graded, Simple):
     Attributes:
         shape: (channels, height, width) of the task's images; known once the kind has settled.
         reference: what an image costs without a code, in bits per dimension; known once the kind has settled.
-        points: whether codes are points that cost nothing, so that a code length bounds no likelihood.
     """
 
     shape: tuple[int, ...] | None = None
     reference: float = 1.0
-    points: bool = False
 
     name = "autoencoding"
     adapter = TorchAutoencoder
@@ -106,9 +104,7 @@ class Autoencoding(Graded, Simple):
         images = data.train.targets if len(data.train) else data.test.targets
         chance = losses.independent(images)
         nats = float(losses.independent_nats(images, chance).mean())
-        known = replace(self, shape=data.info.input_shape, reference=nats / (len(chance) * math.log(2)))
-        output = validation()[0]
-        return replace(known, points=bool(len(output)) and not bool(known._parts(output).spread.all()))
+        return replace(self, shape=data.info.input_shape, reference=nats / (len(chance) * math.log(2)))
 
     def training_loss(self, model: TorchAutoencoder, pixels: Tensor, targets: Tensor) -> tuple[Tensor, None]:
         """Return the negative evidence lower bound with one draw, in nats, (n,); of a plain one the cross-entropy."""
@@ -140,8 +136,8 @@ class Autoencoding(Graded, Simple):
         return average(tally.sum(axis=1))
 
     def overall(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
-        """Return the mean code length; of codes that are points the row says so."""
-        if self.points:
+        """Return the mean code length; of codes that are points, and cost nothing, the row says so."""
+        if not tally[:, 1].any():
             fields["params"] = {**fields.get("params", {}), "codes": POINTS}
         return super().overall(metric, tally, seed=seed, **fields)
 
@@ -153,9 +149,8 @@ class Autoencoding(Graded, Simple):
 
     def shifted(self, before: Array, after: Array) -> dict[str, Array]:
         """Return how far codes moved: the symmetric divergence between their distributions, in nats, (n,)."""
-        if self.points:
-            return {}
-        return {"latent_shift": losses.shift(self._parts(before), self._parts(after)).numpy()}
+        sides = self._parts(before), self._parts(after)
+        return {"latent_shift": losses.shift(*sides).numpy()} if bool(sides[0].spread.all()) else {}
 
     def columns(self, outcomes: Outcomes) -> dict[str, Any]:
         """Return each image's code length, its two parts, and the share of pixels that come back wrong."""

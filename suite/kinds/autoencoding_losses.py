@@ -1,7 +1,8 @@
 """What an autoencoder's answer costs: the pixels of the clean image given the code, and the code itself.
 
-All of it in bits per dimension of the image. Pixels whose target is NaN do not count. A plain autoencoder's codes are
-points that cost nothing, so that its numbers are no code lengths that could be sent, and no bounds of a likelihood.
+All of it in bits per dimension of the image. Pixels whose target is NaN do not count. The decoder is asked at the mean
+of a code, so that answers are not random; what it costs then can lie below -log p, and bounds no likelihood. A plain
+autoencoder's codes are points that cost nothing.
 """
 
 from __future__ import annotations

@@ -31,15 +31,19 @@ ACTIVE = 0.01
 """Variance over images of a code's mean from which on it is in use (Burda et al. 2016)."""
 
 
+AT_MEAN = "the decoder is asked at the code's mean: an estimate that bounds no likelihood; the ELBO and the NLL do"
+"""What has to be said of the code length of a variational model."""
+
+
 @metric(kind="autoencoding")
 def code_length(outcomes: Outcomes) -> list[Measure]:
     """Bits per dimension that the code and the pixels given the code's mean cost, and the share of wrong pixels.
 
-    Params say where it is something else than a length of Bernoulli pixels and of a code that costs something.
+    The row says that it bounds no likelihood; params where it is something else than a length of Bernoulli pixels.
     """
     tally, kind = outcomes.kind.tally(outcomes.output, outcomes.targets), outcomes.kind
     params: dict[str, Any] = {} if binarised(outcomes) else likelihood(outcomes)
-    told = None if outcomes.model.variational else "codes are points that cost nothing: this bounds no likelihood"
+    told = AT_MEAN if outcomes.model.variational else "codes are points that cost nothing: this bounds no likelihood"
     wrong = kind.columns(outcomes)["pixel_error"]
     return [
         kind.overall("code_length", tally, seed=outcomes.seed, params=params, reason=told),

@@ -51,7 +51,7 @@ def calibrated(predicted: Array, targets: Array, *, seed: int, params: Mapping[s
         floor,
         resampled(
             "full_ece", error(gaps(chances, truth, bins), scored), count,
-            params={**told, "norm": "bins weighted by events over characters"}, **binned,
+            params={**told, "norm": "bins weighted by events over characters"}, ceiling=2.0, **binned,
         ),
         _nll(own, seed, params),
         stats.mean_measure(

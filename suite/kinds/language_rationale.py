@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,7 +58,7 @@ def explained_characters(model: TorchLanguage, inputs: Tensor, outputs: Tensor, 
         None if point is None else target,
         score,
         [list(text) for text in texts_of(context.cpu().numpy())],
-        "replaced by a space",
+        "replaced by a space" if model.alphabet.ids(np.array([ord(BLANK)]))[0] else "read as an unknown character",
         ends_matter=True,
         arrays={"codes": inputs.cpu().numpy(), "spans": spans},
     )

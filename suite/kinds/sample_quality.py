@@ -19,7 +19,8 @@ from suite.data import Split, TaskData
 from suite.errors import ModelError, NotApplicableError
 from suite.kinds.base import Array, Outcomes
 from suite.kinds.judge import WIDTH, Judge, judge_of
-from suite.realism import compared, frechet_distance, frechet_of_counts, kernel_distance, nearest
+from suite.realism import compared, frechet_distance, frechet_error, kernel_distance, nearest
+from suite.realism.fid import GROUPS
 from suite.realism.kid import FEWEST, KERNEL
 from suite.stats.intervals import quantile_of_level
 from suite.types import Measure, not_applicable
@@ -30,8 +31,8 @@ MOST = 1000
 K, DENSE = 3, 5
 """Neighbours of precision and recall, and of density and coverage, as their authors have them."""
 
-REPLICATES = 200
-"""Resamples of the Frechet distance."""
+GROUPED = f"jackknife of groups of both sets ({GROUPS})"
+"""How the interval of the Frechet distance is made."""
 
 NEAREST = 0.01
 """Share of test images whose distance to a training image counts as near."""
@@ -136,25 +137,26 @@ class _Scores:
     def _fid(self, generated: Array) -> Measure:
         own: dict[str, Any] = {"unit": "squared distance", "higher_is_better": False}
         fewer = min(len(generated), len(self.real))
-        if fewer <= WIDTH:
-            return self._undefined("fid", fewer, WIDTH + 1, **own)
+        needed = WIDTH + 1 + -(-fewer // GROUPS)  # a group is left out
+        if fewer < needed:
+            return self._undefined("fid", fewer, needed, **own)
         value = frechet_distance(self.real, generated)
-        draws = _frechet_draws(self.real, generated, self.seed)
-        interval = stats.recentred_interval(value, draws, n=fewer, floor=0.0)
+        half = quantile_of_level(0.95) * frechet_error(self.real, generated, seed=self.seed)
         told = self._told(dimensions=WIDTH, covers="the value to expect at this number of images", **own)
-        return Measure("fid", value, interval.lo, interval.hi, len(generated), interval.method, **told)
+        return Measure("fid", value, max(0.0, value - half), value + half, len(generated), GROUPED, **told)
 
     def _neighbours(self, generated: Array) -> list[Measure]:
         fewer = min(len(generated), len(self.real))
         if fewer <= DENSE:
             return [self._undefined(name, fewer, DENSE + 1) for name in NAMES[2:6]]
         found = compared(self.real, generated, k=K, dense=DENSE)
-        near, wide = self._told(k=K), self._told(k=DENSE)
+        made, real = "generated images, the real ones as given", "real images, the generated ones as given"
+        balls: dict[str, Any] = {"seed": self.seed, "unit": "balls over k"}
         return [
-            stats.rate("precision", found.realistic, **near),
-            stats.rate("recall", found.recalled, **near),
-            stats.mean_measure("density", found.density, seed=self.seed, unit="balls over k", **wide),
-            stats.rate("coverage", found.covered, **wide),
+            stats.rate("precision", found.realistic, **self._told(k=K, covers=made)),
+            stats.rate("recall", found.recalled, **self._told(k=K, covers=real)),
+            stats.mean_measure("density", found.density, **balls, **self._told(k=DENSE, covers=made)),
+            stats.rate("coverage", found.covered, **self._told(k=DENSE, covers=real)),
         ]
 
     def _told(self, *, unit: str | None = None, higher_is_better: bool = True, **params: Any) -> dict[str, Any]:
@@ -165,15 +167,6 @@ class _Scores:
     def _undefined(self, name: str, count: int, needed: int, **own: Any) -> Measure:
         reason = f"{count} usable images on one side; expected at least {needed}"
         return Measure(name, None, None, None, count, "none", reason=reason, **self._told(**own))
-
-
-def _frechet_draws(real: Array, generated: Array, seed: int) -> Array:
-    generator = np.random.default_rng(seed)
-    counts = [
-        generator.multinomial(len(part), np.full(len(part), 1 / len(part)), REPLICATES).T.astype(np.float64)
-        for part in (real, generated)
-    ]
-    return frechet_of_counts(real, generated, *counts)
 
 
 def _memorised(judge: Judge, pools: Pools, train: Split, fields: Mapping[str, Any]) -> list[Measure]:
@@ -193,7 +186,7 @@ def _flat(images: Array) -> Array:
 
 def _nearer(space: str, parts: Sequence[Array], fields: Mapping[str, Any]) -> Measure:
     learnt, real, generated = parts
-    params = {**fields["params"], "space": space, "control": "test images; 0.01 by definition, but for rounding"}
+    params = {**fields["params"], "space": space, "control": "test images; 0.01 by definition, but for ties"}
     told = {**fields, "params": params, "higher_is_better": False}
     if not len(generated) or len(real) < 1 / NEAREST:
         reason = f"{len(real)} test images; expected at least {1 / NEAREST:.0f}, to say which hundredth is the nearest"
@@ -201,4 +194,4 @@ def _nearer(space: str, parts: Sequence[Array], fields: Mapping[str, Any]) -> Me
     own, of_generated = (nearest(part, learnt)[1] for part in (real, generated))
     limit = float(np.quantile(own, NEAREST))
     told["params"] = {**params, "distance": limit}
-    return stats.rate("memorisation", of_generated < limit, control=float((own < limit).mean()), **told)
+    return stats.rate("memorisation", of_generated <= limit, control=float((own <= limit).mean()), **told)

@@ -28,7 +28,8 @@ CONVENTIONS = (
 """Measures that are made by a convention, which their params name."""
 
 FOUND = frozenset(
-    "smallest_p distinguishable_from_calibrated control subset subsets distance runs longest proxy chance".split()
+    "smallest_p distinguishable_from_calibrated control subset subsets distance runs longest carried proxy "
+    "chance".split()
 )
 """Params that tell what was found, how a model answers or what a title says anyway, and not by which convention."""
 

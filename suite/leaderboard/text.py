@@ -107,7 +107,8 @@ def _moved(column: Column) -> bool:
     """Return whether a column's intervals are those of a biased measure; what is attacked or scaled is told once."""
     plain = column.axis == "clean" or "scaled" not in column.name
     by = column.entries["interval_by"].astype(str)
-    return plain and column.axis != "robustness" and bool(by.str.startswith("bootstrap-recentred").any())
+    biased = by.str.startswith(("bootstrap-recentred", "jackknife of groups"))
+    return plain and column.axis != "robustness" and bool(biased.any())
 
 
 def _doubts(board: Board) -> Iterator[str]:

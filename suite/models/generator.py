@@ -31,23 +31,27 @@ class TorchGenerator(TorchModel):
             to scores (n,), the higher the more real; and the number ``latent``.
         weights: as for `TorchModel`.
         recipe: how to train it.
+        scores_are_odds: whether the critic's scores are log odds of being real, as cross-entropy makes them and no
+            other loss; None to tell by the recipe.
     """
 
     answers = "pixels"
     limits = (-8.0, 8.0)
 
     def __init__(
-        self, module: nn.Module, *, weights: str | Path | None = None, recipe: GanRecipe | None = None
+        self,
+        module: nn.Module,
+        *,
+        weights: str | Path | None = None,
+        recipe: GanRecipe | None = None,
+        scores_are_odds: bool | None = None,
     ) -> None:
         if isinstance(module, nn.Module):
             _refuse_unfit(module)
         super().__init__(module, weights=weights, recipe=recipe)
         self.latent = int(module.latent)  # type: ignore[arg-type]  # a number, as was just checked
-
-    @property
-    def scores_are_odds(self) -> bool:
-        """Whether the critic's scores are log odds of being real, as cross-entropy makes them and no other loss."""
-        return isinstance(self.recipe, GanRecipe) and self.recipe.objective == "bce"
+        trained_so = isinstance(recipe, GanRecipe) and recipe.objective == "bce"
+        self.scores_are_odds = trained_so if scores_are_odds is None else scores_are_odds
 
     def inputs(self, split: Split) -> npt.NDArray[Any]:
         """Return the latents of a split's samples, float32 (n, latent)."""

@@ -75,9 +75,15 @@ class TorchLanguage(TorchText):
     def answer(self, embedded: Tensor, mask: Tensor) -> Tensor:
         """Return logits (n, length - 1, classes) of all characters but the first, for embeddings (n, length, d).
 
-        The module never sees the last character: nothing behind it is scored.
+        The module never sees the last character: nothing behind it is scored. What a shorter text lacks stands before
+        it, and is shown behind it, where it has no influence: the text is read as it is alone.
         """
-        return super().answer(embedded[:, :-1], mask[:, :-1])
+        embedded, mask = embedded[:, :-1], mask[:, :-1]
+        lacking = (~mask).sum(dim=1)
+        if not lacking.any():
+            return super().answer(embedded, mask)
+        logits = super().answer(_turned(embedded, lacking), _turned(mask, lacking))
+        return _turned(logits, -lacking)
 
     def shaped(self, output: Any, pixels: Tensor) -> Tensor:
         """Return logits (n, positions, classes) as they are."""
@@ -168,6 +174,13 @@ class TorchLanguage(TorchText):
         if not np.isfinite(bits).all():
             raise ModelError("The model returned NaN or infinite logits on a long text. Check the weights.")
         return np.asarray(bits, np.float64)
+
+
+def _turned(rows: Tensor, by: Tensor) -> Tensor:
+    """Return rows (n, length, ...) turned to the left by some places each, (n,): what falls out enters at the end."""
+    length = rows.shape[1]
+    places = (torch.arange(length, device=rows.device) + by[:, None]) % length
+    return rows[torch.arange(len(rows), device=rows.device)[:, None], places]
 
 
 class Rereading:

@@ -1,6 +1,6 @@
 """How much samples look like real ones, from features of both; numpy and scipy only, float64 throughout."""
 
-from suite.realism.fid import frechet_distance, frechet_of_counts
+from suite.realism.fid import frechet_distance, frechet_error
 from suite.realism.kid import Discrepancy, kernel_distance
 from suite.realism.neighbours import Neighbours, compared, nearest, radii
 
@@ -9,7 +9,7 @@ __all__ = [
     "Neighbours",
     "compared",
     "frechet_distance",
-    "frechet_of_counts",
+    "frechet_error",
     "kernel_distance",
     "nearest",
     "radii",

@@ -81,6 +81,7 @@ def resampled(
     seed: int,
     why: str = "no sample has anything to find",
     recentred: bool = False,
+    ceiling: float = 1.0,
     **fields: Any,
 ) -> Measure:
     """Return a measure of n samples with the interval of its bootstrap over samples.
@@ -92,6 +93,7 @@ def resampled(
         seed: of the resampling.
         why: the reason why it is undefined, where it is.
         recentred: move the interval to the value, as a statistic needs whose bias resampling repeats.
+        ceiling: what a recentred measure, never below 0, is at most.
         fields: of `Measure`.
     """
     value = float(statistic(None)[0])
@@ -107,5 +109,5 @@ def resampled(
         interval = percentile_interval(value, draws, n=n)
         return Measure(metric, value, interval.lo, interval.hi, n, interval.method, **fields)
     interval = recentred_interval(value, draws, n=n, floor=0.0)
-    highest = None if interval.hi is None else max(value, min(interval.hi, 1.0))  # recentred are shares alone
+    highest = None if interval.hi is None else max(value, min(interval.hi, ceiling))
     return Measure(metric, value, interval.lo, highest, n, interval.method, **fields)

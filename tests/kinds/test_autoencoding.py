@@ -501,7 +501,8 @@ def test_the_shift_between_two_small_gaussians_by_hand():
     after = np.array([[9, 9, 1, math.log(4)], [3, -3, 1, 0.5]], np.float32)
     assert kind.shifted(before, after)["latent_shift"] == pytest.approx([1.75, 0], abs=1e-6)
     assert kind.shifted(after, before)["latent_shift"] == pytest.approx([1.75, 0], abs=1e-6)
-    assert replace(kind, points=True).shifted(before, after) == {}
+    plain = np.concatenate([before[:, :3], np.full((2, 1), -30, np.float32)], axis=1)
+    assert kind.shifted(plain, after) == {}
 
 
 def test_an_attack_on_a_variational_model_tells_how_far_codes_moved_and_on_a_plain_one_nothing(taught, data):
@@ -537,3 +538,21 @@ def test_a_shift_is_the_mean_divergence_between_clean_and_attacked_codes(taught,
     assert all(np.array_equal(before, asked.outcomes.output) for before, _ in (attacked, random))
     assert row.value == pytest.approx(divergence(*attacked), rel=1e-4)
     assert row.control == pytest.approx(divergence(*random), rel=1e-4)
+
+
+def test_codes_are_known_to_be_points_without_validation_images(taught, data):
+    without = replace(data, validation=data.validation.take([]))
+    plain, vae = (context(taught[0][name], without) for name in ("plain", "vae"))
+    for asked, params in ((plain, {"codes": "points, at no cost"}), (vae, {})):
+        tally = asked.kind.tally(asked.outcomes.output, asked.outcomes.targets)
+        assert asked.kind.overall("code_length", tally, seed=0).params == params
+    found = Robustness("fgsm(eps=[0.1], loss=ce)", audit=4).measure(plain)
+    assert not [m for m in found.measures if m.metric == "latent_shift"]
+
+
+def test_a_code_length_says_that_it_bounds_nothing(taught, data):
+    from suite.kinds.autoencoding_metrics import code_length
+
+    for name in ("vae", "plain"):
+        asked = context(taught[0][name], data)
+        assert "bounds no likelihood" in code_length(asked.outcomes)[0].reason

@@ -181,6 +181,40 @@ def test_a_model_that_looks_ahead_is_suspect():
     assert measured(metrics.bits_per_character, outcomes(gru()))["bits_per_character"].checks == {"causal": "pass"}
 
 
+class Ahead(nn.Module):
+    """Returns the character that it should predict, where that stands in the same block of some width as its own."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.embedding, self.width = nn.Embedding(len(CLASSES), len(CLASSES)), width
+        self.embedding.weight.data = torch.eye(len(CLASSES))
+
+    def forward(self, embedded, mask):
+        following = torch.cat([embedded[:, 1:], 0 * embedded[:, :1]], dim=1)
+        block = torch.arange(embedded.shape[1] + 1) // self.width
+        return 10 * following * (block[1:] == block[:-1])[:, None]
+
+
+@pytest.mark.parametrize("width", [100, 10, 5, 2])
+def test_a_model_that_looks_one_character_ahead_is_suspect_wherever_its_blocks_end(width):
+    model = TorchLanguage(Ahead(width), CLASSES, length=CONTEXT + SCORED)
+    row = measured(metrics.bits_per_character, outcomes(model))["bits_per_character"]
+    assert row.checks == {"causal": "fail"} and row.status == "suspect"
+
+
+def test_a_text_that_lacks_characters_is_read_as_it_is_alone():
+    torch.manual_seed(0)
+    modules = (Recurrent(len(CLASSES), width=16, hidden=16), CausalTransformer(len(CLASSES), 20, width=16, depth=2))
+    texts = ["the cat", "a mat on the log, as"]
+    for module in modules:
+        model = TorchLanguage(module.eval(), CLASSES, length=20)
+        with torch.no_grad():
+            together = model(torch.from_numpy(packed(texts, 20)))
+            alone = [model(torch.from_numpy(packed([text], len(text)))) for text in texts]
+        for row, (text, expected) in enumerate(zip(texts, alone, strict=True)):
+            assert torch.allclose(together[row, 20 - len(text) :], expected[0], atol=1e-6)
+
+
 def test_the_interval_of_the_bits_covers_the_truth():
     generator, covered = np.random.default_rng(0), 0
     for seed in range(100):
@@ -249,6 +283,7 @@ def test_windows_are_put_in_the_order_of_the_text():
     assert [[order[row] for row in run] for run in runs] == [[0, 1, 2, 3, 4, 5], [7]]
     assert sorted(map(tuple, successive(["abab", "abab", "cdcd"], 2))) == [(0,), (1,), (2,)]
     assert successive(["abcd", "cdab"], 2) == [[0, 1]]  # round in a circle, which begins anywhere
+    assert sorted(map(tuple, successive(["xxab", "yyab", "abcd"], 2))) == [(0,), (1,), (2,)]  # both claim the last
 
 
 def test_carried_bits_are_those_of_the_whole_text():
@@ -258,7 +293,7 @@ def test_carried_bits_are_those_of_the_whole_text():
     whole = model.carried(TEXT[: CONTEXT + 3 * SCORED])[CONTEXT - 1 :]
     alone = model.carried(texts[5])[CONTEXT - 1 :]
     assert row.value == pytest.approx((whole.sum() + alone.sum()) / 32, rel=1e-5)
-    assert row.params == {"state": "carried", "runs": 2, "longest": 3} and row.n == 4
+    assert row.params == {"state": "carried", "runs": 2, "longest": 3, "carried": 2} and row.n == 4
 
 
 def test_windows_that_were_not_asked_about_are_read_but_not_scored():
@@ -274,7 +309,7 @@ def test_windows_that_were_not_asked_about_are_read_but_not_scored():
 
 def test_carried_bits_are_skipped_where_nothing_can_be_carried():
     (row,) = measured(metrics.bits_per_character_carried, outcomes(gru(), windows()[::2])).values()
-    assert row.status == "skipped" and "follows" in row.reason
+    assert row.status == "skipped" and row.reason.startswith("0 of 6 windows follow another")
     transformer = TorchLanguage(CausalTransformer(len(CLASSES), 20, width=16, depth=1), CLASSES, length=20)
     (row,) = measured(metrics.bits_per_character_carried, outcomes(transformer)).values()
     assert row.status == "skipped" and "carries no state" in row.reason
@@ -290,6 +325,12 @@ def test_memorised_runs_words_and_repetition_by_hand():
     assert (
         repetition("abababababab") == pytest.approx(3 / 5) and repetition("abcdefghi") == 0 and repetition("ab") is None
     )
+
+
+def test_runs_across_the_border_of_two_training_windows_are_known():
+    ids, texts = ["t/000", "t/005", "t/012", "u/017", "v"], ["abcde", "fghij", "klmno", "pqrst", "uvwxy"]
+    assert metrics.joined(ids, texts) == ["abcdefghij", "klmno", "pqrst", "uvwxy"]
+    assert Known(metrics.joined(ids, texts)).shares(["cdefghij", "ijklmnop"]) == [1.0, 0.0]
 
 
 def test_a_model_that_recites_is_caught():
@@ -324,6 +365,14 @@ def test_what_is_stored_for_readers():
 
 
 # attribution
+
+
+def test_where_the_alphabet_has_no_space_a_deleted_character_is_an_unknown_one():
+    torch.manual_seed(0)
+    for alphabet, said in (("ACGT", "read as an unknown character"), ("ACGT ", "replaced by a space")):
+        model = TorchLanguage(Recurrent(1 + len(alphabet), hidden=8), ("<unk>", *alphabet), length=8)
+        codes = torch.from_numpy(packed(["ACGTACGT"], 8))
+        assert replace(KIND, scored=4).rationale(model, codes, model(codes).detach()).deletion == said
 
 
 def test_what_is_explained_is_the_character_that_is_expected_after_the_context():

@@ -147,3 +147,14 @@ def test_the_entropy_gap_is_zero_for_a_calibrated_model_and_below_for_one_that_i
     output, targets = planted(windows=80)
     rows = KIND.tally(output, targets)
     assert own.value - honest.value == pytest.approx(rows[in_digest_order(map(str, range(80)))[:64], 0].mean() / 32)
+
+
+def test_the_interval_of_an_error_above_one_ends_above_it():
+    generator = np.random.default_rng(0)
+    targets = generator.integers(0, 5, (40, 16))
+    said = np.where(generator.random((40, 16)) < 0.3, targets, (targets + 1) % 5)
+    chances = np.full((40, 16, 5), 1e-4)
+    np.put_along_axis(chances, said[..., None], 1 - 4e-4, axis=2)
+    rows = {row.metric: row for row in calibrated(chances, targets, seed=0, params={}, bins=15).measures}
+    assert 1 < rows["full_ece"].lo < rows["full_ece"].value < rows["full_ece"].hi <= 2
+    assert rows["token_ece"].hi <= 1

@@ -223,7 +223,7 @@ def test_too_few_samples_give_reasons_and_no_numbers(data):
     six, few, none = (rows(data, torch.from_numpy(bars(count, "few").inputs)) for count in (6, 3, 0))
     assert six["precision", None].value is not None
     assert six["fid", None].value is None
-    assert "expected at least 65" in six["fid", None].reason
+    assert "expected at least 66" in six["fid", None].reason
     for found in (few, none):
         assert all(row.value is None and row.reason for row in found.values())
 
@@ -566,3 +566,21 @@ def test_images_from_a_folder_are_a_task(tmp_path):
     assert data.info.classes == ("cats", "dogs")
     assert data.info.input_shape == (1, 32, 32)
     assert len(data.train) == 10
+
+
+def test_an_image_as_near_as_the_nearest_test_images_is_memorised_also_where_distances_tie():
+    learnt = np.zeros((20, 64))
+    learnt[np.arange(20), np.arange(20)] = 8
+    real = np.concatenate([learnt[:10], np.repeat(learnt[:1], 90, axis=0)])
+    real[np.arange(100), 30 + np.arange(100) % 30] = 1  # every distance is 1, as between black and white images
+    told = {"n_failed": 0, "params": {}}
+    row = sample_quality._nearer("pixels", [learnt, real, np.concatenate([real[:3], 50 + learnt[:1]])], told)
+    assert (row.value, row.control, row.params["distance"]) == (0.75, 1.0, 1.0)
+
+
+def test_whether_scores_are_odds_can_be_said_of_a_critic_that_was_trained_elsewhere():
+    recipes = {objective: GanRecipe(objective=objective) for objective in ("bce", "hinge")}
+    assert TorchGenerator(Planted(), recipe=recipes["bce"]).scores_are_odds
+    assert not TorchGenerator(Planted(), recipe=recipes["hinge"]).scores_are_odds
+    assert not TorchGenerator(Planted()).scores_are_odds
+    assert TorchGenerator(Planted(), scores_are_odds=True).scores_are_odds

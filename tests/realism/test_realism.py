@@ -7,7 +7,7 @@ import pytest
 import scipy.linalg
 
 from suite.errors import DataError
-from suite.realism import compared, frechet_distance, frechet_of_counts, kernel_distance, nearest, radii
+from suite.realism import compared, frechet_distance, frechet_error, kernel_distance, nearest, radii
 
 
 def drawn(n, d, seed, *, mean=0.0, scale=1.0):
@@ -136,15 +136,26 @@ def test_too_few_samples_for_a_covariance_are_refused():
         frechet_distance(drawn(4, 4, 0), drawn(50, 4, 1))
 
 
-def test_resamples_are_what_repeated_samples_would_give():
+def test_the_error_of_the_frechet_distance_is_that_of_leaving_each_sample_out():
     first, second = drawn(12, 3, 0), drawn(10, 3, 1)
-    rows, others = np.random.default_rng(0).integers(0, 12, (2, 12)), np.random.default_rng(1).integers(0, 10, (2, 10))
-    counts = [
-        np.stack([np.bincount(row, minlength=n) for row in some], axis=1).astype(float)
-        for some, n in ((rows, 12), (others, 10))
-    ]
-    expected = [frechet_distance(first[a], second[b]) for a, b in zip(rows, others, strict=True)]
-    assert frechet_of_counts(first, second, *counts) == pytest.approx(expected, rel=1e-6)
+    ways = [frechet_distance(np.delete(first, at, axis=0), second) for at in range(12)]
+    others = [frechet_distance(first, np.delete(second, at, axis=0)) for at in range(10)]
+    variance = 11 / 12 * np.sum((ways - np.mean(ways)) ** 2) + 9 / 10 * np.sum((others - np.mean(others)) ** 2)
+    assert frechet_error(first, second, seed=5) == pytest.approx(np.sqrt(variance), rel=1e-6)
+
+
+@pytest.mark.parametrize(("mean", "most"), [(0.0, 2.2), (0.6, 1.6)])
+def test_intervals_cover_the_frechet_distance_to_expect_and_are_not_much_too_wide(mean, most):
+    pairs = [(drawn(90, 8, s), drawn(90, 8, 500 + s, mean=mean)) for s in range(120)]
+    values = np.array([frechet_distance(*pair) for pair in pairs])
+    errors = np.array([frechet_error(*pair, seed=0) for pair in pairs])
+    assert np.mean(np.abs(values - values.mean()) <= 1.96 * errors) >= 0.92
+    assert errors.mean() <= most * values.std()
+
+
+def test_groups_leave_enough_samples_for_a_covariance():
+    with pytest.raises(DataError, match=r"d \+ 1 without one of the groups"):
+        frechet_error(drawn(18, 9, 0), drawn(50, 9, 1), seed=0, groups=2)
 
 
 # neighbours
