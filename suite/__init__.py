@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from suite.models.adapter import TorchSegmenter as TorchSegmenter
     from suite.models.detector import TorchDetector as TorchDetector
     from suite.models.recipe import Recipe as Recipe
+    from suite.models.text import Token as Token
+    from suite.models.text import TorchText as TorchText
+    from suite.models.tokens import Words as Words
     from suite.store import Store as Store
     from suite.types import Measure as Measure
     from suite.types import Rejected as Rejected
@@ -42,6 +45,8 @@ _HOMES = {
     "suite.models.adapter": ("TorchClassifier", "TorchSegmenter"),
     "suite.models.detector": ("TorchDetector",),
     "suite.models.recipe": ("Recipe",),
+    "suite.models.text": ("Token", "TorchText"),
+    "suite.models.tokens": ("Words",),
     "suite.store": ("Store",),
     "suite.types": ("Measure", "Rejected", "Sample"),
 }
@@ -56,9 +61,12 @@ __all__ = [  # the order of _HOMES
     "Settings",
     "Store",
     "TaskInfo",
+    "Token",
     "TorchClassifier",
     "TorchDetector",
     "TorchSegmenter",
+    "TorchText",
+    "Words",
     "attack",
     "attribution",
     "audit",

@@ -20,6 +20,7 @@ from suite.models.adapter import TorchModel
 from suite.prepare import kind_of, prepare_task
 from suite.process import few_threads
 from suite.progress import bars
+from suite.registry import REGISTRY
 from suite.store import Store
 
 
@@ -101,6 +102,8 @@ def audit(
         raise ModelError(
             "audit measures a model as it is; this one asks to be trained. Declare it with @model instead."
         )
+    if any(entry.name == name for entry in REGISTRY.names("model")):
+        raise ModelError(f"name={name!r} is a model of the suite, whose row would be taken for yours; choose another.")
     kept = Store(store if store is not None else default_store())
     cells = plan([task], [name], axes, n=n, seed=seed, given=(name,))
     with bars(Console(stderr=True)) as shown:

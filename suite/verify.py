@@ -189,7 +189,7 @@ def _sizes(stored: Stored, asked: Asked, batch_size: int) -> Iterator[str]:
     if norm not in (EDITS if stored.is_text else SIZES):
         return
     limits = limit(norm, stored.arrays["found_size"].astype(np.float64), found.shape[-2:])
-    places, sizes = asked.task.places(stored.ids), np.zeros(len(found))
+    places, sizes = asked.task.places(stored.ids), np.zeros((len(EDITS.get(norm, [0])), len(found)))
     forbidden, usable = np.zeros(len(found), dtype=bool), readable(found) if stored.is_text else finite(found)
     for start in range(0, len(found), batch_size):
         part = slice(start, start + batch_size)
@@ -197,14 +197,16 @@ def _sizes(stored: Stored, asked: Asked, batch_size: int) -> Iterator[str]:
         if stored.is_text:
             changed = np.where(usable[part, None], found[part], 0)
             pairs = zip(texts_of(clean), texts_of(changed), strict=True)
-            sizes[part] = [EDITS[norm](*pair, clean.shape[1]) for pair in pairs]
+            sizes[:, part] = np.array([[rule(*pair, clean.shape[1]) for rule in EDITS[norm]] for pair in pairs]).T
             forbidden[part] = _forbidden(asked.task, clean, changed, places[part])
         else:
-            sizes[part] = SIZES[norm](found[part].astype(np.float64) - clean.astype(np.float64))
+            sizes[:, part] = SIZES[norm](found[part].astype(np.float64) - clean.astype(np.float64))
     if (forbidden & usable).any():
         yield f"characters changed that may not be, in {those(stored.ids, forbidden & usable)}"
-    if (bad := ~(sizes <= limits) & usable).any():
-        worst = float((sizes - limits)[bad].max())
+    over = ~(sizes <= limits) & usable
+    kind = int(over.sum(axis=1).argmin())
+    if (bad := over[kind]).any():
+        worst = float((sizes[kind] - limits)[bad].max())
         yield f"a perturbation of norm {norm} over the size, by up to {worst:.3g}, in {those(stored.ids, bad)}"
 
 

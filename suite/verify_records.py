@@ -207,7 +207,13 @@ class Archive:
     def _built(self, name: str, task: Task, seed: int) -> TorchModel:
         if name in self.given:
             return self.given[name].to(self.device)
-        entry, spec = resolve("model", self.written.get(name, name))
+        try:
+            entry, spec = resolve("model", self.written.get(name, name))
+        except UnknownNameError as error:
+            raise ModelError(
+                f"{error} One that suite.audit measured from memory is verified from Python: "
+                f"suite.verify.verify(store, given={{{name!r}: model}})."
+            ) from error
         with seeded(seed, self.device):
             model = entry.build(spec, task=task.data.info)
         if not isinstance(model, task.kind.adapter):

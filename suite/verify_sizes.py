@@ -105,8 +105,8 @@ def _pieces(text: str) -> list[str]:
     return [*pieces, text[end:]]
 
 
-def _trigger(clean: str, found: str, width: int) -> float:
-    """Return how many words stand before the clean text, or how long a stretch of as many characters differs.
+def _words_before(clean: str, found: str, width: int) -> float:
+    """Return how many words stand before the clean text; infinity where the rest is not that text.
 
     The end of the text may be missing where the whole fills its array; and `ROOM` characters count as a word, so that
     what pushes the text out of the array is no single word.
@@ -117,10 +117,15 @@ def _trigger(clean: str, found: str, width: int) -> float:
     starts = range(1, len(found)) if len(found) == width else [behind] if behind > 0 else []
     kept = [start for start in starts if clean.startswith(found[start:])]
     before = [max(float(len(WORD.findall(found[:start]))), start / ROOM) for start in kept]
-    if len(clean) == len(found):
-        differs = [place for place, pair in enumerate(zip(clean, found, strict=True)) if pair[0] != pair[1]]
-        before.append(differs[-1] - differs[0] + 1.0)
     return min(before, default=np.inf)
+
+
+def _stretch(clean: str, found: str, width: int) -> float:
+    """Return how long the stretch of characters is in which two texts of one length differ; infinity for others."""
+    if len(clean) != len(found):
+        return np.inf
+    differs = [place for place, pair in enumerate(zip(clean, found, strict=True)) if pair[0] != pair[1]]
+    return differs[-1] - differs[0] + 1.0 if differs else 0.0
 
 
 def distance(clean: Sequence[str], found: Sequence[str], *, swaps: bool) -> int:
@@ -152,7 +157,9 @@ def _banded(clean: Sequence[str], found: Sequence[str], band: int, swaps: bool) 
     return row.get(len(found), beyond)
 
 
-EDITS: Mapping[str, Callable[[str, str, int], float]] = MappingProxyType(
-    {"words": _words, "characters": _characters, "trigger": _trigger}
+EDITS: Mapping[str, tuple[Callable[[str, str, int], float], ...]] = MappingProxyType(
+    {"words": (_words,), "characters": (_characters,), "trigger": (_words_before, _stretch)}
 )
-"""By norm: a text, what became of it, and how many characters fit, to how much was edited."""
+"""By norm: a text, what became of it, and how many characters fit, to how much was edited.
+
+A trigger is words or characters, as the model reads; all inputs of a record are then of the same kind."""

@@ -115,3 +115,8 @@ def test_samples_to_train_on_come_without_those_that_judge():
     data = suite.load("digits")
     assert not set(data.train.ids) & set(data.test.ids)
     assert data.train.pixels().shape == (len(data.train), 1, 8, 8)
+
+
+def test_the_name_of_a_model_of_the_suite_is_not_given_to_another(tmp_path):
+    with pytest.raises(ModelError, match="name='cnn' is a model of the suite"):
+        suite.audit(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), task="digits", name="cnn", store=tmp_path)

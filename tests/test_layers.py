@@ -151,8 +151,8 @@ def test_every_folder_with_code_is_packaged():
     assert all((ROOT / folder / "__init__.py").exists() for folder in folders)
 
 
-PUBLIC = """Audit Harness Measure Recipe Rejected Sample Settings Store TaskInfo TorchClassifier
-TorchDetector TorchSegmenter attack attribution audit load metric model plan stratified task""".split()
+PUBLIC = """Audit Harness Measure Recipe Rejected Sample Settings Store TaskInfo Token TorchClassifier
+TorchDetector TorchSegmenter TorchText Words attack attribution audit load metric model plan stratified task""".split()
 
 
 def test_the_public_names_are_exactly_these_and_every_one_is_there():

@@ -340,3 +340,43 @@ def test_just_below_that_embeddings_are_moved_and_padding_stays_padding(opinions
         assert torch.equal(space(moved), space(shown))
         moved[:, 1:] -= 0.02
         assert not torch.equal(space(moved), space(shown))
+
+
+def test_the_tokenizer_is_part_of_what_a_model_is():
+    """Two models with the same tensors that read other words are two models, also where no probed text shows it."""
+    module, probe = Bag(6, 2), torch.from_numpy(packed(["a b", "b a"], 8))
+    words = ("a", "b", "c", "d")
+    first = TorchText(module, SpacedWords(words), length=4).digest(probe)
+    assert TorchText(module, SpacedWords(words), length=4).digest(probe) == first
+    assert TorchText(module, SpacedWords(("a", "b", "d", "c")), length=4).digest(probe) != first
+    assert TorchText(module, SpacedWords(words), length=5).digest(probe) != first
+
+
+@pytest.mark.parametrize(("kind", "room"), [("sentiment", ROOM), ("language", 0)])
+def test_texts_have_room_for_edits_whether_or_not_one_is_shorter(tmp_path, kind, room):
+    file = tmp_path / "equal.py"
+    target = "'ab'[number % 2]" if kind == "sentiment" else "3"
+    file.write_text(
+        "from suite import Sample, task\n\n\n"
+        f'@task(kind={kind!r})\ndef equal(split, seed):\n    """Texts of one length."""\n'
+        "    for number in range(8):\n"
+        f"        yield Sample(f'{{split}}/{{number}}', f'{{split[:4]}} no {{number}}', {target})\n",
+        "utf-8",
+    )
+    assert prepare_task(f"{file}:equal", 0).data.info.input_shape == (9 + room,)
+
+
+def test_texts_that_differ_in_case_and_spaces_alone_are_one_text(tmp_path):
+    file = tmp_path / "twins.py"
+    file.write_text(
+        "from suite import Sample, task\n\n\n"
+        '@task(kind=\'sentiment\')\ndef twins(split, seed):\n    """The same texts, shouted."""\n'
+        "    for number in range(6):\n"
+        "        text = f'Number  {number} is so' if split == 'train' else f'number {number} IS so {split}'\n"
+        "        yield Sample(f'{split}/{number}', text, 'ab'[number % 2])\n"
+        "    yield Sample(f'{split}/twin', ' number 3 IS SO ', 'b')\n",
+        "utf-8",
+    )
+    data = prepare_task(f"{file}:twins", 0).data
+    assert data.report.kept == {"train": 5, "validation": 6, "test": 7}
+    assert {name for name, _ in data.report.dropped["duplicate"]} == {"train/3", "train/twin", "validation/twin"}

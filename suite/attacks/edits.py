@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from torch import Tensor
@@ -73,6 +74,10 @@ def characters_between(clean: str, other: str) -> float:
     The restricted Damerau-Levenshtein distance (Damerau 1964).
     """
     return float(fewest(clean, other, swaps=True))
+
+
+BETWEEN: Mapping[str, Distance] = MappingProxyType({"words": words_between, "characters": characters_between})
+"""What is counted, by the name of the norm."""
 
 
 def words_before(clean: str, other: str, width: int) -> float:

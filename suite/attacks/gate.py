@@ -7,6 +7,7 @@ from torch import Tensor
 
 from suite.attacks.base import Attack
 from suite.attacks.constraints import NORMS, constraint
+from suite.attacks.edits import BETWEEN, distances
 from suite.attacks.problem import Problem
 from suite.errors import AttackError
 from suite.kinds.base import Array
@@ -64,6 +65,8 @@ def _check(name: str, problem: Problem, attack: Attack, clean: Tensor, values: T
     if attack.norm in NORMS:  # an attack is not the judge of its own size where we can measure it
         limit = torch.full((len(clean),), size, dtype=torch.float64, device=clean.device)
         over = torch.maximum(over, constraint(attack.norm, problem.bounds).excess(clean, values, limit))
+    elif (rule := BETWEEN.get(attack.norm)) is not None:
+        over = torch.maximum(over, torch.from_numpy(distances(clean, values, rule) - size).to(over))
     _refuse(name, ~(over <= 0), "perturbations over the limit", over)
 
 

@@ -85,10 +85,16 @@ class Trigger(TextAttack):
 
         Raises:
             AttackError: there are no samples to fit it to.
+            SpecError: as many words do not fit before a text.
             NotApplicableError: the model embeds nothing.
         """
         fitted = super().fit(problem, training, seed=seed)
         codes, targets = training()
+        if not fitted.lexicon.by_character and self.edits[-1] * SHORTEST > ROOM:
+            raise SpecError(
+                f"edits={list(self.edits)}: a trigger has room for {ROOM // SHORTEST} words, and more would push the "
+                "text out of its array; give fewer."
+            )
         if not len(codes):
             raise AttackError("A universal trigger is fitted to training samples, and the task has none.")
         order = uniform(as_seeds([seed], codes.device), SPLIT, (len(codes),))[0].argsort(stable=True)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from suite import stats
 from suite.attacks.base import Attack
+from suite.attacks.gradient_probes import Probe
 from suite.attacks.probes import GENERAL, PROBES, gradient_of_loss, probe
 from suite.attacks.problem import Problem
 from suite.attacks.speed import faster
@@ -173,6 +174,7 @@ def probed(problem: Problem, context: Context, loss: str | None) -> Problem:
     whole, (low, high) = context.kind.one_label, problem.bounds
     if not pixels.is_floating_point():  # between two texts there is nothing that a gradient could lead through
         probes = probe(problem.forward, pixels[right], targets[right], ("deterministic",))
+        probes |= gradients_of_texts(context, loss)
         return replace(problem, probes=probes, draws=DRAWS if probes["deterministic"].status == "fail" else 1)
 
     def answered(asked: Tensor) -> Tensor:
@@ -189,6 +191,19 @@ def probed(problem: Problem, context: Context, loss: str | None) -> Problem:
         probes |= gradient_of_loss(problem, pixels[right], targets[right], loss)
     random = probes["deterministic"].status == "fail"
     return replace(problem, probes=probes, draws=DRAWS if random else 1)
+
+
+def gradients_of_texts(context: Context, loss: str | None) -> dict[str, Probe]:
+    """Return what probes say of the gradients that an attack on texts follows: those of the embeddings."""
+    if loss is None:
+        return {}
+    try:
+        inside = context.through("embedding")
+    except NotApplicableError:
+        return {}
+    problem = Problem.of(inside.kind, inside.model.raw, batch_size=inside.batch_size, adapter=inside.model)
+    found = probed(problem, inside, loss).probes
+    return {name: item for name, item in found.items() if name.startswith("gradient")}
 
 
 @dataclass(frozen=True)

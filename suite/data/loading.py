@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from suite.data.digests import in_digest_order
 from suite.data.splitting import SPLITS
-from suite.data.text import ROOM
+from suite.data.text import ROOM, text_of
 from suite.errors import DataError, PluginError
 from suite.registry import Entry
 from suite.spec import Spec, digest
@@ -25,6 +25,7 @@ class Reads(Protocol):
     """What is asked of a kind about samples; see `suite.kinds.base.Kind`."""
 
     open_classes: bool
+    fixed_length: bool
 
     def admit(self, sample: Sample, classes: Sequence[str] | None) -> tuple[npt.NDArray[Any], Any, tuple[str, ...]]:
         """Return input, target and remarks; a DataError says why the sample cannot be used."""
@@ -38,6 +39,9 @@ class Reads(Protocol):
     def words(self, inputs: npt.NDArray[Any]) -> tuple[str, ...]:
         """Return the vocabulary of training inputs, the most frequent first."""
 
+
+PART = "part of a sample"
+"""The reason under which it stands what of a sample was dropped that is kept."""
 
 PROTECTED_FIRST = ("test", "validation", "train")
 """Of two equal samples the one in the more protected split stays: a test sample must never be trained on."""
@@ -79,7 +83,8 @@ class DataReport:
         for reason, records in sorted(self.dropped.items()):
             shown = "; ".join(f"{name}: {detail}" for name, detail in records[:3])
             more = f"; and {len(records) - 3} more" if len(records) > 3 else ""
-            lines.append(f"{len(records)} dropped, {reason} ({shown}{more})")
+            what = "kept without a part" if reason == PART else f"dropped, {reason}"
+            lines.append(f"{len(records)} {what} ({shown}{more})")
         return "; ".join(lines) if lines else "nothing dropped"
 
 
@@ -153,9 +158,9 @@ def load(entry: Entry, spec: Spec, *, seed: int, kind: Reads) -> TaskData:
     if not records["test"]:
         raise DataError(
             f"Task {spec} has no usable test sample: {DataReport({}, reader.dropped).dropped_sentence()}. "
-            "Check the path and the files."
+            "Check the path and the files; where samples are shared out among splits, each class needs some for each."
         )
-    records = _padded(records)
+    records = _padded(records, fixed=kind.fixed_length)
     inputs = [r[1] for kept in records.values() for r in kept]
     shape = _one_shape(spec, [array.shape for array in inputs])
     if len(kinds := sorted({str(array.dtype) for array in inputs})) > 1:
@@ -208,7 +213,7 @@ class _Reader:
         except DataError as error:
             self.dropped["unusable"].append((sample.id, str(error)))
             return None
-        content = hashlib.sha256(f"{value.shape}{value.dtype}".encode() + value.tobytes()).digest()
+        content = _content(value, fixed=self.kind.fixed_length)
         twin, label = self.contents.setdefault(content, (sample.id, target))
         if twin != sample.id:
             conflict = _conflict(label, target)
@@ -218,8 +223,15 @@ class _Reader:
         if sample.shares is not None:
             self.shares[sample.id] = sample.shares
         if remarks:
-            self.dropped["part of a sample"] += [(sample.id, remark) for remark in remarks]
+            self.dropped[PART] += [(sample.id, remark) for remark in remarks]
         return sample.id, value, target
+
+
+def _content(value: npt.NDArray[Any], *, fixed: bool) -> bytes:
+    """Return the digest of an input; texts whose length is free are equal whatever their case and their spaces."""
+    if value.ndim == 1 and value.dtype == np.int32 and not fixed:
+        return hashlib.sha256(" ".join(text_of(value).casefold().split()).encode()).digest()
+    return hashlib.sha256(f"{value.shape}{value.dtype}".encode() + value.tobytes()).digest()
 
 
 def _declared(entry: Entry, spec: Spec) -> tuple[str, ...] | None:
@@ -245,12 +257,12 @@ def _one_shape(spec: Spec, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]
     return found[0]
 
 
-def _padded(records: dict[str, list[Admitted]]) -> dict[str, list[Admitted]]:
-    """Return texts at one length, that of the longest and some room for edits; images as they are."""
+def _padded(records: dict[str, list[Admitted]], *, fixed: bool) -> dict[str, list[Admitted]]:
+    """Return texts at one length, that of the longest and, where it is not fixed, some room for edits; images stay."""
     texts = [r[1] for kept in records.values() for r in kept if r[1].ndim == 1 and r[1].dtype == np.int32]
-    if len({len(text) for text in texts}) < 2:
+    if not texts:
         return records
-    width = max(len(text) for text in texts) + ROOM
+    width = max(len(text) for text in texts) + (0 if fixed else ROOM)
 
     def padded(text: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.pad(text, (0, width - len(text))) if text.ndim == 1 else text

@@ -49,18 +49,19 @@ def _separated(file: Path, text: str, label: str) -> Columns:
     import pandas as pd
 
     tabs = file.suffix.lower() == ".tsv"
-    content = decoded(file.read_bytes(), file.name)
+    content = decoded(file.read_bytes(), file.name).replace("\r\n", "\n")
+    dialect: dict[str, Any] = {"sep": "\t" if tabs else ",", "quoting": csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # it tells of rows that are too long, and cuts them
             # Cells stay what they are: "NA", "null" and "1.0" are texts, and nothing is guessed.
             table = pd.read_csv(
-                io.StringIO(content), sep="\t" if tabs else ",", quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
-                dtype=str, keep_default_na=False, index_col=False,
-            )  # fmt: skip
+                io.StringIO(content), dtype=str, keep_default_na=False, index_col=False, lineterminator="\n", **dialect
+            )
+            heading = pd.read_csv(io.StringIO(content), dtype=str, header=None, nrows=1, lineterminator="\n", **dialect)
     except (ValueError, pd.errors.ParserWarning) as error:
         raise DataError(f"{file.name} cannot be read as a table: {str(error).strip()}") from error
-    _require(file, [str(name) for name in table.columns], text, label)
+    _require(file, [str(name) for name in heading.iloc[0]], text, label)  # pandas would rename the second of one name
     texts = [value if isinstance(value, str) and value else None for value in table[text]]
     return Columns(texts, [value if isinstance(value, str) else None for value in table[label]])
 

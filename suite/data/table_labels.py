@@ -64,13 +64,19 @@ def of_classes(label: str, classes: Sequence[str]) -> str:
 
     Raises:
         NoLabel: it stands for none of them.
+        DataError: it is a number beyond them: all others may then stand for their neighbours.
     """
     if label in classes or (not classes and label != HIDDEN):
         return label
     if label == HIDDEN:
         raise NoLabel(NOT_GIVEN)
     place = {"False": "0", "True": "1"}.get(label, label)
-    if is_number(place) and not any(is_number(name) for name in classes) and int(place) in range(len(classes)):
+    if is_number(place) and not any(is_number(name) for name in classes):
+        if int(place) not in range(len(classes)):
+            raise DataError(
+                f"A label is the number {label}, and the {len(classes)} classes ({', '.join(classes)}) are numbered "
+                f"from 0 to {len(classes) - 1}. Give labels so numbered, or their names; or leave classes= out."
+            )
         return classes[int(place)]
     raise NoLabel(f"label {label!r}; expected one of {', '.join(classes)}")
 

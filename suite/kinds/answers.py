@@ -20,6 +20,7 @@ class Simple:
     """The answers that most kinds share."""
 
     open_classes = False
+    fixed_length = False
     like: tuple[str, ...] = ()
     unit = "fraction"
     higher_is_better = True

@@ -142,6 +142,7 @@ class Kind(Protocol):
     Attributes:
         name: as in ``@task(kind=...)``.
         open_classes: whether what is in no class is read as unknown, so that classes are those of the training split.
+        fixed_length: whether all inputs have one length, which means something; texts get no room for edits then.
         like: names of kinds whose metrics are asked of this one too.
         adapter: what models are wrapped in.
         headline: name of the headline measure; under attack it is ``robust_`` and that name.
@@ -159,6 +160,7 @@ class Kind(Protocol):
 
     name: str
     open_classes: bool
+    fixed_length: bool
     like: tuple[str, ...]
     adapter: type[TorchModel]
     headline: str

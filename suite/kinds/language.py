@@ -69,6 +69,7 @@ class Language(Graded, Simple):
 
     name = "language"
     open_classes = True
+    fixed_length = True
     adapter = TorchLanguage
     headline = "bits_per_character"
     unit = "bits"

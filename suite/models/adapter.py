@@ -154,7 +154,7 @@ class TorchModel:
             probe: a few images (n, channels, height, width) in [0, 1], always the same.
         """
         named = [name for name, child in self.module.named_modules() if child is self.layer]
-        settings = [self.bounds, self.mean, self.std, self.input_size, named]
+        settings = [self.bounds, self.mean, self.std, self.input_size, named, *self.settings()]
         weights = file_digest(self.weights) if self.weights is not None else state_digest(self.module)
         try:
             with self.frozen(), torch.no_grad():
@@ -163,6 +163,10 @@ class TorchModel:
             answer = type(error).__name__
         content = repr([settings, str(self.module), weights, answer])
         return hashlib.sha256(content.encode()).hexdigest()
+
+    def settings(self) -> list[Any]:
+        """Return what else, beside the module, decides what the adapter answers; lists and plain values."""
+        return []
 
     def to(self, device: torch.device | str) -> Self:
         """Move the module to a device and return the adapter."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 
@@ -19,6 +20,8 @@ class Recipe:
         patience: epochs without a lower validation loss after which training stops.
         adversary: spec of an attack to train on instead of the clean images, for example
             ``pgd(eps=[0.2], steps=5)``; its last eps is used.
+        least_steps: where the epochs have fewer steps, as of a small training split, there are as many times more
+            epochs, and as many times more patience.
     """
 
     epochs: int = 40
@@ -28,10 +31,17 @@ class Recipe:
     patience: int = 6
     adversary: str | None = None
     warmup: float = 0.0
+    least_steps: int = 0
 
     def canonical(self) -> dict[str, Any]:
         """Return a JSON value for the model's identity."""
-        return {name: value for name, value in asdict(self).items() if name != "warmup" or value}
+        return {name: value for name, value in asdict(self).items() if name not in ("warmup", "least_steps") or value}
+
+    def on(self, samples: int) -> Recipe:
+        """Return the recipe with as many epochs as it takes on a training split of some samples."""
+        steps = math.ceil(samples / self.batch_size) * self.epochs
+        times = math.ceil(self.least_steps / steps) if steps else 1
+        return replace(self, epochs=self.epochs * times, patience=self.patience * times) if times > 1 else self
 
     def __str__(self) -> str:
         rise = f" after a rise over {self.warmup:.0%} of the steps" if self.warmup else ""

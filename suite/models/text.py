@@ -96,6 +96,11 @@ class TorchText(TorchModel):
         self.tokenizer, self.length = tokenizer, length
         self._read: dict[bytes, list[Token]] = {}
 
+    def settings(self) -> list[Any]:
+        """Return the tokenizer's kind and vocabulary, and how much is read: by them the same tensors mean something."""
+        known = self.tokenizer
+        return [type(known).__name__, list(known.vocabulary), known.pad, known.unknown, self.length]
+
     def raw(self, pixels: Tensor) -> Tensor:
         """Return logits for code points (n, characters)."""
         reading = self.read(pixels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -21,6 +22,12 @@ SHORTEST, LONGEST = 48, 256
 CHARACTERS = 6
 """Characters that a word of English takes with the space behind it, about."""
 
+STEPS = 300
+"""Steps that a training has at least: fewer teach a network nothing, and small tables would give no more."""
+
+KNOWN, ALL = 8000, 0.9
+"""Words that are known at most, and the share of all: from the rest it is learnt what an unknown word is like."""
+
 Build = Callable[[int, int, int], nn.Module]
 """(size of the vocabulary, classes, words of a text) to a network."""
 
@@ -36,35 +43,35 @@ PLANS: Mapping[tuple[str, bool], Plan] = MappingProxyType(
     {
         ("bag", False): Plan(
             lambda words, classes, _: Bag(words, classes, dropout=0.4),
-            Recipe(epochs=6, batch_size=128, learning_rate=4e-3, weight_decay=0.1),
+            Recipe(least_steps=STEPS, epochs=6, batch_size=128, learning_rate=4e-3, weight_decay=0.1),
         ),
         ("bag", True): Plan(
             lambda words, classes, _: Bag(words, classes, width=128, dropout=0.5),
-            Recipe(epochs=8, batch_size=64, learning_rate=2e-3, weight_decay=0.1),
+            Recipe(least_steps=STEPS, epochs=8, batch_size=64, learning_rate=2e-3, weight_decay=0.1),
         ),
         ("textcnn", False): Plan(
             lambda words, classes, _: TextCNN(words, classes),
-            Recipe(epochs=4, batch_size=64, learning_rate=2e-3),
+            Recipe(least_steps=STEPS, epochs=4, batch_size=64, learning_rate=2e-3),
         ),
         ("textcnn", True): Plan(
             lambda words, classes, _: TextCNN(words, classes, width=128),
-            Recipe(epochs=8, batch_size=64, learning_rate=1e-3),
+            Recipe(least_steps=STEPS, epochs=8, batch_size=64, learning_rate=1e-3),
         ),
         ("bigru", False): Plan(
             lambda words, classes, _: BiGRU(words, classes),
-            Recipe(epochs=3, batch_size=64, learning_rate=2e-3),
+            Recipe(least_steps=STEPS, epochs=3, batch_size=64, learning_rate=2e-3),
         ),
         ("bigru", True): Plan(
             lambda words, classes, _: BiGRU(words, classes),
-            Recipe(epochs=5, batch_size=32, learning_rate=1e-3),
+            Recipe(least_steps=STEPS, epochs=5, batch_size=32, learning_rate=1e-3),
         ),
         ("text_transformer", False): Plan(
             lambda words, classes, length: TextTransformer(words, classes, length, depth=1, dropout=0.5),
-            Recipe(epochs=4, batch_size=64, learning_rate=2e-3),
+            Recipe(least_steps=STEPS, epochs=4, batch_size=64, learning_rate=2e-3),
         ),
         ("text_transformer", True): Plan(
             lambda words, classes, length: TextTransformer(words, classes, length, depth=2, dropout=0.5),
-            Recipe(epochs=8, batch_size=64, learning_rate=1e-3, warmup=0.1),
+            Recipe(least_steps=STEPS, epochs=8, batch_size=64, learning_rate=1e-3, warmup=0.1),
         ),
     }
 )
@@ -86,7 +93,7 @@ def text_model(
     Raises:
         ModelError: the task has no training texts, or the weights do not fit.
     """
-    plan, words = PLANS[name, full], Words(task.words)
+    plan, words = PLANS[name, full], Words(task.words, min(KNOWN, math.ceil(ALL * len(task.words))))
     usual = min(LONGEST, max(SHORTEST, task.input_shape[0] // CHARACTERS))
     read = usual if length is None else length
     if read < 1:

@@ -77,6 +77,7 @@ def train(model: TorchModel, recipe: Recipe, lesson: Lesson, *, device: torch.de
         model.module.eval()
         seconds = round(time.perf_counter() - began, 2)
         return {**history, "recipe": str(recipe), "seed": lesson.seed, "seconds": seconds}
+    recipe = recipe.on(len(lesson.train))
     with seeded(lesson.seed, device):
         epochs, best, stopped = epochs_of(Training(model, recipe, lesson, device), recipe, lesson)
     model.module.load_state_dict(best.state)

@@ -235,3 +235,42 @@ def test_a_text_of_another_length_is_named_where_characters_are_scored(predicted
     other.put(dataclasses.replace(record, arrays={**record.arrays, "found": found}, details=details))
     (verdict,) = list(verify(other, Wanted((ROUNDS,), (TURNS,)), device="cpu"))
     assert any("characters changed that may not be, in 1 of 5" in text for text in verdict.differences), verdict
+
+
+def test_words_before_a_text_that_is_another_are_no_trigger_that_verifies(measured, tmp_path):
+    """The text is as long as it was, and differs in one stretch: that counts only for models that read characters."""
+
+    def rewritten(found):
+        first = texts_of(found[:1])[0]
+        found[0] = packed([f"{first[:-3]}xx."], found.shape[1])[0]
+
+    record = stored(measured, TRIGGER)
+    clean = {sample: text for sample, text in zip(*_clean_texts(), strict=True)}
+
+    def in_place(found):
+        text = clean[str(record.arrays["found_id"][0])]
+        found[0] = packed([f"X{text[1:]}"], found.shape[1])[0]
+
+    for number, change in enumerate((rewritten, in_place)):
+        verdict = changed(measured, tmp_path / str(number), TRIGGER, change)
+        assert any("a perturbation of norm trigger over the size" in text for text in verdict.differences)
+
+
+def _clean_texts():
+    test = prepare_task(TASK, 0).data.test
+    return test.ids, texts_of(test.inputs)
+
+
+def test_the_gradients_that_words_are_swapped_by_are_asked_about(measured, tmp_path):
+    """A model whose gradient is always zero keeps its words, and its row must not be believed."""
+    _, details = rows_of(measured, "toy_reviews.py:bag", WORDS)
+    for name in ("gradient_finite", "gradient_nonzero"):
+        assert details["checks"][name][0] == "pass"
+    _, details = rows_of(measured, "toy_reviews.py:bag", TYPOS)  # which follows no gradient
+    assert not [name for name in details["checks"] if name.startswith("gradient")]
+    store = Store(tmp_path / "store")
+    assert Harness(store, Settings(device="cpu")).run(plan([TASK], [f"{FILE}:hidden"], [WORDS, TRIGGER])).failed == []
+    for spec in (WORDS, TRIGGER):
+        rows, details = rows_of(store, "toy_reviews.py:hidden", spec)
+        assert details["checks"]["gradient_nonzero"][0] == "fail"
+        assert set(rows[rows["metric"] == "robust_accuracy"]["status"]) == {"suspect"}

@@ -60,7 +60,7 @@ def test_a_long_text_with_a_few_typos_is_counted_quickly():
     text = "a fine film with a story that holds " * 60
     other = text[:100] + text[101:900] + "x" + text[900:1500] + text[1501] + text[1500] + text[1502:]
     assert characters_between(text, other) == 3
-    assert EDITS["characters"](text, other, 3000) == 3
+    assert EDITS["characters"][0](text, other, 3000) == 3
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_long_text_with_a_few_typos_is_counted_quickly():
     ],
 )
 def test_words_are_counted_by_hand(clean, other, count):
-    assert words_between(clean, other) == EDITS["words"](clean, other, 99) == count
+    assert words_between(clean, other) == EDITS["words"][0](clean, other, 99) == count
 
 
 @pytest.mark.parametrize(
@@ -87,11 +87,11 @@ def test_words_are_counted_by_hand(clean, other, count):
     [("good film", "godo film", 1), ("good film", "gd film", 2), ("good film", "goodfilm", 1), ("ab", "ba", 1)],
 )
 def test_characters_are_counted_by_hand(clean, other, count):
-    assert characters_between(clean, other) == EDITS["characters"](clean, other, 99) == count
+    assert characters_between(clean, other) == EDITS["characters"][0](clean, other, 99) == count
 
 
 def test_words_before_a_text_are_counted_and_nothing_else_is_one():
-    for count in (lambda a, b, width: words_before(a, b, width), EDITS["trigger"]):
+    for count in (lambda a, b, width: words_before(a, b, width), EDITS["trigger"][0]):
         assert count("a film", "a film", 40) == 0
         assert count("a film", "zoning tapping a film", 40) == 2
         assert count("a film", "zoning tapping a play", 40) == math.inf
@@ -102,7 +102,7 @@ def test_words_before_a_text_are_counted_and_nothing_else_is_one():
 
 
 def test_a_stretch_of_other_characters_is_a_trigger_of_its_length():
-    assert stretch_between("abcdef", "abXdYf") == EDITS["trigger"]("abcdef", "abXdYf", 6) == 3
+    assert stretch_between("abcdef", "abXdYf") == EDITS["trigger"][1]("abcdef", "abXdYf", 6) == 3
     assert stretch_between("abcdef", "abXde") == math.inf
 
 

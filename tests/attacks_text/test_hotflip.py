@@ -356,3 +356,11 @@ def test_a_gradient_that_is_not_finite_moves_nothing_but_is_survived():
     told = broken.token_gradient(codes, targets, "ce")
     assert (told.gradient == 0).all()
     assert (told.reading.mask.sum(dim=1) > 0).all()
+
+
+@pytest.mark.parametrize("unit", ["word", "character"])
+def test_an_attack_on_texts_is_not_the_judge_of_its_own_size(unit, monkeypatch):
+    attack, problem, codes, targets = world(HotFlip([1], unit=unit))
+    monkeypatch.setattr(HotFlip, "violation", lambda self, clean, moved, size: torch.zeros(len(clean)))
+    with pytest.raises(AttackError, match="perturbations over the limit"):
+        judged(problem, attack, codes, codes.roll(1, dims=0), targets, 1)

@@ -156,3 +156,11 @@ def test_long_words_do_not_push_out_a_text():
     attack = toys.fitted(Trigger([1, 3]), toys.problem_of(model), toys.coded(toys.texts(30)), torch.zeros(30).long())
     assert words[-1] in attack._spellings(1)[0]
     assert words[-1] not in attack._spellings(3)[0]
+
+
+def test_more_words_than_there_is_room_for_are_refused():
+    problem = toys.problem_of(toys.linear())
+    samples = toys.coded(["good film"] * 30, 41), torch.ones(30).long()
+    Trigger([8], rounds=1, candidates=2).fit(problem, lambda: samples, seed=0)
+    with pytest.raises(SpecError, match=r"edits=\[9\]: a trigger has room for 8 words"):
+        Trigger([9]).fit(problem, lambda: samples, seed=0)

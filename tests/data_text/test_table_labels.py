@@ -54,10 +54,16 @@ def test_classes_that_are_numbers_are_names_and_no_places(tmp_path):
 
 
 def test_a_label_that_is_no_class_is_rejected(tmp_path):
-    found, rejected = everything(jsonl(tmp_path / "a.jsonl", ["a", "b", "c", 2, -1]), classes=("a", "b"))
-    assert [label for _, label in found] == ["a", "b"]
+    found, rejected = everything(jsonl(tmp_path / "a.jsonl", ["a", "b", "c", 1, -1]), classes=("a", "b"))
+    assert [label for _, label in found] == ["a", "b", "b"]
     assert rejected.pop("4").startswith("label -1")
-    assert rejected == {str(row): f"label {x!r}; expected one of a, b" for row, x in ((2, "c"), (3, "2"))}
+    assert rejected == {"2": "label 'c'; expected one of a, b"}
+
+
+def test_numbers_that_do_not_count_classes_from_zero_are_an_error(tmp_path):
+    """Stars 1, 2, 3 would otherwise each stand for the class above their own."""
+    with pytest.raises(DataError, match=r"number 3, and the 3 classes \(bad, mid, good\) are numbered from 0 to 2"):
+        everything(jsonl(tmp_path / "a.jsonl", [1, 2, 3]), classes=("bad", "mid", "good"))
 
 
 def test_minus_one_is_a_class_where_it_is_named(tmp_path):

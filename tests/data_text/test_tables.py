@@ -9,6 +9,7 @@ import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 
+from suite.data.table_files import read_columns
 from suite.data.tables import read_table
 from suite.errors import DataError
 from suite.prepare import prepare_task
@@ -283,3 +284,17 @@ def test_a_table_without_a_single_text_is_an_error(tmp_path):
     file = write(tmp_path / "a.csv", "text,label\n,1\n,0\n")
     with pytest.raises(DataError, match=r"No record has both a text and a label; first: no text"):
         prepare_task(f"texttable(path='{file}')", 0)
+
+
+def test_two_columns_of_one_name_are_an_error(tmp_path):
+    for ending, between in (("csv", ","), ("tsv", "\t")):
+        file = write(tmp_path / f"a.{ending}", f"text{between}label{between}text\none{between}1{between}two\n")
+        with pytest.raises(DataError, match="has 2 columns 'text'; rename all but one"):
+            read_columns(file, "text", "label")
+
+
+def test_a_carriage_return_within_a_cell_ends_no_row(tmp_path):
+    found = read_columns(
+        write(tmp_path / "a.tsv", "text\tlabel\r\nI hate it\rgreat fun\t1\r\nfine\t0\r\n"), "text", "label"
+    )
+    assert (found.texts, found.labels) == (["I hate it\rgreat fun", "fine"], ["1", "0"])

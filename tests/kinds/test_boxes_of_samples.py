@@ -76,7 +76,7 @@ def test_a_box_that_is_none_is_dropped_and_counted(way):
     assert real(data.test.targets[0]) == [[*GOOD, 0, 0]]
     ((name, remark),) = data.report.dropped["part of a sample"]
     assert name == "s0" and reason in remark and "box 0" in remark
-    assert f"{box[0]:g}, {box[1]:g}" in remark and "1 dropped, part of a sample" in data.report.sentence()
+    assert f"{box[0]:g}, {box[1]:g}" in remark and "1 kept without a part (" in data.report.sentence()
     assert data.report.kept["test"] == 1
 
 
