@@ -72,11 +72,11 @@ class Explained:
 
     def explain(self, inputs: Tensor, rows: Tensor) -> Tensor:
         """Return the scalar to explain of (perturbed) inputs, (m,); raise `ModelError` unless finite."""
-        return _checked(self.target(inputs, rows), rows, "target")
+        return one_each(self.target(inputs, rows), rows, "target function")
 
     def rate(self, inputs: Tensor, rows: Tensor) -> Tensor:
         """Return the score of (perturbed) inputs, (m,); raise `ModelError` unless finite."""
-        return _checked(self.score(inputs, rows), rows, "score")
+        return one_each(self.score(inputs, rows), rows, "score function")
 
 
 def generator(seed: int, stream: str) -> torch.Generator:
@@ -116,11 +116,12 @@ def _check_region(region: Tensor, shape: tuple[int, ...]) -> None:
         )
 
 
-def _checked(values: Tensor, rows: Tensor, name: str) -> Tensor:
-    if values.shape != rows.shape:
+def one_each(values: Tensor, inputs: Tensor, what: str) -> Tensor:
+    """Return values unchanged; raise ModelError unless they are finite and one for each input."""
+    if values.shape != inputs.shape:
         raise ModelError(
-            f"the {name} function returned shape {tuple(values.shape)} for {len(rows)} inputs; expected "
-            f"({len(rows)},). Return one number for each input."
+            f"the {what} returned shape {tuple(values.shape)} for {len(inputs)} inputs; expected ({len(inputs)},). "
+            "Return one number for each input."
         )
-    require_finite(values.detach(), f"the {name} function")
+    require_finite(values.detach(), f"the {what}")
     return values

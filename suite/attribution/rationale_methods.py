@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from suite.attribution.explained import require_finite
-from suite.errors import MeasureError, ModelError, NotApplicableError
+from suite.attribution.explained import one_each, require_finite
+from suite.errors import MeasureError, NotApplicableError
 from suite.kinds.base import Rationale
 
 STEPS = (50, 100, 200, 400)
@@ -64,7 +64,7 @@ class Features:
         with torch.no_grad():
             for part in torch.split(torch.arange(len(samples), device=kept.device), self.batch_size):
                 score = self.rationale.score(kept[part], self.rows[samples[part]])
-                found.append(one_each(score, part, "score").double())
+                found.append(one_each(score, part, "score of a rationale").double())
         return torch.cat(found)
 
     def point(self) -> tuple[Tensor, Tensor]:
@@ -87,7 +87,7 @@ class Features:
         """
         if self.rationale.target is None:
             raise NotApplicableError(NO_POINT)
-        values = one_each(self.rationale.target(points, self.rows[samples]), samples, "target")
+        values = one_each(self.rationale.target(points, self.rows[samples]), samples, "target of a rationale")
         if points.requires_grad and not values.requires_grad:
             raise NotApplicableError("the target is cut off from the features, so that it has no gradient")
         return values
@@ -168,17 +168,6 @@ METHODS: Mapping[str, Callable[[Features], Shares]] = MappingProxyType(
     }
 )
 """Methods by name."""
-
-
-def one_each(values: Tensor, inputs: Tensor, name: str) -> Tensor:
-    """Return values unchanged; raise ModelError unless they are finite and one for each input."""
-    if values.shape != inputs.shape:
-        raise ModelError(
-            f"the {name} of a rationale returned shape {tuple(values.shape)} for {len(inputs)} inputs; expected "
-            f"({len(inputs)},). Return one number for each input."
-        )
-    require_finite(values.detach(), f"the {name} of a rationale")
-    return values
 
 
 def _differences(features: Features, point: Tensor, blank: Tensor) -> Tensor:

@@ -49,12 +49,16 @@ class Bag(nn.Module):
         return self.head((embedded * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True))
 
 
+def learning(network, task):
+    words = Words(task.words)
+    module = network(len(words.vocabulary), len(task.classes))
+    return TorchText(module, words, length=16, recipe=Recipe(epochs=12, batch_size=32, learning_rate=0.02))
+
+
 @model(kind="sentiment")
 def bag(task):
     """The mean of the embeddings."""
-    words = Words(task.words)
-    module = Bag(len(words.vocabulary), len(task.classes))
-    return TorchText(module, words, length=16, recipe=Recipe(epochs=12, batch_size=32, learning_rate=0.02))
+    return learning(Bag, task)
 
 
 class Hidden(Bag):
@@ -68,9 +72,7 @@ class Hidden(Bag):
 @model(kind="sentiment")
 def hidden(task):
     """The mean of the embeddings, hiding."""
-    words = Words(task.words)
-    module = Hidden(len(words.vocabulary), len(task.classes))
-    return TorchText(module, words, length=16, recipe=Recipe(epochs=12, batch_size=32, learning_rate=0.02))
+    return learning(Hidden, task)
 
 
 class Rules(TorchText):

@@ -5,24 +5,13 @@ import json
 import pandas as pd
 
 from suite.data.tables import read_table
-from suite.types import Rejected
-
-SPLITS = ("train", "validation", "test")
+from tests.data_formats.files import SPLITS, sorted_out
 
 
 def write(file, content):
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     return file
-
-
-def sorted_out(samples):
-    """Return samples by id, and reasons of rejections by id; ids are used once."""
-    samples = list(samples)
-    kept = {sample.id: sample for sample in samples if not isinstance(sample, Rejected)}
-    rejected = {sample.id: sample.reason for sample in samples if isinstance(sample, Rejected)}
-    assert len(kept) + len(rejected) == len(samples)
-    return kept, rejected
 
 
 def over_splits(read):
