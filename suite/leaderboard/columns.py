@@ -92,16 +92,21 @@ def _clean(rows: pd.DataFrame) -> Iterator[Column]:
 
 
 def _conventions(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the rows of each convention, and what tells it from the first: in two of them a measure is two measures."""
+    """Yield the rows of each convention, and what tells it from the plainest: in two of them a measure is two measures.
+
+    Where none is plainer than the others, each is told from another.
+    """
     told = rows["params"].map(lambda params: tuple(sorted(_told(params).items())))
     measured = told[rows["value"].notna()]
     if measured.empty:
         yield "", rows
         return
-    found = sorted(set(measured), key=lambda convention: (len(convention), convention))  # the plainest has no suffix
+    found = sorted(set(measured), key=lambda convention: (len(convention), convention))
+    tied = len(found) > 1 and len(found[0]) == len(found[1])
     for place, convention in enumerate(found):
-        own = [value for name, value in convention if (name, value) not in found[0]]
-        suffix = f" ({', '.join(own)})" if place else ""
+        other = found[0] if place else found[int(tied)]
+        own = [value for name, value in convention if (name, value) not in other]
+        suffix = f" ({', '.join(own)})" if own else ""
         yield suffix, rows[(told == convention) | (rows["value"].isna() & (place == 0))]
 
 
