@@ -136,4 +136,6 @@ def _require(file: Path, columns: Sequence[str], text: str, label: str) -> None:
         if columns.count(name) > 1:
             raise DataError(f"{file.name} has {columns.count(name)} columns {name!r}; rename all but one.")
         if name not in columns:
-            raise DataError(f"{file.name} has no column {name!r}; say {argument}=...{did_you_mean(name, columns)}")
+            alone = " It has a single column: commas part those of a .csv, and tabs those of a .tsv."
+            hint = alone if len(columns) == 1 else did_you_mean(name, columns)
+            raise DataError(f"{file.name} has no column {name!r}; say {argument}=...{hint}")

@@ -298,3 +298,8 @@ def test_a_carriage_return_within_a_cell_ends_no_row(tmp_path):
         write(tmp_path / "a.tsv", "text\tlabel\r\nI hate it\rgreat fun\t1\r\nfine\t0\r\n"), "text", "label"
     )
     assert (found.texts, found.labels) == (["I hate it\rgreat fun", "fine"], ["1", "0"])
+
+
+def test_another_separator_is_told_from_another_name(tmp_path):
+    with pytest.raises(DataError, match=r"no column 'text'; say text=\.\.\. It has a single column: commas part"):
+        read_columns(write(tmp_path / "a.csv", "text;label\ngood;1\n"), "text", "label")
