@@ -171,7 +171,7 @@ def _recurrent(task: TaskInfo, cell: str, weights: str | None, hidden: int | Non
     from suite.models.language import TorchLanguage
     from suite.models.language_networks import Recurrent
 
-    recipe = Recipe(epochs=6 if full else 3, batch_size=32, learning_rate=2e-3 if full else 8e-3, warmup=0.05)
+    recipe = Recipe(epochs=8 if full else 3, batch_size=32, learning_rate=3e-3 if full else 8e-3, warmup=0.05)
     size = (256 if full else 128) if hidden is None else hidden
     net = Recurrent(len(task.classes), cell=cell, hidden=size)
     given: dict[str, Any] = {"weights": weights, "recipe": None if weights else recipe}
