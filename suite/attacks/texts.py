@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from suite.attacks.base import Control, Training
-from suite.attacks.edits import characters_between, counts, distances, replaced, words_between
+from suite.attacks.edits import BETWEEN, characters_between, counts, distances, replaced
 from suite.attacks.lexicon import Lexicon, Word
 from suite.attacks.problem import Problem
 from suite.attacks.random import uniform
@@ -86,7 +86,7 @@ class TextAttack:
 
     def counted(self, clean: Tensor, adversarial: Tensor) -> Array:
         """Return how many edits lead from each text to another, float64 (n,); infinity for what is no text."""
-        return distances(clean, adversarial, words_between if self.norm == "words" else characters_between)
+        return distances(clean, adversarial, BETWEEN.get(self.norm, characters_between))
 
     def violation(self, clean: Tensor, adversarial: Tensor, size: float) -> Tensor:
         """Return by how many edits each text exceeds the size, (n,) in float64.
