@@ -1,0 +1,233 @@
+"""The cells of the matrix, and what of a record has to stay equal.
+
+``python -m tests.golden.matrix`` measures the matrix and writes ``records.json``. Run it only for a change that is meant
+to move a number, and list that change under "Scores change".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from suite.store import Store
+
+HERE = Path(__file__).parent
+RECORDS = HERE / "records.json"
+
+EMBEDDING = "space=embedding, audit=8)"
+IMAGE_EDITS = (
+    "corruption(names=[gaussian_noise, fog, jpeg_compression], severities=[3])",
+    "occlusion(fractions=[0.2], places=2)",
+)
+ALL_METHODS = (
+    "attribution(methods=[saliency, integrated_gradients, smoothgrad, occlusion, gradcam, rise(masks=40), centre, "
+    "edges], samples=8)"
+)
+
+MATRIX: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "images": (
+        ("cnn", "adversarial", "vit"),
+        (
+            "clean",
+            "robustness(attack=fgsm(eps=[0.05, 0.15]))",
+            "robustness(attack=pgd(eps=[0.05, 0.15], steps=10))",
+            "robustness(attack=apgd(eps=[0.1], steps=10))",
+            "robustness(attack=cascade(eps=[0.05, 0.15], tier=quick))",
+            "robustness(attack=cascade(eps=[0.5], norm=l2, tier=quick))",
+            "robustness(attack=boundary(eps=[0.05, 0.15], steps=10))",
+            "robustness(attack=patch(area=[0.15], steps=20))",
+            "robustness(attack=image_patch(area=[0.15], steps=10, tries=2))",
+            "robustness(attack=square(eps=[0.1], queries=100))",
+            "robustness(attack=decision(eps=[0.5], norm=l2, queries=100))",
+            "robustness(attack=transfer(eps=[0.1], steps=5))",
+            "robustness(attack=spec('torchattacks:PGD(eps=[0.1], steps=5)'))",
+            *IMAGE_EDITS,
+            "calibration(members=2, dropout_samples=5)",
+            ALL_METHODS,
+        ),
+    ),
+    "boxes": (
+        ("centernet",),
+        (
+            "clean",
+            "robustness(attack=fgsm(eps=[2/255, 8/255], loss=detector), audit=8)",
+            "robustness(attack=pgd(eps=[8/255], steps=5, restarts=1, loss=vanish), audit=8)",
+            "robustness(attack=image_patch(area=[0.05], position=random, steps=5, tries=1, loss=detector), audit=8)",
+            *IMAGE_EDITS,
+            "calibration",
+            ALL_METHODS.replace("samples=8", "samples=2"),
+        ),
+    ),
+    "masks": (
+        ("unet",),
+        (
+            "clean",
+            "robustness(attack=pgd(eps=[2/255, 8/255], steps=5, restarts=1), audit=8)",
+            "robustness(attack=worst_case(eps=[4/255], losses=[segpgd, cospgd], steps=3), audit=8)",
+            "robustness(attack=patch(area=[0.05], steps=5, restarts=1), audit=8)",
+            *IMAGE_EDITS,
+            "calibration(members=1)",
+            ALL_METHODS.replace("samples=8", "samples=2"),
+        ),
+    ),
+    "texts": (
+        ("bag", "bigru", "vader_rules"),
+        (
+            "clean",
+            "robustness(attack=hotflip(edits=[1, 2]), audit=8)",
+            "robustness(attack=hotflip(edits=[1, 2], unit=character), audit=8)",
+            "robustness(attack=typos(edits=[1, 2]), audit=8)",
+            "robustness(attack=trigger(edits=[1], restarts=1, rounds=1), audit=8)",
+            f"robustness(attack=fgsm(eps=[0.1, 0.5]), {EMBEDDING}",
+            f"robustness(attack=pgd(eps=[0.1, 0.5], steps=5, restarts=1), {EMBEDDING}",
+            "calibration(members=1, dropout_samples=5)",
+            "rationale(samples=12)",
+        ),
+    ),
+    "characters": (
+        ("ngram", "char_gru"),
+        (
+            "clean",
+            "robustness(attack=hotflip(edits=[1, 2], unit=character), audit=8)",
+            "robustness(attack=typos(edits=[2], tries=4), audit=8)",
+            f"robustness(attack=pgd(eps=[0.1, 0.5], steps=5, restarts=1), {EMBEDDING}",
+            "calibration(members=1)",
+            "rationale(samples=8)",
+        ),
+    ),
+    "codes": (
+        ("vae",),
+        (
+            "clean",
+            "robustness(attack=fgsm(eps=[0.1, 0.2]), audit=8)",
+            "robustness(attack=pgd(eps=[0.1, 0.2], steps=5, restarts=1, loss=ce), audit=8)",
+            *IMAGE_EDITS,
+            "calibration(members=1)",
+            "attribution(methods=[saliency, integrated_gradients, occlusion, centre, edges], samples=8)",
+        ),
+    ),
+    "samples": (("gan",), ("clean", "robustness", "calibration", "attribution")),
+}
+"""Models and axes by task of ``small.py``; an axis name alone stands for the presets of its kind."""
+
+
+def machine() -> dict[str, str]:
+    """Return what floating-point numbers depend on, beside the code."""
+    words = (line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines())
+    model = next((value.strip() for name, _, value in words if name.strip() == "model name"), platform.processor())
+    return {
+        "processor": model,
+        "torch": torch.__version__,
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "numpy": np.__version__,
+    }
+
+
+def specs(task: str) -> tuple[str, list[str], list[str]]:
+    """Return the specs of a task's cells: the task, its models, its axes."""
+    models, axes = MATRIX[task]
+    file = HERE / "small.py"
+    return f"{file}:{task}", [f"{file}:{model}" for model in models], list(axes)
+
+
+def measure(task: str, root: Path) -> Store:
+    """Measure the cells of a task into a store."""
+    from suite import Harness, plan
+
+    torch.set_num_threads(1)
+    name, models, axes = specs(task)
+    store = Store(root)
+    outcome = Harness(store).run(plan([name], models, axes))
+    assert not outcome.failed, outcome.failed
+    return store
+
+
+def summaries(store: Store) -> dict[str, Any]:
+    """Return what has to stay equal of every record, by model and axis spec."""
+    rows = store.rows()
+    return {
+        f"{row.model.rpartition(':')[2]} {row.spec}": summary(store, row.record)
+        for row in rows.drop_duplicates("record").sort_values(["model", "spec"]).itertuples()
+    }
+
+
+def summary(store: Store, record: str) -> dict[str, Any]:
+    """Return the measures of a record number by number, and digests of what else it holds."""
+    path = next((store.root / "records").glob(f"*/{record}/rows.json"))
+    stored = json.loads(path.read_text("utf-8"))
+    samples, arrays = store.samples(record), store.arrays(record)
+    return {
+        "weights": stored["provenance"]["digests"]["data"][:12],
+        "measures": [_measure(measure) for measure in stored["measures"]],
+        "samples": {name: _digest(samples[name].to_numpy()) for name in samples},
+        "arrays": {name: _digest(array) for name, array in sorted(arrays.items())},
+        "details": _numbers_digest(store.details(record)),
+    }
+
+
+def _measure(measure: dict[str, Any]) -> list[Any]:
+    numbers = [measure[name] for name in ("value", "lo", "hi", "control")]
+    return [
+        measure["metric"],
+        measure["status"],
+        measure["n"],
+        measure["n_failed"],
+        measure["method"],
+        json.dumps(measure["params"], sort_keys=True),
+        json.dumps(measure["checks"], sort_keys=True),
+        *(None if number is None else float(number).hex() for number in numbers),
+    ]
+
+
+def _digest(array: np.ndarray) -> str:
+    if array.dtype == object or array.dtype.kind in "US":
+        content = repr([_plain(value) for value in array.tolist()]).encode()
+    else:
+        content = str(array.dtype).encode() + np.ascontiguousarray(array).tobytes()
+    return hashlib.sha256(content + repr(array.shape).encode()).hexdigest()[:12]
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _numbers_digest(details: Any) -> str:
+    """Return a digest of all numbers of a JSON value in order; names and sentences may change."""
+    numbers = [repr(float(value)) for name, value in _leaves(details, "") if name not in ("seconds",)]
+    return hashlib.sha256("\n".join(sorted(numbers)).encode()).hexdigest()[:12]
+
+
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, key)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item, name)
+    elif isinstance(value, int | float):
+        yield name, value
+
+
+def main(tasks: list[str]) -> None:
+    """Write the records of some tasks, or of all."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    known = json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
+    for task in tasks or MATRIX:
+        with tempfile.TemporaryDirectory() as folder:
+            known[task] = summaries(measure(task, Path(folder)))
+        print(task, len(known[task]), "records", flush=True)
+    RECORDS.write_text(json.dumps({**known, "machine": machine()}, indent=0, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
