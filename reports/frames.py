@@ -12,10 +12,10 @@ from suite.leaderboard import Board, Column
 from suite.leaderboard.cells import ARROWS, DASH, beside, bounded, is_upper_bound, marked, percent
 from suite.leaderboard.columns import HEADLINES, ROBUST
 from suite.leaderboard.text import printable
+from suite.metrics.stats import wilson
 from suite.reports.measures import PERCENT, described, scale
 from suite.reports.text import around, number, span, up_to, with_mark
 from suite.reports.verdicts import spoken
-from suite.stats import wilson
 
 
 def board_frame(board: Board) -> pd.DataFrame:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from suite.boxes.arrays import BoolArray, Detected, IndexArray, Truth, flat
-from suite.boxes.matching import HIT, IGNORED, assign, states_of
-from suite.boxes.overlap import overlapping
-from suite.boxes.states import IOU
+from suite.metrics.detection.arrays import BoolArray, Detected, IndexArray, Truth, flat
+from suite.metrics.detection.matching import HIT, IGNORED, assign, states_of
+from suite.metrics.detection.overlap import overlapping
+from suite.metrics.detection.states import IOU
 
 FOUND, WRONG, MISSED, EXTRA, NOTHING, ASIDE = "found", "wrong class", "missed", "extra", "nothing there", "not counted"
 """What became of a true box (found, wrong class, missed), and what a detection is (found, wrong class, extra, nothing
@@ -44,7 +44,7 @@ class Scene:
 
 
 def judged(detections: ArrayLike, truth: ArrayLike) -> Scene:
-    """Return every box of one image with its state, by the rule of `suite.boxes.states`.
+    """Return every box of one image with its state, by the rule of `suite.metrics.detection.states`.
 
     Args:
         detections: (D, 6), rows x1, y1, x2, y2, score, class; padding has class -1.

@@ -6,8 +6,6 @@ Names are loaded when they are first used, so that ``import suite`` stays cheap.
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,16 +19,16 @@ if TYPE_CHECKING:
     from suite.decorators import metric as metric
     from suite.decorators import model as model
     from suite.decorators import task as task
-    from suite.harness import Harness as Harness
-    from suite.harness import Settings as Settings
-    from suite.harness import plan as plan
-    from suite.models.adapter import TorchClassifier as TorchClassifier
-    from suite.models.adapter import TorchSegmenter as TorchSegmenter
-    from suite.models.detector import TorchDetector as TorchDetector
+    from suite.models.adapters.detector import TorchDetector as TorchDetector
+    from suite.models.adapters.text import Token as Token
+    from suite.models.adapters.text import TorchText as TorchText
+    from suite.models.adapters.tokens import Words as Words
+    from suite.models.base import TorchClassifier as TorchClassifier
+    from suite.models.base import TorchSegmenter as TorchSegmenter
     from suite.models.recipe import Recipe as Recipe
-    from suite.models.text import Token as Token
-    from suite.models.text import TorchText as TorchText
-    from suite.models.tokens import Words as Words
+    from suite.runner.harness import Harness as Harness
+    from suite.runner.harness import plan as plan
+    from suite.runner.settings import Settings as Settings
     from suite.store import Store as Store
     from suite.types import Measure as Measure
     from suite.types import Rejected as Rejected
@@ -41,12 +39,13 @@ _HOMES = {
     "suite.data.loading": ("TaskInfo",),
     "suite.data.splitting": ("stratified",),
     "suite.decorators": ("attack", "attribution", "metric", "model", "task"),
-    "suite.harness": ("Harness", "Settings", "plan"),
-    "suite.models.adapter": ("TorchClassifier", "TorchSegmenter"),
-    "suite.models.detector": ("TorchDetector",),
+    "suite.runner.harness": ("Harness", "plan"),
+    "suite.runner.settings": ("Settings",),
+    "suite.models.base": ("TorchClassifier", "TorchSegmenter"),
+    "suite.models.adapters.detector": ("TorchDetector",),
     "suite.models.recipe": ("Recipe",),
-    "suite.models.text": ("Token", "TorchText"),
-    "suite.models.tokens": ("Words",),
+    "suite.models.adapters.text": ("Token", "TorchText"),
+    "suite.models.adapters.tokens": ("Words",),
     "suite.store": ("Store",),
     "suite.types": ("Measure", "Rejected", "Sample"),
 }
@@ -88,14 +87,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
-
-
-class _Package(ModuleType):
-    """Keeps the public names: importing `suite.attribution` would put that package in the decorator's place."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in __all__ and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

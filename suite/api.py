@@ -12,15 +12,16 @@ import pandas as pd
 from rich.console import Console
 from torch import nn
 
-from suite.cli import default_store
 from suite.data import TaskData
 from suite.errors import ModelError
-from suite.harness import AXES, Harness, Outcome, Settings, plan
-from suite.models.adapter import TorchModel
-from suite.prepare import kind_of, prepare_task
-from suite.process import few_threads
-from suite.progress import bars
+from suite.models.base import TorchModel
+from suite.paths import default_store
 from suite.registry import REGISTRY
+from suite.runner.harness import AXES, Harness, Outcome, plan
+from suite.runner.preparation import kind_of, prepare_task
+from suite.runner.process import few_threads
+from suite.runner.progress import bars
+from suite.runner.settings import Settings
 from suite.store import Store
 
 

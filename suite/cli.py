@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from suite.errors import SuiteError
+from suite.paths import default_store
 
 if TYPE_CHECKING:
-    from suite.harness import Outcome
+    from suite.runner.harness import Outcome
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -54,11 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-
-
-def default_store() -> str:
-    """Return the folder of results: SUITE_STORE, else .suite here."""
-    return os.environ.get("SUITE_STORE", ".suite")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -163,10 +159,11 @@ def _measure(options: argparse.Namespace, work: Mapping[str, Sequence[str]], axe
         )
     console = Console(stderr=True)
     with console.status("loading"):
-        from suite.harness import AXES, Settings, longer, plan
-        from suite.parallel import run_in_processes
-        from suite.process import limit_memory, use_threads
-        from suite.progress import bars
+        from suite.runner.harness import AXES, longer, plan
+        from suite.runner.parallel import run_in_processes
+        from suite.runner.process import limit_memory, use_threads
+        from suite.runner.progress import bars
+        from suite.runner.settings import Settings
         from suite.store import Store
 
         use_threads()
@@ -196,7 +193,7 @@ def _board(options: argparse.Namespace) -> int:
 
 
 def _shown(task: str) -> str:
-    from suite.identity import shown
+    from suite.runner.identity import shown
     from suite.spec import parse
 
     return shown(parse(task))
@@ -228,7 +225,7 @@ def _print_boards(
 
 
 def _publish(options: argparse.Namespace) -> int:
-    from suite.publish import publish
+    from suite.leaderboard.publishing import publish
     from suite.store import Store
 
     for path in publish(Store(options.store), _shown(options.task), Path(options.to), n=options.n, seed=options.seed):
@@ -239,10 +236,10 @@ def _publish(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     if options.batch_size < 1:
         raise SuiteError(f"--batch-size {options.batch_size} must be at least 1.")
-    from suite.process import limit_memory, use_threads
+    from suite.runner.process import limit_memory, use_threads
     from suite.store import Store
-    from suite.verify import verify
-    from suite.verify_records import Wanted
+    from suite.verify.records import Wanted
+    from suite.verify.verifier import verify
 
     use_threads()
     limit_memory()
@@ -306,7 +303,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from suite.conformance import check_file
+    from suite.runner.conformance import check_file
 
     findings = check_file(options.file)
     for finding in findings:

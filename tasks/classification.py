@@ -64,7 +64,7 @@ def imagefolder(
     split: str, seed: int, *, path: str, size: int | None = None, grey: bool = False
 ) -> Iterator[Sample | Rejected]:
     """Your own images, one folder per class: give path=, and size= if they differ in size."""
-    from suite.data.imagefolder import read_folder
+    from suite.data.formats.imagefolder import read_folder
 
     yield from read_folder(path, split, seed=seed, size=size, grey=grey)
 
@@ -73,7 +73,7 @@ def imagefolder(
 def linear(task: TaskInfo) -> TorchClassifier:
     """A linear model on the pixels."""
     from suite import Recipe, TorchClassifier
-    from suite.models.networks import linear as build
+    from suite.models.networks.image_classifiers import linear as build
 
     return TorchClassifier(build(len(task.classes), task.input_shape), recipe=Recipe(learning_rate=5e-3))
 
@@ -82,7 +82,7 @@ def linear(task: TaskInfo) -> TorchClassifier:
 def cnn(task: TaskInfo, *, width: int = 16, dropout: float = 0.25) -> TorchClassifier:
     """A small convolutional network."""
     from suite import Recipe, TorchClassifier
-    from suite.models.networks import small_cnn
+    from suite.models.networks.image_classifiers import small_cnn
 
     return TorchClassifier(
         small_cnn(len(task.classes), task.input_shape, width=width, dropout=dropout), recipe=Recipe()
@@ -93,7 +93,7 @@ def cnn(task: TaskInfo, *, width: int = 16, dropout: float = 0.25) -> TorchClass
 def cnn_adversarial(task: TaskInfo, *, eps: float = 0.15, steps: int = 5, width: int = 16) -> TorchClassifier:
     """The same network, retrained so that small changes do not matter."""
     from suite import Recipe, TorchClassifier
-    from suite.models.networks import small_cnn
+    from suite.models.networks.image_classifiers import small_cnn
 
     recipe = Recipe(adversary=f"pgd(eps=[{eps!r}], steps={steps}, restarts=1, loss=margin, stop=False)")
     return TorchClassifier(small_cnn(len(task.classes), task.input_shape, width=width), recipe=recipe)
@@ -103,7 +103,7 @@ def cnn_adversarial(task: TaskInfo, *, eps: float = 0.15, steps: int = 5, width:
 def vit(task: TaskInfo, *, width: int = 48, depth: int = 3) -> TorchClassifier:
     """A tiny vision transformer."""
     from suite import Recipe, TorchClassifier
-    from suite.models.networks import TinyViT
+    from suite.models.networks.image_classifiers import TinyViT
 
     patch = max(size for size in (1, 2, 4, 8, 16) if task.input_shape[1] // size >= 4)
     net = TinyViT(len(task.classes), task.input_shape, patch=patch, width=width, depth=depth)
@@ -113,6 +113,6 @@ def vit(task: TaskInfo, *, width: int = 48, depth: int = 3) -> TorchClassifier:
 @model(family=True)
 def timm(name: str, task: TaskInfo, *, weights: str | None = None, pretrained: bool = False) -> TorchClassifier:
     """Any timm architecture: timm:resnet18(weights='mine.safetensors'); trained on the task without weights."""
-    from suite.models.timm_models import timm_classifier
+    from suite.models.libraries.timm import timm_classifier
 
     return timm_classifier(name, task, weights=weights, pretrained=pretrained)

@@ -49,7 +49,7 @@ def digit_scenes_detection(
     split: str, seed: int, *, train: int = 6000, validation: int = 100, test: int = 100
 ) -> Iterator[Sample]:
     """1 to 4 real handwritten digits on a piece of a photograph, 96x96 pixels; train=, test= say how many scenes."""
-    from suite.data.scenes import boxed_scenes
+    from suite.data.builtin.scenes import boxed_scenes
 
     yield from boxed_scenes(split, seed=seed, count={"train": train, "validation": validation, "test": test}[split])
 
@@ -68,8 +68,8 @@ def coco(
     classes: tuple[str, ...] | None = None,
 ) -> Iterator[Sample | Rejected]:
     """Your data in COCO's format: path= the folder; train=, validation=, test= files where names do not say."""
-    from suite.data.coco import read_coco
-    from suite.data.coco_files import CocoFiles
+    from suite.data.formats.coco import read_coco
+    from suite.data.formats.coco_files import CocoFiles
 
     yield from read_coco(CocoFiles(path, images, train, validation, test), split, seed=seed, size=size)
 
@@ -79,7 +79,7 @@ def yolo(
     split: str, seed: int, *, path: str, classes: tuple[str, ...] | None = None, size: int | None = None
 ) -> Iterator[Sample | Rejected]:
     """Your data in YOLO's format: path= the folder with images/ and labels/; classes= where no file names them."""
-    from suite.data.yolo import read_yolo
+    from suite.data.formats.yolo import read_yolo
 
     yield from read_yolo(path, split, seed=seed, classes=classes, size=size)
 
@@ -89,7 +89,7 @@ def voc(
     split: str, seed: int, *, path: str, classes: tuple[str, ...] = VOC_CLASSES, size: int | None = None
 ) -> Iterator[Sample | Rejected]:
     """Pascal VOC, or your data in its layout: path= the folder with JPEGImages; classes= where they are others."""
-    from suite.data.voc import read_voc
+    from suite.data.formats.voc import read_voc
 
     yield from read_voc(path, split, seed=seed, size=size)
 
@@ -97,7 +97,7 @@ def voc(
 @task(kind="detection", classes=("person",), source="Penn-Fudan Database for Pedestrian Detection and Segmentation")
 def pennfudan(split: str, seed: int, *, path: str, size: int | None = None) -> Iterator[Sample | Rejected]:
     """170 photographs of people in streets, with the box round each: path= the unpacked PennFudanPed.zip."""
-    from suite.data.pennfudan import read_pennfudan
+    from suite.data.formats.pennfudan import read_pennfudan
 
     yield from read_pennfudan(path, split, seed=seed, size=size)
 
@@ -105,7 +105,7 @@ def pennfudan(split: str, seed: int, *, path: str, size: int | None = None) -> I
 @task(kind="detection", classes=("cat", "dog"), source="Oxford-IIIT Pet: the heads of trainval.txt")
 def pets_detection(split: str, seed: int, *, path: str, size: int | None = None) -> Iterator[Sample | Rejected]:
     """3,686 heads of cats and dogs: path= the folder with images/ and annotations/ of the Oxford-IIIT pets."""
-    from suite.data.pets import read_pet_heads
+    from suite.data.formats.pets import read_pet_heads
 
     yield from read_pet_heads(path, split, seed=seed, size=size)
 
@@ -119,7 +119,7 @@ def _centred(task: TaskInfo) -> dict[str, Any]:
 def centernet(task: TaskInfo, *, weights: str | None = None, width: int = 24, full: bool = False) -> TorchDetector:
     """Centres and sizes of objects on a map of 4 pixels a cell; full=True trains for longer."""
     from suite import Recipe, TorchDetector
-    from suite.models.centernet import centernet as build
+    from suite.models.networks.centernet import centernet as build
 
     recipe = Recipe(epochs=7 if full else 2, batch_size=8, learning_rate=4e-3, warmup=0.1)
     net = build(len(task.classes), task.input_shape, width=width)
@@ -132,7 +132,7 @@ def fcos(
 ) -> TorchDetector:
     """FCOS with a small pyramid on any timm backbone with convolutions; full=True trains for longer."""
     from suite import Recipe, TorchDetector
-    from suite.models.fcos import fcos as build
+    from suite.models.networks.fcos import fcos as build
 
     recipe = Recipe(epochs=6 if full else 1, batch_size=8, learning_rate=3e-3, warmup=0.1)
     net = build(len(task.classes), task.input_shape, backbone=backbone)
@@ -145,6 +145,6 @@ def torchvision_detection(
     name: str, task: TaskInfo, *, weights: str | None = None, labels: tuple[int, ...] | None = None, **settings: Any
 ) -> TorchDetector:
     """Any detector of torchvision: torchvision_detection:ssdlite320_mobilenet_v3_large(weights='mine.safetensors')."""
-    from suite.models.torchvision_models import torchvision_detector
+    from suite.models.libraries.torchvision import torchvision_detector
 
     return torchvision_detector(name, task, weights=weights, labels=labels, **settings)

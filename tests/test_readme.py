@@ -25,7 +25,7 @@ def test_every_command_is_understood(command):
     options = cli._parser().parse_args(shlex.split(command)[1:])
     assert callable(options.command)
     if command.startswith("suite run") and "acme" not in command:
-        from suite.harness import AXES, plan
+        from suite.runner.harness import AXES, plan
 
         assert plan(options.task, options.model, options.axis or AXES)
 

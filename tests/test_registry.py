@@ -10,8 +10,8 @@ import pytest
 from suite import registry as module
 from suite.decorators import attack, attribution, metric, model, task
 from suite.errors import PluginError, SpecError, UnknownNameError
-from suite.identity import code_digest, origins, shown
 from suite.registry import REGISTRY, Entry, Registry, resolve, tasks_folder
+from suite.runner.identity import code_digest, origins, shown
 from suite.spec import parse
 
 ONE_OF_EACH = '''
@@ -258,7 +258,9 @@ def test_a_file_may_take_names_of_the_suite_without_touching_them(tmp_path):
 
 def test_what_a_file_imports_of_the_suite_stays_the_suites(tmp_path):
     path = tmp_path / "imports.py"
-    path.write_text("from suite.attacks.gradient import PGD\nfrom suite import attack\nattack(name='mine')(PGD)\n")
+    path.write_text(
+        "from suite.attacks.images.gradient import PGD\nfrom suite import attack\nattack(name='mine')(PGD)\n"
+    )
     code = (
         "from suite.registry import REGISTRY\n"
         f"print([e.name for e in REGISTRY.of_file({str(path)!r})], REGISTRY.get('attack', 'pgd').origin)"

@@ -140,8 +140,8 @@ def numbers(store):
 
 def test_a_run_killed_at_random_moments_is_completed_by_the_next(tmp_path, toy):
     """Real runs in forked processes (so that PyTorch is imported once), killed with SIGKILL 24 times."""
-    from suite.harness import Harness, plan
-    from suite.process import use_threads
+    from suite.runner.harness import Harness, plan
+    from suite.runner.process import use_threads
 
     use_threads()
     axes = ["clean", "robustness(attack=pgd(eps=[0.1, 0.2], steps=5))", "calibration(members=2, dropout_samples=3)"]

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from suite.attribution.explained import Explained
-from suite.attribution.faithfulness import Faithfulness, Settings, evaluate
-from suite.attribution.measures import CONTROL, faithfulness_measures
+from suite.attributions.maps.base import Method
+from suite.attributions.maps.explained import Explained
+from suite.attributions.maps.faithfulness import CONTROL, Faithfulness, Settings, evaluate
+from suite.attributions.maps.measures import faithfulness_measures
 from suite.axes.base import GALLERY, Context, Finding
 from suite.data.digests import in_digest_order, seed_of
 from suite.errors import SpecError
 from suite.registry import register, resolve
 from suite.spec import Spec, parse
 from suite.types import not_applicable
-
-if TYPE_CHECKING:
-    from suite.attribution.protocol import Method
-
 
 PATH = 64
 """Inputs in one pass at least, for a path of integrated gradients; a larger batch of boxes or masks may not fit."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from suite.data import Split, TaskData
 from suite.data.digests import in_digest_order, seed_of
 from suite.kinds.base import Array, Kind, Outcomes
-from suite.models.adapter import TorchModel
+from suite.models.base import TorchModel
 from suite.types import Measure
 
 Item = TypeVar("Item")

@@ -13,7 +13,7 @@ from suite.axes.base import Context, Finding
 from suite.data.digests import seed_of
 from suite.errors import NotApplicableError
 from suite.kinds.base import Array, Calibrated, Rescaling
-from suite.models.trainer import seeded
+from suite.models.training.trainer import seeded
 from suite.registry import register
 from suite.types import Measure, not_applicable
 

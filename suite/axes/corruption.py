@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.attacks.gate import covered
+from suite.attacks.engine.validation import covered
 from suite.axes.base import Context, Finding
 from suite.corruptions.catalogue import COMMON, SEVERITIES, checked, corrupt
 from suite.data.digests import seed_of
 from suite.errors import SpecError
 from suite.kinds.base import Array, Kind
+from suite.metrics.stats import mean_of, ratio, resampled
 from suite.registry import register
-from suite.stats import mean_of, ratio, resampled
 from suite.types import Measure, not_applicable
 
 SHOWN = 4

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.attacks.random import as_seeds, uniform
-from suite.attacks.sticker import GREY, placed
+from suite.attacks.images.patch_common import GREY, placed
+from suite.attacks.rng import as_seeds, uniform
 from suite.axes.base import Context, Finding
 from suite.axes.corruption import Answers, answered, band, why_no_image
 from suite.data.digests import seed_of
 from suite.errors import SpecError
 from suite.kinds.base import Array
+from suite.metrics.stats import mean_of, resampled
 from suite.registry import register
-from suite.stats import mean_of, resampled
 from suite.types import Measure, not_applicable
 
 FILLS = ("grey", "mean")

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.attribution.rationale import CONTROLS, Rationales, evaluate, rationale_measures
-from suite.attribution.rationale_methods import METHODS, Features
+from suite.attributions.features.faithfulness import CONTROLS, Rationales, evaluate, rationale_measures
+from suite.attributions.features.methods import METHODS, Features
 from suite.axes.base import GALLERY, Context, Finding
 from suite.data.digests import in_digest_order, seed_of
 from suite.errors import NotApplicableError, SpecError, did_you_mean

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from suite.attacks.random import as_seeds
+from suite.attacks.rng import as_seeds
 from suite.corruptions import blur, digital, noise, weather
 from suite.errors import SpecError, UnknownNameError, did_you_mean
 

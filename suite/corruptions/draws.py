@@ -1,6 +1,7 @@
 """Random numbers per sample, sixteen bits each: enough for images of eight bits, and as fast as the arithmetic.
 
-A sample's numbers come from a generator of its own that starts from `suite.attacks.random`'s mix of seed and stream,
+A sample's numbers come from a generator of its own that starts from `suite.attacks.rng`'s mix of seed and
+stream,
 so that they follow from its seed alone, in any company. The generator runs on the processor, where it takes half the
 time of counting, and the numbers travel to the device of the seeds: every device sees the same ones.
 """
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from suite.attacks.random import integers
+from suite.attacks.rng import integers
 
 LEVELS = 2**16
 """How many different numbers are drawn."""

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from suite.data.labelled import limited
 from suite.data.splitting import SPLITS
+from suite.data.subsets import limited
 from suite.errors import DataError
 from suite.types import Sample
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from torch import Tensor
 
 from suite.data import TaskData
-from suite.models.adapter import TorchModel
-from suite.stats import Statistic
+from suite.metrics.stats import Statistic
+from suite.models.base import TorchModel
 from suite.types import Measure, Sample
 
 Array = npt.NDArray[Any]

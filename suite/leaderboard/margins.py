@@ -13,7 +13,7 @@ import pandas as pd
 
 from suite.errors import DataError, StoreError
 from suite.leaderboard.columns import Column
-from suite.stats import paired_bootstrap_difference
+from suite.metrics.stats import paired_bootstrap_difference
 from suite.store import Store
 
 SAID = {

@@ -12,7 +12,7 @@ from suite.errors import StoreError
 from suite.leaderboard.columns import Column
 from suite.leaderboard.margins import margin_note
 from suite.leaderboard.ties import Ties
-from suite.stats import minimum_detectable_effect
+from suite.metrics.stats import minimum_detectable_effect
 from suite.store import Store
 
 FEW = 3

@@ -11,7 +11,7 @@ import pandas as pd
 
 from suite.errors import StoreError
 from suite.leaderboard.columns import Column
-from suite.stats import holm_matrix, paired_p_values, rank_ranges, tie_groups
+from suite.metrics.stats import holm_matrix, paired_p_values, rank_ranges, tie_groups
 from suite.store import Store
 
 

@@ -10,10 +10,10 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from suite.attacks.problem import Problem
+from suite.attacks.engine.problem import Problem
 from suite.data import Split
-from suite.kinds.classification import Classification
-from suite.models.adapter import TorchClassifier
+from suite.kinds.classification.kind import Classification
+from suite.models.base import TorchClassifier
 
 CLASSES = tuple("0123456789")
 

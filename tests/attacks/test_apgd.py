@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from suite.attacks.apgd import APGD, Auto, Trail, checkpoints
-from suite.attacks.ascent import Budget, Search, maximise
 from suite.attacks.constraints import constraint
-from suite.attacks.gate import judged
-from suite.attacks.gradient import FGSM, PGD, towards
-from suite.attacks.problem import Problem
+from suite.attacks.engine.ascent import Budget, Search, maximise
+from suite.attacks.engine.problem import Problem
+from suite.attacks.engine.validation import judged
+from suite.attacks.images.apgd import APGD, Auto, Trail, checkpoints
+from suite.attacks.images.gradient import FGSM, PGD, towards
 from suite.errors import AttackError, SpecError
-from suite.kinds.classification import Classification
+from suite.kinds.classification.kind import Classification
 from suite.registry import resolve
 from tests.attacks.digits import Linear, NanBackward, first, trained
 

@@ -7,9 +7,9 @@ from itertools import pairwise
 import pytest
 import torch
 
-from suite.attacks.ascent import WAIT, Budget, Search, maximise
 from suite.attacks.constraints import NORMS, constraint
-from suite.attacks.random import as_seeds
+from suite.attacks.engine.ascent import WAIT, Budget, Search, maximise
+from suite.attacks.rng import as_seeds
 from suite.errors import AttackError, SpecError
 from tests.attacks.digits import first, problem_of, trained
 from tests.attacks.test_problem import Counting

@@ -5,14 +5,14 @@ import math
 import pytest
 import torch
 
-from suite.attacks.ascent import Budget, Search, maximise
-from suite.attacks.boundary import Boundary, beyond_plane
 from suite.attacks.constraints import constraint
-from suite.attacks.problem import Problem
+from suite.attacks.engine.ascent import Budget, Search, maximise
+from suite.attacks.engine.problem import Problem
+from suite.attacks.images.boundary import Boundary, beyond_plane
 from suite.errors import SpecError
-from suite.kinds import classification_losses as losses
-from suite.models.adapter import TorchClassifier
-from suite.models.networks import TinyViT
+from suite.kinds.classification import losses
+from suite.models.base import TorchClassifier
+from suite.models.networks.image_classifiers import TinyViT
 from tests.attacks.digits import first, splits
 
 NORMS = ("linf", "l2")

@@ -5,16 +5,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from suite.attacks.apgd import APGD
-from suite.attacks.cascade import PLANS, Cascade
-from suite.attacks.gate import judged
-from suite.attacks.gradient import PGD
-from suite.attacks.probes import probe
-from suite.attacks.random import as_seeds
-from suite.attacks.remedies import remedied
-from suite.attacks.speed import faster
+from suite.attacks.diagnostics.probes import probe
+from suite.attacks.diagnostics.remedies import remedied
+from suite.attacks.engine.precision import faster
+from suite.attacks.engine.validation import judged
+from suite.attacks.images.apgd import APGD
+from suite.attacks.images.cascade import PLANS, Cascade
+from suite.attacks.images.gradient import PGD
+from suite.attacks.rng import as_seeds
 from suite.errors import SpecError
-from suite.models.adapter import TorchClassifier
+from suite.models.base import TorchClassifier
 from tests.attacks import fakes
 from tests.attacks.digits import first, problem_of, splits
 
@@ -161,5 +161,5 @@ def test_a_model_that_ascents_wear_down_late_is_searched_along_its_boundary(prob
         return Cascade((EPS,)).explored(problem, pixels, targets, EPS, as_seeds(range(COUNT)))[1]
 
     assert "boundary" not in stages()  # nothing falls late here
-    monkeypatch.setattr("suite.attacks.cascade.STUBBORN", -1.0)
+    monkeypatch.setattr("suite.attacks.images.cascade.STUBBORN", -1.0)
     assert "boundary" in stages()

@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from suite.attacks.boundary import Boundary
 from suite.attacks.constraints import constraint
-from suite.attacks.decision import Decision
-from suite.attacks.problem import Problem
+from suite.attacks.engine.problem import Problem
+from suite.attacks.images.boundary import Boundary
+from suite.attacks.images.decision import Decision
 from suite.errors import SpecError
-from suite.kinds import classification_losses as losses
+from suite.kinds.classification import losses
 from tests.attacks.digits import first, splits
 
 NORMS = ("linf", "l2")

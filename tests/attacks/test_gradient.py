@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from suite.attacks.constraints import NORMS, constraint
-from suite.attacks.gate import judged
-from suite.attacks.gradient import FGSM, PGD
-from suite.attacks.random import as_seeds
+from suite.attacks.engine.validation import judged
+from suite.attacks.images.gradient import FGSM, PGD
+from suite.attacks.rng import as_seeds
 from suite.errors import AttackError, ModelError, SpecError
-from suite.models.adapter import TorchClassifier
+from suite.models.base import TorchClassifier
 from tests.attacks.digits import Linear, NanBackward, first, problem_of, trained
 
 EPS = {"linf": 0.1, "l2": 0.6, "l1": 4.0, "l0": 3}

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from suite.errors import SpecError
-from suite.kinds.classification import Classification
-from suite.kinds.classification_losses import LOSSES, SPREAD, attack_loss, rivals
+from suite.kinds.classification.kind import Classification
+from suite.kinds.classification.losses import LOSSES, SPREAD, attack_loss, rivals
 
 UNTARGETED = ("margin", "ce", "scaled_ce", "dlr", "probability_margin")
 SIGNED = ("margin", "dlr", "probability_margin")

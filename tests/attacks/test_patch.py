@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from suite.attacks.image_patch import ImagePatch
-from suite.attacks.patch import Patch
-from suite.attacks.places import gain_of, gain_of_best, ranked
-from suite.attacks.problem import Problem
-from suite.attacks.random import as_seeds, uniform
-from suite.attacks.sticker import GREY, Sticker, centre, placed, random_corners
+from suite.attacks.engine.problem import Problem
+from suite.attacks.images.image_patch import ImagePatch
+from suite.attacks.images.patch import Patch
+from suite.attacks.images.patch_common import GREY, Sticker, centre, placed, random_corners
+from suite.attacks.images.patch_placement import gain_of, gain_of_best, ranked
+from suite.attacks.rng import as_seeds, uniform
 from suite.errors import AttackError, SpecError
-from suite.kinds.classification_losses import attack_loss, rivals
+from suite.kinds.classification.losses import attack_loss, rivals
 from tests.attacks.digits import first, splits
 
 AREA = 0.15  # a side of 3 on 8x8

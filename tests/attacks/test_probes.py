@@ -8,10 +8,17 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from suite.attacks.gradient_probes import slope
-from suite.attacks.probes import PROBES, alone_equals_batch, deterministic, grad_mode_free, outputs_are_logits, probe
-from suite.models.adapter import TorchClassifier
-from suite.models.networks import TinyViT, linear, small_cnn
+from suite.attacks.diagnostics.gradient_probes import slope
+from suite.attacks.diagnostics.probes import (
+    PROBES,
+    alone_equals_batch,
+    deterministic,
+    grad_mode_free,
+    outputs_are_logits,
+    probe,
+)
+from suite.models.base import TorchClassifier
+from suite.models.networks.image_classifiers import TinyViT, linear, small_cnn
 from tests.attacks import digits, fakes
 from tests.attacks.fakes import FAKES
 

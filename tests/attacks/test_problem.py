@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from suite.attacks.problem import Problem
+from suite.attacks.engine.problem import Problem
 from suite.errors import AttackError
 from tests.attacks.digits import Linear, first, problem_of
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from suite.attacks.constraints import constraint
-from suite.attacks.problem import Problem
-from suite.attacks.square import Square, bump, measured
+from suite.attacks.engine.problem import Problem
+from suite.attacks.images.square import Square, bump, measured
 from suite.errors import SpecError
-from suite.kinds import classification_losses as losses
+from suite.kinds.classification import losses
 from tests.attacks.digits import first
 
 NORMS = ("linf", "l2")
@@ -82,7 +82,7 @@ def test_results_depend_neither_on_batch_size_nor_on_order(net, norm):
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_set_larger_than_the_working_memory_gives_the_same(net, norm, monkeypatch):
     whole = search(net, norm, queries=30)
-    monkeypatch.setattr("suite.attacks.square.HELD", 64 * 20)
+    monkeypatch.setattr("suite.attacks.images.square.HELD", 64 * 20)
     assert all(map(torch.equal, search(net, norm, queries=30, batch_size=16), whole))
 
 

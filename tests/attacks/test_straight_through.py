@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from suite.attacks.gradient_probes import margin, slope
-from suite.attacks.straight_through import StraightThrough, before_flattening, straight_through, valued
-from suite.models.adapter import TorchClassifier
+from suite.attacks.diagnostics.gradient_probes import margin, slope
+from suite.attacks.diagnostics.straight_through import StraightThrough, before_flattening, straight_through, valued
+from suite.models.base import TorchClassifier
 from tests.attacks import digits, fakes
 
 EPS, COUNT = 0.1, 100

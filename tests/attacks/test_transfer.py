@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from suite.attacks.constraints import constraint
-from suite.attacks.problem import Problem
-from suite.attacks.transfer import Lesson, Transfer, surrogate
+from suite.attacks.engine.problem import Problem
+from suite.attacks.images.transfer import Lesson, Transfer, surrogate
 from suite.errors import AttackError, SpecError
-from suite.kinds import classification_losses as losses
+from suite.kinds.classification import losses
 from tests.attacks.digits import first, splits, trained
 
 EPS = 0.15

@@ -2,7 +2,7 @@
 
 import pytest
 
-from suite.axes.robustness import Robustness
+from suite.axes.robustness.axis import Robustness
 from suite.registry import REGISTRY, Entry
 from tests.axes.test_robustness import context_of
 

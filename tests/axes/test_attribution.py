@@ -9,10 +9,10 @@ from suite.axes.attribution import Attribution
 from suite.axes.base import Context
 from suite.data import DataReport, TaskData, TaskInfo
 from suite.errors import SpecError
-from suite.harness import silent
-from suite.kinds.classification import Classification
-from suite.models.adapter import TorchClassifier
+from suite.kinds.classification.kind import Classification
+from suite.models.base import TorchClassifier
 from suite.registry import REGISTRY, Entry
+from suite.runner.settings import silent
 from suite.spec import parse
 from tests.attacks.digits import CLASSES, splits
 

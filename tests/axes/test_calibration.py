@@ -7,9 +7,9 @@ from suite.axes.base import Context
 from suite.axes.calibration import Calibration
 from suite.data import DataReport, TaskData, TaskInfo
 from suite.errors import ModelError, NotApplicableError, TrainingError
-from suite.harness import silent
-from suite.kinds.classification import Classification
-from suite.prepare import Workshop, prepare_task
+from suite.kinds.classification.kind import Classification
+from suite.runner.preparation import Workshop, prepare_task
+from suite.runner.settings import silent
 from suite.store import Store
 from tests.attacks.digits import CLASSES, splits, trained
 

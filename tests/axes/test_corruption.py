@@ -11,10 +11,11 @@ from suite.axes.corruption import SHOWN, Corruption, summary
 from suite.corruptions.catalogue import COMMON, corrupt
 from suite.data import DataReport, Split, TaskData, TaskInfo
 from suite.errors import SpecError, UnknownNameError
-from suite.harness import plan, silent
-from suite.kinds.classification import Classification
-from suite.models.adapter import TorchClassifier
+from suite.kinds.classification.kind import Classification
+from suite.models.base import TorchClassifier
 from suite.registry import resolve
+from suite.runner.harness import plan
+from suite.runner.settings import silent
 from tests.attacks.digits import CLASSES, splits, trained
 
 FEW = Corruption(names=("gaussian_noise", "contrast", "motion_blur"), severities=(1, 3, 5))

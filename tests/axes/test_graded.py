@@ -10,25 +10,26 @@ import pytest
 import torch
 from rich.console import Console
 
-from suite.attacks.gate import covered, scored
-from suite.attacks.problem import Problem
-from suite.attacks.sticker import Sticker
-from suite.axes.assault import Assault
+from suite.attacks.engine.problem import Problem
+from suite.attacks.engine.validation import covered, scored
+from suite.attacks.images.patch_common import Sticker
 from suite.axes.attribution import Attribution
 from suite.axes.calibration import Calibration
 from suite.axes.clean import Clean
 from suite.axes.corruption import Corruption
 from suite.axes.occlusion import Occlusion
-from suite.axes.robustness import Robustness
-from suite.boxes import states
+from suite.axes.robustness.axis import Robustness
+from suite.axes.robustness.sweep import Assault
 from suite.errors import ModelError, SpecError, SuiteError
-from suite.harness import Harness, Settings, plan
-from suite.kinds import detection_losses as losses
-from suite.kinds.detection import Detection
+from suite.kinds.detection import losses
+from suite.kinds.detection.kind import Detection
 from suite.leaderboard import board
 from suite.leaderboard.text import board_table, footnotes
-from suite.models.detector import TorchDetector
+from suite.metrics.detection import states
+from suite.models.adapters.detector import TorchDetector
 from suite.registry import resolve
+from suite.runner.harness import Harness, plan
+from suite.runner.settings import Settings
 from suite.store import Store
 from tests.kinds.planted import KINDS, LIMIT, SLOPE, PlantedDetector, context_of, model_of
 from tests.test_store import numbers

@@ -8,7 +8,7 @@ from torch import nn
 from suite.axes.occlusion import Occlusion, corners, side_of, stops
 from suite.data import Split
 from suite.errors import SpecError
-from suite.models.adapter import TorchClassifier
+from suite.models.base import TorchClassifier
 from suite.registry import resolve
 from tests.attacks.digits import splits
 from tests.axes.test_corruption import context_of

@@ -13,11 +13,11 @@ from suite.axes.rationale import RationaleAxis
 from suite.data import DataReport, Split, TaskData, TaskInfo
 from suite.data.text import packed, text_of
 from suite.errors import NotApplicableError, SpecError
-from suite.harness import silent
 from suite.kinds.base import Rationale
-from suite.kinds.classification import Classification
-from suite.kinds.sentiment import Sentiment, without
-from suite.models.text import Token, TorchText
+from suite.kinds.classification.kind import Classification
+from suite.kinds.sentiment.kind import Sentiment, without
+from suite.models.adapters.text import Token, TorchText
+from suite.runner.settings import silent
 
 torch.set_num_threads(1)
 WORTH = {"good": 2.0, "fine": 1.0, "the": 0.0, "film": 0.1, "dull": -1.5, "bad": -2.0}

@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch import nn
 
-from suite.attacks.gradient import FGSM, PGD, NormAttack
-from suite.attacks.probes import PROBES
-from suite.axes.audit import CHECKS
+from suite.attacks.diagnostics.probes import PROBES
+from suite.attacks.images.gradient import FGSM, PGD, NormAttack
 from suite.axes.base import Context
-from suite.axes.robustness import Robustness
+from suite.axes.robustness.axis import Robustness
+from suite.axes.robustness.checks import CHECKS
 from suite.data import DataReport, TaskData, TaskInfo
 from suite.data.digests import in_digest_order
 from suite.errors import AttackError
-from suite.harness import silent
-from suite.kinds.classification import Classification
-from suite.models.adapter import TorchClassifier
+from suite.kinds.classification.kind import Classification
+from suite.models.base import TorchClassifier
 from suite.registry import resolve
+from suite.runner.settings import silent
 from tests.attacks.digits import CLASSES, splits, trained
 
 EPS = (0.05, 0.1, 0.15)

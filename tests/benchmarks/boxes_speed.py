@@ -15,10 +15,10 @@ import time
 
 import numpy as np
 
-from suite.boxes import average_precision, average_recall, image_errors, match, mean_ap
-from suite.boxes.matching import AREAS
-from suite.stats import bootstrap, resample_counts
-from tests.boxes.scenes import coco
+from suite.metrics.detection import average_precision, average_recall, image_errors, match, mean_ap
+from suite.metrics.detection.matching import AREAS
+from suite.metrics.stats import bootstrap, resample_counts
+from tests.metrics.detection.scenes import coco
 
 RUNS = 3
 

@@ -30,14 +30,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from suite.attacks.problem import Problem
+from suite.attacks.engine.problem import Problem
 from suite.axes.base import Context
-from suite.axes.robustness import DRAWS, Robustness
+from suite.axes.robustness.axis import DRAWS, Robustness
 from suite.data import DataReport, Split, TaskData, TaskInfo
 from suite.errors import AttackError, ModelError
-from suite.harness import silent
-from suite.kinds.classification import Classification
-from suite.models.adapter import TorchClassifier
+from suite.kinds.classification.kind import Classification
+from suite.models.base import TorchClassifier
+from suite.runner.settings import silent
 from tests.attacks import digits, fakes
 from tests.attacks.fakes import FAKES, Fake, Labelled
 from tests.benchmarks import zoo

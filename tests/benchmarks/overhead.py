@@ -20,10 +20,10 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from suite.attacks.gradient import PGD
-from suite.attacks.problem import BATCH, Passes, Problem
-from suite.kinds.classification import Classification
-from suite.models.adapter import TorchClassifier
+from suite.attacks.engine.problem import BATCH, Passes, Problem
+from suite.attacks.images.gradient import PGD
+from suite.kinds.classification.kind import Classification
+from suite.models.base import TorchClassifier
 from tests.benchmarks import zoo
 from tests.benchmarks.masks import RESULTS
 from tests.benchmarks.reference import Counted

@@ -17,13 +17,13 @@ from sklearn.datasets import load_sample_images
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from suite.attacks.image_patch import ImagePatch
-from suite.attacks.patch import Patch
-from suite.attacks.problem import Problem
-from suite.attacks.sticker import Sticker, placed
-from suite.kinds.classification_losses import attack_loss, rivals
-from suite.models.adapter import TorchClassifier
-from suite.models.networks import small_cnn
+from suite.attacks.engine.problem import Problem
+from suite.attacks.images.image_patch import ImagePatch
+from suite.attacks.images.patch import Patch
+from suite.attacks.images.patch_common import Sticker, placed
+from suite.kinds.classification.losses import attack_loss, rivals
+from suite.models.base import TorchClassifier
+from suite.models.networks.image_classifiers import small_cnn
 from tests.benchmarks.zoo import points
 
 AREA = 0.05

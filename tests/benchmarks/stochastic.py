@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from suite.attacks.ascent import Budget, Search, maximise
 from suite.attacks.constraints import constraint
-from suite.attacks.problem import Problem
-from suite.attacks.random import as_seeds
-from suite.axes.robustness import DRAWS, Robustness
-from suite.kinds.classification import Classification
+from suite.attacks.engine.ascent import Budget, Search, maximise
+from suite.attacks.engine.problem import Problem
+from suite.attacks.rng import as_seeds
+from suite.axes.robustness.axis import DRAWS, Robustness
+from suite.kinds.classification.kind import Classification
 from tests.attacks.fakes import Before, shaken
 from tests.benchmarks import zoo
 from tests.benchmarks.masks import RESULTS, World, context_of, digits_world

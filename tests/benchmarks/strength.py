@@ -19,12 +19,12 @@ from typing import Any
 
 import torch
 
-from suite.attacks.cascade import Cascade
-from suite.attacks.gate import judged
-from suite.attacks.probes import probe
-from suite.attacks.problem import Problem
-from suite.attacks.random import as_seeds
-from suite.kinds.classification import Classification
+from suite.attacks.diagnostics.probes import probe
+from suite.attacks.engine.problem import Problem
+from suite.attacks.engine.validation import judged
+from suite.attacks.images.cascade import Cascade
+from suite.attacks.rng import as_seeds
+from suite.kinds.classification.kind import Classification
 from tests.benchmarks import reference, zoo
 
 RESULTS = Path(__file__).parent / "results" / "strength.jsonl"

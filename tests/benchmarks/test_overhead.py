@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from suite.models.adapter import TorchClassifier
-from suite.models.networks import small_cnn
+from suite.models.base import TorchClassifier
+from suite.models.networks.image_classifiers import small_cnn
 from tests.benchmarks.overhead import STEPS, Subject, bare, ours, problem_of, torchattacks_pgd
 from tests.benchmarks.reference import Counted
 

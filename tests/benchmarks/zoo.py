@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from suite.models.networks import TinyViT, small_cnn
+from suite.models.networks.image_classifiers import TinyViT, small_cnn
 
 Threat = tuple[str, float]  # norm ("linf" or "l2") and eps in pixel units, pixels in [0, 1]
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from scipy import ndimage, stats
 
-from suite.attacks.random import as_seeds
+from suite.attacks.rng import as_seeds
 from suite.corruptions import blur, digital, draws, filters, jpeg, noise, textures, weather
 from tests.corruptions.photos import CROPS, photo, small_photos
 

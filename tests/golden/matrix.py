@@ -1,7 +1,7 @@
 """The cells of the matrix, and what of a record has to stay equal.
 
-``python -m tests.golden.matrix`` measures the matrix and writes ``records.json``. Run it only for a change that is meant
-to move a number, and list that change under "Scores change".
+``python -m tests.golden.matrix`` measures the matrix and writes ``records.json``. Run it only for a change that is
+meant to move a number, and list that change under "Scores change".
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before numpy is loaded: its matrix products round by their number of threads
 
 import numpy as np
 import torch
@@ -220,7 +222,6 @@ def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 def main(tasks: list[str]) -> None:
     """Write the records of some tasks, or of all."""
-    os.environ["OMP_NUM_THREADS"] = "1"
     known = json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
     for task in tasks or MATRIX:
         with tempfile.TemporaryDirectory() as folder:

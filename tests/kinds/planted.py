@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from suite.axes.base import Context
 from suite.data import DataReport, Split, TaskData, TaskInfo
-from suite.harness import silent
-from suite.kinds.detection import Detection
-from suite.kinds.segmentation import Segmentation
-from suite.models.adapter import TorchSegmenter
-from suite.models.detector import TorchDetector
+from suite.kinds.detection.kind import Detection
+from suite.kinds.segmentation.kind import Segmentation
+from suite.models.adapters.detector import TorchDetector
+from suite.models.base import TorchSegmenter
+from suite.runner.settings import silent
 
 CELLS, CELL, SIDE = 3, 8, 24
 THINGS = ("red", "green")

@@ -14,24 +14,23 @@ from suite.axes.attribution import Attribution
 from suite.axes.base import Context
 from suite.axes.calibration import Calibration
 from suite.axes.clean import Clean
-from suite.axes.robustness import Robustness
+from suite.axes.robustness.axis import Robustness
 from suite.data import load
-from suite.data.binarised import as_codes, binarised
+from suite.data.builtin.binarized import as_codes, binarised
 from suite.errors import AttackError, DataError, MeasureError, ModelError, NotApplicableError, SpecError
-from suite.harness import silent
-from suite.kinds import autoencoding_losses as losses
-from suite.kinds import autoencoding_metrics as metrics
-from suite.kinds import sample_quality
-from suite.kinds.autoencoding import Autoencoding, autoencoding
-from suite.kinds.autoencoding_calibration import calibrated
-from suite.kinds.autoencoding_ranks import rank_p_values, rank_spread, simulated_ranks
-from suite.kinds.autoencoding_strangers import STRANGERS, beaten, longer
+from suite.kinds.autoencoding import losses, metrics
+from suite.kinds.autoencoding.calibration import calibrated
+from suite.kinds.autoencoding.kind import Autoencoding, autoencoding
+from suite.kinds.autoencoding.out_of_distribution import STRANGERS, beaten, longer
+from suite.kinds.autoencoding.rank_test import rank_p_values, rank_spread, simulated_ranks
 from suite.kinds.base import Outcomes
-from suite.models.autoencoder import NO_SPREAD, Answer, TorchAutoencoder
+from suite.kinds.synthesis import quality as sample_quality
+from suite.models.adapters.autoencoder import NO_SPREAD, Answer, TorchAutoencoder
+from suite.models.networks.vae import ConvAutoencoder
 from suite.models.recipe import Recipe
-from suite.models.trainer import Lesson, train
-from suite.models.vae import ConvAutoencoder
+from suite.models.training.trainer import Lesson, train
 from suite.registry import Entry
+from suite.runner.settings import silent
 from suite.spec import parse
 from suite.types import Rejected, Sample
 
@@ -551,7 +550,7 @@ def test_codes_are_known_to_be_points_without_validation_images(taught, data):
 
 
 def test_a_code_length_says_that_it_bounds_nothing(taught, data):
-    from suite.kinds.autoencoding_metrics import code_length
+    from suite.kinds.autoencoding.metrics import code_length
 
     for name in ("vae", "plain"):
         asked = context(taught[0][name], data)

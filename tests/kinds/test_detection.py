@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from suite.boxes import average_precision, match, mean_ap
 from suite.errors import ModelError
 from suite.kinds.base import Outcomes
-from suite.kinds.detection import Detection, detection
-from suite.models.adapter import TorchClassifier
-from tests.boxes import naive
-from tests.boxes.scenes import scene
+from suite.kinds.detection.kind import Detection, detection
+from suite.metrics.detection import average_precision, match, mean_ap
+from suite.models.base import TorchClassifier
 from tests.kinds.planted import THINGS, context_of, model_of
+from tests.metrics.detection import naive
+from tests.metrics.detection.scenes import scene
 
 NOTHING = np.array([0, 0, 0, 0, 0, -1], np.float32)
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from suite.errors import NotApplicableError
-from suite.kinds.detection import Detection
-from tests.boxes import naive
-from tests.boxes.scenes import scene
+from suite.kinds.detection.kind import Detection
 from tests.kinds.test_detection import NOTHING, table
+from tests.metrics.detection import naive
+from tests.metrics.detection.scenes import scene
 
 OPTIONS = {"seed": 0, "params": {"uncertainty": "score"}, "bins": 15}
 

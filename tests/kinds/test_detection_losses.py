@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from suite.errors import AttackError, SpecError
-from suite.kinds import detection_losses as losses
-from suite.kinds.detection import Detection
-from suite.models.detector import TorchDetector
-from tests.boxes.naive import overlap
+from suite.kinds.detection import losses
+from suite.kinds.detection.kind import Detection
+from suite.models.adapters.detector import TorchDetector
 from tests.kinds.planted import PlantedDetector, boxes_of, context_of, scenes
+from tests.metrics.detection.naive import overlap
 
 CLASSES = 3
 

@@ -12,13 +12,13 @@ from suite.data import Split, TaskData, TaskInfo
 from suite.data.loading import DataReport
 from suite.data.text import packed
 from suite.errors import AttackError, DataError, ModelError, NotApplicableError, SpecError
-from suite.kinds import language_metrics as metrics
 from suite.kinds.base import Outcomes
-from suite.kinds.language import Language, Window
-from suite.kinds.language_metrics import Known, distinct_words, repetition, successive
-from suite.models.language import TorchLanguage
-from suite.models.language_networks import CausalTransformer, Recurrent
-from suite.models.ngram import NGram, TorchNGram
+from suite.kinds.language import metrics
+from suite.kinds.language.kind import Language, Window
+from suite.kinds.language.metrics import Known, distinct_words, repetition, successive
+from suite.models.adapters.language import TorchLanguage
+from suite.models.networks.language import CausalTransformer, Recurrent
+from suite.models.networks.ngram import NGram, TorchNGram
 from suite.types import Sample
 
 KIND = Language()

@@ -8,13 +8,13 @@ from suite.axes.base import Context
 from suite.axes.calibration import Calibration
 from suite.axes.clean import Clean
 from suite.axes.rationale import RationaleAxis
-from suite.axes.robustness import Robustness
-from suite.kinds.language import Language
-from suite.models.language import TorchLanguage
-from suite.models.language_networks import Recurrent
+from suite.axes.robustness.axis import Robustness
+from suite.kinds.language.kind import Language
+from suite.models.adapters.language import TorchLanguage
+from suite.models.networks.language import Recurrent
 from suite.models.recipe import Recipe
-from suite.models.trainer import Lesson, train
-from tests.models_language.periodic import CLASSES, periodic
+from suite.models.training.trainer import Lesson, train
+from tests.models.language.periodic import CLASSES, periodic
 
 
 def silent(items, label, total):

@@ -9,9 +9,9 @@ import torch
 from suite.data.digests import in_digest_order
 from suite.errors import DataError, NotApplicableError
 from suite.kinds.base import Outcomes
-from suite.kinds.language import Language
-from suite.kinds.language_calibration import calibrated, entropy_gap
-from suite.models.sampling import Sampled
+from suite.kinds.language.calibration import calibrated, entropy_gap
+from suite.kinds.language.kind import Language
+from suite.models.adapters.sampling import Sampled
 
 KIND = Language()
 

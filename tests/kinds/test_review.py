@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from suite.attacks.worst_case import WorstCase
+from suite.attacks.images.worst_case import WorstCase
 from suite.data.loading import _declared
 from suite.errors import NotApplicableError, SpecError
-from suite.kinds import detection_losses as losses
-from suite.kinds.detection import Detection
-from suite.kinds.detection_calibration import calibrated, rescaling
-from suite.models.detector import TorchDetector
+from suite.kinds.detection import losses
+from suite.kinds.detection.calibration import calibrated, rescaling
+from suite.kinds.detection.kind import Detection
+from suite.models.adapters.detector import TorchDetector
 from suite.registry import REGISTRY
 from suite.spec import parse
 from tests.kinds.planted import context_of

@@ -11,11 +11,11 @@ from torch import nn
 from suite.data import load
 from suite.errors import DataError, ModelError, NotApplicableError
 from suite.kinds.base import Outcomes
-from suite.kinds.segmentation import Segmentation, segmentation
-from suite.models.adapter import TorchSegmenter
+from suite.kinds.segmentation.kind import Segmentation, segmentation
+from suite.metrics.stats import resampled
+from suite.models.base import TorchSegmenter
 from suite.registry import Entry
 from suite.spec import parse
-from suite.stats import resampled
 from suite.types import Sample
 from tests.kinds.planted import context_of
 

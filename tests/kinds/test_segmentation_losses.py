@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from suite.errors import AttackError, SpecError
-from suite.kinds.segmentation_losses import LEAD, LOSSES, SPREAD, attack_loss, damage
-from suite.pixels import confusions, image_iou
+from suite.kinds.segmentation.losses import LEAD, LOSSES, SPREAD, attack_loss, damage
+from suite.metrics.segmentation import confusions, image_iou
 
 SMOOTH = ("ce", "scaled_ce", "margin", "segpgd", "cospgd", "mask_ce", "js")
 SCALE_FREE = ("scaled_ce", "margin")

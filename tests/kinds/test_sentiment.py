@@ -14,12 +14,12 @@ from torch import nn
 from suite.data import Split
 from suite.data.text import packed
 from suite.kinds.base import Outcomes
-from suite.kinds.sentiment import sentiment
-from suite.kinds.sentiment_metrics import auroc, mcc, texts_cut, unknown_words
-from suite.models.text import TorchText
-from suite.models.text_networks import Bag
-from suite.models.tokens import Words
-from suite.stats import bootstrap, resample_counts
+from suite.kinds.sentiment.kind import sentiment
+from suite.kinds.sentiment.metrics import auroc, mcc, texts_cut, unknown_words
+from suite.metrics.stats import bootstrap, resample_counts
+from suite.models.adapters.text import TorchText
+from suite.models.adapters.tokens import Words
+from suite.models.networks.text import Bag
 
 CLASSES = ("negative", "positive")
 
@@ -168,8 +168,8 @@ def test_nothing_is_said_of_raters_where_a_task_has_none() -> None:
 
 
 def test_resampling_counts_each_text_as_often_as_it_was_drawn() -> None:
-    from suite import stats
-    from suite.kinds.sentiment_metrics import correlated
+    from suite.kinds.sentiment.metrics import correlated
+    from suite.metrics import stats
 
     logits, targets = guesses(30)
     indices = np.random.default_rng(0).integers(0, 30, (5, 30))

@@ -8,23 +8,24 @@ import pytest
 import torch
 from torch import nn
 
-import suite.kinds.synthesis_metrics  # noqa: F401  # registers
-from suite.attacks.gradient import FGSM, PGD
-from suite.attacks.problem import Problem
+import suite.kinds.synthesis.metrics  # noqa: F401  # registers
+from suite.attacks.engine.problem import Problem
+from suite.attacks.images.gradient import FGSM, PGD
 from suite.axes.base import Context
 from suite.axes.calibration import Calibration
 from suite.axes.clean import Clean
-from suite.axes.robustness import Robustness
+from suite.axes.robustness.axis import Robustness
 from suite.data import DataReport, Split, TaskData, TaskInfo
 from suite.errors import DataError, ModelError, NotApplicableError, SpecError, TrainingError
-from suite.kinds import critic, judge, sample_quality
 from suite.kinds.base import Outcomes
-from suite.kinds.manifold import Manifold
-from suite.kinds.synthesis import PREDICTS_NOTHING, Synthesis
-from suite.kinds.synthesis_metrics import detour, jump
-from suite.models.gan_training import GanRecipe
-from suite.models.generator import TorchGenerator
-from suite.stats import auroc
+from suite.kinds.synthesis import critic, judge
+from suite.kinds.synthesis import quality as sample_quality
+from suite.kinds.synthesis.kind import PREDICTS_NOTHING, Synthesis
+from suite.kinds.synthesis.manifold import Manifold
+from suite.kinds.synthesis.metrics import detour, jump
+from suite.metrics.stats import auroc
+from suite.models.adapters.generator import TorchGenerator
+from suite.models.training.gan import GanRecipe
 from suite.types import Sample
 
 CPU = torch.device("cpu")
@@ -532,8 +533,8 @@ def test_a_manifold_leaves_out_the_widest_balls(data):
 
 
 def test_the_models_are_built_for_the_task_and_their_recipes_differ():
-    from suite.prepare import prepare_task
     from suite.registry import resolve
+    from suite.runner.preparation import prepare_task
 
     prepared = prepare_task("mnist-samples", 0)
     assert prepared.data.report.kept == {"train": 3500, "validation": 500, "test": 1000}
@@ -554,7 +555,7 @@ def test_the_models_are_built_for_the_task_and_their_recipes_differ():
 def test_images_from_a_folder_are_a_task(tmp_path):
     from PIL import Image
 
-    from suite.prepare import prepare_task
+    from suite.runner.preparation import prepare_task
 
     generator = np.random.default_rng(0)
     for name in ("cats", "dogs"):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.stats import wilson
+from suite.metrics.stats import wilson
 from suite.store import Store
 from suite.types import Measure, Occasion, Provenance, Record
 

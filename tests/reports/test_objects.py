@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from suite import boxes
 from suite.errors import DataError
+from suite.metrics import detection as boxes
 from suite.reports import objects
 from tests.reports import synthetic_scenes as c
 

@@ -8,8 +8,8 @@ import pytest
 
 from suite.leaderboard import board, select
 from suite.store import Store
+from tests.leaderboard.test_verdicts import WHY, undefined
 from tests.reports import synthetic as s
-from tests.test_leaderboard_verdicts import WHY, undefined
 
 pytest.importorskip("plotly", reason="the report needs the extra `report`")
 from suite.reports import about_view, figures, frames, verdicts

@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol, Self
 import torch
 from torch import Tensor
 
-from suite.attacks.random import as_seeds, integers, uniform
+from suite.attacks.rng import as_seeds, integers, uniform
 from suite.errors import SpecError
 
 CONTROL = 0x0C07

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from suite.attacks.constraints.base import CONTROL, Bounded, limited, per_sample, usable
-from suite.attacks.random import as_seeds, integers, uniform
+from suite.attacks.rng import as_seeds, integers, uniform
 
 
 class L0(Bounded):

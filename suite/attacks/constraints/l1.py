@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from suite.attacks.constraints.base import Ball, per_sample, room, settled, spread, usable
-from suite.attacks.random import uniform
+from suite.attacks.rng import uniform
 from suite.errors import SpecError
 
 ITERATIONS = 120

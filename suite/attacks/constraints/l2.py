@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from suite.attacks.constraints.base import Ball, per_sample, room, settled, spread, usable
-from suite.attacks.random import gaussian
+from suite.attacks.rng import gaussian
 
 ITERATIONS = 200
 """Newton steps at most; about five are usual, and only entries of very different sizes need dozens."""

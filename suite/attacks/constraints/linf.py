@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from suite.attacks.constraints.base import Ball, per_sample
-from suite.attacks.random import as_seeds, uniform
+from suite.attacks.rng import as_seeds, uniform
 
 
 class Linf(Ball):

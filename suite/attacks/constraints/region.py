@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from suite.attacks.constraints.base import CONTROL, Bounded, limited
-from suite.attacks.random import as_seeds, uniform
+from suite.attacks.rng import as_seeds, uniform
 from suite.errors import AttackError, SpecError
 
 

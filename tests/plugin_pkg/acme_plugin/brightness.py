@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from suite.attacks.gradient import NormAttack
+from suite.attacks.images.gradient import NormAttack
 
 
 @dataclass(frozen=True)

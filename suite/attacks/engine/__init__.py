@@ -1,0 +1,1 @@
+"""The attack engine: the problem, gradient ascent, constraints, random streams, and validation of results."""

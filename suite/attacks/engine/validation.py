@@ -1,0 +1,79 @@
+"""The gate: no adversarial input counts before it is checked by code that the attack had no hand in."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from suite.attacks.constraints import NORMS, constraint
+from suite.attacks.constraints.edits import BETWEEN, distances
+from suite.attacks.engine.base import Attack
+from suite.attacks.engine.problem import Problem
+from suite.errors import AttackError
+from suite.kinds.base import Array
+
+
+def judged(
+    problem: Problem, attack: Attack, clean: Tensor, adversarial: Tensor, targets: Tensor, size: float
+) -> Tensor:
+    """Check adversarial inputs and return how wrong the model is about each, (n,) in [0, 1]; see `scored`."""
+    return scored(problem, attack, clean, adversarial, targets, size)[0]
+
+
+def scored(
+    problem: Problem, attack: Attack, clean: Tensor, adversarial: Tensor, targets: Tensor, size: float
+) -> tuple[Tensor, Array]:
+    """Check adversarial inputs, ask the model about them, and return what `Problem.judged` says.
+
+    Shape, finiteness, bounds and constraint are checked on the values themselves, in float64; the outcome comes from
+    a clean forward pass without gradients. What a patch hides does not have to be found.
+
+    Raises:
+        AttackError: an input broke the rules; the result is an error, never a number.
+    """
+    name = f"{type(attack).__name__} at {attack.size_name} {size:g}"
+    if adversarial.shape != clean.shape:
+        raise AttackError(f"{name} returned shape {tuple(adversarial.shape)} for {tuple(clean.shape)}.")
+    values = adversarial.detach()
+    for chunk in problem.chunks(len(clean)):  # in float64 a whole set would take several times its memory
+        _check(name, problem, attack, clean[chunk], values[chunk], size)
+    if attack.norm == "patch":
+        targets = problem.hidden(targets, covered(clean, values))
+    return problem.judged(values, targets)
+
+
+def covered(clean: Tensor, values: Tensor) -> Tensor:
+    """Return the box round all changed pixels of each image, bool (n, h, w)."""
+    changed = (clean != values).any(dim=1)
+    rows, columns = (_between(changed.any(dim=axis)) for axis in (2, 1))
+    return rows[:, :, None] & columns[:, None, :]
+
+
+def _between(marked: Tensor) -> Tensor:
+    """Return what lies between the first and the last mark of each row, bool (n, length)."""
+    before = marked.cumsum(dim=1) > 0
+    after = marked.flip(1).cumsum(dim=1).flip(1) > 0
+    return before & after
+
+
+def _check(name: str, problem: Problem, attack: Attack, clean: Tensor, values: Tensor, size: float) -> None:
+    _refuse(name, ~torch.isfinite(values).flatten(1).all(dim=1), "NaN or infinite pixels")
+    low, high = problem.bounds
+    outside = torch.maximum(low - values, values - high).flatten(1).amax(dim=1)
+    _refuse(name, outside > 0, f"pixels outside [{low:g}, {high:g}]", outside)
+    over = attack.violation(clean, values, size)
+    if attack.norm in NORMS:  # an attack is not the judge of its own size where we can measure it
+        limit = torch.full((len(clean),), size, dtype=torch.float64, device=clean.device)
+        over = torch.maximum(over, constraint(attack.norm, problem.bounds).excess(clean, values, limit))
+    elif (rule := BETWEEN.get(attack.norm)) is not None:
+        over = torch.maximum(over, torch.from_numpy(distances(clean, values, rule) - size).to(over))
+    _refuse(name, ~(over <= 0), "perturbations over the limit", over)
+
+
+def _refuse(name: str, bad: Tensor, what: str, amount: Tensor | None = None) -> None:
+    if bad.any():
+        excess = f" by up to {float(amount.max()):.3g}" if amount is not None else ""
+        raise AttackError(
+            f"{name} returned {what} for {int(bad.sum())} of {len(bad)} samples{excess}. The attack is at fault, not "
+            "the model; nothing is reported."
+        )

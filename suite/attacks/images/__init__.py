@@ -1,0 +1,1 @@
+"""Attacks on images, codes and embeddings: by gradients, scores, labels, and with patches."""

@@ -1,0 +1,228 @@
+"""The universal adversarial patch: one square sticker for all images, that works wherever it is put."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from suite.attacks.engine.base import Training
+from suite.attacks.engine.problem import Problem
+from suite.attacks.engine.validation import covered
+from suite.attacks.images.patch_common import Sticker, placed
+from suite.attacks.images.patch_placement import gain_of, ranked
+from suite.attacks.rng import as_seeds, uniform
+from suite.decorators import attack
+from suite.errors import AttackError, SpecError
+
+BATCH = 64
+"""Samples per training step. Fixed, because the patch must not depend on how many samples a forward pass takes."""
+
+HELD = 256
+"""Training samples, at most, that are held out to choose between the restarts; never more than a fifth of them."""
+
+MOMENTUM = 0.9
+
+UNDECIDED = 2.0
+"""Distance from zero, in the loss, over which a sample is undecided; only such a sample can be won or lost by a step,
+so that the patch serves neither those it fools well nor those that are out of reach. `scaled_ce` has a range of 10."""
+
+SPLIT, CHOICE, BEGIN, STEP = 0, 1, 1000, 1_000_000
+"""Streams of random numbers: the held-out samples, their views, each restart's first patch, and its steps."""
+
+
+@attack(name="patch")
+@dataclass(frozen=True)
+class Patch(Sticker):
+    """A patch trained on training samples in expectation over place, scale and brightness (Brown et al. 2017).
+
+    Attributes:
+        steps: training steps of each restart, each on one batch with fresh views of the patch.
+        restarts: patches that are trained from random pixels; the best on held-out training samples is kept.
+        step_size: change of a patch pixel in the first step, in units of the range; it shrinks along a cosine.
+        scale: the smallest side in training, in units of the full one; measured is the full size.
+        brightness: how far brightness changes in training, up or down, as a factor and as a part of the range.
+        places: how many places are tried on a sample where ``position=search``.
+        patches: the trained patches by area; given by `fit`.
+    """
+
+    steps: int = 60
+    restarts: int = 3
+    step_size: float = 0.2
+    scale: float = 0.8
+    brightness: float = 0.1
+    places: int = 64
+    _patches: tuple[tuple[float, Tensor], ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.steps, self.restarts, self.places) < 1 or self.step_size <= 0:
+            raise SpecError("patch needs steps, restarts and places of at least 1 and a step_size above 0.")
+        if not 0 < self.scale <= 1 or not 0 <= self.brightness < 1:
+            raise SpecError(
+                f"patch got scale={self.scale} and brightness={self.brightness}; expected scale above 0 and at most 1, "
+                "and brightness from 0 to below 1."
+            )
+
+    def fit(self, problem: Problem, training: Training, *, seed: int) -> Self:
+        """Return the attack with one patch per area, trained on training samples.
+
+        With a goal, samples of the goal's class are left out.
+
+        Raises:
+            AttackError: there are no samples to train on, or the model has no finite gradient on any.
+        """
+        pixels, targets = training()
+        if self.goal is not None:
+            pixels, targets = pixels[targets != self.goal], targets[targets != self.goal]
+        if not len(pixels):
+            raise AttackError("A universal patch is trained on training samples, and the task has none.")
+        seeds = as_seeds([seed], pixels.device)
+        trained = [(area, self._best(problem, (pixels, targets), area, seeds)) for area in self.area]
+        return replace(self.with_example(training), _patches=tuple(trained))
+
+    def perturb(
+        self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Sequence[int] | Tensor
+    ) -> Tensor:
+        """Return the pixels with the patch, in full size, at each sample's place."""
+        patch = dict(self._patches).get(size)
+        if patch is None:
+            raise AttackError(f"There is no trained patch of area {size:g}; call fit on training samples first.")
+        patch = patch.to(pixels)
+        if self.position == "search":
+            return placed(pixels, patch, self.search(problem, pixels, targets, patch))
+        return placed(pixels, patch, self.corners(pixels, patch.shape[-1], seeds))
+
+    def search(self, problem: Problem, pixels: Tensor, targets: Tensor, patch: Tensor) -> Tensor:
+        """Return where on each sample a patch does most, of the places that promise most, (n, 2).
+
+        The first place that brings about what is wanted is taken.
+        """
+        chosen = torch.zeros(len(pixels), 2, dtype=torch.long, device=pixels.device)
+        for rows in problem.chunks(len(pixels)):
+            chosen[rows] = self._searched(problem, pixels[rows], targets[rows], patch)
+        return chosen
+
+    def _searched(self, problem: Problem, pixels: Tensor, targets: Tensor, patch: Tensor) -> Tensor:
+        gradient, _ = problem.gradient(pixels, targets, self._loss, self.goals(targets))
+        corners = ranked(gain_of(pixels, gradient, patch), self.places, max(1, patch.shape[-1] // 3))
+        chosen, alive = corners[:, 0].clone(), torch.arange(len(pixels), device=pixels.device)
+        highest = torch.full((len(pixels),), -math.inf, dtype=torch.float64, device=pixels.device)
+        for turn in range(corners.shape[1]):
+            place, wanted = corners[alive, turn], targets[alive]
+            tried = placed(pixels[alive], patch, place)
+            wanted = problem.hidden(wanted, covered(pixels[alive], tried))
+            with torch.no_grad():
+                output = problem.forward(tried)
+            losses = problem.loss(output, wanted, self._loss, self.goals(wanted)).double()
+            worth = torch.where(self.reached(problem, output, wanted), math.inf, losses)
+            better = worth > highest[alive]
+            chosen[alive] = torch.where(better[:, None], place, chosen[alive])
+            highest[alive] = torch.where(better, worth, highest[alive])
+            alive = alive[highest[alive] < math.inf]
+            if not len(alive):
+                break
+        return chosen
+
+    @property
+    def _loss(self) -> str:
+        return self.loss or "ce"
+
+    def _best(self, problem: Problem, samples: tuple[Tensor, Tensor], area: float, seeds: Tensor) -> Tensor:
+        """Return the patch, of all restarts, that does most on held-out samples."""
+        pixels, targets = samples
+        order = uniform(seeds, SPLIT, (len(pixels),))[0].argsort()
+        count = min(HELD, len(pixels) // 5)
+        held, rest = (order[:count], order[count:]) if count else (order, order)
+        patches = [
+            self._train(problem, (pixels[rest], targets[rest]), area, (seeds, restart))
+            for restart in range(self.restarts)
+        ]
+        if len(patches) == 1:
+            return patches[0]
+        return max(patches, key=lambda patch: self._score(problem, patch, (pixels[held], targets[held]), seeds))
+
+    def _train(
+        self, problem: Problem, samples: tuple[Tensor, Tensor], area: float, start: tuple[Tensor, int]
+    ) -> Tensor:
+        (pixels, targets), (seeds, restart), (low, high) = samples, start, problem.bounds
+        side, count = self.side(pixels, area), min(BATCH, len(pixels))
+        first = uniform(seeds, BEGIN + restart, (pixels.shape[1], side, side))[0].to(pixels)
+        patch = low + (high - low) * first
+        velocity, finite = torch.zeros_like(patch), torch.zeros((), dtype=torch.long, device=pixels.device)
+        for step in range(self.steps):
+            numbers = uniform(seeds, STEP * (restart + 1) + step, (count, 6))[0].double()
+            rows = (numbers[:, 5] * len(pixels)).long()
+            gradient, usable = self._gradient(problem, patch, (pixels[rows], targets[rows]), numbers)
+            finite += usable
+            velocity = MOMENTUM * velocity + gradient / gradient.abs().amax().clamp_min(1e-30)
+            length = (high - low) * self.step_size * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+            patch = (patch + length * velocity.sign()).clamp(low, high)
+        if not finite:
+            raise AttackError("The gradient of the patch is NaN or infinite; check the model's backward pass.")
+        return patch
+
+    def _gradient(
+        self, problem: Problem, patch: Tensor, samples: tuple[Tensor, Tensor], numbers: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the gradient of how many samples the patch fools, softly counted, and how many were finite."""
+        pixels, targets = samples
+        movable = patch.clone().requires_grad_(True)
+        with torch.enable_grad():
+            views = self.seen(pixels, movable, numbers, problem.bounds)
+        targets = problem.hidden(targets, covered(pixels, views.detach()))
+        pulls, usable = [], torch.zeros((), dtype=torch.long, device=pixels.device)
+        for rows in problem.chunks(len(pixels)):
+            goals = self.goals(targets[rows])
+            gradient, output = problem.gradient(views[rows].detach(), targets[rows], self._loss, goals)
+            finite = torch.isfinite(gradient).flatten(1).all(dim=1)
+            share = torch.sigmoid(problem.loss(output, targets[rows], self._loss, goals) / UNDECIDED)
+            pull = (share * (1 - share)).to(
+                gradient
+            )  # the slope of the sigmoid: a smooth count of the fooled is raised
+            pulls.append(torch.where(finite[:, None, None, None], gradient * pull[:, None, None, None], 0))
+            usable += finite.sum()
+        return torch.autograd.grad(views, movable, torch.cat(pulls))[0], usable
+
+    def seen(self, pixels: Tensor, patch: Tensor, numbers: Tensor, bounds: tuple[float, float]) -> Tensor:
+        """Return images with the patch as a camera might see it: moved, smaller, darker or brighter.
+
+        It never reaches beyond the square that the full patch may cover.
+
+        Args:
+            pixels: images (n, c, h, w).
+            patch: the patch (c, side, side).
+            numbers: five random numbers in [0, 1) for each image, float64 (n, 5 or more).
+            bounds: the range of a pixel.
+        """
+        (low, high), side = bounds, patch.shape[-1]
+        smallest = math.ceil(self.scale * side - 1e-9)
+        sides = smallest + (numbers[:, 0] * (side - smallest + 1)).long()
+        if isinstance(self.position, str):
+            room = torch.stack([length - sides for length in pixels.shape[-2:]], dim=1)
+            corners = (numbers[:, 1:3] * (room + 1)).long()
+        else:
+            given = self.corners(pixels, side, numbers.new_zeros(len(pixels)))
+            corners = given + (numbers[:, 1:3] * (side - sides + 1)[:, None]).long()
+        factor, shift = (self.brightness * (2 * numbers[:, 3:5].to(patch) - 1)).T[:, :, None, None, None]
+        looks = (patch * (1 + factor) + (high - low) * shift).clamp(low, high)
+        return placed(pixels, looks, corners, sides)
+
+    def _score(
+        self, problem: Problem, patch: Tensor, samples: tuple[Tensor, Tensor], seeds: Tensor
+    ) -> tuple[float, float]:
+        """Return the share of samples that the patch brings where it should, and the mean loss for a tie."""
+        pixels, targets = samples
+        views = self.seen(pixels, patch, uniform(seeds, CHOICE, (len(pixels), 5))[0].double(), problem.bounds)
+        targets = problem.hidden(targets, covered(pixels, views))
+        reached, losses = [], []
+        for rows in problem.chunks(len(pixels)):
+            with torch.no_grad():
+                output = problem.forward(views[rows])
+            reached.append(self.reached(problem, output, targets[rows]))
+            losses.append(problem.loss(output, targets[rows], self._loss, self.goals(targets[rows])))
+        return float(torch.cat(reached).double().mean()), float(torch.cat(losses).mean())

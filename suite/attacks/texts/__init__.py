@@ -1,0 +1,1 @@
+"""Attacks on texts: edits of words and characters."""

@@ -1,0 +1,1 @@
+"""Attributions of lists of features (words, characters, latents) and their faithfulness."""

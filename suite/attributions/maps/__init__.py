@@ -1,0 +1,1 @@
+"""Attribution maps of images and their faithfulness."""

@@ -1,0 +1,1 @@
+"""Adversarial robustness: one attack at every size, its checks and its measures."""

@@ -1,0 +1,153 @@
+"""Detection data in COCO's format: one JSON file per part, boxes as x, y, width, height."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from suite.data.formats.coco_files import CocoFiles, annotation_files, image_folders
+from suite.data.formats.image_files import Thing, detection_sample, read_picture
+from suite.data.split_files import portion, sample_name
+from suite.errors import DataError
+from suite.types import Rejected, Sample
+
+
+def read_coco(files: CocoFiles, split: str, *, seed: int, size: int | None = None) -> Iterator[Sample | Rejected]:
+    """Yield the images of one split, each with its objects; labels are category names, crowds are ignored objects.
+
+    Args:
+        files: the folder and the annotation files; `split_files.portion` says
+            which of them a split takes.
+        split: train, validation or test.
+        seed: seed of the split, where the data have none of their own.
+        size: side in pixels of the square to which images are scaled; None to take them as they are.
+
+    Raises:
+        DataError: no annotation file, or one without images, annotations or categories.
+    """
+    found = annotation_files(files)
+    share = portion(found, split)
+    if share.part is None:
+        return
+    content = _read(found[share.part])
+    if share.reports:
+        yield from content.rejected
+    places = image_folders(files, share.part, found[share.part])
+    for record in share.take(content.images, split, seed=seed):
+        yield _sample(
+            sample_name(share.part, record["file_name"]), record, content.things[record["id"]], (places, size)
+        )
+
+
+@dataclass
+class _Content:
+    """What an annotation file says: image records, objects by image, and what it says that cannot be used."""
+
+    images: list[Mapping[str, Any]] = field(default_factory=list)
+    things: dict[Any, list[Thing]] = field(default_factory=lambda: defaultdict(list))
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+def _read(file: Path) -> _Content:
+    document = _document(file)
+    categories = _categories(document["categories"], file)
+    content = _Content()
+    seen: set[tuple[str, Any]] = set()
+    for place, record in enumerate(document["images"]):
+        if reason := _image_fault(record, seen):
+            content.rejected.append(Rejected(f"{file.name}: images[{place}]", reason))
+        else:
+            seen |= _marks(record)
+            content.images.append(record)
+    known = {record["id"] for record in content.images}
+    for place, record in enumerate(document["annotations"]):
+        try:
+            image, thing = _thing(record, known, categories)
+            content.things[image].append(thing)
+        except DataError as error:
+            content.rejected.append(Rejected(f"{file.name}: annotations[{place}]", str(error)))
+    return content
+
+
+def _document(file: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(file.read_text("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{str(file)!r} is not JSON: line {error.lineno}: {error.msg}.") from error
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{str(file)!r} cannot be read: {error}.") from error
+    needed = ("images", "annotations", "categories")
+    missing = [name for name in needed if not isinstance(document, dict) or not isinstance(document.get(name), list)]
+    if missing:
+        raise DataError(
+            f"{str(file)!r} has no list {' nor '.join(repr(name) for name in missing)}; expected an object with "
+            'images, annotations and categories, such as {"id": 1, "name": "person"}.'
+        )
+    return dict(document)
+
+
+def _categories(records: list[Any], file: Path) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for record in records:
+        if not isinstance(record, dict) or not _is_id(record.get("id")) or not isinstance(record.get("name"), str):
+            raise DataError(f'{str(file)!r} has a category {record!r}; expected {{"id": 1, "name": "person"}}.')
+        if names.setdefault(record["id"], record["name"]) != record["name"]:
+            raise DataError(f"{str(file)!r} gives the category {record['id']} two names; give each its own id.")
+    return names
+
+
+def _marks(record: Mapping[str, Any]) -> set[tuple[str, Any]]:
+    return {(key, record[key]) for key in ("id", "file_name")}
+
+
+def _image_fault(record: Any, seen: set[tuple[str, Any]]) -> str | None:
+    if not isinstance(record, dict) or not _is_id(record.get("id")) or not isinstance(record.get("file_name"), str):
+        return f"got {str(record)[:80]}; expected an image with an id and a file_name"
+    repeated = sorted(f"{key} {value!r}" for key, value in seen & _marks(record))
+    return f"{' and '.join(repeated)}, as an earlier image has; expected each once" if repeated else None
+
+
+def _thing(record: Any, known: set[Any], categories: Mapping[Any, str]) -> tuple[Any, Thing]:
+    if not isinstance(record, dict):
+        raise DataError(f"got {str(record)[:80]}; expected an object with image_id, category_id and bbox")
+    image, category, box = record.get("image_id"), record.get("category_id"), record.get("bbox")
+    if not _is_id(image) or image not in known:
+        raise DataError(f"there is no image {image!r}")
+    if not _is_id(category) or category not in categories:
+        raise DataError(f"there is no category {category!r} (image {image!r})")
+    if not isinstance(box, list) or len(box) != 4 or not all(_is_number(value) for value in box):
+        raise DataError(f"bbox {box!r} of image {image!r}; expected [x, y, width, height]")
+    left, top, width, height = (float(value) for value in box)
+    edges = (left, top, left + width, top + height)
+    return image, Thing(edges, categories[category], bool(record.get("iscrowd", 0)))
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int | str) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53)
+
+
+def _sample(
+    name: str, record: Mapping[str, Any], things: list[Thing], options: tuple[list[Path], int | None]
+) -> Sample | Rejected:
+    places, size = options
+    file = next((place / record["file_name"] for place in places if (place / record["file_name"]).is_file()), None)
+    if file is None:
+        return Rejected(name, f"no such image in {', '.join(repr(str(place)) for place in places)}")
+    try:
+        return detection_sample(name, read_picture(file, size=size, labelled=_labelled_size(record)), things)
+    except DataError as error:
+        return Rejected(name, str(error))
+
+
+def _labelled_size(record: Mapping[str, Any]) -> tuple[int, int] | None:
+    width, height = record.get("width"), record.get("height")
+    is_known = _is_number(width) and _is_number(height) and width and height
+    return (int(width or 0), int(height or 0)) if is_known else None

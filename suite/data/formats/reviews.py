@@ -1,0 +1,105 @@
+"""SST-2 as GLUE ships it, and the reviews of IMDB: the two public benchmarks of sentiment, from disk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from suite.data.formats.plain_text import decoded
+from suite.data.split_files import folder, portion
+from suite.data.subsets import take
+from suite.errors import DataError
+from suite.types import Rejected, Sample
+
+CLASSES = ("negative", "positive")
+
+GLUE_FILES = {"train": "train.tsv", "validation": "dev.tsv"}
+"""Part to file; the labels of test.tsv are not public, so that it is not read."""
+
+
+def read_sst2(path: str, split: str, *, seed: int) -> Iterator[Sample | Rejected]:
+    """Yield the texts of one split of SST-2: dev.tsv is the test part, and train.tsv is cut 80 : 20.
+
+    Most of train.tsv are phrases of longer sentences, so that train and validation speak of the same films; dev.tsv
+    has whole sentences of others.
+
+    Args:
+        path: the folder with train.tsv and dev.tsv: columns sentence and label (0 negative, 1 positive), parted by
+            tabs, where a quotation mark is a character as any other.
+        split: train, validation or test.
+        seed: seed of the cut, stratified.
+
+    Raises:
+        DataError: there are no such files, or they are not UTF-8 or have other columns.
+    """
+    root = folder(path)
+    found = {part: root / name for part, name in GLUE_FILES.items() if (root / name).is_file()}
+    if not found:
+        raise DataError(f"{path!r} has neither train.tsv nor dev.tsv; give the folder SST-2 of GLUE.")
+    share = portion(found, split)
+    if share.part is None:
+        return
+    records = _glue(found[share.part])
+    texts = [record for record in records if isinstance(record, Sample)]
+    if share.reports:
+        yield from (record for record in records if isinstance(record, Rejected))
+    yield from take(texts, [text.target for text in texts], share, split, seed=seed)
+
+
+def _glue(file: Path) -> list[Sample | Rejected]:
+    lines = decoded(file.read_bytes(), file.name).replace("\r\n", "\n").split("\n")
+    header = lines[0].split("\t")
+    if header != ["sentence", "label"]:
+        raise DataError(f"{file.name} has the columns {', '.join(header)}; expected sentence and label.")
+    return [_labelled(f"{file.stem}/{number}", line) for number, line in enumerate(lines[1:], start=2) if line]
+
+
+def _labelled(name: str, line: str) -> Sample | Rejected:
+    cells = line.split("\t")
+    if len(cells) != 2:
+        return Rejected(name, f"{len(cells)} columns; expected sentence and label")
+    if cells[1].strip() not in ("0", "1"):
+        return Rejected(name, f"label {cells[1]!r}; expected 0 or 1")
+    return Sample(name, cells[0].strip(), CLASSES[int(cells[1])])
+
+
+def read_imdb(path: str, split: str, *, seed: int) -> Iterator[Sample | Rejected]:
+    """Yield the reviews of one split of IMDB: test/ is the test part, and train/ is cut 80 : 20.
+
+    Reviews without a label (unsup/) are not read; ``<br />`` becomes the end of a line. The rating, 1 to 10, is the
+    number behind the underscore in the id.
+
+    Args:
+        path: the folder aclImdb, with train/ and test/, each with pos/ and neg/, one review per file.
+        split: train, validation or test.
+        seed: seed of the cut, stratified.
+
+    Raises:
+        DataError: there are no such folders, or one of them has no reviews.
+    """
+    root = folder(path)
+    found = [part for part in ("train", "test") if (root / part).is_dir()]
+    if not found:
+        raise DataError(f"{path!r} has neither train nor test; give the folder aclImdb with pos and neg inside them.")
+    share = portion(found, split)
+    if share.part is None:
+        return
+    files = [(file, label) for label in CLASSES for file in _reviews(root / share.part / label[:3])]
+    for file, label in take(files, [label for _, label in files], share, split, seed=seed):
+        yield _review(file, file.relative_to(root).with_suffix("").as_posix(), label)
+
+
+def _reviews(place: Path) -> list[Path]:
+    files = sorted(place.glob("[!.]*.txt"))
+    if not files:
+        raise DataError(f"{str(place)!r} has no .txt files; expected one review per file.")
+    return files
+
+
+def _review(file: Path, name: str, label: str) -> Sample | Rejected:
+    try:
+        text = decoded(file.read_bytes(), file.name)
+    except (OSError, DataError) as error:
+        return Rejected(name, str(error))
+    return Sample(name, re.sub(r"<br\s*/?>", "\n", text, flags=re.IGNORECASE).strip(), label)

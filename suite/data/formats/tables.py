@@ -1,0 +1,179 @@
+"""Your labelled texts: a table in one file, one file per split, or a folder written by the library `datasets`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from suite.data.formats.plain_text import PART_NAMES
+from suite.data.formats.table_files import SUFFIXES, Columns, class_names, read_columns
+from suite.data.formats.table_labels import NoLabel, check_forms, of_classes, plain
+from suite.data.split_files import EVERYTHING, portion, sample_name
+from suite.data.splitting import SPLITS
+from suite.data.subsets import take
+from suite.errors import DataError
+from suite.types import Rejected, Sample
+
+SHARD = re.compile(r"(?P<part>[a-z]+)(-\d+(-of-\d+.*)?)?", re.IGNORECASE)
+"""Name of a part's file without its ending: ``train``, ``train-0`` or ``train-00000-of-00002``."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The records of one part on disk: those that can be used, the others with reasons, and whether any has a label."""
+
+    texts: tuple[Sample, ...]
+    rejected: tuple[Rejected, ...]
+    labelled: bool
+
+
+def read_table(
+    path: str, split: str, *, seed: int, text: str = "text", label: str = "label", classes: Sequence[str] = ()
+) -> Iterator[Sample | Rejected]:
+    """Yield the texts of one split with their labels as class names.
+
+    Labels may be names or whole numbers (1, 1.0, "1"), but not both, unless ``classes`` says which number is which
+    name. A record without a text or a label, or with the label -1, is rejected; a part on disk of which no record has
+    a label is not judged on, for its labels are secret.
+
+    Args:
+        path: a .csv, .tsv, .jsonl, .parquet or .arrow file; a folder with such files, or a folder data/ of them,
+            named train, validation (val, valid, dev) and test, also in shards (train-00000-of-00002.parquet); or what
+            `save_to_disk` wrote. `split_files.portion` says which part a split takes.
+        split: train, validation or test.
+        seed: seed of the split, where the data have none of their own; stratified.
+        text: name of the column of texts.
+        label: name of the column of labels.
+        classes: class names, in the order of their numbers where labels are numbers.
+
+    Raises:
+        DataError: no such files or columns, not UTF-8, labels of two forms, or of one class.
+    """
+    SPLITS.index(split)
+    parts = _checked(_read_parts(Path(path).expanduser(), (text, label), tuple(classes)), tuple(classes))
+    share = portion({part for part, found in parts.items() if found.labelled}, split)
+    if split == "test":
+        yield from (record for secret in parts.values() if not secret.labelled for record in secret.rejected)
+    if share.part is None or share.part not in parts:
+        return
+    found = parts[share.part]
+    if share.reports:
+        yield from found.rejected
+    yield from take(found.texts, [sample.target for sample in found.texts], share, split, seed=seed)
+
+
+def _checked(parts: dict[str, Part], classes: tuple[str, ...]) -> dict[str, Part]:
+    labels = [sample.target for part in parts.values() for sample in part.texts]
+    if not labels:
+        raise DataError(f"No record has both a text and a label; first: {_first_reason(parts)}. Check the columns.")
+    if not classes:
+        check_forms(labels)
+    if len(set(labels)) < 2:
+        dropped = sum(len(part.rejected) for part in parts.values())
+        hint = f" {dropped} records were left out, first: {_first_reason(parts)}." if dropped else ""
+        raise DataError(f"All labels are {labels[0]!r}; nothing can be told apart. Give data of two classes.{hint}")
+    return parts
+
+
+def _first_reason(parts: Mapping[str, Part]) -> str:
+    return next(record.reason for part in parts.values() for record in part.rejected)
+
+
+def _read_parts(path: Path, columns: tuple[str, str], classes: tuple[str, ...]) -> dict[str, Part]:
+    return {part: _part(part, files, columns, classes) for part, files in _files(path).items()}
+
+
+def _part(part: str, files: Sequence[Path], columns: tuple[str, str], classes: tuple[str, ...]) -> Part:
+    texts: list[Sample] = []
+    rejected: list[Rejected] = []
+    row, labelled = 0, False
+    for file in files:
+        found = _with_names(read_columns(file, *columns), file, columns[1])
+        for place, (text, label) in enumerate(zip(found.texts, found.labels, strict=True)):
+            name = sample_name(part, str(row))
+            row += 1
+            try:
+                if place in found.faults:
+                    raise NoLabel(found.faults[place])
+                target = of_classes(plain(label, found.names), classes)
+                labelled = True
+                texts.append(Sample(name, _text(text), target))
+            except NoLabel as error:
+                rejected.append(Rejected(name, str(error)))
+    if not row:
+        raise DataError(f"{files[0].name} has no row; give it some, or take the file away.")
+    return Part(tuple(texts), tuple(rejected), labelled)
+
+
+def _text(value: object) -> str:
+    if value is None or value != value:
+        raise NoLabel("no text")
+    if not isinstance(value, str):
+        raise NoLabel(f"a text of type {type(value).__name__} ({value!r:.40}); expected a string")
+    return value
+
+
+def _with_names(found: Columns, file: Path, label: str) -> Columns:
+    """Return columns with the class names that `save_to_disk` puts beside the data."""
+    about = file.parent / "dataset_info.json"
+    if found.names or file.suffix.lower() != ".arrow" or not about.is_file():
+        return found
+    try:
+        return replace(found, names=class_names(json.loads(about.read_text("utf-8")).get("features"), label))
+    except (ValueError, AttributeError) as error:
+        raise DataError(f"{about} cannot be read: {error}") from error
+
+
+def _files(path: Path) -> dict[str, list[Path]]:
+    """Return the files of every part on disk."""
+    if path.is_file():
+        if path.suffix.lower() not in SUFFIXES:
+            raise DataError(f"{path.name} ends in {path.suffix!r}; expected one of {', '.join(sorted(SUFFIXES))}.")
+        return {EVERYTHING: [path]}
+    if not path.is_dir():
+        raise DataError(f"{str(path)!r} is neither a file nor a folder; give a table, or a folder of tables.")
+    return _saved(path) or _named(path) or _named(path / "data") or _refuse(path)
+
+
+def _saved(path: Path) -> dict[str, list[Path]]:
+    """Return the parts of what `save_to_disk` wrote: a table, or a folder of tables by their splits."""
+    if (path / "state.json").is_file():
+        return {EVERYTHING: _shards(path)}
+    folders = [child for child in sorted(path.iterdir()) if (child / "state.json").is_file()]
+    return {part: _shards(child) for child in folders if (part := PART_NAMES.get(child.name.lower()))}
+
+
+def _shards(place: Path) -> list[Path]:
+    """Return the Arrow files in the order that state.json gives."""
+    try:
+        state = json.loads((place / "state.json").read_text("utf-8"))
+        files = [place / Path(entry["filename"]).name for entry in state["_data_files"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{place / 'state.json'} does not list the data files: {error!r}") from error
+    if state.get("_indices_data_files"):
+        raise DataError(f"{place} is a selection of rows; call flatten_indices() before save_to_disk().")
+    return files
+
+
+def _named(path: Path) -> dict[str, list[Path]]:
+    """Return files by the split that their name begins with, in the order of their names."""
+    found: dict[str, list[Path]] = {}
+    for file in sorted(path.iterdir()) if path.is_dir() else []:
+        named = SHARD.fullmatch(file.stem)
+        part = PART_NAMES.get(named["part"].lower()) if named else None
+        if part and file.suffix.lower() in SUFFIXES and file.is_file():
+            found.setdefault(part, []).append(file)
+    for part, files in found.items():
+        if len(files) > 1 and (len({file.suffix for file in files}) > 1 or not all("-" in file.stem for file in files)):
+            raise DataError(f"{files[0].name} and {files[1].name} both name the {part} part; keep one of them.")
+    return found
+
+
+def _refuse(path: Path) -> dict[str, list[Path]]:
+    raise DataError(
+        f"{str(path)!r} has no tables named train, validation or test ({', '.join(sorted(SUFFIXES))}); rename them, or "
+        "give the path of one file."
+    )

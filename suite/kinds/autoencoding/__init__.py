@@ -1,0 +1,1 @@
+"""Autoencoding: an image, its code, and its reconstruction."""

@@ -1,0 +1,1 @@
+"""Detection: a box, a class and a score for each object of an image."""

@@ -1,0 +1,1 @@
+"""Language: the next character of a text, scored in bits."""

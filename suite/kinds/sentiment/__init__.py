@@ -1,0 +1,1 @@
+"""Sentiment: one label per text."""

@@ -1,0 +1,157 @@
+"""Temperature scaling by a safeguarded Newton search in one dimension."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from suite.metrics.calibration.inputs import FloatArray, as_labels, as_logits, log_softmax
+from suite.metrics.stats.intervals import quantile_of_level
+
+LOWEST, HIGHEST = 0.01, 100.0
+"""Range of temperatures searched."""
+
+_TOLERANCE = 1e-10
+_MAX_STEPS = 60
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """A fitted temperature: divide logits by `value`.
+
+    Attributes:
+        value: T in 0.01..100.
+        nll_before, nll_after: mean negative log-likelihood, in nats, of the fitting set at T = 1 and at `value`.
+        gradient: derivative of the mean nll with respect to 1/T at `value`.
+        steps: Newton or bisection steps taken.
+        converged: whether `value` is the optimum; where it is not, `reason` says why.
+        reason: None, or why `value` is not the optimum.
+    """
+
+    value: float
+    nll_before: float
+    nll_after: float
+    gradient: float
+    steps: int
+    converged: bool
+    reason: str | None = None
+
+
+def _moments(shifted: FloatArray, target: FloatArray, beta: float) -> tuple[float, float, float]:
+    """Return at inverse temperature beta the mean nll, the mean expected logit, and the latter's derivative.
+
+    `shifted` are logits less their row maximum, so that the exponentials lie in [0, 1]. The nll's derivative is the
+    mean expected logit less the mean logit of the label.
+    """
+    weights = np.exp(beta * shifted)
+    total = weights.sum(axis=1)
+    nll = float((np.log(total) - beta * target).mean())
+    weights *= shifted
+    expected = weights.sum(axis=1) / total
+    variance = np.einsum("nk,nk->n", weights, shifted) / total - expected * expected
+    return nll, float(expected.mean()), float(variance.mean())
+
+
+def _without_optimum(shifted: FloatArray, target: FloatArray) -> tuple[float, str] | None:
+    """Return the temperature to use, and why, where no finite positive temperature is best."""
+    if not target.any():
+        return LOWEST, "every label already has the largest logit, so that the optimum is T -> 0"
+    if float((shifted.mean(axis=1) - target).mean()) >= 0:
+        return HIGHEST, "labels get no more than their classes' average logit, so that the optimum is T -> infinity"
+    return None
+
+
+def _propose(beta: float, expected: float, variance: float, wanted: float, low: float, high: float) -> float:
+    """Return Newton's step where it stays inside the bracket, else the bracket's geometric middle.
+
+    The equation expected = wanted (both below 0) is solved for its logarithms over log(beta), in which it is nearly
+    straight: temperatures far above and far below 1 are then reached in about five steps.
+    """
+    if expected < 0 and variance > 0:
+        slope = beta * variance / expected
+        step = (math.log(-wanted) - math.log(-expected)) / slope
+        proposal = beta * math.exp(min(max(step, -10.0), 10.0))
+        if low < proposal < high:
+            return proposal
+    return math.sqrt(low * high)
+
+
+def _search(shifted: FloatArray, target: FloatArray) -> tuple[float, int]:
+    low, high, beta, wanted = 1.0 / HIGHEST, 1.0 / LOWEST, 1.0, float(target.mean())
+    for step in range(_MAX_STEPS):
+        _, expected, variance = _moments(shifted, target, beta)
+        if abs(expected - wanted) <= _TOLERANCE or high - low <= 4e-16 * high:
+            return beta, step
+        low, high = (beta, high) if expected < wanted else (low, beta)
+        beta = _propose(beta, expected, variance, wanted, low, high)
+    return beta, _MAX_STEPS
+
+
+def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> Temperature:
+    """Fit the temperature that minimises the mean negative log-likelihood of the labels.
+
+    The nll is convex in 1/T. Fit on samples that are not those the calibration is then measured on.
+
+    Args:
+        logits: (n, classes) finite, float16, float32 or float64; computed in float64.
+        labels: (n,) class indices.
+
+    Returns:
+        The temperature; where none is best (separable labels, or labels no better than chance) an end of 0.01..100
+        with ``converged`` false and a reason. Its nll never exceeds that of T = 1.
+
+    Raises:
+        DataError: logits or labels are unusable.
+    """
+    wide = as_logits(logits)
+    index = as_labels(labels, *wide.shape)
+    shifted = wide - wide.max(axis=1, keepdims=True)
+    target = shifted[np.arange(index.size), index]
+    before = _moments(shifted, target, 1.0)[0]
+    if endless := _without_optimum(shifted, target):
+        value, reason = endless
+        steps = 0
+    else:
+        beta, steps = _search(shifted, target)
+        value, reason = 1.0 / beta, ""
+    after, expected, _ = _moments(shifted, target, 1.0 / value)
+    gradient = expected - float(target.mean())
+    if not reason and abs(gradient) > _TOLERANCE * max(1.0, float(np.abs(target).mean())):
+        reason = f"the gradient is still {gradient:.3g}; the optimum lies outside {LOWEST}..{HIGHEST}"
+    if after > before:
+        # The nll is convex, so that only rounding next to T = 1 can make it worse.
+        value, after = 1.0, before
+    return Temperature(value, before, after, gradient, steps, not reason, reason or None)
+
+
+def temperature_interval(
+    logits: ArrayLike, labels: ArrayLike, temperature: float, level: float = 0.95
+) -> tuple[float, float]:
+    """Return an interval of the fitted temperature, by the sandwich variance of 1/T.
+
+    The variance of an estimate that solves mean(g) = 0 is mean(g^2) / (n mean(g')^2) (Huber 1967), here with g the
+    expected less the label's logit and g' the variance of the logits, so that it holds for a model that no temperature
+    makes right as well. An upper end beyond `HIGHEST` is given as that.
+
+    Args:
+        logits: (n, classes) that the temperature was fitted on.
+        labels: (n,) class indices.
+        temperature: the fitted value.
+        level: confidence level.
+
+    Raises:
+        DataError: logits or labels are unusable.
+    """
+    wide = as_logits(logits)
+    index = as_labels(labels, *wide.shape)
+    probabilities = np.exp(log_softmax(wide / temperature))
+    expected = (probabilities * wide).sum(axis=1)
+    slopes = (probabilities * (wide - expected[:, None]) ** 2).sum(axis=1)
+    gradients = expected - wide[np.arange(index.size), index]
+    error = np.sqrt((gradients**2).mean() / index.size) / slopes.mean()
+    half = quantile_of_level(level) * error
+    beta = 1.0 / temperature
+    return float(1.0 / (beta + half)), float(min(HIGHEST, 1.0 / max(beta - half, 1.0 / HIGHEST)))

@@ -1,0 +1,42 @@
+"""Intervals, paired tests and tie groups; numpy and scipy only."""
+
+from suite.metrics.stats.bootstrap import (
+    Interval,
+    bootstrap,
+    mean_measure,
+    paired_bootstrap_difference,
+    percentile_interval,
+    recentred_interval,
+    resample_counts,
+)
+from suite.metrics.stats.groups import rank_ranges, tie_groups
+from suite.metrics.stats.intervals import rate, wilson
+from suite.metrics.stats.paired import holm, holm_matrix, mcnemar_exact, minimum_detectable_effect, paired_p_values
+from suite.metrics.stats.resampled import Statistic, auroc, average, drawn, mean_of, ratio, resampled, sums_ratio
+
+__all__ = [
+    "Interval",
+    "Statistic",
+    "auroc",
+    "average",
+    "bootstrap",
+    "drawn",
+    "holm",
+    "holm_matrix",
+    "mcnemar_exact",
+    "mean_measure",
+    "mean_of",
+    "minimum_detectable_effect",
+    "paired_bootstrap_difference",
+    "paired_p_values",
+    "percentile_interval",
+    "rank_ranges",
+    "rate",
+    "ratio",
+    "recentred_interval",
+    "resample_counts",
+    "resampled",
+    "sums_ratio",
+    "tie_groups",
+    "wilson",
+]

@@ -1,0 +1,1 @@
+"""Adapters: what turns a module into a model whose outputs a kind understands."""

@@ -1,0 +1,1 @@
+"""Architectures of timm, torchvision and transformers, with local weights."""

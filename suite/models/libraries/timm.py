@@ -1,0 +1,50 @@
+"""Any timm architecture, with its own normalisation and input size inside the adapter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from suite.data import TaskInfo
+from suite.errors import ModelError, UnknownNameError, did_you_mean
+from suite.models.base import TorchClassifier
+from suite.models.recipe import Recipe
+
+
+def timm_classifier(name: str, task: TaskInfo, *, weights: str | None, pretrained: bool) -> TorchClassifier:
+    """Build a timm model for a task.
+
+    Args:
+        name: timm's name, with or without a tag (``resnet18.a1_in1k``).
+        task: gives the number of classes and of channels.
+        weights: a local file for exactly this architecture and number of classes; without one the model is trained.
+        pretrained: train from timm's published weights, which needs network access to the hub or its cache; the last
+            layer is new for the task's classes, so that there is something to train in any case.
+
+    Raises:
+        UnknownNameError: timm has no such architecture.
+        ModelError: it cannot be built for this task, or its published weights cannot be fetched.
+    """
+    import timm
+
+    if not timm.is_model(name.split(".")[0]):
+        raise UnknownNameError(f"timm has no model {name!r}.{did_you_mean(name, timm.list_models())}")
+    channels = task.input_shape[0]
+    try:
+        net = timm.create_model(name, pretrained=pretrained, num_classes=len(task.classes), in_chans=channels)
+    except Exception as error:  # timm and the hub raise many types; all mean that there is no model
+        hint = " Without network, give weights=FILE or leave pretrained out." if pretrained else ""
+        raise ModelError(f"timm:{name} cannot be built: {type(error).__name__}: {error}.{hint}") from error
+    config: Any = net.pretrained_cfg
+    return TorchClassifier(
+        net,
+        weights=weights,
+        mean=_for_channels(config["mean"], channels),
+        std=_for_channels(config["std"], channels),
+        input_size=tuple(config["input_size"][1:]),
+        recipe=None if weights else Recipe(epochs=20, learning_rate=1e-3),
+    )
+
+
+def _for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """Return one value per channel: timm's own for colour, their mean for any other number of channels."""
+    return tuple(values) if len(values) == channels else (sum(values) / len(values),) * channels

@@ -1,0 +1,1 @@
+"""Small networks that train in seconds or minutes on a processor."""

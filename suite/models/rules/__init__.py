@@ -1,0 +1,1 @@
+"""Models that are not trained: sentiment by rules."""

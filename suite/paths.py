@@ -1,0 +1,10 @@
+"""Where results are kept."""
+
+from __future__ import annotations
+
+import os
+
+
+def default_store() -> str:
+    """Return the folder of results: SUITE_STORE, else .suite in the current folder."""
+    return os.environ.get("SUITE_STORE") or ".suite"

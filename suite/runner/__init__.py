@@ -1,0 +1,1 @@
+"""The runner: plans cells, prepares tasks and models, measures, and stores."""

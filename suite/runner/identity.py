@@ -1,0 +1,164 @@
+"""What a result depends on, as digests: the content address that decides whether it is stored already."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.metadata
+import platform
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from suite.errors import SpecError
+from suite.registry import resolve
+from suite.spec import Spec, parse
+
+NUMERIC = (
+    "attacks",
+    "attributions",
+    "axes",
+    "corruptions",
+    "data",
+    "kinds",
+    "metrics",
+    "models",
+    "runner/preparation.py",
+    "types.py",
+    "spec.py",
+)
+"""Parts of the package that numbers depend on; a change anywhere else leaves stored results valid."""
+
+NESTED = {"attack": "attack", "methods": "attribution"}
+"""Arguments of an axis that name something registered, and its role."""
+
+PACKAGES = ("torch", "torchvision", "timm", "torchattacks", "captum", "numpy", "scipy", "pandas", "scikit-learn")
+"""Packages whose versions are recorded with every result."""
+
+
+def full_spec(role: str, text: str | Spec, *, injected: tuple[str, ...] = ()) -> Spec:
+    """Return a spec with every default filled in, also of the specs inside it.
+
+    Raises:
+        UnknownNameError, SpecError: it names or sets something that does not exist.
+    """
+    entry, spec = resolve(role, text)
+    bound = entry.bind(spec, injected=injected)
+    inner = {name: _full_values(NESTED[name], value) for name, value in bound.args if name in NESTED}
+    return bound.but(**inner)
+
+
+def _full_values(role: str, value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_full_values(role, item) for item in value)
+    if not isinstance(value, str | Spec):
+        raise SpecError(f"{value!r} does not name {role}; expected a spec such as pgd(eps=[0.1]).")
+    return full_spec(role, parse(value))
+
+
+def build_nested(text: str | Spec) -> None:
+    """Build what an axis spec names inside, so that a wrong value is found before anything runs.
+
+    Raises:
+        SuiteError: an attack or a method refuses its arguments.
+    """
+    for role, item in _nested(parse(text)):
+        entry, spec = resolve(role, item)
+        entry.build(spec)
+
+
+def _nested(spec: Spec) -> Iterator[tuple[str, str | Spec]]:
+    """Yield what a spec names inside: role and spec."""
+    for name, value in spec.args:
+        if name in NESTED:
+            yield from ((NESTED[name], item) for item in (value if isinstance(value, tuple) else (value,)))
+
+
+def origins(role: str, text: str | Spec) -> set[str]:
+    """Return the files that what a spec names was written in, and what the specs inside it name.
+
+    Raises:
+        UnknownNameError: it names something that does not exist.
+    """
+    entry, spec = resolve(role, text)
+    return {entry.origin}.union(*(origins(inner, item) for inner, item in _nested(spec)))
+
+
+def shown(spec: Spec) -> str:
+    """Return a spec as boards show it: of a file by path only the file's name, so that no machine's paths travel."""
+    return str(without_folder(spec))
+
+
+def without_folder(spec: Spec) -> Spec:
+    """Return the spec without the folder of a file by path: from wherever it is called, it is the same thing."""
+    path, in_file, name = spec.name.rpartition(".py:")
+    return Spec(f"{Path(path).name}.py:{name}", spec.args) if in_file else spec
+
+
+@functools.cache
+def code_digest(files: tuple[str, ...] = ()) -> str:
+    """Return the SHA-256 of the code that numbers depend on: the suite's own, and the given files."""
+    content = hashlib.sha256()
+    for file in [*_package_files(), *sorted(set(files))]:
+        path = Path(str(file))
+        if path.is_file():
+            content.update(path.name.encode() + b"\0" + _meaning(path))
+    return content.hexdigest()
+
+
+@functools.cache
+def _meaning(path: Path) -> bytes:
+    """Return a file's code without comments, layout and docstrings: what cannot change a number changes no key."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError:
+        return path.read_bytes()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [part for part in node.body if not _is_text(part)] or [ast.Pass()]
+    return ast.dump(tree).encode()
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _package_files() -> list[Path]:
+    here = Path(__file__).parents[1]
+    parts: list[Path] = [here / part for part in NUMERIC]
+    return sorted(file for part in parts for file in (part.rglob("*.py") if part.is_dir() else [part]))
+
+
+@functools.cache
+def environment(threads: int) -> Mapping[str, str]:
+    """Return the versions that a result was made with."""
+    versions = {"python": platform.python_version(), "machine": platform.machine(), "threads": str(threads)}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "absent"
+    return versions
+
+
+@functools.cache
+def git_state() -> str:
+    """Return the commit of the checkout that the suite runs from, with ``+`` if it is changed; empty elsewhere."""
+    here = Path(__file__).parent
+
+    def ask(*arguments: str) -> str:
+        command = ["git", "-C", str(here), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()  # noqa: S603  # fixed command
+
+    try:
+        commit = ask("rev-parse", "--short=12", "HEAD")
+        return commit + ("+" if ask("status", "--porcelain") else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def ids_digest(ids: Iterable[str]) -> str:
+    """Return the SHA-256 of sample ids in order."""
+    return hashlib.sha256("\0".join(ids).encode()).hexdigest()

@@ -1,0 +1,185 @@
+"""One cell on its way from specs to a record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from suite.axes.base import Axis, Context, Finding
+from suite.errors import SuiteError
+from suite.models.base import TorchModel
+from suite.registry import REGISTRY, resolve
+from suite.runner.identity import (
+    code_digest,
+    environment,
+    full_spec,
+    git_state,
+    ids_digest,
+    origins,
+    shown,
+    without_folder,
+)
+from suite.runner.preparation import INJECTED, PreparedTask, Workshop
+from suite.runner.process import peak_megabytes
+from suite.runner.settings import Settings
+from suite.spec import digest, parse
+from suite.store import Store
+from suite.types import Cell, Measure, Occasion, Provenance, Record, Status
+
+LONGEST_REASON = 400
+"""Characters of an exception's message that are kept in a failed row."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all cells of one run share.
+
+    Attributes:
+        store: receives the records.
+        settings: device, batch size, progress.
+        device: where models are measured.
+        workshop: builds, loads and trains the models.
+        task: (task spec, seed) to the task with its samples.
+        id: a name for the run.
+    """
+
+    store: Store
+    settings: Settings
+    device: torch.device
+    workshop: Workshop
+    task: Callable[[str, int], PreparedTask]
+    id: str
+
+
+class Job:
+    """One cell on its way from specs to a record; what is known so far decides what a failure can say."""
+
+    def __init__(self, run: Run, cell: Cell) -> None:
+        self.run, self.cell = run, cell
+        self.task: PreparedTask | None = None
+        self.model: TorchModel | None = None
+        self.model_digest = "unknown"
+
+    def identify(self) -> None:
+        """Read the samples and find out who the model is, without training it."""
+        cell, workshop = self.cell, self.run.workshop
+        self.task = self.run.task(cell.task, cell.seed)
+        self.model = workshop.build(cell.model, self.task, cell.seed)
+        self.model_digest = workshop.digest(self.model, cell.model, self.task, cell.seed)
+
+    def key(self) -> str:
+        """Return the content address of the result."""
+        return digest(self._parts())
+
+    def measure(self) -> Finding:
+        """Train or load the model and ask the axis."""
+        cell, task = self.cell, self.task
+        if task is None or self.model is None:
+            raise SuiteError("A cell is measured after it is identified.")
+        workshop = self.run.workshop
+        entry, spec = resolve("axis", cell.axis)
+        axis: Axis = entry.build(spec)
+        context = Context(
+            kind=task.kind,
+            data=task.data,
+            test=task.test(cell.n),
+            model=workshop.ready(self.model, self.model_digest, task, cell.seed),
+            members=lambda count: workshop.members(count, cell.model, task, cell.seed),
+            track=self.run.settings.track,
+            device=self.run.device,
+            names=self._names(),
+            history=self.run.store.history(self.model_digest),
+            batch_size=self.run.settings.batch_size,
+            seed=cell.seed,
+        )
+        return axis.measure(context.settled())
+
+    def record(self, finding: Finding, status: Status, began: float) -> Record:
+        """Return what is stored."""
+        cell = self.cell
+        entry, spec = resolve("task", cell.task)
+        axis, axis_spec = resolve("axis", cell.axis)
+        provenance = Provenance(
+            key=self.key(),
+            task=shown(spec),
+            task_version=entry.meta["version"],
+            kind=entry.meta["kind"],
+            model=_model_name(cell.model, self.run),
+            axis=axis.name,
+            spec=str(axis_spec),
+            n=len(self.task.test(cell.n)) if self.task else 0,
+            seed=cell.seed,
+            digests=self._digests(),
+            device=self.run.device.type,
+            dtype="float32",
+            suite_version=version("trust-suite"),
+        )
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        seconds = round(time.perf_counter() - began, 3)
+        occasion = Occasion(self.run.id, now, seconds, peak_megabytes(self.run.device), git_state())
+        return Record(
+            provenance, occasion, status, tuple(finding.measures), finding.samples, finding.details, finding.arrays
+        )
+
+    def _parts(self) -> dict[str, Any]:
+        cell = self.cell
+        metrics = sorted(entry.name for entry in REGISTRY.names("metric")) if cell.axis == "clean" else []
+        return {
+            "task": without_folder(full_spec("task", cell.task, injected=INJECTED["task"])).canonical(),
+            "data": self.task.data.digest if self.task else "unknown",
+            "model": _model_name(cell.model, self.run),
+            "weights": self.model_digest,
+            "axis": full_spec("axis", cell.axis).canonical(),
+            "metrics": metrics,
+            "code": self._code(),
+            "n": len(self.task.test(cell.n)) if self.task else cell.n,
+            "seed": cell.seed,
+        }
+
+    def _names(self) -> tuple[str, ...]:
+        """Return what seeds are made from: what was asked, however it was spelt."""
+        parts = self._parts()
+        return digest(parts["task"]), parts["model"], digest(parts["axis"])
+
+    def _code(self) -> str:
+        cell = self.cell
+        files = origins("task", cell.task) | origins("axis", cell.axis)
+        if cell.model not in self.run.workshop.given:
+            files |= origins("model", cell.model)
+        if cell.axis == "clean":
+            files |= {entry.origin for entry in REGISTRY.names("metric")}
+        return code_digest(tuple(sorted(files)))
+
+    def _digests(self) -> dict[str, str]:
+        versions = environment(torch.get_num_threads())
+        return {
+            "data": self.task.data.digest if self.task else "unknown",
+            "model": self.model_digest,
+            "code": self._code(),
+            "samples": ids_digest(self.task.test(self.cell.n).ids) if self.task else "unknown",
+            "environment": digest(dict(versions)),
+            "versions": "; ".join(f"{name} {number}" for name, number in versions.items()),
+        }
+
+
+def _model_name(text: str, run: Run) -> str:
+    return text if text in run.workshop.given else shown(parse(text))
+
+
+def nothing_found(cell: Cell, reason: str) -> Finding:
+    """Return what a cell that failed leaves: one undefined measure with the reason."""
+    return Finding([Measure("-", None, None, None, 0, "none", reason=reason, params={"axis": cell.axis})])
+
+
+def reason_of(error: Exception) -> str:
+    """Return an exception as one line for a row."""
+    out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+    what = "out of memory: " if out_of_memory else ""
+    message = " ".join(str(error).split())[:LONGEST_REASON]
+    return f"{what}{type(error).__name__}: {message}"

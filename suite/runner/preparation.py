@@ -1,0 +1,193 @@
+"""Getting a cell's task and model ready: samples read once, weights loaded, or trained once and stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from suite.attacks.engine.problem import Problem
+from suite.attacks.rng import as_seeds
+from suite.axes.base import Track
+from suite.data import Split, TaskData, load
+from suite.errors import ModelError, NotApplicableError
+from suite.kinds.base import Kind
+from suite.models.base import TorchModel
+from suite.models.training.trainer import Lesson, seeded, train
+from suite.models.weights import load_weights, to_bytes
+from suite.registry import REGISTRY, Entry, resolve
+from suite.runner.identity import code_digest, full_spec, origins, without_folder
+from suite.spec import digest
+from suite.store import Store
+
+INJECTED = {"task": ("split", "seed"), "model": ("task",)}
+"""Arguments that the harness gives to a factory, by role."""
+
+
+@dataclass(frozen=True)
+class PreparedTask:
+    """A task with its samples and its kind."""
+
+    entry: Entry
+    kind: Kind
+    data: TaskData
+
+    def test(self, n: int | None) -> Split:
+        """Return the test samples, or n of them: always the same n, and a larger n contains a smaller one."""
+        return self.data.test if n is None else self.data.test.few(n)
+
+
+def kind_of(task: str) -> Kind:
+    """Return the kind of a task.
+
+    Raises:
+        SuiteError: no such task or kind.
+    """
+    kind: Kind = REGISTRY.get("kind", resolve("task", task)[0].meta["kind"]).factory()
+    return kind
+
+
+def prepare_task(text: str, seed: int) -> PreparedTask:
+    """Read a task's samples.
+
+    Raises:
+        SuiteError: no such task or kind, or no usable samples.
+    """
+    entry, spec = resolve("task", text)
+    full_spec("task", spec, injected=INJECTED["task"])
+    kind = kind_of(text)
+    return PreparedTask(entry, kind, load(entry, spec, seed=seed, kind=kind))
+
+
+@dataclass
+class Workshop:
+    """Builds, loads and trains the models of one run.
+
+    Attributes:
+        store: where trained weights are kept.
+        given: models that exist in memory only, by name; they are not looked up.
+    """
+
+    store: Store
+    device: torch.device
+    track: Track
+    given: Mapping[str, TorchModel] = field(default_factory=dict)
+    _failed: dict[str, Exception] = field(default_factory=dict)
+
+    def build(self, text: str, task: PreparedTask, seed: int) -> TorchModel:
+        """Return a model as declared: with its weights if it has any, else as initialised from the seed.
+
+        Raises:
+            SuiteError: no such model, or it cannot be built for this task.
+        """
+        if text in self.given:
+            return self.given[text].to(self.device)
+        entry, spec = resolve("model", text)
+        tasks = entry.meta["tasks"]
+        if tasks is not None and task.entry.name not in tasks:
+            raise ModelError(f"Model {text} was made for {', '.join(tasks)}, not for {task.entry.name}.")
+        if entry.meta["kind"] != task.kind.name:
+            raise ModelError(f"Model {text} is for {entry.meta['kind']}, but {task.entry.name} is {task.kind.name}.")
+        with seeded(seed, self.device):
+            model = entry.build(spec, task=task.data.info)
+        wanted = task.kind.adapter
+        if not isinstance(model, wanted):
+            raise ModelError(f"Model {text} is a {type(model).__name__}; its function must return a {wanted.__name__}.")
+        return model.to(self.device)
+
+    def digest(self, model: TorchModel, text: str, task: PreparedTask, seed: int) -> str:
+        """Return the identity of a model: of its weights, or of all that its training depends on."""
+        if not _to_train(model):
+            return model.digest(self._probe(model, task))
+        files = origins("model", text)
+        if model.recipe and model.recipe.adversary:
+            files |= origins("attack", model.recipe.adversary)
+        return digest(
+            {
+                "data": task.data.digest,
+                "model": without_folder(full_spec("model", text, injected=INJECTED["model"])).canonical(),
+                "recipe": model.recipe.canonical() if model.recipe else None,
+                "seed": seed,
+                "device": self.device.type,
+                "code": code_digest(tuple(sorted(files))),
+            }
+        )
+
+    def ready(self, model: TorchModel, identity: str, task: PreparedTask, seed: int) -> TorchModel:
+        """Return a model ready to be asked: trained, if it has a recipe and no weights, or as trained before.
+
+        Args:
+            model: as `build` returned it; it is changed in place.
+            identity: its `digest`.
+            task: gives the samples.
+            seed: of the training.
+
+        Raises:
+            SuiteError: the model's output does not fit the task, or training diverged.
+        """
+        with model.frozen(), torch.no_grad():
+            task.kind.check_output(model(self._probe(model, task)), task.data.info.classes)
+        if not _to_train(model):
+            return model
+        if identity in self._failed:  # a training that failed for one axis is not tried again for the next
+            raise self._failed[identity]
+        folder = self.store.model_folder(identity)
+        if folder is None:
+            try:
+                history = self._train(model, task, seed)
+            except Exception as error:
+                self._failed[identity] = error
+                raise
+            folder = self.store.put_model(identity, to_bytes(model.module), history)
+        load_weights(model.module, folder / "weights.safetensors")
+        return model
+
+    def members(self, count: int, text: str, task: PreparedTask, seed: int) -> list[TorchModel]:
+        """Return a model trained from `count` seeds.
+
+        Raises:
+            NotApplicableError: the suite did not train this model, so that it has no other members.
+            SuiteError: as `build` and `ready`, of any member.
+        """
+        if not _to_train(self.build(text, task, seed)):
+            raise NotApplicableError("the model came with its weights; an ensemble needs a model that the suite trains")
+        return [self._member(text, task, seed + member) for member in range(count)]
+
+    def _member(self, text: str, task: PreparedTask, seed: int) -> TorchModel:
+        model = self.build(text, task, seed)
+        return self.ready(model, self.digest(model, text, task, seed), task, seed)
+
+    def _probe(self, model: TorchModel, task: PreparedTask) -> Tensor:
+        """Return a few test inputs on the device."""
+        few = task.data.test.take(range(min(8, len(task.data.test))))
+        return torch.from_numpy(model.inputs(few)).to(self.device)
+
+    def _train(self, model: TorchModel, task: PreparedTask, seed: int) -> dict[str, Any]:
+        recipe = model.recipe
+        if recipe is None:
+            raise ModelError("This model has no recipe to train it by.")
+        perturb = _adversary(recipe.adversary, task.kind) if recipe.adversary else None
+        lesson = Lesson(task.data.train, task.data.validation, task.kind, seed, self.track, perturb)
+        return train(model, recipe, lesson, device=self.device)
+
+
+def _to_train(model: TorchModel) -> bool:
+    return model.recipe is not None and model.weights is None
+
+
+def _adversary(text: str, kind: Kind) -> Any:
+    """Return a function that replaces a training batch by adversarial images of the attack's largest size."""
+    entry, spec = resolve("attack", text)
+    attack = entry.build(spec)
+
+    def perturb(model: TorchModel, pixels: Tensor, targets: Tensor, seed: int) -> Tensor:
+        problem = Problem.of(kind, model, adapter=model)
+        seeds = as_seeds([seed + place for place in range(len(pixels))], pixels.device)
+        with model.frozen():
+            moved: Tensor = attack.perturb(problem, pixels, targets, attack.sizes[-1], seeds)
+        return moved.detach()
+
+    return perturb

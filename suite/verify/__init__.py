@@ -1,0 +1,1 @@
+"""Verification of stored adversarial inputs, without attack code."""

@@ -1,0 +1,131 @@
+"""Curves against a slow loop, a case solved by hand and all orders of six cells."""
+
+import itertools
+
+import pytest
+import torch
+
+from suite.attributions.maps.cells import Grid, rank_cells
+from suite.attributions.maps.curves import BLUR, blur, channel_mean, curve_area, perturbation_curve
+from suite.errors import MeasureError, ModelError
+
+torch.set_num_threads(1)
+
+
+def images(count, channels, height, width, seed=0):
+    return torch.rand(count, channels, height, width, generator=torch.Generator().manual_seed(seed)).double()
+
+
+def pixel_order(count, pixels, seed=0):
+    """Ranks of single pixels, a different random order in each sample."""
+    return rank_cells(torch.zeros(count, pixels), range(seed, seed + count))
+
+
+def softmax_score(channels, side):
+    weights = torch.randn(channels * side * side, 3, generator=torch.Generator().manual_seed(1)).double()
+    classes = torch.tensor([0, 2, 1, 2, 0])
+    return lambda x, rows: (x.flatten(1) @ weights).softmax(1).gather(1, classes[rows, None])[:, 0]
+
+
+def slow_curve(score, start, end, cells_in_order, cell, steps):
+    """One sample at a time, one cell at a time, as the definition reads."""
+    columns = -(-start.shape[3] // cell)
+    count = len(cells_in_order[0])
+    curves = []
+    for sample in range(len(start)):
+        image, curve, done = start[sample].clone(), [], 0
+        for step in range(steps + 1):
+            while done < step * count // steps:
+                top, left = divmod(cells_in_order[sample][done], columns)
+                area = (slice(None), slice(top * cell, (top + 1) * cell), slice(left * cell, (left + 1) * cell))
+                image[area] = end[sample][area]
+                done += 1
+            curve.append(score(image[None], torch.tensor([sample])).item())
+        curves.append(curve)
+    return torch.tensor(curves, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 7, 16])
+def test_a_curve_equals_the_slow_loop(steps):
+    inputs, grid, score = images(5, 2, 7, 7), Grid(7, 7, 2), softmax_score(2, 7)
+    rank = rank_cells(grid.pool(images(5, 1, 7, 7, 9)[:, 0]), range(5))
+    curve = perturbation_curve(score, inputs, blur(inputs), grid.spread(rank), steps=steps, batch_size=6)
+    slow = slow_curve(score, inputs, blur(inputs), rank.argsort(1).tolist(), 2, steps)
+    torch.testing.assert_close(curve, slow, atol=1e-10, rtol=0)
+    expected = torch.trapezoid(slow, dim=1) / steps
+    torch.testing.assert_close(curve_area(curve), expected, atol=1e-10, rtol=0)
+
+
+def test_a_linear_case_solved_by_hand():
+    inputs = torch.tensor([[[[4.0, 1.0], [2.0, 3.0]]]])
+    rank = torch.tensor([[[0, 3], [2, 1]]])
+    score = lambda x, rows: x.sum((1, 2, 3))  # noqa: E731 - a name would not say more
+    deletion = perturbation_curve(score, inputs, torch.zeros_like(inputs), rank, steps=4)
+    insertion = perturbation_curve(score, torch.zeros_like(inputs), inputs, rank, steps=4)
+    assert deletion.tolist() == [[10, 6, 3, 1, 0]]
+    assert insertion.tolist() == [[0, 4, 7, 9, 10]]
+    assert curve_area(deletion).tolist() == [15 / 4]
+    assert curve_area(insertion).tolist() == [25 / 4]
+
+
+def test_the_true_attribution_has_the_best_order_of_all():
+    weights = torch.tensor([0.3, -1.2, 2.0, 0.7, -0.1, 1.1], dtype=torch.float64)
+    score = lambda x, rows: (x.flatten(1) @ weights).sigmoid()  # noqa: E731
+    sample = images(1, 1, 2, 3)
+    orders = torch.tensor(list(itertools.permutations(range(6))))
+    many = sample.expand(len(orders), -1, -1, -1)
+    black = torch.zeros_like(many)
+    truth = rank_cells(sample.flatten(1) * weights, [0]).reshape(1, 2, 3)
+    every = orders.reshape(-1, 2, 3)
+    deletion = curve_area(perturbation_curve(score, many, black, every, steps=6))
+    insertion = curve_area(perturbation_curve(score, black, many, every, steps=6))
+    assert curve_area(perturbation_curve(score, sample, black[:1], truth, steps=6)).item() <= deletion.min() + 1e-12
+    assert curve_area(perturbation_curve(score, black[:1], sample, truth, steps=6)).item() >= insertion.max() - 1e-12
+    assert deletion.max() > deletion.min() + 0.05
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_the_batch_size_changes_nothing(batch_size):
+    inputs, score = images(5, 2, 6, 6), softmax_score(2, 6)
+    rank = pixel_order(5, 36).reshape(5, 6, 6)
+    curve = perturbation_curve(score, inputs, channel_mean(inputs), rank, steps=9, batch_size=batch_size)
+    whole = perturbation_curve(score, inputs, channel_mean(inputs), rank, steps=9, batch_size=1000)
+    torch.testing.assert_close(curve, whole, atol=1e-14, rtol=0)
+
+
+def test_the_mean_baseline_keeps_only_the_light():
+    inputs = images(2, 3, 4, 5)
+    mean = channel_mean(inputs)
+    torch.testing.assert_close(mean.mean((2, 3)), inputs.mean((2, 3)))
+    assert mean.std((2, 3)).max() < 1e-12
+
+
+def test_the_blur_equals_its_definition_and_keeps_a_constant():
+    inputs = images(1, 1, 5, 8)
+    sd = BLUR * 8
+    expected = torch.zeros(5, 8).double()
+    for i, j in itertools.product(range(5), range(8)):
+        distance = (torch.arange(5)[:, None] - i).double() ** 2 + (torch.arange(8)[None, :] - j) ** 2
+        weights = torch.exp(-distance / (2 * sd**2))
+        expected[i, j] = (inputs[0, 0] * weights).sum() / weights.sum()
+    torch.testing.assert_close(blur(inputs)[0, 0], expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(blur(torch.full((1, 3, 8, 8), 0.25)), torch.full((1, 3, 8, 8), 0.25))
+
+
+def test_more_steps_than_cells_are_refused():
+    inputs = images(1, 1, 2, 2)
+    with pytest.raises(MeasureError, match="steps=5 for an image of 4 cells; expected 1 to 4"):
+        perturbation_curve(softmax_score(1, 2), inputs, inputs, torch.arange(4).reshape(1, 2, 2), steps=5)
+
+
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [
+        (lambda x, rows: torch.full((len(x),), float("nan")), "not finite"),
+        (lambda x, rows: x.flatten(1), r"returned shape \(5, 4\) for 5 images"),
+    ],
+)
+def test_useless_scores_are_refused(score, message):
+    inputs = images(1, 1, 2, 2)
+    with pytest.raises(ModelError, match=message):
+        perturbation_curve(score, inputs, inputs, torch.arange(4).reshape(1, 2, 2), steps=4)

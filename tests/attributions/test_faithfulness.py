@@ -1,0 +1,270 @@
+"""The whole evaluation on planted truths: the truth beats chance, and nothing without information does."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from suite.attributions.maps.base import RandomAttribution
+from suite.attributions.maps.explained import Explained
+from suite.attributions.maps.faithfulness import CONTROL, Settings, evaluate
+from suite.attributions.maps.measures import faithfulness_measures
+from suite.attributions.maps.methods import GradCam, IntegratedGradients, Occlusion, Saliency, SmoothGrad
+from suite.errors import MeasureError, ModelError
+
+torch.set_num_threads(1)
+SIDE = 8
+SAMPLES = 60
+AREAS = {"deletion_auc", "insertion_auc"}
+GENERATOR = torch.Generator().manual_seed(0)
+INPUTS = torch.rand(SAMPLES, 1, SIDE, SIDE, generator=GENERATOR).double()
+WEIGHTS = torch.randn(SAMPLES, 1, SIDE, SIDE, generator=GENERATOR).double()
+
+
+def additive(x, rows):
+    return (x * WEIGHTS[rows]).sum((1, 2, 3))
+
+
+def probability(x, rows):
+    return additive(x, rows).sigmoid()
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Exactly what each pixel adds, compared with the mean of the image."""
+
+    magnitude: ClassVar[bool] = False
+    local: ClassVar[bool] = False
+
+    def __call__(self, explained):
+        return WEIGHTS[: len(explained)] * (explained.inputs - explained.inputs.mean((2, 3), keepdim=True))
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same number everywhere."""
+
+    magnitude: ClassVar[bool] = False
+    local: ClassVar[bool] = False
+
+    def __call__(self, explained):
+        return torch.ones_like(explained.inputs)
+
+
+def explain(count=SAMPLES, first_seed=2000):
+    return Explained(INPUTS[:count], additive, probability, seeds=range(first_seed, first_seed + count))
+
+
+def count_passes(listed):
+    checks = [m.checks["beats_random"] for m in listed if m.metric in AREAS and m.params["method"] != CONTROL]
+    return checks.count("pass"), len(checks)
+
+
+@pytest.fixture(scope="module")
+def found():
+    methods = {
+        "planted": Planted(),
+        "gradient": IntegratedGradients(steps=2),
+        "saliency": Saliency(),
+        "constant": Constant(),
+        "broken": RandomAttribution("broken"),
+        "gradcam": GradCam(),
+    }
+    return evaluate(explain(), methods)
+
+
+@pytest.fixture(scope="module")
+def measures(found):
+    listed = faithfulness_measures(found, seed=0)
+    return {(m.params["method"], m.metric, m.params["baseline"]): m for m in listed}
+
+
+def test_chance_loses_against_the_truth(measures):
+    for metric in AREAS:
+        measure = measures["planted", metric, "mean"]
+        assert measure.checks == {"beats_random": "pass"}
+        assert measure.status == "ok"
+        assert measure.reason is None
+        better = measure.value - measure.control if metric == "insertion_auc" else measure.control - measure.value
+        assert better > 0.1
+
+
+def test_the_gradient_of_a_linear_model_predicts_its_changes(measures):
+    gradient = measures["saliency", "infidelity_scaled", "noise"]
+    assert gradient.value < 1e-10
+    assert gradient.checks == {"beats_random": "pass"}
+    assert measures["saliency", "infidelity", "noise"].checks == {"beats_random": "n/a"}
+
+
+@pytest.mark.parametrize("method", ["constant", "broken"])
+@pytest.mark.parametrize("metric", sorted(AREAS))
+@pytest.mark.parametrize("baseline", ["mean", "blur"])
+def test_a_map_without_information_does_not_beat_chance(measures, method, metric, baseline):
+    measure = measures[method, metric, baseline]
+    assert measure.checks == {"beats_random": "fail"}
+    assert measure.status == "suspect"
+    assert measure.reason == "does not beat the random control"
+
+
+def test_chance_is_seldom_beaten_by_chance():
+    """The check is a 99 % interval, one-sided in effect: expect a pass in about one draw of two hundred."""
+    others = {f"chance{draw}": RandomAttribution(f"chance{draw}") for draw in range(30)}
+    listed = faithfulness_measures(evaluate(explain(), others, settings=Settings(steps=8)), seed=0, replicates=400)
+    passes, comparisons = count_passes(listed)
+    assert comparisons == 120
+    assert passes <= 4
+
+
+def test_a_constant_map_seldom_beats_chance_whatever_the_seeds():
+    listed = []
+    for draw in range(30):
+        found = evaluate(explain(first_seed=1000 * draw), {"constant": Constant()}, settings=Settings(steps=8))
+        listed += faithfulness_measures(found, seed=0, replicates=400)
+    passes, comparisons = count_passes(listed)
+    assert comparisons == 120
+    assert passes <= 4
+
+
+def test_the_control_is_compared_with_nothing(measures):
+    control = measures[CONTROL, "deletion_auc", "blur"]
+    assert control.checks == {"beats_random": "n/a"}
+    assert control.control == control.value
+
+
+def test_only_a_local_map_is_held_against_changes(found, measures):
+    local = {"saliency", "broken", CONTROL}
+    assert {method for method, metric, _ in found.values if metric.startswith("infidelity")} == local
+    skipped = [measure for measure in measures.values() if measure.status == "skipped"]
+    assert {measure.params["method"] for measure in skipped} == {"planted", "gradient", "constant"}
+    assert {(m.metric, m.params["baseline"], m.value) for m in skipped} == {("infidelity", "noise", None)}
+    assert all("how much of the output a pixel makes up" in measure.reason for measure in skipped)
+
+
+@pytest.mark.parametrize(
+    ("method", "local"),
+    [(Saliency, True), (SmoothGrad, True), (IntegratedGradients, False), (Occlusion, False), (GradCam, False)],
+)
+def test_gradients_are_local_and_totals_are_not(method, local):
+    assert method.local is local
+
+
+def test_progress_follows_every_method_as_it_is_measured():
+    asked = []
+
+    @dataclass(frozen=True)
+    class Watched(Constant):
+        name: str = ""
+
+        def __call__(self, explained):
+            asked.append(self.name)
+            return super().__call__(explained)
+
+    seen = []
+
+    def watch(everyone):
+        assert [name for name, _ in everyone] == ["a", "b", CONTROL]
+        for pair in everyone:
+            yield pair
+            seen.append((pair[0], list(asked)))
+
+    methods = {"a": Watched("a"), "b": Watched("b")}
+    evaluate(explain(3), methods, settings=Settings(steps=4), watch=watch)
+    assert seen == [("a", ["a"]), ("b", ["a", "b"]), (CONTROL, ["a", "b"])]
+
+
+def test_measures_say_what_they_are(measures):
+    for (_, metric, _), measure in measures.items():
+        if measure.status == "skipped":
+            continue
+        assert measure.n == SAMPLES
+        assert measure.lo <= measure.value <= measure.hi
+        assert measure.higher_is_better == (metric == "insertion_auc")
+        assert measure.unit == ("fraction" if metric in AREAS else "squared scalar")
+
+
+def test_results_are_plain_arrays(found):
+    methods = {"planted", "gradient", "saliency", "constant", "broken", CONTROL}
+    assert set(found.maps) == methods == {method for method, _, _ in found.values}
+    assert all(maps.shape == (8, SIDE, SIDE) and maps.dtype == np.float32 for maps in found.maps.values())
+    assert all(values.shape == (SAMPLES,) and values.dtype == np.float64 for values in found.values.values())
+    assert all(curve.shape == (17,) for curve in found.curves.values())
+    assert {key[1:] for key in found.curves} == {(d, b) for d in ("deletion", "insertion") for b in ("mean", "blur")}
+
+
+def test_a_method_that_does_not_apply_is_skipped_with_its_reason(found):
+    assert set(found.skipped) == {"gradcam"}
+    assert "without a convolution" in found.skipped["gradcam"]
+
+
+def test_deletion_of_one_order_is_insertion_of_the_other_way_round(found):
+    for baseline in ("mean", "blur"):
+        deletion, insertion = (found.curves["planted", way, baseline] for way in ("deletion", "insertion"))
+        assert deletion[0] == pytest.approx(insertion[-1], abs=1e-12)
+        assert deletion[-1] == pytest.approx(insertion[0], abs=1e-12)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_neither_batch_nor_neighbours_change_a_value(batch_size):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 4)
+        model = nn.Sequential(*layers).double()
+
+    def logit(x, rows):
+        return model(x).gather(1, rows[:, None] % 4)[:, 0]
+
+    def score(x, rows):
+        return model(x).softmax(1).gather(1, rows[:, None] % 4)[:, 0]
+
+    def run(count, size):
+        methods = {
+            "saliency": Saliency(),
+            "ig": IntegratedGradients(steps=4),
+            "smoothgrad": SmoothGrad(samples=3),
+            "occlusion": Occlusion(stride=2),
+            "gradcam": GradCam(),
+        }
+        explained = Explained(INPUTS[:count], logit, score, range(count), layer=model[0], batch_size=size)
+        return evaluate(explained, methods, settings=Settings(steps=4))
+
+    whole, parts = run(9, 256), run(4, batch_size)
+    for key, values in parts.values.items():
+        np.testing.assert_allclose(values, whole.values[key][:4], atol=1e-12, rtol=1e-10, err_msg=str(key))
+
+
+def test_few_samples_allow_no_comparison():
+    listed = faithfulness_measures(evaluate(explain(5), {"planted": Planted()}), seed=0)
+    assert {m.checks["beats_random"] for m in listed if m.status != "skipped"} == {"n/a"}
+
+
+def test_a_single_sample_has_no_interval():
+    listed = faithfulness_measures(evaluate(explain(1), {"planted": Planted()}), seed=0)
+    assert all(m.lo is None and m.value is not None for m in listed if m.status != "skipped")
+
+
+def test_an_image_of_few_cells_gets_fewer_steps():
+    tiny = Explained(
+        INPUTS[:, :, :2, :3], lambda x, r: x.sum((1, 2, 3)), lambda x, r: x.mean((1, 2, 3)), range(SAMPLES)
+    )
+    assert evaluate(tiny, {}).curves[CONTROL, "deletion", "mean"].shape == (7,)
+
+
+def test_the_name_of_the_control_is_taken():
+    with pytest.raises(MeasureError, match="'random'"):
+        evaluate(explain(3), {CONTROL: Planted()})
+    assert evaluate(explain(3), {CONTROL: RandomAttribution()}).values
+
+
+def test_scores_that_are_not_finite_are_refused():
+    broken = Explained(INPUTS[:3], additive, lambda x, rows: probability(x, rows) / 0 - np.inf, range(3))
+    with pytest.raises(ModelError, match=r"score function: .* not finite"):
+        evaluate(broken, {})
+
+
+@pytest.mark.parametrize("fields", [{"baselines": ("white",)}, {"baselines": ()}, {"steps": 0}, {"gallery": -1}])
+def test_useless_settings_are_refused(fields):
+    with pytest.raises(MeasureError, match="expected"):
+        Settings(**fields)

@@ -1,0 +1,96 @@
+"""Scalars that a detector may give: steps, zero almost everywhere, and without a gradient."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from suite.attributions.maps.base import attribute, pixel_map
+from suite.attributions.maps.explained import Explained
+from suite.attributions.maps.faithfulness import Settings, evaluate
+from suite.attributions.maps.measures import faithfulness_measures
+from suite.attributions.maps.methods import GradCam, IntegratedGradients, Occlusion, Saliency, SmoothGrad
+from suite.attributions.maps.rise import Rise
+from suite.errors import NotApplicableError
+
+torch.set_num_threads(1)
+SIDE, COUNT = 8, 8
+GRADIENTS = {
+    "saliency": Saliency(),
+    "smoothgrad": SmoothGrad(samples=3),
+    "integrated_gradients": IntegratedGradients(steps=4),
+    "gradcam": GradCam(),
+}
+BLACK_BOXES = {"occlusion": Occlusion(), "rise": Rise(masks=300)}
+
+
+def images():
+    inputs = torch.full((COUNT, 1, SIDE, SIDE), 0.2).double()
+    inputs[:, :, 2:5, 3:6] = 0.9
+    return inputs
+
+
+def network():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(192, 1)).double()
+
+
+def explain(target, **fields):
+    with torch.no_grad():
+        region = images()[:, 0] > 0.5
+    return Explained(images(), target, target, seeds=range(COUNT), region=region, **fields)
+
+
+def whole(x, rows):
+    """1 where the object is there to the last pixel, 0 for nearly all other images."""
+    return (x[:, 0, 2:5, 3:6].flatten(1).amin(1) > 0.8).double()
+
+
+@pytest.mark.parametrize("name", BLACK_BOXES)
+def test_methods_without_gradients_find_an_object_that_is_seen_whole_or_not_at_all(name):
+    explained = explain(whole)
+    maps = pixel_map(BLACK_BOXES[name], attribute(BLACK_BOXES[name], explained))
+    assert torch.isfinite(maps).all()
+    if name == "occlusion":  # it hides one part at a time; a random mask hides some part of any object
+        assert (maps[explained.region].min() > maps[:, 6:].max()).item()
+
+
+def test_occlusion_gives_zeros_for_a_scalar_that_is_zero_everywhere():
+    assert not attribute(Occlusion(), explain(lambda x, rows: torch.zeros(len(x)).double())).any()
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_a_scalar_of_steps_gives_a_map_of_zeros(name):
+    model = network()
+    flat = explain(lambda x, rows: (4 * model(x)[:, 0]).round(), layer=model[0])
+    assert not attribute(GRADIENTS[name], flat).any()
+
+
+def test_maps_of_zeros_are_measured_as_chance():
+    model = network()
+    flat = explain(lambda x, rows: (4 * model(x)[:, 0]).round(), layer=model[0])
+    found = evaluate(flat, GRADIENTS, settings=Settings(steps=8))
+    assert all(np.isfinite(values).all() for values in found.values.values())
+    area = 9 / 64
+    for name in GRADIENTS:
+        assert found.values[name, "pointing_game", "none"] == pytest.approx(area)
+        assert found.values[name, "energy_inside", "none"] == pytest.approx(area)
+    # the same order, by the seeds of the samples, whichever method has nothing to say
+    deletions = [found.values[name, "deletion_auc", "mean"] for name in GRADIENTS]
+    assert all(np.array_equal(values, deletions[0]) for values in deletions)
+    assert {m.status for m in faithfulness_measures(found, seed=0)} <= {"ok", "suspect", "skipped"}
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_a_scalar_that_is_cut_off_has_no_gradient(name):
+    model = network().requires_grad_(False)
+    cut = explain(lambda x, rows: (model(x)[:, 0] > 0).double(), layer=model[0])
+    with pytest.raises(NotApplicableError, match="cut off from its input"):
+        attribute(GRADIENTS[name], cut)
+
+
+def test_a_black_box_is_explained_by_the_methods_that_need_no_gradient():
+    found = evaluate(explain(whole), {**GRADIENTS, **BLACK_BOXES}, settings=Settings(steps=8))
+    assert set(found.skipped) == set(GRADIENTS)
+    assert {method for method, _, _ in found.values} == {*BLACK_BOXES, "random"}

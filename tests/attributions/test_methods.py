@@ -1,0 +1,206 @@
+"""Methods against known truths; rows stay with their samples; nothing depends on the batch."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from suite.attributions.maps.base import RandomAttribution, attribute, pixel_map
+from suite.attributions.maps.explained import Explained
+from suite.attributions.maps.methods import (
+    GradCam,
+    IntegratedGradients,
+    Occlusion,
+    Saliency,
+    SmoothGrad,
+)
+from suite.errors import MeasureError, ModelError, NotApplicableError
+
+torch.set_num_threads(1)
+SIDE = 6
+METHODS = [Saliency(), IntegratedGradients(steps=5), SmoothGrad(samples=3), Occlusion(), GradCam(), RandomAttribution()]
+WEIGHTS = torch.randn(7, 2, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).double()
+
+
+def images(count):
+    return torch.rand(count, 2, SIDE, SIDE, generator=torch.Generator().manual_seed(1)).double()
+
+
+def additive(x, rows):
+    """A linear model of its own for each sample: mixing up rows changes every attribution."""
+    return (x * WEIGHTS[rows]).sum((1, 2, 3))
+
+
+def explain(target=additive, count=7, **fields):
+    return Explained(images(count), target, target, seeds=range(100, 100 + count), **fields)
+
+
+def convolutional():
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        layers = nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3, padding=1), nn.Tanh()
+        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(4 * SIDE * SIDE, 3)).double()
+
+
+def explain_network(**fields):
+    model = convolutional()
+    return explain(lambda x, rows: model(x).gather(1, rows[:, None] % 3)[:, 0], layer=model[2], **fields)
+
+
+@pytest.mark.parametrize("method", [Saliency(), SmoothGrad(samples=3)])
+def test_the_gradient_of_a_linear_model_is_its_weights(method):
+    raw = attribute(method, explain())
+    torch.testing.assert_close(raw, WEIGHTS)
+    torch.testing.assert_close(pixel_map(method, raw), WEIGHTS.abs().sum(1))
+
+
+def test_integrated_gradients_are_exact_on_a_linear_model():
+    method = IntegratedGradients(steps=3)
+    raw = attribute(method, explain(batch_size=8))
+    torch.testing.assert_close(raw, WEIGHTS * images(7), atol=1e-6, rtol=0)
+    torch.testing.assert_close(pixel_map(method, raw), (WEIGHTS * images(7)).sum(1), atol=1e-6, rtol=0)
+
+
+def test_integrated_gradients_share_out_the_whole_change():
+    explained = explain_network()
+    rows = torch.arange(7)
+    change = explained.target(explained.inputs, rows) - explained.target(explained.inputs * 0, rows)
+    raw = attribute(IntegratedGradients(steps=32), explained)
+    # The kinks of the rectifier limit the rule's accuracy; the changes themselves are up to 0.2.
+    torch.testing.assert_close(raw.sum((1, 2, 3)), change.detach(), atol=2e-3, rtol=0)
+
+
+def test_occlusion_of_single_pixels_is_the_truth_of_an_additive_model():
+    method = Occlusion(window=1, stride=1)
+    maps = pixel_map(method, attribute(method, explain(batch_size=20)))
+    torch.testing.assert_close(maps, (WEIGHTS * images(7)).sum(1))
+
+
+def test_occlusion_averages_the_windows_that_cover_a_pixel():
+    method = Occlusion(window=3, stride=3)
+    truth = (WEIGHTS * images(7)).sum(1).reshape(7, 2, 3, 2, 3).sum((2, 4))
+    expected = truth.repeat_interleave(3, 1).repeat_interleave(3, 2)
+    torch.testing.assert_close(pixel_map(method, attribute(method, explain())), expected)
+    assert attribute(Occlusion(window=50, stride=50), explain()).std((1, 2, 3)).max() < 1e-12
+
+
+def test_gradcam_is_its_definition():
+    explained = explain_network()
+    model, captured = convolutional(), []
+    model[2].register_forward_hook(lambda module, args, output: captured.append(output))
+    scalar = model(explained.inputs).gather(1, torch.arange(7)[:, None] % 3).sum()
+    (gradient,) = torch.autograd.grad(scalar, captured)
+    expected = (captured[0] * gradient.mean((2, 3), keepdim=True)).sum(1).relu()
+    maps = pixel_map(GradCam(), attribute(GradCam(), explained))
+    torch.testing.assert_close(maps, expected.detach())
+    assert maps.max() > 0
+
+
+def test_gradcam_copes_with_a_target_that_pads_its_batches():
+    model = convolutional()
+
+    def padded(x, rows):
+        return model(torch.cat([x, x[:1].expand(-len(x) % 8, -1, -1, -1)]))[: len(x), 0]
+
+    plain = attribute(GradCam(), explain(lambda x, rows: model(x)[:, 0], layer=model[2]))
+    torch.testing.assert_close(attribute(GradCam(), explain(padded, layer=model[2], batch_size=3)), plain)
+
+
+def test_gradcam_refuses_a_target_that_splits_its_batches():
+    model = convolutional()
+    split = explain(lambda x, rows: torch.cat([model(part)[:, 0] for part in x.split(2)]), layer=model[2])
+    with pytest.raises(ModelError, match="saw 1 inputs of a batch of 7"):
+        attribute(GradCam(), split)
+
+
+def test_gradcam_is_upsampled_to_the_input():
+    model = nn.Sequential(nn.Conv2d(2, 3, 2, stride=2), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(27, 1)).double()
+    raw = attribute(GradCam(), explain(lambda x, rows: model(x)[:, 0], layer=model[0]))
+    assert raw.shape == (7, 2, SIDE, SIDE)
+
+
+def test_gradcam_does_not_apply_without_a_convolution():
+    with pytest.raises(NotApplicableError, match="without a convolution"):
+        attribute(GradCam(), explain(layer=None))
+
+
+def test_gradcam_does_not_apply_where_the_image_is_pooled_away():
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(2, 3, 1), nn.Flatten()).double()
+    with pytest.raises(NotApplicableError, match="more than one place"):
+        attribute(GradCam(), explain(lambda x, rows: model(x)[:, 0], layer=model[1]))
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_neither_batch_nor_neighbours_change_an_attribution(method, batch_size):
+    whole = attribute(method, explain_network())
+    parts = attribute(method, explain_network(batch_size=batch_size, count=4))
+    torch.testing.assert_close(parts, whole[:4], atol=1e-13, rtol=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
+def test_methods_keep_the_inputs_and_the_global_generator(method):
+    explained = explain_network()
+    before, state = explained.inputs.clone(), torch.random.get_rng_state()
+    with torch.no_grad():
+        raw = attribute(method, explained)
+    assert raw.dtype == explained.inputs.dtype
+    assert torch.equal(explained.inputs, before)
+    assert not explained.inputs.requires_grad
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_random_maps_differ_between_samples_and_streams():
+    first, second = (attribute(RandomAttribution(stream), explain())[:, 0] for stream in ("random", "other"))
+    assert len(torch.cat([first, second]).unique(dim=0)) == 14
+    assert first.sum(0).abs().max() <= 7
+
+
+@pytest.mark.parametrize(
+    ("method", "error", "message"),
+    [
+        (lambda explained: explained.inputs * float("nan"), ModelError, "504 of 504 values are not finite"),
+        (lambda explained: explained.inputs[:, 0], ModelError, r"shape \(7, 6, 6\); expected that of the inputs"),
+        (IntegratedGradients(steps=0), ModelError, "steps=0"),
+        (Occlusion(window=1, stride=2), ModelError, "stride <= window"),
+    ],
+)
+def test_useless_methods_are_refused(method, error, message):
+    with pytest.raises(error, match=message):
+        attribute(method, explain())
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"inputs": torch.zeros(2, 4, 4)}, r"shape \(2, 4, 4\)"),
+        ({"inputs": torch.zeros(1, 1, 2, 2, dtype=torch.uint8)}, "uint8"),
+        ({"seeds": [0]}, "1 seeds for 2 samples"),
+        ({"batch_size": 0}, "batch_size=0"),
+    ],
+)
+def test_useless_samples_are_refused(fields, message):
+    good = {"inputs": torch.zeros(2, 1, 4, 4), "target": additive, "score": additive, "seeds": [0, 1]}
+    with pytest.raises(MeasureError, match=message):
+        Explained(**(good | fields))
+
+
+def test_a_target_of_the_wrong_shape_is_refused():
+    with pytest.raises(ModelError, match=r"target function returned shape \(7, 6, 6\) for 7 inputs"):
+        attribute(Saliency(), explain(lambda x, rows: x[:, 0]))
+
+
+def test_methods_are_skipped_where_captum_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    with pytest.raises(NotApplicableError, match="pip install"):
+        attribute(Saliency(), explain())
+
+
+def test_importing_loads_no_more_than_it_must():
+    code = (
+        "import sys, suite.attributions; assert 'torch' not in sys.modules\n"
+        "import suite.attributions.maps.methods; assert 'captum' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

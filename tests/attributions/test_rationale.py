@@ -1,0 +1,303 @@
+"""Rationales on planted truths: a linear bag of words whose every contribution is known."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from suite.attributions.features.curves import counted, emptied, falls, ranked
+from suite.attributions.features.faithfulness import CONTROLS, RECENCY, evaluate, rationale_measures
+from suite.attributions.features.methods import METHODS, Features, layer_integrated_gradients
+from suite.errors import MeasureError, ModelError
+from suite.kinds.base import Rationale
+
+torch.set_num_threads(1)
+FRACTIONS = (0.01, 0.05, 0.1, 0.2, 0.5)
+WORDS, WIDTH = 6, 4
+
+
+def linear(count=1, *, words=WORDS, seed=0, absent=0, **more):
+    """Return a bag of words whose logit is the sum of what each word adds, and what that is, (n, words)."""
+    source = torch.Generator().manual_seed(seed)
+    point = torch.randn(count, words + absent, WIDTH, generator=source, dtype=torch.float64)
+    weights = torch.randn(count, WIDTH, generator=source, dtype=torch.float64)
+    present = (torch.arange(words + absent) < words).expand(count, -1)
+    added = torch.einsum("nfd,nd->nf", point, weights) * present
+
+    def target(points, rows):
+        return torch.einsum("nfd,nd->n", points * present[rows, :, None], weights[rows])
+
+    def score(kept, rows):
+        assert kept[:, words:].all(), "an absent feature was deleted"
+        return (added[rows] * kept).sum(1).sigmoid()
+
+    names = [[str(place) for place in range(words + absent)]] * count
+    rationale = Rationale(present, point, torch.zeros_like(point), target, score, names, "left out", **more)
+    return rationale, added
+
+
+def features_of(rationale, **more):
+    count = len(rationale.present)
+    return Features(rationale, torch.arange(count), list(range(count)), **more)
+
+
+def by_hand(added, order, fractions=FRACTIONS):
+    """Return comprehensiveness and sufficiency of an order of features of a single sample, in plain Python."""
+    sigmoid = lambda value: 1 / (1 + np.exp(-value))  # noqa: E731
+    added, whole = [float(one) for one in added], None
+    whole = sigmoid(sum(added))
+    without, alone = [], []
+    for fraction in fractions:
+        first = order[: max(1, int(np.ceil(fraction * len(added) - 1e-9)))]
+        without.append(whole - sigmoid(sum(one for place, one in enumerate(added) if place not in first)))
+        alone.append(whole - sigmoid(sum(added[place] for place in first)))
+    return float(np.mean(without)), float(np.mean(alone))
+
+
+@pytest.mark.parametrize("method", ["gradient_x_input", "layer_integrated_gradients"])
+def test_gradients_of_a_linear_model_are_its_contributions(method):
+    rationale, added = linear(5, absent=3)
+    shares = METHODS[method](features_of(rationale))
+    torch.testing.assert_close(shares.values, added, atol=1e-10, rtol=1e-9)
+    assert (shares.values[:, WORDS:] == 0).all()
+
+
+def test_occlusion_of_a_linear_model_ranks_by_contribution():
+    rationale, added = linear(20)
+    values = METHODS["occlusion"](features_of(rationale)).values
+    assert torch.equal(values.argsort(1), added.argsort(1))
+    whole = added.sum(1).sigmoid()
+    torch.testing.assert_close(values[:, 0], whole - added[:, 1:].sum(1).sigmoid())
+
+
+def test_both_metrics_are_those_of_plain_python():
+    rationale, added = linear(8)
+    found = evaluate(features_of(rationale), ["occlusion"], fractions=FRACTIONS)
+    orders = added.argsort(1, descending=True).tolist()
+    expected = [by_hand(values, order) for values, order in zip(added, orders, strict=True)]
+    np.testing.assert_allclose(found.values("occlusion", "comprehensiveness"), [one for one, _ in expected])
+    np.testing.assert_allclose(found.values("occlusion", "sufficiency"), [one for _, one in expected])
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_true_order_is_the_best_of_all_orders(seed):
+    rationale, added = linear(seed=seed)
+    everyone = [by_hand(added[0], order) for order in permutations(range(WORDS))]
+    found = evaluate(features_of(rationale), ["gradient_x_input"], fractions=FRACTIONS)
+    assert found.values("gradient_x_input", "comprehensiveness")[0] == pytest.approx(max(c for c, _ in everyone))
+    assert found.values("gradient_x_input", "sufficiency")[0] == pytest.approx(min(s for _, s in everyone))
+
+
+def test_recency_deletes_the_last_words_first():
+    rationale, added = linear(3, absent=2)
+    found = evaluate(features_of(rationale), [], fractions=FRACTIONS)
+    expected = [by_hand(values[:WORDS], range(WORDS)[::-1])[0] for values in added]
+    np.testing.assert_allclose(found.values(RECENCY, "comprehensiveness"), expected)
+
+
+def test_a_share_is_rounded_up_to_one_word_or_more():
+    present = torch.arange(20) < torch.tensor([[2], [15], [20]])
+    assert counted(present, FRACTIONS).tolist() == [[1, 1, 1, 1, 1], [1, 1, 2, 3, 8], [1, 1, 2, 4, 10]]
+
+
+def test_ranks_put_what_is_absent_last_and_ties_in_an_order_of_the_sample():
+    present = torch.tensor([[True, True, False, True]])
+    assert ranked(torch.tensor([[-3.0, 5.0, 9.0, 0.0]]), present, [1]).tolist() == [[2, 0, 3, 1]]
+    ties = [ranked(torch.zeros(1, 4), present, [seed])[0].tolist() for seed in range(40)]
+    assert {tuple(rank[:2] + rank[3:]) for rank in ties} == set(permutations(range(3)))
+    assert all(rank[2] == 3 for rank in ties)
+
+
+def test_deleting_everything_is_the_whole():
+    rationale, added = linear(4, absent=1)
+    torch.testing.assert_close(emptied(features_of(rationale)), added.sum(1).sigmoid() - 0.5)
+    features = features_of(rationale)
+    order = ranked(added, features.present, features.seeds)
+    everything = falls(features, order, [1.0])
+    torch.testing.assert_close(everything.without[:, 0], emptied(features))
+    torch.testing.assert_close(everything.alone[:, 0], torch.zeros(4, dtype=torch.float64))
+
+
+def test_the_random_control_is_a_mean_of_orders_and_is_beaten_by_the_truth():
+    rationale, _ = linear(40)
+    found = evaluate(features_of(rationale), list(METHODS), fractions=FRACTIONS)
+    measures = {(m.params["method"], m.metric): m for m in rationale_measures(found, seed=0)}
+    for method in METHODS:
+        assert measures[method, "comprehensiveness"].checks == {"beats_random": "pass"}
+        assert measures[method, "sufficiency"].checks == {"beats_random": "pass"}
+        assert measures[method, "comprehensiveness_gap"].value > 0.2
+        assert measures[method, "comprehensiveness"].status == "ok"
+    control = measures["random", "comprehensiveness"]
+    assert control.control == control.value
+    assert control.checks == {"beats_random": "n/a"}
+    assert measures["occlusion", "sufficiency"].higher_is_better is False
+    few = len(np.unique(np.round(found.followed["random"].comprehensiveness, 12)))
+    assert few > 40, "one order alone would give each sample one of six values at the smallest share"
+
+
+def test_a_method_that_knows_nothing_does_not_beat_chance(monkeypatch):
+    rationale, _ = linear(40)
+
+    def guess(features):
+        source = torch.Generator().manual_seed(5)
+        values = torch.rand(features.present.shape, generator=source, dtype=torch.float64)
+        return METHODS["occlusion"](features)._replace(values=values)
+
+    from suite.attributions.features import faithfulness as module
+
+    monkeypatch.setattr(module, "METHODS", {**METHODS, "guess": guess})
+    found = evaluate(features_of(rationale), ["guess"], fractions=FRACTIONS)
+    guessed = next(m for m in rationale_measures(found, seed=0) if m.params["method"] == "guess")
+    assert guessed.checks == {"beats_random": "fail"}
+    assert guessed.status == "suspect"
+    assert guessed.reason == "does not beat the random control"
+
+
+def test_where_ends_matter_methods_have_to_beat_them():
+    """Only the last word counts: nothing can beat the order that deletes it first."""
+    rationale, added = linear(30, ends_matter=True)
+    added[:] = torch.tensor([0.0, 0.0, 0.0, 0.0, 0.0, 4.0], dtype=torch.float64)
+    found = evaluate(features_of(rationale), ["occlusion"], fractions=FRACTIONS)
+    measures = rationale_measures(found, seed=0, ends_matter=True)
+    first = next(m for m in measures if m.metric == "comprehensiveness")
+    assert first.checks == {"beats_random": "pass", "beats_recency": "fail"}
+    assert "last features first" in first.reason
+
+
+def test_what_deleting_cannot_change_has_no_gap():
+    rationale, added = linear(8)
+    added[:] = 0
+    found = evaluate(features_of(rationale), ["occlusion"], fractions=FRACTIONS)
+    gap = next(m for m in rationale_measures(found, seed=0) if m.metric == "comprehensiveness_gap")
+    assert gap.value is None
+    assert "does not lower the score" in gap.reason
+
+
+class Squashed(nn.Module):
+    """A bag of words through a curved layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(30, WIDTH)
+        self.head = nn.Sequential(nn.Linear(WIDTH, 8), nn.Tanh(), nn.Linear(8, 1))
+
+    def forward(self, ids):
+        return self.head(self.embedding(ids).mul(3).sum(1))[:, 0]
+
+
+@pytest.fixture
+def curved():
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = Squashed().double().requires_grad_(False)
+    ids = torch.randint(1, 30, (7, 5), generator=torch.Generator().manual_seed(1))
+
+    def target(points, rows):
+        return model.head(points.mul(3).sum(1))[:, 0]
+
+    def score(kept, rows):
+        return model(torch.where(kept, ids[rows], 0)).sigmoid()
+
+    point, blank = model.embedding(ids), model.embedding(torch.zeros_like(ids))
+    return model, ids, Rationale(ids > 0, point, blank, target, score, [[""] * 5] * 7, "id 0")
+
+
+def test_integrated_gradients_are_those_of_captums_layer_and_add_up(curved):
+    captum = pytest.importorskip("captum.attr")
+    model, ids, rationale = curved
+    shares = layer_integrated_gradients(features_of(rationale))
+    layer = captum.LayerIntegratedGradients(model, model.embedding)
+    for row, steps in enumerate(shares.steps.tolist()):
+        theirs = layer.attribute(ids[row : row + 1], torch.zeros_like(ids[:1]), n_steps=steps).sum(2)
+        torch.testing.assert_close(shares.values[row : row + 1], theirs, atol=1e-9, rtol=1e-6)
+    difference = model(ids) - model(torch.zeros_like(ids))
+    assert ((shares.values.sum(1) - difference).abs() <= 0.05 * difference.abs().clamp_min(0.01)).all()
+
+
+def steep(slope):
+    """Return a rationale of one text whose target jumps on the way from blank to the text."""
+    point = torch.ones(1, 2, 1, dtype=torch.float64)
+
+    def target(points, rows):
+        return (slope * (points.sum((1, 2)) - 0.7131)).sigmoid()
+
+    return Rationale(
+        torch.ones(1, 2, dtype=torch.bool),
+        point,
+        torch.zeros_like(point),
+        target,
+        lambda kept, rows: kept.double().mean(1),
+        [["a", "b"]],
+        "0",
+    )
+
+
+def test_a_steep_target_gets_more_steps_until_it_adds_up():
+    shares = layer_integrated_gradients(features_of(steep(400.0), batch_size=64))
+    assert shares.steps.item() > 50
+    assert shares.missed.item() <= 0.05
+    assert layer_integrated_gradients(features_of(steep(3.0))).steps.item() == 50
+
+
+def test_what_never_adds_up_is_suspect():
+    found = evaluate(features_of(steep(1e7)), ["layer_integrated_gradients"], fractions=FRACTIONS)
+    row = next(m for m in rationale_measures(found, seed=0) if m.metric == "convergence_delta")
+    assert row.checks == {"adds_up": "fail"}
+    assert row.status == "suspect"
+    assert row.value > 0.9
+    assert row.params["steps"] == 400
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7])
+def test_neither_batch_nor_neighbours_change_a_value(curved, batch_size):
+    _, _, rationale = curved
+    whole = evaluate(features_of(rationale), list(METHODS), fractions=FRACTIONS)
+    some = Features(rationale, torch.tensor([4, 1]), [4, 1], batch_size)
+    part = evaluate(some, list(METHODS)[::-1], fractions=FRACTIONS)
+    for method in (*METHODS, *CONTROLS):
+        for metric in ("comprehensiveness", "sufficiency"):
+            np.testing.assert_allclose(
+                part.values(method, metric), whole.values(method, metric)[[4, 1]], atol=1e-12, err_msg=method
+            )
+
+
+def test_a_model_without_points_has_occlusion_alone():
+    rationale, _ = linear(8)
+    blind = Rationale(rationale.present, None, None, None, rationale.score, rationale.names, "left out")
+    found = evaluate(features_of(blind), list(METHODS), fractions=FRACTIONS)
+    assert set(found.skipped) == {"gradient_x_input", "layer_integrated_gradients"}
+    assert "no gradient leads back" in found.skipped["gradient_x_input"]
+    assert set(found.followed) == {"occlusion", *CONTROLS}
+
+
+def test_progress_is_told_of_every_name():
+    seen = []
+
+    def watch(names):
+        for name in names:
+            yield name
+            seen.append(name)
+
+    rationale, _ = linear(2)
+    evaluate(features_of(rationale), ["occlusion"], fractions=FRACTIONS, watch=watch)
+    assert seen == ["occlusion", "random", "recency"]
+
+
+def test_scores_that_are_no_numbers_are_refused():
+    rationale, _ = linear(2)
+    broken = Rationale(
+        rationale.present, None, None, None, lambda kept, rows: kept.double().sum(1) / 0, rationale.names, "left out"
+    )
+    with pytest.raises(ModelError, match=r"score of a rationale.*not finite"):
+        evaluate(features_of(broken), [], fractions=FRACTIONS)
+    wide = Rationale(rationale.present, None, None, None, lambda kept, rows: kept.double(), rationale.names, "")
+    with pytest.raises(ModelError, match="one number for each input"):
+        evaluate(features_of(wide), [], fractions=FRACTIONS)
+
+
+def test_features_need_samples_and_seeds():
+    rationale, _ = linear(2)
+    with pytest.raises(MeasureError, match="a seed for each"):
+        Features(rationale, torch.arange(2), [1])

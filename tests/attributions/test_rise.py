@@ -1,0 +1,178 @@
+"""RISE finds a planted patch, is what its formula says, and knows how far off it may be."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+from torch.nn import functional
+
+from suite.attributions.maps.base import attribute, pixel_map
+from suite.attributions.maps.explained import Explained
+from suite.attributions.maps.methods import IntegratedGradients
+from suite.attributions.maps.rise import Rise, _Draws
+from suite.errors import ModelError
+from suite.registry import REGISTRY
+
+torch.set_num_threads(1)
+SIDE = 32
+PATCHES = [(4, 4), (16, 20), (20, 8), (9, 14)]
+
+
+def truth(count=4):
+    masks = torch.zeros(count, SIDE, SIDE, dtype=torch.bool)
+    for mask, (top, left) in zip(masks, PATCHES, strict=False):
+        mask[top : top + 8, left : left + 8] = True
+    return masks
+
+
+def brightness(x, rows):
+    """The mean of one patch, another one in each sample: mixing up rows moves the map."""
+    patch = truth().to(x)[rows]
+    return (x.mean(1) * patch).sum((1, 2)) / 64
+
+
+def seen(x, rows):
+    """What a detector scores: nothing at all until enough of the object is there."""
+    found = brightness(x, rows)
+    return torch.where(found > 0.3, found, 0.0)
+
+
+def explain(score=brightness, count=4, dtype=torch.float64, first_seed=10, **fields):
+    inputs = torch.rand(count, 2, SIDE, SIDE, generator=torch.Generator().manual_seed(1)).to(dtype)
+    return Explained(inputs, score, score, seeds=range(first_seed, first_seed + count), **fields)
+
+
+def maps_of(method, explained):
+    return pixel_map(method, attribute(method, explained))
+
+
+def best_spearman(mask):
+    """What the mask itself would get with its ties broken: 0.42 here, since most pixels are alike in it."""
+    return spearmanr(mask.flatten().double() + torch.linspace(0, 0.1, mask.numel()), mask.flatten()).statistic
+
+
+@pytest.mark.parametrize("score", [brightness, seen])
+def test_a_planted_patch_is_found_with_300_masks(score):
+    for mask, found in zip(truth(), maps_of(Rise(), explain(score)), strict=True):
+        assert mask.flatten()[found.argmax()]
+        assert spearmanr(found.flatten(), mask.flatten()).statistic > 0.9 * best_spearman(mask)
+        assert found[mask].mean() > 4 * found[~mask].abs().mean()
+
+
+def test_a_patch_brighter_than_the_mean_is_found_by_masks_of_the_mean():
+    inputs = truth().double()[:, None].expand(-1, 2, -1, -1)
+    explained = Explained(inputs, brightness, brightness, seeds=range(4))
+    assert truth().flatten(1)[torch.arange(4), maps_of(Rise(fill="mean"), explained).flatten(1).argmax(1)].all()
+
+
+def test_masks_are_the_bilinear_reading_of_a_shifted_coarse_grid():
+    explained = Explained(torch.rand(2, 1, 12, 20), brightness, brightness, seeds=[3, 4])
+    draws = _Draws.of(explained, Rise(masks=5, grid=4))
+    rows, which = torch.tensor([0, 1, 1]), torch.tensor([4, 0, 3])
+    nodes = draws.kept.shape[-1]
+    assert nodes == 6
+    shift = draws.shift[rows, which]
+    down, across = (
+        (torch.arange(side).double() + 0.5) / side * 4 + shift[:, axis, None] for axis, side in ((0, 12), (1, 20))
+    )
+    place = torch.stack([across[:, None].expand(-1, 12, -1), down[:, :, None].expand(-1, -1, 20)], -1)
+    kept = draws.kept[rows, which].double().unsqueeze(1)
+    expected = functional.grid_sample(kept, place / (nodes - 1) * 2 - 1, align_corners=True)
+    torch.testing.assert_close(draws.masks(rows, which), expected[:, 0], atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("keep", [0.2, 0.5])
+def test_every_pixel_is_kept_equally_often(keep):
+    explained = explain(count=1)
+    which = torch.arange(4000)
+    masks = _Draws.of(explained, Rise(masks=4000, keep=keep)).masks(torch.zeros_like(which), which)
+    assert masks.min() >= 0
+    assert masks.max() <= 1
+    error = masks.std(0) / 4000**0.5
+    assert ((masks.mean(0) - keep) / error).abs().max() < 5
+
+
+def test_the_map_is_the_covariance_of_score_and_mask():
+    method, explained = Rise(masks=70, keep=0.4), explain(count=2)
+    draws = _Draws.of(explained, method)
+    found = method.estimate(explained)
+    for row in range(2):
+        masks = [draws.masks(torch.tensor([row]), torch.tensor([which]))[0].numpy() for which in range(70)]
+        image, patch = explained.inputs[row].numpy(), truth()[row].numpy()
+        scores = np.array([(image * mask).mean(0)[patch].mean() for mask in masks])
+        expected = sum((score - scores.mean()) * mask for score, mask in zip(scores, masks, strict=True))
+        np.testing.assert_allclose(found.value[row], expected / 70 / 0.24, atol=1e-12)
+        terms = (scores - scores.mean())[:, None, None] * (np.stack(masks) - 0.4) / 0.24
+        np.testing.assert_allclose(found.standard_error[row], terms.std(0, ddof=1) / 70**0.5, atol=1e-12)
+
+
+def test_the_standard_error_is_the_spread_of_other_draws():
+    method = Rise(masks=100)
+    found = [method.estimate(explain(count=1, first_seed=1000 * draw)) for draw in range(40)]
+    spread = torch.stack([each.value[0] for each in found]).std(0)
+    reported = torch.stack([each.standard_error[0] for each in found]).mean(0)
+    assert 0.85 < (spread / reported).mean() < 1.15
+
+
+def test_a_score_that_never_changes_gives_a_map_of_zeros():
+    for value in (0.0, 0.1, 1 / 3):
+        constant = explain(lambda x, rows, value=value: torch.full((len(x),), value, dtype=torch.float64))
+        assert not maps_of(Rise(masks=97), constant).any()
+
+
+def test_masks_of_the_mean_do_not_change_an_even_image():
+    even = Explained(torch.full((1, 2, SIDE, SIDE), 0.3).double(), brightness, brightness, seeds=[0])
+    assert maps_of(Rise(masks=20, fill="mean"), even).abs().max() < 1e-12
+    assert maps_of(Rise(masks=20), even).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("batch_size", [1, 13, 64, 1000])
+def test_neither_batch_nor_neighbours_change_an_attribution(batch_size):
+    method = Rise(masks=20)
+    whole = attribute(method, explain())
+    parts = attribute(method, explain(batch_size=batch_size, count=2))
+    torch.testing.assert_close(parts, whole[:2], atol=1e-14, rtol=0)
+
+
+def test_no_call_is_larger_than_the_batch():
+    sizes = []
+
+    def counted(x, rows):
+        sizes.append(len(x))
+        return brightness(x, rows)
+
+    attribute(Rise(masks=30), explain(counted, batch_size=16))
+    assert max(sizes) == 16
+    assert sum(sizes) == 4 * 30
+
+
+def test_it_keeps_the_inputs_the_dtype_and_the_global_generator():
+    explained = explain(dtype=torch.float32)
+    before, state = explained.inputs.clone(), torch.random.get_rng_state()
+    assert attribute(Rise(masks=5), explained).dtype == torch.float32
+    assert torch.equal(explained.inputs, before)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_an_image_smaller_than_the_grid_is_masked_by_the_pixel():
+    tiny = Explained(torch.rand(1, 1, 3, 5), lambda x, r: x[:, 0, 1, 1], lambda x, r: x[:, 0, 1, 1], seeds=[0])
+    assert maps_of(Rise(), tiny).flatten().argmax() == 6
+
+
+def test_it_asks_neither_for_gradients_nor_for_captum(monkeypatch):
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    with pytest.raises(ModelError, match="captum"):
+        attribute(IntegratedGradients(), explain())
+    assert attribute(Rise(masks=5), explain(lambda x, rows: brightness(x, rows).detach())).any()
+
+
+@pytest.mark.parametrize("options", [{"masks": 1}, {"grid": 0}, {"keep": 0.0}, {"keep": 1.0}, {"fill": "white"}])
+def test_useless_options_are_refused(options):
+    with pytest.raises(ModelError, match="expected masks >= 2, grid >= 1, 0 < keep < 1"):
+        attribute(Rise(**options), explain())
+
+
+def test_it_has_a_name():
+    assert REGISTRY.get("attribution", "rise").factory is Rise

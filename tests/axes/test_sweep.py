@@ -1,0 +1,391 @@
+"""One attack at every size: it stores what it found, chance does not count, and a fault never passes for strength."""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from suite.attacks.constraints import constraint
+from suite.attacks.engine.problem import Problem
+from suite.attacks.images.boundary import Boundary
+from suite.attacks.images.gradient import FGSM, PGD, NormAttack
+from suite.axes.robustness.axis import DRAWS, Robustness
+from suite.axes.robustness.sweep import Assault, found
+from suite.errors import AttackError
+from suite.models.base import TorchClassifier
+from suite.models.training.trainer import seeded
+from tests.attacks.digits import trained
+from tests.axes.test_robustness import Fake, context_of, robust
+
+EPS = (0.05, 0.1, 0.15)
+
+
+def assault_of(attack, context=None, **fields):
+    """Return an attack that has been run, on a model that is held still."""
+    context = context or context_of()
+    with context.model.frozen(), seeded(context.seed, context.device):
+        problem = replace(Problem.of(context.kind, context.model.raw, batch_size=context.batch_size), **fields)
+        assault = Assault(context, problem, attack)
+        assault.run()
+    return assault
+
+
+def says(model, pixels):
+    with model.frozen(), torch.no_grad():
+        return model(pixels).argmax(dim=1)
+
+
+# What is stored
+
+
+@pytest.fixture(scope="module", params=["pgd", "boundary", "cascade"])
+def finding(request):
+    options = {"pgd": "steps=10", "boundary": "steps=5, aimed=1", "cascade": "tier=quick"}[request.param]
+    return request.param, Robustness(f"{request.param}(eps=[0.05, 0.1, 0.15], {options})", audit=0).measure(
+        context_of()
+    )
+
+
+def test_what_was_found_is_what_the_columns_say(finding):
+    _, result = finding
+    arrays, columns, context = result.arrays, result.samples, context_of()
+    place = {name: row for row, name in enumerate(columns["id"])}
+    held = {eps: columns[f"robust@{eps!r}"] for eps in EPS}
+    fell = columns["correct_clean"] & ~held[EPS[-1]]
+    assert 60 < fell.sum() < 120
+    assert set(arrays["found_id"].tolist()) == {name for name, gone in zip(columns["id"], fell, strict=True) if gone}
+    assert len(arrays["found"]) == len(arrays["found_size"]) == len(arrays["found_rung"]) == fell.sum()
+    for name, size in zip(arrays["found_id"], arrays["found_size"], strict=True):
+        assert size == next(eps for eps in EPS if not held[eps][place[name]])
+    # Whoever checks them later needs nothing but the pixels: size, bounds and answer hold.
+    rows = [place[name] for name in arrays["found_id"]]
+    moved = arrays["found"].astype(np.float64)
+    distance = np.abs(moved - context.test.pixels()[rows]).reshape(len(rows), -1).max(axis=1)
+    assert (distance <= arrays["found_size"] * (1 + 1e-5) + 1e-6).all()
+    assert 0 <= moved.min() and moved.max() <= 1
+    answers = says(context.model, torch.from_numpy(arrays["found"])).numpy()
+    assert (answers != context.test.targets[rows]).all()
+
+
+def test_the_details_say_what_found_it_what_it_cost_and_how_to_recognise_it(finding):
+    name, result = finding
+    details, arrays = result.details, result.arrays
+    assert details["sha256"] == hashlib.sha256(arrays["found"].tobytes()).hexdigest()
+    assert details["stochastic"] is False
+    assert sum(details["found_by"].values()) == len(arrays["found"])
+    names, counts = np.unique(arrays["found_rung"], return_counts=True)
+    assert details["found_by"] == dict(zip(names.tolist(), counts.tolist(), strict=True))
+    if name == "cascade":
+        assert "" not in details["found_by"] and all("steps" in stage for stage in details["found_by"])
+    else:
+        assert set(details["found_by"]) == {name}
+    assert 0 < details["passes"]["attack"] <= details["passes"]["with checks"]
+
+
+def test_passes_are_those_that_the_model_sees(monkeypatch):
+    context, seen = context_of(count=40), []
+    raw = context.model.raw
+
+    def counted(pixels):
+        seen.append(len(pixels))
+        if pixels.requires_grad:
+            pixels.register_hook(lambda gradient: seen.append(len(gradient)))
+        return raw(pixels)
+
+    problem = Problem.of(context.kind, counted, batch_size=16)
+    with context.model.frozen():
+        assault = Assault(context, problem, PGD(eps=(0.1,), steps=4))
+        assault.run()
+    assert problem.passes.total == sum(seen) > 40 * 4
+
+
+def test_shares_are_zero_or_one_for_a_model_that_always_answers_the_same():
+    assault = assault_of(PGD(eps=EPS, steps=5))
+    for held in (assault.clean, *assault.right.values(), *assault.control["random"].values()):
+        assert held.dtype == np.float64 and set(np.unique(held)) <= {0.0, 1.0}
+    curve = [assault.clean, *assault.right.values()]
+    assert all((after <= before).all() for before, after in pairwise(curve))
+    rows = np.flatnonzero(assault.clean > 0.5)
+    scratch = assault.attacked(assault.attack, rows, EPS[1])
+    assert scratch.shape == rows.shape and set(np.unique(scratch)) == {0.0, 1.0}
+
+
+def test_nobody_is_attacked_where_nobody_stands():
+    context = context_of(count=20)
+    context.test.targets[:] = (says(context.model, context.pixels).numpy() + 1) % 10
+    assault = assault_of(PGD(eps=EPS, steps=2), context)
+    assert not assault.clean.any() and all(not held.any() for held in assault.right.values())
+    stored = found(assault)
+    assert stored["found"].shape == (0, 1, 8, 8) and stored["found_id"].shape == stored["found_size"].shape == (0,)
+
+
+# One run for all sizes
+
+
+@dataclass(frozen=True)
+class Watched(Boundary):
+    """The boundary attack, which writes down how often it runs, and with how many samples."""
+
+    runs: list[int] = field(default_factory=list)
+
+    def smallest(self, problem, pixels, targets, seeds):
+        self.runs.append(len(pixels))
+        return super().smallest(problem, pixels, targets, seeds)
+
+
+def test_an_attack_that_looks_for_the_smallest_size_runs_once_for_all_sizes():
+    few, many = Watched(eps=(0.1,), steps=4, aimed=1), Watched(eps=tuple(np.linspace(0.01, 0.3, 30)), steps=4, aimed=1)
+    once, all_sizes = assault_of(few), assault_of(many)
+    assert few.runs == many.runs == [int(once.clean.sum())]
+    assert len(all_sizes.right) == 30
+    # What remains per size is the gate, which asks once about each that stands, and the control.
+    more = all_sizes.problem.passes.total - once.problem.passes.total
+    assert more <= 2 * 29 * len(once.clean)
+    # The curve is that of the distances.
+    with once.context.model.frozen():
+        rows = np.flatnonzero(once.clean)
+        pixels, targets = once.pixels(rows)
+        _, distance = few.smallest(once.problem, pixels, targets, once.seeds("smallest", rows))
+    for size, held in (*all_sizes.right.items(), *once.right.items()):
+        assert np.array_equal(held[rows] == 0, distance.numpy() <= size)
+
+
+# Models that answer at random
+
+
+class Undecided(nn.Module):
+    """Answers the same question differently every time."""
+
+    def __init__(self, noise=0.3):
+        super().__init__()
+        self.inner, self.noise = trained().module, noise
+
+    def forward(self, x):
+        return self.inner(x + self.noise * torch.randn_like(x))
+
+
+def undecided(count=60, **fields):
+    return context_of(TorchClassifier(Undecided()), count=count, **fields)
+
+
+@pytest.fixture(scope="module")
+def random_finding():
+    return Robustness("pgd(eps=[0.05, 0.1], steps=4, restarts=1)", audit=24).measure(undecided())
+
+
+def test_an_outcome_of_a_random_model_is_a_share_of_32_draws_with_an_interval(random_finding):
+    assert DRAWS == 32
+    columns = random_finding.samples
+    for name in ("correct_clean", "robust@0.05", "robust@0.1"):
+        shares = columns[name]
+        assert np.array_equal(shares * 32, np.round(shares * 32)) and shares.min() >= 0 and shares.max() <= 1
+        assert len(np.unique(shares)) > 5
+    for measure, eps in zip(robust(random_finding), (0.05, 0.1), strict=True):
+        assert measure.params["draws"] == 32
+        assert measure.value == pytest.approx(columns[f"robust@{eps!r}"].mean(), abs=1e-12)
+        assert measure.lo < measure.value < measure.hi and measure.n == 60
+        assert measure.value < measure.control < 1
+    controls = [m for m in random_finding.measures if m.metric == "control_accuracy"]
+    assert all(m.params["draws"] == 32 and m.lo < m.value < m.hi for m in controls)
+    assert random_finding.details["stochastic"] is True
+    point = random_finding.details["curve"][1]
+    assert point["accuracy_lo"] < point["accuracy"] < point["accuracy_hi"]
+    assert point["accuracy"] == pytest.approx(robust(random_finding)[0].value)
+
+
+def test_randomness_is_said_and_is_no_reason_to_doubt_what_is_counted_over_draws(random_finding):
+    for measure in robust(random_finding):
+        assert measure.checks["deterministic"] == "pass"  # because draws are counted
+        assert measure.checks["eps0_equals_clean"] == "pass"
+    assert "share of 32 fresh draws" in random_finding.details["checks"]["deterministic"][1]
+
+
+def test_only_what_fools_most_of_the_draws_is_stored_as_found(random_finding):
+    arrays, columns, context = random_finding.arrays, random_finding.samples, undecided()
+    place = {name: row for row, name in enumerate(columns["id"])}
+    rows = [place[name] for name in arrays["found_id"]]
+    assert len(rows) > 5
+    for row, size in zip(rows, arrays["found_size"], strict=True):
+        assert columns[f"robust@{float(size)!r}"][row] < 0.5
+    moved, clean = torch.from_numpy(arrays["found"]), torch.from_numpy(context.test.pixels()[rows])
+    excess = constraint("linf").excess(clean, moved, torch.from_numpy(arrays["found_size"]))
+    assert (excess <= 0).all()  # also where chance let a larger size fail
+    with torch.random.fork_rng(devices=[]), context.model.frozen():
+        torch.manual_seed(5)
+        problem = replace(Problem.of(context.kind, context.model), draws=200)
+        again = problem.outcome(moved, torch.from_numpy(context.test.targets[rows]))
+    assert (again > 0.3).all() and again.mean() > 0.5
+    not_found = [row for row in range(60) if row not in rows]
+    assert all(columns["robust@0.05"][row] >= 0.5 or columns["correct_clean"][row] == 0 for row in not_found)
+
+
+class Unlucky(nn.Module):
+    """Is right, but for one draw in ten, whatever the pixels are."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = trained().module
+
+    def forward(self, x):
+        logits = self.inner(x) * 1.0
+        wrong = (torch.rand(len(x)) < 0.1).to(logits)[:, None]
+        return logits - 2 * wrong * logits  # its order turned round
+
+
+def test_one_lucky_draw_never_counts_as_fallen():
+    context = context_of(TorchClassifier(Unlucky()), count=80)
+    finding = Robustness("pgd(eps=[0.0001, 0.0002, 0.0003], steps=10)", audit=0).measure(context)
+    assert finding.details["stochastic"] is True
+    assert len(finding.arrays["found"]) == 0  # thirty draws on the way would have had one in 96% of cases
+    for eps in (0.0001, 0.0002, 0.0003):
+        shares = finding.samples[f"robust@{eps!r}"]
+        easy = finding.samples["correct_clean"] > 0.5
+        assert shares[easy].min() > 0.5 and shares[easy].mean() == pytest.approx(0.9, abs=0.02)
+    # and the luck of a small size is not carried on to the larger ones
+    values = [measure.value for measure in robust(finding)]
+    assert values[-1] == pytest.approx(values[0], abs=0.03)
+
+
+@dataclass(frozen=True)
+class Script(NormAttack):
+    """Moves as far as the size allows, and the script says how often the model is fooled there."""
+
+    eps: tuple[float, ...] = (0.1, 0.2, 0.3)
+
+    def perturb(self, problem, pixels, targets, size, seeds):
+        return (pixels + size).clamp(0, 1)
+
+
+def scripted(shares):
+    """Return an assault on one grey image; the model is wrong in given shares of its draws, by size."""
+    context = context_of(count=1)
+    clean = torch.full((1, 1, 8, 8), 0.5)
+    context.__dict__["pixels"] = clean
+    calls: dict[float, int] = {}
+
+    def forward(pixels):
+        size = round(float((pixels - clean).abs().max()), 4)
+        calls[size] = calls.get(size, 0) + 1
+        wrong = (calls[size] - 1) % 4 < 4 * shares.get(size, 0)
+        output = torch.zeros(len(pixels), 10)
+        output[:, (int(context.targets[0]) + int(wrong)) % 10] = 1
+        return output
+
+    assault = Assault(context, replace(Problem.of(context.kind, forward), draws=4), Script())
+    assault.run()
+    return assault
+
+
+def test_what_was_found_stays_when_chance_lets_a_larger_size_fail():
+    assault = scripted({0.1: 0.25, 0.2: 0.75, 0.3: 0.5})
+    assert [float(held[0]) for held in assault.right.values()] == [0.75, 0.25, 0.5]
+    assert assault.found_at.tolist() == [0.2]
+    moved = found(assault)["found"]
+    assert np.abs(moved - 0.5).max() == pytest.approx(0.2, abs=1e-6)  # not the larger one that did not fool it
+
+
+def test_half_of_the_draws_is_not_most_of_them():
+    assault = scripted({0.1: 0.5, 0.2: 0.5, 0.3: 0.5})
+    assert np.isnan(assault.found_at).all() and len(found(assault)["found"]) == 0
+    assert np.abs(assault.adversarial.numpy() - 0.5).max() == pytest.approx(0.3, abs=1e-6)  # the largest try is shown
+
+
+def test_who_always_falls_is_attacked_no_further():
+    assault = scripted({0.1: 1.0})
+    assert [float(held[0]) for held in assault.right.values()] == [0, 0, 0]
+    assert assault.found_at.tolist() == [0.1]
+
+
+# Faults
+
+
+@dataclass(frozen=True)
+class Sabotaged(Fake):
+    """PGD in which something goes wrong for a share of the samples, or for the first one, at sizes from one on."""
+
+    way: str = "clean"
+    since: float = 0.0
+    hit: float = 1.0
+
+    def perturb(self, problem, pixels, targets, size, seeds):
+        moved = super().perturb(problem, pixels, targets, size, seeds).clone()
+        if size < self.since:
+            return moved
+        victims = (seeds % 1000).float() < 1000 * self.hit
+        victims[0] |= self.hit == 0
+        self.spoil(moved, pixels, victims)
+        return moved[:-1] if self.way == "short" else moved
+
+    def longer(self) -> Any:
+        return self
+
+    def spoil(self, moved: Any, pixels: Any, victims: Any) -> None:
+        if self.way == "crash":
+            raise RuntimeError("the attack crashed")
+        if self.way == "clean":
+            moved[victims] = pixels[victims]
+        elif self.way == "far":
+            moved[victims] = 1 - pixels[victims]
+        elif self.way != "short":
+            moved[victims] = {"nan": torch.nan, "infinite": torch.inf, "outside": 1.5, "negative": -0.01}[self.way]
+
+
+FAULTY = {
+    "crash": (RuntimeError, "the attack crashed"),
+    "nan": (AttackError, "NaN or infinite pixels"),
+    "infinite": (AttackError, "NaN or infinite pixels"),
+    "outside": (AttackError, r"pixels outside \[0, 1\]"),
+    "negative": (AttackError, r"pixels outside \[0, 1\]"),
+    "far": (AttackError, "perturbations over the limit"),
+    "short": (AttackError, "returned shape"),
+}
+
+
+@pytest.mark.parametrize("since", [0.0, EPS[-1]], ids=["always", "largest size"])
+@pytest.mark.parametrize("hit", [1.0, 0.0], ids=["all", "one"])
+@pytest.mark.parametrize("way", FAULTY)
+def test_a_fault_in_an_attack_is_an_error_and_no_row(measured, way, hit, since):
+    error, message = FAULTY[way]
+    with pytest.raises(error, match=message):
+        measured(Sabotaged(way=way, hit=hit, since=since), context_of(count=100), audit=8)
+
+
+@pytest.mark.parametrize("since", [0.0, EPS[-1]], ids=["always", "largest size"])
+@pytest.mark.parametrize("hit", [1.0, 0.7], ids=["all", "most"])
+def test_an_attack_that_gives_back_clean_pixels_gets_no_ok_row(measured, hit, since):
+    finding = measured(Sabotaged(way="clean", hit=hit, since=since))
+    honest = assault_of(Fake())
+    for measure in robust(finding):
+        assert measure.status == "suspect" and "fail" in measure.checks.values()
+        assert measure.value >= honest.right[measure.params["eps"]].mean() - 1e-12
+
+
+@pytest.mark.parametrize("way", ["nan", "crash"])
+def test_a_fault_in_a_gate_of_one_size_takes_the_smaller_sizes_with_it(measured, way):
+    """What stood at the smaller sizes is not reported either: half a curve would hide that it is half."""
+    with pytest.raises((AttackError, RuntimeError)):
+        measured(Sabotaged(way=way, since=EPS[1]), context_of(count=30), audit=0)
+
+
+def test_a_control_that_cheats_is_an_error_too(measured):
+    class Cheats(FGSM):
+        def controls(self):
+            return {"random": lambda pixels, size, seeds: pixels.add(2 * size).clamp(0, 1)}
+
+    with pytest.raises(AttackError, match="over the limit"):
+        measured(Cheats(eps=(0.1,)), context_of(count=20), audit=0)
+
+
+def test_an_attack_cannot_answer_for_the_gate(measured):
+    class Lies(Fake):
+        def perturb(self, problem, pixels, targets, size, seeds):
+            object.__setattr__(problem, "fooled", lambda output, truth: torch.zeros(len(output), dtype=torch.bool))
+            return super().perturb(problem, pixels, targets, size, seeds)
+
+    finding = measured(Lies(), context_of(count=40), audit=16)
+    assert all(measure.status != "ok" for measure in robust(finding))

@@ -1,0 +1,162 @@
+"""Images with masks: a folder of each, Penn-Fudan, the Oxford-IIIT pets."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from suite.data.formats.masks import read_mask_folder
+from suite.data.formats.pennfudan import read_pennfudan, read_pennfudan_masks
+from suite.data.formats.pets import read_pet_heads, read_pet_masks
+from suite.errors import DataError
+from tests.data.formats.files import mask, over_splits, photo, sorted_out, text
+from tests.data.formats.test_voc import annotation, thing
+
+VALUES = np.arange(200, dtype=np.uint8).reshape(10, 20) % 3
+
+
+def everything(read, *arguments, **options):
+    """Return the samples and rejections of all splits."""
+    return sorted_out(item for split in ("train", "validation", "test") for item in read(*arguments, split, **options))
+
+
+def test_a_mask_belongs_to_the_image_of_its_name(tmp_path):
+    values = VALUES.copy()
+    values[0, :3] = 255, 77, 0
+    for name in ("a", "sub/b", "lonely"):
+        photo(tmp_path / "images" / f"{name}.jpg", seed=len(name))
+    for name in ("a", "sub/b", "orphan"):
+        mask(tmp_path / "masks" / f"{name}.png", values, palette=name == "a")
+    kept, rejected = everything(read_mask_folder, str(tmp_path), seed=0)
+    assert set(kept) == {"a", "sub/b"} and all((sample.target == values).all() for sample in kept.values())
+    assert "no label file" in rejected["lonely"] and "no image" in rejected["orphan"] and len(rejected) == 2
+
+
+def test_nothing_is_scaled_to_make_it_fit(tmp_path):
+    photo(tmp_path / "images" / "a.png", 20, 10)
+    mask(tmp_path / "masks" / "a.png", VALUES.T)
+    [kept, rejected] = everything(read_mask_folder, str(tmp_path), seed=0, size=8)
+    assert not kept and rejected == {"a": "20x10 pixels, but the annotation was made for 10x20"}
+
+
+def test_scaling_mixes_no_classes(tmp_path):
+    values = np.where(np.arange(20) < 10, 1, 200).astype(np.uint8)[None].repeat(10, axis=0)
+    photo(tmp_path / "images" / "test" / "a.png")
+    mask(tmp_path / "masks" / "test" / "a.png", values)
+    [sample] = read_mask_folder(str(tmp_path), "test", seed=0, size=8)
+    assert sample.id == "test/a" and sample.input.shape == (3, 8, 8)
+    assert sample.target.tolist() == [[1] * 4 + [200] * 4] * 8
+
+
+def test_masks_of_16_bits_are_read_up_to_255(tmp_path):
+    for name, last in (("a", 255), ("b", 256)):
+        photo(tmp_path / "images" / f"{name}.png", seed=last)
+        deep = VALUES.astype(np.uint16)
+        deep[0, 0] = last
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        Image.fromarray(deep).save(tmp_path / "masks" / f"{name}.png")
+    kept, rejected = everything(read_mask_folder, str(tmp_path), seed=0)
+    assert kept["a"].target[0, 0] == 255 and "0 to 256" in rejected["b"]
+
+
+def test_two_images_of_one_name_are_an_error(tmp_path):
+    for suffix in ("png", "jpg"):
+        photo(tmp_path / "images" / f"a.{suffix}")
+    mask(tmp_path / "masks" / "a.png", VALUES)
+    with pytest.raises(DataError, match="have one name"):
+        list(read_mask_folder(str(tmp_path), "test", seed=0))
+
+
+def test_missing_folders_are_errors(tmp_path):
+    photo(tmp_path / "images" / "a.png")
+    with pytest.raises(DataError, match="no folder 'masks'"):
+        list(read_mask_folder(str(tmp_path), "test", seed=0))
+    for read in (read_pennfudan, read_pennfudan_masks, read_pet_heads, read_pet_masks):
+        with pytest.raises(DataError, match="folders"):
+            list(read(str(tmp_path), "test", seed=0))
+
+
+@pytest.fixture
+def pedestrians(tmp_path):
+    people = np.zeros((10, 20), dtype=np.uint8)
+    people[2:7, 3:6], people[0:10, 18:20] = 1, 3
+    for number in range(1, 11):
+        photo(tmp_path / "PNGImages" / f"FudanPed{number:05d}.png", seed=number)
+        mask(tmp_path / "PedMasks" / f"FudanPed{number:05d}_mask.png", people)
+    mask(tmp_path / "PedMasks" / "FudanPed00010_mask.png", np.zeros((10, 20)))
+    (tmp_path / "PedMasks" / "FudanPed00009_mask.png").unlink()
+    return people, tmp_path
+
+
+def test_a_pedestrian_is_boxed_to_the_last_pixel(pedestrians):
+    _, root = pedestrians
+    kept, rejected = everything(read_pennfudan, str(root), seed=0)
+    assert kept["FudanPed00001"].target["boxes"].tolist() == [[3, 2, 6, 7], [18, 0, 20, 10]]
+    assert kept["FudanPed00001"].target["labels"] == ["person", "person"]
+    assert kept["FudanPed00010"].target["boxes"].shape == (0, 4)
+    assert list(rejected) == ["FudanPed00009"] and len(kept) == 9
+
+
+def test_a_pedestrian_is_a_pedestrian_whatever_the_number(pedestrians):
+    people, root = pedestrians
+    ids, _ = over_splits(lambda split: read_pennfudan_masks(str(root), split, seed=0))
+    assert sum(map(len, ids.values())) == 9 and all(ids.values())
+    kept, _ = everything(read_pennfudan_masks, str(root), seed=0)
+    assert (kept["FudanPed00001"].target == (people > 0)).all()
+
+
+def test_pedestrian_boxes_are_measured_before_scaling(pedestrians):
+    _, root = pedestrians
+    kept, _ = everything(read_pennfudan, str(root), seed=0, size=5)
+    np.testing.assert_allclose(kept["FudanPed00001"].target["boxes"][0], [0.75, 1, 1.5, 3.5])
+
+
+@pytest.fixture
+def pets(tmp_path):
+    trimap = np.full((10, 20), 2, dtype=np.uint8)
+    trimap[3:8, 3:8], trimap[4:7, 4:7] = 3, 1
+    names = [f"Abyssinian_{number}" for number in range(1, 14)]
+    for number, name in enumerate(names):
+        photo(tmp_path / "images" / f"{name}.jpg", seed=number)
+        mask(tmp_path / "annotations" / "trimaps" / f"{name}.png", trimap)
+    text(tmp_path / "annotations" / "trimaps" / "._Abyssinian_1.png", "left by a Mac")
+    text(tmp_path / "annotations" / "list.txt", "#Image CLASS-ID SPECIES BREED ID\n")
+    text(tmp_path / "annotations" / "trainval.txt", "".join(f"{name} 1 1 1\n" for name in names[:10]))
+    text(tmp_path / "annotations" / "test.txt", "".join(f"{name} 1 1 1\n" for name in names[10:]))
+    for name in names[:8]:
+        text(tmp_path / "annotations" / "xmls" / f"{name}.xml", annotation(thing("cat", (4, 4, 7, 7))))
+    return names, tmp_path
+
+
+def test_trimaps_become_classes_and_the_border_is_ignored(pets):
+    names, root = pets
+    kept, rejected = everything(read_pet_masks, str(root), seed=0)
+    assert set(kept) == set(names) and not rejected
+    target = kept[names[0]].target
+    assert target[5, 5] == 1 and target[0, 0] == 0 and target[3, 3] == 255
+    assert [(target == value).sum() for value in (1, 0, 255)] == [9, 175, 16]
+
+
+def test_pets_are_split_by_their_lists(pets):
+    names, root = pets
+    ids, _ = over_splits(lambda split: read_pet_masks(str(root), split, seed=0))
+    assert ids["test"] == set(names[10:]) and len(ids["train"]) == 8 and len(ids["validation"]) == 2
+    for file in ("trainval.txt", "test.txt"):
+        (root / "annotations" / file).unlink()
+    ids, _ = over_splits(lambda split: read_pet_masks(str(root), split, seed=0))
+    assert set.union(*ids.values()) == set(names)
+
+
+def test_a_trimap_with_another_value_is_rejected(pets):
+    names, root = pets
+    mask(root / "annotations" / "trimaps" / f"{names[0]}.png", np.zeros((10, 20)))
+    _, rejected = everything(read_pet_masks, str(root), seed=0)
+    assert list(rejected) == [names[0]] and "values [0]" in rejected[names[0]]
+
+
+def test_heads_are_those_that_were_boxed(pets):
+    names, root = pets
+    (root / "images" / f"{names[7]}.jpg").unlink()
+    ids, rejected = over_splits(lambda split: read_pet_heads(str(root), split, seed=0))
+    assert set.union(*ids.values()) == set(names[:7]) and list(rejected) == [names[7]]
+    kept, _ = everything(read_pet_heads, str(root), seed=0)
+    assert kept[names[0]].target["boxes"].tolist() == [[3, 3, 7, 7]] and kept[names[0]].target["labels"] == ["cat"]

@@ -1,0 +1,72 @@
+"""The tasks over these formats: registered, described, and fed by their readers."""
+
+import numpy as np
+import pytest
+
+from suite.data.split_files import EVERYTHING, portion
+from suite.registry import resolve
+from suite.types import Sample
+from tests.data.formats.files import mask, photo, text
+
+DETECTION = ("digit-scenes-detection", "coco", "yolo", "voc", "pennfudan", "pets_detection")
+SEGMENTATION = ("digit-scenes-segmentation", "maskfolder", "voc_segmentation", "pennfudan_segmentation", "pets")
+
+
+@pytest.mark.parametrize("name", [*DETECTION, *SEGMENTATION])
+def test_every_task_is_registered_under_its_kind(name):
+    entry, _ = resolve("task", name)
+    assert entry.meta["kind"] == ("detection" if name in DETECTION else "segmentation")
+    assert entry.meta["source"] and entry.summary.endswith(".")
+
+
+@pytest.mark.parametrize("kind", ["detection", "segmentation"])
+def test_scenes_are_as_many_as_asked_for(kind):
+    entry, spec = resolve("task", f"digit-scenes-{kind}(train=3, validation=2, test=1)")
+    counts = [len(list(entry.build(spec, split=split, seed=0))) for split in ("train", "validation", "test")]
+    assert counts == [3, 2, 1] and len(entry.meta["classes"]) == {"detection": 10, "segmentation": 11}[kind]
+
+
+def test_a_spec_reaches_the_reader(tmp_path):
+    photo(tmp_path / "images" / "test" / "a.png")
+    mask(tmp_path / "masks" / "test" / "a.png", np.ones((10, 20)))
+    text(tmp_path / "labels" / "test" / "a.txt", "1 0.5 0.5 1 1")
+    specs = (
+        f"yolo(path='{tmp_path}', classes=[cat, dog], size=8)",
+        f"maskfolder(path='{tmp_path}', classes=[b, p], size=8)",
+    )
+    for text_of in specs:
+        entry, spec = resolve("task", text_of)
+        [sample] = entry.build(spec, split="test", seed=0)
+        assert isinstance(sample, Sample) and sample.input.shape == (3, 8, 8)
+
+
+def test_voc_has_twenty_classes_and_a_background():
+    boxes, masks = (resolve("task", name)[0].meta["classes"] for name in ("voc", "voc_segmentation"))
+    assert len(boxes) == 20 and masks == ("background", *boxes) and sorted(boxes) == list(boxes)
+
+
+RULE = {
+    (): ((EVERYTHING, 0.5), (EVERYTHING, 0.2), (EVERYTHING, 0.3)),
+    (EVERYTHING,): ((EVERYTHING, 0.5), (EVERYTHING, 0.2), (EVERYTHING, 0.3)),
+    ("train",): (("train", 0.5), ("train", 0.2), ("train", 0.3)),
+    ("validation",): ((None, 0), (None, 0), ("validation", 1)),
+    ("test",): ((None, 0), (None, 0), ("test", 1)),
+    ("train", "validation"): (("train", 0.8), ("train", 0.2), ("validation", 1)),
+    ("train", "test"): (("train", 0.8), ("train", 0.2), ("test", 1)),
+    ("validation", "test"): ((None, 0), ("validation", 1), ("test", 1)),
+    ("train", "validation", "test"): (("train", 1), ("validation", 1), ("test", 1)),
+}
+
+
+@pytest.mark.parametrize("found", RULE, ids=str)
+def test_what_a_split_takes_of_what_is_on_disk(found):
+    reports = []
+    for split, (part, share) in zip(("train", "validation", "test"), RULE[found], strict=True):
+        chosen = portion(found, split)
+        assert chosen.part == part
+        if part is not None:
+            assert len(chosen.take(range(100), split, seed=0)) == 100 * share
+            reports += [part] * chosen.reports
+    assert sorted(reports) == sorted({part for part, _ in RULE[found] if part is not None})
+    with pytest.raises(ValueError):
+        portion(found, "dev")

@@ -1,0 +1,49 @@
+"""Tiny files on disk, and what comes of them."""
+
+import json
+
+import pandas as pd
+
+from suite.data.formats.tables import read_table
+from tests.data.formats.files import SPLITS, sorted_out
+
+
+def write(file, content):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return file
+
+
+def over_splits(read):
+    """Return the samples of each split by id, and the rejections of all; nothing comes in two splits."""
+    kept, rejected = {}, {}
+    for split in SPLITS:
+        kept[split], reasons = sorted_out(read(split))
+        assert not rejected.keys() & reasons.keys(), "reported in two splits"
+        rejected |= reasons
+    names = [name for found in kept.values() for name in found]
+    assert len(names) == len(set(names)), "a sample in two splits"
+    return kept, rejected
+
+
+def labels(found):
+    return {name: sample.target for name, sample in found.items()}
+
+
+def everything(path, **options):
+    """Return every text with its label, and every rejection, of a table without a split of its own."""
+    kept, rejected = over_splits(lambda split: read_table(str(path), split, seed=0, **options))
+    found = {name: sample for of_split in kept.values() for name, sample in of_split.items()}
+    return [(found[name].input, found[name].target) for name in sorted(found, key=int)], rejected
+
+
+def csv(file, answers, texts=None, **options):
+    texts = texts or [f"text {number}" for number in range(len(answers))]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame({"text": texts, "label": answers}).to_csv(file, index=False, **options)
+    return file
+
+
+def jsonl(file, answers):
+    rows = (json.dumps({"text": f"text {number}", "label": answer}) for number, answer in enumerate(answers))
+    return write(file, "\n".join(rows))

@@ -1,0 +1,305 @@
+"""Tables of texts and labels: every format, every layout of a folder, and whatever is wrong with rows."""
+
+import json
+import re
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet
+import pytest
+
+from suite.data.formats.table_files import read_columns
+from suite.data.formats.tables import read_table
+from suite.errors import DataError
+from suite.runner.preparation import prepare_task
+from tests.data.texts.files import csv, everything, jsonl, labels, over_splits, sorted_out, write
+
+TEXTS = ["good", 'a "quoted", one', "two\nlines", "naïve 🎈", "NA", "null"]
+ANSWERS = ["pos", "neg", "pos", "neg", "pos", "neg"]
+FEATURES = {"label": {"names": ["bad", "fine"], "_type": "ClassLabel"}, "text": {"dtype": "string", "_type": "Value"}}
+
+
+def read(path, split="test", **options):
+    return sorted_out(read_table(str(path), split, seed=0, **options))
+
+
+def arrow(file, texts, answers, stream=True, about=None):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.table({"other": range(len(texts)), "text": texts, "label": answers}).replace_schema_metadata(about)
+    new = pa.ipc.new_stream if stream else pa.ipc.new_file
+    with new(str(file), table.schema) as writer:
+        writer.write_table(table)
+
+
+def saved(folder, *shards):
+    """Write what `save_to_disk` writes."""
+    names = [f"data-{number:05d}-of-{len(shards):05d}.arrow" for number in range(len(shards))]
+    for name, answers in zip(names, shards, strict=True):
+        arrow(folder / name, [f"{folder.name} {name} {n}" for n in range(len(answers))], answers)
+    write(folder / "state.json", json.dumps({"_data_files": [{"filename": name} for name in names]}))
+    write(folder / "dataset_info.json", json.dumps({"features": FEATURES}))
+
+
+FORMATS = {
+    "a.csv": lambda file: pd.DataFrame({"label": ANSWERS, "text": TEXTS}).to_csv(file, index=False),
+    "bom.csv": lambda file: pd.DataFrame({"text": TEXTS, "label": ANSWERS}).to_csv(
+        file, index=False, encoding="utf-8-sig"
+    ),
+    "crlf.CSV": lambda file: pd.DataFrame({"text": TEXTS, "label": ANSWERS}).to_csv(
+        file, index=False, lineterminator="\r\n"
+    ),
+    "a.jsonl": lambda file: pd.DataFrame({"text": TEXTS, "label": ANSWERS}).to_json(file, orient="records", lines=True),
+    "a.parquet": lambda file: pd.DataFrame({"text": TEXTS, "label": ANSWERS}).to_parquet(file),
+    "stream.arrow": lambda file: arrow(file, TEXTS, ANSWERS),
+    "file.arrow": lambda file: arrow(file, TEXTS, ANSWERS, stream=False),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_gives_back_what_was_written(tmp_path, name):
+    FORMATS[name](tmp_path / name)
+    assert everything(tmp_path / name) == (list(zip(TEXTS, ANSWERS, strict=True)), {})
+
+
+def test_a_tab_parts_and_a_quotation_mark_is_a_character(tmp_path):
+    file = write(tmp_path / "a.tsv", 'text\tlabel\nan " unbalanced one\tpos\n"quoted"\tneg\nafter it\tpos\n')
+    found, _ = everything(file)
+    assert found == [('an " unbalanced one', "pos"), ('"quoted"', "neg"), ("after it", "pos")]
+
+
+def test_a_record_without_a_text_or_a_label_is_rejected(tmp_path):
+    rows = [
+        {"text": None, "label": 1}, {"text": float("nan"), "label": 1}, {"label": 1}, {"text": 5, "label": 1},
+        {"text": "a", "label": None}, {"text": "b", "label": float("nan")}, {"text": "c"}, {"text": "d", "label": "  "},
+        {"text": "e", "label": -1}, {"text": "f", "label": 0.5}, {"text": "g", "label": [1]},
+        {"text": "h", "label": float("inf")}, {"text": "right", "label": 1}, {"text": "wrong", "label": 0},
+        {"text": "", "label": 0},
+    ]  # fmt: skip
+    lines = [json.dumps(row) for row in rows] + ["{broken", "[1, 2]", ""]
+    found, rejected = everything(write(tmp_path / "a.jsonl", "\r\n".join(lines)))
+    assert found == [("right", "1"), ("wrong", "0"), ("", "0")]
+    assert [rejected[str(row)] for row in range(3)] == ["no text"] * 3
+    assert rejected["3"] == "a text of type int (5); expected a string"
+    assert [rejected[str(row)] for row in range(4, 8)] == ["no label"] * 4
+    assert rejected["8"].startswith("label -1") and rejected["9"].startswith("label 0.5; expected a name")
+    assert rejected["10"].startswith("label of type list") and rejected["11"].startswith("label inf")
+    assert rejected["15"].startswith("not JSON") and rejected["16"] == "list; expected an object"
+    assert len(found) + len(rejected) == 17
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.parquet"])
+def test_an_empty_cell_is_no_text(tmp_path, name):
+    if name.endswith("parquet"):
+        table = pd.DataFrame({"text": ["a", None, "b", "c"], "label": [1.0, 0.0, None, 0.0]})
+        table.to_parquet(tmp_path / name)
+    else:
+        write(tmp_path / name, "text|label\na|1\n|0\nb|\nc|0\n".replace("|", "," if name == "a.csv" else "\t"))
+    assert everything(tmp_path / name) == ([("a", "1"), ("c", "0")], {"1": "no text", "2": "no label"})
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
+def test_another_encoding_is_named_by_its_first_byte(tmp_path, name):
+    with pytest.raises(DataError, match=rf"{name} is not UTF-8 at byte 14 \(0xe9\); convert it"):
+        everything(write(tmp_path / name, b"text,label\ncaf\xe9,1\n"))
+
+
+@pytest.mark.parametrize(
+    "content", ["text,label\na,1\nb,c,0\n", "text,label\na,1,2\nb,0,2\n", 'text,label\n"a,1\nb,0\n', ""]
+)
+def test_rows_that_do_not_fit_are_refused_and_not_cut(tmp_path, content):
+    with pytest.raises(DataError, match=r"a\.csv cannot be read as a table"):
+        everything(write(tmp_path / "a.csv", content))
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
+@pytest.mark.parametrize("content", [b"", b"PAR1 no table", b"ARROW1 no table"])
+def test_what_is_no_table_is_refused(tmp_path, name, content):
+    with pytest.raises(DataError, match=r"cannot be read as \w+"):
+        everything(write(tmp_path / name, content))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_columns_are_named_or_suggested(tmp_path, name):
+    FORMATS[name](tmp_path / name)
+    with pytest.raises(DataError, match=r"has no column 'labels'; say label=\.\.\. Did you mean 'label'"):
+        everything(tmp_path / name, label="labels")
+    with pytest.raises(DataError, match=r"has no column 'sentence'; say text=\.\.\. Known: .*label, .*text"):
+        everything(tmp_path / name, text="sentence")
+    assert everything(tmp_path / name, text="label", label="text")[0][0] == ("pos", "good")
+
+
+def test_files_named_by_their_split_are_the_splits(tmp_path):
+    for name, count in (("train", 10), ("dev", 4), ("test", 6)):
+        csv(tmp_path / f"{name}.csv", [0, 1] * (count // 2), [f"{name} {n}" for n in range(count)])
+    csv(tmp_path / "unsupervised.csv", [-1], ["x"]), write(tmp_path / "README.md", "x")
+    kept, rejected = over_splits(lambda split: read_table(str(tmp_path), split, seed=0))
+    assert [set(found) for found in kept.values()] == [
+        {f"{part}/{n}" for n in range(count)} for part, count in (("train", 10), ("validation", 4), ("test", 6))
+    ]
+    assert not rejected and kept["validation"]["validation/3"].input == "dev 3"
+
+
+def test_without_a_split_of_its_own_every_class_is_cut_alike(tmp_path):
+    file = csv(tmp_path / "a.csv", ["a"] * 20 + ["b"] * 60 + ["c"] * 20)
+    kept, _ = over_splits(lambda split: read_table(str(file), split, seed=5))
+    counts = {split: [list(labels(found).values()).count(name) for name in "abc"] for split, found in kept.items()}
+    assert counts == {"train": [10, 30, 10], "validation": [4, 12, 4], "test": [6, 18, 6]}
+    again, _ = over_splits(lambda split: read_table(str(file), split, seed=5))
+    other, _ = over_splits(lambda split: read_table(str(file), split, seed=6))
+    assert kept == again != other
+
+
+def test_parquet_of_the_hub_has_shards_and_names_of_classes(tmp_path):
+    about = {"huggingface": json.dumps({"info": {"features": FEATURES}})}
+    for name, answers in (
+        ("train-00000-of-00002", [0, 1]),
+        ("train-00001-of-00002", [1, 2]),
+        ("test-00000-of-00001", [1]),
+    ):
+        table = pa.table({"text": [f"{name} {n}" for n in range(len(answers))], "label": answers})
+        (tmp_path / "data").mkdir(exist_ok=True)
+        pa.parquet.write_table(table.replace_schema_metadata(about), tmp_path / "data" / f"{name}.parquet")
+    kept, rejected = over_splits(lambda split: read_table(str(tmp_path), split, seed=0))
+    learnt = labels({**kept["train"], **kept["validation"]})
+    assert learnt == {"train/0": "bad", "train/1": "fine", "train/2": "fine"}
+    assert labels(kept["test"]) == {"test/0": "fine"}
+    assert rejected == {"train/3": "label 2; the table names 2 classes, from 0 to 1"}
+
+
+def test_what_save_to_disk_wrote_is_read_by_its_splits(tmp_path):
+    saved(tmp_path / "train", [0, 1, 0], [1, 0])
+    saved(tmp_path / "validation", [1, 0])
+    saved(tmp_path / "test", [-1, -1, -1])
+    saved(tmp_path / "unsupervised", [-1])
+    write(tmp_path / "dataset_dict.json", "{}")
+    kept, rejected = over_splits(lambda split: read_table(str(tmp_path), split, seed=0))
+    learnt = {**kept["train"], **kept["validation"]}
+    assert labels(learnt) == {f"train/{row}": name for row, name in enumerate(["bad", "fine", "bad", "fine", "bad"])}
+    assert learnt["train/3"].input == "train data-00001-of-00002.arrow 0"
+    # The labels of test are secret: validation is judged on, and what is left out is told of.
+    assert labels(kept["test"]) == {"validation/0": "fine", "validation/1": "bad"}
+    assert set(rejected) == {"test/0", "test/1", "test/2"}
+
+
+def test_one_saved_table_is_cut_by_seed(tmp_path):
+    saved(tmp_path, [0, 1] * 5)
+    found, _ = everything(tmp_path)
+    assert [label for _, label in found] == ["bad", "fine"] * 5
+
+
+def test_numbers_that_a_table_names_are_places_even_if_names_are_numbers(tmp_path):
+    saved(tmp_path, [0, 1, 0, 1])
+    stars = {"features": {"label": {"names": ["1", "2"], "_type": "ClassLabel"}}}
+    write(tmp_path / "dataset_info.json", json.dumps(stars))
+    assert [label for _, label in everything(tmp_path)[0]] == ["1", "2", "1", "2"]
+
+
+def test_a_saved_selection_is_refused(tmp_path):
+    saved(tmp_path, [0, 1])
+    state = json.loads((tmp_path / "state.json").read_text())
+    write(tmp_path / "state.json", json.dumps(state | {"_indices_data_files": [{"filename": "indices.arrow"}]}))
+    with pytest.raises(DataError, match="call flatten_indices"):
+        everything(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"_data_files": null}'])
+def test_a_broken_description_is_refused(tmp_path, content):
+    saved(tmp_path, [0, 1])
+    write(tmp_path / "state.json", content)
+    with pytest.raises(DataError, match="does not list the data files"):
+        everything(tmp_path)
+
+
+def test_what_is_not_there_is_named(tmp_path):
+    with pytest.raises(DataError, match="neither a file nor a folder"):
+        read(tmp_path / "none.csv")
+    with pytest.raises(DataError, match="no tables named train, validation or test"):
+        read(tmp_path)
+    with pytest.raises(DataError, match=r"ends in '\.xlsx'; expected one of \.arrow, \.csv"):
+        read(write(tmp_path / "a.xlsx", "x"))
+    csv(tmp_path / "train.csv", [0, 1]), jsonl(tmp_path / "train.jsonl", [0, 1])
+    with pytest.raises(DataError, match=r"train\.csv and train\.jsonl both name the train part"):
+        read(tmp_path)
+
+
+GOOD = "text,label\n" + "".join(f"text {number},{number % 2}\n" for number in range(20))
+EMPTY = {
+    "cells": ("csv", "text,label\n,1\n,0\n", "2 dropped, unreadable (test/0: no text; test/1: no text)"),
+    "spaces": ("csv", 'text,label\n  ,1\n" ",0\n', "2 dropped, unusable (test/0: a text of 2 spaces and nothing else"),
+    "strings": (
+        "jsonl",
+        '{"text": "", "label": 1}\n{"text": " ", "label": 0}\n',
+        "2 dropped, unusable (test/0: a text",
+    ),
+}
+
+
+@pytest.mark.parametrize(("ending", "content", "reason"), EMPTY.values(), ids=EMPTY)
+def test_a_test_part_of_empty_texts_alone_is_an_error_that_names_them(tmp_path, ending, content, reason):
+    write(tmp_path / "train.csv", GOOD), write(tmp_path / "validation.csv", GOOD.replace("text ", "other "))
+    write(tmp_path / f"test.{ending}", content)
+    with pytest.raises(DataError, match=r"has no usable test sample: " + re.escape(reason)):
+        prepare_task(f"texttable(path='{tmp_path}')", 0)
+
+
+def test_empty_texts_beside_others_are_dropped_and_counted(tmp_path):
+    write(tmp_path / "train.csv", GOOD)
+    write(tmp_path / "test.csv", "text,label\n,1\nfine,1\n  ,0\npoor,0\n")
+    data = prepare_task(f"texttable(path='{tmp_path}')", 0).data
+    assert data.test.ids == ("test/1", "test/3") and data.report.kept["test"] == 2
+    assert data.report.dropped == {
+        "unreadable": [("test/0", "no text")],
+        "unusable": [("test/2", "a text of 2 spaces and nothing else; there is nothing to read")],
+    }
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_a_part_of_empty_texts_to_learn_from_is_empty_and_told(tmp_path, part):
+    other = {"train": "validation", "validation": "train"}[part]
+    write(tmp_path / f"{part}.csv", "text,label\n,1\n,0\n"), write(tmp_path / f"{other}.csv", GOOD)
+    write(tmp_path / "test.csv", GOOD.replace("text ", "other "))
+    report = prepare_task(f"texttable(path='{tmp_path}')", 0).data.report
+    assert report.kept == {part: 0, other: 20, "test": 20}
+    assert report.dropped == {"unreadable": [(f"{part}/0", "no text"), (f"{part}/1", "no text")]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("test.csv", "", "test.csv cannot be read as a table: No columns"),
+        ("test.jsonl", "", "test.jsonl has no column 'text'"),
+        ("test.jsonl", "\n\n", "test.jsonl has no column 'text'"),
+        ("test.csv", "text,label\n", "test.csv has no row"),
+        ("validation.csv", "text,label\n", "validation.csv has no row"),
+    ],
+)
+def test_a_test_part_of_nothing_is_no_table(tmp_path, name, content, reason):
+    write(tmp_path / "train.csv", GOOD), write(tmp_path / name, content)
+    with pytest.raises(DataError, match=reason):
+        prepare_task(f"texttable(path='{tmp_path}')", 0)
+
+
+def test_a_table_without_a_single_text_is_an_error(tmp_path):
+    file = write(tmp_path / "a.csv", "text,label\n,1\n,0\n")
+    with pytest.raises(DataError, match=r"No record has both a text and a label; first: no text"):
+        prepare_task(f"texttable(path='{file}')", 0)
+
+
+def test_two_columns_of_one_name_are_an_error(tmp_path):
+    for ending, between in (("csv", ","), ("tsv", "\t")):
+        file = write(tmp_path / f"a.{ending}", f"text{between}label{between}text\none{between}1{between}two\n")
+        with pytest.raises(DataError, match="has 2 columns 'text'; rename all but one"):
+            read_columns(file, "text", "label")
+
+
+def test_a_carriage_return_within_a_cell_ends_no_row(tmp_path):
+    found = read_columns(
+        write(tmp_path / "a.tsv", "text\tlabel\r\nI hate it\rgreat fun\t1\r\nfine\t0\r\n"), "text", "label"
+    )
+    assert (found.texts, found.labels) == (["I hate it\rgreat fun", "fine"], ["1", "0"])
+
+
+def test_another_separator_is_told_from_another_name(tmp_path):
+    with pytest.raises(DataError, match=r"no column 'text'; say text=\.\.\. It has a single column: commas part"):
+        read_columns(write(tmp_path / "a.csv", "text;label\ngood;1\n"), "text", "label")

@@ -1,0 +1,141 @@
+"""What a board says about its numbers: margins over random, intervals that are none, controls, and footnotes."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from suite.errors import UnknownNameError
+from suite.leaderboard import Board, board
+from suite.leaderboard.text import board_table, footnotes
+from suite.runner.harness import Harness, plan
+from suite.store import Store
+from tests.reports import synthetic as s
+
+CLASSES = ["0", "1", "2"]
+
+
+def text(result: Board, width: int = 120) -> str:
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(board_table(result, width=width))
+    return console.file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory, toy) -> Store:
+    store = Store(tmp_path_factory.mktemp("real"))
+    axes = ["clean", "robustness(attack=pgd(eps=[0.1], steps=2), audit=4)"]
+    axes += ["calibration(members=2, dropout_samples=4)", "attribution(samples=20, steps=5)"]
+    Harness(store).run(plan([toy("toy")], [toy("quick"), toy("quick(epochs=9)"), toy("dropping")], axes))
+    return store
+
+
+def dropping(tmp_path: Path, dropped: dict) -> Board:
+    store = Store(tmp_path)
+    record = s.clean("m", 0.9, CLASSES)
+    store.put(replace(record, details={**record.details, "data": {"dropped": dropped}}))
+    return board(store, s.TASK)
+
+
+def test_dropped_samples_are_counted_by_reason_with_the_first_names(tmp_path: Path) -> None:
+    dropped = {"duplicate": [["a.png", "of x"], ["b.png", "of y"]], "unreadable": [["c.png", "bad"]], "none": []}
+    notes = footnotes(dropping(tmp_path / "few", dropped))
+    assert "3 samples dropped: 2 duplicate (a.png, b.png), 1 unreadable (c.png)" in notes
+    many = {"duplicate": [[f"{k}.png", ""] for k in range(1200)]}
+    assert "1,200 samples dropped: 1,200 duplicate (0.png, 1.png, 2.png, ...)" in footnotes(
+        dropping(tmp_path / "many", many)
+    )
+    assert not [note for note in footnotes(dropping(tmp_path / "no", {})) if "dropped" in note]
+
+
+def test_attribution_is_the_margin_over_random_on_the_same_samples(real: Store) -> None:
+    made = board(real, "toy.py:toy")
+    column = next(column for column in made.columns if column.name == "attribution")
+    assert column.title == "insertion over random"
+    found = made.frame[made.frame["attribution"].notna()]
+    assert len(found)
+    for _, line in found.iterrows():
+        samples = real.samples(line["attribution_record"])
+        best = samples[f"insertion_auc@{line['attribution_method']}/mean"] - samples["insertion_auc@random/mean"]
+        assert line["attribution"] == pytest.approx(best.mean())
+        assert line["attribution_lo"] <= line["attribution"] <= line["attribution_hi"]
+        assert line["attribution_n"] == 20
+    assert any("The best of 4 or 5 methods is shown" in note and "optimistic" in note for note in footnotes(made))
+    assert made.frame.equals(board(real, "toy.py:toy").frame), "the bootstrap has a fixed seed"
+
+
+def test_a_saturated_model_does_not_win_by_its_score(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put(s.attribution("keen"))
+    sure = s.attribution("sure")
+    raised = {name: np.asarray(x) + 0.2 if "@" in name else x for name, x in sure.samples.items()}
+    raised["insertion_auc@random/mean"] = np.asarray(raised["insertion_auc@random/mean"]) + 0.1
+    measures = tuple(
+        replace(m, value=m.value + 0.2, lo=m.lo + 0.2, hi=m.hi + 0.2, control=0.8)
+        if m.metric == "insertion_auc" and m.value is not None
+        else m
+        for m in sure.measures
+    )
+    store.put(replace(sure, samples=raised, measures=measures))
+    made = board(store, s.TASK)
+    assert made.frame["model"].tolist() == ["keen", "sure"]
+    assert made.frame["attribution"].tolist() == pytest.approx([0.25, 0.15])
+
+
+def test_a_margin_without_samples_is_invalid_with_its_reason(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put(replace(s.attribution("m"), samples={}))
+    made = board(store, s.TASK)
+    assert np.isnan(made.frame["attribution"].iloc[0])
+    assert "no margin over random: per-sample values were not stored" in "\n".join(footnotes(made))
+    assert "invalid" in text(made).split("Version")[0]
+
+
+@pytest.mark.parametrize("method", ["degenerate(constant sample)", "none(one sample)"])
+def test_an_interval_that_is_none_is_shown_as_none(tmp_path: Path, method: str) -> None:
+    store = Store(tmp_path)
+    record = s.clean("m", 0.9, CLASSES)
+    ends = {"lo": 0.9, "hi": 0.9} if method.startswith("degenerate") else {"lo": None, "hi": None}
+    store.put(replace(record, measures=(replace(record.measures[0], method=method, **ends),)))
+    shown = text(board(store, s.TASK))
+    assert "90.0 [–]" in shown and "[90.0, 90.0]" not in shown
+
+
+def test_every_part_that_was_skipped_is_named_once_for_all_its_models(real: Store) -> None:
+    notes = footnotes(board(real, "toy.py:toy"))
+    both = "toy.py:quick, toy.py:quick(epochs=9)"
+    both = both if any(note.startswith(both) for note in notes) else "toy.py:quick(epochs=9), toy.py:quick"
+    for part in ("gradcam", "mc_dropout"):
+        said = [note for note in notes if f": {part} skipped" in note]
+        assert len(said) == 1 and said[0].startswith(f"{both}: {part} skipped: "), notes
+    assert not [note for note in notes if "gradcam: got" in note], "the method is named once"
+
+
+def test_all_that_a_record_skipped_is_said_not_only_the_first(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    record = s.attribution("m")
+    skipped = [
+        s.Measure("infidelity", None, None, None, 0, "not-applicable", reason="r", params={"method": name})
+        for name in ("gradcam", "occlusion", "other")
+    ]
+    store.put(replace(record, measures=(*record.measures, *skipped)))
+    (said,) = board(store, s.TASK).frame["reasons"]
+    assert said == ("other skipped: r",)
+
+
+def test_the_random_control_stands_under_the_attack(real: Store) -> None:
+    made = board(real, "toy.py:toy")
+    control = made.frame["robust pgd linf 0.1_control"].iloc[0]
+    for width in (80, 400):
+        assert f"random {100 * control:.1f}" in text(made, width)
+    assert any(note.startswith("random: the same measure") for note in footnotes(made))
+
+
+def test_a_part_of_a_columns_name_finds_it(real: Store) -> None:
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'robust pgd linf 0.1'\?"):
+        board(real, "toy.py:toy", rank_by="pgd")

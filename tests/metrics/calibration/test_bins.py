@@ -1,0 +1,221 @@
+"""Bins against netcal and hand cases, merging, dtypes, and the debiased error's bias and coverage."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from suite.errors import DataError, MeasureError
+from suite.metrics.calibration import Reliability
+from suite.metrics.calibration.bins import _score_interval, bin_index
+
+
+@pytest.fixture(scope="module")
+def netcal_ece() -> Callable[..., float]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from netcal.metrics import ECE
+
+        measure = ECE(bins=15)
+
+    def call(confidence: np.ndarray, correct: np.ndarray) -> float:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return float(measure.measure(confidence, correct.astype(int)))
+
+    return call
+
+
+def test_edges_belong_to_the_bin_below() -> None:
+    for bins in (1, 2, 10, 15, 100):
+        edges = np.arange(bins + 1) / bins
+        assert bin_index(edges, bins).tolist() == [0, *range(bins)]
+        assert bin_index(np.nextafter(edges[:-1], 1), bins).tolist() == list(range(bins))
+
+
+def test_bin_index_equals_comparison_with_every_edge() -> None:
+    confidence = np.random.default_rng(0).random(20_000).astype(np.float16).astype(np.float64)
+    edges = np.arange(16) / 15
+    expected = np.maximum((confidence[:, None] > edges).sum(axis=1) - 1, 0)
+    assert np.array_equal(bin_index(confidence, 15), expected)
+
+
+def test_hand_case() -> None:
+    state = Reliability.from_events([0.1, 0.2, 0.9, 1.0], [0, 1, 1, 1], bins=2)
+    assert state.counts.tolist() == [2, 2]
+    assert state.ece() == pytest.approx((abs(1 - 0.3) + abs(2 - 1.9)) / 4)
+    assert state.mce() == pytest.approx(0.35)
+    assert state.mean_confidence.tolist() == pytest.approx([0.15, 0.95])
+    assert state.mean_correct.tolist() == [0.5, 1.0]
+    assert state.edges.tolist() == [0.0, 0.5, 1.0]
+
+
+def test_ece_equals_netcal_for_top_label(netcal_ece: Callable[..., float]) -> None:
+    generator = np.random.default_rng(1)
+    for _ in range(40):
+        probabilities = generator.dirichlet(np.ones(6) * 0.3, size=400)
+        labels = generator.integers(0, 6, 400)
+        confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+        ours = Reliability.from_events(confidence, correct).ece()
+        assert ours == pytest.approx(netcal_ece(probabilities, labels), abs=1e-12)
+
+
+def test_ece_equals_netcal_for_binary_events(netcal_ece: Callable[..., float]) -> None:
+    generator = np.random.default_rng(2)
+    for _ in range(100):
+        confidence = generator.random(300)
+        correct = generator.random(300) < confidence**2
+        assert Reliability.from_events(confidence, correct).ece() == pytest.approx(
+            netcal_ece(confidence, correct), abs=1e-12
+        )
+
+
+def test_confidence_one_stays_in_the_last_bin() -> None:
+    # D5: a phantom bin for exactly 1.0 gives 0.125 here.
+    confidence = np.repeat([0.95, 1.0], 500)
+    correct = np.concatenate([np.arange(500) < 500, np.arange(500) < 400])
+    state = Reliability.from_events(confidence, correct)
+    assert state.counts[-1] == 1000
+    assert state.ece() == pytest.approx(0.075)
+
+
+def test_forty_million_events_by_merging() -> None:
+    # D4: float32 counts stop at 2^24, and the error reads 0.0 instead of 0.09.
+    batch = Reliability.from_events(np.full(100_000, 0.99), np.arange(100_000) < 90_000)
+    total = Reliability.empty()
+    for _ in range(400):
+        total = total + batch
+    assert total.n == 40_000_000
+    assert total.ece() == pytest.approx(0.09, abs=1e-9)
+    assert np.float32(2**24) + np.float32(1) == np.float32(2**24)
+    assert sum(a.nbytes for a in (total.counts, total.confidence_sums, total.correct_sums)) <= 4096
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_each_dtype_is_measured_exactly(dtype: type) -> None:
+    # D4: in float16 arithmetic the sums overflow at N = 1e5.
+    generator = np.random.default_rng(3)
+    confidence = generator.random(100_000)
+    correct = generator.random(100_000) < confidence - 0.05 * (confidence > 0.05)
+    reference = Reliability.from_events(confidence, correct).ece()
+    got = Reliability.from_events(confidence.astype(dtype), correct)
+    assert got.ece() == pytest.approx(reference, abs=2**-11)
+    assert got.counts.sum() == 100_000
+    assert Reliability.from_events(confidence.astype(dtype).astype(np.float64), correct).ece() == got.ece()
+
+
+def test_merging_does_not_depend_on_batches_or_order() -> None:
+    generator = np.random.default_rng(4)
+    confidence = generator.random(50_000) ** 0.2
+    correct = generator.random(50_000) < confidence
+    whole = Reliability.from_events(confidence, correct)
+    for size in (1000, 7777, 25_000):
+        starts = generator.permutation(np.arange(0, 50_000, size))
+        parts = [Reliability.from_events(confidence[s : s + size], correct[s : s + size]) for s in starts]
+        merged = sum(parts, start=Reliability.empty())
+        assert np.array_equal(merged.counts, whole.counts)
+        np.testing.assert_allclose(merged.confidence_sums, whole.confidence_sums, rtol=1e-12)
+        np.testing.assert_allclose(merged.correct_sums, whole.correct_sums, rtol=1e-12)
+        assert merged.ece() == pytest.approx(whole.ece(), abs=1e-12)
+
+
+def test_sums_of_many_equal_terms_do_not_drift() -> None:
+    state = Reliability.from_events(np.full(3_000_000, 0.1), np.zeros(3_000_000, dtype=bool))
+    assert state.confidence_sums.sum() == pytest.approx(300_000.0, rel=1e-12)
+
+
+def test_state_cannot_be_changed() -> None:
+    state = Reliability.from_events([0.5], [1])
+    with pytest.raises(ValueError, match="read-only"):
+        state.counts[0] = 7
+
+
+@pytest.mark.parametrize(
+    ("confidence", "correct"),
+    [
+        ([], []),
+        ([0.5, np.nan], [0, 1]),
+        ([1.0001], [1]),
+        ([-0.1], [1]),
+        ([0.5, 0.5], [1]),
+        ([0.5], [2]),
+        ([0.5], [np.nan]),
+        ([[0.5]], [[1]]),
+        (["x"], [1]),
+        ([0.5 + 1j], [1]),
+    ],
+)
+def test_bad_events_give_no_number(confidence: list[object], correct: list[object]) -> None:
+    with pytest.raises(DataError):
+        Reliability.from_events(confidence, correct)  # type: ignore[arg-type]
+
+
+def test_bad_states_are_refused() -> None:
+    for read in (Reliability.empty().ece, Reliability.empty().mce, Reliability.empty().debiased_square):
+        with pytest.raises(DataError):
+            read()
+    with pytest.raises(MeasureError):
+        Reliability.empty(10) + Reliability.empty(15)
+    with pytest.raises(MeasureError):
+        Reliability.from_events([0.5], [1], bins=0)
+    with pytest.raises(DataError):
+        Reliability(np.zeros(2, np.int64), np.zeros(3), np.zeros(2))
+
+
+def test_debiased_square_by_hand() -> None:
+    # One bin, n = 4, mean confidence .8, accuracy .5: (.3)^2 - .25/3.
+    estimate = Reliability.from_events([0.8] * 4, [1, 1, 0, 0], bins=1).debiased_square()
+    assert estimate.value == pytest.approx(0.09 - 0.25 / 3)
+    assert estimate.lo is not None and estimate.hi is not None
+    assert estimate.lo < estimate.value < estimate.hi
+
+
+def test_single_samples_are_left_out_and_counted() -> None:
+    estimate = Reliability.from_events([0.1, 0.9, 0.9, 0.9], [1, 1, 1, 0], bins=2).debiased_square()
+    assert estimate.singletons == 1
+    assert estimate.value == pytest.approx(0.75 * ((2 / 3 - 0.9) ** 2 - (2 / 9) / 2))
+    alone = Reliability.from_events([0.1, 0.9], [1, 1], bins=2).debiased_square()
+    assert (alone.value, alone.lo, alone.hi, alone.singletons) == (None, None, None, 2)
+
+
+def test_debiased_square_of_all_right_keeps_a_width() -> None:
+    estimate = Reliability.from_events(np.full(100, 0.99), np.ones(100)).debiased_square()
+    assert estimate.lo is not None and estimate.hi is not None
+    assert estimate.hi - estimate.lo > 1e-4
+
+
+def _simulate(n: int, gap: float, draws: int, saturated: bool = False) -> tuple[float, float]:
+    """Return bias and coverage of the debiased square where accuracy = confidence - gap."""
+    generator = np.random.default_rng(10)
+    values, hits = [], []
+    for _ in range(draws):
+        confidence = generator.beta(30, 0.3, n) if saturated else generator.uniform(0.4, 1.0, n)
+        correct = generator.random(n) < np.maximum(confidence - gap, 0)
+        estimate = Reliability.from_events(confidence, correct).debiased_square()
+        assert estimate.value is not None and estimate.lo is not None and estimate.hi is not None
+        values.append(estimate.value)
+        hits.append(estimate.lo <= gap**2 <= estimate.hi)
+    return float(np.mean(values)) - gap**2, float(np.mean(hits))
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.05, 0.1])
+def test_debiased_square_is_unbiased_and_covers(gap: float) -> None:
+    bias, coverage = _simulate(500, gap, 3000)
+    assert abs(bias) <= 2e-4
+    assert 0.93 <= coverage <= 0.97
+
+
+@pytest.mark.parametrize("value", [-0.03, -0.001, 0.0, 0.002, 0.5])
+def test_score_interval_ends_solve_their_equation(value: float) -> None:
+    fixed, slope = 1e-5, 3e-3
+    for end in _score_interval(value, 0.95, fixed, slope):
+        assert (value - end) ** 2 == pytest.approx(1.959964**2 * (fixed + slope * max(end, 0.0)), rel=1e-5)
+    lo, hi = _score_interval(value, 0.95, fixed, slope)
+    assert lo < value < hi
+
+
+def test_debiased_square_covers_at_saturated_confidences() -> None:
+    assert _simulate(500, 0.0, 1000, saturated=True)[1] >= 0.93

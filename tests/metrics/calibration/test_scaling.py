@@ -1,0 +1,153 @@
+"""Temperatures against planted truth, scipy's search, and netcal's float32 defect."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize_scalar
+
+from suite.errors import DataError
+from suite.metrics.calibration import Reliability, fit_temperature, nll_per_sample, temperature_interval
+
+
+def _draw(temperature: float, n: int = 4000, classes: int = 10, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(size=(n, classes)) * 2
+    noise = generator.gumbel(size=(n, classes))
+    return logits * temperature, (logits + noise).argmax(axis=1)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.3, 1.0, 3.0, 6.0, 20.0])
+@pytest.mark.parametrize("classes", [2, 10])
+def test_newton_reaches_the_planted_temperature_in_few_steps(temperature: float, classes: int) -> None:
+    logits, labels = _draw(temperature, classes=classes)
+    fit = fit_temperature(logits, labels)
+    assert fit.converged and fit.reason is None
+    assert fit.value == pytest.approx(temperature, rel=0.1)
+    assert abs(fit.gradient) <= 1e-10
+    assert fit.steps <= 10
+
+
+def test_temperature_equals_scipy() -> None:
+    logits, labels = _draw(3.0)
+    best = minimize_scalar(
+        lambda t: nll_per_sample(logits / t, labels).mean(), bounds=(1, 10), method="bounded", options={"xatol": 1e-10}
+    )
+    fit = fit_temperature(logits, labels)
+    assert fit.value == pytest.approx(best.x, rel=1e-6)
+    assert fit.nll_after == pytest.approx(best.fun, abs=1e-12)
+    assert fit.nll_before == pytest.approx(nll_per_sample(logits, labels).mean(), abs=1e-12)
+
+
+def test_gradient_is_that_of_finite_differences() -> None:
+    logits, _ = _draw(1.0, n=50)
+    fit = fit_temperature(logits, np.zeros(50, dtype=int))
+    beta, step = 1 / fit.value, 1e-5
+    numeric = np.subtract(*(nll_per_sample(logits * (beta + s), np.zeros(50, int)).mean() for s in (step, -step)))
+    assert fit.gradient == pytest.approx(numeric / (2 * step), abs=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 2.0, 20.0])
+def test_float32_agrees_with_float64(temperature: float) -> None:
+    logits, labels = _draw(temperature)
+    wide, narrow = fit_temperature(logits, labels), fit_temperature(logits.astype(np.float32), labels)
+    assert narrow.value == pytest.approx(wide.value, rel=1e-4)
+
+
+def test_never_worse_than_no_scaling() -> None:
+    generator = np.random.default_rng(5)
+    for seed in range(60):
+        logits = generator.normal(size=(7, 3)) * 10 ** generator.uniform(-3, 3)
+        fit = fit_temperature(logits, np.random.default_rng(seed).integers(0, 3, 7))
+        assert fit.nll_after <= fit.nll_before
+        assert 0.01 <= fit.value <= 100
+        assert fit.converged == (fit.reason is None)
+
+
+def test_rounding_next_to_the_optimum_does_not_make_it_worse() -> None:
+    for seed in range(100):
+        logits, labels = _draw(1.0, n=30, seed=seed)
+        fit = fit_temperature(logits, labels)
+        if fit.converged:
+            again = fit_temperature(logits / fit.value * (1 + 1e-9), labels)
+            assert again.nll_after <= again.nll_before
+            assert again.value == pytest.approx(1.0, abs=1e-8)
+
+
+def test_separable_labels_are_flagged() -> None:
+    logits = np.random.default_rng(6).normal(size=(50, 4))
+    fit = fit_temperature(logits, logits.argmax(axis=1))
+    assert (fit.value, fit.converged) == (0.01, False)
+    assert fit.reason is not None and "T -> 0" in fit.reason
+
+
+def test_labels_worse_than_chance_are_flagged() -> None:
+    logits = np.random.default_rng(6).normal(size=(50, 4))
+    fit = fit_temperature(logits, logits.argmin(axis=1))
+    assert (fit.value, fit.converged) == (100.0, False)
+    assert fit.reason is not None and "infinity" in fit.reason
+
+
+def test_optimum_outside_the_range_is_flagged() -> None:
+    logits, labels = _draw(5000.0)
+    fit = fit_temperature(logits, labels)
+    assert fit.value == pytest.approx(100.0)
+    assert not fit.converged and fit.reason is not None and "outside" in fit.reason
+
+
+def test_constant_logits_do_not_crash() -> None:
+    fit = fit_temperature(np.zeros((4, 3)), [0, 1, 2, 0])
+    assert not fit.converged
+    assert fit.nll_after == pytest.approx(np.log(3))
+
+
+def test_bad_input_gives_no_number() -> None:
+    for logits, labels in (([[np.nan, 0.0]], [0]), ([[1.0, 0.0]], [2]), (np.zeros((0, 2)), [])):
+        with pytest.raises(DataError):
+            fit_temperature(logits, labels)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def test_netcal_does_nothing_to_float32_where_we_agree_with_float64() -> None:
+    # D1: its finite differences vanish in float32.
+    logits, labels = _draw(3.0, n=2000)
+
+    def netcal_ece(dtype: type) -> float:
+        from netcal.scaling import TemperatureScaling
+
+        probabilities = _softmax(logits).astype(dtype)
+        scaled = np.asarray(TemperatureScaling().fit_transform(probabilities, labels), dtype=np.float64)
+        return Reliability.from_events(np.clip(scaled.max(axis=1), 0, 1), scaled.argmax(axis=1) == labels).ece()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        narrow, wide = netcal_ece(np.float32), netcal_ece(np.float64)
+    before = _softmax(logits)
+    after = _softmax(logits / fit_temperature(logits.astype(np.float32), labels).value)
+    raw, ours = (Reliability.from_events(p.max(axis=1), p.argmax(axis=1) == labels).ece() for p in (before, after))
+    assert narrow == pytest.approx(raw, abs=1e-3)
+    assert wide < raw / 3
+    assert ours == pytest.approx(wide, abs=5e-3)
+
+
+@pytest.mark.parametrize(("temperature", "spoilt"), [(0.5, False), (3.0, False), (2.0, True)])
+def test_the_interval_covers_the_temperature_it_should(temperature: float, spoilt: bool) -> None:
+    def draw(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        logits, labels = _draw(temperature, n=n, classes=5, seed=seed)
+        if spoilt:  # no temperature makes these right: each sample is over-confident by its own factor
+            logits = logits * np.random.default_rng(seed + 1).uniform(0.3, 3, size=(n, 1))
+        return logits, labels
+
+    truth = fit_temperature(*draw(200_000, 10**6)).value
+    covered = 0
+    for seed in range(400):
+        logits, labels = draw(400, 2 * seed)
+        lo, hi = temperature_interval(logits, labels, fit_temperature(logits, labels).value)
+        covered += lo <= truth <= hi
+    assert 0.92 <= covered / 400 <= 0.98

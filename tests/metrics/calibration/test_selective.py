@@ -1,0 +1,69 @@
+"""The area under the risk-coverage curve against random tie-breaking, loops and hand cases."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from suite.errors import DataError
+from suite.metrics.calibration import aurc, risk_coverage
+from suite.metrics.calibration.selective import aurc_of_counts
+
+
+def _tied(n: int = 60, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    confidence = np.where(generator.random(n) < 0.4, 1.0, np.round(generator.random(n), 1))
+    return confidence, generator.random(n) < 0.7
+
+
+def _broken_ties(confidence: np.ndarray, correct: np.ndarray, draws: int) -> np.ndarray:
+    generator = np.random.default_rng(1)
+    areas = []
+    for _ in range(draws):
+        order = np.lexsort((generator.random(confidence.size), -confidence))
+        areas.append((np.cumsum(~correct[order]) / np.arange(1, confidence.size + 1)).mean())
+    return np.array(areas)
+
+
+def test_hand_case() -> None:
+    # Kept one by one: right, wrong, right -> risks 0, 1/2, 1/3.
+    assert aurc([0.9, 0.8, 0.7], [1, 0, 1]) == pytest.approx((0 + 1 / 2 + 1 / 3) / 3)
+    # All tied: the expected risk is 1/3 at every coverage.
+    assert risk_coverage([0.5] * 3, [1, 0, 1]).tolist() == pytest.approx([1 / 3] * 3)
+
+
+def test_aurc_is_the_mean_over_random_tie_breaks() -> None:
+    confidence, correct = _tied()
+    areas = _broken_ties(confidence, correct, 10_000)
+    assert areas.std() > 0.01
+    assert abs(aurc(confidence, correct) - areas.mean()) <= 3 * areas.std() / 100
+
+
+def test_aurc_without_ties_equals_the_sorted_mean() -> None:
+    generator = np.random.default_rng(2)
+    confidence, correct = generator.random(500), generator.random(500) < 0.6
+    assert aurc(confidence, correct) == pytest.approx(_broken_ties(confidence, correct, 1)[0], abs=1e-14)
+
+
+def test_aurc_is_bit_for_bit_invariant_to_permutation() -> None:
+    confidence, correct = _tied(500)
+    generator = np.random.default_rng(3)
+    values = set()
+    for _ in range(20):
+        order = generator.permutation(500)
+        values.add(aurc(confidence[order], correct[order]))
+    assert len(values) == 1
+
+
+def test_aurc_of_resample_counts_equals_aurc_of_the_resample() -> None:
+    confidence, correct = _tied(80)
+    indices = np.random.default_rng(4).integers(0, 80, size=(25, 80))
+    counts = np.stack([np.bincount(row, minlength=80) for row in indices], axis=1).astype(float)
+    got = aurc_of_counts(confidence, 1.0 - correct)(counts)
+    np.testing.assert_allclose(got, [aurc(confidence[row], correct[row]) for row in indices], atol=1e-12)
+
+
+def test_bad_events_give_no_number() -> None:
+    for confidence, correct in (([], []), ([0.5, np.nan], [1, 0]), ([0.5], [1, 0]), ([3.0], [1])):
+        with pytest.raises(DataError):
+            aurc(confidence, correct)

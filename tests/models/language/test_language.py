@@ -1,0 +1,168 @@
+"""The adapter of language models: characters, windows, companies, spaces, states."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from suite.data.text import packed
+from suite.errors import ModelError, NotApplicableError
+from suite.models.adapters.alphabet import Alphabet
+from suite.models.adapters.language import TorchLanguage
+from suite.models.networks.language import CausalTransformer, Recurrent
+from tests.models.language.periodic import CLASSES, codes, periodic
+
+MAKERS = {
+    "gru": lambda: Recurrent(len(CLASSES), hidden=24, width=16),
+    "lstm": lambda: Recurrent(len(CLASSES), cell="lstm", hidden=24, width=16, layers=2),
+    "transformer": lambda: CausalTransformer(len(CLASSES), 32, width=16, depth=2),
+}
+
+
+def built(name, length=32):
+    torch.manual_seed(0)
+    adapter = TorchLanguage(MAKERS[name](), CLASSES, length=length)
+    adapter.module.eval()
+    return adapter
+
+
+def test_an_alphabet_knows_its_characters_and_calls_the_others_unknown():
+    alphabet = Alphabet(("<unk>", "b", "a", "é", "🙂"))
+    found = alphabet.ids(packed(["ab🙂", "é?"], 3))
+    assert found.tolist() == [[2, 1, 4], [3, 0, 0]]
+    assert [tuple(token) for token in alphabet.tokens("a!")] == [(2, 0, 1), (0, 1, 2)]
+    assert [tuple(token) for token in alphabet.tokens("")] == [(0, 0, 0)]
+    assert alphabet.text([2, 1, 0]) == "ab\ufffd"
+
+
+@pytest.mark.parametrize("classes", [("a", "b"), ("<unk>",), ("<unk>", "ab"), ("<unk>", "")])
+def test_an_alphabet_of_anything_but_characters_is_refused(classes):
+    with pytest.raises(ModelError, match="single characters"):
+        Alphabet(classes)
+
+
+def test_a_shorter_text_is_read_from_its_end():
+    adapter = built("gru")
+    reading = adapter.read(torch.from_numpy(packed(["to be", "to"], 5)))
+    assert reading.ids.shape == (2, 5)
+    assert reading.mask.tolist() == [[True] * 5, [False] * 3 + [True] * 2]
+    assert [CLASSES[i] for i in reading.ids[1, 3:]] == ["t", "o"]
+    assert reading.spans[1].tolist() == [[0, 0]] * 3 + [[0, 1], [1, 2]]
+    empty = adapter.read(torch.zeros((1, 3), dtype=torch.int32))
+    assert empty.mask.tolist() == [[False, False, True]]
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_logits_do_not_depend_on_company_and_never_on_what_comes_later(name):
+    adapter, shown = built(name), codes(periodic(few=19))
+    with torch.no_grad():
+        whole = adapter(shown)
+        assert whole.shape == (len(shown), 31, len(CLASSES))
+        for size in (1, 3, 8):
+            assert torch.equal(torch.cat([adapter(part) for part in shown.split(size)]), whole), size
+        changed = shown.clone()
+        changed[:, 20] = ord("n")
+        assert torch.allclose(adapter(changed)[:, :20], whole[:, :20], atol=1e-6)
+        changed[:, 20:] = ord(",")
+        assert not torch.allclose(adapter(changed)[:, 20:], whole[:, 20:], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_steps_say_what_the_whole_says(name):
+    adapter, shown = built(name), codes(periodic())
+    ids, state, logits = adapter.read(shown).ids, None, []
+    with torch.no_grad():
+        for place in range(31):
+            answer, state = adapter.module.step(ids[:, place], state)
+            logits.append(answer)
+        assert torch.allclose(torch.stack(logits, dim=1), adapter(shown), atol=1e-5)
+
+
+def test_a_state_is_carried_over_any_length():
+    adapter = built("lstm")
+    text = "to be, or not." * 90
+    bits = adapter.carried(text)
+    ids = torch.from_numpy(adapter.alphabet.ids(packed([text], len(text))))
+    with torch.no_grad():
+        logits = adapter.module(adapter.embed(ids), torch.ones_like(ids, dtype=torch.bool))[0, :-1]
+    expected = -logits.double().log_softmax(dim=1).gather(1, ids[0, 1:, None])[:, 0] / math.log(2)
+    assert bits.shape == (len(text) - 1,)
+    np.testing.assert_allclose(bits, expected, atol=1e-5)
+    with pytest.raises(ModelError, match="at least two"):
+        adapter.carried("t")
+    with pytest.raises(NotApplicableError, match="carries no state"):
+        built("transformer").carried(text)
+
+
+def test_more_characters_than_positions_are_an_error_and_a_long_prompt_is_cut():
+    adapter = built("transformer")
+    with pytest.raises(ModelError, match="table of 32 positions"):
+        adapter(torch.from_numpy(packed(["to be " * 7], 42)))
+    (text,) = adapter.generate(1, 50, 0, prompt="to be, or not. " * 9)
+    assert len(text) == 50
+
+
+def test_logits_that_are_not_finite_or_of_another_shape_are_refused():
+    adapter = built("gru")
+    with torch.no_grad():
+        adapter.module.head.bias[3] = torch.nan
+    with pytest.raises(ModelError, match="NaN"):
+        adapter(codes(periodic()))
+    with pytest.raises(ModelError, match="NaN"):
+        adapter.generate(1, 3, 0)
+    with pytest.raises(ModelError, match="NaN"):
+        adapter.carried("to be")
+
+    class Flat(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = nn.Embedding(len(CLASSES), 4)
+
+        def forward(self, embedded, mask):
+            return embedded.mean(dim=1)
+
+    with pytest.raises(ModelError, match="positions, classes"):
+        TorchLanguage(Flat(), CLASSES, length=32)(codes(periodic()))
+
+
+def test_a_module_without_steps_reads_again_and_draws_the_same():
+    class Plain(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner, self.embedding = inner, inner.embedding
+
+        def forward(self, embedded, mask):
+            return self.inner(embedded, mask)
+
+    adapter = built("gru")
+    plain = TorchLanguage(Plain(adapter.module), CLASSES, length=64)
+    assert plain.generate(2, 20, 5, prompt="to be") == adapter.generate(2, 20, 5, prompt="to be")
+
+
+def test_in_the_space_of_embeddings_only_the_context_can_be_moved():
+    adapter, data = built("gru"), periodic()
+    seen = adapter.through("embedding")
+    shown = torch.from_numpy(seen.inputs(data.test))
+    low, high = seen.limits
+    assert low <= shown.min() and shown.max() <= high
+    with torch.no_grad():
+        clean = adapter(codes(data))
+        assert torch.allclose(seen(shown), clean, atol=1e-5)
+        moved = shown + 0.5 * torch.sign(torch.randn(shown.shape, generator=torch.Generator().manual_seed(0)))
+        moved = moved.clamp(low, high)
+        back = torch.cat([shown[:, :16], moved[:, 16:]], dim=1)
+        assert torch.allclose(seen(back), clean, atol=1e-5)  # what is scored stands where it stood
+        assert not torch.allclose(seen(moved), clean, atol=1e-2)
+    point = shown.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(seen.raw(point)[:, 15:].square().sum(), point)
+    assert (gradient[:, :16] != 0).any(dim=2).all() and not gradient[:, 16:].any()
+    with pytest.raises(NotApplicableError, match="latent"):
+        adapter.through("latent")
+
+
+def test_embeddings_too_narrow_for_the_marks_are_refused():
+    adapter = TorchLanguage(Recurrent(len(CLASSES), width=4, hidden=8), CLASSES, length=32)
+    with pytest.raises(NotApplicableError, match="no room"):
+        adapter.through("embedding")

@@ -1,0 +1,121 @@
+"""Counting: against a dictionary, by hand, and through safetensors."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from suite.errors import ModelError, NotApplicableError
+from suite.kinds.language.kind import Language
+from suite.models.networks.ngram import NGram, TorchNGram
+from suite.models.recipe import Recipe
+from suite.models.training.trainer import Lesson, train
+from suite.models.weights import load_weights, to_bytes
+from tests.models.language.periodic import CLASSES, bits, codes, periodic
+
+
+class Naive:
+    """The same model with a dictionary of histories, one character at a time."""
+
+    def __init__(self, texts, classes, order):
+        self.classes, self.order, self.behind = classes, order, {}
+        for text in texts:
+            for place, character in enumerate(text):
+                for history in range(min(order - 1, place) + 1):
+                    key = tuple(text[place - history : place])
+                    self.behind.setdefault(key, Counter())[character] += 1
+
+    def chances(self, past):
+        chance = np.full(self.classes, 1 / self.classes)
+        for history in range(min(self.order - 1, len(past)) + 1):
+            seen = self.behind.get(tuple(past[len(past) - history :]))
+            if seen:
+                counts = np.array([seen[c] for c in range(self.classes)], float)
+                chance = (counts + len(seen) * chance) / (counts.sum() + len(seen))
+        return chance
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 5])
+def test_it_says_what_a_dictionary_says(order):
+    generator = np.random.default_rng(order)
+    texts, asked = (generator.choice(5, size=(n, 40), p=[0, 0.4, 0.3, 0.2, 0.1]) for n in (30, 3))
+    asked[0, 7] = 0  # never met in training
+    model, naive = NGram(5, order=order), Naive(texts.tolist(), 5, order)
+    assert model.count(torch.from_numpy(texts)) == 0
+    found = model(torch.from_numpy(asked)).double().exp().numpy()
+    np.testing.assert_allclose(found.sum(axis=2), 1, atol=1e-6)
+    for row, text in enumerate(asked.tolist()):
+        for place in range(40):
+            np.testing.assert_allclose(found[row, place], naive.chances(text[: place + 1]), atol=1e-6)
+
+
+def test_a_distribution_by_hand():
+    # "aab" over <unk>, a, b. Behind nothing: a twice, b once; 2 kinds: (c + 2/3) / 5.
+    # Behind a: a once, b once; 2 kinds: (1 + 2 lower) / 4.
+    model = NGram(3, order=2)
+    model.count(torch.tensor([[1, 1, 2]]))
+    lower = np.array([2 / 3, 2 + 2 / 3, 1 + 2 / 3]) / 5
+    behind_a = (np.array([0, 1, 1]) + 2 * lower) / 4
+    found = model(torch.tensor([[1, 2]])).exp().numpy()[0]
+    np.testing.assert_allclose(found, [behind_a, lower], atol=1e-7)  # nothing was ever seen behind b
+
+
+def test_without_counts_every_character_is_as_likely():
+    found = NGram(7)(torch.tensor([[1, 2, 3]])).exp()
+    assert torch.allclose(found, torch.full_like(found, 1 / 7))
+
+
+def test_a_full_table_forgets_the_rarest_of_the_longest_runs():
+    texts = torch.tensor([[1, 1, 1, 1, 2, 1, 1, 3]])
+    model = NGram(4, order=2, room=5)
+    # runs: a, b, c and aa 4 times, ab, ba, ac once each; five fit, the singles first
+    assert model.count(texts) == 2
+    kept = dict(zip((model.keys - 4).tolist(), model.counts.tolist(), strict=True))
+    assert {1 * 4 + 1, 1 * 4 + 2} == {key for key in kept if key >= 0}
+    assert (model.keys.diff() > 0).all()
+    assert torch.allclose(model(texts).exp().sum(dim=2), torch.ones(1, 8))
+
+
+@pytest.mark.parametrize(("classes", "order"), [(77, 10), (77, 0)])
+def test_orders_that_have_no_keys_are_refused(classes, order):
+    with pytest.raises(ModelError, match="order"):
+        NGram(classes, order=order)
+
+
+def lesson(data):
+    return Lesson(data.train, data.validation, Language(), 0, lambda items, label, total: items)
+
+
+def test_it_learns_a_periodic_text_and_is_stored_and_loaded(tmp_path):
+    data, kind = periodic(), Language()
+
+    def built():
+        return TorchNGram(NGram(len(CLASSES), room=4096), CLASSES, length=32, recipe=Recipe(epochs=1))
+
+    model = built()
+    history = train(model, model.recipe, lesson(data), device=torch.device("cpu"))
+    output = model(codes(data))
+    assert bits(kind, output, data.test.targets) < 0.1
+    assert history["stopped"] == "counted" and history["runs_forgotten"] == 0
+    losses, _ = kind.training_loss(model, torch.from_numpy(data.validation.inputs), None)
+    assert history["epochs"][0]["validation_loss"] == pytest.approx(float(losses.mean()), rel=1e-6)
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(to_bytes(model.module))
+    other = built()
+    load_weights(other.module, file)
+    assert torch.equal(other(codes(data)), output)
+    parts = [model(part) for part in codes(data).split(1)]
+    assert torch.equal(torch.cat(parts), output)
+
+
+def test_it_generates_what_it_has_counted_and_has_no_gradients():
+    data = periodic()
+    model = TorchNGram(NGram(len(CLASSES), room=4096), CLASSES, length=32)
+    model.module.count(model.read(torch.from_numpy(data.train.inputs)).ids)
+    (text,) = model.generate(1, 28, 1, temperature=0.1, prompt="to be, ")
+    assert text == "or not.to be, or not.to be, "
+    assert not model.carries
+    for ask in (lambda: model.table, lambda: model.through("embedding"), lambda: model.embed(torch.tensor([[1]]))):
+        with pytest.raises(NotApplicableError, match="no gradient"):
+            ask()

@@ -1,0 +1,69 @@
+"""Drawing texts: the distribution, the seeds, and what a text may depend on."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from suite.errors import ModelError
+from suite.models.adapters.sampling import continued
+
+CHANCES = torch.tensor([0.25, 0.5, 0.125, 0.125], dtype=torch.float64)
+
+
+def fixed(ids, state):
+    return CHANCES.log().expand(len(ids), -1), None
+
+
+def prompts(count):
+    return torch.ones((count, 1), dtype=torch.int64)
+
+
+def test_characters_come_as_often_as_the_model_says_and_the_unknown_one_never():
+    drawn = continued(fixed, prompts(40), 250, seeds=range(40))
+    shares = np.bincount(drawn.ids.flatten().numpy(), minlength=4) / drawn.ids.numel()
+    assert shares[0] == 0
+    np.testing.assert_allclose(shares[1:], [2 / 3, 1 / 6, 1 / 6], atol=0.02)  # 4 standard errors
+    expected = -torch.log2(CHANCES)[drawn.ids]
+    assert torch.allclose(drawn.bits, expected)
+
+
+def test_a_low_temperature_takes_the_most_probable_one_and_a_high_one_any():
+    cold = continued(fixed, prompts(4), 50, seeds=range(4), temperature=0.05)
+    assert (cold.ids == 1).all()
+    hot = continued(fixed, prompts(40), 250, seeds=range(40), temperature=1e6)
+    np.testing.assert_allclose(np.bincount(hot.ids.flatten().numpy())[1:] / 10_000, 1 / 3, atol=0.02)
+
+
+def test_a_text_depends_on_its_own_seed_and_on_nothing_else():
+    whole = continued(fixed, prompts(70), 20, seeds=range(70))
+    for row in (0, 31, 32, 69):
+        alone = continued(fixed, prompts(1), 20, seeds=[row])
+        assert torch.equal(alone.ids[0], whole.ids[row])
+    assert len({tuple(row.tolist()) for row in whole.ids}) == 70
+    longer = continued(fixed, prompts(1), 30, seeds=[3])
+    assert torch.equal(longer.ids[0, :20], whole.ids[3])
+
+
+def test_the_last_number_below_one_stays_in_the_alphabet():
+    def sure(ids, state):
+        return torch.tensor([[0.0, -math.inf, 0.0]]).expand(len(ids), -1).clamp_min(-1e4), None
+
+    assert (continued(sure, prompts(2), 100, seeds=[0, 1]).ids == 2).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"temperature": 0.0}, "temperature"),
+        ({"temperature": math.inf}, "temperature"),
+        ({"seeds": [1]}, "a seed for each"),
+        ({"prompts": torch.ones((2, 0), dtype=torch.int64)}, "at least one character"),
+    ],
+)
+def test_bad_questions_are_refused(given, message):
+    asked = {"prompts": prompts(2), "seeds": [0, 1], "temperature": 1.0} | given
+    shown = asked.pop("prompts")
+    with pytest.raises(ModelError, match=message):
+        continued(fixed, shown, 5, **asked)

@@ -1,0 +1,252 @@
+"""Classifiers of transformers from a folder: written here, with random weights."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from suite.attacks.engine.problem import Problem
+from suite.attacks.texts.hotflip import HotFlip
+from suite.attacks.texts.lexicon import Lexicon
+from suite.data import TaskInfo
+from suite.data.text import WORD, packed, texts_of
+from suite.errors import ModelError, WeightsError
+from suite.kinds.sentiment.kind import sentiment
+from suite.models.adapters.text import Token, TorchText
+from suite.models.libraries import huggingface
+from suite.models.libraries.huggingface import huggingface_text, matched
+
+transformers = pytest.importorskip("transformers", reason="the extra huggingface is not installed")
+
+TASK = TaskInfo("films", "sentiment", "1", ("negative", "positive"), (64,))
+PIECES = "[PAD] [UNK] [CLS] [SEP] [MASK] it was not fine good bad ! , . un ##see ##n".split()
+WHOLE = {"it", "was", "not", "fine", "good", "bad", "un"}
+"""Pieces that are words by themselves."""
+
+NAMES = {0: "POSITIVE", 1: "NEG"}
+TEXTS = ("It was not fine!", "unseen", "good good good, not bad, not good, fine fine fine.", "nothing known")
+
+
+def written(folder: Path, network: str = "Bert", names: dict[int, str] = NAMES, **options: Any) -> Path:
+    """Write a small classifier of an architecture with a tokenizer of whole words and pieces."""
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = folder / "vocab.txt"
+    vocabulary.write_text("\n".join(PIECES), "utf-8")
+    sizes = {
+        "Bert": {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32},
+        "DistilBert": {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 32},
+        "GPT2": {"n_embd": 16, "n_layer": 1, "n_head": 2, "bos_token_id": 2, "eos_token_id": 3},
+    }[network]
+    config = getattr(transformers, f"{network}Config")(
+        vocab_size=20, max_position_embeddings=24, pad_token_id=0, id2label=names, initializer_range=0.5, **sizes
+    )
+    torch.manual_seed(0)
+    with huggingface._quiet():
+        tokenizer = transformers.BertTokenizerFast(vocab=str(vocabulary), do_lower_case=True)
+        net = getattr(transformers, f"{network}{options.pop('head', 'ForSequenceClassification')}")(config)
+        for part in (tokenizer, net):
+            part.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> TorchText:
+    return huggingface_text(folder, TASK)
+
+
+def codes(*texts: str) -> torch.Tensor:
+    return torch.from_numpy(packed(texts, max(map(len, texts))))
+
+
+@pytest.mark.parametrize("network", ["Bert", "DistilBert"])
+def test_logits_are_the_librarys_own_in_the_order_of_the_task(network: str, tmp_path: Path) -> None:
+    folder = written(tmp_path / "model", network)
+    found = huggingface_text(folder, TASK)(codes(*TEXTS))
+    with huggingface._quiet():
+        net = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    expected = [net(**tokenizer(text, return_tensors="pt")).logits[0, [1, 0]] for text in TEXTS]
+    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_tokens_stand_for_characters_of_the_text_and_what_is_added_for_none(model: TorchText) -> None:
+    place = PIECES.index
+    assert model.tokenizer.tokens("Unseen  FINE") == [
+        Token(place("[CLS]"), 0, 0),
+        Token(place("un"), 0, 2),
+        Token(place("##see"), 2, 5),
+        Token(place("##n"), 5, 6),
+        Token(place("fine"), 8, 12),
+        Token(place("[SEP]"), 0, 0),
+    ]
+    assert model.tokenizer.tokens("") == [Token(place("[CLS]"), 0, 0), Token(place("[SEP]"), 0, 0)]
+
+
+def test_the_vocabulary_spells_what_stands_in_a_text(model: TorchText) -> None:
+    spelt = model.tokenizer.vocabulary
+    assert len(spelt) == len(model.table) == 20  # three rows more than the tokenizer has words
+    assert list(spelt[:5]) == [""] * 5
+    assert list(spelt[5:]) == [piece.removeprefix("##") for piece in PIECES[5:]] + [""] * 3
+    assert (model.tokenizer.pad, model.tokenizer.unknown) == (0, 1)
+
+
+def test_no_more_is_read_than_there_are_positions(model: TorchText, folder: Path) -> None:
+    assert model.length == 24
+    short = huggingface_text(folder, TASK, length=5)
+    reading = short.read(codes("good " * 30))
+    assert reading.ids.shape == (1, 5)
+    assert reading.ids[0, -1] == PIECES.index("[SEP]")  # the end of the text is still marked
+
+
+def test_answers_do_not_depend_on_the_batch_to_the_last_bit(model: TorchText) -> None:
+    generator = np.random.default_rng(0)
+    rows = codes(*(" ".join(generator.choice(PIECES[5:14], generator.integers(1, 15))) for _ in range(35)))
+    with model.frozen(), torch.no_grad():
+        whole = model(rows)
+        assert torch.equal(torch.cat([model(part) for part in rows.split(3)]), whole)
+
+
+def test_gradients_lead_to_the_words(model: TorchText) -> None:
+    reading = model.read(codes("not good"))
+    embedded = model.embed(reading.ids).detach().requires_grad_(True)
+    with model.frozen():
+        model.answer(embedded, reading.mask)[:, 0].sum().backward()
+    strength = embedded.grad.abs().sum(dim=2)[0]
+    assert (strength[:4] > 0).all()
+    assert not strength[4:].any()
+
+
+def test_the_space_of_embeddings_gives_the_same_answers(model: TorchText) -> None:
+    from suite.data import Split
+
+    split = Split(("a", "b"), packed(TEXTS[:2], 20), np.zeros(2, np.int64))
+    inside = model.through("embedding")
+    torch.testing.assert_close(inside(torch.from_numpy(inside.inputs(split))), model(torch.from_numpy(split.pixels())))
+
+
+def test_outputs_are_matched_by_name() -> None:
+    assert matched(("POS", "NEG"), ("negative", "positive"), Path("x")) == [1, 0]
+    assert matched(("negative", "neutral", "positive"), ("Positive", "Negative", "Neutral"), Path("x")) == [2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("neg", "neu", "pos"), "one output per class"),
+        (("LABEL_0", "LABEL_1"), r"0 outputs speak of 'negative'.*labels=\('negative', 'positive'\)"),
+        (("neg", "negative"), "2 outputs speak of 'negative'"),
+    ],
+)
+def test_outputs_that_do_not_speak_of_the_classes_are_an_error(names: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        matched(names, TASK.classes, Path("x"))
+
+
+def test_labels_say_what_the_models_names_do_not(tmp_path: Path) -> None:
+    folder = written(tmp_path / "model", names={0: "LABEL_0", 1: "LABEL_1"})
+    first = huggingface_text(folder, TASK, labels=("negative", "positive"))(codes(*TEXTS))
+    turned = huggingface_text(folder, TASK, labels=("positive", "negative"))(codes(*TEXTS))
+    assert torch.equal(first, turned.flip(1))
+    with pytest.raises(ModelError, match="names 3 classes; the model has 2"):
+        huggingface_text(folder, TASK, labels=("a", "b", "c"))
+
+
+def test_a_missing_folder_and_a_missing_config_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no folder"):
+        huggingface_text(tmp_path / "nowhere", TASK)
+    with pytest.raises(ModelError, match=r"no config\.json"):
+        huggingface_text(tmp_path, TASK)
+
+
+def test_pickled_weights_are_refused_with_advice(folder: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "copy"
+    shutil.copytree(folder, copied)
+    (copied / "model.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"expected model\.safetensors"):
+        huggingface_text(copied, TASK)
+    (copied / "pytorch_model.bin").write_bytes(b"never read")
+    with pytest.raises(WeightsError, match=r"could run code.*save_pretrained"):
+        huggingface_text(copied, TASK)
+
+
+def test_a_model_without_a_classifier_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="not a fine-tuned classifier"):
+        huggingface_text(written(tmp_path / "model", head="Model"), TASK)
+
+
+def test_a_damaged_folder_is_an_error_with_its_name(folder: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "copy"
+    shutil.copytree(folder, copied)
+    (copied / "config.json").write_text("{", "utf-8")
+    with pytest.raises(ModelError, match="copy cannot be loaded as a classifier"):
+        huggingface_text(copied, TASK)
+
+
+def test_code_from_the_folder_is_never_run(folder: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "copy"
+    shutil.copytree(folder, copied)
+    (copied / "mine.py").write_text("raise SystemExit('ran')", "utf-8")
+    entry = '{"AutoConfig": "mine.C", "AutoModelForSequenceClassification": "mine.M"}'
+    (copied / "config.json").write_text(f'{{"model_type": "mine", "auto_map": {entry}}}', "utf-8")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        huggingface_text(copied, TASK)
+
+
+def test_a_decoder_that_embeddings_mislead_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="does not take embeddings as its ids"):
+        huggingface_text(written(tmp_path / "model", "GPT2"), TASK)
+
+
+def test_a_missing_package_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ModelError, match=r"pip install 'trust-suite\[huggingface\]'"):
+        huggingface_text(folder, TASK)
+
+
+def test_only_words_that_are_read_as_one_id_are_put_in_place_of_others(model: TorchText) -> None:
+    lexicon = Lexicon(model)
+    assert set(lexicon.words) == WHOLE  # "see" and "n" end a word alone
+    for word, id in zip(lexicon.words, lexicon.word_ids, strict=True):
+        assert [token.id for token in model.tokenizer.tokens(f"It {word}.")][2:-2] == [id]
+    for word in ("Good", "unseen"):
+        near = lexicon.neighbours(word, 100, -1.0)
+        assert {spelling.lower() for spelling in near.spellings} == set(lexicon.words) - {word.lower()}
+        assert near.vectors.shape == (len(near.spellings), 16)
+    assert lexicon.neighbours("nothing", 100, -1.0).spellings == ()
+
+
+def test_words_that_the_tokenizer_never_reads_are_not_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "PIECES", [*PIECES, "Film", "café", "it's"])
+    found = Lexicon(huggingface_text(written(tmp_path / "model"), TASK))
+    assert {"Film", "café", "it's"} <= set(found.tokenizer.vocabulary)
+    assert not {"film", "Film", "café", "it's"} & set(found.words)  # lower case, without accents, cut at signs
+    assert set(found.words) == WHOLE
+
+
+def test_hotflip_swaps_words_of_one_id_for_words_of_one_id(model: TorchText) -> None:
+    rows = torch.from_numpy(packed(("Unseen, it was fine!", "not good, not bad"), 60))
+    problem = Problem.of(sentiment(), model.raw, adapter=model)
+    with model.frozen():
+        targets = model(rows).argmax(dim=1)
+        attack = HotFlip([1, 2], neighbours=1000, similarity=-1.0).fit(problem, lambda: (rows, targets), seed=0)
+        for size in attack.sizes:
+            moved = attack.perturb(problem, rows, targets, size, torch.arange(2))
+            random = attack.random(rows, size, torch.arange(2))
+            for before, *after in zip(*map(texts_of, (rows.numpy(), moved.numpy(), random.numpy())), strict=True):
+                for text in after:
+                    pairs = zip(WORD.findall(before), WORD.findall(text), strict=True)
+                    swapped = [new for old, new in pairs if new != old]
+                    assert len(swapped) <= size
+                    assert {new.lower() for new in swapped} <= WHOLE
+                assert after[1] != before

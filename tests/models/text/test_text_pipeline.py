@@ -1,0 +1,387 @@
+"""Texts on their way from a task to an answer: code points, words, embeddings, and attacks on those."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from suite.axes.base import Context
+from suite.axes.robustness.axis import Robustness
+from suite.data import Split
+from suite.data.text import ROOM, codes, packed, text_of, texts_of
+from suite.errors import DataError, ModelError, NotApplicableError, SpecError
+from suite.kinds.sentiment.kind import Sentiment
+from suite.kinds.texts import text, vocabulary
+from suite.models.adapters.text import Embedded, Token, TorchText
+from suite.runner.harness import Harness, plan
+from suite.runner.preparation import prepare_task
+from suite.runner.settings import silent
+from suite.store import Store
+from suite.types import Sample
+from tests.fixtures.bags import Bag, SpacedWords
+
+FILE = "tests/fixtures/reviews.py"
+TASK, MODEL = f"{FILE}:opinions", f"{FILE}:words"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+def test_a_text_comes_back_from_its_code_points(written):
+    points = codes(written)
+    assert points.dtype == np.int32 and len(points) == len(written)
+    assert text_of(np.pad(points, (0, 3))) == written
+
+
+def test_several_texts_share_an_array():
+    rows = packed(["ab", "", "né€😀"], 5)
+    assert rows.shape == (3, 5) and texts_of(rows) == ["ab", "", "né€😀"]
+    with pytest.raises(DataError, match="6 characters does not fit into 5"):
+        packed(["abcdef"], 5)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(float("nan"), "type float"), (None, "NoneType"), (b"ab", "bytes"), ("a\0b", "NUL at character 1"),
+     ("ab\ud800", "surrogate pair at character 2")],
+)  # fmt: skip
+def test_what_is_no_text_is_refused_by_name(value, said):
+    with pytest.raises(DataError, match=said):
+        codes(value)
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\n\t"])
+def test_a_text_of_nothing_is_refused(blank):
+    with pytest.raises(DataError, match="nothing to read"):
+        text(blank)
+
+
+@pytest.mark.parametrize("signs", [".", "?!... --", "\u200b", "😀"])
+def test_a_text_of_signs_alone_is_a_text(signs):
+    points, remarks = text(signs)
+    assert text_of(points) == signs and remarks == ()
+
+
+def test_a_long_text_is_cut_and_counted():
+    points, remarks = text("x" * 5000)
+    assert len(points) == 2000 and remarks == ("cut to its first 2,000 of 5,000 characters",)
+
+
+def test_the_vocabulary_is_that_of_the_training_texts_by_frequency():
+    assert vocabulary(packed(["b a b", "A c's!"], 12)) == ("a", "b", "!", "c's")
+
+
+def test_admitted_texts_have_room_for_edits_and_raters_keep_their_places():
+    data = prepare_task(TASK, 0).data
+    longest = max(
+        len(written) for split in (data.train, data.validation, data.test) for written in texts_of(split.inputs)
+    )
+    assert data.info.input_shape == (longest + ROOM,) and data.test.inputs.dtype == np.int32
+    assert data.test.shares.shape == (len(data.test), 2)
+    expected = np.where(data.test.targets[:, None] == 1, (0.2, 0.8), (1.0, 0.0))
+    np.testing.assert_allclose(data.test.shares, expected)
+    some = data.test.take([3, 1])
+    np.testing.assert_array_equal(some.shares, data.test.shares[[3, 1]])
+    assert set(data.info.words) >= {"good", "bad"} and data.info.words[0] in ("the", *vocabulary(data.train.inputs))
+
+
+def test_raters_must_add_up_to_one(tmp_path):
+    file = tmp_path / "odd.py"
+    file.write_text(
+        "from suite import Sample, task\n\n\n@task(kind='sentiment', classes=('a', 'b'))\ndef odd(split, seed):\n"
+        "    '''Odd.'''\n    yield Sample(split, 'text ' + split, 0, (0.5, 0.6))\n"
+    )
+    with pytest.raises(DataError, match="no distribution over the 2 classes"):
+        prepare_task(f"{file}:odd", 0)
+
+
+def test_the_kind_admits_labels_as_classification_does():
+    admitted = Sentiment().admit(Sample("1", "fine", "positive"), ("negative", "positive"))
+    assert text_of(admitted.value) == "fine" and admitted.target == "positive"
+    with pytest.raises(DataError, match="not one of"):
+        Sentiment().admit(Sample("1", "fine", "great"), ("negative", "positive"))
+
+
+@pytest.fixture
+def reader():
+    torch.manual_seed(0)
+    tokenizer = SpacedWords(["good", "bad", "film"])
+    return TorchText(Bag(len(tokenizer.vocabulary), 2), tokenizer, length=4)
+
+
+def test_what_is_read_of_a_text(reader):
+    reading = reader.read(torch.from_numpy(packed(["Good  odd film", "", "a b c d e"], 20)))
+    assert reading.ids.tolist() == [[2, 1, 4, 0], [1, 0, 0, 0], [1, 1, 1, 1]]
+    assert reading.mask.sum(1).tolist() == [3, 1, 4]
+    assert reading.spans[0].tolist() == [[0, 4], [6, 9], [10, 14], [0, 0]]
+
+
+def test_an_answer_does_not_depend_on_company(reader):
+    rows = torch.from_numpy(packed([f"good bad {word}" for word in "abcdefghijk"], 30))
+    with reader.frozen(), torch.no_grad():
+        together, alone = reader(rows), torch.cat([reader(row[None]) for row in rows])
+    assert torch.equal(together, alone)
+
+
+def test_the_space_of_embeddings_answers_as_the_texts_do(reader):
+    task = prepare_task(TASK, 0)
+    space = reader.through("embedding")
+    assert isinstance(space, Embedded)
+    shown = torch.from_numpy(space.inputs(task.data.test))
+    assert shown.shape == (60, 4, 16) and float(shown.abs().max()) <= space.limits[1]
+    with reader.frozen(), torch.no_grad():
+        torch.testing.assert_close(space(shown), reader(torch.from_numpy(task.data.test.inputs)), atol=1e-5, rtol=1e-5)
+
+
+def test_padding_stays_padding_wherever_it_is_moved_to(reader):
+    task = prepare_task(TASK, 0)
+    space = reader.through("embedding")
+    shown = torch.from_numpy(space.inputs(task.data.test.take(range(4))))
+    shown[:, 2:] = space.limits[1]
+    moved = shown.clone()
+    moved[:, 2:] -= 3.0
+    with reader.frozen(), torch.no_grad():
+        assert torch.equal(space(moved), space(shown))
+        assert torch.isfinite(space(torch.full_like(shown, space.limits[1]))).all()
+
+
+def test_only_what_embeds_has_such_a_space(reader):
+    with pytest.raises(NotApplicableError, match="no embedding"):
+        TorchText(nn.Linear(2, 2), reader.tokenizer).through("embedding")
+    with pytest.raises(NotApplicableError, match="called 'latent'"):
+        reader.through("latent")
+
+
+class Odd(SpacedWords):
+    """Cuts texts into something else."""
+
+    def __init__(self, found):
+        super().__init__(["good", "bad", "film"])
+        self.found = found
+
+    def tokens(self, text):
+        return self.found
+
+
+class Answering(Bag):
+    """Answers with something else."""
+
+    def __init__(self, answer):
+        super().__init__(5, 2)
+        self.answer = answer
+
+    def forward(self, embedded, mask):
+        return self.answer(super().forward(embedded, mask))
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "length", "said"),
+    [
+        (SpacedWords(["good"]), 0, "SpacedWords and length=0"),
+        (SpacedWords(["good"]), -3, "length=-3; expected .* a length of at least 1"),
+        (str.split, 4, "TorchText got a tokenizer of type method_descriptor"),
+        (None, 4, r"of type NoneType and length=4; expected one with tokens\(text\), vocabulary, pad and unknown"),
+        (type("Table", (), {"tokens": ["good"]})(), 4, "of type Table"),
+    ],
+)
+def test_what_is_no_tokenizer_or_length_is_refused_at_once(tokenizer, length, said):
+    with pytest.raises(ModelError, match=said):
+        TorchText(Bag(3, 2), tokenizer, length=length)
+
+
+def test_a_text_model_is_made_of_a_module(reader):
+    with pytest.raises(ModelError, match=r"TorchText got a function; expected a torch\.nn\.Module"):
+        TorchText(lambda embedded, mask: embedded, reader.tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ([2, 3], "into int; expected suite.models.adapters.text.Token"),
+        ([(2, 0, 4)], "into tuple"),
+        (["good"], "into str"),
+    ],
+)
+def test_tokens_must_say_where_their_characters_stand(found, said):
+    with pytest.raises(ModelError, match=said):
+        TorchText(Bag(5, 2), Odd(found)).read(torch.from_numpy(packed(["good"], 8)))
+
+
+def test_a_tokenizer_that_finds_nothing_has_found_an_unknown_word():
+    reading = TorchText(Bag(5, 2), Odd([]), length=3).read(torch.from_numpy(packed(["good"], 8)))
+    assert (reading.ids.tolist(), reading.mask.tolist()) == ([[1, 0, 0]], [[True, False, False]])
+
+
+@pytest.mark.parametrize(
+    ("rows", "found", "said"),
+    [
+        (4, [Token(4, 0, 4)], "ids from 0 to 4, but the embedding has 4 rows. Build it with a row for each entry"),
+        (5, [Token(-1, 0, 4)], "ids from -1 to 0, but the embedding has 5 rows"),
+        (5, [Token(5, 0, 4)], "ids from 0 to 5, but the embedding has 5 rows"),
+    ],
+)
+def test_an_embedding_that_does_not_match_the_vocabulary_is_told(rows, found, said):
+    model = TorchText(Bag(rows, 2), Odd(found), length=3)
+    with pytest.raises(ModelError, match=said):
+        model(torch.from_numpy(packed(["good"], 8)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda logits: logits[:, None], r"returned torch\.float32 \(8, 1, 2\) for 8 texts"),
+        (lambda logits: logits[:, 0], r"returned torch\.float32 \(8,\) for 8 texts"),
+        (lambda logits: logits[:1], r"returned torch\.float32 \(1, 2\) for 8 texts"),
+        (lambda logits: logits.argmax(dim=1, keepdim=True), r"returned torch\.int64 \(8, 1\)"),
+        (lambda logits: {"logits": logits}, r"returned dict for 8 texts; expected numbers \(texts, classes\)"),
+        (lambda logits: None, "returned NoneType"),
+        (lambda logits: logits * torch.tensor([1.0, torch.nan]), "NaN or infinite logits for 2 of 2 texts"),
+    ],
+)
+def test_answers_that_are_no_logits_are_refused(answer, said, reader):
+    with pytest.raises(ModelError, match=said):
+        TorchText(Answering(answer), reader.tokenizer, length=4)(torch.from_numpy(packed(["good", "bad film"], 12)))
+
+
+class Recurrent(Bag):
+    def __init__(self):
+        super().__init__(5, 2)
+        self.layer = nn.GRU(16, 16, batch_first=True)
+
+    def forward(self, embedded, mask):
+        return self.head(self.layer(embedded)[0][:, -1])
+
+
+def test_gradients_of_a_recurrent_model_are_taken_in_evaluation_mode_without_cudnn(monkeypatch, reader):
+    seen = []
+
+    def remembered(**options):
+        seen.append(options)
+        return torch.autograd.profiler.record_function("cudnn")
+
+    monkeypatch.setattr(torch.backends.cudnn, "flags", remembered)
+    recurrent = TorchText(Recurrent(), reader.tokenizer, length=4)
+    reading = recurrent.read(torch.from_numpy(packed(["good film"], 20)))
+    with recurrent.frozen():
+        point = recurrent.embed(reading.ids).requires_grad_(True)
+        recurrent.answer(point, reading.mask).sum().backward()
+        assert not recurrent.module.training and seen == [{"enabled": False}]
+        with torch.no_grad():
+            recurrent.answer(point, reading.mask)
+        with reader.frozen():
+            reader.answer(reader.embed(reading.ids), reading.mask)
+    assert len(seen) == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_on_a_gpu_too(reader):
+    recurrent = TorchText(Recurrent(), reader.tokenizer, length=4).to("cuda")
+    reading = recurrent.read(torch.from_numpy(packed(["good film"], 20)).to("cuda"))
+    with recurrent.frozen():
+        point = recurrent.embed(reading.ids).requires_grad_(True)
+        recurrent.answer(point, reading.mask).sum().backward()
+    assert torch.isfinite(point.grad).all()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("store"))
+    axes = ("clean", "robustness(attack=pgd(eps=[0.1, 0.5, 2]), space=embedding)", "robustness(attack=pgd)")
+    outcome = Harness(store).run(plan([TASK], [MODEL], axes))
+    return store, outcome
+
+
+def test_embeddings_are_attacked_by_the_attacks_on_pixels(run):
+    store, _ = run
+    rows = store.rows()
+    robust = rows[rows["metric"] == "robust_accuracy"]
+    assert (robust["value"].diff().dropna() <= 0).all() and (robust["status"] == "ok").all()
+    assert robust["value"].iloc[-1] < 0.2 < robust["control"].iloc[-1]
+    assert set(rows[rows["axis"] == "clean"]["metric"]) >= {"accuracy", "macro_f1"}
+
+
+def test_an_attack_on_pixels_does_not_meet_texts(run):
+    _, outcome = run
+    ((_, reason),) = outcome.failed
+    assert "samples of sentiment are texts" in reason and "space=embedding" in reason
+    assert isinstance(Robustness("pgd").space, str)
+
+
+@pytest.fixture(scope="module")
+def opinions():
+    """Return a few opinions and an untrained bag of words that is shown them."""
+    torch.manual_seed(0)
+    tokenizer, data = SpacedWords(["good", "bad", "film"]), prepare_task(TASK, 0).data
+    model = TorchText(Bag(len(tokenizer.vocabulary), 2), tokenizer, length=4)
+    about = {"members": lambda count: [model] * count, "track": silent, "device": torch.device("cpu")}
+    return Context(Sentiment(), data, data.test.take(range(8)), model, names=("opinions", "bag", "axis"), **about)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "pgd(eps=[4], steps=1)", "pgd(eps=[0.1, 4.5], steps=1)", "pgd(eps=[0.1], norm=l2, steps=1)",
+        "pgd(eps=[0.1], norm=l1, steps=1)", "fgsm(eps=[7])",
+    ],
+)  # fmt: skip
+def test_embeddings_are_moved_by_less_than_makes_words_of_padding(opinions, attack):
+    assert opinions.through("embedding").model.reach == 4
+    with pytest.raises(SpecError, match="norm=linf and eps below 4, in standard deviations; a larger step would make"):
+        Robustness(attack, audit=2, space="embedding").measure(opinions)
+
+
+def test_just_below_that_embeddings_are_moved_and_padding_stays_padding(opinions):
+    finding = Robustness("pgd(eps=[3.99], steps=2, restarts=1)", audit=2, space="embedding").measure(opinions)
+    (robust,) = [row for row in finding.measures if row.metric == "robust_accuracy"]
+    assert robust.params["eps"] == 3.99 and robust.value is not None
+    assert finding.details["space"] == "embedding" and finding.details["attack"] == "pgd on embedding"
+    space = opinions.model.through("embedding")
+    short = opinions.test.take([0])
+    short = Split(short.ids, packed(["good"], 8), short.targets)
+    shown = torch.from_numpy(space.inputs(short))
+    moved = shown.clone()
+    moved[:, 1:] -= 3.99
+    with opinions.model.frozen(), torch.no_grad():
+        assert torch.equal(space(moved), space(shown))
+        moved[:, 1:] -= 0.02
+        assert not torch.equal(space(moved), space(shown))
+
+
+def test_the_tokenizer_is_part_of_what_a_model_is():
+    """Two models with the same tensors that read other words are two models, also where no probed text shows it."""
+    module, probe = Bag(6, 2), torch.from_numpy(packed(["a b", "b a"], 8))
+    words = ("a", "b", "c", "d")
+    first = TorchText(module, SpacedWords(words), length=4).digest(probe)
+    assert TorchText(module, SpacedWords(words), length=4).digest(probe) == first
+    assert TorchText(module, SpacedWords(("a", "b", "d", "c")), length=4).digest(probe) != first
+    assert TorchText(module, SpacedWords(words), length=5).digest(probe) != first
+
+
+@pytest.mark.parametrize(("kind", "room"), [("sentiment", ROOM), ("language", 0)])
+def test_texts_have_room_for_edits_whether_or_not_one_is_shorter(tmp_path, kind, room):
+    file = tmp_path / "equal.py"
+    target = "'ab'[number % 2]" if kind == "sentiment" else "3"
+    file.write_text(
+        "from suite import Sample, task\n\n\n"
+        f'@task(kind={kind!r})\ndef equal(split, seed):\n    """Texts of one length."""\n'
+        "    for number in range(8):\n"
+        f"        yield Sample(f'{{split}}/{{number}}', f'{{split[:4]}} no {{number}}', {target})\n",
+        "utf-8",
+    )
+    assert prepare_task(f"{file}:equal", 0).data.info.input_shape == (9 + room,)
+
+
+def test_texts_that_differ_in_case_and_spaces_alone_are_one_text(tmp_path):
+    file = tmp_path / "twins.py"
+    file.write_text(
+        "from suite import Sample, task\n\n\n"
+        '@task(kind=\'sentiment\')\ndef twins(split, seed):\n    """The same texts, shouted."""\n'
+        "    for number in range(6):\n"
+        "        text = f'Number  {number} is so' if split == 'train' else f'number {number} IS so {split}'\n"
+        "        yield Sample(f'{split}/{number}', text, 'ab'[number % 2])\n"
+        "    yield Sample(f'{split}/twin', ' number 3 IS SO ', 'b')\n",
+        "utf-8",
+    )
+    data = prepare_task(f"{file}:twins", 0).data
+    assert data.report.kept == {"train": 5, "validation": 6, "test": 7}
+    assert {name for name, _ in data.report.dropped["duplicate"]} == {"train/3", "train/twin", "validation/twin"}

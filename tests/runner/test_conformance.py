@@ -1,0 +1,277 @@
+"""The conformance kit says, in a sentence, what a third-party file gets wrong."""
+
+import pytest
+
+from suite.cli import main
+from suite.errors import PluginError
+from suite.runner.conformance import check_file
+
+HEAD = """
+import numpy as np
+import torch
+from torch import nn
+
+from suite import Recipe, Rejected, Sample, TorchClassifier, model, stratified, task
+
+LABELS = [place % 3 for place in range(60)]
+
+
+def pixels(place):
+    return np.random.default_rng(place).random((6, 6)).astype("float32")
+"""
+
+GOOD_TASK = '''
+@task(kind="classification", classes=("a", "b", "c"))
+def things(split, seed):
+    """Random things."""
+    for place in stratified(LABELS, split, seed=seed):
+        yield Sample(f"thing-{place}", pixels(place), LABELS[place])
+'''
+
+GOOD_MODEL = '''
+@model(task="things")
+def net():
+    """A linear model."""
+    return TorchClassifier(nn.Sequential(nn.Flatten(), nn.Linear(36, 3)), recipe=Recipe())
+'''
+
+
+def net(body, init=""):
+    """Return a model whose forward pass is wrong."""
+    return f'''
+class Wrong(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(36, 3)
+        {init}
+
+    def forward(self, x):
+        {body}
+
+    def logits(self, x):
+        return self.linear(x.flatten(1))
+
+@model(task="things")
+def net():
+    """A wrong model."""
+    return TorchClassifier(Wrong(), recipe=Recipe())
+'''
+
+
+def things(body, classes='("a", "b", "c")'):
+    """Return a task that yields something wrong."""
+    return f'''
+@task(kind="classification", classes={classes})
+def things(split, seed):
+    """Wrong things."""
+    for place in stratified(LABELS, split, seed=seed):
+        {body}
+'''
+
+
+@pytest.fixture
+def findings(tmp_path):
+    """Return a function from the text of a file to what the kit finds wrong and what it finds right."""
+
+    def check(text):
+        path = tmp_path / "acme.py"
+        path.write_text(HEAD + text)
+        found = check_file(str(path))
+        return [f"{f.subject} {f.sentence}" for f in found if not f.passed], found
+
+    return check
+
+
+WRONG_MODELS = {
+    "wrong class count": (
+        net("return self.logits(x)[:, :2]"),
+        "model net on things output: The model returns 2 logits per image, but the task has 3 classes",
+    ),
+    "probabilities": (
+        net("return self.logits(x).softmax(dim=1)"),
+        "scale: rows are probabilities; return logits, a second softmax hides the gradient from attacks",
+    ),
+    "NaN": (net("return self.logits(x) * float('nan')"), "NaN or infinite logits for 16 of 16 images"),
+    "shape": (net("return self.logits(x)[:, 0]"), "The model returned (16,) for 16 images; expected (images, classes)"),
+    "raises": (net("raise KeyError('no such layer')"), "model net raised KeyError: 'no such layer'"),
+    "random": (
+        net("return self.logits(x) + torch.rand(len(x), 3)"),
+        "repeat: the same samples get another answer in a second call; seed what is random",
+    ),
+    "dropout stays on": (
+        net("return nn.functional.dropout(self.logits(x), 0.5, training=True)"),
+        "leave dropout off in eval()",
+    ),
+    "BatchNorm stays in train mode": (
+        net(
+            "return self.norm(self.logits(x))",
+            "self.norm = nn.BatchNorm1d(3)\n        self.norm.eval = lambda: self.norm",
+        )
+        + "\nWrong.eval = lambda self: self\n",
+        "company: a sample's answer depends on the others in its batch; does eval() reach every BatchNorm?",
+    ),
+    "no gradient": (
+        net("return self.logits(x.detach())"),
+        "gradient: the gradient on the input is NaN, zero or absent",
+    ),
+    "zero gradient": (
+        net("return self.logits(x.round() + 0 * x)"),
+        "is NaN, zero or absent, so that attacks see nothing",
+    ),
+    "NaN gradient": (net("return self.logits(x) + 0 * (x - x).sqrt().sum()"), "is NaN, zero or absent"),
+    "no adapter": (
+        "\n@model(task='things')\ndef net():\n    'A bare module.'\n    return nn.Linear(36, 3)\n",
+        "model net returns Linear; wrap it: TorchClassifier(module)",
+    ),
+    "untrained": (
+        "\n@model(task='things')\ndef net():\n    'Forgot.'\n"
+        "    return TorchClassifier(nn.Sequential(nn.Flatten(), nn.Linear(36, 3)))\n",
+        "has neither weights= nor recipe=",
+    ),
+    "no weights": (
+        "\n@model(task='things')\ndef net():\n    'Lost.'\n"
+        "    return TorchClassifier(nn.Linear(36, 3), weights='lost.safetensors')\n",
+        "There are no weights at 'lost.safetensors'",
+    ),
+    "no docstring": (
+        "\n@model(task='things')\ndef net():\n"
+        "    return TorchClassifier(nn.Sequential(nn.Flatten(), nn.Linear(36, 3)), recipe=Recipe())\n",
+        "model net has no docstring; give it one",
+    ),
+    "another task": (GOOD_MODEL.replace('"things"', '"thinks"'), "There is no task 'thinks'"),
+}
+
+
+@pytest.mark.parametrize(("text", "sentence"), WRONG_MODELS.values(), ids=WRONG_MODELS)
+def test_a_wrong_model_is_told_what_is_wrong(findings, text, sentence):
+    wrong, _ = findings(GOOD_TASK + text)
+    assert any(sentence in line for line in wrong), wrong
+    assert all(line.startswith("model net") for line in wrong), "the task is not to blame"
+
+
+WRONG_TASKS = {
+    "no docstring": (GOOD_TASK.replace('    """Random things."""\n', ""), "task things has no docstring"),
+    "garbage": (things("yield pixels(place)"), "Task things yielded ndarray; expected suite.Sample"),
+    "nothing": (
+        '\n@task(kind="classification")\ndef things(split, seed):\n    "Nothing."\n    return None\n',
+        "Task things returned NoneType; it must yield Sample values",
+    ),
+    "no samples": (things("if False: yield"), "has no usable test sample"),
+    "same id": (
+        things("yield Sample('thing', pixels(place), LABELS[place])"),
+        "the id 'thing' is used in test and again in test; ids must be unique",
+    ),
+    "same id in every split": (
+        things("yield Sample(str(LABELS[place]) + str(place % 4), pixels(place), LABELS[place])"),
+        "ids must be unique over all splits",
+    ),
+    "NaN": (
+        things("yield Sample(str(place), pixels(place) * (np.nan if place == 7 else 1), LABELS[place])"),
+        "1 dropped, unusable (7: 36 pixels are NaN or infinite)",
+    ),
+    "range": (
+        things("yield Sample(str(place), pixels(place) * 255, LABELS[place])"),
+        "expected 0..1 (divide 8-bit values by 255)",
+    ),
+    "channels last": (
+        things("yield Sample(str(place), np.stack([pixels(place)] * 3, axis=-1), LABELS[place])"),
+        "has its channels last; expected (channels, height, width)",
+    ),
+    "two shapes": (
+        things("yield Sample(str(place), pixels(place)[: 5 + place % 2], LABELS[place])"),
+        "has inputs of 2 shapes",
+    ),
+    "label out of range": (
+        things("yield Sample(str(place), pixels(place), LABELS[place] + (place == 4) * 9)"),
+        "1 dropped, unusable (4: the target 10; expected a class name or an index from 0 to 2)",
+    ),
+    "unknown class": (
+        things("yield Sample(str(place), pixels(place), 'abcd'[LABELS[place] + (place == 5)])"),
+        "the class 'd' is not one of a, b, c",
+    ),
+    "not reproducible": (
+        things("yield Sample(str(place), np.random.default_rng().random((6, 6)), LABELS[place])"),
+        "task things reads differently twice; seed what is random",
+    ),
+    "test samples in train": (
+        things("yield Sample(f'{split}-{place}', pixels(place), LABELS[place])").replace(
+            "LABELS, split", "LABELS, 'test'"
+        ),
+        "has 36 samples in two splits",
+    ),
+    "missing class in test": (
+        things("yield Sample(str(place), pixels(place), LABELS[place])", '("a", "b", "c", "d")'),
+        "task things has no test sample of d",
+    ),
+    "no train": (
+        things("if split == 'test': yield Sample(str(place), pixels(place), LABELS[place])"),
+        "has no train and no validation samples: models cannot be trained on it",
+    ),
+    "raises": (things("yield 1 / 0"), "task things raised ZeroDivisionError"),
+    "unknown kind": (
+        GOOD_TASK.replace('"classification"', '"clasification"'),
+        "There is no kind 'clasification'. Did you mean 'classification'?",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "sentence"), WRONG_TASKS.values(), ids=WRONG_TASKS)
+def test_a_wrong_task_is_told_what_is_wrong(findings, text, sentence):
+    wrong, _ = findings(text)
+    assert any(sentence in line for line in wrong), wrong
+
+
+def test_a_model_of_a_task_that_cannot_be_read_is_not_blamed_for_it(findings):
+    for text in (GOOD_MODEL, GOOD_MODEL.replace('task="things"', "")):
+        wrong, _ = findings(things("yield 1") + text)
+        assert "model net was not checked, because the task things cannot be read; mend that first" in wrong
+
+
+def test_a_good_file_passes_everything(findings, tmp_path, capsys):
+    wrong, found = findings(GOOD_TASK + GOOD_MODEL)
+    assert wrong == []
+    assert len(found) == 12
+    assert main(["check", str(tmp_path / "acme.py")]) == 0
+    assert capsys.readouterr().out.endswith("12 checks, all passed.\n")
+
+
+def test_a_model_for_any_task_is_checked_on_the_files_own_or_on_digits(findings):
+    anywhere = GOOD_MODEL.replace('task="things"', "").replace("36, 3", "64, 10")
+    _, found = findings(anywhere)
+    assert {finding.subject for finding in found} == {"model net", "model net on digits"}
+
+
+def test_a_wrong_file_has_exit_status_1_and_an_unusable_one_2(findings, tmp_path, capsys):
+    findings(GOOD_TASK + WRONG_MODELS["probabilities"][0])
+    assert main(["check", str(tmp_path / "acme.py")]) == 1
+    said = capsys.readouterr().out
+    assert "FAIL model net on things: scale: rows are probabilities" in said
+    assert said.endswith("checks, 1 failed.\n")
+    (tmp_path / "empty.py").write_text("")
+    assert main(["check", str(tmp_path / "empty.py")]) == 2
+    assert "registers nothing. Put @task" in capsys.readouterr().err
+    assert main(["check", str(tmp_path / "absent.py")]) == 2
+
+
+def test_other_roles_are_named_but_cannot_be_checked_alone(findings):
+    wrong, found = findings("\nfrom suite import attack\n@attack()\ndef push(): 'Push.'\n")
+    assert (wrong, [finding.sentence for finding in found]) == ([], ["is registered; only a run can say more"])
+
+
+def test_a_path_with_spaces_is_a_path(tmp_path):
+    folder = tmp_path / "my files"
+    folder.mkdir()
+    (folder / "acme.py").write_text(HEAD + GOOD_TASK + GOOD_MODEL)
+    assert all(finding.passed for finding in check_file(str(folder / "acme.py")))
+
+
+def test_a_file_that_cannot_be_loaded_is_an_error(tmp_path):
+    (tmp_path / "acme.py").write_text("1 / 0")
+    with pytest.raises(PluginError, match="ZeroDivisionError"):
+        check_file(str(tmp_path / "acme.py"))
+
+
+def test_a_model_of_texts_is_checked_where_its_gradients_are():
+    findings = check_file("tests/fixtures/reviews.py")
+    assert [finding.sentence for finding in findings if not finding.passed] == []
+    assert any(finding.sentence.startswith("gradient") for finding in findings)

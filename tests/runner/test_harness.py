@@ -1,0 +1,252 @@
+"""The harness: a failure is a row, what is stored is skipped, and a number depends on nothing it should not."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from suite.errors import SuiteError
+from suite.runner.harness import Harness, plan
+from suite.runner.settings import Settings, pick_device
+from suite.store import Store
+from tests.test_store import numbers
+
+PGD = "robustness(attack=pgd(eps=[0.1, 0.2], steps=5))"
+
+
+def run(store, cells, **settings):
+    return Harness(Store(store), Settings(**settings)).run(cells)
+
+
+FAILURES = {
+    "broken(way=nan)": "NaN or infinite logits",
+    "broken(way=raises)": "ZeroDivisionError: the model divides by nothing",
+    "broken(way=memory)": "out of memory",
+    "broken(way=python_memory)": "out of memory: MemoryError",
+    "broken(way=shape)": "expected (images, classes)",
+    "unbuildable": "RuntimeError: no such architecture",
+    "diverges": "a lower learning rate",
+}
+
+
+def test_every_way_to_fail_becomes_a_row_and_the_rest_goes_on(tmp_path, toy):
+    models = [toy(name) for name in FAILURES]
+    cells = plan([toy("toy")], [*models, toy("quick")], ["clean", PGD])
+    outcome = run(tmp_path, cells)
+    rows = Store(tmp_path).rows()
+    assert len(outcome.failed) == 2 * len(FAILURES)
+    for name, reason in FAILURES.items():
+        shown = [model for model in rows["model"].unique() if model.endswith(name)]
+        failed = rows[rows["model"].isin(shown)]
+        assert failed["status"].tolist() == ["failed", "failed"], name
+        assert failed["value"].isna().all()
+        assert failed["reason"].str.contains(reason, regex=False).all(), failed["reason"].tolist()
+    assert set(rows[rows["model"].str.endswith("quick")]["status"]) == {"ok", "skipped"}
+
+
+def test_what_is_stored_with_status_ok_is_skipped_and_the_rest_is_tried_again(tmp_path, toy):
+    cells = plan([toy("toy")], [toy("quick"), toy("unbuildable")], ["clean"])
+    first, second = run(tmp_path, cells), run(tmp_path, cells)
+    assert (len(first.stored), len(first.ran)) == (0, 2)
+    assert (len(second.stored), len(second.ran)) == (1, 1)
+    assert second.ran[0][1] == "failed"
+
+
+def test_training_that_diverged_is_not_tried_again_for_the_next_axis(tmp_path, toy):
+    tries = []
+
+    def track(items, label, total):
+        tries.append(label)
+        yield from items
+
+    cells = plan([toy("toy")], [toy("diverges")], ["clean", PGD, "calibration"])
+    outcome = run(tmp_path, cells, track=track)
+    assert len(outcome.failed) == 3
+    assert tries.count("training") == 1
+
+
+AXES = ["clean", PGD, "robustness(attack=patch(area=[0.1], steps=10))", "calibration(members=2, dropout_samples=4)"]
+AXES.append("attribution(samples=10, steps=5)")
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory, toy):
+    root = tmp_path_factory.mktemp("reference")
+    run(root, plan([toy("toy")], [toy("dropping")], AXES))
+    return Store(root)
+
+
+def test_the_same_command_gives_identical_rows_and_outcomes(tmp_path, toy, reference):
+    run(tmp_path, plan([toy("toy")], [toy("dropping")], AXES))
+    again = Store(tmp_path)
+    assert numbers(again).equals(numbers(reference))
+    for axis in reference.rows()["axis"].unique():
+        first, second = (s.rows()[s.rows()["axis"] == axis]["record"].iloc[0] for s in (reference, again))
+        assert reference.samples(first).equals(again.samples(second))
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 256])
+def test_the_batch_size_does_not_change_a_result(tmp_path, toy, reference, batch_size):
+    run(tmp_path, plan([toy("toy")], [toy("dropping")], AXES), batch_size=batch_size)
+    mine, theirs = numbers(Store(tmp_path)), numbers(reference)
+    assert mine.equals(theirs)
+
+
+def test_every_measure_has_an_interval_n_and_its_method(reference):
+    rows = reference.rows()
+    measured = rows[rows["value"].notna()]
+    assert len(measured) > 50
+    bare = measured[(measured["lo"].isna() | measured["hi"].isna())]
+    assert bare.empty, bare[["metric", "params", "method"]].to_string()
+    assert (measured["n"] > 0).all()
+    assert measured["method"].str.len().min() > 3
+    assert rows[rows["value"].isna()]["reason"].notna().all()
+
+
+def test_every_attack_row_has_its_checks_and_a_random_control(reference):
+    rows = reference.rows()
+    attacked = rows[rows["metric"] == "robust_accuracy"]
+    assert len(attacked) == 3
+    assert attacked["control"].notna().all()
+    for checks in attacked["checks"].map(json.loads):
+        assert {"eps0_equals_clean", "falls_with_eps", "more_steps_never_help", "random_does_less"} <= checks.keys()
+
+
+def test_every_attribution_row_has_a_random_control(reference):
+    rows = reference.rows()
+    explained = rows[(rows["axis"] == "attribution") & rows["value"].notna()]
+    assert explained["control"].notna().all()
+    assert explained["params"].map(lambda text: json.loads(text)["method"]).nunique() == 6
+
+
+def test_samples_of_all_axes_join_on_their_ids(reference):
+    rows = reference.rows()
+    ids = {
+        axis: set(reference.samples(rows[rows["axis"] == axis]["record"].iloc[0])["id"]) for axis in set(rows["axis"])
+    }
+    assert ids["clean"] == ids["robustness"] == ids["calibration"]
+    assert ids["attribution"] <= ids["clean"]
+    clean = reference.samples(rows[rows["axis"] == "clean"]["record"].iloc[0]).set_index("id")["correct"]
+    attacked = reference.samples(rows[rows["axis"] == "robustness"]["record"].iloc[0]).set_index("id")["correct_clean"]
+    assert (clean == attacked.reindex(clean.index)).all()
+
+
+def test_fewer_samples_are_always_the_same_and_nested(tmp_path, toy):
+    for n in (5, 12):
+        run(tmp_path / str(n), plan([toy("toy")], [toy("quick")], ["clean"], n=n))
+    few, more = (Store(tmp_path / n) for n in ("5", "12"))
+    small, large = (set(s.samples(s.rows()["record"].iloc[0])["id"]) for s in (few, more))
+    assert len(small) == 5 and len(large) == 12 and small < large
+
+
+CHANGES = {
+    "n": {"n": 5},
+    "seed": {"seed": 1},
+    "axis": {"axis": "robustness(attack=pgd(eps=[0.1, 0.2], steps=6))"},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_whatever_a_result_depends_on_is_in_its_key(tmp_path, toy, change):
+    cell = plan([toy("toy")], [toy("quick")], [PGD])[0]
+    run(tmp_path, [cell])
+    assert run(tmp_path, [cell]).stored == [cell]
+    assert run(tmp_path, [dataclasses.replace(cell, **change)]).stored == []
+
+
+def test_a_spelling_is_not_part_of_the_key(tmp_path, toy):
+    first = plan([toy("toy")], [toy("quick")], ["robustness(attack=pgd(eps=[1/5], steps=20))"])
+    same = plan([toy("toy")], [toy("quick(epochs=5)")], ["robustness(attack=pgd(eps=0.2))"])
+    run(tmp_path, first)
+    outcome = run(tmp_path, same)
+    assert len(outcome.ran) <= 1  # the shown name of the model differs; its training does not
+    assert len(list((tmp_path / "models").iterdir())) == 1
+
+
+BAD = {
+    "task": (["digitz"], ["linear"], ["clean"], "Did you mean 'digits'"),
+    "model": (["digits"], ["liner"], ["clean"], "Did you mean 'linear'"),
+    "axis": (["digits"], ["linear"], ["robustnes"], "Did you mean 'robustness'"),
+    "attack": (["digits"], ["linear"], ["robustness(attack=pdg)"], "Did you mean 'pgd'"),
+    "argument": (["digits"], ["linear"], ["robustness(attack=pgd(epz=[1]))"], "Did you mean 'eps'"),
+    "model argument": (["digits"], ["cnn(wdith=3)"], ["clean"], "Did you mean 'width'"),
+}
+
+
+@pytest.mark.parametrize(("tasks", "models", "axes", "hint"), BAD.values(), ids=BAD)
+def test_a_mistake_in_the_plan_is_found_before_anything_runs(tasks, models, axes, hint):
+    with pytest.raises(SuiteError, match=hint):
+        plan(tasks, models, axes)
+
+
+def test_an_absent_device_is_an_error_that_says_what_to_try():
+    with pytest.raises(SuiteError, match="Try cpu or auto"):
+        pick_device("cuda:7" if not torch.cuda.is_available() else "cuda:99")
+    assert pick_device("auto").type in ("cpu", "cuda")
+
+
+@pytest.mark.parametrize("way", ["more", "fewer"])
+def test_another_number_of_logits_than_classes_is_a_failed_row(tmp_path, toy, way):
+    outcome = run(tmp_path, plan([toy("toy")], [toy(f"misfit(way={way})")], ["clean", PGD]))
+    assert len(outcome.failed) == 2
+    assert all("logits per image, but the task has 3 classes (zero, one, two)" in why for _, why in outcome.failed)
+
+
+def test_a_number_does_not_depend_on_how_it_was_spelt(tmp_path, toy):
+    found = []
+    for size in ("0.1", "1/10", "[0.1]"):
+        axis = f"robustness(attack=pgd(eps={size}, steps=3, norm=linf), audit=8)"
+        run(tmp_path / size.replace("/", "_"), plan([toy("toy")], [toy("dropping")], [axis]))
+        found.append(numbers(Store(tmp_path / size.replace("/", "_"))).drop(columns="spec"))
+    assert found[0].equals(found[1]) and found[0].equals(found[2])
+
+
+def test_all_samples_are_asked_for_once_however_they_are_counted(tmp_path, toy):
+    everyone = run(tmp_path, plan([toy("toy")], [toy("quick"), toy("quick")], ["clean"]))
+    assert len(everyone.ran) == 1
+    n = int(Store(tmp_path).rows()["cell_n"].iloc[0])
+    assert len(run(tmp_path, plan([toy("toy")], [toy("quick")], ["clean"], n=n)).stored) == 1
+    assert len(run(tmp_path, plan([toy("toy")], [toy("quick")], ["clean"], n=n + 1)).stored) == 1
+
+
+def test_what_a_third_party_cannot_have_stored_fails_its_cell_alone(tmp_path, toy, monkeypatch):
+    import numpy as np
+
+    from suite.axes.clean import Clean
+
+    measure = Clean.measure
+
+    def with_params(value):
+        def changed(self, context):
+            finding = measure(self, context)
+            return dataclasses.replace(finding, details={**finding.details, "extra": value})
+
+        return changed
+
+    cells = plan([toy("toy")], [toy("quick"), toy("dropping")], ["clean"])
+    monkeypatch.setattr(Clean, "measure", with_params(np.float32(0.5)))
+    assert run(tmp_path / "numpy", cells).failed == []
+    monkeypatch.setattr(Clean, "measure", with_params(object()))
+    outcome = run(tmp_path / "object", cells)
+    assert len(outcome.failed) == 2 and "cannot be stored as JSON" in outcome.failed[0][1]
+    assert set(Store(tmp_path / "object").rows()["status"]) == {"failed"}
+
+
+def test_what_was_read_and_dropped_is_told_once(tmp_path, toy):
+    told = []
+    run(tmp_path, plan([toy("toy")], [toy("quick")], ["clean", PGD]), inform=told.append)
+    assert told == ["toy: 45 train, 18 validation, 27 test; nothing dropped"]
+
+
+WRONG_VALUES = {
+    "text for a number": ("robustness(attack=pgd(eps=abc))", "expected positive numbers"),
+    "descending": ("robustness(attack=pgd(eps=[0.2, 0.1]))", "ascending order"),
+    "no such attack of the library": ("robustness(attack=spec('torchattacks:PGDD()'))", "Did you mean 'PGD'"),
+}
+
+
+@pytest.mark.parametrize(("axis", "hint"), WRONG_VALUES.values(), ids=WRONG_VALUES)
+def test_a_wrong_value_is_found_before_anything_runs(axis, hint):
+    with pytest.raises(SuiteError, match=hint):
+        plan(["digits"], ["linear"], [axis])

@@ -1,0 +1,58 @@
+"""Several processes write the rows that one would, and a failure anywhere is told."""
+
+import pytest
+
+from suite.errors import DataError
+from suite.runner.harness import Harness, longer, plan
+from suite.runner.parallel import run_in_processes
+from suite.runner.settings import Settings
+from suite.store import Store
+from tests.test_store import numbers
+
+STRICT = '''
+import numpy as np
+from suite import Rejected, Sample, task
+
+
+@task(kind="classification", classes=("a", "b"))
+def broken(split, seed):
+    """One record that cannot be read."""
+    yield Rejected(f"{split}-lost.png", "the file is empty")
+    for place in range(6):
+        yield Sample(f"{split}-{place}", np.full((4, 4), place / 10 + len(split) / 100), place % 2)
+'''
+
+
+def test_two_processes_store_what_one_does_and_tell_all_of_it(tmp_path, toy):
+    cells = plan([toy("toy")], [toy("quick"), toy("dropping"), toy("unbuildable")], ["clean", "calibration(members=1)"])
+    told, informed = [], []
+    settings = Settings(tell=lambda *said: told.append(said), inform=informed.append)
+    apart = run_in_processes(Store(tmp_path / "apart"), settings, cells, 2)
+    one = Harness(Store(tmp_path / "one"), Settings()).run(cells)
+    assert sorted(map(repr, apart.ran)) == sorted(map(repr, one.ran)) and apart.keys == one.keys
+    assert numbers(Store(tmp_path / "apart")).equals(numbers(Store(tmp_path / "one")))
+    assert sorted(map(repr, told)) == sorted(map(repr, one.ran))
+    assert len(informed) == 1  # both processes read the task, and a person reads it once
+
+
+def test_what_was_stored_before_is_found_by_other_processes(tmp_path, toy):
+    cells = plan([toy("toy")], [toy("quick"), toy("dropping")], ["clean"])
+    run_in_processes(Store(tmp_path), Settings(), cells, 2)
+    again = run_in_processes(Store(tmp_path), Settings(), cells, 2)
+    assert (len(again.stored), len(again.ran)) == (2, 0)
+
+
+def test_a_strict_run_stops_before_anything_is_measured_also_in_another_process(tmp_path, toy):
+    (tmp_path / "strict.py").write_text(STRICT)
+    cells = plan([f"{tmp_path}/strict.py:broken"], ["linear", "cnn"], ["clean"])
+    for jobs in (1, 2):
+        with pytest.raises(DataError, match=r"strictly.*3 dropped, unreadable.*the file is empty.*without --strict"):
+            run_in_processes(Store(tmp_path / "store"), Settings(strict=True), cells, jobs)
+    assert Store(tmp_path / "store").rows().empty
+    loose = Harness(Store(tmp_path / "store"), Settings()).run(cells[:1])
+    assert loose.ran or loose.stored
+
+
+def test_longer_changes_only_models_that_have_a_longer_recipe():
+    assert longer("unet") == "unet(full=True)" and longer("unet(full=False)") == "unet(full=False)"
+    assert longer("cnn(width=8)") == "cnn(width=8)"

@@ -1,0 +1,50 @@
+"""A process that runs out of memory, or is told nonsense about its threads."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from suite.errors import SuiteError
+from suite.runner.process import use_threads
+from suite.store import Store
+
+RUN = """
+import sys
+from suite.runner.harness import Harness, plan
+from suite.runner.process import limit_memory
+from suite.store import Store
+store, toy = sys.argv[1:]
+limit_memory(2**30)
+cells = plan([f"{toy}:toy"], [f"{toy}:hoarder", f"{toy}:quick"], ["clean"])
+Harness(Store(store)).run(cells)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux hands out memory that it does not have")
+def test_a_model_that_takes_all_memory_is_a_failed_row_and_the_rest_goes_on(tmp_path, toy):
+    file = toy("").removesuffix(":")
+    done = subprocess.run([sys.executable, "-c", RUN, tmp_path, file], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    rows = Store(tmp_path).rows()
+    hoarded = rows[rows["model"].str.endswith("hoarder")]
+    assert hoarded["status"].tolist() == ["failed"]
+    assert hoarded["reason"].iloc[0].startswith("out of memory")
+    assert "ok" in set(rows[rows["model"].str.endswith("quick")]["status"])
+
+
+@pytest.mark.parametrize("wanted", ["0", "-1", "many", ""])
+def test_a_wrong_number_of_threads_is_an_error(monkeypatch, wanted):
+    monkeypatch.setenv("SUITE_THREADS", wanted)
+    with pytest.raises(SuiteError, match="positive number"):
+        use_threads()
+
+
+def test_threads_come_from_the_environment_and_are_one_by_default(monkeypatch):
+    monkeypatch.setenv("SUITE_THREADS", "2")
+    use_threads()
+    assert torch.get_num_threads() == 2
+    monkeypatch.delenv("SUITE_THREADS")
+    use_threads()
+    assert torch.get_num_threads() == 1
