@@ -52,7 +52,7 @@ def robustness(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> None
             "mAP alone can hide what an attack is after: objects that vanish, get another class, or appear."
         )
         with beside.container(width=WIDTH):
-            picture(figures.companions(aside, str(details.get("norm", ""))), f"objects {key}", caption)
+            picture(figures.secondary_metrics(aside, str(details.get("norm", ""))), f"objects {key}", caption)
     with beside.container(width=2 * WIDTH + 80 if len(aside) else WIDTH - 80):
         _checks(details.get("checks") or {})
         _judged(rows[rows["status"] != "skipped"])

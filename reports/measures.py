@@ -60,8 +60,8 @@ IN_WORDS = {
     "bits_per_character_carried": "bits per character where the model remembers all text before; lower is better",
     "perplexity": "between how many equally likely characters it wavers, on average; lower is better",
     "next_character_accuracy": "how often its first guess of the next character is right",
-    "memorised": "share of the generated text's runs of characters that stand in the training text, word for word",
-    "memorisation": "share of the generated images that lie suspiciously near to a training image",
+    "ngram_memorization": "share of the 8-grams of the generated text that also stand in the training text",
+    "image_memorization": "share of the generated images that lie suspiciously near to a training image",
     "repetition": "share of the generated text that repeats itself",
     "distinct_1": "how many different words it uses, of those that it writes",
     "distinct_2": "how many different pairs of words it uses, of those that it writes",
@@ -90,7 +90,7 @@ STATES = {
     "found_rate": "found: a box of the right class at the object",
     "mislabel_rate": "wrong class: a box at the object, but of another class only",
     "disappearance_rate": "missed: no box at the object",
-    "hallucinations": "boxes where nothing is, per image",
+    "false_positives_per_image": "boxes where nothing is, per image",
 }
 """What became of the objects, in the order of reading."""
 

@@ -19,7 +19,7 @@ PLAUSIBLE = {"pointing_game": "strongest pixel inside", "energy_inside": "weight
 COMPANIONS = {
     "disappearance_rate": "objects missed (%)",
     "mislabel_rate": "objects of the wrong class (%)",
-    "hallucinations": "boxes where nothing is, per image",
+    "false_positives_per_image": "boxes where nothing is, per image",
 }
 """What an attack does to objects, as titles of panels."""
 

@@ -108,7 +108,7 @@ def audit(
     kept = Store(store if store is not None else default_store())
     cells = plan([task], [name], axes, n=n, seed=seed, given=(name,))
     with bars(Console(stderr=True)) as shown:
-        chosen = settings or Settings(track=shown.track, inform=shown.inform)
+        chosen = settings or Settings(track=shown.track, on_task_loaded=shown.on_task_loaded)
         with few_threads():
             outcome = Harness(kept, chosen, given={name: wrapped}).run(cells)
     rows = kept.rows()

@@ -137,7 +137,7 @@ def _how(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     outcome = _measure(options, {task: options.model for task in options.task}, options.axis)
-    _print_boards(options.store, [_shown(task) for task in options.task], n=options.n, seed=options.seed)
+    _print_boards(options.store, [_display_name(task) for task in options.task], n=options.n, seed=options.seed)
     return 1 if outcome.failed else 0
 
 
@@ -159,7 +159,7 @@ def _measure(options: argparse.Namespace, work: Mapping[str, Sequence[str]], axe
         )
     console = Console(stderr=True)
     with console.status("loading"):
-        from suite.runner.harness import AXES, longer, plan
+        from suite.runner.harness import AXES, plan, with_full_recipe
         from suite.runner.parallel import run_in_processes
         from suite.runner.process import limit_memory, use_threads
         from suite.runner.progress import bars
@@ -169,7 +169,8 @@ def _measure(options: argparse.Namespace, work: Mapping[str, Sequence[str]], axe
         use_threads()
         limit_memory()
         chosen = {
-            task: [longer(model) for model in models] if options.full else models for task, models in work.items()
+            task: [with_full_recipe(model) for model in models] if options.full else models
+            for task, models in work.items()
         }
         planned = (
             plan([task], models, axes or AXES, n=options.n, seed=options.seed) for task, models in chosen.items()
@@ -177,7 +178,12 @@ def _measure(options: argparse.Namespace, work: Mapping[str, Sequence[str]], axe
         cells = [cell for part in planned for cell in part]
     with bars(console) as shown:
         settings = Settings(
-            options.device, options.batch_size, shown.track, shown.tell, shown.inform, strict=options.strict
+            options.device,
+            options.batch_size,
+            shown.track,
+            shown.on_cell_done,
+            shown.on_task_loaded,
+            strict=options.strict,
         )
         outcome = run_in_processes(Store(options.store), settings, cells, options.jobs)
     total = len(outcome.ran) + len(outcome.stored)
@@ -188,15 +194,15 @@ def _measure(options: argparse.Namespace, work: Mapping[str, Sequence[str]], axe
 
 def _board(options: argparse.Namespace) -> int:
     return _print_boards(
-        options.store, [_shown(options.task)] if options.task else [], options.rank_by, options.n, options.seed
+        options.store, [_display_name(options.task)] if options.task else [], options.rank_by, options.n, options.seed
     )
 
 
-def _shown(task: str) -> str:
-    from suite.runner.identity import shown
+def _display_name(task: str) -> str:
+    from suite.runner.identity import display_name
     from suite.spec import parse
 
-    return shown(parse(task))
+    return display_name(parse(task))
 
 
 def _print_boards(
@@ -228,7 +234,9 @@ def _publish(options: argparse.Namespace) -> int:
     from suite.leaderboard.publishing import publish
     from suite.store import Store
 
-    for path in publish(Store(options.store), _shown(options.task), Path(options.to), n=options.n, seed=options.seed):
+    for path in publish(
+        Store(options.store), _display_name(options.task), Path(options.to), n=options.n, seed=options.seed
+    ):
         print(f"wrote {path}")
     return 0
 
@@ -238,13 +246,13 @@ def _verify(options: argparse.Namespace) -> int:
         raise SuiteError(f"--batch-size {options.batch_size} must be at least 1.")
     from suite.runner.process import limit_memory, use_threads
     from suite.store import Store
-    from suite.verify.records import Wanted
+    from suite.verify.records import RecordFilter
     from suite.verify.verifier import verify
 
     use_threads()
     limit_memory()
     store = Store(options.store)
-    wanted = Wanted(options.task, options.model or (), options.axis or ())
+    wanted = RecordFilter(options.task, options.model or (), options.axis or ())
     verdicts = []
     for verdict in verify(store, wanted, device=options.device, batch_size=options.batch_size):
         print("\n".join(verdict.lines()), flush=True)

@@ -31,6 +31,14 @@ from suite.types import Record
 JSON_COLUMNS = ("params", "checks", "digests")
 """Columns of the row table that hold canonical JSON text."""
 
+RENAMED = {
+    "memorised": "ngram_memorization",
+    "memorisation": "image_memorization",
+    "hallucinations": "false_positives_per_image",
+    "stranger_auroc": "out_of_distribution_auroc",
+}
+"""Today's names of metrics that older records call otherwise."""
+
 STALE_SECONDS = 24 * 3600
 """Age after which a folder in scratch/ belongs to no living run."""
 
@@ -84,7 +92,7 @@ class Store:
         """Return every current row, one line each.
 
         Of several records of one key the newest good one counts, else the newest. Columns: those of `Provenance`,
-        `Occasion` and `Measure`, `status` of the row, `cell_status` of the record, and `record`, its folder's name.
+        `RunInfo` and `Measure`, `status` of the row, `cell_status` of the record, and `record`, its folder's name.
         """
         table = self._indexed()
         if table.empty:
@@ -257,16 +265,18 @@ def _rows(record: Record) -> dict[str, Any]:
     override = {} if record.status == "ok" else {"status": record.status}
     return {
         "provenance": asdict(record.provenance),
-        "occasion": asdict(record.occasion),
+        "occasion": asdict(record.run_info),
         "status": record.status,
         "measures": [{**asdict(measure), "status": measure.status, **override} for measure in record.measures],
     }
 
 
 def _as_of_today(table: pd.DataFrame) -> pd.DataFrame:
-    """Give rows of schema 1 their status of today: an inconclusive one with a number had a failed check."""
+    """Give rows of older records today's status and metric names; under schema 1 an inconclusive
+    row with a number had a failed check.
+    """
     before = (table["schema"] < 2) & (table["status"] == "inconclusive") & table["value"].notna()
-    return table.assign(status=table["status"].mask(before, "suspect"))
+    return table.assign(status=table["status"].mask(before, "suspect"), metric=table["metric"].replace(RENAMED))
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:

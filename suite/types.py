@@ -177,7 +177,7 @@ class Provenance:
 
 
 @dataclass(frozen=True)
-class Occasion:
+class RunInfo:
     """What differs between two runs of one command: when it ran, how long it took, from which commit."""
 
     run: str
@@ -199,7 +199,7 @@ class Record:
     """
 
     provenance: Provenance
-    occasion: Occasion
+    run_info: RunInfo
     status: Status
     measures: tuple[Measure, ...]
     samples: Mapping[str, Any] = field(default_factory=dict)

@@ -11,7 +11,7 @@ import pytest
 
 from suite.errors import StoreError
 from suite.store import Store
-from suite.types import Measure, Occasion, Provenance, Record
+from suite.types import Measure, Provenance, Record, RunInfo
 
 
 def record(key="a" * 64, status="ok", value=0.5, when="2026-01-01T00:00:00+00:00", **extra):
@@ -21,7 +21,7 @@ def record(key="a" * 64, status="ok", value=0.5, when="2026-01-01T00:00:00+00:00
     measure = Measure("accuracy", value, None, None, 3, "none", params={"eps": 0.1}, checks={"x": "pass"})
     if status != "ok":
         measure = Measure("-", None, None, None, 0, "none", reason="it broke")
-    return Record(provenance, Occasion("run", when, 0.1, 10.0, ""), status, (measure,), **extra)
+    return Record(provenance, RunInfo("run", when, 0.1, 10.0, ""), status, (measure,), **extra)
 
 
 def test_what_is_put_comes_back(tmp_path):

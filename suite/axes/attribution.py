@@ -13,7 +13,7 @@ from suite.attributions.maps.base import Method
 from suite.attributions.maps.explained import Explained
 from suite.attributions.maps.faithfulness import CONTROL, Faithfulness, Settings, evaluate
 from suite.attributions.maps.measures import faithfulness_measures
-from suite.axes.base import GALLERY, Context, Finding
+from suite.axes.base import GALLERY, AxisResult, Context
 from suite.data.digests import in_digest_order, seed_of
 from suite.errors import SpecError
 from suite.registry import register, resolve
@@ -46,7 +46,7 @@ class Attribution:
     samples: int = 100
     steps: int = 16
 
-    def measure(self, context: Context) -> Finding:
+    def measure(self, context: Context) -> AxisResult:
         """Explain the predicted class of some samples and follow it while cells are deleted and inserted.
 
         Raises:
@@ -55,7 +55,7 @@ class Attribution:
         methods = self._built()
         rows = self._rows(context)
         if not rows:
-            return Finding([not_applicable("insertion_auc", "the model says nothing about any sample to explain")])
+            return AxisResult([not_applicable("insertion_auc", "the model says nothing about any sample to explain")])
         with context.model.frozen():
             pixels = context.pixels[torch.tensor(rows, device=context.device)]
             outputs = torch.from_numpy(context.outcomes.output[rows]).to(context.device)
@@ -66,8 +66,8 @@ class Attribution:
                 scalars.score,
                 seeds=context.sample_seeds("attribution", rows),
                 layer=context.model.gradcam_layer(pixels),
-                batch_size=max(256 if context.kind.one_label else PATH, context.batch_size),
-                together=context.model.together(pixels),
+                batch_size=max(256 if context.kind.single_label else PATH, context.batch_size),
+                max_batch=context.model.max_batch(pixels),
                 region=scalars.region,
             )
             found = evaluate(
@@ -78,7 +78,7 @@ class Attribution:
             )
         measures = faithfulness_measures(found, seed=seed_of(*context.names) % 2**32)
         skipped = [not_applicable("insertion_auc", reason, method=name) for name, reason in found.skipped.items()]
-        return Finding(
+        return AxisResult(
             [*measures, *skipped],
             _columns(context, rows, found),
             _details(found),
@@ -126,7 +126,7 @@ def _gallery(context: Context, rows: list[int], found: Faithfulness, region: Ten
         "ids": np.array(small.ids),
         "images": small.pixels(),
         "label": small.targets,
-        **context.kind.told(context.outcomes.output[shown]),
+        **context.kind.output_arrays(context.outcomes.output[shown]),
         **({} if region is None else {"region": region[:GALLERY].cpu().numpy()}),
         **{f"map_{name}": maps for name, maps in found.maps.items()},
     }

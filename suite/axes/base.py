@@ -85,17 +85,17 @@ class Context:
         about = (self.test.ids, output, self.test.targets, classes, self.seed, self.kind)
         return Outcomes(*about, model=self.model, data=self.data, inputs=self.pixels)
 
-    def through(self, space: str) -> Context:
+    def in_space(self, space: str) -> Context:
         """Return the context with the model as it is seen from another space.
 
         Raises:
             NotApplicableError: the model has no such space.
         """
-        return replace(self, model=self.model.through(space), names=(*self.names, space))
+        return replace(self, model=self.model.in_space(space), names=(*self.names, space))
 
-    def settled(self) -> Context:
+    def fitted_on_validation(self) -> Context:
         """Return the context with the kind as it settles on this model, by its validation samples."""
-        kind = self.kind.settled(lambda: (self.validation_output, self.data.validation.targets), self.data)
+        kind = self.kind.fitted_on_validation(lambda: (self.validation_output, self.data.validation.targets), self.data)
         settled = replace(self, kind=kind)
         if (known := self.__dict__.get("validation_output")) is not None:
             settled.__dict__["validation_output"] = known  # as cached_property keeps it
@@ -124,7 +124,7 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Finding:
+class AxisResult:
     """What an axis found: measures, per-sample columns, and what the report shows."""
 
     measures: list[Measure]
@@ -136,6 +136,6 @@ class Finding:
 class Axis(Protocol):
     """One axis with its configuration."""
 
-    def measure(self, context: Context) -> Finding:
+    def measure(self, context: Context) -> AxisResult:
         """Ask the kind and the model, and return what was found."""
         ...

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from suite.axes.base import Context, Finding
+from suite.axes.base import AxisResult, Context
 from suite.data.digests import seed_of
 from suite.errors import NotApplicableError
 from suite.kinds.base import Array, Calibrated, Rescaling
@@ -45,7 +45,7 @@ class Calibration:
     dropout_samples: int = 30
     members: int = 3
 
-    def measure(self, context: Context) -> Finding:
+    def measure(self, context: Context) -> AxisResult:
         """Measure every way to predict; one that the model cannot offer becomes a skipped row with the reason.
 
         Raises:
@@ -56,8 +56,8 @@ class Calibration:
         reliability: dict[str, Any] = {}
         rescaling, reason = self._rescaling(context)
         ways: dict[str, Callable[[], Predicted]] = {
-            kind.plain: lambda: _plain(context),
-            f"{kind.plain}+temperature": lambda: _rescaled(context, rescaling, reason),
+            kind.default_uncertainty: lambda: _plain(context),
+            f"{kind.default_uncertainty}+temperature": lambda: _rescaled(context, rescaling, reason),
             "mc_dropout": lambda: self._dropout(context),
             "ensemble": lambda: self._ensemble(context),
         }
@@ -65,7 +65,7 @@ class Calibration:
             try:
                 found = self._calibrated(context, name, predict())
             except NotApplicableError as error:
-                measures.append(not_applicable(kind.error, str(error), uncertainty=name))
+                measures.append(not_applicable(kind.calibration_metric, str(error), uncertainty=name))
                 continue
             measures += found.measures
             columns |= {f"{column}@{name}": values for column, values in found.columns.items()}
@@ -74,7 +74,7 @@ class Calibration:
         with context.model.frozen(), torch.no_grad():
             measures += kind.uncertainty(context.outcomes)
         temperature = rescaling.measure.value if rescaling else None
-        return Finding(measures, columns, {"reliability": reliability, "temperature": temperature})
+        return AxisResult(measures, columns, {"reliability": reliability, "temperature": temperature})
 
     def _calibrated(self, context: Context, name: str, predicted: Predicted) -> Calibrated:
         return context.kind.calibrated(
@@ -96,7 +96,7 @@ class Calibration:
             return None, str(error)
 
     def _dropout(self, context: Context) -> Predicted:
-        _refuse_unmergeable(context)
+        _refuse_ensemble(context)
         if not context.model.dropout_layers():
             raise NotApplicableError("the model has no dropout layer to leave on")
         parts = []
@@ -111,7 +111,7 @@ class Calibration:
         return Predicted(np.concatenate(parts), None, {"samples": self.dropout_samples})
 
     def _ensemble(self, context: Context) -> Predicted:
-        _refuse_unmergeable(context)
+        _refuse_ensemble(context)
         if self.members < 2:
             raise NotApplicableError(f"members={self.members}: an ensemble was not asked for")
         members = context.members(self.members)
@@ -125,9 +125,9 @@ def _mean(context: Context, members: Sequence[Any]) -> Array:
     return np.asarray(total / len(members))
 
 
-def _refuse_unmergeable(context: Context) -> None:
-    if context.kind.unmergeable:
-        raise NotApplicableError(context.kind.unmergeable)
+def _refuse_ensemble(context: Context) -> None:
+    if context.kind.no_ensemble_reason:
+        raise NotApplicableError(context.kind.no_ensemble_reason)
 
 
 def _plain(context: Context) -> Predicted:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from suite.axes.base import Context, Finding
+from suite.axes.base import AxisResult, Context
 from suite.registry import REGISTRY, register
 
 
@@ -15,20 +15,20 @@ from suite.registry import REGISTRY, register
 class Clean:
     """Accuracy and its companions on untouched test samples."""
 
-    def measure(self, context: Context) -> Finding:
+    def measure(self, context: Context) -> AxisResult:
         """Ask every registered metric of the kind."""
         outcomes, kind = context.outcomes, context.kind
         metrics = [
             e
             for e in REGISTRY.names("metric")
-            if e.meta["kind"] in (kind.name, *kind.like) and e.meta["axis"] == "clean"
+            if e.meta["kind"] in (kind.name, *kind.inherits_metrics_from) and e.meta["axis"] == "clean"
         ]
         with context.model.frozen(), torch.no_grad():
             measures = [measure for entry in metrics for measure in entry.factory(outcomes)]
-            shown = kind.shown(outcomes)
+            shown = kind.gallery(outcomes)
         report = context.data.report
         data = {"kept": report.kept, "dropped": report.dropped, "source": context.data.info.source}
-        return Finding(
+        return AxisResult(
             measures=measures,
             samples={"id": list(outcomes.ids), **kind.columns(outcomes)},
             details={**kind.details(outcomes), "data": data, "training": dict(context.history) or None},

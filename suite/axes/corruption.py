@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from suite.attacks.engine.validation import covered
-from suite.axes.base import Context, Finding
+from suite.axes.base import AxisResult, Context
 from suite.corruptions.catalogue import COMMON, SEVERITIES, checked, corrupt
 from suite.data.digests import seed_of
 from suite.errors import SpecError
@@ -58,10 +58,10 @@ class Corruption:
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "severities", severities)
 
-    def measure(self, context: Context) -> Finding:
+    def measure(self, context: Context) -> AxisResult:
         """Corrupt every sample in every way and ask the model again; what is no image is a skipped row."""
         if reason := why_no_image(context):
-            return Finding([not_applicable("mean_corruption_error", reason)])
+            return AxisResult([not_applicable("mean_corruption_error", reason)])
         everyone = np.arange(len(context.test))
         with context.model.frozen():
             clean = answered(context, everyone, "clean", lambda pixels, rows: pixels)
@@ -74,8 +74,8 @@ class Corruption:
         kept = {cell: self._overall(context, cell, answers) for cell, answers in found.items()}
         columns = {f"correct@{name}/{severity}": answers.quality for (name, severity), answers in found.items()}
         tallies = [answers.tally for answers in found.values()]
-        overall = context.kind.overall("clean", clean.tally, seed=context.seed)
-        return Finding(
+        overall = context.kind.headline_measure("clean", clean.tally, seed=context.seed)
+        return AxisResult(
             [*summary(context.kind, clean.tally, tallies, seed_of(*context.names) % 2**32), *kept.values()],
             {"id": list(context.test.ids), "correct_clean": clean.quality, **columns},
             {
@@ -89,7 +89,7 @@ class Corruption:
 
     def _overall(self, context: Context, cell: tuple[str, int], answers: Answers) -> Measure:
         params = {"corruption": cell[0], "severity": cell[1]}
-        return context.kind.overall(
+        return context.kind.headline_measure(
             f"corrupted_{context.kind.headline}", answers.tally, seed=context.seed, params=params
         )
 
@@ -123,7 +123,7 @@ class Corruption:
         }
         with context.model.frozen(), torch.no_grad():
             for name, images in versions.items():
-                told = kind.told(context.model(images).float().cpu().numpy())
+                told = kind.output_arrays(context.model(images).float().cpu().numpy())
                 arrays[f"image_{name}"] = images.mul(255).round().to(torch.uint8).cpu().numpy()
                 arrays |= {f"{part}_{name}": values for part, values in told.items()}
         return arrays
@@ -164,7 +164,7 @@ def answered(context: Context, rows: Array, label: str, change: Any, *, hides: b
             output = context.model(changed)
         quality[places] = 1 - kind.damage(output, targets).double().cpu().numpy()
         tallies.append(kind.tally(output.float().cpu().numpy(), targets.cpu().numpy()))
-    return Answers(quality > 0.5 if kind.one_label else quality, np.concatenate(tallies))
+    return Answers(quality > 0.5 if kind.single_label else quality, np.concatenate(tallies))
 
 
 def band(measure: Measure) -> dict[str, float | None]:

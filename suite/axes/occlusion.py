@@ -12,7 +12,7 @@ from torch import Tensor
 
 from suite.attacks.images.patch_common import GREY, placed
 from suite.attacks.rng import as_seeds, uniform
-from suite.axes.base import Context, Finding
+from suite.axes.base import AxisResult, Context
 from suite.axes.corruption import Answers, answered, band, why_no_image
 from suite.data.digests import seed_of
 from suite.errors import SpecError
@@ -57,14 +57,14 @@ class Occlusion:
             )
         object.__setattr__(self, "fractions", given)
 
-    def measure(self, context: Context) -> Finding:
+    def measure(self, context: Context) -> AxisResult:
         """Cover every sample, and look for the worst place on the samples of the gallery.
 
         Raises:
             SpecError: not even one pixel fits into the smallest share.
         """
         if reason := why_no_image(context):
-            return Finding([not_applicable(f"occluded_{context.kind.headline}", reason)])
+            return AxisResult([not_applicable(f"occluded_{context.kind.headline}", reason)])
         sides = {fraction: side_of(context.pixels, fraction) for fraction in self.fractions}
         everyone = np.arange(len(context.test))
         with context.model.frozen():
@@ -72,13 +72,13 @@ class Occlusion:
             kept = {fraction: self._kept(context, fraction, side) for fraction, side in sides.items()}
             gallery = self._gallery(context, sides[self.fractions[len(self.fractions) // 2]])
         measures = [self._measure(context, fraction, sides[fraction], kept[fraction]) for fraction in self.fractions]
-        whole = band(context.kind.overall("clean", clean.tally, seed=context.seed))
+        whole = band(context.kind.headline_measure("clean", clean.tally, seed=context.seed))
         curve = [{"fraction": 0.0, "covered": 0.0, **whole}, *(_point(measure) for measure in measures)]
         columns = {
             f"kept@{fraction!r}": np.mean([answers.quality for answers in places], axis=0)
             for fraction, places in kept.items()
         }
-        return Finding(
+        return AxisResult(
             measures,
             {"id": list(context.test.ids), "correct_clean": clean.quality, **columns},
             {
@@ -146,7 +146,7 @@ class Occlusion:
         kind, small = context.kind, context.test.take(rows)
         hidden = self.covered(pixels, side, worst)
         with torch.no_grad():
-            after_worst = kind.told(context.model(hidden).float().cpu().numpy())
+            after_worst = kind.output_arrays(context.model(hidden).float().cpu().numpy())
         return {
             "ids": np.array(small.ids),
             "label": small.targets,
@@ -156,7 +156,7 @@ class Occlusion:
             "side": np.array(side),
             "worst_corner": worst.numpy(),
             "worst": hidden.cpu().numpy(),
-            **kind.told(context.outcomes.output[rows]),
+            **kind.output_arrays(context.outcomes.output[rows]),
             **{f"worst_{name}": values for name, values in after_worst.items()},
         }
 

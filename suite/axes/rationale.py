@@ -11,7 +11,7 @@ from torch import Tensor
 
 from suite.attributions.features.faithfulness import CONTROLS, Rationales, evaluate, rationale_measures
 from suite.attributions.features.methods import METHODS, Features
-from suite.axes.base import GALLERY, Context, Finding
+from suite.axes.base import GALLERY, AxisResult, Context
 from suite.data.digests import in_digest_order, seed_of
 from suite.errors import NotApplicableError, SpecError, did_you_mean
 from suite.kinds.base import Rationale
@@ -57,21 +57,23 @@ class RationaleAxis:
         given = (self.explainers,) if isinstance(self.explainers, Spec | str) else self.explainers
         return tuple(dict.fromkeys(str(method) for method in given))
 
-    def measure(self, context: Context) -> Finding:
+    def measure(self, context: Context) -> AxisResult:
         """Explain some samples and follow the score while features are deleted; other inputs are a skipped row."""
         rows = self._rows(context)
         if not rows:
-            return Finding([not_applicable("comprehensiveness", "the model says nothing about any sample to explain")])
+            return AxisResult(
+                [not_applicable("comprehensiveness", "the model says nothing about any sample to explain")]
+            )
         with context.model.frozen():
             inputs = context.pixels[torch.tensor(rows, device=context.device, dtype=torch.int64)]
             outputs = torch.from_numpy(context.outcomes.output[rows]).to(context.device)
             try:
                 rationale = context.kind.rationale(context.model, inputs, outputs)
             except NotApplicableError as error:
-                return Finding([not_applicable("comprehensiveness", str(error))])
+                return AxisResult([not_applicable("comprehensiveness", str(error))])
             fit = rationale.present.sum(dim=1) >= FEWEST_FEATURES
             if not fit.any():
-                return Finding([not_applicable("comprehensiveness", "no sample has two features or more")])
+                return AxisResult([not_applicable("comprehensiveness", "no sample has two features or more")])
             return self._measured(context, rows, rationale, fit.nonzero()[:, 0])
 
     def _rows(self, context: Context) -> list[int]:
@@ -80,7 +82,7 @@ class RationaleAxis:
         fit = context.kind.explainable(context.outcomes.output)
         return [row for row in order if fit[row]][: self.samples]
 
-    def _measured(self, context: Context, rows: list[int], rationale: Rationale, chosen: Tensor) -> Finding:
+    def _measured(self, context: Context, rows: list[int], rationale: Rationale, chosen: Tensor) -> AxisResult:
         kept = [rows[place] for place in chosen.tolist()]
         features = Features(rationale, chosen, context.sample_seeds("rationale", kept), self.batch_size)
         found = evaluate(
@@ -96,7 +98,7 @@ class RationaleAxis:
             params={"deletion": rationale.deletion, **({"proxy": True} if rationale.proxy else {})},
         )
         skipped = [not_applicable("comprehensiveness", reason, method=name) for name, reason in found.skipped.items()]
-        return Finding(
+        return AxisResult(
             [*measures, *skipped],
             _columns(context, kept, found),
             self._details(found, rationale, len(rows) - len(kept)),
@@ -135,7 +137,7 @@ def _gallery(context: Context, rows: list[int], features: Features, found: Ratio
     return {
         "ids": np.array(small.ids),
         "label": small.targets,
-        **context.kind.told(context.outcomes.output[shown]),
+        **context.kind.output_arrays(context.outcomes.output[shown]),
         "names": np.array([list(rationale.names[place]) for place in places], dtype=np.str_),
         "present": rationale.present[features.rows[:GALLERY]].cpu().numpy(),
         **_pictures(context, shown, places, rationale),

@@ -27,7 +27,9 @@ class Reads(Protocol):
     open_classes: bool
     fixed_length: bool
 
-    def admit(self, sample: Sample, classes: Sequence[str] | None) -> tuple[npt.NDArray[Any], Any, tuple[str, ...]]:
+    def validate_sample(
+        self, sample: Sample, classes: Sequence[str] | None
+    ) -> tuple[npt.NDArray[Any], Any, tuple[str, ...]]:
         """Return input, target and remarks; a DataError says why the sample cannot be used."""
 
     def class_names(self, targets: Sequence[Any]) -> tuple[str, ...]:
@@ -177,7 +179,7 @@ def load(entry: Entry, spec: Spec, *, seed: int, kind: Reads) -> TaskData:
     return TaskData(info, splits["train"], splits["validation"], splits["test"], report, _digest(info, splits))
 
 
-Admitted = tuple[str, npt.NDArray[Any], Any]
+ValidatedSample = tuple[str, npt.NDArray[Any], Any]
 
 
 class _Reader:
@@ -190,13 +192,13 @@ class _Reader:
         self.ids: dict[str, str] = {}
         self.shares: dict[str, tuple[float, ...]] = {}
 
-    def read(self, split: str, samples: Iterable[Any]) -> list[Admitted]:
+    def read(self, split: str, samples: Iterable[Any]) -> list[ValidatedSample]:
         """Return the usable samples of one split."""
         if not isinstance(samples, Iterable):
             raise PluginError(f"Task {self.entry.name} returned {type(samples).__name__}; it must yield Sample values.")
         return [kept for sample in samples if (kept := self._one(split, sample)) is not None]
 
-    def _one(self, split: str, sample: Any) -> Admitted | None:
+    def _one(self, split: str, sample: Any) -> ValidatedSample | None:
         if isinstance(sample, Rejected):
             self.dropped["unreadable"].append((sample.id, sample.reason))
             return None
@@ -209,7 +211,7 @@ class _Reader:
             )
         self.ids[sample.id] = split
         try:
-            value, target, remarks = self.kind.admit(sample, self.classes)
+            value, target, remarks = self.kind.validate_sample(sample, self.classes)
         except DataError as error:
             self.dropped["unusable"].append((sample.id, str(error)))
             return None
@@ -257,7 +259,7 @@ def _one_shape(spec: Spec, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]
     return found[0]
 
 
-def _padded(records: dict[str, list[Admitted]], *, fixed: bool) -> dict[str, list[Admitted]]:
+def _padded(records: dict[str, list[ValidatedSample]], *, fixed: bool) -> dict[str, list[ValidatedSample]]:
     """Return texts at one length, that of the longest and, where it is not fixed, some room for edits; images stay."""
     texts = [r[1] for kept in records.values() for r in kept if r[1].ndim == 1 and r[1].dtype == np.int32]
     if not texts:
@@ -285,7 +287,9 @@ def _shares(
     return found
 
 
-def _stacked(records: dict[str, list[Admitted]], shape: tuple[int, ...], targets: npt.NDArray[Any]) -> dict[str, Split]:
+def _stacked(
+    records: dict[str, list[ValidatedSample]], shape: tuple[int, ...], targets: npt.NDArray[Any]
+) -> dict[str, Split]:
     """Return the splits; targets are those of all splits in the order of `SPLITS`, so that they share one form."""
     splits, start = {}, 0
     for name in SPLITS:

@@ -20,7 +20,7 @@ Objective = Callable[[Tensor, Tensor, str, float], tuple[Tensor, Tensor]]
 """(pixels, targets, loss name, share of the steps done) to the loss that an attack raises, (n,), and the output."""
 
 
-class Admitted(NamedTuple):
+class ValidatedSample(NamedTuple):
     """A sample that can be used: its input, its target, and what had to be dropped from the target, in sentences."""
 
     value: Array
@@ -90,7 +90,7 @@ class Rationale:
 
 
 @dataclass(frozen=True)
-class Scalars:
+class AttributionTarget:
     """What attribution asks for.
 
     Attributes:
@@ -143,35 +143,35 @@ class Kind(Protocol):
         name: as in ``@task(kind=...)``.
         open_classes: whether what is in no class is read as unknown, so that classes are those of the training split.
         fixed_length: whether all inputs have one length, which means something; texts get no room for edits then.
-        like: names of kinds whose metrics are asked of this one too.
+        inherits_metrics_from: names of kinds whose metrics are asked of this one too.
         adapter: what models are wrapped in.
         headline: name of the headline measure; under attack it is ``robust_`` and that name.
         unit: of the headline measure.
         higher_is_better: whether more of the headline measure is better.
         quality: what 1 - damage is called for a reader.
-        one_label: whether a sample has one label, and the output is one logit per class. Attacks and checks that rest
-            on that ask before they do.
-        yardstick: name of the loss by which an attack compares points.
-        plain: name of the plain way to be uncertain.
-        error: name of the calibration error.
-        unmergeable: why the answers of several models cannot be averaged; None if they can.
+        single_label: whether a sample has one label and the output is one logit per class; some attacks and checks
+            need that.
+        selection_loss: name of the loss by which an attack compares points.
+        default_uncertainty: name of the plain way to be uncertain.
+        calibration_metric: name of the calibration error.
+        no_ensemble_reason: why the answers of several models cannot be averaged; None if they can.
         presets: axis name to the axis specs of a plain run.
     """
 
     name: str
     open_classes: bool
     fixed_length: bool
-    like: tuple[str, ...]
+    inherits_metrics_from: tuple[str, ...]
     adapter: type[TorchModel]
     headline: str
     unit: str
     higher_is_better: bool
     quality: str
-    one_label: bool
-    yardstick: str
-    plain: str
-    error: str
-    unmergeable: str | None
+    single_label: bool
+    selection_loss: str
+    default_uncertainty: str
+    calibration_metric: str
+    no_ensemble_reason: str | None
     presets: Mapping[str, Sequence[str]]
 
     def guessing(self, classes: int) -> float:
@@ -179,7 +179,7 @@ class Kind(Protocol):
 
     # samples
 
-    def admit(self, sample: Sample, classes: Sequence[str] | None) -> Admitted:
+    def validate_sample(self, sample: Sample, classes: Sequence[str] | None) -> ValidatedSample:
         """Return a sample in canonical form; raise DataError saying why it cannot be used."""
 
     def class_names(self, targets: Sequence[Any]) -> tuple[str, ...]:
@@ -196,7 +196,7 @@ class Kind(Protocol):
     def check_output(self, output: Tensor, classes: Sequence[str]) -> None:
         """Raise ModelError saying what is wrong where an output does not fit the task's classes."""
 
-    def settled(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
+    def fitted_on_validation(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
         """Return the kind for one model, with what it has to choose on validation outputs and targets.
 
         Args:
@@ -209,7 +209,7 @@ class Kind(Protocol):
 
     # attacks
 
-    def aimed(self, loss: str | None) -> Self:
+    def for_attack_loss(self, loss: str | None) -> Self:
         """Return the kind as an attack with this loss sees it: what it is after is the damage."""
 
     def objective(self, model: TorchModel) -> Objective | None:
@@ -221,7 +221,7 @@ class Kind(Protocol):
     def rivals(self, output: Tensor, targets: Tensor, count: int) -> Tensor:
         """Return the goals that an attack reaches most easily, the nearest first, (n, count or fewer)."""
 
-    def fooled(self, output: Tensor, targets: Tensor) -> Tensor:
+    def misclassified(self, output: Tensor, targets: Tensor) -> Tensor:
         """Return about which samples the output could not be more wrong, bool (n,)."""
 
     def damage(self, output: Tensor, targets: Tensor) -> Tensor:
@@ -233,7 +233,7 @@ class Kind(Protocol):
     def hidden(self, targets: Tensor, covered: Tensor) -> Tensor:
         """Return targets without what lies under covered pixels, bool (n, h, w): hiding it is no attack."""
 
-    def comparable(self, output: Tensor, pixels: Tensor) -> Tensor:
+    def normalized_output(self, output: Tensor, pixels: Tensor) -> Tensor:
         """Return an output whose numbers are of one scale, so that two of them can be compared."""
 
     # scores
@@ -244,13 +244,13 @@ class Kind(Protocol):
     def statistic(self, tally: Array) -> Statistic:
         """Return the headline measure of resamples of tallies (n, ...)."""
 
-    def overall(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
+    def headline_measure(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
         """Return the headline measure with its interval under the name `metric`."""
 
-    def companions(self, tally: Array, *, seed: int, params: Mapping[str, Any]) -> list[Measure]:
+    def secondary_metrics(self, tally: Array, *, seed: int, params: Mapping[str, Any]) -> list[Measure]:
         """Return what has to be said beside the headline measure of an attack."""
 
-    def shifted(self, before: Array, after: Array) -> Mapping[str, Array]:
+    def latent_shift(self, before: Array, after: Array) -> Mapping[str, Array]:
         """Return how far an attack moved what lies behind the answers, (n,) by name, from outputs before and after."""
 
     # readers
@@ -261,10 +261,10 @@ class Kind(Protocol):
     def details(self, outcomes: Outcomes) -> dict[str, Any]:
         """Return what a page of the report shows beyond the measures, as JSON values."""
 
-    def told(self, output: Array) -> dict[str, Array]:
+    def output_arrays(self, output: Array) -> dict[str, Array]:
         """Return what the model says, as a reader is shown it: arrays (n, ...) by name."""
 
-    def shown(self, outcomes: Outcomes) -> dict[str, Array]:
+    def gallery(self, outcomes: Outcomes) -> dict[str, Array]:
         """Return what a page of the report shows of a model that makes something: samples, reconstructions, texts."""
 
     # uncertainty
@@ -293,7 +293,7 @@ class Kind(Protocol):
     def explainable(self, output: Array) -> Array:
         """Return in which samples there is something to explain, bool (n,)."""
 
-    def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> Scalars:
+    def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> AttributionTarget:
         """Return what attribution explains for samples whose pixels and clean outputs are given."""
 
     def rationale(self, model: Any, inputs: Tensor, outputs: Tensor) -> Rationale:

@@ -16,30 +16,30 @@ from suite.models.base import TorchModel
 from suite.types import Measure
 
 
-class Simple:
+class KindDefaults:
     """The answers that most kinds share."""
 
     open_classes = False
     fixed_length = False
-    like: tuple[str, ...] = ()
+    inherits_metrics_from: tuple[str, ...] = ()
     unit = "fraction"
     higher_is_better = True
-    unmergeable: str | None = None
-    error = "ece"
+    no_ensemble_reason: str | None = None
+    calibration_metric = "ece"
 
     def editable(self, codes: Tensor, targets: Tensor) -> Tensor:
         """Return all characters."""
         return codes != 0
 
-    def comparable(self, output: Tensor, pixels: Tensor) -> Tensor:
+    def normalized_output(self, output: Tensor, pixels: Tensor) -> Tensor:
         """Return the output as it is: its numbers are of one scale."""
         return output
 
-    def aimed(self, loss: str | None) -> Self:
+    def for_attack_loss(self, loss: str | None) -> Self:
         """Return the kind itself: every loss is after the same."""
         return self
 
-    def settled(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
+    def fitted_on_validation(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
         """Return the kind itself: there is nothing to choose."""
         return self
 
@@ -47,7 +47,7 @@ class Simple:
         """Return nothing: images have no vocabulary."""
         return ()
 
-    def shown(self, outcomes: Outcomes) -> dict[str, Array]:
+    def gallery(self, outcomes: Outcomes) -> dict[str, Array]:
         """Return nothing: the model makes nothing to look at."""
         return {}
 
@@ -63,11 +63,11 @@ class Simple:
         """Return None: the loss follows from the output."""
         return None
 
-    def companions(self, tally: Array, *, seed: int, params: Mapping[str, Any]) -> list[Measure]:
+    def secondary_metrics(self, tally: Array, *, seed: int, params: Mapping[str, Any]) -> list[Measure]:
         """Return nothing."""
         return []
 
-    def shifted(self, before: Array, after: Array) -> Mapping[str, Array]:
+    def latent_shift(self, before: Array, after: Array) -> Mapping[str, Array]:
         """Return nothing."""
         return {}
 
@@ -92,8 +92,8 @@ class Labelled:
 class Graded:
     """The answers of every kind whose samples are answered better or worse, and not right or wrong."""
 
-    one_label = False
-    yardstick = "damage"
+    single_label = False
+    selection_loss = "damage"
     unit: str
     higher_is_better: bool
 
@@ -109,7 +109,7 @@ class Graded:
         """Return the share of images that may stay mostly right where every image is allowed."""
         return 0.1
 
-    def fooled(self, output: Tensor, targets: Tensor) -> Tensor:
+    def misclassified(self, output: Tensor, targets: Tensor) -> Tensor:
         """Return about which images nothing is right any more."""
         return self.damage(output, targets) >= 1
 
@@ -120,7 +120,7 @@ class Graded:
             "worst_case, patch or image_patch."
         )
 
-    def overall(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
+    def headline_measure(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
         """Return the headline measure with an interval from resampling images."""
         fields = {"unit": self.unit, "higher_is_better": self.higher_is_better, **fields}
         return resampled(metric, self.statistic(tally), len(tally), seed=seed, **fields)

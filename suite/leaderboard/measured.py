@@ -22,8 +22,8 @@ CONVENTIONS = (
     "fid",
     "precision",
     "coverage",
-    "memorised",
-    "memorisation",
+    "ngram_memorization",
+    "image_memorization",
 )
 """Measures that are made by a convention, which their params name."""
 
@@ -38,8 +38,8 @@ CLEAN = {
     "map50": "AP50",
     "auroc": "AUROC",
     "bits_per_character_carried": "bits carried",
-    "memorised": "8-grams memorised",
-    "memorisation": "images memorised",
+    "ngram_memorization": "8-grams memorised",
+    "image_memorization": "images memorised",
     "importance_weighted_nll": "NLL (nats)",
     "elbo": "ELBO (nats)",
     "fid": "FID",
@@ -51,13 +51,13 @@ CLEAN = {
 ROBUST = tuple(f"robust_{name}" for name in HEADLINES)
 """The headline measures under attack."""
 
-AIMS = {"vanish": "disappearance_rate", "mislabel": "mislabel_rate", "fabricate": "hallucinations"}
+AIMS = {"vanish": "disappearance_rate", "mislabel": "mislabel_rate", "fabricate": "false_positives_per_image"}
 """What the losses of an attack are after, beside which the headline measure can look harmless."""
 
 ATTACKED = (*ROBUST, *AIMS.values())
 """What has a random control beside it."""
 
-REAL = ("kid", "fid", "precision", "recall", "coverage", "memorised", "memorisation")
+REAL = ("kid", "fid", "precision", "recall", "coverage", "ngram_memorization", "image_memorization")
 """What is measured of made-up samples, and has the same of real ones beside it."""
 
 CORRUPTION = {

@@ -26,7 +26,7 @@ def board_notes(
     yield from _dropped(store, rows)
     for column in measured:
         left_out = sorted(tested[column.name].left_out.items())
-        for models, reason in together(left_out):
+        for models, reason in group_by_reason(left_out):
             yield f"{column.title}, {models}: {reason}."
         if note := margin_note(column):
             yield note
@@ -36,7 +36,7 @@ def board_notes(
         yield f"{len(store.damaged)} damaged record(s) could not be read and are not shown: {names}."
 
 
-def together(said: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def group_by_reason(said: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """Yield every sentence once, with the models it is said of: ``("a, b", sentence)``, in the order first said."""
     models: dict[str, list[str]] = {}
     for model, sentence in said:

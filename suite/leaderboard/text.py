@@ -12,7 +12,7 @@ from rich.text import Text
 
 from suite.leaderboard import Board, Column
 from suite.leaderboard.cells import ARROWS, DASH, NO_INTERVAL, cell, control, interval, is_upper_bound, missing, why
-from suite.leaderboard.notes import together
+from suite.leaderboard.notes import group_by_reason
 from suite.types import verdict_of
 
 SUSPECT = (
@@ -121,13 +121,13 @@ def _doubts(board: Board) -> Iterator[str]:
             found = board.frame[board.frame[f"{column.name}_status"] == status]
             bound = ", so an upper bound" if is_upper_bound(column.metric, status, column.higher_is_better) else ""
             whys = map(why, found[f"{column.name}_reason"], found[f"{column.name}_checks"])
-            for models, reason in together(zip(found["model"], whys, strict=True)):
+            for models, reason in group_by_reason(zip(found["model"], whys, strict=True)):
                 yield f"{column.title}, {models}: {said}{bound}: {reason}.".replace("..", ".")
 
 
 def _failures(board: Board) -> list[str]:
     said = [(line["model"], reason) for _, line in board.frame.iterrows() for reason in line["reasons"]]
-    return [f"{models}: {reason}" for models, reason in together(said)]
+    return [f"{models}: {reason}" for models, reason in group_by_reason(said)]
 
 
 def _width(table: Table) -> int:

@@ -17,7 +17,7 @@ from suite.errors import ModelError, NotApplicableError
 from suite.models.recipe import Recipe
 from suite.models.weights import file_digest, load_weights, state_digest
 
-LANES = 8
+BATCH_MULTIPLE = 8
 """Batches are padded to a multiple of this: with fewer rows PyTorch picks kernels that add in another order, and the
 last bits of a sample's logits would depend on which batch it happened to be in."""
 
@@ -43,7 +43,7 @@ class TorchModel:
     limits: tuple[float, float] = (0.0, 1.0)
     """The range of the numbers that the model is shown."""
 
-    reach: float | None = None
+    max_perturbation: float | None = None
     """How far a number may be moved before it means something else; None where the limits alone bound it."""
 
     def __init__(
@@ -89,14 +89,14 @@ class TorchModel:
         Raises:
             ModelError: the module returns something else than one output per image.
         """
-        padded = filled(pixels)
+        padded = pad_batch(pixels)
         return self.shaped(self.module(self.prepare(padded)), padded)[: len(pixels)]
 
     def inputs(self, split: Split) -> npt.NDArray[Any]:
         """Return what the model is shown of a split, (n, ...): its images or texts, or what it makes images from."""
         return split.pixels()
 
-    def through(self, space: str) -> TorchModel:
+    def in_space(self, space: str) -> TorchModel:
         """Return the model as it is seen from another space than that of its inputs, such as ``embedding``.
 
         Raises:
@@ -108,12 +108,12 @@ class TorchModel:
         """Train the model in its own way and return the history; None to be trained as most models are.
 
         Args:
-            lesson: samples, kind, seed and progress, see `suite.models.training.trainer.Lesson`.
+            lesson: samples, kind, seed and progress, see `suite.models.training.trainer.TrainingData`.
             device: where the module is.
         """
         return None
 
-    def together(self, pixels: Tensor) -> int | None:
+    def max_batch(self, pixels: Tensor) -> int | None:
         """Return how many images the module is shown at once; None for as many as it is given."""
         return None
 
@@ -274,9 +274,9 @@ class TorchSegmenter(TorchModel):
         return nn.functional.interpolate(logits, size=pixels.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def filled(pixels: Tensor) -> Tensor:
-    """Return a batch filled up to a multiple of `LANES` rows, with its first image."""
-    padding = -len(pixels) % LANES
+def pad_batch(pixels: Tensor) -> Tensor:
+    """Return a batch filled up to a multiple of `BATCH_MULTIPLE` rows, with its first image."""
+    padding = -len(pixels) % BATCH_MULTIPLE
     return torch.cat([pixels, pixels[:1].expand(padding, *pixels.shape[1:])]) if padding else pixels
 
 

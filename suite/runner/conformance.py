@@ -86,7 +86,7 @@ def _task(path: str, entry: Entry, findings: list[Finding]) -> PreparedTask:
             f"has no {' and no '.join(lonely)} samples: models cannot be trained on it, nor a temperature fitted",
         )
     )
-    if first.kind.one_label:
+    if first.kind.single_label:
         findings.append(_every_class(subject, first))
     return first
 
@@ -144,7 +144,7 @@ def _behaviour(
         output = model(pixels)
     unfit = _unfit(kind, output, classes)
     yield "output", lambda: not unfit, f"fits the {len(classes)} classes of the task", unfit
-    if kind.plain == "softmax":
+    if kind.default_uncertainty == "softmax":
         yield (
             "scale",
             lambda: not _are_probabilities(output),
@@ -175,7 +175,7 @@ def _entered(model: TorchModel, few: Split, shown: torch.Tensor) -> tuple[TorchM
     """Return where a gradient can be asked for: at the pixels, or at the embeddings of texts."""
     if shown.is_floating_point():
         return model, shown
-    space = model.through("embedding")
+    space = model.in_space("embedding")
     return space, torch.from_numpy(space.inputs(few))
 
 

@@ -14,7 +14,7 @@ from suite.models.base import TorchModel
 from suite.registry import REGISTRY, resolve
 from suite.runner.identity import build_nested, full_spec
 from suite.runner.job import Job, Run, nothing_found, reason_of
-from suite.runner.preparation import INJECTED, PreparedTask, Workshop, prepare_task
+from suite.runner.preparation import INJECTED, ModelProvider, PreparedTask, prepare_task
 from suite.runner.settings import Settings, pick_device
 from suite.spec import make, parse
 from suite.store import Store
@@ -99,9 +99,9 @@ class Harness:
     ) -> None:
         self.store, self.settings = store, settings or Settings()
         device = pick_device(self.settings.device)
-        workshop = Workshop(store, device, self.settings.track, given or {})
+        models = ModelProvider(store, device, self.settings.track, given or {})
         task = functools.lru_cache(maxsize=2)(self._prepare)
-        self._run = Run(store, self.settings, device, workshop, task, uuid.uuid4().hex[:12])
+        self._run = Run(store, self.settings, device, models, task, uuid.uuid4().hex[:12])
 
     def run(self, cells: Sequence[Cell]) -> Outcome:
         """Measure every cell that is not stored with status ok; store each as soon as it is measured.
@@ -133,12 +133,12 @@ class Harness:
                 self.store.put(job.record(nothing_found(cell, reason), status, began))
             outcome.keys.add(job.key())
             outcome.ran.append((cell, status, reason))
-            self.settings.tell(cell, status, reason)
+            self.settings.on_cell_done(cell, status, reason)
         return outcome
 
     def _prepare(self, text: str, seed: int) -> PreparedTask:
         task = prepare_task(text, seed)
-        self.settings.inform(f"{task.data.info.name}: {task.data.report.sentence()}")
+        self.settings.on_task_loaded(f"{task.data.info.name}: {task.data.report.sentence()}")
         return task
 
     def _refuse_dropped(self, task: PreparedTask) -> None:
@@ -150,7 +150,7 @@ class Harness:
             )
 
 
-def longer(model: str) -> str:
+def with_full_recipe(model: str) -> str:
     """Return a model's spec with ``full=True`` where it takes that and does not say otherwise.
 
     Raises:

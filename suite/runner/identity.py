@@ -86,7 +86,7 @@ def origins(role: str, text: str | Spec) -> set[str]:
     return {entry.origin}.union(*(origins(inner, item) for inner, item in _nested(spec)))
 
 
-def shown(spec: Spec) -> str:
+def display_name(spec: Spec) -> str:
     """Return a spec as boards show it: of a file by path only the file's name, so that no machine's paths travel."""
     return str(without_folder(spec))
 

@@ -11,26 +11,26 @@ from typing import Any
 
 import torch
 
-from suite.axes.base import Axis, Context, Finding
+from suite.axes.base import Axis, AxisResult, Context
 from suite.errors import SuiteError
 from suite.models.base import TorchModel
 from suite.registry import REGISTRY, resolve
 from suite.runner.identity import (
     code_digest,
+    display_name,
     environment,
     full_spec,
     git_state,
     ids_digest,
     origins,
-    shown,
     without_folder,
 )
-from suite.runner.preparation import INJECTED, PreparedTask, Workshop
+from suite.runner.preparation import INJECTED, ModelProvider, PreparedTask
 from suite.runner.process import peak_megabytes
 from suite.runner.settings import Settings
 from suite.spec import digest, parse
 from suite.store import Store
-from suite.types import Cell, Measure, Occasion, Provenance, Record, Status
+from suite.types import Cell, Measure, Provenance, Record, RunInfo, Status
 
 LONGEST_REASON = 400
 """Characters of an exception's message that are kept in a failed row."""
@@ -52,7 +52,7 @@ class Run:
     store: Store
     settings: Settings
     device: torch.device
-    workshop: Workshop
+    models: ModelProvider
     task: Callable[[str, int], PreparedTask]
     id: str
 
@@ -68,29 +68,29 @@ class Job:
 
     def identify(self) -> None:
         """Read the samples and find out who the model is, without training it."""
-        cell, workshop = self.cell, self.run.workshop
+        cell, models = self.cell, self.run.models
         self.task = self.run.task(cell.task, cell.seed)
-        self.model = workshop.build(cell.model, self.task, cell.seed)
-        self.model_digest = workshop.digest(self.model, cell.model, self.task, cell.seed)
+        self.model = models.build(cell.model, self.task, cell.seed)
+        self.model_digest = models.digest(self.model, cell.model, self.task, cell.seed)
 
     def key(self) -> str:
         """Return the content address of the result."""
         return digest(self._parts())
 
-    def measure(self) -> Finding:
+    def measure(self) -> AxisResult:
         """Train or load the model and ask the axis."""
         cell, task = self.cell, self.task
         if task is None or self.model is None:
             raise SuiteError("A cell is measured after it is identified.")
-        workshop = self.run.workshop
+        models = self.run.models
         entry, spec = resolve("axis", cell.axis)
         axis: Axis = entry.build(spec)
         context = Context(
             kind=task.kind,
             data=task.data,
             test=task.test(cell.n),
-            model=workshop.ready(self.model, self.model_digest, task, cell.seed),
-            members=lambda count: workshop.members(count, cell.model, task, cell.seed),
+            model=models.ready(self.model, self.model_digest, task, cell.seed),
+            members=lambda count: models.members(count, cell.model, task, cell.seed),
             track=self.run.settings.track,
             device=self.run.device,
             names=self._names(),
@@ -98,16 +98,16 @@ class Job:
             batch_size=self.run.settings.batch_size,
             seed=cell.seed,
         )
-        return axis.measure(context.settled())
+        return axis.measure(context.fitted_on_validation())
 
-    def record(self, finding: Finding, status: Status, began: float) -> Record:
+    def record(self, finding: AxisResult, status: Status, began: float) -> Record:
         """Return what is stored."""
         cell = self.cell
         entry, spec = resolve("task", cell.task)
         axis, axis_spec = resolve("axis", cell.axis)
         provenance = Provenance(
             key=self.key(),
-            task=shown(spec),
+            task=display_name(spec),
             task_version=entry.meta["version"],
             kind=entry.meta["kind"],
             model=_model_name(cell.model, self.run),
@@ -122,9 +122,9 @@ class Job:
         )
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         seconds = round(time.perf_counter() - began, 3)
-        occasion = Occasion(self.run.id, now, seconds, peak_megabytes(self.run.device), git_state())
+        run_info = RunInfo(self.run.id, now, seconds, peak_megabytes(self.run.device), git_state())
         return Record(
-            provenance, occasion, status, tuple(finding.measures), finding.samples, finding.details, finding.arrays
+            provenance, run_info, status, tuple(finding.measures), finding.samples, finding.details, finding.arrays
         )
 
     def _parts(self) -> dict[str, Any]:
@@ -150,7 +150,7 @@ class Job:
     def _code(self) -> str:
         cell = self.cell
         files = origins("task", cell.task) | origins("axis", cell.axis)
-        if cell.model not in self.run.workshop.given:
+        if cell.model not in self.run.models.given:
             files |= origins("model", cell.model)
         if cell.axis == "clean":
             files |= {entry.origin for entry in REGISTRY.names("metric")}
@@ -169,12 +169,12 @@ class Job:
 
 
 def _model_name(text: str, run: Run) -> str:
-    return text if text in run.workshop.given else shown(parse(text))
+    return text if text in run.models.given else display_name(parse(text))
 
 
-def nothing_found(cell: Cell, reason: str) -> Finding:
+def nothing_found(cell: Cell, reason: str) -> AxisResult:
     """Return what a cell that failed leaves: one undefined measure with the reason."""
-    return Finding([Measure("-", None, None, None, 0, "none", reason=reason, params={"axis": cell.axis})])
+    return AxisResult([Measure("-", None, None, None, 0, "none", reason=reason, params={"axis": cell.axis})])
 
 
 def reason_of(error: Exception) -> str:

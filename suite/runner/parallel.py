@@ -31,10 +31,10 @@ class _Post:
 
     queue: Queue[tuple[str, tuple[Any, ...]]]
 
-    def tell(self, *said: Any) -> None:
+    def on_cell_done(self, *said: Any) -> None:
         self.queue.put(("tell", said))
 
-    def inform(self, *said: Any) -> None:
+    def on_task_loaded(self, *said: Any) -> None:
         self.queue.put(("inform", said))
 
 
@@ -61,7 +61,7 @@ def run_in_processes(store: Store, settings: Settings, cells: Sequence[Cell], jo
     outcome = Outcome()
     with _manager() as manager, _pool(workers) as pool:
         post = _Post(manager.Queue())
-        quiet = replace(settings, track=silent, tell=post.tell, inform=post.inform)
+        quiet = replace(settings, track=silent, on_cell_done=post.on_cell_done, on_task_loaded=post.on_task_loaded)
         asked = [pool.submit(_measure, store.root, quiet, group, workers) for group in groups.values()]
         for _ in settings.track(_ends(post, settings, asked, len(cells)), "cells", len(cells)):
             pass
@@ -89,9 +89,9 @@ def _ends(post: _Post, settings: Settings, asked: Sequence[Future[Outcome]], tot
         for name, said in _said(post):
             if name == "inform" and said[0] not in heard:  # every process reads a task for itself
                 heard.add(said[0])
-                settings.inform(*said)
+                settings.on_task_loaded(*said)
             elif name == "tell":
-                settings.tell(*said)
+                settings.on_cell_done(*said)
                 counted += 1
                 yield
         left = set(wait(left, timeout=PATIENCE).not_done)

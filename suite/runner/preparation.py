@@ -16,7 +16,7 @@ from suite.data import Split, TaskData, load
 from suite.errors import ModelError, NotApplicableError
 from suite.kinds.base import Kind
 from suite.models.base import TorchModel
-from suite.models.training.trainer import Lesson, seeded, train
+from suite.models.training.trainer import TrainingData, seeded, train
 from suite.models.weights import load_weights, to_bytes
 from suite.registry import REGISTRY, Entry, resolve
 from suite.runner.identity import code_digest, full_spec, origins, without_folder
@@ -63,7 +63,7 @@ def prepare_task(text: str, seed: int) -> PreparedTask:
 
 
 @dataclass
-class Workshop:
+class ModelProvider:
     """Builds, loads and trains the models of one run.
 
     Attributes:
@@ -170,7 +170,7 @@ class Workshop:
         if recipe is None:
             raise ModelError("This model has no recipe to train it by.")
         perturb = _adversary(recipe.adversary, task.kind) if recipe.adversary else None
-        lesson = Lesson(task.data.train, task.data.validation, task.kind, seed, self.track, perturb)
+        lesson = TrainingData(task.data.train, task.data.validation, task.kind, seed, self.track, perturb)
         return train(model, recipe, lesson, device=self.device)
 
 

@@ -34,11 +34,11 @@ class Bars:
         finally:
             self.progress.remove_task(bar)
 
-    def inform(self, sentence: str) -> None:
+    def on_task_loaded(self, sentence: str) -> None:
         """Print a sentence above the bars."""
         self.progress.console.print(escape(sentence), soft_wrap=True)
 
-    def tell(self, cell: Cell, status: Status, reason: str) -> None:
+    def on_cell_done(self, cell: Cell, status: Status, reason: str) -> None:
         """Print what became of a cell."""
         why = f": {escape(reason)}" if reason else ""
         names = " ".join(escape(part) for part in (cell.task, cell.model, cell.axis))

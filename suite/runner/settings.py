@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import Any
 
 import torch
@@ -26,17 +27,28 @@ class Settings:
         device: ``auto`` for a GPU if there is one, or a PyTorch device.
         batch_size: samples per forward pass.
         track: wraps whatever takes time with a progress bar.
-        tell: is told of every cell that was measured: (cell, status, reason of a failure).
-        inform: is told what was read of every task, and what was dropped.
+        on_cell_done: called after every cell that was measured: (cell, status, reason of a failure).
+        on_task_loaded: called with a sentence on what was read of every task, and what was dropped.
         strict: refuse a task of which anything has to be dropped.
+        tell, inform: deprecated names of `on_cell_done` and `on_task_loaded`.
     """
 
     device: str = "auto"
     batch_size: int = 64
     track: Track = silent
-    tell: Callable[[Cell, Status, str], None] = lambda cell, status, reason: None
-    inform: Callable[[str], None] = lambda sentence: None
+    on_cell_done: Callable[[Cell, Status, str], None] = lambda cell, status, reason: None
+    on_task_loaded: Callable[[str], None] = lambda sentence: None
     strict: bool = False
+    tell: InitVar[Callable[[Cell, Status, str], None] | None] = None
+    inform: InitVar[Callable[[str], None] | None] = None
+
+    def __post_init__(
+        self, tell: Callable[[Cell, Status, str], None] | None, inform: Callable[[str], None] | None
+    ) -> None:
+        for old, new, given in (("tell", "on_cell_done", tell), ("inform", "on_task_loaded", inform)):
+            if given is not None:
+                warnings.warn(f"Settings({old}=...) is now Settings({new}=...).", DeprecationWarning, stacklevel=3)
+                object.__setattr__(self, new, given)
 
 
 def pick_device(name: str) -> torch.device:

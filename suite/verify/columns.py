@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from suite.kinds.base import Array
-from suite.verify.records import Stored, those
+from suite.verify.records import StoredRecord, those
 
 
-def columns(stored: Stored) -> Iterator[str]:
+def columns(stored: StoredRecord) -> Iterator[str]:
     """Compare the columns with the inputs."""
     samples = stored.samples
     ids = samples["id"].to_numpy().astype(str)
@@ -52,7 +52,7 @@ def _shares_follow(held: Array, clean: Array, found_at: Array, size: float) -> A
     return np.asarray(follows & (held >= 0) & (held <= 1))
 
 
-def rates(stored: Stored) -> Iterator[str]:
+def rates(stored: StoredRecord) -> Iterator[str]:
     """Compare the rows with the columns: a value is the mean of its column."""
     unseen, size_name = stored.columns, stored.details.get("size_name")
     metric = f"robust_{stored.details.get('headline', 'accuracy')}"

@@ -19,7 +19,7 @@ from suite.models.base import TorchModel
 from suite.models.training.trainer import seeded
 from suite.models.weights import load_weights
 from suite.registry import REGISTRY, resolve
-from suite.runner.identity import shown
+from suite.runner.identity import display_name
 from suite.spec import parse
 from suite.store import Store
 
@@ -37,7 +37,7 @@ PROBE = 8
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RecordFilter:
     """Which records to verify; an empty filter lets everything through.
 
     Attributes:
@@ -51,7 +51,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredRecord:
     """A record as it was read: one of its rows for what they have in common, all its rows, and the rest."""
 
     about: pd.Series[Any]
@@ -97,14 +97,14 @@ class Stored:
         return str(self.details.get("norm"))
 
 
-def selected(store: Store, wanted: Wanted) -> pd.DataFrame:
+def selected(store: Store, wanted: RecordFilter) -> pd.DataFrame:
     """Return the rows of the robustness records that are wanted, of several records of one key the current one."""
     rows = store.rows()
     rows = rows[rows["axis"] == AXIS] if len(rows) else rows
     if rows.empty:
         raise StoreError(f"No robustness is stored in {store.root}. Measure some first, for example with: suite demo")
     for column, texts in (("task", wanted.tasks), ("model", wanted.models), ("spec", wanted.axes)):
-        names = {shown(parse(text)) for text in texts} - ({AXIS} if column == "spec" else set())
+        names = {display_name(parse(text)) for text in texts} - ({AXIS} if column == "spec" else set())
         known = rows[column].unique().tolist()
         if unknown := sorted(names - set(known)):
             raise UnknownNameError(f"No robustness of {unknown[0]!r} is stored.{did_you_mean(unknown[0], known)}")
@@ -126,7 +126,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Asked:
+class LoadedTask:
     """A task with the model that was measured on it.
 
     Attributes:
@@ -166,14 +166,14 @@ class Archive:
     def __init__(
         self,
         store: Store,
-        wanted: Wanted,
+        wanted: RecordFilter,
         device: str = "auto",
         batch_size: int = 64,
         given: Mapping[str, TorchModel] | None = None,
     ) -> None:
         self.store, self.batch_size, self.given = store, batch_size, given or {}
         self.device = _device(device)
-        self.written = {shown(parse(text)): text for text in (*wanted.tasks, *wanted.models)}
+        self.written = {display_name(parse(text)): text for text in (*wanted.tasks, *wanted.models)}
         self.task = functools.lru_cache(maxsize=2)(self._task)
         self.model = functools.lru_cache(maxsize=2)(self._model)
 
@@ -224,15 +224,17 @@ class Archive:
         test = task.data.test
         return torch.from_numpy(model.inputs(test.take(range(min(PROBE, len(test)))))).to(self.device)
 
-    def asked(self, stored: Stored, task: Task) -> Asked:
+    def asked(self, stored: StoredRecord, task: Task) -> LoadedTask:
         """Return the task with the model that was measured, or with the reason why there is none."""
         about, digest = stored.about, stored.digests.get("model", "")
         try:
-            return Asked(task, self.model(about["model"], about["task"], int(about["seed"]), digest, about["device"]))
+            return LoadedTask(
+                task, self.model(about["model"], about["task"], int(about["seed"]), digest, about["device"])
+            )
         except Exception as error:  # a model is a stranger's code and raises what it likes
-            return Asked(task, None, said(error))
+            return LoadedTask(task, None, said(error))
 
-    def settled(self, model: TorchModel, task: Task) -> Kind:
+    def fitted_on_validation(self, model: TorchModel, task: Task) -> Kind:
         """Return the task's kind with what it chooses on validation samples for this model."""
 
         def validation() -> tuple[Array, Array]:
@@ -240,7 +242,7 @@ class Archive:
             parts = [part.cpu().numpy() for part in self._outputs(model, model.inputs(split))]
             return np.concatenate(parts) if parts else np.zeros(0), split.targets
 
-        return task.kind.settled(validation, task.data)
+        return task.kind.fitted_on_validation(validation, task.data)
 
     def damage(self, model: TorchModel, task: Task, kind: Kind, pixels: Array, targets: Array) -> Array:
         """Return how wrong a frozen model is about inputs, by forward passes without gradients, (n,) in [0, 1]."""

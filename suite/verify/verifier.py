@@ -20,7 +20,7 @@ from suite.models.base import TorchModel
 from suite.runner.identity import ids_digest
 from suite.store import Store
 from suite.verify.columns import columns, rates
-from suite.verify.records import Archive, Asked, Stored, Task, Wanted, said, selected, those
+from suite.verify.records import Archive, LoadedTask, RecordFilter, StoredRecord, Task, said, selected, those
 from suite.verify.sizes import EDITS, SIZES, finite, limit, readable
 
 PARTS = {"found_id": 1, "found_size": 1, "found_rung": 1}
@@ -59,7 +59,7 @@ class Verdict:
 
 def verify(
     store: Store,
-    wanted: Wanted | None = None,
+    wanted: RecordFilter | None = None,
     *,
     device: str = "auto",
     batch_size: int = 64,
@@ -72,7 +72,7 @@ def verify(
         UnknownNameError: a filter names what is not stored.
         SuiteError: there is no such device.
     """
-    chosen = wanted or Wanted()
+    chosen = wanted or RecordFilter()
     rows = selected(store, chosen)
     archive = Archive(store, chosen, device, batch_size, given)
     for _, part in rows.groupby(["task", "model", "spec", "cell_n", "seed", "record"]):
@@ -85,7 +85,7 @@ def verdict(archive: Archive, rows: pd.DataFrame) -> Verdict:
     record = str(about["record"])
     subject = f"{about['task']} {about['model']} {about['spec']} (n={about['cell_n']}, seed={about['seed']})"
     try:
-        stored = Stored.read(archive.store, record, rows)
+        stored = StoredRecord.read(archive.store, record, rows)
         if "found" not in stored.arrays:
             return Verdict(record, subject, None)
         found, notes = tuple(differences(archive, stored)), tuple(_unchecked(archive, stored))
@@ -94,7 +94,7 @@ def verdict(archive: Archive, rows: pd.DataFrame) -> Verdict:
     return Verdict(record, subject, len(stored.arrays["found"]), found, notes)
 
 
-def differences(archive: Archive, stored: Stored) -> Iterator[str]:
+def differences(archive: Archive, stored: StoredRecord) -> Iterator[str]:
     """Yield whatever is not as it was stored, in sentences."""
     yield from _seal(stored)
     yield from rates(stored)
@@ -118,7 +118,7 @@ def differences(archive: Archive, stored: Stored) -> Iterator[str]:
         yield from _labels(archive, stored, asked)
 
 
-def _unchecked(archive: Archive, stored: Stored) -> Iterator[str]:
+def _unchecked(archive: Archive, stored: StoredRecord) -> Iterator[str]:
     """Yield what is not checked of a record, and why."""
     if stored.details.get("stochastic"):
         yield "labels were not checked, because the model answers at random"
@@ -130,13 +130,13 @@ def _unchecked(archive: Archive, stored: Stored) -> Iterator[str]:
         yield f"measured on {stored.about['device']}, verified on {archive.device.type}"
 
 
-def _seal(stored: Stored) -> Iterator[str]:
+def _seal(stored: StoredRecord) -> Iterator[str]:
     content = hashlib.sha256(np.ascontiguousarray(stored.arrays["found"]).tobytes()).hexdigest()
     if (expected := stored.details.get("sha256")) != content:
         yield f"the SHA-256 of the stored inputs is {content[:12]}, but the record says {str(expected)[:12]}"
 
 
-def _misfits(stored: Stored) -> Iterator[str]:
+def _misfits(stored: StoredRecord) -> Iterator[str]:
     """Yield what keeps the parts of a record from being compared."""
     arrays, count = stored.arrays, len(stored.arrays["found"])
     if arrays["found"].ndim < 2:
@@ -156,7 +156,7 @@ def _misfits(stored: Stored) -> Iterator[str]:
         yield "an id stands twice among the stored inputs"
 
 
-def _values(stored: Stored, asked: Asked | None) -> Iterator[str]:
+def _values(stored: StoredRecord, asked: LoadedTask | None) -> Iterator[str]:
     """Yield which inputs are none: what is no text, and numbers that the model cannot be shown."""
     found, ids = stored.arrays["found"], stored.ids
     if stored.is_text:
@@ -165,12 +165,12 @@ def _values(stored: Stored, asked: Asked | None) -> Iterator[str]:
         return
     if (bad := ~finite(found)).any():
         yield f"NaN or infinite pixels in {those(ids, bad)}"
-    low, high = asked.limits if asked is not None else Asked.PIXELS
+    low, high = asked.limits if asked is not None else LoadedTask.PIXELS
     if (outside := np.asarray((found < low) | (found > high)).any(axis=tuple(range(1, found.ndim)))).any():
         yield f"pixels outside [{low:g}, {high:g}] in {those(ids, outside)}"
 
 
-def _strangers(stored: Stored, asked: Asked) -> Iterator[str]:
+def _strangers(stored: StoredRecord, asked: LoadedTask) -> Iterator[str]:
     """Yield what does not belong to the task as it is read now."""
     task, found = asked.task, stored.arrays["found"]
     if (digest := stored.digests.get("data")) != task.data.digest:
@@ -184,7 +184,7 @@ def _strangers(stored: Stored, asked: Asked) -> Iterator[str]:
         yield f"not among the test samples of the task: {those(stored.ids, bad)}"
 
 
-def _sizes(stored: Stored, asked: Asked, batch_size: int) -> Iterator[str]:
+def _sizes(stored: StoredRecord, asked: LoadedTask, batch_size: int) -> Iterator[str]:
     norm, found = stored.norm, stored.arrays["found"]
     if norm not in (EDITS if stored.is_text else SIZES):
         return
@@ -218,7 +218,7 @@ def _forbidden(task: Task, clean: Array, changed: Array, places: Array) -> Array
     return np.asarray(np.where(as_long, ((clean != changed) & fixed).any(axis=1), fixed.any(axis=1)))
 
 
-def _labels(archive: Archive, stored: Stored, asked: Asked) -> Iterator[str]:
+def _labels(archive: Archive, stored: StoredRecord, asked: LoadedTask) -> Iterator[str]:
     """Ask the model about the stored inputs, and about the clean samples that the columns speak of."""
     if stored.details.get("stochastic"):
         return
@@ -229,7 +229,7 @@ def _labels(archive: Archive, stored: Stored, asked: Asked) -> Iterator[str]:
     usable, places = readable(whole) if stored.is_text else finite(whole), task.places(stored.ids)
     measured = task.places(stored.samples["id"].to_numpy())
     try:
-        kind = archive.settled(model, task).aimed(stored.details.get("loss"))
+        kind = archive.fitted_on_validation(model, task).for_attack_loss(stored.details.get("loss"))
         found, targets = whole[usable], task.data.test.targets[places[usable]]
         if stored.norm == "patch":
             targets = _unhidden(kind, targets, found != asked.clean(places[usable]))
@@ -248,7 +248,7 @@ def _labels(archive: Archive, stored: Stored, asked: Asked) -> Iterator[str]:
         yield f"correct_clean is not what the model answers for {those(stored.samples['id'].to_numpy(), bad)}"
 
 
-def _quality_left(stored: Stored) -> Array:
+def _quality_left(stored: StoredRecord) -> Array:
     """Return what the columns say of the answers to the stored inputs, (n,)."""
     last = stored.samples.set_index("id")[stored.columns[max(stored.columns)]]
     return last[stored.ids].to_numpy().astype(np.float64)
@@ -265,7 +265,7 @@ def _unhidden(kind: Kind, targets: Array, changed: Array) -> Array:
     return kind.hidden(torch.from_numpy(targets), torch.from_numpy(covered)).numpy()
 
 
-def _where(stored: Stored) -> str:
+def _where(stored: StoredRecord) -> str:
     """Return what to do about files by path: of them the store knows the names only."""
     by_path = ".py:" in stored.about["task"] or ".py:" in stored.about["model"]
     return " Name task and model as they were run: suite verify PATH.py:TASK --model PATH.py:MODEL" if by_path else ""

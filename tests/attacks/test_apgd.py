@@ -64,7 +64,7 @@ def trail_of(count):
 def test_a_length_is_halved_where_fewer_than_three_quarters_of_the_steps_rise():
     trail, ways = trail_of(2), torch.tensor([[0.0, 1, 2, 3, 2.5], [0.0, 1, 2, 1.9, 1.8]]).double()
     for place, losses in enumerate(ways.T):
-        trail.note(torch.full((2, 1), float(place)), torch.full((2, 1), 10.0 + place), losses)
+        trail.update(torch.full((2, 1), float(place)), torch.full((2, 1), 10.0 + place), losses)
     point, gradient = trail.check(torch.full((2, 1), 4.0), torch.full((2, 1), 14.0), 4)
     assert trail.length.tolist() == [1, 0.5]
     assert point.tolist() == [[4], [2]]  # the second goes back to its best point, and has the gradient there
@@ -76,12 +76,12 @@ def test_a_length_is_halved_where_fewer_than_three_quarters_of_the_steps_rise():
 def test_a_length_is_halved_where_no_new_best_was_found_unless_it_was_halved_just_before():
     trail = trail_of(2)
     here, slope = torch.zeros(2, 1), torch.ones(2, 1)
-    trail.note(here, slope, torch.tensor([9.0, 9.0]).double())
-    trail.note(here, slope, torch.tensor([0.0, 9.5]).double())
+    trail.update(here, slope, torch.tensor([9.0, 9.0]).double())
+    trail.update(here, slope, torch.tensor([0.0, 9.5]).double())
     trail.check(here, slope, 1)
     assert trail.length.tolist() == [0.5, 1]  # the first fell
     for losses in ([1.0, 1.0], [2.0, 2.0], [3.0, 3.0], [4.0, 4.0], [5.0, 5.0]):
-        trail.note(here, slope, torch.tensor(losses).double())
+        trail.update(here, slope, torch.tensor(losses).double())
     assert trail.rises.tolist() == [4, 4]  # enough, but neither has reached its best again
     trail.check(here, slope, 5)
     assert trail.length.tolist() == [0.5, 0.5]
@@ -90,9 +90,9 @@ def test_a_length_is_halved_where_no_new_best_was_found_unless_it_was_halved_jus
 def test_steps_are_mixed_with_the_last_one_except_for_the_first():
     rule, clean, eps = constraint("linf", (-100.0, 100.0)), torch.zeros(1, 1), torch.full((1,), 50.0)
     trail, slope = Trail.from_start(clean, torch.tensor([8.0])), torch.ones(1, 1)
-    one = trail.onward(rule, clean, slope, clean, eps)
-    two = trail.onward(rule, one, -slope, clean, eps)
-    three = trail.onward(rule, two, slope, clean, eps)
+    one = trail.step_from(rule, clean, slope, clean, eps)
+    two = trail.step_from(rule, one, -slope, clean, eps)
+    three = trail.step_from(rule, two, slope, clean, eps)
     assert one.item() == 8
     assert two.item() == 8 - 0.75 * 8 + 0.25 * 8
     assert three.item() == 4 + 0.75 * 8 + 0.25 * (4 - 8)
@@ -127,8 +127,8 @@ def test_on_a_linear_model_the_robust_accuracy_is_the_closed_form(norm, seed, ai
         eps = float(margin.quantile(share)) / dual
         clear = (margin - eps * dual).abs() > 1e-4 * margin.max()
         attack = APGD(eps=(eps,), norm=norm, **{"steps": 30, "loss": "margin"} | aim)
-        _, fooled = attacked(attack, problem_of(model), pixels, targets, eps)
-        assert torch.equal(fooled[clear], (margin < eps * dual)[clear])
+        _, misclassified = attacked(attack, problem_of(model), pixels, targets, eps)
+        assert torch.equal(misclassified[clear], (margin < eps * dual)[clear])
         assert clear.float().mean() > 0.95
 
 
@@ -136,12 +136,12 @@ def test_on_a_linear_model_the_robust_accuracy_is_the_closed_form(norm, seed, ai
 def test_it_keeps_to_every_norm_and_breaks_what_random_noise_cannot(problem, norm):
     pixels, targets = first(100)
     attack = APGD(eps=(EPS[norm],), norm=norm, steps=30)
-    _, fooled = attacked(attack, problem, pixels, targets, EPS[norm])
+    _, misclassified = attacked(attack, problem, pixels, targets, EPS[norm])
     noise = attack.controls()["random"](pixels, EPS[norm], torch.arange(100))
     by_chance = judged(problem, attack, pixels, noise, targets, EPS[norm])
-    assert fooled.sum() > by_chance.sum() + 20
+    assert misclassified.sum() > by_chance.sum() + 20
     _, by_pgd = attacked(PGD(eps=(EPS[norm],), norm=norm, steps=30, restarts=1), problem, pixels, targets, EPS[norm])
-    assert fooled.sum() >= by_pgd.sum() - (6 if norm == "l0" else 2)
+    assert misclassified.sum() >= by_pgd.sum() - (6 if norm == "l0" else 2)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -151,7 +151,7 @@ def test_it_leaves_no_more_than_autoattacks_own_at_equal_steps_and_takes_fewer_p
     pixels, targets = first(count)
     problem = problem_of(net)
     attack = APGD(eps=(EPS[norm],), norm=norm, goals=goals, steps=steps)
-    _, fooled = attacked(attack, problem, pixels, targets, EPS[norm])
+    _, misclassified = attacked(attack, problem, pixels, targets, EPS[norm])
     asked = []
 
     def counted(x):
@@ -165,7 +165,7 @@ def test_it_leaves_no_more_than_autoattacks_own_at_equal_steps_and_takes_fewer_p
         else:
             theirs = base.APGDAttack(counted, loss="ce", **kwargs)
         found = theirs.perturb(pixels.clone(), targets.clone()).detach()
-    left = [float((~fooled).float().mean()), float((net(found).argmax(dim=1) == targets).float().mean())]
+    left = [float((~misclassified).float().mean()), float((net(found).argmax(dim=1) == targets).float().mean())]
     assert left[0] <= left[1] + 2 / count + 1e-6, left
     assert 0.1 < left[0] < 0.9
     assert problem.passes.total < sum(asked)
@@ -227,8 +227,8 @@ def test_the_nearest_rivals_of_the_clean_sample_are_aimed_at_side_by_side(net):
 def test_more_rivals_than_there_are_is_no_error():
     model, pixels, targets = linear_task(0, count=20)
     attack = APGD(goals=9, loss="margin", steps=5)
-    _, fooled = attacked(attack, problem_of(model), pixels, targets, 0.05)
-    assert fooled.any()
+    _, misclassified = attacked(attack, problem_of(model), pixels, targets, 0.05)
+    assert misclassified.any()
     assert len(attack.perturb(problem_of(model), pixels[:0], targets[:0], 0.05, torch.arange(0))) == 0
 
 
@@ -243,8 +243,8 @@ def test_a_goal_is_reached_and_samples_of_it_are_left_alone(problem, net, name, 
     reached = (net(moved).argmax(dim=1) == 8) & (targets != 8)
     assert torch.equal(attack.succeeded(problem, moved, targets), reached)
     aimless = AIMED[name](eps=(EPS[norm],), norm=norm)
-    by_chance, fooled = attacked(aimless, problem, pixels, targets, eps)
-    assert torch.equal(aimless.succeeded(problem, by_chance, targets), fooled)
+    by_chance, misclassified = attacked(aimless, problem, pixels, targets, eps)
+    assert torch.equal(aimless.succeeded(problem, by_chance, targets), misclassified)
     before = (net(by_chance).argmax(dim=1) == 8) & (targets != 8)
     assert reached.sum() > before.sum() + 30, (reached.sum(), before.sum())
 
@@ -270,7 +270,7 @@ def test_towards_a_goal_the_point_of_its_highest_margin_over_all_others_is_retur
 def test_a_third_class_above_goal_and_target_is_not_the_goal():
     output, targets = torch.tensor([[0.0, 3.0, 5.0], [0.0, 5.0, 3.0]]), torch.tensor([0, 0])
     aimed = towards(problem_of(lambda x: output), 1)
-    assert aimed.fooled(output, targets).tolist() == [False, True]
+    assert aimed.misclassified(output, targets).tolist() == [False, True]
     assert aimed.loss(output, targets, "margin", None).tolist() == [-2, 2]
 
 
@@ -306,7 +306,7 @@ def test_it_is_known_by_its_name_and_chooses_its_loss():
     entry, spec = resolve("attack", "apgd(goals=9, eps=[0.1], norm=l2)")
     assert entry.build(spec) == APGD(goals=9, eps=(0.1,), norm="l2", loss="dlr")
     assert APGD().loss == "scaled_ce" and APGD(loss="ce", goals=2).loss == "ce"
-    assert APGD(steps=7, goals=3).longer() == APGD(steps=14, goals=3)
+    assert APGD(steps=7, goals=3).with_double_steps() == APGD(steps=14, goals=3)
 
 
 @pytest.mark.parametrize(

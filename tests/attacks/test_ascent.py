@@ -69,22 +69,22 @@ def test_an_output_that_is_not_finite_is_never_fooled_nor_best_and_is_marked(sma
     search, problem = small
     output = told([1, 0, 0], [0, 1, 0], [1, 0, 0], [1, 0, 0])
     output[0, place] = output[1, place] = value
-    done = search.note(problem, torch.arange(4), points(0.5), output)
+    done = search.update(problem, torch.arange(4), points(0.5), output)
     assert done.tolist() == [True, True, False, False]
     assert search.invalid.tolist() == [True, True, False, False]
-    assert not search.fooled.any() and search.rung.tolist() == [-1] * 4
+    assert not search.misclassified.any() and search.rung.tolist() == [-1] * 4
     assert search.score[:2].tolist() == [-math.inf] * 2 and search.score[2:].isfinite().all()
     assert search.best.flatten().tolist() == [0, 0, 0.5, 0.5]
     assert search.standing.tolist() == [2, 3]
     # Nor does what comes later wash it clean.
-    search.note(problem, torch.arange(4), points(0.7), told(*[[0, 1, 0]] * 4))
+    search.update(problem, torch.arange(4), points(0.7), told(*[[0, 1, 0]] * 4))
     assert search.invalid.tolist() == [True, True, False, False] and len(search.standing) == 0
 
 
 def test_a_finite_output_after_which_the_yardstick_is_not_a_number_is_not_best(small):
     search, problem = small
     blank = replace(problem, loss=lambda o, t, n, g: torch.full((len(o),), torch.nan))
-    search.note(blank, torch.arange(4), points(0.5), told(*[[1, 0, 0]] * 4))
+    search.update(blank, torch.arange(4), points(0.5), told(*[[1, 0, 0]] * 4))
     assert search.score.tolist() == [-math.inf] * 4 and not search.best.any() and not search.invalid.any()
 
 
@@ -92,54 +92,54 @@ def test_the_best_point_is_that_of_the_highest_yardstick_and_a_fooled_one_beats_
     search, problem = small
     everyone = torch.arange(4)
     search.stage = 5
-    search.note(problem, everyone, points(0.1), told([3, 0, 0], [3, 0, 0], [3, 0, 0], [3, 0, 0]))
+    search.update(problem, everyone, points(0.1), told([3, 0, 0], [3, 0, 0], [3, 0, 0], [3, 0, 0]))
     search.stage = 6
-    done = search.note(problem, everyone, points(0.2), told([4, 0, 0], [2, 0, 0], [0, 1, 0], [0, 1, 0]))
-    assert done.tolist() == search.fooled.tolist() == [False, False, True, True]
+    done = search.update(problem, everyone, points(0.2), told([4, 0, 0], [2, 0, 0], [0, 1, 0], [0, 1, 0]))
+    assert done.tolist() == search.misclassified.tolist() == [False, False, True, True]
     search.stage = 7
-    search.note(problem, everyone, points(0.3), told([3, 0, 0], [3, 0, 0], [0, 0, 2], [1, 0, 0]))
+    search.update(problem, everyone, points(0.3), told([3, 0, 0], [3, 0, 0], [0, 0, 2], [1, 0, 0]))
     assert [round(v, 1) for v in search.best.flatten().tolist()] == [0.1, 0.2, 0.3, 0.2]
     assert search.score.tolist() == [-3, -2, 2, 1]
     assert search.rung.tolist() == [-1, -1, 6, 6]  # the stage in which it fell, not that of its best point
-    assert search.fooled.tolist() == [False, False, True, True]
+    assert search.misclassified.tolist() == [False, False, True, True]
 
 
 def test_notes_about_some_rows_touch_no_others(small):
     search, problem = small
-    search.note(problem, torch.tensor([3, 1]), points(0.5, 2), told([0, 1, 0], [1, 0, 0]))
-    assert search.fooled.tolist() == [False, False, False, True]
+    search.update(problem, torch.tensor([3, 1]), points(0.5, 2), told([0, 1, 0], [1, 0, 0]))
+    assert search.misclassified.tolist() == [False, False, False, True]
     assert search.score.tolist() == [-math.inf, -1, -math.inf, 1]
     assert search.best.flatten().tolist() == [0, 0.5, 0, 0.5]
 
 
 def test_of_several_points_of_a_row_the_best_counts_and_one_that_fools_before_one_that_does_not(small):
     search, problem = small
-    search.fooled[2:] = True  # two rows only
+    search.misclassified[2:] = True  # two rows only
     tried = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]).view(6, 1, 1, 1)
     output = told([3, 0, 0], [0, 1, 0], [0, 0, 2], [5, 0, 0], [4, 0, 0], [6, 0, 0])
-    done = search.note(problem, torch.tensor([1, 0]), tried, output)
+    done = search.update(problem, torch.tensor([1, 0]), tried, output)
     assert done.tolist() == [True, False]
     assert [round(v, 1) for v in search.best.flatten().tolist()] == [0.5, 0.3, 0, 0]
-    assert search.score.tolist()[:2] == [-4, 2] and search.fooled.tolist()[:2] == [False, True]
+    assert search.score.tolist()[:2] == [-4, 2] and search.misclassified.tolist()[:2] == [False, True]
     # A point whose output is not finite marks its row, and is neither the best nor fooled.
     output[3:] = told([0, 1, 0], [torch.nan, 0, 0], [2, 0, 0])
     output[3, 2] = torch.inf
-    search.note(problem, torch.tensor([1, 0]), tried, output)
-    assert search.invalid.tolist() == [True, False, False, False] and not search.fooled[0]
+    search.update(problem, torch.tensor([1, 0]), tried, output)
+    assert search.invalid.tolist() == [True, False, False, False] and not search.misclassified[0]
     assert [round(v, 1) for v in search.best.flatten().tolist()] == [0.6, 0.3, 0, 0] and search.score[0] == -2
 
 
 def test_a_tie_that_the_model_loses_counts_as_fooled(small):
     search, problem = small
-    search.note(problem, torch.arange(4), points(0.1), told([1, 0, 0], [1, 0, 0], [1, 0, 0], [1, 0, 0]))
-    tie = replace(problem, fooled=lambda o, t: torch.tensor([True, False, True, False]))
-    search.note(tie, torch.arange(4), points(0.9), told(*[[2, 0, 0]] * 4))  # a lower yardstick, and yet wrong
+    search.update(problem, torch.arange(4), points(0.1), told([1, 0, 0], [1, 0, 0], [1, 0, 0], [1, 0, 0]))
+    tie = replace(problem, misclassified=lambda o, t: torch.tensor([True, False, True, False]))
+    search.update(tie, torch.arange(4), points(0.9), told(*[[2, 0, 0]] * 4))  # a lower yardstick, and yet wrong
     assert [round(v, 1) for v in search.best.flatten().tolist()] == [0.9, 0.1, 0.9, 0.1]
 
 
 def test_the_nearest_are_a_share_of_those_that_stand_by_their_score(small):
     search, problem = small
-    search.note(problem, torch.arange(4), points(0.1), told([5, 0, 0], [1, 0, 0], [0, 1, 0], [3, 0, 0]))
+    search.update(problem, torch.arange(4), points(0.1), told([5, 0, 0], [1, 0, 0], [0, 1, 0], [3, 0, 0]))
     assert search.nearest(1).tolist() == [1, 3, 0]
     assert search.nearest(0.34).tolist() == [1, 3]  # rounded up
     assert search.nearest(1 / 3).tolist() == [1]
@@ -152,18 +152,18 @@ def test_what_does_not_hold_when_the_model_is_asked_cleanly_is_taken_back(net):
 
     search, problem = search_of(120), problem_of(two_faced)
     maximise(problem, search, LINF, Budget(10, start="clean"))
-    claimed = search.fooled.clone()
+    claimed = search.misclassified.clone()
     true = problem_of(net).outcome(search.best, search.targets) > 0.5
     lies = claimed & ~true
     assert lies.sum() > 10 and (claimed & true).any()
     before = search.best.clone()
     rows = claimed.nonzero()[:, 0]
     assert search.confirm(problem, rows) == int(lies.sum())
-    assert torch.equal(search.fooled, claimed & true)
+    assert torch.equal(search.misclassified, claimed & true)
     assert torch.equal(search.best[lies], search.pixels[lies]) and (search.score[lies] == -math.inf).all()
     assert (search.rung[lies] == -1).all() and (search.rung[claimed & true] == 0).all()
     assert torch.equal(search.best[~lies], before[~lies])
-    assert search.confirm(problem, search.fooled.nonzero()[:, 0]) == 0
+    assert search.confirm(problem, search.misclassified.nonzero()[:, 0]) == 0
     with pytest.raises(AttackError, match="neither robust nor broken"):
         search.confirm(problem_of(lambda x: net(x) * torch.nan), torch.arange(3))
 
@@ -183,9 +183,9 @@ def test_asking_takes_down_what_the_model_says_in_batches(net):
 def test_the_climb_fools_who_stands_inside_the_budget(problem, norm, start):
     search = search_of(100, EPS[norm])
     maximise(problem, search, constraint(norm), Budget(10, start=start))
-    assert 25 < search.fooled.sum() < 100
+    assert 25 < search.misclassified.sum() < 100
     wrong = problem.outcome(search.best, search.targets) > 0.5
-    assert torch.equal(wrong, search.fooled)
+    assert torch.equal(wrong, search.misclassified)
     excess = constraint(norm).excess(search.pixels, search.best, search.eps)
     assert (excess <= 0).all() and search.best.min() >= 0 and search.best.max() <= 1
     assert torch.equal(problem.loss(problem.forward(search.best), search.targets, "margin", None), search.score)
@@ -201,7 +201,7 @@ def test_the_passes_counted_are_those_that_a_counting_model_sees(net, stop, star
     assert (problem.passes.forward, problem.passes.backward) == (model.forward, model.backward)
     assert max(model.sizes) == 16
     if stop:
-        stood = int((~search.fooled).sum())
+        stood = int((~search.misclassified).sum())
         assert 0 < stood < 40
         assert stood * steps < model.backward < 40 * steps
         assert model.forward < 40 * (steps + 1)
@@ -213,9 +213,9 @@ def test_a_sample_leaves_as_soon_as_it_is_fooled_or_its_output_is_not_finite(net
     asked = []
 
     def watched(output, targets):
-        fooled = output.argmax(dim=1) != targets
-        asked.append((len(output), int((fooled | ~output.isfinite().all(dim=1)).sum())))
-        return fooled
+        misclassified = output.argmax(dim=1) != targets
+        asked.append((len(output), int((misclassified | ~output.isfinite().all(dim=1)).sum())))
+        return misclassified
 
     pixels, _ = first(40)
     heavy = pixels.flatten(1).sum(dim=1).quantile(0.9)
@@ -224,11 +224,11 @@ def test_a_sample_leaves_as_soon_as_it_is_fooled_or_its_output_is_not_finite(net
         return net.raw(x) + torch.where(x.flatten(1).sum(dim=1, keepdim=True) > heavy, torch.nan, 0.0)
 
     search = search_of(40)
-    maximise(replace(problem_of(forward), fooled=watched), search, LINF, Budget(8))
+    maximise(replace(problem_of(forward), misclassified=watched), search, LINF, Budget(8))
     for (before, gone), (after, _) in pairwise(asked):
         assert after == before - gone
-    assert search.invalid.sum() >= 4 and search.fooled.any()
-    assert not (search.invalid & search.fooled).any()
+    assert search.invalid.sum() >= 4 and search.misclassified.any()
+    assert not (search.invalid & search.misclassified).any()
     assert asked[-1][0] - asked[-1][1] == len(search.standing) > 0
 
 
@@ -236,7 +236,7 @@ def test_a_batch_in_which_everybody_is_wrong_from_the_start_costs_one_step(net):
     model, search = Counting(net), search_of(20)
     search.targets = (net(search.pixels).argmax(dim=1) + 1) % 10
     maximise(problem_of(model), search, LINF, Budget(50, start="clean"))
-    assert search.fooled.all() and (model.forward, model.backward) == (20, 20)
+    assert search.misclassified.all() and (model.forward, model.backward) == (20, 20)
     assert torch.equal(search.best, search.pixels)
 
 
@@ -244,10 +244,10 @@ def test_without_stop_a_fooled_sample_goes_on_to_a_higher_margin(problem):
     whole, early = search_of(40), search_of(40)
     maximise(problem, whole, LINF, Budget(10, stop=False))
     maximise(problem, early, LINF, Budget(10))
-    assert (early.fooled <= whole.fooled).all() and early.fooled.any()
-    fell = early.fooled
+    assert (early.misclassified <= whole.misclassified).all() and early.misclassified.any()
+    fell = early.misclassified
     assert (whole.score[fell] > early.score[fell]).all()
-    assert torch.equal(whole.score[~whole.fooled], early.score[~whole.fooled])
+    assert torch.equal(whole.score[~whole.misclassified], early.score[~whole.misclassified])
 
 
 def test_the_last_point_is_kept_where_it_is_asked_for(net):
@@ -278,12 +278,12 @@ def test_rows_that_are_not_asked_for_are_not_touched(problem):
 
 def test_only_those_that_stand_are_climbed_if_nobody_is_named(net):
     model, search = Counting(net), search_of(10)
-    search.fooled[:4] = True
+    search.misclassified[:4] = True
     search.invalid[4] = True
     maximise(problem_of(model), search, LINF, Budget(1, stop=False))
     assert model.sizes == [5, 5]
     assert (search.score[:5] == -math.inf).all()
-    search.fooled[:] = True
+    search.misclassified[:] = True
     maximise(problem_of(model), search, LINF, Budget(1))
     assert model.sizes == [5, 5]
 
@@ -311,7 +311,7 @@ def test_goals_follow_their_rows_when_others_leave_whatever_fits_into_a_batch(pr
     chosen = rows[:: 40 if batch_size == 1 else 9]
     for row in chosen:
         maximise(problem, alone, LINF, Budget(6), rows=row[None], goals=goals[row][None])
-    assert together.fooled.any() and len(together.standing)
+    assert together.misclassified.any() and len(together.standing)
     assert all(torch.equal(getattr(together, name)[chosen], getattr(alone, name)[chosen]) for name in FIELDS)
 
 
@@ -322,7 +322,7 @@ def test_several_goals_find_what_one_after_the_other_finds_from_streams_of_their
     maximise(problem, together, LINF, budget, rows=rows, goals=goals, stream=5)
     for place in range(3):
         maximise(problem, apart, LINF, budget, rows=rows, goals=goals[:, place : place + 1], stream=5 + place)
-    assert torch.equal(together.fooled, apart.fooled) and torch.equal(together.score, apart.score)
+    assert torch.equal(together.misclassified, apart.misclassified) and torch.equal(together.score, apart.score)
     assert torch.equal(together.best, apart.best)
 
 
@@ -330,7 +330,7 @@ def test_no_goal_is_nothing_to_do(net):
     model, search = Counting(net), search_of(5)
     goals = torch.zeros(5, 0, dtype=torch.int64)
     maximise(problem_of(model), search, LINF, Budget(3), rows=torch.arange(5), goals=goals)
-    assert model.sizes == [] and not search.fooled.any()
+    assert model.sizes == [] and not search.misclassified.any()
 
 
 def test_streams_start_elsewhere_and_repeat_themselves(problem):
@@ -489,5 +489,5 @@ def test_on_an_accelerator_the_same_fall_though_it_is_asked_only_now_and_then():
         search = Search.of(pixels, targets, 0.1, as_seeds(range(60), device))
         with model.frozen():
             maximise(problem_of(model), search, LINF, Budget(2 * WAIT))
-        found[device] = search.fooled.cpu()
+        found[device] = search.misclassified.cpu()
     assert (found["cpu"] != found["cuda"]).sum() <= 2

@@ -93,7 +93,7 @@ def pgd_accuracy(model, pixels, targets, norm, eps):
     search = Search.of(pixels, targets, eps, torch.arange(len(pixels)))
     for restart in range(2):
         maximise(problem_of(model), search, constraint(norm), Budget(20), stream=restart)
-    return 1 - search.fooled.double().mean().item()
+    return 1 - search.misclassified.double().mean().item()
 
 
 def vit():
@@ -183,4 +183,4 @@ def test_what_cannot_work_is_refused():
     for fields in ({"steps": 0}, {"met": 0}, {"aimed": 10}):
         with pytest.raises(SpecError, match="boundary needs"):
             Boundary(**fields)
-    assert Boundary(steps=7).longer().steps == 14
+    assert Boundary(steps=7).with_double_steps().steps == 14

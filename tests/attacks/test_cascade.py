@@ -49,8 +49,8 @@ def test_every_tier_is_at_least_as_strong_as_the_one_before_it(problem, norm):
     for tier in ("quick", "standard"):
         attack = Cascade((eps,), norm, tier=tier)
         search, _ = attack.explored(problem, pixels, targets, eps, as_seeds(range(COUNT)))
-        assert (judged(problem, attack, pixels, search.best, targets, eps) > 0.5).equal(search.fooled)
-        found.append(int(search.fooled.sum()))
+        assert (judged(problem, attack, pixels, search.best, targets, eps) > 0.5).equal(search.misclassified)
+        found.append(int(search.misclassified.sum()))
     assert found[0] <= found[1] < COUNT
     moved = PGD((eps,), norm).perturb(problem, pixels, targets, eps, as_seeds(range(COUNT)))
     assert found[1] >= int((judged(problem, PGD((eps,), norm), pixels, moved, targets, eps) > 0.5).sum())
@@ -62,8 +62,8 @@ def test_the_dear_rungs_work_on_few_samples(problem):
     everything = sum(2 * rung.steps * max(1, rung.goals) for rung in PLANS["standard"])
     assert problem.passes.total < 0.5 * everything * COUNT
     assert len(stages) == len(PLANS["standard"]) + 2  # the clean answers before, a search without gradients behind
-    assert set(search.rung[search.fooled].tolist()) <= set(range(len(stages)))
-    assert (search.rung[~search.fooled] == -1).all()
+    assert set(search.rung[search.misclassified].tolist()) <= set(range(len(stages)))
+    assert (search.rung[~search.misclassified] == -1).all()
 
 
 def test_batch_size_and_order_change_nothing(problem):
@@ -140,7 +140,7 @@ def test_who_fools_the_guide_alone_is_attacked_on(net, attack):
 def test_twice_the_steps_are_twice_the_steps_for_a_random_model_too():
     problem, spent = replace(flagged("input noise"), draws=8), []
     attack = Cascade((EPS,)).fit(problem, training, seed=0)
-    for tried in (attack, attack.longer()):
+    for tried in (attack, attack.with_double_steps()):
         before = problem.passes.total
         tried.perturb(problem, *first(2), EPS, as_seeds(range(2)))
         spent.append(problem.passes.total - before)

@@ -40,7 +40,7 @@ def test_it_comes_near_to_the_distance_that_gradients_find(net, norm, pool):
     assert problem.passes.backward == 0 and problem.passes.forward <= 500 * 40 + 64
     assert (net(found).argmax(1) != targets).all() and found.min() >= 0 and found.max() <= 1
     assert torch.equal(constraint(norm).size(found.double() - pixels.double()), distance)
-    seen = Problem(net, losses.attack_loss, problem.fooled, losses.rivals)
+    seen = Problem(net, losses.attack_loss, problem.misclassified, losses.rivals)
     known = Boundary(norm=norm, aimed=2).smallest(seen, pixels, targets, torch.arange(40))[1]
     right = known > 0
     assert (distance[right] / known[right]).median() < 1.7
@@ -54,9 +54,9 @@ def test_perturbations_keep_to_their_size_and_a_sample_that_is_near_enough_is_le
     problem = problem_of(net)
     moved = Decision(norm=norm, queries=200).perturb(problem, pixels, targets, size, torch.arange(40))
     assert constraint(norm).excess(pixels, moved, torch.full((40,), size)).max() <= 0
-    fooled = net(moved).argmax(1) != targets
+    misclassified = net(moved).argmax(1) != targets
     changed = (moved != pixels).flatten(1).any(1)
-    assert fooled[changed].all() and changed.sum() > 10
+    assert misclassified[changed].all() and changed.sum() > 10
     assert problem.passes.forward < 200 * 40
     assert torch.equal(Decision(norm=norm, queries=20).perturb(problem, pixels, targets, 0.0, torch.arange(40)), pixels)
 
@@ -97,4 +97,4 @@ def test_what_cannot_work_is_refused():
     for fields in ({"queries": 0}, {"p": 0.0}):
         with pytest.raises(SpecError, match="decision needs"):
             Decision(**fields)
-    assert Decision(queries=7).longer().queries == 14
+    assert Decision(queries=7).with_double_steps().queries == 14

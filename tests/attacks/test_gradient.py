@@ -45,8 +45,8 @@ def test_on_a_linear_model_the_robust_accuracy_is_the_closed_form(attack, norm, 
         eps = float(margin.quantile(share)) / dual
         clear = (margin - eps * dual).abs() > 1e-4 * margin.max()
         found = ATTACKS[attack](eps=(eps,), norm=norm).perturb(problem, pixels, targets, eps, seeds(len(pixels)))
-        fooled = judged(problem, ATTACKS[attack](eps=(eps,), norm=norm), pixels, found, targets, eps)
-        assert torch.equal(fooled[clear], (margin < eps * dual)[clear].float())
+        misclassified = judged(problem, ATTACKS[attack](eps=(eps,), norm=norm), pixels, found, targets, eps)
+        assert torch.equal(misclassified[clear], (margin < eps * dual)[clear].float())
         assert clear.float().mean() > 0.95
 
 
@@ -163,11 +163,11 @@ def test_the_cross_entropy_shows_the_way_where_the_model_is_sure(net, attack):
     blind = ~gradient.flatten(1).any(dim=1)
     assert blind.float().mean() > 0.9
     plain, sure = problem_of(net), problem_of(lambda x: 1000 * net(x))
-    fooled = [
+    misclassified = [
         problem.outcome(attack.perturb(problem, pixels, targets, 0.1, seeds(150)), targets) for problem in (plain, sure)
     ]
-    assert abs(int(fooled[0].sum() - fooled[1].sum())) <= 15
-    assert fooled[1][blind].sum() > 30
+    assert abs(int(misclassified[0].sum() - misclassified[1].sum())) <= 15
+    assert misclassified[1][blind].sum() > 30
 
 
 def test_without_stop_the_iterate_of_the_highest_margin_is_returned(net):
@@ -192,12 +192,12 @@ def test_with_stop_a_fooled_sample_is_never_asked_again(net):
     pixels, targets = first(60)
     asked, fell = [], []
 
-    def fooled(output, truth):
+    def misclassified(output, truth):
         asked.append(len(output))
         fell.append(int((output.argmax(dim=1) != truth).sum()))
         return output.argmax(dim=1) != truth
 
-    problem = replace(problem_of(net), fooled=fooled)
+    problem = replace(problem_of(net), misclassified=misclassified)
     moved = PGD(steps=10, restarts=2).perturb(problem, pixels, targets, 0.1, seeds(60))
     assert asked[0] == 60 and len(asked) == 2 * 11
     assert asked[1:] == [count - gone for count, gone in zip(asked, fell, strict=True)][:-1]
@@ -297,8 +297,8 @@ def test_the_given_pixels_stay_untouched_and_carry_no_graph(problem):
 
 def test_longer_doubles_the_steps_and_nothing_else():
     attack = PGD(eps=(0.1,), norm="l2", steps=7, restarts=3)
-    assert attack.longer() == PGD(eps=(0.1,), norm="l2", steps=14, restarts=3)
-    assert FGSM().longer() is None
+    assert attack.with_double_steps() == PGD(eps=(0.1,), norm="l2", steps=14, restarts=3)
+    assert FGSM().with_double_steps() is None
 
 
 WRONG = {

@@ -89,9 +89,9 @@ def test_an_unknown_loss_is_refused_with_the_names_of_the_others():
 @pytest.mark.parametrize("name", SIGNED)
 def test_margins_are_above_zero_exactly_where_the_model_is_wrong(name):
     logits, targets, _ = sample()
-    fooled = Classification().fooled(logits, targets)
-    assert 100 < fooled.sum() < 300
-    assert torch.equal(attack_loss(logits, targets, name) > 0, fooled)
+    misclassified = Classification().misclassified(logits, targets)
+    assert 100 < misclassified.sum() < 300
+    assert torch.equal(attack_loss(logits, targets, name) > 0, misclassified)
 
 
 @pytest.mark.parametrize("name", ["ce", "scaled_ce"])
@@ -100,16 +100,16 @@ def test_log_odds_are_above_zero_where_the_model_is_wrong_and_where_it_is_right_
     low, high = logits.aminmax(dim=1, keepdim=True)
     scaled = logits * 10 / (high - low) if name == "scaled_ce" else logits
     own = scaled.softmax(dim=1).gather(1, targets[:, None])[:, 0]
-    positive, fooled = attack_loss(logits, targets, name) > 0, Classification().fooled(logits, targets)
+    positive, misclassified = attack_loss(logits, targets, name) > 0, Classification().misclassified(logits, targets)
     assert torch.equal(positive, own < 0.5)
-    assert positive[fooled].all()
-    assert positive[~fooled].any()  # so that "above zero" alone is no proof of being wrong
+    assert positive[misclassified].all()
+    assert positive[~misclassified].any()  # so that "above zero" alone is no proof of being wrong
 
 
 def test_two_equal_logits_are_a_tie_of_the_margins_whichever_class_is_said():
     logits = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0]])
     targets = torch.tensor([0, 1])
-    assert Classification().fooled(logits, targets).tolist() == [False, True]
+    assert Classification().misclassified(logits, targets).tolist() == [False, True]
     for name in SIGNED:
         assert attack_loss(logits, targets, name).tolist() == [0, 0]
 
@@ -159,7 +159,7 @@ def test_no_scale_of_the_logits_hides_a_gradient(name, aimed, scale):
 
 def test_where_ce_still_points_the_textbook_has_nothing_left():
     logits, targets, _ = sample()
-    sure = Classification().fooled(logits, targets).logical_not()
+    sure = Classification().misclassified(logits, targets).logical_not()
     huge = (1e5 * logits[sure]).float().requires_grad_()
     textbook = nn.functional.cross_entropy(huge, targets[sure], reduction="sum")
     assert not torch.autograd.grad(textbook, huge)[0].any()
@@ -238,7 +238,7 @@ def test_equal_logits_give_finite_losses_and_gradients(name, aimed, value):
 @pytest.mark.parametrize("aimed", [False, True], ids=["untargeted", "targeted"])
 def test_few_classes_hide_no_gradient_of_a_sample_that_is_right(name, classes, aimed):
     logits, targets, goals = sample(count=200, classes=classes)
-    right = ~Classification().fooled(logits, targets)
+    right = ~Classification().misclassified(logits, targets)
     found = gradient(logits, targets, name, goals if aimed else None)[right]
     assert len(found) > 30
     assert (found.abs().amax(dim=1) > 1e-9).all()

@@ -331,10 +331,10 @@ def test_more_tries_and_more_steps_never_do_less(problem):
     attack = ImagePatch(area=(0.07,), tries=1, steps=4)
     left = [
         right(problem, a.perturb(problem, pixels, targets, 0.07, range(100)), targets)
-        for a in (attack, replace(attack, tries=8), replace(attack, tries=8).longer())
+        for a in (attack, replace(attack, tries=8), replace(attack, tries=8).with_double_steps())
     ]
     assert left[0] > left[1] >= left[2] - 1, left
-    assert attack.longer().steps == 8
+    assert attack.with_double_steps().steps == 8
 
 
 # A goal

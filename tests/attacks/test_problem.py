@@ -63,7 +63,9 @@ def test_goals_turn_the_gradient_towards_a_class(net):
 def test_every_pass_is_counted_and_no_other(samples):
     pixels, targets = samples
     model = Counting(linear())
-    problem = Problem(model, problem_of(model).loss, problem_of(model).fooled, problem_of(model).rivals, batch_size=7)
+    problem = Problem(
+        model, problem_of(model).loss, problem_of(model).misclassified, problem_of(model).rivals, batch_size=7
+    )
 
     def counts():
         assert (problem.passes.forward, problem.passes.backward) == (model.forward, model.backward)

@@ -47,12 +47,12 @@ def test_it_leaves_no_more_than_the_code_of_the_authors_at_equal_queries(net, no
 @pytest.mark.parametrize("norm", NORMS)
 def test_points_lie_in_ball_and_bounds_and_are_what_it_says_they_are(net, norm):
     pixels, targets = first(60)
-    best, margin, fooled = search(net, norm, queries=60)
+    best, margin, misclassified = search(net, norm, queries=60)
     excess = constraint(norm).excess(pixels, best, torch.full((60,), EPS[norm], dtype=torch.float64))
     assert excess.max() <= 0 and best.min() >= 0 and best.max() <= 1
-    assert torch.equal(net(best).argmax(1) != targets, fooled)
+    assert torch.equal(net(best).argmax(1) != targets, misclassified)
     torch.testing.assert_close(losses.margin(net(best).double(), targets, None), margin, rtol=1e-6, atol=1e-6)
-    assert 5 < fooled.sum() < 60
+    assert 5 < misclassified.sum() < 60
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -60,11 +60,11 @@ def test_it_takes_forward_passes_alone_and_only_for_samples_that_resist(net, nor
     pixels, targets = first(60)
     problem = problem_of(net)
     radius = torch.full((60,), EPS[norm], dtype=torch.float64)
-    fooled = Square(norm=norm, queries=80).search(problem, pixels, targets, radius, torch.arange(60))[2]
+    misclassified = Square(norm=norm, queries=80).search(problem, pixels, targets, radius, torch.arange(60))[2]
     assert problem.passes.backward == 0
-    assert 80 * int((~fooled).sum()) < problem.passes.forward < 80 * 60
+    assert 80 * int((~misclassified).sum()) < problem.passes.forward < 80 * 60
     alone = problem_of(net)
-    rows = (~fooled).nonzero()[:, 0]
+    rows = (~misclassified).nonzero()[:, 0]
     Square(norm=norm, queries=80).search(alone, pixels[rows], targets[rows], radius[rows], rows)
     assert alone.passes.forward == 80 * len(rows)
 
@@ -108,11 +108,11 @@ def test_an_output_that_is_not_finite_is_neither_a_success_nor_the_best(net, bad
         return output
 
     pixels, targets = first(60)
-    best, margin, fooled = search(broken, "linf", queries=60)
+    best, margin, misclassified = search(broken, "linf", queries=60)
     found = margin.isfinite()
     assert torch.isfinite(broken(best)[found]).all() and found.sum() > 40
-    assert torch.equal(net(best)[found].argmax(1) != targets[found], fooled[found])
-    assert not fooled[~found].any()
+    assert torch.equal(net(best)[found].argmax(1) != targets[found], misclassified[found])
+    assert not misclassified[~found].any()
     nowhere = measured(problem_of(lambda p: torch.full((len(p), 10), bad)), pixels, targets)
     assert (nowhere[0] == -math.inf).all() and not nowhere[1].any()
 
@@ -123,8 +123,8 @@ def test_on_flat_scores_it_walks_instead_of_standing():
 
     pixels, targets = torch.full((40, 1, 8, 8), 0.46), torch.zeros(40, dtype=torch.long)
     radius = torch.full((40,), 0.1, dtype=torch.float64)
-    fooled = Square(queries=400).search(problem_of(one_hot), pixels, targets, radius, torch.arange(40))[2]
-    assert fooled.float().mean() > 0.8
+    misclassified = Square(queries=400).search(problem_of(one_hot), pixels, targets, radius, torch.arange(40))[2]
+    assert misclassified.float().mean() > 0.8
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 5, 9), (2, 2, 3), (1, 1, 1)], ids=str)
@@ -160,4 +160,4 @@ def test_what_cannot_work_is_refused():
     flat = torch.rand(2, 5)
     with pytest.raises(SpecError, match="images"):
         Square().search(problem_of(lambda p: p), flat, torch.zeros(2).long(), torch.ones(2), torch.arange(2))
-    assert Square(queries=7).longer().queries == 14
+    assert Square(queries=7).with_double_steps().queries == 14

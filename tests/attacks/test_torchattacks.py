@@ -80,8 +80,8 @@ def test_an_attack_of_the_library_passes_the_gate(problem, samples, case):
     options, fewest = WORKING[case]
     attack = torchattacks(case.split()[0], **options)
     moved = attack.perturb(problem, pixels, targets, EPS[attack.norm], seeds(24))
-    fooled = judged(problem, attack, pixels, moved, targets, EPS[attack.norm])
-    assert int(fooled.sum()) >= fewest
+    misclassified = judged(problem, attack, pixels, moved, targets, EPS[attack.norm])
+    assert int(misclassified.sum()) >= fewest
     assert not moved.requires_grad and moved.grad_fn is None  # APGD hands its graph along
     unmoved = attack.perturb(problem, pixels, targets, 0.0, seeds(24))
     assert not judged(problem, attack, pixels, unmoved, targets, 0.0).any()
@@ -289,9 +289,9 @@ def test_the_library_finds_the_device_of_a_model_without_parameters(capsys, samp
 
 
 def test_a_longer_attack_has_twice_the_steps_where_there_are_steps():
-    assert torchattacks("PGD", steps=7).longer().options == {"steps": 14}
-    assert torchattacks("PGD").longer().options == {"steps": 20}
-    assert torchattacks("FGSM").longer() is None
+    assert torchattacks("PGD", steps=7).with_double_steps().options == {"steps": 14}
+    assert torchattacks("PGD").with_double_steps().options == {"steps": 20}
+    assert torchattacks("FGSM").with_double_steps() is None
 
 
 @pytest.mark.parametrize("name", ["MultiAttack", "LGV"])

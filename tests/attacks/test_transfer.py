@@ -8,7 +8,7 @@ import torch
 
 from suite.attacks.constraints import constraint
 from suite.attacks.engine.problem import Problem
-from suite.attacks.images.transfer import Lesson, Transfer, surrogate
+from suite.attacks.images.transfer import TrainingData, Transfer, surrogate
 from suite.errors import AttackError, SpecError
 from suite.kinds.classification import losses
 from tests.attacks.digits import first, splits, trained
@@ -89,7 +89,7 @@ def test_a_size_of_zero_and_a_model_of_nan_leave_the_pixels_as_they_are(fitted):
 
 def test_training_is_the_same_twice_and_leaves_the_global_generator_alone():
     model = one_hot(frozen())
-    lesson = Lesson(constraint("l2"), 0.5, 1, 3)
+    lesson = TrainingData(constraint("l2"), 0.5, 1, 3)
     pixels, _ = training(40)
     torch.manual_seed(1)
     before = torch.get_rng_state()
@@ -109,7 +109,7 @@ def test_answers_that_are_not_finite_are_not_learned():
         return output
 
     pixels, _ = training(60)
-    copy = surrogate(problem_of(broken), pixels, Lesson(constraint("linf"), EPS, 1, 0))
+    copy = surrogate(problem_of(broken), pixels, TrainingData(constraint("linf"), EPS, 1, 0))
     assert torch.isfinite(copy.model(pixels)).all()
 
 
@@ -120,7 +120,7 @@ def test_what_cannot_work_is_refused():
     with pytest.raises(SpecError, match="transfer needs"):
         Transfer(restarts=0)
     with pytest.raises(SpecError, match="at least 4x4"):
-        surrogate(problem_of(frozen()), torch.rand(2, 1, 3, 8), Lesson(constraint("linf"), EPS, 1, 0))
+        surrogate(problem_of(frozen()), torch.rand(2, 1, 3, 8), TrainingData(constraint("linf"), EPS, 1, 0))
 
 
 def test_a_surrogate_inherits_neither_guide_nor_draws():
@@ -128,7 +128,7 @@ def test_a_surrogate_inherits_neither_guide_nor_draws():
         raise AssertionError("the surrogate has a gradient of its own")
 
     problem = replace(problem_of(frozen()), guide=guide, average=3, draws=5)
-    copy = surrogate(problem, training(40)[0], Lesson(constraint("linf"), EPS, 1, 0))
+    copy = surrogate(problem, training(40)[0], TrainingData(constraint("linf"), EPS, 1, 0))
     assert (copy.guide, copy.average, copy.draws) == (None, 1, 1)
 
 

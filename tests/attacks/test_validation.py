@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from suite.attacks.constraints import NORMS, constraint
-from suite.attacks.engine.validation import judged
+from suite.attacks.engine.validation import validate
 from suite.attacks.images.gradient import FGSM, PGD
 from suite.attacks.images.patch import Patch
 from suite.errors import AttackError, ModelError
@@ -63,15 +63,17 @@ def test_every_violation_is_an_error(problem, case):
     pixels, targets = first(3)
     pixels = pixels * 0.5 + 0.1
     size = 0.15 if isinstance(attack, Patch) else 2 if attack.norm == "l0" else EPS
-    assert judged(problem, attack, pixels, pixels.clone(), targets, size).shape == (3,)
+    assert validate(problem, attack, pixels, pixels.clone(), targets, size).shape == (3,)
     with pytest.raises(AttackError, match=message):
-        judged(problem, attack, pixels, edit(pixels), targets, size)
+        validate(problem, attack, pixels, edit(pixels), targets, size)
 
 
 def test_the_error_says_who_is_at_fault_and_by_how_much(problem):
     pixels, targets = first(3)
     with pytest.raises(AttackError, match=r"FGSM at eps 0.1 .* 2 of 3 .* by up to 0.1\. The attack is at fault"):
-        judged(problem, FGSM(), pixels * 0, torch.tensor([0.2, 0.2, 0])[:, None, None, None] + pixels * 0, targets, EPS)
+        validate(
+            problem, FGSM(), pixels * 0, torch.tensor([0.2, 0.2, 0])[:, None, None, None] + pixels * 0, targets, EPS
+        )
 
 
 @dataclass(frozen=True)
@@ -90,13 +92,13 @@ class Claims:
 def test_an_attack_that_denies_its_violation_is_caught(problem, norm):
     pixels, targets = first(3)
     with pytest.raises(AttackError, match="over the limit for 3 of 3"):
-        judged(problem, Claims(norm, -1.0), pixels * 0, pixels * 0 + 0.5, targets, EPS)
+        validate(problem, Claims(norm, -1.0), pixels * 0, pixels * 0 + 0.5, targets, EPS)
 
 
 def test_a_violation_that_is_not_a_number_is_a_violation(problem):
     pixels, targets = first(3)
     with pytest.raises(AttackError, match="over the limit for 3 of 3"):
-        judged(problem, Claims("own", float("nan")), pixels, pixels, targets, EPS)
+        validate(problem, Claims("own", float("nan")), pixels, pixels, targets, EPS)
 
 
 def test_an_attack_that_returns_the_clean_images_is_scored_by_the_model_alone(net):
@@ -108,10 +110,10 @@ def test_an_attack_that_returns_the_clean_images_is_scored_by_the_model_alone(ne
         return net(x)
 
     problem = problem_of(forward)
-    fooled = judged(problem, FGSM(), pixels, pixels, targets, EPS)
-    assert torch.equal(fooled, (net(pixels).argmax(1) != targets).float())
+    misclassified = validate(problem, FGSM(), pixels, pixels, targets, EPS)
+    assert torch.equal(misclassified, (net(pixels).argmax(1) != targets).float())
     assert calls == [(False, False, False)]  # no gradients, and a fresh copy
-    assert judged(problem, FGSM(), pixels, pixels, (targets + 1) % 10, EPS).sum() >= 48
+    assert validate(problem, FGSM(), pixels, pixels, (targets + 1) % 10, EPS).sum() >= 48
 
 
 @pytest.mark.parametrize("checked", [True, False], ids=["checked outputs", "raw outputs"])
@@ -119,7 +121,7 @@ def test_a_model_that_breaks_on_the_adversarial_images_is_an_error(net, checked)
     net.module[-1].bias.data[:] = torch.nan
     pixels, targets = first(3)
     with pytest.raises(ModelError if checked else AttackError, match="NaN or infinite"):
-        judged(problem_of(net if checked else net.raw), FGSM(), pixels, pixels, targets, EPS)
+        validate(problem_of(net if checked else net.raw), FGSM(), pixels, pixels, targets, EPS)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf], ids=str)
@@ -132,7 +134,7 @@ def test_one_output_that_is_not_finite_makes_the_others_worthless_too(net, value
         return output
 
     with pytest.raises(AttackError, match="for 1 of 20 samples; they are neither robust nor broken"):
-        judged(problem_of(forward), FGSM(), pixels, pixels, targets, EPS)
+        validate(problem_of(forward), FGSM(), pixels, pixels, targets, EPS)
 
 
 def test_of_a_model_that_answers_at_random_the_share_of_draws_is_returned():
@@ -143,8 +145,8 @@ def test_of_a_model_that_answers_at_random_the_share_of_draws_is_returned():
 
     problem = replace(problem_of(forward), draws=4)
     pixels = torch.zeros(3, 1, 2, 2)
-    fooled = judged(problem, FGSM(), pixels, pixels, torch.zeros(3).long(), EPS)
-    assert fooled.tolist() == [0.75, 0.5, 0.0]
+    misclassified = validate(problem, FGSM(), pixels, pixels, torch.zeros(3).long(), EPS)
+    assert misclassified.tolist() == [0.75, 0.5, 0.0]
 
 
 CASES = 1_000_000
@@ -198,7 +200,7 @@ def cases(source, norm, size):
 def asked(problem, attack, clean, moved, targets, size):
     """Return what the gate counts as broken, or None where it refuses."""
     try:
-        return judged(problem, attack, *(torch.from_numpy(part) for part in (clean, moved, targets)), size).numpy()
+        return validate(problem, attack, *(torch.from_numpy(part) for part in (clean, moved, targets)), size).numpy()
     except AttackError:
         return None
 
@@ -252,14 +254,14 @@ def test_the_limit_itself_is_allowed_and_the_next_step_beyond_the_allowance_is_n
     places, amount = changes[norm]
     moved = pixels.clone()
     moved.view(2, -1)[:, :places] += amount
-    assert judged(problem, PGD(eps=(1,), norm=norm), pixels, moved, targets, size).shape == (2,)
+    assert validate(problem, PGD(eps=(1,), norm=norm), pixels, moved, targets, size).shape == (2,)
     assert constraint(norm).size(moved.double() - pixels.double()).tolist() == [size, size]
     if norm == "l0":
         moved.view(2, -1)[1, places] += 1e-7
     else:
         moved.view(2, -1)[1, :places] += 2e-5 * amount + 1e-5 / places
     with pytest.raises(AttackError, match="over the limit for 1 of 2"):
-        judged(problem, PGD(eps=(1,), norm=norm), pixels, moved, targets, size)
+        validate(problem, PGD(eps=(1,), norm=norm), pixels, moved, targets, size)
 
 
 def test_a_large_set_is_checked_batch_by_batch(problem):
@@ -271,9 +273,9 @@ def test_a_large_set_is_checked_batch_by_batch(problem):
             return super().violation(clean, adversarial, size)
 
     pixels, targets = first(12)
-    shares = judged(replace(problem, batch_size=5), Watched(), pixels, pixels, targets, EPS)
+    shares = validate(replace(problem, batch_size=5), Watched(), pixels, pixels, targets, EPS)
     assert seen == [5, 5, 2] and shares.shape == (12,)
     far = pixels.clone()
     far[-1] = 1 - far[-1]
     with pytest.raises(AttackError, match="over the limit"):
-        judged(replace(problem, batch_size=5), Watched(), pixels, far, targets, EPS)
+        validate(replace(problem, batch_size=5), Watched(), pixels, far, targets, EPS)

@@ -8,7 +8,7 @@ from suite.axes.calibration import Calibration
 from suite.data import DataReport, TaskData, TaskInfo
 from suite.errors import ModelError, NotApplicableError, TrainingError
 from suite.kinds.classification.kind import Classification
-from suite.runner.preparation import Workshop, prepare_task
+from suite.runner.preparation import ModelProvider, prepare_task
 from suite.runner.settings import silent
 from suite.store import Store
 from tests.attacks.digits import CLASSES, splits, trained
@@ -52,6 +52,6 @@ def test_a_member_that_goes_wrong_fails_the_cell(error):
 
 
 def test_a_model_that_came_with_weights_has_no_members(tmp_path):
-    workshop = Workshop(Store(tmp_path), torch.device("cpu"), silent, given={"mine": trained()})
+    workshop = ModelProvider(Store(tmp_path), torch.device("cpu"), silent, given={"mine": trained()})
     with pytest.raises(NotApplicableError, match="came with its weights"):
         workshop.members(2, "mine", prepare_task("digits", 0), 0)

@@ -19,7 +19,7 @@ from suite.axes.clean import Clean
 from suite.axes.corruption import Corruption
 from suite.axes.occlusion import Occlusion
 from suite.axes.robustness.axis import Robustness
-from suite.axes.robustness.sweep import Assault
+from suite.axes.robustness.sweep import AttackSweep
 from suite.errors import ModelError, SpecError, SuiteError
 from suite.kinds.detection import losses
 from suite.kinds.detection.kind import Detection
@@ -55,7 +55,7 @@ ATTACKS = [
 @functools.cache
 def attacked(kind, name, way="honest"):
     spec = {**PIXELS, **PATCHES}.get(name, name)
-    return Robustness(spec, audit=16).measure(context_of(kind, model_of(kind, way)).settled())
+    return Robustness(spec, audit=16).measure(context_of(kind, model_of(kind, way)).fitted_on_validation())
 
 
 def robust(finding):
@@ -68,7 +68,7 @@ def values(finding, metric, **params):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_planted_model_is_right_about_everything(kind):
-    finding = Clean().measure(context_of(kind).settled())
+    finding = Clean().measure(context_of(kind).fitted_on_validation())
     for measure in finding.measures:
         lower = measure.higher_is_better is False
         assert measure.value == (0 if lower else 1) or measure.metric == "ar1", measure
@@ -107,10 +107,10 @@ def test_a_model_that_hides_its_gradient_is_not_called_robust(kind, name):
 
 @pytest.mark.parametrize(("kind", "name"), ATTACKS)
 def test_no_answer_gets_better_as_the_size_grows(kind, name):
-    context = context_of(kind).settled()
+    context = context_of(kind).fitted_on_validation()
     entry, spec = resolve("attack", {**PIXELS, **PATCHES}[name])
     with context.model.frozen():
-        assault = Assault(
+        assault = AttackSweep(
             context, Problem.of(context.kind, context.model.raw, adapter=context.model), entry.build(spec)
         )
         assault.run()
@@ -137,7 +137,7 @@ def test_the_worst_case_is_no_better_than_its_losses_alone_and_names_them():
 def rates(finding, size):
     return {
         metric: values(finding, metric, eps=size)[0]
-        for metric in ("map50", "mislabel_rate", "disappearance_rate", "hallucinations")
+        for metric in ("map50", "mislabel_rate", "disappearance_rate", "false_positives_per_image")
     }
 
 
@@ -145,19 +145,19 @@ def test_vanishing_makes_every_object_disappear_and_average_precision_hardly_not
     finding = attacked("detection", "pgd(eps=[0.075], steps=5, restarts=1, loss=vanish)")
     found = rates(finding, 0.075)
     assert found["disappearance_rate"].value == 1 and found["disappearance_rate"].control == 0
-    assert found["hallucinations"].value == found["mislabel_rate"].value == 0
+    assert found["false_positives_per_image"].value == found["mislabel_rate"].value == 0
     assert robust(finding)[0].value > 0.8
 
 
 def test_fabrication_raises_hallucinations_and_leaves_objects_alone():
     found = rates(attacked("detection", "pgd(eps=[0.1], steps=5, restarts=1, loss=fabricate)"), 0.1)
-    assert found["hallucinations"].value > 4 and found["hallucinations"].control == 0
+    assert found["false_positives_per_image"].value > 4 and found["false_positives_per_image"].control == 0
     assert found["disappearance_rate"].value == found["mislabel_rate"].value == 0
 
 
 def climbed(name, eps, steps=8):
     """Return the states of objects after plain signed steps up a loss, without any judging on the way."""
-    context = context_of("detection").settled()
+    context = context_of("detection").fitted_on_validation()
     point = context.pixels.clone()
     for _ in range(steps):
         point.requires_grad_()
@@ -197,13 +197,15 @@ class OneSided(PlantedDetector):
 def test_an_objective_reaches_its_aim_and_no_other(loss, wanted):
     """What becomes of the objects, found, mislabelled and missed, and the hallucinations of an image."""
     attack = f"pgd(eps=[0.3], steps=10, restarts=1, loss={loss})"
-    finding = Robustness(attack, audit=0).measure(context_of("detection", TorchDetector(OneSided())).settled())
+    finding = Robustness(attack, audit=0).measure(
+        context_of("detection", TorchDetector(OneSided())).fitted_on_validation()
+    )
     found = rates(finding, 0.3)
     mislabelled, missed = found["mislabel_rate"].value, found["disappearance_rate"].value
     assert (1 - mislabelled - missed, mislabelled, missed) == wanted[:3]
     # An empty cell may be of both classes; a search ends as soon as nothing is right, before all cells are filled.
-    assert wanted[3] / 2 <= found["hallucinations"].value <= wanted[3]
-    controls = [found[name].control for name in ("mislabel_rate", "disappearance_rate", "hallucinations")]
+    assert wanted[3] / 2 <= found["false_positives_per_image"].value <= wanted[3]
+    controls = [found[name].control for name in ("mislabel_rate", "disappearance_rate", "false_positives_per_image")]
     assert max(controls) < 0.5
 
 
@@ -215,7 +217,7 @@ def test_mislabelling_gives_objects_another_class():
 @pytest.mark.parametrize("name", ["pgd", "patch", "pgd(eps=[0.1], steps=5, restarts=1, loss=fabricate)"])
 def test_companions_stand_beside_every_size_and_agree_with_the_states(name):
     finding = attacked("detection", name)
-    context = context_of("detection").settled()
+    context = context_of("detection").fitted_on_validation()
     for measure in values(finding, "disappearance_rate"):
         assert measure.params["threshold"] == round(context.kind.threshold, 4)
         where = {k: v for k, v in measure.params.items() if k in ("eps", "area")}
@@ -240,7 +242,9 @@ AXES = {
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", AXES)
 def test_no_number_depends_on_the_batch_size_or_the_run(kind, name):
-    first, *others = (AXES[name].measure(context_of(kind, count=9, batch_size=size).settled()) for size in (64, 7, 1))
+    first, *others = (
+        AXES[name].measure(context_of(kind, count=9, batch_size=size).fitted_on_validation()) for size in (64, 7, 1)
+    )
     for other in others:
         assert first.measures == other.measures
         assert first.details == other.details
@@ -266,7 +270,7 @@ def test_no_score_depends_on_its_place_in_the_batch():
 
 def lonely():
     """Return the first scene with a single object: its row, the context, and the object's box."""
-    context = context_of("detection").settled()
+    context = context_of("detection").fitted_on_validation()
     row = int(np.flatnonzero((context.test.targets[..., 4] >= 0).sum(axis=1) == 1)[0])
     return row, context, context.test.targets[row, 0, :4]
 
@@ -283,7 +287,7 @@ def test_an_object_that_is_mostly_under_the_patch_does_not_have_to_be_found(rows
     found, tally = scored(problem, Sticker(area=(0.1,)), pixels, changed, targets, 0.1)
     assert found.item() == damage
     assert tally[0, 100, 5] == (rows > 3) and targets[0, 0, 5] == 0
-    measure = context.kind.overall("map", tally, seed=0)
+    measure = context.kind.headline_measure("map", tally, seed=0)
     assert measure.value is None if rows > 3 else measure.value == 1  # its score is low, and still the highest
 
 
@@ -314,7 +318,7 @@ def test_a_ball_hides_nothing_however_many_pixels_it_moves():
 @pytest.mark.parametrize("name", PATCHES)
 def test_what_a_patch_hides_is_hidden_by_its_controls_too(kind, name):
     """Attack and controls lie at one place; where both replace the clean answer they leave the same truth."""
-    context = context_of(kind).settled()
+    context = context_of(kind).fitted_on_validation()
     entry, spec = resolve(
         "attack", PATCHES[name].replace("steps=", "position=[0, 8], steps=").replace("position=random, ", "")
     )
@@ -511,7 +515,7 @@ def test_an_attack_on_single_labels_is_refused_where_an_image_has_many_answers(k
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_attribution_finds_what_the_model_was_built_to_look_at(kind):
-    finding = AXES["attribution"].measure(context_of(kind).settled())
+    finding = AXES["attribution"].measure(context_of(kind).fitted_on_validation())
     by_name = {(m.metric, m.params["method"], m.params.get("baseline")): m for m in finding.measures}
     assert by_name["pointing_game", "saliency", "none"].value == 1
     assert by_name["energy_inside", "saliency", "none"].value == pytest.approx(1)
@@ -526,7 +530,7 @@ def test_attribution_finds_what_the_model_was_built_to_look_at(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradcam_explains_more_images_than_a_lane_holds(kind):
-    finding = Attribution(methods=("gradcam",), samples=12, steps=3).measure(context_of(kind).settled())
+    finding = Attribution(methods=("gradcam",), samples=12, steps=3).measure(context_of(kind).fitted_on_validation())
     assert next(m for m in finding.measures if m.metric == "pointing_game").value == 1
 
 
@@ -551,7 +555,7 @@ def test_a_detection_too_small_to_hold_a_pixel_spoils_no_other():
 
 def test_the_kind_is_settled_on_validation_samples_before_it_is_asked():
     context = context_of("detection")
-    settled = context.settled()
+    settled = context.fitted_on_validation()
     assert context.kind == Detection() and settled.kind.threshold != 0.5
     assert settled.kind.threshold == pytest.approx((context.validation_output[..., 4].max(1).max() + 0.05) / 2, abs=0.1)
     assert settled.outcomes.kind is settled.kind

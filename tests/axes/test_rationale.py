@@ -189,7 +189,7 @@ def test_what_a_kind_shows_is_stored_and_latents_show_the_images_made_of_them():
                 "set to 0",
             )
 
-        def told(self, output):
+        def output_arrays(self, output):
             return {}
 
     class Painter(Blind):

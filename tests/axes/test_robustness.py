@@ -110,8 +110,8 @@ def test_the_gallery_shows_the_documented_samples_and_what_was_done_to_them(pgd)
     assert arrays["label"].tolist() == context.test.targets[rows].tolist()
     moved = np.abs(arrays["adversarial"].astype(float) - arrays["clean"]).max(axis=(1, 2, 3))
     assert (moved <= arrays["eps"] + 1e-5).all()
-    fooled = arrays["adversarial_prediction"] != arrays["label"]
-    assert np.array_equal(fooled, ~pgd.samples["robust@0.15"][rows])
+    misclassified = arrays["adversarial_prediction"] != arrays["label"]
+    assert np.array_equal(misclassified, ~pgd.samples["robust@0.15"][rows])
     first = [next((eps for eps in EPS if not pgd.samples[f"robust@{eps!r}"][row]), EPS[-1]) for row in rows]
     assert arrays["eps"].tolist() == first
 
@@ -137,7 +137,7 @@ class Watched(PGD):
         self.seen.setdefault(size, []).extend(image.numpy().tobytes() for image in pixels)
         return super().perturb(problem, pixels, targets, size, seeds)
 
-    def longer(self):
+    def with_double_steps(self):
         return None
 
 
@@ -205,12 +205,12 @@ class Overshoots(Fake):
 
 
 class TiresWithSteps(Fake):
-    def longer(self):
+    def with_double_steps(self):
         return Fake(share=0.1)
 
 
 class WakesWithSteps(Fake):
-    def longer(self):
+    def with_double_steps(self):
         return Fake()
 
 
@@ -218,7 +218,7 @@ class DoesNothing(Fake):
     def perturb(self, problem, pixels, targets, size, seeds):
         return pixels
 
-    def longer(self):
+    def with_double_steps(self):
         return self
 
     def controls(self):
@@ -231,7 +231,7 @@ class Timid(Fake):
     def perturb(self, problem, pixels, targets, size, seeds):
         return super().perturb(problem, pixels, targets, min(size, self.eps[-1]), seeds)
 
-    def longer(self):
+    def with_double_steps(self):
         return self
 
 

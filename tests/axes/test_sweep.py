@@ -15,7 +15,7 @@ from suite.attacks.engine.problem import Problem
 from suite.attacks.images.boundary import Boundary
 from suite.attacks.images.gradient import FGSM, PGD, NormAttack
 from suite.axes.robustness.axis import DRAWS, Robustness
-from suite.axes.robustness.sweep import Assault, found
+from suite.axes.robustness.sweep import AttackSweep, found
 from suite.errors import AttackError
 from suite.models.base import TorchClassifier
 from suite.models.training.trainer import seeded
@@ -30,7 +30,7 @@ def assault_of(attack, context=None, **fields):
     context = context or context_of()
     with context.model.frozen(), seeded(context.seed, context.device):
         problem = replace(Problem.of(context.kind, context.model.raw, batch_size=context.batch_size), **fields)
-        assault = Assault(context, problem, attack)
+        assault = AttackSweep(context, problem, attack)
         assault.run()
     return assault
 
@@ -99,7 +99,7 @@ def test_passes_are_those_that_the_model_sees(monkeypatch):
 
     problem = Problem.of(context.kind, counted, batch_size=16)
     with context.model.frozen():
-        assault = Assault(context, problem, PGD(eps=(0.1,), steps=4))
+        assault = AttackSweep(context, problem, PGD(eps=(0.1,), steps=4))
         assault.run()
     assert problem.passes.total == sum(seen) > 40 * 4
 
@@ -276,7 +276,7 @@ def scripted(shares):
         output[:, (int(context.targets[0]) + int(wrong)) % 10] = 1
         return output
 
-    assault = Assault(context, replace(Problem.of(context.kind, forward), draws=4), Script())
+    assault = AttackSweep(context, replace(Problem.of(context.kind, forward), draws=4), Script())
     assault.run()
     return assault
 
@@ -321,7 +321,7 @@ class Sabotaged(Fake):
         self.spoil(moved, pixels, victims)
         return moved[:-1] if self.way == "short" else moved
 
-    def longer(self) -> Any:
+    def with_double_steps(self) -> Any:
         return self
 
     def spoil(self, moved: Any, pixels: Any, victims: Any) -> None:

@@ -294,7 +294,7 @@ def _log_softmax(net: nn.Module) -> nn.Module:
 
 def rows(world: World, asked: argparse.Namespace) -> Iterator[Row]:
     """Yield one row per model; AutoAttack's part is read from the cache where it is there, with --resume all of it."""
-    stored = Stored(world, asked.quick)
+    stored = StoredRecord(world, asked.quick)
     bare = stored.theirs("honest: undefended", lambda: world.base, stochastic=False)
     part, parts = (int(number) for number in asked.part.split("/"))
     for place, (name, fake, build) in enumerate(models(world)):
@@ -315,7 +315,7 @@ def rows(world: World, asked: argparse.Namespace) -> Iterator[Row]:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredRecord:
     """AutoAttack's results in the zoo's cache: they do not change when the suite does."""
 
     world: World

@@ -76,11 +76,11 @@ def measured(module: nn.Module, world: World, attack: Callable[[nn.Module], Tens
         torch.manual_seed(seed)
         points = attack(counted)
         seconds = time.perf_counter() - began
-        held = judged(module, points, world.test[1])
+        held = share_wrong(module, points, world.test[1])
     return Outcome(held, counted.passes / len(points), seconds)
 
 
-def judged(module: nn.Module, points: Tensor, labels: Tensor) -> Array:
+def share_wrong(module: nn.Module, points: Tensor, labels: Tensor) -> Array:
     """Return how often a model is right about each point over fresh draws, (n,)."""
     problem = replace(Problem.of(Classification(), module), draws=DRAWS)
     return 1 - problem.outcome(points, labels).double().numpy()
@@ -151,7 +151,7 @@ def compared(module: nn.Module, world: World) -> Iterator[tuple[str, Outcome]]:
     yield "PGD, 20 steps, one draw", measured(module, world, pgd(world, 1))
     yield "PGD, 20 steps x 20 draws", measured(module, world, pgd(world, 20))
     told = autoattack(module, *world.test, "linf", world.eps, version="rand")
-    held = judged(module, told.adversarial, world.test[1])
+    held = share_wrong(module, told.adversarial, world.test[1])
     note = f"it claims {100 * told.by_stage.get('apgd-dlr', told.accuracy):.1f}"
     yield "AutoAttack rand", Outcome(held, told.passes / len(held), told.seconds, note)
 

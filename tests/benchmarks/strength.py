@@ -43,11 +43,11 @@ def cascade(tier: str, item: zoo.Entry, threat: zoo.Threat, count: int) -> Line:
     attack = Cascade((eps,), norm, tier=tier)
     search, stages = attack.explored(problem, pixels, labels, eps, as_seeds(range(count)))
     seconds, cpu, passes = time.perf_counter() - began, time.process_time() - busy, counted.passes
-    fooled = judged(problem, attack, pixels, search.best, labels, eps)
-    probes = probe(counted, pixels[~search.fooled], labels[~search.fooled])
+    misclassified = judged(problem, attack, pixels, search.best, labels, eps)
+    probes = probe(counted, pixels[~search.misclassified], labels[~search.misclassified])
     flags = [name for name, item in probes.items() if item.status == "fail"]
     return {
-        "accuracy": 1 - float(fooled.mean()),
+        "accuracy": 1 - float(misclassified.mean()),
         "passes": passes,
         "with_probes": counted.passes,
         "counted_by_the_engine": problem.passes.total,

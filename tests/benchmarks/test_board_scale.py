@@ -65,10 +65,10 @@ def measures(spec: str, accuracy: float) -> tuple[Measure, ...]:
 
 def row_text(spec: str, accuracy: float) -> str:
     """Return rows.json of a record with marks where task and model go; Store.put would sync every file to disk."""
-    record = Record(s.provenance("MODEL", spec, task="TASK", key="KEY"), s.occasion(), "ok", measures(spec, accuracy))
+    record = Record(s.provenance("MODEL", spec, task="TASK", key="KEY"), s.run_info(), "ok", measures(spec, accuracy))
     stored = {
         "provenance": asdict(record.provenance),
-        "occasion": asdict(record.occasion),
+        "occasion": asdict(record.run_info),
         "status": "ok",
         "measures": [{**asdict(measure), "status": "ok"} for measure in record.measures],
     }

@@ -28,7 +28,7 @@ from suite.kinds.synthesis import quality as sample_quality
 from suite.models.adapters.autoencoder import NO_SPREAD, Answer, TorchAutoencoder
 from suite.models.networks.vae import ConvAutoencoder
 from suite.models.recipe import Recipe
-from suite.models.training.trainer import Lesson, train
+from suite.models.training.trainer import TrainingData, train
 from suite.registry import Entry
 from suite.runner.settings import silent
 from suite.spec import parse
@@ -74,7 +74,7 @@ def context(model, data, count=24):
         track=silent,
         device=torch.device("cpu"),
         names=("bars", "net", "axis"),
-    ).settled()
+    ).fitted_on_validation()
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def taught(data):
     """Return a variational and a plain autoencoder that have learnt a little, and their histories."""
     models = {"vae": net(), "plain": net(variational=False)}
     recipe = Recipe(epochs=20, batch_size=32, learning_rate=8e-3, patience=20)
-    lesson = Lesson(data.train, data.validation, autoencoding(), 0, silent)
+    lesson = TrainingData(data.train, data.validation, autoencoding(), 0, silent)
     return models, {n: train(m, recipe, lesson, device=torch.device("cpu")) for n, m in models.items()}
 
 
@@ -112,7 +112,7 @@ def test_code_length_by_hand():
     assert float(Autoencoding(reference=0.5).damage(output, WHITE)) == pytest.approx(1 - 4 ** -(pixels + code))
     tally = Autoencoding().tally(output.numpy(), WHITE.numpy())
     assert tally[0] == pytest.approx([pixels, code])
-    overall = Autoencoding().overall("code_length", tally, seed=0)
+    overall = Autoencoding().headline_measure("code_length", tally, seed=0)
     assert (overall.value, overall.higher_is_better, overall.n) == (pytest.approx(pixels + code), False, 1)
 
 
@@ -149,7 +149,7 @@ def test_an_output_that_holds_no_code_is_refused():
     with pytest.raises(ModelError, match="expected"):
         Autoencoding().check_output(torch.zeros(1, 2, 2), ())
     with pytest.raises(MeasureError, match="call settled first"):
-        Autoencoding().told(np.zeros((1, 6), np.float32))
+        Autoencoding().output_arrays(np.zeros((1, 6), np.float32))
 
 
 # samples
@@ -236,7 +236,11 @@ def test_grey_images_have_code_lengths_and_no_likelihood(taught, data):
     )
     assert metrics.code_length(asked)[0].params["binarised"] is False
     told = {row.metric: row.status for row in Autoencoding().uncertainty(asked)}
-    assert (told["elbo_gap"], told["latent_ranks_failed"], told["stranger_auroc"]) == ("skipped", "skipped", "ok")
+    assert (told["elbo_gap"], told["latent_ranks_failed"], told["out_of_distribution_auroc"]) == (
+        "skipped",
+        "skipped",
+        "ok",
+    )
     with pytest.raises(NotApplicableError, match="some lie between"):
         Autoencoding().rescaling(asked.output, asked.targets)
 
@@ -367,7 +371,7 @@ def test_the_calibration_axis_has_every_row(taught, data):
     assert rows["elbo_gap", None].value > 0
     assert 0 <= rows["latent_ranks_failed", None].value <= 1 and rows["latent_ranks_failed", None].n == 4
     assert rows["temperature", None].value > 0
-    told = {m.params["strangers"]: m.value for m in found.measures if m.metric == "stranger_auroc"}
+    told = {m.params["out_of_distribution"]: m.value for m in found.measures if m.metric == "out_of_distribution_auroc"}
     assert set(told) == set(STRANGERS) and told["inverted"] > 0.9 and told["mirrored"] < 0.8
 
 
@@ -498,10 +502,10 @@ def test_the_shift_between_two_small_gaussians_by_hand():
     kind = Autoencoding(shape=(1, 1, 2))
     before = np.array([[0, 0, 0, 0], [3, -3, 1, 0.5]], np.float32)
     after = np.array([[9, 9, 1, math.log(4)], [3, -3, 1, 0.5]], np.float32)
-    assert kind.shifted(before, after)["latent_shift"] == pytest.approx([1.75, 0], abs=1e-6)
-    assert kind.shifted(after, before)["latent_shift"] == pytest.approx([1.75, 0], abs=1e-6)
+    assert kind.latent_shift(before, after)["latent_shift"] == pytest.approx([1.75, 0], abs=1e-6)
+    assert kind.latent_shift(after, before)["latent_shift"] == pytest.approx([1.75, 0], abs=1e-6)
     plain = np.concatenate([before[:, :3], np.full((2, 1), -30, np.float32)], axis=1)
-    assert kind.shifted(plain, after) == {}
+    assert kind.latent_shift(plain, after) == {}
 
 
 def test_an_attack_on_a_variational_model_tells_how_far_codes_moved_and_on_a_plain_one_nothing(taught, data):
@@ -520,7 +524,7 @@ def test_an_attack_on_a_variational_model_tells_how_far_codes_moved_and_on_a_pla
 
 def test_a_shift_is_the_mean_divergence_between_clean_and_attacked_codes(taught, data, monkeypatch):
     seen = []
-    inner = Autoencoding.shifted
+    inner = Autoencoding.latent_shift
     monkeypatch.setattr(Autoencoding, "shifted", lambda self, *sides: seen.append(sides) or inner(self, *sides))
     asked = context(taught[0]["vae"], data)
     found = Robustness("fgsm(eps=[0.3], loss=ce)", audit=4).measure(asked)
@@ -544,7 +548,7 @@ def test_codes_are_known_to_be_points_without_validation_images(taught, data):
     plain, vae = (context(taught[0][name], without) for name in ("plain", "vae"))
     for asked, params in ((plain, {"codes": "points, at no cost"}), (vae, {})):
         tally = asked.kind.tally(asked.outcomes.output, asked.outcomes.targets)
-        assert asked.kind.overall("code_length", tally, seed=0).params == params
+        assert asked.kind.headline_measure("code_length", tally, seed=0).params == params
     found = Robustness("fgsm(eps=[0.1], loss=ce)", audit=4).measure(plain)
     assert not [m for m in found.measures if m.metric == "latent_shift"]
 

@@ -44,32 +44,32 @@ def thresholds(output):
 @pytest.mark.parametrize("seed", range(12))
 def test_the_threshold_is_the_one_of_the_lowest_lrp_error_of_all(seed):
     output, truth, _ = spread(seed, images=6)
-    kind = detection().settled(lambda: (output, truth))
+    kind = detection().fitted_on_validation(lambda: (output, truth))
     errors = [naive.lrp(output, truth, threshold, pooled=True) for threshold in thresholds(output)]
     assert naive.lrp(output, truth, kind.threshold, pooled=True) == pytest.approx(min(errors), abs=1e-6)
     assert 0.05 <= kind.threshold <= 1
 
 
 def test_without_validation_samples_or_hits_the_threshold_is_a_half():
-    assert Detection().settled(lambda: (np.zeros((0, 100, 6)), np.zeros((0, 1, 6)))).threshold == 0.5
+    assert Detection().fitted_on_validation(lambda: (np.zeros((0, 100, 6)), np.zeros((0, 1, 6)))).threshold == 0.5
     output, truth, _ = spread(1)
-    assert Detection().settled(lambda: (np.tile(NOTHING, (12, 100, 1)), truth)).threshold == 0.5
+    assert Detection().fitted_on_validation(lambda: (np.tile(NOTHING, (12, 100, 1)), truth)).threshold == 0.5
     nothing = np.zeros_like(truth) + np.array([0, 0, 0, 0, -1, 0], np.float32)
-    assert Detection().settled(lambda: (output, nothing)).threshold == 0.5
+    assert Detection().fitted_on_validation(lambda: (output, nothing)).threshold == 0.5
 
 
 def test_companions_and_readers_use_the_threshold_and_say_it():
     output, truth, _ = spread(5)
     kinds = [Detection(threshold) for threshold in (0.2, 0.8)]
-    found = [kind.companions(kind.tally(output, truth), seed=0, params={"attack": "x"}) for kind in kinds]
+    found = [kind.secondary_metrics(kind.tally(output, truth), seed=0, params={"attack": "x"}) for kind in kinds]
     for kind, measures in zip(kinds, found, strict=True):
         by_name = {measure.metric: measure for measure in measures}
-        assert list(by_name) == ["map50", "mislabel_rate", "disappearance_rate", "hallucinations"]
+        assert list(by_name) == ["map50", "mislabel_rate", "disappearance_rate", "false_positives_per_image"]
         assert by_name["map50"].params == {"attack": "x"} and by_name["map50"].higher_is_better
-        for name in ("mislabel_rate", "disappearance_rate", "hallucinations"):
+        for name in ("mislabel_rate", "disappearance_rate", "false_positives_per_image"):
             assert by_name[name].params == {"attack": "x", "threshold": kind.threshold}
             assert by_name[name].higher_is_better is False
-        shown = kind.told(output)["boxes"]
+        shown = kind.output_arrays(output)["boxes"]
         assert shown.shape == (12, 30, 6)
         assert (shown[..., 4][shown[..., 5] >= 0] >= kind.threshold).all()
         assert (shown[shown[..., 5] < 0] == NOTHING).all()
@@ -88,11 +88,11 @@ def test_an_object_is_in_exactly_one_state(seed, threshold):
     objects = ((truth[..., 4] >= 0) & (truth[..., 5] == 0)).sum(axis=1)
     assert (columns["found"] + columns["mislabelled"] + columns["missed"]).tolist() == objects.tolist()
     assert kind.details(outcomes)["objects"] == objects.sum()
-    rates = {m.metric: m.value for m in kind.companions(kind.tally(output, truth), seed=0, params={})}
+    rates = {m.metric: m.value for m in kind.secondary_metrics(kind.tally(output, truth), seed=0, params={})}
     if objects.sum():
         assert rates["disappearance_rate"] == columns["missed"].sum() / objects.sum()
         assert rates["mislabel_rate"] == columns["mislabelled"].sum() / objects.sum()
-    assert rates["hallucinations"] == pytest.approx(columns["hallucinated"].mean())
+    assert rates["false_positives_per_image"] == pytest.approx(columns["false_positives"].mean())
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -101,8 +101,8 @@ def test_damage_is_the_lrp_error_of_each_image(seed):
     damage = Detection(0.4).damage(torch.from_numpy(output), torch.from_numpy(truth))
     wanted = [naive.lrp(output[i : i + 1], truth[i : i + 1], 0.4, pooled=True) for i in range(12)]
     assert damage.tolist() == pytest.approx(wanted, abs=1e-6)
-    fooled = Detection(0.4).fooled(torch.from_numpy(output), torch.from_numpy(truth))
-    assert fooled.tolist() == [value >= 1 for value in damage.tolist()]
+    misclassified = Detection(0.4).misclassified(torch.from_numpy(output), torch.from_numpy(truth))
+    assert misclassified.tolist() == [value >= 1 for value in damage.tolist()]
 
 
 def test_one_image_that_is_not_finite_is_all_wrong_and_spoils_no_other():
@@ -131,17 +131,19 @@ def test_the_tally_keeps_detections_and_truth_apart():
     tally = Detection().tally(output, truth)
     assert tally.shape == (12, 100 + truth.shape[1], 6)
     plain = mean_ap(average_precision(match(output, truth, classes)))[0]
-    assert Detection().overall("map", tally, seed=0).value == plain
+    assert Detection().headline_measure("map", tally, seed=0).value == plain
 
 
 def test_an_undefined_mean_average_precision_has_a_reason():
     output, truth, _ = spread(5)
     nothing = np.zeros_like(truth) + np.array([0, 0, 0, 0, -1, 0], np.float32)
-    measure = Detection().overall("map", Detection().tally(output, nothing), seed=0)
+    measure = Detection().headline_measure("map", Detection().tally(output, nothing), seed=0)
     assert measure.value is None and measure.reason == "no sample has anything to find"
-    names = {m.metric: m for m in Detection(0.1).companions(Detection().tally(output, nothing), seed=0, params={})}
+    names = {
+        m.metric: m for m in Detection(0.1).secondary_metrics(Detection().tally(output, nothing), seed=0, params={})
+    }
     assert names["disappearance_rate"].value is None and names["disappearance_rate"].reason
-    assert names["hallucinations"].value > 0  # what is seen where nothing is counts
+    assert names["false_positives_per_image"].value > 0  # what is seen where nothing is counts
 
 
 def test_an_output_of_another_form_is_refused():

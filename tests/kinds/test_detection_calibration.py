@@ -170,7 +170,7 @@ def test_intervals_of_an_average_precision_cover_what_is_to_be_expected(share):
     kind, generator = Detection(), np.random.default_rng(0)
     tally = kind.tally(output, np.concatenate([truth, others.astype(np.float32)], axis=1))
     sets = [tally[generator.integers(0, 4000, 40)] for _ in range(80)]
-    measures = [kind.overall("map", few, seed=seed) for seed, few in enumerate(sets)]
+    measures = [kind.headline_measure("map", few, seed=seed) for seed, few in enumerate(sets)]
     expected = np.mean([measure.value for measure in measures])
     assert expected > kind.statistic(tally)(None)[0]
     assert 0.85 <= np.mean([measure.lo <= expected <= measure.hi for measure in measures]) <= 1

@@ -33,7 +33,7 @@ def windows(text=TEXT, step=SCORED, context=CONTEXT, scored=SCORED):
 
 
 def split(texts, context=CONTEXT):
-    targets = [KIND.admit(Sample(str(i), text, context), CLASSES).target for i, text in enumerate(texts)]
+    targets = [KIND.validate_sample(Sample(str(i), text, context), CLASSES).target for i, text in enumerate(texts)]
     return Split(
         tuple(f"t/{i:03d}" for i in range(len(texts))), packed(texts, len(texts[0])), KIND.stack(targets, CLASSES)
     )
@@ -53,7 +53,7 @@ def outcomes(model, texts=None):
     inputs = torch.from_numpy(test.inputs)
     with torch.no_grad():
         output = model(inputs).numpy()
-    kind = KIND.settled(lambda: (output, test.targets), data)
+    kind = KIND.fitted_on_validation(lambda: (output, test.targets), data)
     return Outcomes(test.ids, output, test.targets, CLASSES, 0, kind, model, data, inputs)
 
 
@@ -78,7 +78,7 @@ def measured(metric, given):
 
 
 def test_windows_are_admitted_and_share_one_alphabet():
-    admitted = [KIND.admit(Sample("a", text, 2), None) for text in ("aéb", "ab\n")]
+    admitted = [KIND.validate_sample(Sample("a", text, 2), None) for text in ("aéb", "ab\n")]
     assert admitted[0].value.tolist() == [97, 233, 98] and admitted[0].remarks == ()
     targets = [one.target for one in admitted]
     assert targets == [Window("aéb", 2), Window("ab\n", 2)]
@@ -102,15 +102,15 @@ def test_windows_are_admitted_and_share_one_alphabet():
 )
 def test_what_is_no_window_is_refused(value, context, message):
     with pytest.raises(DataError, match=message):
-        KIND.admit(Sample("a", value, context), None)
+        KIND.validate_sample(Sample("a", value, context), None)
 
 
 def test_a_character_outside_a_declared_alphabet_is_unknown_and_counted():
-    admitted = KIND.admit(Sample("a", "ab?!", 1), ("<unk>", "a", "b"))
+    admitted = KIND.validate_sample(Sample("a", "ab?!", 1), ("<unk>", "a", "b"))
     assert admitted.remarks == ("2 characters outside the alphabet, read as <unk>",)
     assert KIND.stack([admitted.target], ("<unk>", "a", "b")).tolist() == [[2, 0, 0]]
     with pytest.raises(DataError, match="no alphabet"):
-        KIND.admit(Sample("a", "ab", 1), ("no", "yes"))
+        KIND.validate_sample(Sample("a", "ab", 1), ("no", "yes"))
 
 
 def test_windows_of_several_forms_are_refused():
@@ -154,7 +154,7 @@ def test_a_uniform_model_takes_as_many_bits_as_the_alphabet_has():
     assert KIND.damage(torch.from_numpy(given.output), torch.from_numpy(given.targets)).tolist() == pytest.approx(
         [1.0] * len(given.ids)
     )
-    assert KIND.fooled(torch.from_numpy(given.output) * 0, torch.from_numpy(given.targets)).all()
+    assert KIND.misclassified(torch.from_numpy(given.output) * 0, torch.from_numpy(given.targets)).all()
 
 
 def test_bits_per_byte_count_the_bytes_of_utf8():
@@ -220,7 +220,7 @@ def test_the_interval_of_the_bits_covers_the_truth():
     for seed in range(100):
         mean = generator.gamma(8, 0.3, size=(60, 1))  # windows differ, and their characters go together
         spent = generator.gamma(2, mean / 2, size=(60, 16)).sum(axis=1)
-        row = KIND.overall("bits_per_character", np.stack([spent, np.full(60, 16.0)], axis=1), seed=seed)
+        row = KIND.headline_measure("bits_per_character", np.stack([spent, np.full(60, 16.0)], axis=1), seed=seed)
         covered += row.lo <= 2.4 <= row.hi
     assert 88 <= covered <= 99  # 94 or so expected of 95, for a percentile interval of 60 windows
 
@@ -338,11 +338,11 @@ def test_a_model_that_recites_is_caught():
     given = outcomes(model, windows(step=1))
     model.module.count(model.read(given.inputs).ids.repeat(200, 1))
     found = measured(metrics.generated_text, given)
-    row = found["memorised"]
+    row = found["ngram_memorization"]
     assert row.value > 0.8 and row.control == 1.0 and row.n == 20 and row.higher_is_better is None
-    blank = measured(metrics.generated_text, outcomes(gru()))["memorised"]
+    blank = measured(metrics.generated_text, outcomes(gru()))["ngram_memorization"]
     assert blank.value < 0.05 and blank.control == 1.0
-    assert {"memorised", "distinct_1", "distinct_2", "repetition"} == set(found)
+    assert {"ngram_memorization", "distinct_1", "distinct_2", "repetition"} == set(found)
     again = measured(metrics.generated_text, given)
     assert again == found
 
@@ -353,14 +353,14 @@ def test_a_model_that_recites_is_caught():
 def test_what_is_stored_for_readers():
     given = outcomes(gru())
     with given.model.frozen(), torch.no_grad():
-        shown = KIND.shown(given)
+        shown = KIND.gallery(given)
     assert shown["generated"].shape == (12, 200) and shown["generated"].dtype == np.int32
     assert shown["prompt"].shape == (12, CONTEXT) and not shown["prompt"][:2].any() and shown["prompt"][2:4].all()
     assert shown["temperature"].tolist() == [0.5] * 4 + [0.8] * 4 + [1.0] * 4
     details = KIND.details(given)
     assert details["context"] == CONTEXT and details["scored"] == SCORED
     assert np.mean(details["bits_by_position"]) == pytest.approx(KIND.columns(given)["bits_per_character"].mean())
-    told = KIND.told(given.output)
+    told = KIND.output_arrays(given.output)
     assert told["prediction"].shape == told["confidence"].shape == (len(given.ids), CONTEXT + SCORED - 1)
 
 

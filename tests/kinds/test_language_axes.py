@@ -13,7 +13,7 @@ from suite.kinds.language.kind import Language
 from suite.models.adapters.language import TorchLanguage
 from suite.models.networks.language import Recurrent
 from suite.models.recipe import Recipe
-from suite.models.training.trainer import Lesson, train
+from suite.models.training.trainer import TrainingData, train
 from tests.models.language.periodic import CLASSES, periodic
 
 
@@ -28,9 +28,11 @@ def context():
     recipe = Recipe(epochs=5, batch_size=8, learning_rate=1e-2)
     module = Recurrent(len(CLASSES), width=16, hidden=24, dropout=0.1)
     model, data = TorchLanguage(module, CLASSES, length=32, recipe=recipe), periodic(few=14)
-    train(model, recipe, Lesson(data.train, data.validation, Language(), 0, silent), device=torch.device("cpu"))
+    train(model, recipe, TrainingData(data.train, data.validation, Language(), 0, silent), device=torch.device("cpu"))
     known = {"members": lambda count: [model] * count, "track": silent, "device": torch.device("cpu")}
-    return Context(Language(), data, data.test, model, names=("periodic", "gru", "axis"), **known).settled()
+    return Context(
+        Language(), data, data.test, model, names=("periodic", "gru", "axis"), **known
+    ).fitted_on_validation()
 
 
 def values(finding, metric, **params):

@@ -28,7 +28,7 @@ def table(*rows):
 
 @pytest.mark.parametrize("aim", ["vanish", "mislabel"])
 def test_what_a_patch_hides_has_neither_vanished_nor_been_mislabelled(aim):
-    kind = Detection().aimed(aim)
+    kind = Detection().for_attack_loss(aim)
     truth = torch.tensor([[[*BOX, 3.0, 0]]])
     covered = torch.zeros(1, 40, 40, dtype=torch.bool)
     covered[:, 5:35, 5:35] = True
@@ -75,7 +75,7 @@ def test_noise_round_a_bright_image_is_no_image_of_255():
 
 def test_a_task_without_validation_samples_keeps_the_plain_threshold():
     nothing = np.zeros((0,), np.float32)
-    assert Detection().settled(lambda: (nothing, nothing)).threshold == 0.5
+    assert Detection().fitted_on_validation(lambda: (nothing, nothing)).threshold == 0.5
 
 
 def test_one_class_has_no_wrong_one():

@@ -83,8 +83,8 @@ def test_an_image_that_is_ignored_everywhere_stays_and_counts_for_nothing():
     columns = kind.columns(outcomes)
     assert columns["image_iou"].tolist() == [1, 1] and np.isnan(columns["pixel_accuracy"][0])
     tally = kind.tally(logits, data.test.targets)
-    assert tally[0].sum() == 0 and kind.overall("miou", tally, seed=0).value == 1
-    nothing = kind.overall("miou", tally[:1], seed=0)
+    assert tally[0].sum() == 0 and kind.headline_measure("miou", tally, seed=0).value == 1
+    nothing = kind.headline_measure("miou", tally[:1], seed=0)
     assert nothing.value is None and nothing.reason and nothing.status == "inconclusive"
     assert kind.damage(torch.from_numpy(logits), torch.from_numpy(data.test.targets)).tolist() == [0, 0]
 
@@ -158,7 +158,9 @@ def plain_miou(logits, truth):
 def test_the_headline_is_counted_over_all_pixels_and_the_damage_image_by_image(seed):
     logits, truth = guesses(seed=seed)
     kind = Segmentation()
-    assert kind.overall("miou", kind.tally(logits, truth), seed=0).value == pytest.approx(plain_miou(logits, truth))
+    assert kind.headline_measure("miou", kind.tally(logits, truth), seed=0).value == pytest.approx(
+        plain_miou(logits, truth)
+    )
     damage = kind.damage(torch.from_numpy(logits), torch.from_numpy(truth)).tolist()
     wanted = [1 - plain_miou(logits[i : i + 1], truth[i : i + 1]) for i in range(len(truth) - 1)]
     assert damage == pytest.approx([*wanted, 0])

@@ -85,7 +85,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def kind(data):
-    return Synthesis().settled(lambda: (None, None), data)
+    return Synthesis().fitted_on_validation(lambda: (None, None), data)
 
 
 def asked(data, kind, *, recipe=None, batch_size=64):
@@ -198,15 +198,15 @@ def test_real_images_look_as_real_as_the_control_and_noise_does_not(data):
     for name in ("precision", "coverage"):
         assert abs(real[name, None].value - real[name, None].control) < 0.15
         assert noise[name, None].value < 0.3
-    assert real["memorisation", "pixels"].value < 0.1
+    assert real["image_memorization", "pixels"].value < 0.1
     assert all(row.n == 120 and row.params["features"] == "judge of labels" for row in real.values())
 
 
 def test_copies_of_training_images_are_memorised(data):
     found = rows(data, torch.from_numpy(data.train.pixels()[:120]))
-    assert found["memorisation", "pixels"].value == 1.0
-    assert found["memorisation", "features"].value == 1.0
-    assert found["memorisation", "pixels"].control == pytest.approx(0.01, abs=0.01)
+    assert found["image_memorization", "pixels"].value == 1.0
+    assert found["image_memorization", "features"].value == 1.0
+    assert found["image_memorization", "pixels"].control == pytest.approx(0.01, abs=0.01)
 
 
 def test_collapsed_samples_cover_little_and_broken_ones_are_dropped_and_counted(data):
@@ -248,10 +248,10 @@ def test_images_of_another_shape_or_range_are_refused(data, images, says):
 
 def test_samples_are_images_with_or_without_a_label():
     plain = Synthesis()
-    assert plain.admit(Sample("a", np.zeros((4, 4), np.uint8), None), None).target == "all"
-    assert plain.admit(Sample("a", np.zeros((4, 4), np.uint8), 1), ("x", "y")).value.shape == (1, 4, 4)
+    assert plain.validate_sample(Sample("a", np.zeros((4, 4), np.uint8), None), None).target == "all"
+    assert plain.validate_sample(Sample("a", np.zeros((4, 4), np.uint8), 1), ("x", "y")).value.shape == (1, 4, 4)
     with pytest.raises(DataError):
-        plain.admit(Sample("a", np.full((4, 4), np.nan), None), None)
+        plain.validate_sample(Sample("a", np.full((4, 4), np.nan), None), None)
     assert plain.stack(["y", "x", 0], ("x", "y")).tolist() == [1, 0, 0]
 
 
@@ -291,7 +291,7 @@ def test_the_loss_leads_back_to_the_latents(kind):
 
 def test_the_headline_is_a_share_with_wilsons_interval(kind):
     tally = np.array([True] * 30 + [False] * 10)
-    row = kind.overall("robust_precision", tally, seed=0, params={"eps": 0.1}, control=0.5)
+    row = kind.headline_measure("robust_precision", tally, seed=0, params={"eps": 0.1}, control=0.5)
     assert (row.value, row.n, row.method, row.params["proxy"], row.params["eps"]) == (0.75, 40, "wilson", True, 0.1)
     counts = np.array([[1.0] * 40, [2.0] * 20 + [0.0] * 20])
     assert kind.statistic(tally)(counts).tolist() == [0.75, 1.0]
@@ -304,8 +304,8 @@ def test_without_training_images_the_kind_says_why():
         unsettled.damage(torch.zeros(1, *SHAPE), torch.zeros(1))
     few = task(train=3)
     with pytest.raises(NotApplicableError, match="not enough"):
-        unsettled.settled(lambda: (None, None), few).manifold(CPU)
-    assert isinstance(Synthesis().settled(lambda: (None, None)), Synthesis)
+        unsettled.fitted_on_validation(lambda: (None, None), few).manifold(CPU)
+    assert isinstance(Synthesis().fitted_on_validation(lambda: (None, None)), Synthesis)
 
 
 def test_checkpoints_need_validation_images_and_scores_tell_real_from_noise(data, kind):
@@ -323,7 +323,7 @@ def test_checkpoints_need_validation_images_and_scores_tell_real_from_noise(data
 def test_clean_rows_and_what_is_shown(data, kind):
     finding = Clean().measure(asked(data, kind))
     named = {row.metric: row for row in finding.measures}
-    assert {"precision", "kid", "fid", "recall", "density", "coverage", "memorisation"} <= named.keys()
+    assert {"precision", "kid", "fid", "recall", "density", "coverage", "image_memorization"} <= named.keys()
     assert {"interpolation_jump", "interpolation_detour"} <= named.keys()
     assert [row.metric for row in finding.measures].count("precision") == 1
     assert named["precision"].control > 0.6

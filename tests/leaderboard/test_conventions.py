@@ -20,7 +20,7 @@ LIKELIHOODS = ({"likelihood": "bernoulli", "binarised": True}, {"likelihood": "g
 
 
 def record(model: str, spec: str, *measures: Measure) -> Record:
-    return Record(s.provenance(model, spec, task=TASK, kind="autoencoding"), s.occasion(), "ok", measures)
+    return Record(s.provenance(model, spec, task=TASK, kind="autoencoding"), s.run_info(), "ok", measures)
 
 
 def length(value: float, metric: str = "code_length", **more: Any) -> Measure:
@@ -75,8 +75,10 @@ def test_one_model_measured_in_both_ways_has_both_numbers(tmp_path: Path) -> Non
 
 def test_what_was_found_is_no_convention(tmp_path: Path) -> None:
     told = [{"state": "carried", **dict.fromkeys(FOUND - {"proxy"}, at)} for at in range(2)]
-    cells = [record(f"m{at}", "clean", length(2.0 + at, "memorised", params=way)) for at, way in enumerate(told)]
-    assert numbers(boarded(tmp_path, *cells), "memorised") == {"8-grams memorised": {"m0": 2.0, "m1": 3.0}}
+    cells = [
+        record(f"m{at}", "clean", length(2.0 + at, "ngram_memorization", params=way)) for at, way in enumerate(told)
+    ]
+    assert numbers(boarded(tmp_path, *cells), "ngram_memorization") == {"8-grams memorised": {"m0": 2.0, "m1": 3.0}}
 
 
 def test_a_model_without_a_number_stands_on_the_board_with_its_reason(tmp_path: Path) -> None:
@@ -113,6 +115,6 @@ def test_measures_of_calibration_are_parted_by_their_convention(tmp_path: Path) 
 
 @pytest.mark.parametrize("order", [("carried", "reset"), ("reset", "carried")])
 def test_titles_do_not_depend_on_who_was_stored_first(tmp_path: Path, order: tuple[str, ...]) -> None:
-    rows = [record(state, "clean", length(2.0, "memorised", params={"state": state})) for state in order]
-    found = numbers(boarded(tmp_path, *rows), "memorised")
+    rows = [record(state, "clean", length(2.0, "ngram_memorization", params={"state": state})) for state in order]
+    found = numbers(boarded(tmp_path, *rows), "ngram_memorization")
     assert found == {"8-grams memorised (carried)": {"carried": 2.0}, "8-grams memorised (reset)": {"reset": 2.0}}

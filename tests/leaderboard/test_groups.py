@@ -28,13 +28,13 @@ def digests(**changes: str) -> dict[str, str]:
 
 def robust(model: str, accuracy: float, *, time: str, run: str = "run-1", **changes) -> s.Record:
     record = s.robustness(model, "pgd", accuracy)
-    when = replace(s.occasion(time), run=run)
-    return replace(record, provenance=s.provenance(model, record.provenance.spec, **changes), occasion=when)
+    when = replace(s.run_info(time), run=run)
+    return replace(record, provenance=s.provenance(model, record.provenance.spec, **changes), run_info=when)
 
 
 def clean(model: str, accuracy: float, *, time: str, run: str = "run-1", **changes) -> s.Record:
     record = s.clean(model, accuracy, CLASSES, **changes)
-    return replace(record, occasion=replace(s.occasion(time), run=run))
+    return replace(record, run_info=replace(s.run_info(time), run=run))
 
 
 def test_a_line_never_mixes_the_weights_of_two_models(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from suite.kinds.classification.kind import Classification
 from suite.models.base import TorchClassifier
 from suite.models.networks.image_classifiers import TinyViT, small_cnn
 from suite.models.recipe import Recipe
-from suite.models.training.trainer import Lesson, train
+from suite.models.training.trainer import TrainingData, train
 from suite.models.weights import load_weights, read_state, state_digest, to_bytes
 from suite.registry import resolve
 from suite.runner.preparation import prepare_task
@@ -214,7 +214,7 @@ def test_gradcam_reads_the_layer_that_was_named_and_leaves_no_hook_behind_a_fail
 def lesson(seed=0, count=300, **changes):
     data = prepare_task("digits", 0).data
     parts = {"train": data.train.take(range(count)), "validation": data.validation, **changes}
-    return Lesson(parts["train"], parts["validation"], Classification(), seed, silent)
+    return TrainingData(parts["train"], parts["validation"], Classification(), seed, silent)
 
 
 def trained(seed=0, recipe=None, **changes):
@@ -254,7 +254,7 @@ def test_training_leaves_the_global_generators_alone():
     before = torch.get_rng_state()
     images = np.random.default_rng(0).random((40, 1, 3, 4), dtype=np.float32)
     split = Split(tuple(map(str, range(40))), images, np.arange(40) % 10)
-    train(model, Recipe(epochs=2), Lesson(split, split, Classification(), 0, silent), device=CPU)
+    train(model, Recipe(epochs=2), TrainingData(split, split, Classification(), 0, silent), device=CPU)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(3)
     assert torch.equal(torch.rand(4), expected)

@@ -12,7 +12,7 @@ import numpy as np
 
 from suite.metrics.stats import wilson
 from suite.store import Store
-from suite.types import Measure, Occasion, Provenance, Record
+from suite.types import Measure, Provenance, Record, RunInfo
 
 TASK = "digits(size=8)"
 GOOD, WEAK, BROKEN = "convnet(width=16)", "linear", "broken"
@@ -46,8 +46,8 @@ def provenance(model: str, spec: str, *, task: str = TASK, **changes: Any) -> Pr
     return replace(base, **changes)
 
 
-def occasion(time: str = "2026-05-01T12:00:00+00:00") -> Occasion:
-    return Occasion(run="run-1", time=time, wall_s=1.5, peak_mb=300.0, git="abc1234")
+def run_info(time: str = "2026-05-01T12:00:00+00:00") -> RunInfo:
+    return RunInfo(run="run-1", time=time, wall_s=1.5, peak_mb=300.0, git="abc1234")
 
 
 def measured(metric: str, outcomes: np.ndarray, **more: Any) -> Measure:
@@ -81,7 +81,7 @@ def clean(model: str, accuracy: float, classes: list[str], *, task: str = TASK, 
     when = changes.pop("time", "2026-05-01T12:00:00+00:00")
     return Record(
         provenance(model, "clean", task=task, n=n, **changes),
-        occasion(when),
+        run_info(when),
         "ok",
         (measured("accuracy", correct), about("balanced_accuracy", accuracy - 0.002), overall, *recalls),
         samples={
@@ -156,7 +156,7 @@ def robustness(
     spec = f"robustness(attack={attack}(eps=[0.02, 0.05, 0.1], norm={norm}, steps=20))"
     return Record(
         provenance(model, spec, task=task),
-        occasion(),
+        run_info(),
         "ok",
         measures,
         samples={
@@ -182,7 +182,7 @@ def patch(model: str, accuracy: float) -> Record:
     share = {"area": 0.1}
     return Record(
         provenance(model, "robustness(attack=patch(area=0.1))"),
-        occasion(),
+        run_info(),
         "ok",
         (
             measured(
@@ -258,7 +258,7 @@ def calibration(model: str, accuracy: float, *, task: str = TASK) -> Record:
     correct = np.random.default_rng(7).permutation(300) / 300 < accuracy
     return Record(
         provenance(model, "calibration(bins=15)", task=task),
-        occasion(),
+        run_info(),
         "ok",
         tuple(measures),
         samples={"id": ids(300), "label": 0, "prediction": 0, "correct": correct, "confidence@softmax": 0.9},
@@ -308,7 +308,7 @@ def attribution(model: str, *, beats: bool = True, task: str = TASK) -> Record:
     }
     return Record(
         provenance(model, "attribution(cells=4)", task=task),
-        occasion(),
+        run_info(),
         "ok",
         tuple(measures),
         samples=samples,
@@ -337,7 +337,7 @@ def failed(
     measure = Measure("-", None, None, None, 0, "none", higher_is_better=None, reason=reason)
     return Record(
         provenance(model, spec, task=task, **{"digests": {"data": "unknown", "model": "unknown"}, **changes}),
-        occasion(time),
+        run_info(time),
         status,
         (measure,),
     )  # type: ignore[arg-type]

@@ -82,7 +82,7 @@ def labels(kind: str) -> np.ndarray:
 
 def record(kind: str, spec: str, measures: list[Measure], **more: Any) -> Record:
     task, model = PLACES[kind]
-    return Record(s.provenance(model, spec, task=task, kind=kind), s.occasion(), "ok", tuple(measures), **more)
+    return Record(s.provenance(model, spec, task=task, kind=kind), s.run_info(), "ok", tuple(measures), **more)
 
 
 def headline(kind: str) -> str:
@@ -112,7 +112,7 @@ def clean(kind: str) -> Record:
     measures += [s.about(name, 0.3, params={"threshold": 0.25}) for name in ("found_rate", "mislabel_rate")]
     measures += [
         s.about("disappearance_rate", 0.4, params={"threshold": 0.25}),
-        s.about("hallucinations", 1.5, unit="per image", params={"threshold": 0.25}),
+        s.about("false_positives_per_image", 1.5, unit="per image", params={"threshold": 0.25}),
     ]
     return record(
         kind, "clean", measures, samples={"id": s.ids(300)}, details={**details, "threshold": 0.25, "objects": 600}
@@ -137,7 +137,7 @@ def robustness(kind: str, *, gaps: bool = False) -> Record:
         measures += [
             s.about("disappearance_rate", 0.4 + shift, control=0.41, **low),
             s.about("mislabel_rate", 0.1, control=0.1, **low),
-            s.about("hallucinations", 1.5 + shift, control=1.5, unit="per image", **low),
+            s.about("false_positives_per_image", 1.5 + shift, control=1.5, unit="per image", **low),
         ]
     if gaps:
         measures = [

@@ -24,7 +24,7 @@ EDITS = (1, 2)
 
 def record(place: tuple[str, str], spec: str, measures: list[Measure], **more: Any) -> Record:
     task, model = place
-    return Record(s.provenance(model, spec, task=task), s.occasion(), "ok", tuple(measures), **more)
+    return Record(s.provenance(model, spec, task=task), s.run_info(), "ok", tuple(measures), **more)
 
 
 def spans(texts: list[str], width: int) -> np.ndarray:
@@ -149,7 +149,7 @@ def clean_plays() -> Record:
     measures = [
         s.about("bits_per_character", 2.345, unit="bits", checks={"causal": "pass"}, **low),
         s.about("bits_per_byte", 2.345, unit="bits", **low),
-        s.about("memorised", 0.2, params={"run": 8, "samples": 20}, higher_is_better=None, control=0.3),
+        s.about("ngram_memorization", 0.2, params={"run": 8, "samples": 20}, higher_is_better=None, control=0.3),
         s.about("a_measure_that_nobody_knows", 0.5),
     ]
     arrays = {

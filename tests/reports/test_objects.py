@@ -28,7 +28,7 @@ def crowded(seed: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("seed", range(40))
 def test_boxes_are_counted_as_the_measures_count_them(seed: int) -> None:
     found, truth = crowded(seed)
-    scene = objects.judged(found, truth)
+    scene = objects.outcome_and_tally(found, truth)
     became = Counter(box.state for box in scene.truth)
     alone = sum(box.state == objects.NOTHING for box in scene.detections)
     expected = boxes.states(found[None], truth[None], 0.0)[0].tolist()
@@ -38,7 +38,7 @@ def test_boxes_are_counted_as_the_measures_count_them(seed: int) -> None:
 
 
 def states(*rows: tuple[float, ...], image: int = 0) -> list[str]:
-    return [box.state for box in objects.judged(c.detections(*rows)[image], c.truth()[image]).detections]
+    return [box.state for box in objects.outcome_and_tally(c.detections(*rows)[image], c.truth()[image]).detections]
 
 
 def test_every_state_of_a_detection_by_hand() -> None:
@@ -54,17 +54,17 @@ def test_every_state_of_a_detection_by_hand() -> None:
 
 def test_a_scene_in_words() -> None:
     truth = c.truth()[0]
-    before = objects.judged(c.detections(c.FOUND, c.MISLABELLED)[0], truth)
-    after = objects.judged(c.detections(c.NOWHERE)[0], truth)
+    before = objects.outcome_and_tally(c.detections(c.FOUND, c.MISLABELLED)[0], truth)
+    after = objects.outcome_and_tally(c.detections(c.NOWHERE)[0], truth)
     assert objects.sentence(before) == "2 objects: 1 found, 1 wrong class"
     assert objects.sentence(after, before) == "2 objects: 1 missed, 1 gone; 1 box where nothing is"
     assert objects.sentence(after) == "2 objects: 2 missed; 1 box where nothing is"
-    empty = objects.judged(c.detections()[0], np.full((1, 6), -1.0))
+    empty = objects.outcome_and_tally(c.detections()[0], np.full((1, 6), -1.0))
     assert objects.sentence(empty) == "0 objects"
-    crowd = objects.judged(c.detections(c.FOUND)[2], c.truth()[2])
+    crowd = objects.outcome_and_tally(c.detections(c.FOUND)[2], c.truth()[2])
     assert objects.sentence(crowd) == "2 objects: 1 found, 1 missed"
 
 
 def test_an_inverted_true_box_is_refused() -> None:
     with pytest.raises(DataError):
-        objects.judged(c.detections(c.FOUND)[0], np.array([[9, 9, 2, 2, 0, 0]], float))
+        objects.outcome_and_tally(c.detections(c.FOUND)[0], np.array([[9, 9, 2, 2, 0, 0]], float))

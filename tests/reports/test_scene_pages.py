@@ -131,8 +131,8 @@ def test_companions_are_percent_and_per_image_beside_their_control(store: Store)
     assert missed["size"].tolist() == [0.0, *c.EPS]
     assert missed["value"].tolist() == pytest.approx([40, 60, 80])
     assert missed["control"].tolist() == pytest.approx([41] * 3)
-    assert frame[frame["metric"] == "hallucinations"]["value"].tolist() == pytest.approx([1.5, 1.7, 1.9])
-    figure = figures.companions(frame, "linf")
+    assert frame[frame["metric"] == "false_positives_per_image"]["value"].tolist() == pytest.approx([1.5, 1.7, 1.9])
+    figure = figures.secondary_metrics(frame, "linf")
     assert [note.text for note in figure.layout.annotations] == list(scene_frames.COMPANIONS.values())
     looks = {(trace.name, trace.line.dash, trace.marker.symbol) for trace in figure.data}
     assert len(figure.data) == 6 and len(looks) == 2

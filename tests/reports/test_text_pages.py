@@ -125,7 +125,7 @@ def test_the_model_page_speaks_in_bits(go) -> None:
     assert "characters guessed with, say, 80 %" in said and "the characters of one text go together" in said
     assert "ECE of characters 3.1 %" in said and "NLL 1.62 nat" in said
     table = next(table.value for table in app.dataframe if "in words" in table.value)
-    assert table["measure"].tolist() == ["bits per byte", "memorised"]
+    assert table["measure"].tolist() == ["bits per byte", "ngram_memorization"]
     everything = [measure for table in app.dataframe for measure in table.value.get("measure", [])]
     assert any("a_measure_that_nobody_knows" in measure for measure in everything)
 

@@ -235,7 +235,7 @@ def test_what_a_third_party_cannot_have_stored_fails_its_cell_alone(tmp_path, to
 
 def test_what_was_read_and_dropped_is_told_once(tmp_path, toy):
     told = []
-    run(tmp_path, plan([toy("toy")], [toy("quick")], ["clean", PGD]), inform=told.append)
+    run(tmp_path, plan([toy("toy")], [toy("quick")], ["clean", PGD]), on_task_loaded=told.append)
     assert told == ["toy: 45 train, 18 validation, 27 test; nothing dropped"]
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from suite.errors import DataError
-from suite.runner.harness import Harness, longer, plan
+from suite.runner.harness import Harness, plan, with_full_recipe
 from suite.runner.parallel import run_in_processes
 from suite.runner.settings import Settings
 from suite.store import Store
@@ -26,7 +26,7 @@ def broken(split, seed):
 def test_two_processes_store_what_one_does_and_tell_all_of_it(tmp_path, toy):
     cells = plan([toy("toy")], [toy("quick"), toy("dropping"), toy("unbuildable")], ["clean", "calibration(members=1)"])
     told, informed = [], []
-    settings = Settings(tell=lambda *said: told.append(said), inform=informed.append)
+    settings = Settings(on_cell_done=lambda *said: told.append(said), on_task_loaded=informed.append)
     apart = run_in_processes(Store(tmp_path / "apart"), settings, cells, 2)
     one = Harness(Store(tmp_path / "one"), Settings()).run(cells)
     assert sorted(map(repr, apart.ran)) == sorted(map(repr, one.ran)) and apart.keys == one.keys
@@ -54,5 +54,5 @@ def test_a_strict_run_stops_before_anything_is_measured_also_in_another_process(
 
 
 def test_longer_changes_only_models_that_have_a_longer_recipe():
-    assert longer("unet") == "unet(full=True)" and longer("unet(full=False)") == "unet(full=False)"
-    assert longer("cnn(width=8)") == "cnn(width=8)"
+    assert with_full_recipe("unet") == "unet(full=True)" and with_full_recipe("unet(full=False)") == "unet(full=False)"
+    assert with_full_recipe("cnn(width=8)") == "cnn(width=8)"

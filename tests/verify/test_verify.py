@@ -21,8 +21,8 @@ from suite.runner.identity import ids_digest
 from suite.runner.preparation import prepare_task
 from suite.runner.settings import Settings
 from suite.store import Store
-from suite.types import Measure, Occasion, Provenance, Record
-from suite.verify.records import Wanted
+from suite.types import Measure, Provenance, Record, RunInfo
+from suite.verify.records import RecordFilter
 from suite.verify.sizes import SIZES, limit
 from suite.verify.verifier import Verdict, verify
 
@@ -65,7 +65,7 @@ def measured(tmp_path_factory, toy):
 
 @pytest.fixture(scope="module")
 def wanted(toy):
-    return Wanted((toy("toy"),), (toy("quick"),))
+    return RecordFilter((toy("toy"),), (toy("quick"),))
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def stored(store, spec):
     samples = {str(column): values.to_numpy().copy() for column, values in store.samples(name).items()}
     return Record(
         Provenance(**whole["provenance"]),
-        Occasion(**whole["occasion"]),
+        RunInfo(**whole["occasion"]),
         whole["status"],
         tuple(measures),
         samples,
@@ -182,7 +182,7 @@ def test_a_model_that_nothing_fools_has_no_inputs_and_is_verified(measured, want
 
 def test_a_random_model_skips_the_labels_alone(tmp_path, toy):
     (tmp_path / "noisy.py").write_text(NOISY)
-    names = Wanted((toy("toy"),), (f"{tmp_path / 'noisy.py'}:noisy",))
+    names = RecordFilter((toy("toy"),), (f"{tmp_path / 'noisy.py'}:noisy",))
     store = Store(tmp_path / "store")
     assert Harness(store, Settings(device="cpu")).run(plan(names.tasks, names.models, [LINF])).failed == []
     (verdict,) = verdicts(store, names)
@@ -324,7 +324,7 @@ def test_every_single_lie_is_named(measured, toy, clean, tmp_path, lie, sentence
     honest = stored(measured, LINF)
     told = lie(honest, clean)
     own = {role: getattr(told.provenance, role).startswith("toy.py") for role in ("task", "model")}
-    names = Wanted([toy("toy")] * own["task"], [toy("quick")] * own["model"])
+    names = RecordFilter([toy("toy")] * own["task"], [toy("quick")] * own["model"])
     (verdict,) = verdicts(kept(measured, tmp_path, told), names)
     expected = sentence.format(
         k=len(honest.arrays["found"]), n=len(honest.samples["id"]), first=honest.arrays["found_id"][0]
@@ -396,7 +396,7 @@ def test_a_model_in_memory_is_verified_by_those_who_have_it(tmp_path, toy):
     mine, store = TorchClassifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 3))), Store(tmp_path)
     cells = plan([toy("toy")], ["mine"], [LINF], given=("mine",))
     assert Harness(store, Settings(device="cpu"), given={"mine": mine}).run(cells).failed == []
-    names = Wanted((toy("toy"),))
+    names = RecordFilter((toy("toy"),))
     (verdict,) = verdicts(store, names, given={"mine": mine})
     assert (verdict.differences, verdict.inputs > 0) == ((), True)
     (verdict,) = verdicts(store, names)
@@ -499,11 +499,11 @@ def test_a_record_whose_rows_cannot_be_read_is_a_difference(said, measured, toy,
 
 def test_filters_that_match_nothing_and_empty_stores_are_mistakes(measured, tmp_path):
     with pytest.raises(UnknownNameError, match=r"No robustness of 'toy.py:quck'.*Did you mean 'toy.py:quick'"):
-        verdicts(measured, Wanted(models=("toy.py:quck",)))
+        verdicts(measured, RecordFilter(models=("toy.py:quck",)))
     with pytest.raises(UnknownNameError, match="No robustness of 'clean'"):
-        verdicts(measured, Wanted(axes=("clean",)))
+        verdicts(measured, RecordFilter(axes=("clean",)))
     with pytest.raises(StoreError, match="suite demo"):
-        verdicts(Store(tmp_path), Wanted())
+        verdicts(Store(tmp_path), RecordFilter())
     with pytest.raises(SuiteError, match="'tpu9' cannot be used"):
         list(verify(measured, device="tpu9"))
 
@@ -543,7 +543,7 @@ def by_hand_record(about, ids, right, fell, moved):
         "found_rung": np.full(len(found), "by hand"),
     }
     columns = {"id": list(ids), "correct_clean": right, "robust@0.1": held}
-    occasion = Occasion("r", "2026-01-01T00:00:00+00:00", 0, 0, "")
+    occasion = RunInfo("r", "2026-01-01T00:00:00+00:00", 0, 0, "")
     return Record(about, occasion, "ok", (row,), columns, details, arrays)
 
 

@@ -49,7 +49,7 @@ class Slope:
     right: Tensor
     trouble: str = ""
 
-    def judged(self) -> Tensor:
+    def counted(self) -> Tensor:
         """Return the samples that count, bool (n,): the right ones, since only they can fall; without any, all."""
         return self.right if self.right.any() else torch.ones_like(self.right)
 
@@ -99,7 +99,7 @@ def gradient_nonzero(forward: Forward, pixels: Tensor, targets: Tensor) -> Probe
     if found.gradient is None:
         sentence = f"there is no gradient: {found.trouble}; gradient attacks cannot run"
         return Probe(name, "fail", sentence, {"samples": len(pixels), "zero": len(pixels)})
-    judged = found.judged()
+    judged = found.counted()
     largest = found.gradient[judged].flatten(1).abs().amax(dim=1)
     zero, count = int((largest < torch.finfo(largest.dtype).tiny).sum()), len(largest)
     fails = zero > BLIND_SHARE * count

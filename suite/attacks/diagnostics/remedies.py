@@ -78,11 +78,11 @@ def remedied(problem: Problem, pixels: Tensor, targets: Tensor) -> Remedy:
 def _leads(guide: Forward, problem: Problem, pixels: Tensor, targets: Tensor) -> bool:
     """Return whether a stand-in has a gradient that is there, finite, and rises as the model without gradients does."""
 
-    def judged(point: Tensor) -> Tensor:
+    def answer(point: Tensor) -> Tensor:
         return guide(point) if point.requires_grad else problem.model(point)
 
-    probes: list[Probe] = [ask(judged, pixels, targets) for ask in (gradient_finite, gradient_nonzero)]
-    return all(item.status == "pass" for item in probes) and _informative(guide, judged, pixels, targets)
+    probes: list[Probe] = [ask(answer, pixels, targets) for ask in (gradient_finite, gradient_nonzero)]
+    return all(item.status == "pass" for item in probes) and _informative(guide, answer, pixels, targets)
 
 
 def _informative(guide: Forward, judged: Forward, pixels: Tensor, targets: Tensor) -> bool:

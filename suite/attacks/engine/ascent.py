@@ -22,11 +22,11 @@ WAIT = 8
 class Steps(Protocol):
     """A rule that says how far each step of an ascent goes."""
 
-    def note(self, point: Tensor, gradient: Tensor, score: Callable[[], Tensor]) -> None:
+    def update(self, point: Tensor, gradient: Tensor, score: Callable[[], Tensor]) -> None:
         """Take down the gradient at the present point, and the yardstick there if the rule asks for it."""
         ...
 
-    def onward(
+    def step_from(
         self, step: int, rule: Constraint, point: Tensor, gradient: Tensor, clean: Tensor, eps: Tensor
     ) -> Tensor:
         """Return the next point."""
@@ -49,10 +49,10 @@ class Cosine:
         """Return the rule for one ascent."""
         return cls(budget.first, budget.steps)
 
-    def note(self, point: Tensor, gradient: Tensor, score: Callable[[], Tensor]) -> None:
+    def update(self, point: Tensor, gradient: Tensor, score: Callable[[], Tensor]) -> None:
         """Take down nothing: the lengths are settled beforehand."""
 
-    def onward(
+    def step_from(
         self, step: int, rule: Constraint, point: Tensor, gradient: Tensor, clean: Tensor, eps: Tensor
     ) -> Tensor:
         """Return the point a step further along the gradient."""
@@ -97,7 +97,7 @@ class Search:
         pixels, targets, eps, seeds: the clean samples (n, ...), what is true of them, the limit and the seed of each.
         best: the point of the highest yardstick, (n, ...); the clean one to begin with.
         score: the yardstick there, (n,) in float64.
-        fooled: which are fooled at their best point, bool (n,).
+        misclassified: which are fooled at their best point, bool (n,).
         invalid: where the model gave an output that is not finite, bool (n,); neither robust nor broken.
         blind: how many gradients were zero or not finite, (n,).
         broken: how many gradients were not finite, (n,).
@@ -111,7 +111,7 @@ class Search:
     seeds: Tensor
     best: Tensor
     score: Tensor
-    fooled: Tensor
+    misclassified: Tensor
     invalid: Tensor
     blind: Tensor
     broken: Tensor
@@ -129,7 +129,7 @@ class Search:
             seeds.to(device),
             best=pixels.clone(),
             score=torch.full((count,), -math.inf, dtype=torch.float64, device=device),
-            fooled=torch.zeros(count, dtype=torch.bool, device=device),
+            misclassified=torch.zeros(count, dtype=torch.bool, device=device),
             invalid=torch.zeros(count, dtype=torch.bool, device=device),
             blind=torch.zeros(count, dtype=torch.int64, device=device),
             broken=torch.zeros(count, dtype=torch.int64, device=device),
@@ -139,7 +139,7 @@ class Search:
     @property
     def standing(self) -> Tensor:
         """Rows of the samples that still resist, (k,)."""
-        return (~(self.fooled | self.invalid)).nonzero()[:, 0]
+        return (~(self.misclassified | self.invalid)).nonzero()[:, 0]
 
     def nearest(self, share: float) -> Tensor:
         """Return rows of the share of the standing samples that are nearest to being fooled, the nearest first."""
@@ -147,7 +147,7 @@ class Search:
         count = math.ceil(share * len(rows) - 1e-9)
         return rows[self.score[rows].argsort(descending=True, stable=True)[:count]]
 
-    def note(self, problem: Problem, rows: Tensor, points: Tensor, output: Tensor) -> Tensor:
+    def update(self, problem: Problem, rows: Tensor, points: Tensor, output: Tensor) -> Tensor:
         """Take down what the model said at some points of some rows; return which rows are done with, bool (k,).
 
         A score that is NaN is never the best, and a sample whose output is not finite is never fooled.
@@ -161,27 +161,29 @@ class Search:
         each = len(points) // max(1, len(rows))
         targets = self.targets[rows].repeat_interleave(each, dim=0)
         finite = torch.isfinite(output).flatten(1).all(dim=1)
-        score = problem.loss(output, targets, problem.yardstick, None).double()
-        fooled = problem.fooled(output, targets) & finite
+        score = problem.loss(output, targets, problem.selection_loss, None).double()
+        misclassified = problem.misclassified(output, targets) & finite
         score = torch.where(finite & ~score.isnan(), score, -math.inf)
         broken = ~finite.view(-1, each).all(dim=1)
         if each > 1:  # of several points of a row the best one counts, and one that fools before one that does not
-            ranked = torch.where(_any(fooled, each) & ~fooled, -math.inf, score).view(-1, each)
+            ranked = torch.where(_any(misclassified, each) & ~misclassified, -math.inf, score).view(-1, each)
             chosen = ranked.argmax(dim=1) + each * torch.arange(len(rows), device=rows.device)
-            points, score, fooled = points[chosen], score[chosen], fooled[chosen]
-        better = (fooled & ~self.fooled[rows]) | ((score > self.score[rows]) & (fooled | ~self.fooled[rows]))
+            points, score, misclassified = points[chosen], score[chosen], misclassified[chosen]
+        better = (misclassified & ~self.misclassified[rows]) | (
+            (score > self.score[rows]) & (misclassified | ~self.misclassified[rows])
+        )
         self.best[rows] = torch.where(spread(better, points), points, self.best[rows])
         self.score[rows] = torch.where(better, score, self.score[rows])
-        self.rung[rows] = torch.where(fooled & (self.rung[rows] < 0), self.stage, self.rung[rows])
-        self.fooled[rows] |= fooled
+        self.rung[rows] = torch.where(misclassified & (self.rung[rows] < 0), self.stage, self.rung[rows])
+        self.misclassified[rows] |= misclassified
         self.invalid[rows] |= broken
-        return fooled | broken
+        return misclassified | broken
 
     def ask(self, problem: Problem, rows: Tensor, points: Tensor) -> None:
         """Ask the model about some points of some rows, and take down what it says."""
         with torch.no_grad():
             for chunk in problem.chunks(len(rows)):
-                self.note(problem, rows[chunk], points[chunk], problem.forward(points[chunk]))
+                self.update(problem, rows[chunk], points[chunk], problem.forward(points[chunk]))
 
     def rivals(self, problem: Problem, rows: Tensor, count: int) -> Tensor:
         """Return the goals nearest at the best points so far of some rows, (len(rows), count or fewer)."""
@@ -195,7 +197,7 @@ class Search:
     def confirm(self, problem: Problem, rows: Tensor) -> int:
         """Ask the model cleanly about fooled rows and take back what does not hold; return how many did not."""
         lied = rows[problem.outcome(self.best[rows], self.targets[rows]) < 0.5]
-        self.fooled[lied], self.rung[lied] = False, -1
+        self.misclassified[lied], self.rung[lied] = False, -1
         self.best[lied], self.score[lied] = self.pixels[lied], -math.inf
         return len(lied)
 
@@ -259,9 +261,9 @@ class _Climb:
         for step in range(budget.steps):
             progress = step / budget.steps
             gradient, output = self.problem.gradient(point, targets, budget.loss, self.goals, progress)
-            done = done | search.note(self.problem, self.rows, point, output)
+            done = done | search.update(self.problem, self.rows, point, output)
             gradient = self._usable(gradient)
-            way.note(point, gradient, partial(self._score, output, targets))
+            way.update(point, gradient, partial(self._score, output, targets))
             if budget.stop and step % wait == 0 and bool(done.any()):
                 done = self._sure(done)
                 keep = (~done).repeat_interleave(self.each).nonzero()[:, 0]
@@ -271,11 +273,11 @@ class _Climb:
                 rule, way = rule.rows(keep), way.rows(keep)
                 self.goals = None if self.goals is None else self.goals[keep]
                 clean, targets, eps, point, gradient = (part[keep] for part in (clean, targets, eps, point, gradient))
-            point = way.onward(step, rule, point, gradient, clean, eps)
+            point = way.step_from(step, rule, point, gradient, clean, eps)
         if not budget.last:
             self._sure(done)
         with torch.no_grad():
-            search.note(self.problem, self.rows, point, self.problem.forward(point))
+            search.update(self.problem, self.rows, point, self.problem.forward(point))
         if budget.last:
             search.best[self.rows] = point.view(len(self.rows), self.each, *point.shape[1:])[:, -1]
 
@@ -292,10 +294,10 @@ class _Climb:
             return done
         self.search.invalid[self.rows] = False  # that was the guide, and nobody climbs whose model was
         self.search.confirm(self.problem, self.rows[done])
-        return self.search.fooled[self.rows]
+        return self.search.misclassified[self.rows]
 
     def _score(self, output: Tensor, targets: Tensor) -> Tensor:
-        return self.problem.loss(output, targets, self.problem.yardstick, self.goals)
+        return self.problem.loss(output, targets, self.problem.selection_loss, self.goals)
 
     def _usable(self, gradient: Tensor) -> Tensor:
         """Return the gradient, zero where it is not finite; both are counted."""

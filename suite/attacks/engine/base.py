@@ -59,7 +59,7 @@ class Attack(Protocol):
         """Return adversarial pixels of the same shape; all randomness comes from one seed per sample (n,)."""
         ...
 
-    def longer(self) -> Self | None:
+    def with_double_steps(self) -> Self | None:
         """Return the attack with twice the steps, or None where that means nothing."""
         ...
 

@@ -81,16 +81,16 @@ class Problem:
         model: pixels (n, ...) in `bounds` to the model's output. An output that is not finite is not an error here:
             the engine marks such samples, the gate refuses to count them, and `refuse_broken` to forget them.
         loss: (output, targets, loss name, goals or None) to the loss per sample (n,).
-        fooled: (output, targets) to which samples the model is wrong about, bool (n,).
+        misclassified: (output, targets) to which samples the model is wrong about, bool (n,).
         rivals: (output, targets, count) to the goals that are nearest, (n, count), the nearest first.
         objective: (pixels, targets, loss name, share of the steps done) to the loss that is raised, (n,), and the
             output; None where that is `loss` of the output of `model`. Not for goals.
         damage: (output, targets) to how wrong the model is about each sample, (n,) in [0, 1]; None for 0 and 1 as
-            `fooled` has it.
+            `misclassified` has it.
         tally: (output, targets) to what each sample contributes to the headline measure; None where that is 1 - damage.
         editable: (texts (n, length), targets) to which of their characters may be changed, bool (n, length).
         hidden: (targets, covered pixels (n, h, w)) to the targets that a patch there leaves to be answered.
-        yardstick: name of the loss by which points are compared, whatever loss found them; above zero is fooled.
+        selection_loss: name of the loss by which points are compared, whatever loss found them; above zero is fooled.
         bounds: the range of a pixel.
         batch_size: samples per forward pass; results do not depend on it.
         adapter: the model's adapter, for attacks that change words: it knows what the model reads of a text.
@@ -104,14 +104,14 @@ class Problem:
 
     model: Callable[[Tensor], Tensor]
     loss: Callable[[Tensor, Tensor, str, Tensor | None], Tensor]
-    fooled: Callable[[Tensor, Tensor], Tensor]
+    misclassified: Callable[[Tensor, Tensor], Tensor]
     rivals: Callable[[Tensor, Tensor, int], Tensor]
     objective: Objective | None = None
     damage: Callable[[Tensor, Tensor], Tensor] | None = None
     tally: Callable[[Array, Array], Array] | None = None
     hidden: Callable[[Tensor, Tensor], Tensor] = lambda targets, covered: targets
     editable: Callable[[Tensor, Tensor], Tensor] = lambda codes, targets: codes != 0
-    yardstick: str = "margin"
+    selection_loss: str = "margin"
     bounds: tuple[float, float] = (0.0, 1.0)
     batch_size: int = BATCH
     adapter: TorchModel | None = None
@@ -138,15 +138,15 @@ class Problem:
         questions = cls(
             model,
             loss,
-            kind.fooled,
+            kind.misclassified,
             kind.rivals,
             editable=kind.editable,
-            yardstick=kind.yardstick,
+            selection_loss=kind.selection_loss,
             bounds=adapter.limits if adapter is not None else (0.0, 1.0),
             batch_size=batch_size,
             adapter=adapter,
         )
-        if kind.one_label:
+        if kind.single_label:
             return questions
         objective = kind.objective(adapter) if adapter is not None else None
         return replace(questions, objective=objective, damage=kind.damage, tally=kind.tally, hidden=kind.hidden)
@@ -230,9 +230,9 @@ class Problem:
         Raises:
             AttackError: an output is not finite; such a sample is neither robust nor broken.
         """
-        return self.judged(pixels, targets)[0]
+        return self.outcome_and_tally(pixels, targets)[0]
 
-    def judged(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Array]:
+    def outcome_and_tally(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Array]:
         """Return the same as `outcome`, and what each sample contributes to the headline measure, (n, ...).
 
         Raises:
@@ -246,7 +246,7 @@ class Problem:
                 for _ in range(self.draws):
                     output = self.forward(pixels[chunk].detach().clone())
                     self._refuse(output)
-                    shares[chunk] += (self.damage or self.fooled)(output, targets[chunk])
+                    shares[chunk] += (self.damage or self.misclassified)(output, targets[chunk])
                 if self.tally is not None:
                     tallies.append(self.tally(output.cpu().numpy(), targets[chunk].cpu().numpy()))
         shares /= self.draws

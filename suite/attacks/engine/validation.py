@@ -13,17 +13,17 @@ from suite.errors import AttackError
 from suite.kinds.base import Array
 
 
-def judged(
+def validate(
     problem: Problem, attack: Attack, clean: Tensor, adversarial: Tensor, targets: Tensor, size: float
 ) -> Tensor:
     """Check adversarial inputs and return how wrong the model is about each, (n,) in [0, 1]; see `scored`."""
-    return scored(problem, attack, clean, adversarial, targets, size)[0]
+    return validate_and_score(problem, attack, clean, adversarial, targets, size)[0]
 
 
-def scored(
+def validate_and_score(
     problem: Problem, attack: Attack, clean: Tensor, adversarial: Tensor, targets: Tensor, size: float
 ) -> tuple[Tensor, Array]:
-    """Check adversarial inputs, ask the model about them, and return what `Problem.judged` says.
+    """Check adversarial inputs, ask the model about them, and return what `Problem.outcome_and_tally` says.
 
     Shape, finiteness, bounds and constraint are checked on the values themselves, in float64; the outcome comes from
     a clean forward pass without gradients. What a patch hides does not have to be found.
@@ -39,7 +39,7 @@ def scored(
         _check(name, problem, attack, clean[chunk], values[chunk], size)
     if attack.norm == "patch":
         targets = problem.hidden(targets, covered(clean, values))
-    return problem.judged(values, targets)
+    return problem.outcome_and_tally(values, targets)
 
 
 def covered(clean: Tensor, values: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ class APGD(Aimed):
             )
         object.__setattr__(self, "loss", self.loss or ("dlr" if self.goals else "scaled_ce"))
 
-    def longer(self) -> Self:
+    def with_double_steps(self) -> Self:
         """Return the attack with twice the steps."""
         return replace(self, steps=2 * self.steps)
 
@@ -139,7 +139,7 @@ class Trail:
         parts: dict[str, Any] = {name: value[index] for name, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **parts)
 
-    def note(self, point: Tensor, gradient: Tensor, score: Tensor) -> None:
+    def update(self, point: Tensor, gradient: Tensor, score: Tensor) -> None:
         """Take down the yardstick and the gradient at the present point."""
         better = score > self.highest
         self.rises = self.rises + (score > self.last)
@@ -160,7 +160,7 @@ class Trail:
         back = spread(stuck, point)
         return torch.where(back, self.top, point), torch.where(back, self.slope, gradient)
 
-    def onward(self, rule: Constraint, point: Tensor, gradient: Tensor, clean: Tensor, eps: Tensor) -> Tensor:
+    def step_from(self, rule: Constraint, point: Tensor, gradient: Tensor, clean: Tensor, eps: Tensor) -> Tensor:
         """Return the next point: a step along the gradient, mixed with a part of the last step."""
         ahead = point + per_sample(self.length, point) * rule.direction(gradient, point)
         step, drift = rule.clip(ahead, clean, eps) - point, point - self.before
@@ -182,18 +182,18 @@ class Auto:
         """Return the rule for one ascent."""
         return cls(Trail.from_start(point, budget.first * eps), checkpoints(budget.steps))
 
-    def note(self, point: Tensor, gradient: Tensor, score: Callable[[], Tensor]) -> None:
+    def update(self, point: Tensor, gradient: Tensor, score: Callable[[], Tensor]) -> None:
         """Take down the yardstick and the gradient at the present point."""
-        self.trail.note(point, gradient, score())
+        self.trail.update(point, gradient, score())
 
-    def onward(
+    def step_from(
         self, step: int, rule: Constraint, point: Tensor, gradient: Tensor, clean: Tensor, eps: Tensor
     ) -> Tensor:
         """Return the next point, from the best one so far where a checkpoint finds too little progress."""
         if step in self.checks:
             point, gradient = self.trail.check(point, gradient, step - self.checked)
             self.checked = step
-        return self.trail.onward(rule, point, gradient, clean, eps)
+        return self.trail.step_from(rule, point, gradient, clean, eps)
 
     def rows(self, index: Tensor) -> Self:
         """Return the rule for some of the samples."""

@@ -67,7 +67,7 @@ class Boundary(NormAttack):
                 f"steps={self.steps}, met={self.met} and aimed={self.aimed}."
             )
 
-    def longer(self) -> Self:
+    def with_double_steps(self) -> Self:
         """Return the attack with twice the steps."""
         return replace(self, steps=2 * self.steps)
 
@@ -120,12 +120,12 @@ class _Run:
 
     def _note(self, point: Tensor, output: Tensor) -> Tensor:
         """Keep the points that fool the model from nearer by than before; return which fool it at all."""
-        fooled = self.problem.fooled(output, self.targets) & torch.isfinite(output).flatten(1).all(dim=1)
+        misclassified = self.problem.misclassified(output, self.targets) & torch.isfinite(output).flatten(1).all(dim=1)
         size = self.ball.size(point.double() - self.clean.double())
-        nearer = fooled & (size < self.distance)
+        nearer = misclassified & (size < self.distance)
         self.nearest = torch.where(spread(nearer, point), point, self.nearest)
         self.distance = torch.where(nearer, size, self.distance)
-        return fooled
+        return misclassified
 
     def _try(self, point: Tensor) -> Tensor:
         with torch.no_grad():
@@ -155,8 +155,8 @@ class _Run:
         point = self._start(radius, number)
         for step in range(self.plan.steps):
             gradient, output = self.problem.gradient(point, self.targets, "margin", goals)
-            fooled = self._note(point, output)
-            radius = self._radius(radius, fooled, step)
+            misclassified = self._note(point, output)
+            radius = self._radius(radius, misclassified, step)
             share = 0.5 * (1 + math.cos(math.pi * step / self.plan.steps))
             move = self.ball.direction(_finite(gradient), point) * spread(radius * max(share, 0.01), point).to(point)
             point = self.ball.clip(point + move, self.clean, radius)
@@ -167,11 +167,11 @@ class _Run:
             return self.clean
         return self.ball.start(self.clean, radius, self.seeds, STARTS + number)
 
-    def _radius(self, radius: Tensor, fooled: Tensor, step: int) -> Tensor:
+    def _radius(self, radius: Tensor, misclassified: Tensor, step: int) -> Tensor:
         first, last = SHRINK
         share = last + (first - last) * 0.5 * (1 + math.cos(math.pi * step / self.plan.steps))
         grown = torch.minimum(radius * (1 + share), self.distance * (1 - last))
-        found = torch.where(fooled, torch.minimum(radius, self.distance) * (1 - share), grown)
+        found = torch.where(misclassified, torch.minimum(radius, self.distance) * (1 - share), grown)
         return torch.where(self.distance.isfinite(), found, radius * 1.25)
 
     def _draw_in(self) -> None:
@@ -180,8 +180,8 @@ class _Run:
         end = self.nearest
         for _ in range(HALVINGS):
             middle = (low + high) / 2
-            fooled = self._try(torch.lerp(self.clean, end, spread(middle, end).to(end)))
-            low, high = torch.where(fooled, low, middle), torch.where(fooled, middle, high)
+            misclassified = self._try(torch.lerp(self.clean, end, spread(middle, end).to(end)))
+            low, high = torch.where(misclassified, low, middle), torch.where(misclassified, middle, high)
 
 
 def beyond_plane(clean: Tensor, gradient: Tensor, missing: Tensor, norm: str, bounds: tuple[float, float]) -> Tensor:

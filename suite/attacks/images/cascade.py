@@ -143,7 +143,7 @@ class Cascade(NormAttack):
         """The rungs in turn."""
         return tuple(replace(rung, steps=self.times * rung.steps) for rung in PLANS[self.tier])
 
-    def longer(self) -> Self:
+    def with_double_steps(self) -> Self:
         """Return the attack with twice the steps in every rung."""
         return replace(self, times=2 * self.times)
 
@@ -187,7 +187,7 @@ class _Run:
             fell = [(rung.steps >= LATE * self.attack.times, self.climb(rung)) for rung in self.attack.plan]
             if sum(count for late, count in fell if late) > STUBBORN * len(everyone):
                 masked = self.nearest() > 0
-        lied = self.search.confirm(self.problem, self.search.fooled.nonzero()[:, 0])
+        lied = self.search.confirm(self.problem, self.search.misclassified.nonzero()[:, 0])
         if unsighted:
             self.transferred()
         share, queries = SIGHTS[self.attack.tier]
@@ -205,14 +205,14 @@ class _Run:
 
     def climb(self, rung: Rung) -> int:
         """Run one rung on the samples nearest to falling; return how many fell."""
-        rows, before = self.search.nearest(rung.share), int(self.search.fooled.sum())
+        rows, before = self.search.nearest(rung.share), int(self.search.misclassified.sum())
         budget = Budget(rung.steps, rung.loss, rung.start)
         name = f"{rung.loss} towards {rung.goals} rivals" if rung.goals else rung.loss
         self.begin(f"{name}, {rung.steps} steps")
         goals = self.search.rivals(self.problem, rows, rung.goals) if rung.goals else None
         first = self.next(max(1, rung.goals))
         maximise(self.guided, self.search, self.attack.constraint, budget, rows=rows, goals=goals, stream=first)
-        return int(self.search.fooled.sum()) - before
+        return int(self.search.misclassified.sum()) - before
 
     def nearest(self) -> int:
         """Look for the nearest point that fools each sample still standing; return how many lie within eps."""
@@ -224,7 +224,7 @@ class _Run:
         points, distance = boundary.smallest(self.guided, search.pixels[rows], search.targets[rows], search.seeds[rows])
         close = distance <= search.eps[rows]
         search.ask(self.problem, rows[close], points[close])
-        return int(search.fooled[rows].sum())
+        return int(search.misclassified[rows].sum())
 
     def next(self, count: int = 1) -> int:
         """Return the first of some streams of random numbers that nobody has used."""
@@ -249,6 +249,6 @@ class _Run:
         seeds = search.seeds[rows] + 7919 * self.next()  # another search each time
         square = Square(self.attack.eps, self.attack.norm, queries=queries)
         targets, eps = search.targets[rows], search.eps[rows].double()
-        points, _, fooled = square.search(self.problem, search.pixels[rows], targets, eps, seeds)
+        points, _, misclassified = square.search(self.problem, search.pixels[rows], targets, eps, seeds)
         search.ask(self.problem, rows, points)
-        return int(fooled.sum())
+        return int(misclassified.sum())

@@ -72,7 +72,7 @@ class Decision(NormAttack):
         order = random.integers(random.as_seeds([seed], pixels.device), NOISE, len(pixels))[0].argsort()
         return replace(self, pool=pixels[order[:POOL]])
 
-    def longer(self) -> Self:
+    def with_double_steps(self) -> Self:
         """Return the attack with twice the queries."""
         return replace(self, queries=2 * self.queries)
 
@@ -87,7 +87,7 @@ class Decision(NormAttack):
         """Return the nearest points found that fool the model, (n, ...), and their distances in float64 (n,).
 
         Args:
-            problem: the model, asked for `problem.fooled` alone.
+            problem: the model, asked for `problem.misclassified` alone.
             pixels: clean images (n, channels, height, width).
             targets: (n, ...).
             seeds: int64 (n,).
@@ -136,7 +136,7 @@ class _Walk:
 
     def _from_pool(self, images: Tensor, output: Tensor) -> None:
         for image, said in zip(images, output, strict=True):
-            fools = self.problem.fooled(said.expand(len(self.clean), *said.shape), self.targets)
+            fools = self.problem.misclassified(said.expand(len(self.clean), *said.shape), self.targets)
             size = self.ball.size(image.double() - self.clean.double())
             nearer = fools & torch.isfinite(said).all() & (size < self.distance)
             self.point = torch.where(spread(nearer, self.point), image, self.point)
@@ -162,11 +162,11 @@ class _Walk:
             if not len(rows):
                 return
             wanted = self.distance[rows] * (1 - share[rows])
-            fooled = self._keep(rows, self._changed(rows, wanted, again[rows], bits[:, query % BLOCK], query))
+            misclassified = self._keep(rows, self._changed(rows, wanted, again[rows], bits[:, query % BLOCK], query))
             grown = torch.where(again[rows], 2 * share[rows], share[rows])
             fallen = torch.where(again[rows], share[rows] / 4, share[rows] * 0.97)
-            share[rows] = torch.where(fooled, grown, fallen).clamp(LEAST, MOST)
-            again[rows] = fooled
+            share[rows] = torch.where(misclassified, grown, fallen).clamp(LEAST, MOST)
+            again[rows] = misclassified
 
     def _changed(self, rows: Tensor, wanted: Tensor, again: Tensor, bits: Tensor, query: int) -> Tensor:
         """Return the points drawn to a distance, as they are where the last step worked, else with a random change."""
@@ -179,9 +179,11 @@ class _Walk:
     def _keep(self, rows: Tensor, points: Tensor) -> Tensor:
         """Ask about points and keep those that fool the model from nearer; return which, bool (k,)."""
         output = self.problem.forward(points)
-        fooled = self.problem.fooled(output, self.targets[rows]) & torch.isfinite(output).flatten(1).all(dim=1)
+        misclassified = self.problem.misclassified(output, self.targets[rows]) & torch.isfinite(output).flatten(1).all(
+            dim=1
+        )
         size = self.ball.size(points.double() - self.clean[rows].double())
-        nearer = fooled & (size < self.distance[rows])
+        nearer = misclassified & (size < self.distance[rows])
         self.point[rows] = torch.where(spread(nearer, points), points, self.point[rows])
         self.distance[rows] = torch.where(nearer, size, self.distance[rows])
         return nearer

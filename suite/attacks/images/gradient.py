@@ -58,7 +58,7 @@ class NormAttack:
         """Return the attack with the range of the numbers that are moved; it needs no training samples."""
         return replace(self, _bounds=problem.bounds) if problem.bounds != self._bounds else self
 
-    def longer(self) -> Self | None:
+    def with_double_steps(self) -> Self | None:
         """Return None: one step cannot be doubled."""
         return None
 
@@ -99,7 +99,7 @@ class Aimed(NormAttack):
             return self.found(problem, pixels, targets, size, seeds)
         moved, rows = pixels.clone(), (targets != self.goal).nonzero()[:, 0]
         if len(rows):
-            moved[rows] = self.found(self.aimed(problem), pixels[rows], targets[rows], size, seeds[rows])
+            moved[rows] = self.found(self.towards_target(problem), pixels[rows], targets[rows], size, seeds[rows])
         return moved
 
     def found(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
@@ -108,10 +108,10 @@ class Aimed(NormAttack):
 
     def succeeded(self, problem: Problem, pixels: Tensor, targets: Tensor) -> Tensor:
         """Return who is not of the goal's class but answers it, bool (n,); without a goal, who is fooled."""
-        found = self.aimed(problem).outcome(pixels, targets) >= 0.5
+        found = self.towards_target(problem).outcome(pixels, targets) >= 0.5
         return found if self.goal is None else found & (targets != self.goal)
 
-    def aimed(self, problem: Problem) -> Problem:
+    def towards_target(self, problem: Problem) -> Problem:
         """Return the problem itself, or that of reaching the goal."""
         return problem if self.goal is None else towards(problem, self.goal)
 
@@ -122,7 +122,7 @@ class FGSM(Aimed):
     """One step of the full radius along the gradient of the cross-entropy (Goodfellow et al. 2014)."""
 
     loss: str | None = "ce"
-    graded: ClassVar[bool] = True
+    supports_graded_outcomes: ClassVar[bool] = True
 
     def found(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
         """Return the clean pixels moved once and clipped to the bounds."""
@@ -155,14 +155,14 @@ class PGD(Aimed):
     restarts: int = 2
     loss: str | None = "scaled_ce"
     stop: bool = True
-    graded: ClassVar[bool] = True
+    supports_graded_outcomes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.steps < 1 or self.restarts < 1:
             raise SpecError(f"pgd needs steps and restarts of at least 1; got {self.steps} and {self.restarts}.")
 
-    def longer(self) -> Self:
+    def with_double_steps(self) -> Self:
         """Return the attack with twice the steps."""
         return replace(self, steps=2 * self.steps)
 
@@ -194,10 +194,10 @@ def towards(problem: Problem, goal: int) -> Problem:
     def loss(output: Tensor, targets: Tensor, name: str, rivals: Tensor | None) -> Tensor:
         return -problem.loss(output, goals(output), name, None)
 
-    def fooled(output: Tensor, targets: Tensor) -> Tensor:
-        return ~problem.fooled(output, goals(output))
+    def misclassified(output: Tensor, targets: Tensor) -> Tensor:
+        return ~problem.misclassified(output, goals(output))
 
-    return replace(problem, loss=loss, fooled=fooled)
+    return replace(problem, loss=loss, misclassified=misclassified)
 
 
 def finite_or_refused(bad: Tensor, what: str) -> None:

@@ -48,7 +48,7 @@ class ImagePatch(Sticker):
         """Return the attack; training samples serve only as a control, where there is a goal."""
         return self.with_example(training)
 
-    def longer(self) -> Self:
+    def with_double_steps(self) -> Self:
         """Return the attack with twice the steps."""
         return replace(self, steps=2 * self.steps)
 
@@ -91,7 +91,7 @@ class ImagePatch(Sticker):
             targets = problem.hidden(found.targets[rows], inside[:, 0])
             gradient, output = problem.gradient(point, targets, self.loss or "margin", self.goals(targets))
             losses = problem.loss(output, targets, self.loss or "margin", self.goals(targets))
-            found.note(rows, point, losses, self.reached(problem, output, targets))
+            found.update(rows, point, losses, self.reached(problem, output, targets))
             length = (high - low) * 0.5 * (1 + math.cos(math.pi * step / self.steps))
             moved = (point + length * gradient.nan_to_num(0).sign()).clamp(low, high)
             point = torch.where(inside, moved, point)
@@ -111,7 +111,7 @@ class _Found:
     best: Tensor
     highest: Tensor
 
-    def note(self, rows: Tensor, point: Tensor, losses: Tensor, reached: Tensor) -> None:
+    def update(self, rows: Tensor, point: Tensor, losses: Tensor, reached: Tensor) -> None:
         """Keep points that are better than all before; the first that reaches what is wanted stays."""
         worth = torch.where(reached, math.inf, losses.double().nan_to_num(-math.inf))
         better = worth > self.highest[rows]

@@ -43,7 +43,7 @@ class Sticker:
 
     norm = "patch"
     size_name = "area"
-    graded = True
+    supports_graded_outcomes = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "area", ascending(self.area, "area"))
@@ -93,7 +93,7 @@ class Sticker:
     def reached(self, problem: Problem, output: Tensor, targets: Tensor) -> Tensor:
         """Return who answers the goal, or any wrong class where there is none, bool (n,)."""
         goals = self.goals(targets)
-        return problem.fooled(output, targets) if goals is None else ~problem.fooled(output, goals)
+        return problem.misclassified(output, targets) if goals is None else ~problem.misclassified(output, goals)
 
     def succeeded(self, problem: Problem, pixels: Tensor, targets: Tensor) -> Tensor:
         """Return how often each sample is not of the goal's class but answers it, (n,) in [0, 1].
@@ -107,7 +107,7 @@ class Sticker:
                     shares[rows] += self.reached(problem, problem.forward(pixels[rows]), targets[rows])
         return shares / problem.draws * (targets != (-1 if self.goal is None else self.goal))
 
-    def longer(self) -> Self | None:
+    def with_double_steps(self) -> Self | None:
         """Return None: there are no steps per sample."""
         return None
 

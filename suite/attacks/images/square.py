@@ -60,7 +60,7 @@ class Square(NormAttack):
                 f"total={self.total} and p={self.p}."
             )
 
-    def longer(self) -> Self:
+    def with_double_steps(self) -> Self:
         """Return the attack with twice the queries."""
         return replace(self, queries=2 * self.queries)
 
@@ -81,7 +81,7 @@ class Square(NormAttack):
         """Search from a start; a sample leaves the batch as soon as it is fooled.
 
         Args:
-            problem: the model, asked for `problem.yardstick` in forward passes alone.
+            problem: the model, asked for `problem.selection_loss` in forward passes alone.
             pixels: clean images (n, channels, height, width).
             targets: (n, ...).
             eps: a radius per sample (n,).
@@ -96,7 +96,7 @@ class Square(NormAttack):
             raise SpecError(f"square changes images (channels, height, width); got samples of {pixels.shape[1:]}.")
         best = (pixels if start is None else start).clone()
         margin = torch.full((len(pixels),), -math.inf, dtype=torch.float64, device=pixels.device)
-        fooled = torch.zeros(len(pixels), dtype=torch.bool, device=pixels.device)
+        misclassified = torch.zeros(len(pixels), dtype=torch.bool, device=pixels.device)
         begin = None if start is not None else _stripes if self.norm == "linf" else _tiles
         radius = eps.to(pixels).view(-1, 1, 1, 1)
         with torch.no_grad():
@@ -104,8 +104,8 @@ class Square(NormAttack):
                 live = _Live.of(rows, pixels[rows], best[rows], targets[rows], radius[rows], seeds[rows])
                 if begin is not None:
                     live.best = begin(live, problem.bounds)
-                self._climb(problem, live, (best, margin, fooled))
-        return best, margin, fooled
+                self._climb(problem, live, (best, margin, misclassified))
+        return best, margin, misclassified
 
     def _climb(self, problem: Problem, live: _Live, found: tuple[Tensor, Tensor, Tensor]) -> None:
         """Search until all samples are fooled or the queries used up, and write what was found."""
@@ -139,7 +139,7 @@ class _Live:
     eps: Tensor
     seeds: Tensor
     margin: Tensor
-    fooled: Tensor
+    misclassified: Tensor
     bits: Tensor
 
     @classmethod
@@ -154,18 +154,18 @@ class _Live:
 
     def judge(self, problem: Problem, point: Tensor) -> None:
         """Keep the points that are no worse; on a plateau of the scores the search then walks, not stands."""
-        margin, fooled = measured(problem, point, self.targets)
-        better = ((margin >= self.margin) | fooled) & ~self.fooled
+        margin, misclassified = measured(problem, point, self.targets)
+        better = ((margin >= self.margin) | misclassified) & ~self.misclassified
         self.best = torch.where(better.view(-1, 1, 1, 1), point, self.best)
         self.margin = torch.where(better, margin, self.margin)
-        self.fooled = self.fooled | fooled
+        self.misclassified = self.misclassified | misclassified
 
     def without_fooled(self, found: tuple[Tensor, Tensor, Tensor]) -> _Live:
         """Write the samples that are fooled and return the others."""
-        if not self.fooled.any():
+        if not self.misclassified.any():
             return self
-        self._take(self.fooled).write(found)
-        return self._take(~self.fooled)
+        self._take(self.misclassified).write(found)
+        return self._take(~self.misclassified)
 
     def _take(self, kept: Tensor) -> _Live:
         chosen = kept.nonzero()[:, 0]
@@ -173,21 +173,21 @@ class _Live:
 
     def write(self, found: tuple[Tensor, Tensor, Tensor]) -> None:
         """Write the best points, their margin and whether they fool the model where the samples stand."""
-        for whole, part in zip(found, (self.best, self.margin, self.fooled), strict=True):
+        for whole, part in zip(found, (self.best, self.margin, self.misclassified), strict=True):
             whole[self.rows] = part
 
 
 def measured(problem: Problem, points: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return the yardstick (n,) in float64 and who is fooled; an output that is not finite is -inf and fools nobody."""
     margins = [torch.zeros(0, dtype=torch.float64, device=points.device)]
-    fooled = [torch.zeros(0, dtype=torch.bool, device=points.device)]
+    misclassified = [torch.zeros(0, dtype=torch.bool, device=points.device)]
     for chunk in problem.chunks(len(points)):
         output = problem.forward(points[chunk])
-        loss = problem.loss(output, targets[chunk], problem.yardstick, None).double()
+        loss = problem.loss(output, targets[chunk], problem.selection_loss, None).double()
         finite = torch.isfinite(output).flatten(1).all(dim=1) & torch.isfinite(loss)
         margins.append(torch.where(finite, loss, -math.inf))
-        fooled.append(problem.fooled(output, targets[chunk]) & finite)
-    return torch.cat(margins), torch.cat(fooled)
+        misclassified.append(problem.misclassified(output, targets[chunk]) & finite)
+    return torch.cat(margins), torch.cat(misclassified)
 
 
 def _parts(pixels: Tensor, batch_size: int) -> tuple[Tensor, ...]:

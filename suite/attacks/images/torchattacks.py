@@ -58,7 +58,7 @@ class TorchAttack(NormAttack):
 
     group = GROUP
 
-    def longer(self) -> Self | None:
+    def with_double_steps(self) -> Self | None:
         """Return the attack with twice the steps, where it has steps."""
         default = _parameters(self.name).get("steps")
         if default is None:

@@ -68,10 +68,10 @@ class Transfer(NormAttack):
         """Return the attack with a surrogate of the attacked model."""
         pixels, _ = training()
         order = random.integers(random.as_seeds([seed], pixels.device), CHOICE, len(pixels))[0].argsort()
-        lesson = Lesson(constraint(self.norm, problem.bounds), self.eps[-1], self.rounds, seed)
+        lesson = TrainingData(constraint(self.norm, problem.bounds), self.eps[-1], self.rounds, seed)
         return replace(self, surrogate=surrogate(problem, pixels[order[: self.samples]], lesson))
 
-    def longer(self) -> Self:
+    def with_double_steps(self) -> Self:
         """Return the attack with twice the steps."""
         return replace(self, steps=2 * self.steps)
 
@@ -92,15 +92,15 @@ class Transfer(NormAttack):
             budget = Budget(self.steps, self.loss or "margin", "random" if restart else "clean", stop=False)
             _unstopped(copy, search, ball, budget, RESTARTS + restart)
             with torch.no_grad():
-                margin, fooled = measured(problem, search.best, targets[rows])
-            better = (margin > highest[rows]) | fooled
+                margin, misclassified = measured(problem, search.best, targets[rows])
+            better = (margin > highest[rows]) | misclassified
             best[rows[better]], highest[rows[better]] = search.best[better], margin[better]
-            rows = rows[~fooled]
+            rows = rows[~misclassified]
         return best
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingData:
     """What a surrogate's training depends on beside the model: copies within eps of a ball, rounds, seed."""
 
     ball: Constraint
@@ -109,7 +109,7 @@ class Lesson:
     seed: int
 
 
-def surrogate(problem: Problem, pixels: Tensor, lesson: Lesson) -> Problem:
+def surrogate(problem: Problem, pixels: Tensor, lesson: TrainingData) -> Problem:
     """Train a small network on the answers of the attacked model; a few seconds on one thread.
 
     Round after round it learns from the training samples, from copies with random perturbations, and from copies that
@@ -118,7 +118,7 @@ def surrogate(problem: Problem, pixels: Tensor, lesson: Lesson) -> Problem:
     Args:
         problem: the attacked model; its output is one logit per class.
         pixels: training images (n, channels, height, width), at least 4 pixels on a side.
-        lesson: see `Lesson`.
+        lesson: see `TrainingData`.
 
     Returns:
         The same questions about the surrogate, with a count of passes of its own.
@@ -171,12 +171,12 @@ class _Answers:
         self.usable = torch.cat([self.usable, more.usable])
 
 
-def _noisy(pixels: Tensor, lesson: Lesson) -> Tensor:
+def _noisy(pixels: Tensor, lesson: TrainingData) -> Tensor:
     seeds = _seeds(pixels, lesson)
     return lesson.ball.start(pixels, torch.full((len(pixels),), 2 * lesson.eps).to(pixels), seeds, COPIES)
 
 
-def _perturbed(copy: Problem, pixels: Tensor, labels: Tensor, lesson: Lesson, number: int) -> Tensor:
+def _perturbed(copy: Problem, pixels: Tensor, labels: Tensor, lesson: TrainingData, number: int) -> Tensor:
     """Return copies that the surrogate is attacked with, each at an eps of its own up to the largest."""
     seeds = _seeds(pixels, lesson)
     eps = lesson.eps * (0.25 + 0.75 * random.uniform(seeds, COPIES + 2 * number + 1)).to(pixels)
@@ -191,7 +191,7 @@ def _unstopped(copy: Problem, search: Search, ball: Constraint, budget: Budget, 
     maximise(copy, search, ball, budget, rows=everyone, stream=stream)
 
 
-def _seeds(pixels: Tensor, lesson: Lesson) -> Tensor:
+def _seeds(pixels: Tensor, lesson: TrainingData) -> Tensor:
     own = random.as_seeds([lesson.seed], pixels.device)
     return random.integers(own, COPIES, len(pixels))[0]
 

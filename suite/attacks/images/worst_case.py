@@ -28,7 +28,7 @@ class WorstCase(NormAttack):
     loss: str | None = "ce"
     losses: tuple[str, ...] = ("ce", "segpgd", "cospgd", "mask_ce")
     steps: int = 20
-    graded: ClassVar[bool] = True
+    supports_graded_outcomes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -39,7 +39,7 @@ class WorstCase(NormAttack):
         object.__setattr__(self, "losses", tuple(self.losses))
         object.__setattr__(self, "loss", self.losses[0])
 
-    def longer(self) -> Self:
+    def with_double_steps(self) -> Self:
         """Return the attack with twice the steps."""
         return replace(self, steps=2 * self.steps)
 

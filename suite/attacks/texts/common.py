@@ -42,7 +42,7 @@ class TextAttack:
     _allowed: Allowed | None = None
 
     texts: ClassVar[bool] = True
-    graded: ClassVar[bool] = True
+    supports_graded_outcomes: ClassVar[bool] = True
     size_name: ClassVar[str] = "edits"
 
     def __post_init__(self) -> None:
@@ -113,7 +113,7 @@ class TextAttack:
             found["unknown_words_added"] = unknown(adversarial) - unknown(clean)
         return found
 
-    def longer(self) -> Self | None:
+    def with_double_steps(self) -> Self | None:
         """Return None: nothing can be doubled."""
         return None
 
@@ -128,13 +128,13 @@ class TextAttack:
 
 def scored(problem: Problem, codes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return how far the answers to texts are on the way to wrong ones, (n,) in float64, and which are wrong."""
-    scores, fooled = [], []
+    scores, misclassified = [], []
     with torch.no_grad():
         for rows in problem.chunks(len(codes)):
             output = problem.forward(codes[rows])
-            scores.append(problem.loss(output, targets[rows], problem.yardstick, None).double())
-            fooled.append(problem.fooled(output, targets[rows]))
-    return torch.cat(scores), torch.cat(fooled)
+            scores.append(problem.loss(output, targets[rows], problem.selection_loss, None).double())
+            misclassified.append(problem.misclassified(output, targets[rows]))
+    return torch.cat(scores), torch.cat(misclassified)
 
 
 def random_characters(codes: Tensor, size: int, seeds: Tensor, attack: TextAttack) -> Tensor:

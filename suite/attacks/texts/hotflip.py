@@ -91,7 +91,7 @@ class HotFlip(TextAttack):
             raise NotApplicableError("the model reads characters and no words; use unit=character")
         return fitted
 
-    def longer(self) -> Self | None:
+    def with_double_steps(self) -> Self | None:
         """Return the attack with twice the candidates."""
         return replace(self, candidates=2 * self.candidates)
 
@@ -109,8 +109,8 @@ class HotFlip(TextAttack):
             if not len(alive):
                 break
             told = problem.token_gradient(moved[alive], targets[alive], self.loss or "ce")
-            score = problem.loss(told.output, targets[alive], problem.yardstick, None).double()
-            standing = ~problem.fooled(told.output, targets[alive])
+            score = problem.loss(told.output, targets[alive], problem.selection_loss, None).double()
+            standing = ~problem.misclassified(told.output, targets[alive])
             allowed = _changeable(problem, moved[alive], targets[alive])
             proposals = self._proposals(moved[alive], allowed, told, [used[int(row)] for row in alive])
             proposals = [one for one in proposals if standing[one.row]]
@@ -120,7 +120,7 @@ class HotFlip(TextAttack):
             for one, _ in kept:
                 moved[alive[one.row]] = torch.from_numpy(one.text).to(moved)
                 used[int(alive[one.row])].add(one.place)
-            alive = alive[[one.row for one, fooled in kept if not fooled]]
+            alive = alive[[one.row for one, misclassified in kept if not misclassified]]
         return moved
 
     def _proposals(self, codes: Tensor, allowed: Array, told: TokenGradient, used: list[set[int]]) -> list[Proposal]:
@@ -215,10 +215,10 @@ def _best(problem: Problem, proposals: list[Proposal], targets: Tensor, score: T
     """
     rows = torch.tensor([one.row for one in proposals], device=targets.device)
     texts = torch.from_numpy(np.stack([one.text for one in proposals])).to(targets.device)
-    tried, fooled = (part.cpu().numpy() for part in scored(problem, texts, targets[rows]))
-    worth, least = np.where(fooled, np.inf, tried), score.cpu().numpy()
+    tried, misclassified = (part.cpu().numpy() for part in scored(problem, texts, targets[rows]))
+    worth, least = np.where(misclassified, np.inf, tried), score.cpu().numpy()
     best: dict[int, int] = {}
     for place, one in enumerate(proposals):
         if worth[place] > worth[best[one.row]] if one.row in best else worth[place] > least[one.row]:
             best[one.row] = place
-    return [(proposals[place], bool(fooled[place])) for place in best.values()]
+    return [(proposals[place], bool(misclassified[place])) for place in best.values()]

@@ -52,7 +52,7 @@ class Typos(TextAttack):
         """Every typo is one edit of characters."""
         return "characters"
 
-    def longer(self) -> Self | None:
+    def with_double_steps(self) -> Self | None:
         """Return the attack with twice the tries."""
         return replace(self, tries=2 * self.tries)
 
@@ -77,8 +77,8 @@ class _Search:
     def __init__(self, attack: Typos, problem: Problem, codes: Tensor, targets: Tensor, seeds: Tensor) -> None:
         self.attack, self.problem, self.targets, self.seeds = attack, problem, targets, seeds
         self.codes, self.rows = codes, codes.cpu().numpy().copy()
-        score, fooled = scored(problem, codes, targets)
-        self.score, self.fooled = score.cpu().numpy(), fooled.cpu().numpy()
+        score, misclassified = scored(problem, codes, targets)
+        self.score, self.misclassified = score.cpu().numpy(), misclassified.cpu().numpy()
         self.allowed = np.asarray((problem.editable(codes, targets) & (codes != 0)).cpu().numpy())
 
     def by_words(self, size: int) -> Tensor:
@@ -89,7 +89,7 @@ class _Search:
             numbers = uniform(self.seeds, turn, (self.attack.tries, 2)).double().cpu().numpy()
             tries: list[tuple[int, Array]] = []
             for row, words in enumerate(ranked):
-                if self.fooled[row] or len(grown[row]) == size or turn >= len(words):
+                if self.misclassified[row] or len(grown[row]) == size or turn >= len(words):
                     continue
                 word, text = words[turn], self.rows[row]
                 start = word.start + sum(more for place, more in grown[row] if place < word.start)
@@ -108,7 +108,7 @@ class _Search:
         for turn in range(size):
             numbers = uniform(self.seeds, turn, (self.attack.tries, 2)).double().cpu().numpy()
             tries: list[tuple[int, Array]] = []
-            for row in np.flatnonzero(~self.fooled).tolist():
+            for row in np.flatnonzero(~self.misclassified).tolist():
                 places = np.flatnonzero(free[row])
                 for first, second in numbers[row] if len(places) else ():
                     other, place = self.rows[row].copy(), places[int(first * len(places))]
@@ -123,7 +123,7 @@ class _Search:
     def _ranked(self) -> list[list[Word]]:
         """Return the words of each text that can be mistyped, the one that matters most first."""
         words, _, _ = self.attack.lexicon.read_words(self.codes, self.allowed)
-        words = [word for word in words if misspelt(word.spelling) and not self.fooled[word.row]]
+        words = [word for word in words if misspelt(word.spelling) and not self.misclassified[word.row]]
         blanked = [(word.row, self.rows[word.row].copy()) for word in words]
         for (_, text), word in zip(blanked, words, strict=True):
             text[word.start : word.end] = ord(UNREAD)
@@ -134,11 +134,11 @@ class _Search:
 
     def _keep(self, tries: list[tuple[int, Array]]) -> list[int]:
         """Keep of each row the worst text for the model, if it is worse than what is there; return these rows."""
-        score, fooled = self._scored(tries)
+        score, misclassified = self._scored(tries)
         kept = {}
         for place, (row, _) in enumerate(tries):
             if score[place] > self.score[row]:
-                self.score[row], self.fooled[row], kept[row] = score[place], fooled[place], place
+                self.score[row], self.misclassified[row], kept[row] = score[place], misclassified[place], place
         for row, place in kept.items():
             self.rows[row] = tries[place][1]
         return list(kept)
@@ -148,8 +148,8 @@ class _Search:
             return np.zeros(0), np.zeros(0, bool)
         codes = torch.from_numpy(np.stack([text for _, text in tries])).to(self.codes)
         targets = self.targets[torch.tensor([row for row, _ in tries], device=self.targets.device)]
-        score, fooled = scored(self.problem, codes, targets)
-        fell = fooled.cpu().numpy()
+        score, misclassified = scored(self.problem, codes, targets)
+        fell = misclassified.cpu().numpy()
         return np.where(fell, np.inf, score.cpu().numpy()), fell
 
 

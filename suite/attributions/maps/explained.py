@@ -40,7 +40,7 @@ class Explained:
     seeds: Sequence[int]
     layer: nn.Module | None = None
     batch_size: int = 256
-    together: int | None = None
+    max_batch: int | None = None
     region: Tensor | None = None
 
     def __post_init__(self) -> None:

@@ -149,7 +149,7 @@ class GradCam:
             fine: Tensor = captum.interpolate(coarse, size, interpolate_mode="bilinear")
             return (fine / inputs.shape[1]).expand_as(inputs)
 
-        seen = min(explained.together or explained.batch_size, explained.batch_size)  # its layer is read once a call
+        seen = min(explained.max_batch or explained.batch_size, explained.batch_size)  # its layer is read once a call
         return _by_chunk(explained, math.ceil(explained.batch_size / seen), upsampled)
 
 

@@ -19,9 +19,9 @@ from suite.attacks.diagnostics.probes import GENERAL, PROBES, gradient_of_loss, 
 from suite.attacks.engine.base import Attack
 from suite.attacks.engine.precision import faster
 from suite.attacks.engine.problem import Probe, Problem
-from suite.axes.base import Context, Finding
+from suite.axes.base import AxisResult, Context
 from suite.axes.robustness.checks import Evidence, audit
-from suite.axes.robustness.sweep import Assault, found, shown
+from suite.axes.robustness.sweep import AttackSweep, found, gallery_arrays
 from suite.axes.robustness.text_metrics import remarks
 from suite.data.digests import in_digest_order
 from suite.errors import NotApplicableError, SpecError
@@ -67,18 +67,18 @@ class Robustness:
         if self.space not in SPACES:
             raise SpecError(f"space={self.space!r}; expected {' or '.join(SPACES)}.")
 
-    def measure(self, context: Context) -> Finding:
+    def measure(self, context: Context) -> AxisResult:
         """Attack every right sample at every size, check the attack, and keep what it found."""
         try:
             return self._measured(context)
         except NotApplicableError as error:
-            return Finding([not_applicable(f"robust_{context.kind.headline}", str(error))])
+            return AxisResult([not_applicable(f"robust_{context.kind.headline}", str(error))])
 
-    def _measured(self, context: Context) -> Finding:
+    def _measured(self, context: Context) -> AxisResult:
         entry, spec = resolve("attack", self.attack)
         attack: Attack = entry.build(spec)
         if self.space != "input":
-            context = context.through(self.space)
+            context = context.in_space(self.space)
         _refuse_misfit(attack, spec, context)
         context = replace(context, kind=fitting(attack, spec, context.kind))
         # Models that draw their answers draw them from PyTorch's own generator: seeded, two runs give the same row.
@@ -91,7 +91,7 @@ class Robustness:
                     "the model as it is; leave both out."
                 )
             problem = faster(problem, precision=self.precision, compiled=self.compiled)
-            assault = Assault(context, problem, attack)
+            assault = AttackSweep(context, problem, attack)
             assault.run()
             spent = problem.passes.total
             evidence = audit(assault, assault.audited(self.audit))
@@ -119,9 +119,9 @@ class Robustness:
             "stochastic": problem.draws > 1,
             "sha256": hashlib.sha256(stored["found"].tobytes()).hexdigest(),
         }
-        arrays = shown(assault, reference) | stored if self.space == "input" else {}
-        measures = [*rates, *controls, *successes, *report.companions(), *extra]
-        return Finding(measures, report.columns(), details, arrays)
+        arrays = gallery_arrays(assault, reference) | stored if self.space == "input" else {}
+        measures = [*rates, *controls, *successes, *report.secondary_metrics(), *extra]
+        return AxisResult(measures, report.columns(), details, arrays)
 
 
 def title(spec: Spec) -> str:
@@ -135,14 +135,14 @@ def fitting(attack: Attack, spec: Spec, kind: Kind) -> Kind:
     Raises:
         SpecError: the attack can only make samples of one label wrong, or look like one class.
     """
-    if not kind.one_label and not getattr(attack, "graded", False):
+    if not kind.single_label and not getattr(attack, "supports_graded_outcomes", False):
         raise SpecError(
             f"{spec.name} attacks samples with one label, and those of {kind.name} have many answers. Use fgsm, pgd, "
             "worst_case, patch or image_patch."
         )
-    if not kind.one_label and getattr(attack, "goal", None) is not None:
+    if not kind.single_label and getattr(attack, "goal", None) is not None:
         raise SpecError(f"{spec}: a goal is one class for a sample, and those of {kind.name} have many answers.")
-    return kind.aimed(attack.loss)
+    return kind.for_attack_loss(attack.loss)
 
 
 def _refuse_misfit(attack: Attack, spec: Spec, context: Context) -> None:
@@ -153,7 +153,7 @@ def _refuse_misfit(attack: Attack, spec: Spec, context: Context) -> None:
             f"{spec.name} moves numbers, and the samples of {context.kind.name} are texts. Use hotflip, typos or "
             "trigger, or move the embeddings: robustness(attack=pgd(...), space=embedding)."
         )
-    limit = context.model.reach
+    limit = context.model.max_perturbation
     if limit is not None and (attack.norm != "linf" or max(attack.sizes) >= limit):
         raise SpecError(
             f"{spec}: embeddings are moved by norm=linf and eps below {limit:g}, in standard deviations; a larger step "
@@ -170,14 +170,14 @@ def probed(problem: Problem, context: Context, loss: str | None) -> Problem:
     right = (problem.outcome(pixels, targets) < 0.5).nonzero()[:, 0]
     if not len(right):
         return problem
-    whole, (low, high) = context.kind.one_label, problem.bounds
+    whole, (low, high) = context.kind.single_label, problem.bounds
     if not pixels.is_floating_point():  # between two texts there is nothing that a gradient could lead through
         probes = probe(problem.forward, pixels[right], targets[right], ("deterministic",))
         probes |= gradients_of_texts(context, loss)
         return replace(problem, probes=probes, draws=DRAWS if probes["deterministic"].status == "fail" else 1)
 
     def answered(asked: Tensor) -> Tensor:
-        return context.kind.comparable(problem.forward(asked), asked)
+        return context.kind.normalized_output(problem.forward(asked), asked)
 
     def unscaled(asked: Tensor) -> Tensor:
         return answered(low + asked * (high - low))
@@ -197,7 +197,7 @@ def gradients_of_texts(context: Context, loss: str | None) -> dict[str, Probe]:
     if loss is None:
         return {}
     try:
-        inside = context.through("embedding")
+        inside = context.in_space("embedding")
     except NotApplicableError:
         return {}
     problem = Problem.of(inside.kind, inside.model.raw, batch_size=inside.batch_size, adapter=inside.model)
@@ -209,7 +209,7 @@ def gradients_of_texts(context: Context, loss: str | None) -> dict[str, Probe]:
 class _Report:
     """The rows and columns of an attack."""
 
-    assault: Assault
+    assault: AttackSweep
     name: str
     evidence: dict[str, Evidence]
 
@@ -236,14 +236,14 @@ class _Report:
             for size, tally in by_size.items()
         ]
 
-    def companions(self) -> list[Measure]:
+    def secondary_metrics(self) -> list[Measure]:
         """Return what the kind says beside the headline measure: clean, attacked and under the random control."""
         assault, kind = self.assault, self.assault.context.kind
         random, measures = assault.control_tally["random"], []
         for size in (0.0, *assault.attack.sizes):
-            held = kind.companions(random.get(size, assault.clean_tally), seed=assault.context.seed, params={})
+            held = kind.secondary_metrics(random.get(size, assault.clean_tally), seed=assault.context.seed, params={})
             params = self._params(size) | ({"reference": True} if size == assault.reference else {})
-            found = kind.companions(
+            found = kind.secondary_metrics(
                 assault.tally.get(size, assault.clean_tally), seed=assault.context.seed, params=params
             )
             measures += [replace(one, control=other.value) for one, other in zip(found, held, strict=True)]
@@ -314,7 +314,7 @@ class _Report:
         """Return the per-sample outcomes on clean input and at every size: right or wrong, or the quality."""
         kept = {"correct_clean": self.assault.clean}
         kept |= {f"robust@{float(size)!r}": held for size, held in self.assault.right.items()}
-        whole = self.assault.problem.draws == 1 and self.assault.context.kind.one_label
+        whole = self.assault.problem.draws == 1 and self.assault.context.kind.single_label
         columns = {name: np.asarray(held > 0.5) if whole else held for name, held in kept.items()}
         return {"id": list(self.assault.context.test.ids), **columns}
 
@@ -323,4 +323,4 @@ class _Report:
         draws, kind = self.assault.problem.draws, self.assault.context.kind
         if draws > 1:
             fields["params"] = {**fields.get("params", {}), "draws": draws}
-        return kind.overall(metric, tally, seed=self.assault.context.seed, **fields)
+        return kind.headline_measure(metric, tally, seed=self.assault.context.seed, **fields)

@@ -14,7 +14,7 @@ from suite.attacks.engine.base import Attack
 from suite.attacks.images.gradient import FGSM
 from suite.attacks.images.square import Square
 from suite.attacks.images.transfer import Transfer
-from suite.axes.robustness.sweep import Assault
+from suite.axes.robustness.sweep import AttackSweep
 from suite.errors import AttackError, SpecError
 from suite.kinds.base import Array
 from suite.types import Check
@@ -54,7 +54,7 @@ class Evidence:
     sentence: str
 
 
-def audit(assault: Assault, rows: Array) -> dict[str, Evidence]:
+def audit(assault: AttackSweep, rows: Array) -> dict[str, Evidence]:
     """Run every check of an attack.
 
     Args:
@@ -80,7 +80,7 @@ def audit(assault: Assault, rows: Array) -> dict[str, Evidence]:
     }
 
 
-def probed(assault: Assault) -> dict[str, Evidence]:
+def probed(assault: AttackSweep) -> dict[str, Evidence]:
     """Return what the probes say of the model; a flag that the attack has a way round passes, and says so."""
     cures = dict(getattr(assault.attack, "cures", {}))
     if assault.problem.draws > 1:
@@ -94,20 +94,22 @@ def probed(assault: Assault) -> dict[str, Evidence]:
     }
 
 
-def eps0_equals_clean(assault: Assault, rows: Array) -> Evidence:
+def eps0_equals_clean(assault: AttackSweep, rows: Array) -> Evidence:
     """Attack at size zero: every right sample must stay right."""
     if assault.attack.norm == "patch":
         return Evidence("n/a", "a patch of size zero does not exist")
     try:
-        fooled = int(_turned(assault, rows, assault.attacked(assault.attack, rows, 0.0)).sum())
+        misclassified = int(_turned(assault, rows, assault.attacked(assault.attack, rows, 0.0)).sum())
     except AttackError as error:
         return Evidence("fail", f"at size 0 the attack broke down: {error}")
-    if fooled:
-        return Evidence("fail", f"at size 0, {fooled} of {len(rows)} right samples turned wrong; they must not change")
+    if misclassified:
+        return Evidence(
+            "fail", f"at size 0, {misclassified} of {len(rows)} right samples turned wrong; they must not change"
+        )
     return Evidence("pass", f"at size 0 all {len(rows)} right samples stay right")
 
 
-def falls_with_eps(assault: Assault, scratch: dict[float, Array]) -> Evidence:
+def falls_with_eps(assault: AttackSweep, scratch: dict[float, Array]) -> Evidence:
     """Attack every size from scratch: a larger size must not find fewer."""
     sizes = list(scratch)
     for small, large in pairwise(sizes):
@@ -115,13 +117,13 @@ def falls_with_eps(assault: Assault, scratch: dict[float, Array]) -> Evidence:
             counts = f"{_fell(scratch[large])} at {large:.3g} after {_fell(scratch[small])} at {small:.3g}"
             name = assault.attack.size_name
             return Evidence("fail", f"from scratch, a larger {name} fooled fewer samples ({counts}): it overshoots")
-    fooled = ", ".join(f"{_fell(damage)}" for damage in scratch.values())
-    return Evidence("pass", f"from scratch, {fooled} of {len(scratch[sizes[0]])} are fooled as the size grows")
+    fell = ", ".join(f"{_fell(damage)}" for damage in scratch.values())
+    return Evidence("pass", f"from scratch, {fell} of {len(scratch[sizes[0]])} are fooled as the size grows")
 
 
-def twice_the_steps(assault: Assault, rows: Array, scratch: dict[float, Array]) -> dict[str, Evidence]:
+def twice_the_steps(assault: AttackSweep, rows: Array, scratch: dict[float, Array]) -> dict[str, Evidence]:
     """Attack with twice the steps: the model must not come out better, and not much worse either."""
-    longer = assault.attack.longer()
+    longer = assault.attack.with_double_steps()
     if longer is None:
         nothing = Evidence("n/a", "the attack has no steps to double")
         return {"more_steps_never_help": nothing, "more_steps_find_no_more": nothing}
@@ -135,7 +137,7 @@ def twice_the_steps(assault: Assault, rows: Array, scratch: dict[float, Array]) 
     }
 
 
-def chance_at_large_eps(assault: Assault, rows: Array) -> Evidence:
+def chance_at_large_eps(assault: AttackSweep, rows: Array) -> Evidence:
     """Attack with every image allowed: no more may stay right than guessing would."""
     attack, pixels = assault.attack, assault.context.pixels
     if attack.norm not in NORMS or not _tries_all(attack):
@@ -149,7 +151,7 @@ def chance_at_large_eps(assault: Assault, rows: Array) -> Evidence:
     return Evidence("fail" if chance < SIGNIFICANT else "pass", sentence)
 
 
-def others_find_no_more(assault: Assault, rows: Array, scratch: dict[float, Array]) -> dict[str, Evidence]:
+def others_find_no_more(assault: AttackSweep, rows: Array, scratch: dict[float, Array]) -> dict[str, Evidence]:
     """Try weaker attacks where the attack failed: who needs less knowledge, or one step, must not find much more."""
     attack, size = assault.attack, assault.reference
     images = attack.norm in ("linf", "l2") and assault.context.pixels.ndim == 4
@@ -160,7 +162,7 @@ def others_find_no_more(assault: Assault, rows: Array, scratch: dict[float, Arra
         )
         nothing = Evidence("n/a", reason)
         return dict.fromkeys(("single_step_finds_no_more", "queries_find_no_more", "transfer_finds_no_more"), nothing)
-    if not assault.context.kind.one_label:
+    if not assault.context.kind.single_label:
         nothing = Evidence("n/a", "asked only where a sample has one label")
         return {
             "single_step_finds_no_more": finds_no_more(
@@ -184,10 +186,10 @@ def others_find_no_more(assault: Assault, rows: Array, scratch: dict[float, Arra
 
 def _tries_all(attack: Attack) -> bool:
     """Return whether an attack means to leave nothing standing: not in one step, and not towards one class alone."""
-    return attack.longer() is not None and getattr(attack, "goal", None) is None
+    return attack.with_double_steps() is not None and getattr(attack, "goal", None) is None
 
 
-def finds_no_more(assault: Assault, other: Attack, rows: Array, damage: Array) -> Evidence:
+def finds_no_more(assault: AttackSweep, other: Attack, rows: Array, damage: Array) -> Evidence:
     """Run another attack on the rows that an attack did not find."""
     left = rows[damage <= 0.5]
     if not len(left):
@@ -203,7 +205,7 @@ def finds_no_more(assault: Assault, other: Attack, rows: Array, damage: Array) -
     return Evidence("fail" if _fewer(damage, both) else "pass", sentence)
 
 
-def random_does_less(assault: Assault, *, works: bool) -> Evidence:
+def random_does_less(assault: AttackSweep, *, works: bool) -> Evidence:
     """Compare with random perturbations of equal size, by paired tests at every size.
 
     Args:
@@ -215,7 +217,7 @@ def random_does_less(assault: Assault, *, works: bool) -> Evidence:
     if assault.problem.draws > 1:
         random, right = ({size: _whole(held) for size, held in shares.items()} for shares in (random, right))
     # One label is right or wrong, and so notable; where answers are graded many small differences say as much as a few.
-    notable = NOTABLE if assault.context.kind.one_label else 0.0
+    notable = NOTABLE if assault.context.kind.single_label else 0.0
     worse = [f"{name} {size:.3g}" for size, held in right.items() if _fewer(1 - held, 1 - random[size], notable)]
     if worse:
         return Evidence("fail", f"random perturbations did more damage than the attack at {', '.join(worse)}")
@@ -231,7 +233,7 @@ def random_does_less(assault: Assault, *, works: bool) -> Evidence:
     return Evidence("n/a", f"{sentence}; at this n that is not told apart from chance")
 
 
-def _turned(assault: Assault, rows: Array, share: Array) -> Array:
+def _turned(assault: AttackSweep, rows: Array, share: Array) -> Array:
     """Return which right samples turned wrong; of random answers, which more often than chance explains.
 
     Random answers are compared draw by draw, by Fisher's exact one-sided test shared out over the samples (Bonferroni).

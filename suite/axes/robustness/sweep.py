@@ -11,7 +11,7 @@ from torch import Tensor
 
 from suite.attacks.engine.base import Attack
 from suite.attacks.engine.problem import Problem
-from suite.attacks.engine.validation import judged, scored
+from suite.attacks.engine.validation import validate, validate_and_score
 from suite.attacks.rng import as_seeds
 from suite.axes.base import Context
 from suite.data.digests import in_digest_order
@@ -22,7 +22,7 @@ TRAINING = 4096
 """Training samples at most that an attack may learn from."""
 
 
-class Assault:
+class AttackSweep:
     """One attack on one model: which samples still stand at which size.
 
     Attributes:
@@ -42,7 +42,7 @@ class Assault:
         before = problem.passes.total
         self.attack = attack.fit(problem, self.training, seed=context.seed)
         self.spent = problem.passes.total - before
-        damage, self.clean_tally = problem.judged(context.pixels, context.targets)
+        damage, self.clean_tally = problem.outcome_and_tally(context.pixels, context.targets)
         self.clean = 1 - damage.double().cpu().numpy()
         self.right: dict[float, Array] = {}
         self.tally: dict[float, Array] = {}
@@ -69,7 +69,7 @@ class Assault:
             self.right[size], self.tally[size] = standing.copy(), tally.copy()
             # What fooled the model in its first size stays, also where chance lets a larger one fail; where answers are
             # better or worse, what did the most damage does.
-            graded = not self.context.kind.one_label
+            graded = not self.context.kind.single_label
             fresh = worse if graded else (share > 0.5) & np.isnan(self.found_at[rows])
             self.found_at[rows[fresh]], self.found_by[rows[fresh]] = size, stages[fresh]
             shown = fresh | np.isnan(self.found_at[rows])
@@ -89,11 +89,11 @@ class Assault:
     def shifts(self) -> tuple[dict[str, Array], dict[str, Array]]:
         """Return how far the attack at its largest size, and the random control, moved what lies behind the answers."""
         kind, output = self.context.kind, self.context.outcomes.output
-        if not kind.shifted(output[:1], output[:1]):
+        if not kind.latent_shift(output[:1], output[:1]):
             return {}, {}
         everyone = np.arange(len(self.clean))
         moved = (self.adversarial, self._changed("random", everyone, self.attack.sizes[-1]))
-        found = [dict(kind.shifted(output, self._answers(points))) for points in moved]
+        found = [dict(kind.latent_shift(output, self._answers(points))) for points in moved]
         return found[0], found[1]
 
     def _answers(self, points: Tensor) -> Array:
@@ -122,7 +122,7 @@ class Assault:
         goal, succeeded = getattr(self.attack, "goal", None), getattr(self.attack, "succeeded", None)
         if goal is None or succeeded is None:
             return None
-        if not self.context.kind.one_label:
+        if not self.context.kind.single_label:
             raise AttackError(f"goal={goal}: only samples with one label can be made to look like one class.")
         rows = np.flatnonzero(self.context.targets.cpu().numpy() != goal)
         pixels, targets = self.pixels(rows)
@@ -131,7 +131,7 @@ class Assault:
         else:
             seeds = self.seeds(f"attack {float(size)!r}", rows)
             moved = self.attack.perturb(self.problem, pixels, targets, size, seeds)
-        judged(self.problem, self.attack, pixels, moved, targets, size)  # refuses what breaks the rules
+        validate(self.problem, self.attack, pixels, moved, targets, size)  # refuses what breaks the rules
         return np.asarray(succeeded(self.problem, moved, targets).double().cpu().numpy())
 
     @property
@@ -162,7 +162,7 @@ class Assault:
                 moved, found_by = self._moved(attack, chosen, size)
             self.spent += keep * (self.problem.passes.total - before)
             pixels, targets = self.pixels(chosen)
-            damage, tally = scored(self.problem, self.attack, pixels, moved, targets, size)
+            damage, tally = validate_and_score(self.problem, self.attack, pixels, moved, targets, size)
             shares.append(damage.double().cpu().numpy())
             tallies.append(tally)
             points.append(moved)
@@ -209,7 +209,7 @@ class Assault:
         tally_by_size: dict[float, Array] = {}
         for size in self.attack.sizes:
             moved = self._changed(name, everyone, size)
-            damage, tally = scored(self.problem, self.attack, pixels, moved, targets, size)
+            damage, tally = validate_and_score(self.problem, self.attack, pixels, moved, targets, size)
             right = 1 - damage.double().cpu().numpy()
             worse = self._worse(right, held)
             held[worse], tallies[worse] = right[worse], tally[worse]
@@ -225,14 +225,14 @@ class Assault:
         return torch.cat(parts)
 
 
-def shown(assault: Assault, reference: float) -> dict[str, Any]:
+def gallery_arrays(assault: AttackSweep, reference: float) -> dict[str, Any]:
     """Return images before and after, with what the model said; what was not fooled shows the largest try."""
     context, rows = assault.context, assault.context.gallery
     small, kind = context.test.take(rows), context.kind
     tried = np.where(assault.clean[rows] > 0, assault.attack.sizes[-1], 0.0)  # what was wrong anyway was not attacked
     moved = assault.adversarial[torch.tensor(rows, device=context.device)]
     with context.model.frozen(), torch.no_grad():
-        after = kind.told(context.model(moved).float().cpu().numpy())
+        after = kind.output_arrays(context.model(moved).float().cpu().numpy())
     found_at = assault.found_at[rows]
     arrays = {
         "ids": np.array(small.ids),
@@ -240,14 +240,14 @@ def shown(assault: Assault, reference: float) -> dict[str, Any]:
         "adversarial": moved.cpu().numpy(),
         "eps": np.where(np.isnan(found_at), tried, found_at),
         "label": small.targets,
-        **{f"clean_{name}": values for name, values in kind.told(context.outcomes.output[rows]).items()},
+        **{f"clean_{name}": values for name, values in kind.output_arrays(context.outcomes.output[rows]).items()},
         **{f"adversarial_{name}": values for name, values in after.items()},
     }
     patches = dict(getattr(assault.attack, "_patches", ()))
     return {**arrays, "patch": patches[reference].cpu().numpy()} if patches else arrays
 
 
-def found(assault: Assault) -> dict[str, Any]:
+def found(assault: AttackSweep) -> dict[str, Any]:
     """Return every input that fooled the model, with its sample, its size and what found it, for `suite verify`."""
     rows = np.flatnonzero(~np.isnan(assault.found_at))
     return {

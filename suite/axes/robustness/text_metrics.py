@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from suite.axes.robustness.sweep import Assault
+from suite.axes.robustness.sweep import AttackSweep
 from suite.kinds.base import Array
 from suite.metrics import stats
 from suite.types import Measure
@@ -20,7 +20,7 @@ Changes = Callable[[torch.Tensor, torch.Tensor], Mapping[str, Any]]
 """Texts before and after to what was done to each, (n,) by name."""
 
 
-def remarks(assault: Assault, params: Params) -> list[Measure]:
+def remarks(assault: AttackSweep, params: Params) -> list[Measure]:
     """Return the success rate and the changes at every size, and the passes; nothing for attacks on images.
 
     Args:
@@ -30,7 +30,7 @@ def remarks(assault: Assault, params: Params) -> list[Measure]:
     changes: Changes | None = getattr(assault.attack, "changes", None)
     if changes is None:
         return []
-    whole = assault.context.kind.one_label
+    whole = assault.context.kind.single_label
     attackable = np.flatnonzero(assault.clean > (0.5 if whole else 0))
     measures = [_queries(assault.spent, len(attackable), params(assault.attack.sizes[-1]))]
     if not whole:  # of answers that are better or worse, what is kept is the worst of all sizes
@@ -41,7 +41,7 @@ def remarks(assault: Assault, params: Params) -> list[Measure]:
     return measures
 
 
-def _success(assault: Assault, rows: Array, size: float, params: dict[str, Any]) -> Measure:
+def _success(assault: AttackSweep, rows: Array, size: float, params: dict[str, Any]) -> Measure:
     """Return the share of right samples that turned wrong; undefined where no sample was right."""
     fields: dict[str, Any] = {"params": params, "higher_is_better": False}
     if not len(rows):
@@ -51,7 +51,7 @@ def _success(assault: Assault, rows: Array, size: float, params: dict[str, Any])
     return stats.rate("success_rate", assault.right[size][rows] <= 0.5, control=control, **fields)
 
 
-def _changed(assault: Assault, changes: Changes, size: float, params: dict[str, Any]) -> list[Measure]:
+def _changed(assault: AttackSweep, changes: Changes, size: float, params: dict[str, Any]) -> list[Measure]:
     """Return the mean changes of the texts that fell up to a size; undefined where none did."""
     rows = np.flatnonzero(assault.found_at <= size)
     chosen = torch.from_numpy(rows).to(assault.context.device)

@@ -18,8 +18,8 @@ from suite.kinds.autoencoding import losses
 from suite.kinds.autoencoding.calibration import calibrated, rescaling, uncertainty
 from suite.kinds.autoencoding.evidence import likelihood
 from suite.kinds.autoencoding.gallery import shown
-from suite.kinds.base import Admitted, Array, Calibrated, Outcomes, Rescaling, Scalars
-from suite.kinds.defaults import Graded, Simple
+from suite.kinds.base import Array, AttributionTarget, Calibrated, Outcomes, Rescaling, ValidatedSample
+from suite.kinds.defaults import Graded, KindDefaults
 from suite.kinds.images import image
 from suite.metrics.stats import Statistic, average, resampled
 from suite.models.adapters.autoencoder import Answer, TorchAutoencoder, parts
@@ -51,7 +51,7 @@ POINTS = "points, at no cost"
 
 
 @dataclass(frozen=True)
-class Autoencoding(Graded, Simple):
+class Autoencoding(Graded, KindDefaults):
     """An image from its own code; the output is a logit per pixel, and the code's mean and log variance.
 
     The target is the clean image, whatever the model was shown. A tally is what the pixels and the code cost, (n, 2),
@@ -72,14 +72,14 @@ class Autoencoding(Graded, Simple):
     unit = "bit per dimension"
     higher_is_better = False
     quality = "2^-(code length / that of independent pixels)"
-    plain = "pixel"
-    error = "pixel_ece"
+    default_uncertainty = "pixel"
+    calibration_metric = "pixel_ece"
     presets = PRESETS
 
-    def admit(self, sample: Sample, classes: Sequence[str] | None) -> Admitted:
+    def validate_sample(self, sample: Sample, classes: Sequence[str] | None) -> ValidatedSample:
         """Return (channels, height, width) in uint8 or float32, twice: an image is its own target."""
         value = image(sample.input)
-        return Admitted(value, value)
+        return ValidatedSample(value, value)
 
     def class_names(self, targets: Sequence[Any]) -> tuple[str, ...]:
         """Return nothing: there are no classes."""
@@ -97,7 +97,7 @@ class Autoencoding(Graded, Simple):
         if output.ndim != 2:
             raise ModelError(f"The model returns {tuple(output.shape)}; expected (n, pixels + 2 * latent).")
 
-    def settled(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
+    def fitted_on_validation(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
         """Return the kind with the shape of the images, and what one costs without a code."""
         if data is None:
             return self
@@ -135,19 +135,19 @@ class Autoencoding(Graded, Simple):
         """Return the mean code length."""
         return average(tally.sum(axis=1))
 
-    def overall(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
+    def headline_measure(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
         """Return the mean code length; of codes that are points, and cost nothing, the row says so."""
         if not tally[:, 1].any():
             fields["params"] = {**fields.get("params", {}), "codes": POINTS}
-        return super().overall(metric, tally, seed=seed, **fields)
+        return super().headline_measure(metric, tally, seed=seed, **fields)
 
-    def companions(self, tally: Array, *, seed: int, params: Mapping[str, Any]) -> list[Measure]:
+    def secondary_metrics(self, tally: Array, *, seed: int, params: Mapping[str, Any]) -> list[Measure]:
         """Return the two parts of the code length: what the pixels cost, and what the code does."""
         fields: dict[str, Any] = {"seed": seed, "unit": self.unit, "higher_is_better": False, "params": params}
         names = ("robust_reconstruction", "robust_divergence")
         return [resampled(n, average(tally[:, part]), len(tally), **fields) for part, n in enumerate(names)]
 
-    def shifted(self, before: Array, after: Array) -> dict[str, Array]:
+    def latent_shift(self, before: Array, after: Array) -> dict[str, Array]:
         """Return how far codes moved: the symmetric divergence between their distributions, in nats, (n,)."""
         sides = self._parts(before), self._parts(after)
         return {"latent_shift": losses.shift(*sides).numpy()} if bool(sides[0].spread.all()) else {}
@@ -170,14 +170,14 @@ class Autoencoding(Graded, Simple):
             "divergence_by_latent": divergences(known.mean, known.log_variance).mean(dim=0).tolist(),
         }
 
-    def told(self, output: Array) -> dict[str, Array]:
+    def output_arrays(self, output: Array) -> dict[str, Array]:
         """Return the reconstruction, uint8 (n, c, h, w), and what the code costs, in nats, (n,)."""
         known = self._parts(output)
         pixels = known.logits.sigmoid().mul(255).round().to(torch.uint8).view(-1, *self._known())
         cost = torch.where(known.spread, divergences(known.mean, known.log_variance), 0.0).sum(dim=1)
         return {"reconstruction": pixels.numpy(), "divergence": cost.numpy()}
 
-    def shown(self, outcomes: Outcomes) -> dict[str, Array]:
+    def gallery(self, outcomes: Outcomes) -> dict[str, Array]:
         """Return images and their reconstructions, ways between images, and what the model generates."""
         return shown(outcomes)
 
@@ -202,7 +202,7 @@ class Autoencoding(Graded, Simple):
         """Return for which images the code says anything."""
         return np.asarray((_said(self._parts(output)).amax(dim=1) > USED).numpy())
 
-    def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> Scalars:
+    def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> AttributionTarget:
         """Explain the number of the code that the clean image moves most, as a share of its clean mean.
 
         Of a Gaussian code it is the one of the largest divergence among those with a mean that is not 0.
@@ -214,7 +214,7 @@ class Autoencoding(Graded, Simple):
         def share(inputs: Tensor, rows: Tensor) -> Tensor:
             return model.code(inputs)[0].gather(1, chosen[rows][:, None])[:, 0] / clean[rows]  # type: ignore[no-any-return]
 
-        return Scalars(share, lambda inputs, rows: share(inputs, rows).double().clamp(0, 1))
+        return AttributionTarget(share, lambda inputs, rows: share(inputs, rows).double().clamp(0, 1))
 
     def _known(self) -> tuple[int, ...]:
         if self.shape is None:

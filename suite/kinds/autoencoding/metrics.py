@@ -46,7 +46,7 @@ def code_length(outcomes: Outcomes) -> list[Measure]:
     told = AT_MEAN if outcomes.model.variational else "codes are points that cost nothing: this bounds no likelihood"
     wrong = kind.columns(outcomes)["pixel_error"]
     return [
-        kind.overall("code_length", tally, seed=outcomes.seed, params=params, reason=told),
+        kind.headline_measure("code_length", tally, seed=outcomes.seed, params=params, reason=told),
         stats.mean_measure("pixel_error", wrong, seed=outcomes.seed, higher_is_better=False, params={"threshold": 0.5}),
     ]
 

@@ -20,7 +20,7 @@ from suite.kinds.autoencoding import losses
 from suite.kinds.autoencoding.evidence import chosen
 from suite.kinds.base import Array, Outcomes
 from suite.metrics.stats import drawn, resampled
-from suite.models.base import LANES
+from suite.models.base import BATCH_MULTIPLE
 from suite.types import Measure
 
 
@@ -50,15 +50,18 @@ def stranger_measures(outcomes: Outcomes) -> list[Measure]:
     measures = []
     for name, made in STRANGERS.items():
         beats = longer(lengths(outcomes.model, made(images)), own)
-        fields: dict[str, Any] = {"seed": outcomes.seed, "params": {"strangers": name, "score": "code_length"}}
-        measures.append(resampled("stranger_auroc", partial(beaten, beats), len(rows), **fields))
+        fields: dict[str, Any] = {
+            "seed": outcomes.seed,
+            "params": {"out_of_distribution": name, "score": "code_length"},
+        }
+        measures.append(resampled("out_of_distribution_auroc", partial(beaten, beats), len(rows), **fields))
     return measures
 
 
 def lengths(model: Any, images: Tensor) -> Array:
     """Return the code length of each image in bits per dimension, (n,)."""
     with model.frozen(), torch.no_grad():
-        parts = [losses.code_length(model(few).double(), few) for few in torch.split(images, LANES)]
+        parts = [losses.code_length(model(few).double(), few) for few in torch.split(images, BATCH_MULTIPLE)]
     return np.asarray(torch.cat(parts).cpu().numpy())
 
 

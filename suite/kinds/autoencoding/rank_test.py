@@ -11,7 +11,7 @@ from torch import Tensor
 
 from suite.errors import MeasureError
 from suite.kinds.base import Array
-from suite.models.base import LANES
+from suite.models.base import BATCH_MULTIPLE
 
 SIMULATIONS, DRAWS, BINS = 500, 99, 10
 """Images that are made up; draws from the posterior of each, so that there are 100 ranks; bins of 10 of them."""
@@ -28,7 +28,7 @@ def simulated_ranks(model: Any, count: int, seed: int) -> Array:
     """Return how many of `DRAWS` draws from q(z | x) lie below the z that x was made from, (count, latent)."""
     codes, images = model.prior(count, seed), generated(model, count, seed)
     with model.frozen(), torch.no_grad():
-        found = [model.code(chunk) for chunk in torch.split(images, LANES)]
+        found = [model.code(chunk) for chunk in torch.split(images, BATCH_MULTIPLE)]
     mean, log_variance = (torch.cat(part) for part in zip(*found, strict=True))
     source = torch.Generator().manual_seed(seed + 2)
     noise = torch.randn(count, DRAWS, codes.shape[1], generator=source).to(codes)

@@ -10,10 +10,10 @@ import numpy as np
 from torch import Tensor, nn
 
 from suite.errors import DataError
-from suite.kinds.base import Admitted, Array, Calibrated, Outcomes, Rescaling, Scalars
+from suite.kinds.base import Array, AttributionTarget, Calibrated, Outcomes, Rescaling, ValidatedSample
 from suite.kinds.classification import losses as classification_losses
 from suite.kinds.classification.calibration import calibrated, rescaling
-from suite.kinds.defaults import Labelled, Simple, one_logit_per_class
+from suite.kinds.defaults import KindDefaults, Labelled, one_logit_per_class
 from suite.kinds.images import image
 from suite.metrics import stats
 from suite.metrics.stats import Statistic
@@ -40,25 +40,25 @@ PRESETS: Mapping[str, Sequence[str]] = MappingProxyType(
 """What a plain run measures on natural images; a task may say otherwise."""
 
 
-class Classification(Labelled, Simple):
+class Classification(Labelled, KindDefaults):
     """One label per image; the output is a logit per class."""
 
     name = "classification"
     adapter: type[TorchModel] = TorchClassifier
     headline = "accuracy"
     quality = "right answers"
-    one_label = True
-    yardstick = "margin"
-    plain = "softmax"
+    single_label = True
+    selection_loss = "margin"
+    default_uncertainty = "softmax"
     presets = PRESETS
 
     def guessing(self, classes: int) -> float:
         """Return the share of labels that are right by chance."""
         return 1 / classes
 
-    def admit(self, sample: Sample, classes: Sequence[str] | None) -> Admitted:
+    def validate_sample(self, sample: Sample, classes: Sequence[str] | None) -> ValidatedSample:
         """Return (channels, height, width) in uint8 or float32, and the class name or index."""
-        return Admitted(image(sample.input), label(sample.target, classes))
+        return ValidatedSample(image(sample.input), label(sample.target, classes))
 
     def check_output(self, output: Tensor, classes: Sequence[str]) -> None:
         """Raise ModelError unless there is one logit per class."""
@@ -77,13 +77,13 @@ class Classification(Labelled, Simple):
         """Return the wrong classes nearest to the right one in logits, (n, count or fewer)."""
         return classification_losses.rivals(output, targets, count)
 
-    def fooled(self, output: Tensor, targets: Tensor) -> Tensor:
+    def misclassified(self, output: Tensor, targets: Tensor) -> Tensor:
         """Return where the largest logit is another class; of equal logits the first counts."""
         return output.argmax(dim=1) != targets
 
     def damage(self, output: Tensor, targets: Tensor) -> Tensor:
         """Return 1 where the answer is wrong, else 0."""
-        return self.fooled(output, targets).double()
+        return self.misclassified(output, targets).double()
 
     def hidden(self, targets: Tensor, covered: Tensor) -> Tensor:
         """Return the labels as they are: what an image shows does not change with what covers it."""
@@ -97,7 +97,7 @@ class Classification(Labelled, Simple):
         """Return the share of right answers."""
         return lambda counts: np.asarray(tally.mean()[None] if counts is None else counts @ tally / len(tally))
 
-    def overall(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
+    def headline_measure(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
         """Return the share of right answers with its Wilson interval; of shares of random answers, their mean."""
         if np.isin(tally, (0, 1)).all() and "draws" not in fields.get("params", {}):
             return stats.rate(metric, tally > 0, **fields)
@@ -130,7 +130,7 @@ class Classification(Labelled, Simple):
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
-    def told(self, output: Array) -> dict[str, Array]:
+    def output_arrays(self, output: Array) -> dict[str, Array]:
         """Return the most probable class and its probability."""
         probabilities = self.probabilities(output)
         return {"prediction": probabilities.argmax(axis=1), "confidence": probabilities.max(axis=1).clip(0, 1)}
@@ -143,7 +143,7 @@ class Classification(Labelled, Simple):
         """Return the temperature that fits validation logits."""
         return rescaling(output, targets)
 
-    def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> Scalars:
+    def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> AttributionTarget:
         """Explain the logit of the class that was predicted on the clean image; follow its probability."""
         predicted = outputs.argmax(dim=1)
 
@@ -153,7 +153,7 @@ class Classification(Labelled, Simple):
         def score(inputs: Tensor, rows: Tensor) -> Tensor:
             return model(inputs).double().softmax(dim=1).gather(1, predicted[rows][:, None])[:, 0]  # type: ignore[no-any-return]
 
-        return Scalars(target, score)
+        return AttributionTarget(target, score)
 
 
 TOP5_CLASSES = 10

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from suite.data import TaskData
 from suite.errors import ModelError
-from suite.kinds.base import Admitted, Array, Calibrated, Objective, Outcomes, Rescaling, Scalars
-from suite.kinds.defaults import Graded, Simple
+from suite.kinds.base import Array, AttributionTarget, Calibrated, Objective, Outcomes, Rescaling, ValidatedSample
+from suite.kinds.defaults import Graded, KindDefaults
 from suite.kinds.detection import losses
 from suite.kinds.detection.calibration import calibrated, rescaling
 from suite.kinds.detection.targets import Objects, objects
@@ -61,7 +61,7 @@ PRESETS: Mapping[str, Sequence[str]] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Detection(Graded, Simple):
+class Detection(Graded, KindDefaults):
     """Boxes, classes and scores; the output is a table of detections (n, 100, 6), see `TorchDetector.raw`.
 
     The damage to an image is its localisation recall precision error at the threshold, or what an attack is after.
@@ -79,16 +79,16 @@ class Detection(Graded, Simple):
     adapter = TorchDetector
     headline = "map"
     quality = "1 - LRP error of an image"
-    plain = "score"
-    error = "d_ece"
-    unmergeable = "several answers name several boxes, and there is no agreed way to average them"
+    default_uncertainty = "score"
+    calibration_metric = "d_ece"
+    no_ensemble_reason = "several answers name several boxes, and there is no agreed way to average them"
     presets = PRESETS
 
-    def admit(self, sample: Sample, classes: Sequence[str] | None) -> Admitted:
+    def validate_sample(self, sample: Sample, classes: Sequence[str] | None) -> ValidatedSample:
         """Return (channels, height, width) in uint8 or float32, and the objects that can be used."""
         value = image(sample.input)
         found, remarks = objects(sample.target, value.shape[1:], classes)
-        return Admitted(value, found, remarks)
+        return ValidatedSample(value, found, remarks)
 
     def class_names(self, targets: Sequence[Objects]) -> tuple[str, ...]:
         """Return the labels in order."""
@@ -120,7 +120,7 @@ class Detection(Graded, Simple):
                 f"({', '.join(classes[:12])}). Build it for this task."
             )
 
-    def settled(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
+    def fitted_on_validation(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
         """Return the kind with the threshold of the lowest LRP error on validation samples."""
         output, targets = validation()
         return replace(self, threshold=boxes.best_threshold(output, targets)) if len(output) else self
@@ -130,7 +130,7 @@ class Detection(Graded, Simple):
         found, output = detector(model).losses(pixels, targets)
         return found, None if model.module.training else output
 
-    def aimed(self, loss: str | None) -> Self:
+    def for_attack_loss(self, loss: str | None) -> Self:
         """Return the kind whose damage is what the loss is after: objects that vanish, are mislabelled, or made up."""
         return replace(self, aim=loss if loss in AIMS else None)
 
@@ -188,7 +188,7 @@ class Detection(Graded, Simple):
         matches = self._matches(tally)
         return lambda counts: boxes.mean_ap(boxes.average_precision(matches, counts))
 
-    def overall(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
+    def headline_measure(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
         """Return the measure with an interval of the value to expect at this number of images.
 
         Average precision of few images comes out too high, in every resample once more, so that the interval is moved
@@ -196,7 +196,7 @@ class Detection(Graded, Simple):
         """
         return resampled(metric, self.statistic(tally), len(tally), seed=seed, recentred=True, **fields)
 
-    def companions(self, tally: Array, *, seed: int, params: Mapping[str, Any]) -> list[Measure]:
+    def secondary_metrics(self, tally: Array, *, seed: int, params: Mapping[str, Any]) -> list[Measure]:
         """Return AP50, and what became of objects at the threshold; average precision alone hides what vanishes."""
         matches = self._matches(tally, (0.5,))
         per_image = boxes.states(*split(tally), self.threshold)
@@ -213,7 +213,7 @@ class Detection(Graded, Simple):
             resampled("map50", ap50, len(tally), seed=seed, recentred=True, params=dict(params)),
             resampled("mislabel_rate", rate(1), len(tally), **common),
             resampled("disappearance_rate", rate(2), len(tally), **common),
-            resampled("hallucinations", rate(3), len(tally), unit="per image", **common),
+            resampled("false_positives_per_image", rate(3), len(tally), unit="per image", **common),
         ]
 
     def columns(self, outcomes: Outcomes) -> dict[str, Any]:
@@ -233,7 +233,7 @@ class Detection(Graded, Simple):
             "detections": int((outcomes.output[..., 5] >= 0).sum()),
         }
 
-    def told(self, output: Array) -> dict[str, Array]:
+    def output_arrays(self, output: Array) -> dict[str, Array]:
         """Return the first detections of each image that reach the threshold, (n, 30, 6); other rows have class -1."""
         shown = output[:, :SHOWN].copy()
         shown[shown[..., 4] < self.threshold] = (0, 0, 0, 0, 0, -1)
@@ -251,7 +251,7 @@ class Detection(Graded, Simple):
         """Return the temperature that fits the scores of validation detections."""
         return rescaling(output, targets)
 
-    def comparable(self, output: Tensor, pixels: Tensor) -> Tensor:
+    def normalized_output(self, output: Tensor, pixels: Tensor) -> Tensor:
         """Return detections with coordinates as shares of the image, so that they do not drown the scores."""
         height, width = pixels.shape[-2:]
         return output / output.new_tensor([width, height, width, height, 1, 1])
@@ -260,7 +260,7 @@ class Detection(Graded, Simple):
         """Return in which images the best detection reaches the threshold."""
         return np.asarray(output[:, 0, 4] >= self.threshold)
 
-    def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> Scalars:
+    def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> AttributionTarget:
         """Explain the best detection of each image: the log odds of its class where candidates lie on its box.
 
         Followed is the highest score of a detection of its class times its overlap with that box, where it is over
@@ -275,7 +275,7 @@ class Detection(Graded, Simple):
         def score(inputs: Tensor, rows: Tensor) -> Tensor:
             return losses.similarity(model(inputs), best[rows])
 
-        return Scalars(target, score, losses.inside(best, *pixels.shape[-2:]))
+        return AttributionTarget(target, score, losses.inside(best, *pixels.shape[-2:]))
 
     def _matches(self, tally: Array, thresholds: Sequence[float] = COCO_THRESHOLDS) -> boxes.Matches:
         found, truth = split(tally)

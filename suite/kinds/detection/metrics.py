@@ -79,7 +79,12 @@ def states_of_objects(outcomes: Outcomes) -> list[Measure]:
         boxes.states(outcomes.output, outcomes.targets, outcomes.kind.threshold),
         outcomes.kind.threshold,
     )
-    names = (("found_rate", True), ("mislabel_rate", False), ("disappearance_rate", False), ("hallucinations", False))
+    names = (
+        ("found_rate", True),
+        ("mislabel_rate", False),
+        ("disappearance_rate", False),
+        ("false_positives_per_image", False),
+    )
 
     def rate(place: int) -> Statistic:
         return lambda counts: boxes.rates(per_image, counts)[:, place]
@@ -90,7 +95,7 @@ def states_of_objects(outcomes: Outcomes) -> list[Measure]:
             rate(place),
             len(outcomes.ids),
             seed=outcomes.seed,
-            unit="per image" if name == "hallucinations" else "fraction",
+            unit="per image" if name == "false_positives_per_image" else "fraction",
             higher_is_better=higher,
             params={"threshold": round(threshold, 4)},
         )

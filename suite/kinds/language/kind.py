@@ -14,8 +14,8 @@ from torch import Tensor
 from suite.data import TaskData
 from suite.data.text import codes
 from suite.errors import DataError, ModelError, NotApplicableError
-from suite.kinds.base import Admitted, Array, Calibrated, Outcomes, Rationale, Rescaling, Scalars
-from suite.kinds.defaults import Graded, Simple
+from suite.kinds.base import Array, AttributionTarget, Calibrated, Outcomes, Rationale, Rescaling, ValidatedSample
+from suite.kinds.defaults import Graded, KindDefaults
 from suite.kinds.language import losses
 from suite.kinds.language.attribution import explained_characters
 from suite.kinds.language.calibration import calibrated, entropy_gap, rescaling
@@ -55,7 +55,7 @@ class Window(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Language(Graded, Simple):
+class Language(Graded, KindDefaults):
     """The next character of a text; the output is a logit per class and character but the first.
 
     Of a window the first characters are context, and the others are scored. The damage to a window is its bits per
@@ -75,13 +75,13 @@ class Language(Graded, Simple):
     unit = "bits"
     higher_is_better = False
     quality = "share of a blind guess's bits that are saved"
-    plain = "softmax"
-    error = "token_ece"
+    default_uncertainty = "softmax"
+    calibration_metric = "token_ece"
     presets = PRESETS
 
     # samples
 
-    def admit(self, sample: Sample, classes: Sequence[str] | None) -> Admitted:
+    def validate_sample(self, sample: Sample, classes: Sequence[str] | None) -> ValidatedSample:
         """Return code points, int32 (length,), the window, and how many characters are not in a declared alphabet."""
         points, context = codes(sample.input), sample.target
         if isinstance(context, bool) or not isinstance(context, int | np.integer):
@@ -93,7 +93,7 @@ class Language(Graded, Simple):
             )
         strange = 0 if classes is None else int((_alphabet(classes).ids(points) == 0).sum())
         remarks = (f"{strange} characters outside the alphabet, read as {UNKNOWN}",) if strange else ()
-        return Admitted(points, Window(sample.input, int(context)), remarks)
+        return ValidatedSample(points, Window(sample.input, int(context)), remarks)
 
     def class_names(self, targets: Sequence[Any]) -> tuple[str, ...]:
         """Return `UNKNOWN` and the characters of training windows, in the order of their code points."""
@@ -117,7 +117,7 @@ class Language(Graded, Simple):
 
     # models
 
-    def settled(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
+    def fitted_on_validation(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
         """Return the kind with the number of scored characters, which is one for all windows of a task."""
         return self if data is None else replace(self, scored=data.test.targets.shape[1])
 
@@ -187,7 +187,7 @@ class Language(Graded, Simple):
             "bits_by_position": spent.mean(dim=0).tolist(),
         }
 
-    def told(self, output: Array) -> dict[str, Array]:
+    def output_arrays(self, output: Array) -> dict[str, Array]:
         """Return the class that is most probable at each position but the first, and its probability."""
         likely = self.probabilities(output)
         return {
@@ -195,7 +195,7 @@ class Language(Graded, Simple):
             "confidence": likely.max(axis=2).clip(0, 1).astype(np.float32),
         }
 
-    def shown(self, outcomes: Outcomes) -> dict[str, Array]:
+    def gallery(self, outcomes: Outcomes) -> dict[str, Array]:
         """Return texts that the model made up, see `language_samples.exhibits`."""
         return exhibits(outcomes)
 
@@ -219,7 +219,7 @@ class Language(Graded, Simple):
 
     # attribution
 
-    def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> Scalars:
+    def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> AttributionTarget:
         """Refuse: there are no pixels."""
         raise NotApplicableError("a text is explained by its characters; ask for the axis rationale")
 

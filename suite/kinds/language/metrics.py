@@ -87,7 +87,9 @@ def generated_text(outcomes: Outcomes) -> list[Measure]:
     real = [text[:length] for text in texts_of(outcomes.inputs.cpu().numpy())]
     told = {"samples": len(texts), "characters": length, "temperature": 1.0}
     known = Known(joined(outcomes.data.train.ids, texts_of(outcomes.data.train.inputs)))
-    measures = [] if length < RUN else [_made("memorised", known.shares(texts), known.shares(real), outcomes, told)]
+    measures = (
+        [] if length < RUN else [_made("ngram_memorization", known.shares(texts), known.shares(real), outcomes, told)]
+    )
     for size in (1, 2):
         made, control = ([distinct_words(text, size) for text in part] for part in (texts, real))
         measures.append(_made(f"distinct_{size}", made, control, outcomes, told))
@@ -100,7 +102,7 @@ def _made(
 ) -> Measure:
     """Return the mean over made-up texts with its interval, and that of real ones as its control."""
     values, controls = ([value for value in part if value is not None] for part in (made, real))
-    params = {**told, "run": RUN} if name in ("memorised", "repetition") else told
+    params = {**told, "run": RUN} if name in ("ngram_memorization", "repetition") else told
     fields: dict[str, Any] = {"params": params, "higher_is_better": None, "n_failed": len(made) - len(values)}
     if not values:
         return Measure(name, None, None, None, len(made), "none", reason="no text is long enough to count", **fields)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from suite.errors import DataError
-from suite.kinds.base import Admitted, Array, Calibrated, Objective, Outcomes, Rescaling, Scalars
-from suite.kinds.defaults import Graded, Simple, one_logit_per_class
+from suite.kinds.base import Array, AttributionTarget, Calibrated, Objective, Outcomes, Rescaling, ValidatedSample
+from suite.kinds.defaults import Graded, KindDefaults, one_logit_per_class
 from suite.kinds.images import image
 from suite.kinds.segmentation import losses
 from suite.kinds.segmentation.calibration import calibrated, rescaling
@@ -44,7 +44,7 @@ PRESETS: Mapping[str, Sequence[str]] = MappingProxyType(
 """What a plain run measures on natural images; a task may say otherwise."""
 
 
-class Segmentation(Graded, Simple):
+class Segmentation(Graded, KindDefaults):
     """One class per pixel; the output is a logit per class and pixel.
 
     The damage to an image is 1 - the mean intersection over union of the classes that occur in it or are predicted.
@@ -54,13 +54,13 @@ class Segmentation(Graded, Simple):
     adapter = TorchSegmenter
     headline = "miou"
     quality = "mean IoU of an image"
-    plain = "softmax"
+    default_uncertainty = "softmax"
     presets = PRESETS
 
-    def admit(self, sample: Sample, classes: Sequence[str] | None) -> Admitted:
+    def validate_sample(self, sample: Sample, classes: Sequence[str] | None) -> ValidatedSample:
         """Return (channels, height, width) in uint8 or float32, and the classes of the pixels (height, width)."""
         value = image(sample.input)
-        return Admitted(value, mask(sample.target, value.shape[1:], classes))
+        return ValidatedSample(value, mask(sample.target, value.shape[1:], classes))
 
     def class_names(self, targets: Sequence[Any]) -> tuple[str, ...]:
         """Return a number for each class up to the highest."""
@@ -126,7 +126,7 @@ class Segmentation(Graded, Simple):
             "images_without_valid_pixels": ignored,
         }
 
-    def told(self, output: Array) -> dict[str, Array]:
+    def output_arrays(self, output: Array) -> dict[str, Array]:
         """Return the class of each pixel, uint8 (n, h, w)."""
         return {"mask": output.argmax(axis=1).astype(np.uint8)}
 
@@ -146,7 +146,7 @@ class Segmentation(Graded, Simple):
         """Return in which images anything but background is predicted."""
         return np.asarray((output.argmax(axis=1) != 0).any(axis=(1, 2)))
 
-    def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> Scalars:
+    def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> AttributionTarget:
         """Explain the logits of the class that takes most of the foreground, over the region it takes.
 
         The region is that of the clean image; followed is the class's mean probability there.
@@ -161,7 +161,7 @@ class Segmentation(Graded, Simple):
             inside = region[rows].to(values)
             return (own * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp_min(1)
 
-        return Scalars(
+        return AttributionTarget(
             lambda inputs, rows: of_region(model(inputs), rows),
             lambda inputs, rows: of_region(model(inputs).double().softmax(dim=1), rows),
             region,

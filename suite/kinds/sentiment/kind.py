@@ -12,7 +12,7 @@ from torch import Tensor
 
 from suite.data.text import texts_of
 from suite.errors import NotApplicableError
-from suite.kinds.base import Admitted, Array, Outcomes, Rationale
+from suite.kinds.base import Array, Outcomes, Rationale, ValidatedSample
 from suite.kinds.classification.kind import Classification, label
 from suite.kinds.defaults import one_logit_per_class
 from suite.kinds.texts import text, vocabulary
@@ -43,14 +43,14 @@ class Sentiment(Classification):
     """One label per text; the output is a logit per class."""
 
     name = "sentiment"
-    like = ("classification",)
+    inherits_metrics_from = ("classification",)
     adapter = TorchText
     presets = PRESETS
 
-    def admit(self, sample: Sample, classes: Sequence[str] | None) -> Admitted:
+    def validate_sample(self, sample: Sample, classes: Sequence[str] | None) -> ValidatedSample:
         """Return code points, int32 (length,), the class name or index, and what was cut."""
         points, remarks = text(sample.input)
-        return Admitted(points, label(sample.target, classes), remarks)
+        return ValidatedSample(points, label(sample.target, classes), remarks)
 
     def check_output(self, output: Tensor, classes: Sequence[str]) -> None:
         """Raise ModelError unless there is one logit per class."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from suite.data import Split
 from suite.errors import ModelError, NotApplicableError
 from suite.kinds.base import Array
-from suite.models.base import filled
+from suite.models.base import pad_batch
 from suite.models.training.trainer import seeded
 
 WIDTH = 64
@@ -91,7 +91,7 @@ class Judge:
         """Return the standardised features of images (n, c, h, w) in [0, 1], (n, features), differentiable."""
         self._refuse_shape(pixels)
         with _exactly():
-            found = self.network.body(2 * filled(pixels.float()) - 1)[: len(pixels)]
+            found = self.network.body(2 * pad_batch(pixels.float()) - 1)[: len(pixels)]
         standard: Tensor = (found - self.mean) / self.spread
         return standard
 
@@ -99,7 +99,7 @@ class Judge:
         """Return what the judge takes images (n, c, h, w) for, (n, classes), differentiable."""
         self._refuse_shape(pixels)
         with _exactly():
-            logits: Tensor = self.network(filled(pixels.float()))[: len(pixels)]
+            logits: Tensor = self.network(pad_batch(pixels.float()))[: len(pixels)]
         return logits
 
     def _refuse_shape(self, pixels: Tensor) -> None:

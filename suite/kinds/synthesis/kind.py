@@ -13,9 +13,9 @@ from torch import Tensor
 
 from suite.data import Split, TaskData
 from suite.errors import DataError, ModelError, NotApplicableError, SpecError, TrainingError
-from suite.kinds.base import Admitted, Array, Calibrated, Outcomes, Rationale, Rescaling, Scalars
+from suite.kinds.base import Array, AttributionTarget, Calibrated, Outcomes, Rationale, Rescaling, ValidatedSample
 from suite.kinds.classification.kind import label
-from suite.kinds.defaults import Graded, Labelled, Simple
+from suite.kinds.defaults import Graded, KindDefaults, Labelled
 from suite.kinds.images import image
 from suite.kinds.synthesis.critic import critic_measures
 from suite.kinds.synthesis.gallery import as_bytes, gallery
@@ -57,16 +57,16 @@ SMOOTH = 0.5
 """Width of the smoothing, in units of a feature's deviation."""
 
 
-class Synthesis(Graded, Labelled, Simple):
+class Synthesis(Graded, Labelled, KindDefaults):
     """Images from latents; the output is the image. The damage is 1 where it does not lie on the real manifold."""
 
     name = "synthesis"
     adapter = TorchGenerator
     headline = "precision"
     quality = "whether an image lies on the manifold of real ones"
-    plain = "critic"
-    yardstick = "margin"
-    unmergeable: str | None = PREDICTS_NOTHING
+    default_uncertainty = "critic"
+    selection_loss = "margin"
+    no_ensemble_reason: str | None = PREDICTS_NOTHING
     presets = PRESETS
 
     def __init__(self) -> None:
@@ -76,9 +76,9 @@ class Synthesis(Graded, Labelled, Simple):
 
     # samples
 
-    def admit(self, sample: Sample, classes: Sequence[str] | None) -> Admitted:
+    def validate_sample(self, sample: Sample, classes: Sequence[str] | None) -> ValidatedSample:
         """Return (channels, height, width) in uint8 or float32, and the class, by which the judge learns to see."""
-        return Admitted(image(sample.input), "all" if sample.target is None else label(sample.target, classes))
+        return ValidatedSample(image(sample.input), "all" if sample.target is None else label(sample.target, classes))
 
     # models
 
@@ -91,7 +91,7 @@ class Synthesis(Graded, Labelled, Simple):
                 "function, or map the range of tanh by (x + 1) / 2."
             )
 
-    def settled(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
+    def fitted_on_validation(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
         """Return the kind with the manifold of the task's training images."""
         if data is None:
             return self
@@ -172,7 +172,7 @@ class Synthesis(Graded, Labelled, Simple):
         """Return the share of images on the manifold."""
         return average(np.asarray(tally, np.float64))
 
-    def overall(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
+    def headline_measure(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
         """Return the share with Wilson's interval."""
         proxy = {"proxy": True} if fields.pop("proxy", True) else {}
         params = {**fields.pop("params", {}), **proxy, "k": K, "real": len(self.manifold(_CPU).centres)}
@@ -190,12 +190,12 @@ class Synthesis(Graded, Labelled, Simple):
         """Return the class names, and what has to be said about the measures."""
         return {"classes": list(outcomes.classes), "proxy": NO_STANDARD}
 
-    def told(self, output: Array) -> dict[str, Array]:
+    def output_arrays(self, output: Array) -> dict[str, Array]:
         """Return the images as uint8, and whether they lie on the manifold."""
         told = {"generated": as_bytes(output)}
         return told if self._manifold is None else {**told, "on_manifold": self.tally(output, output)}
 
-    def shown(self, outcomes: Outcomes) -> dict[str, Array]:
+    def gallery(self, outcomes: Outcomes) -> dict[str, Array]:
         """Return generated images, images along lines between latents, and generated ones beside the nearest real."""
         return gallery(outcomes)
 
@@ -219,7 +219,7 @@ class Synthesis(Graded, Labelled, Simple):
 
     # attribution
 
-    def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> Scalars:
+    def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> AttributionTarget:
         """Refuse: a latent is no image."""
         raise NotApplicableError(
             "the input is a latent without pixels; its numbers are explained by the axis rationale"

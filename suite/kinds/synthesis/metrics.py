@@ -33,7 +33,7 @@ def precision(outcomes: Outcomes) -> list[Measure]:
         return [not_applicable("precision", str(error))]
     real = manifold.seen(outcomes.data.test.pixels()) <= 0
     tally = kind.tally(outcomes.output, outcomes.targets)
-    return [kind.overall("precision", tally, seed=outcomes.seed, control=float(real.mean()), proxy=False)]
+    return [kind.headline_measure("precision", tally, seed=outcomes.seed, control=float(real.mean()), proxy=False)]
 
 
 @metric(kind="synthesis", name="synthesis_quality")

@@ -37,7 +37,7 @@ GROUPED = f"jackknife of groups of both sets ({GROUPS})"
 NEAREST = 0.01
 """Share of test images whose distance to a training image counts as near."""
 
-NAMES = ("kid", "fid", "precision", "recall", "density", "coverage", "memorisation")
+NAMES = ("kid", "fid", "precision", "recall", "density", "coverage", "image_memorization")
 
 
 @dataclass(frozen=True)
@@ -190,8 +190,8 @@ def _nearer(space: str, parts: Sequence[Array], fields: Mapping[str, Any]) -> Me
     told = {**fields, "params": params, "higher_is_better": False}
     if not len(generated) or len(real) < 1 / NEAREST:
         reason = f"{len(real)} test images; expected at least {1 / NEAREST:.0f}, to say which hundredth is the nearest"
-        return Measure("memorisation", None, None, None, len(generated), "none", reason=reason, **told)
+        return Measure("image_memorization", None, None, None, len(generated), "none", reason=reason, **told)
     own, of_generated = (nearest(part, learnt)[1] for part in (real, generated))
     limit = float(np.quantile(own, NEAREST))
     told["params"] = {**params, "distance": limit}
-    return stats.rate("memorisation", of_generated <= limit, control=float((own <= limit).mean()), **told)
+    return stats.rate("image_memorization", of_generated <= limit, control=float((own <= limit).mean()), **told)

@@ -12,7 +12,7 @@ from suite.metrics.detection.overlap import overlapping
 from suite.metrics.detection.resamples import draws
 from suite.metrics.stats import ratio
 
-NAMES = ("found", "mislabelled", "missed", "hallucinated")
+NAMES = ("found", "mislabelled", "missed", "false_positives")
 """The columns of `states` and `rates`."""
 
 IOU = 0.5

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from suite.errors import DataError, ModelError, NotApplicableError
 from suite.models.adapters.evidence import DRAWS, Evidence, noises, weighed
-from suite.models.base import LANES, TorchModel, filled
+from suite.models.base import BATCH_MULTIPLE, TorchModel, pad_batch
 from suite.models.recipe import Recipe
 
 CLAMP = 8.0
@@ -94,7 +94,7 @@ class TorchAutoencoder(TorchModel):
         """Return logits at the mean of the code, mean and log variance, (n, c * h * w + 2 * latent)."""
         self._fits(pixels)
         mean, log_variance = self.code(pixels)
-        logits = self.decoded(filled(mean))[: len(pixels)]
+        logits = self.decoded(pad_batch(mean))[: len(pixels)]
         return torch.cat([logits.flatten(1), mean, log_variance], dim=1)
 
     def code(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,7 +103,7 @@ class TorchAutoencoder(TorchModel):
         Raises:
             ModelError: the encoder returns something else, or a log variance where codes are points.
         """
-        padded = filled(self.prepare(pixels))
+        padded = pad_batch(self.prepare(pixels))
         mean, log_variance = self.module.encode(padded)  # type: ignore[operator]  # asked for by the constructor
         if not isinstance(mean, Tensor) or mean.ndim != 2 or len(mean) != len(padded):
             raise ModelError("The encoder returned something else than (mean, log variance) of shape (n, latent) each.")
@@ -140,7 +140,7 @@ class TorchAutoencoder(TorchModel):
         """
         self._checked(pixels)
         with self.frozen(), torch.no_grad():
-            answers = [self(chunk)[:, : self.dimensions] for chunk in torch.split(pixels, LANES)]
+            answers = [self(chunk)[:, : self.dimensions] for chunk in torch.split(pixels, BATCH_MULTIPLE)]
             return torch.cat(answers).sigmoid().view(-1, *self.shape)
 
     def interpolate(self, first: Tensor, second: Tensor, steps: int) -> Tensor:
@@ -162,10 +162,10 @@ class TorchAutoencoder(TorchModel):
         self._checked(second)
         with self.frozen(), torch.no_grad():
             begin, end = (
-                torch.cat([self.code(c)[0] for c in torch.split(images, LANES)]) for images in (first, second)
+                torch.cat([self.code(c)[0] for c in torch.split(images, BATCH_MULTIPLE)]) for images in (first, second)
             )
             share = torch.linspace(0, 1, steps, device=begin.device, dtype=begin.dtype)[:, None]
-            lines = [self.decoded(filled(a + share * (b - a)))[:steps] for a, b in zip(begin, end, strict=True)]
+            lines = [self.decoded(pad_batch(a + share * (b - a)))[:steps] for a, b in zip(begin, end, strict=True)]
         return torch.stack(lines).sigmoid()
 
     def prior(self, count: int, seed: int) -> Tensor:
@@ -186,7 +186,7 @@ class TorchAutoencoder(TorchModel):
         """Return the probabilities of pixels of images drawn from the model, (count, c, h, w)."""
         codes = self.prior(count, seed)
         with self.frozen(), torch.no_grad():
-            return torch.cat([self.decoded(filled(c))[: len(c)] for c in torch.split(codes, DRAWS)]).sigmoid()
+            return torch.cat([self.decoded(pad_batch(c))[: len(c)] for c in torch.split(codes, DRAWS)]).sigmoid()
 
     def evidence(self, pixels: Tensor, draws: int, seeds: Sequence[int]) -> Evidence:
         """Return what is known of -log p of images, in nats.
@@ -209,7 +209,7 @@ class TorchAutoencoder(TorchModel):
                 f"{len(seeds)} seeds for {len(pixels)} images, {draws} draws; expected one each, draws >= 1."
             )
         with self.frozen(), torch.no_grad():
-            codes = [self.code(chunk) for chunk in torch.split(pixels, LANES)]
+            codes = [self.code(chunk) for chunk in torch.split(pixels, BATCH_MULTIPLE)]
             mean, log_variance = (torch.cat(part) for part in zip(*codes, strict=True))
             given = zip(pixels.to(mean), mean, log_variance, seeds, strict=True)
             each = [weighed(self.decoded, image, m, v, draws, seed) for image, m, v, seed in given]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from suite.errors import ModelError
 from suite.models.adapters.detections import broken, selected, table
-from suite.models.base import LANES, TorchModel, filled
+from suite.models.base import BATCH_MULTIPLE, TorchModel, pad_batch
 
 Truth = Sequence[Mapping[str, Tensor]]
 """What is true of each image: ``boxes`` (k, 4), x1, y1, x2, y2 in pixels, and ``labels`` (k,), int64 from 0."""
@@ -76,8 +76,8 @@ class TorchDetector(TorchModel):
         candidates = self.candidates(pixels)
         if not callable(getattr(self.module, "predict", None)):
             return selected(candidates, self.nms)
-        images = self.prepare(filled(pixels))
-        parts = torch.split(images, self.together(images) or len(images))
+        images = self.prepare(pad_batch(pixels))
+        parts = torch.split(images, self.max_batch(images) or len(images))
         predicted = [found for part in parts for found in self._net.predict(part)]
         sound = torch.isfinite(candidates.detach()).flatten(1).all(dim=1)
         tables = zip(predicted[: len(pixels)], sound, strict=True)
@@ -89,8 +89,8 @@ class TorchDetector(TorchModel):
         Raises:
             ModelError: the images are no images for this model, or the module's answer has another form.
         """
-        images = self.prepare(filled(pixels))
-        parts = torch.split(images, self.together(images) or len(images))
+        images = self.prepare(pad_batch(pixels))
+        parts = torch.split(images, self.max_batch(images) or len(images))
         return torch.cat([self._checked(self._net.raw(part)) for part in parts])[: len(pixels)]
 
     def losses(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,9 +109,9 @@ class TorchDetector(TorchModel):
             ModelError: images, targets or the module's answer do not fit.
         """
         truth = self._truth(targets, len(pixels))
-        images = self.prepare(filled(pixels))
+        images = self.prepare(pad_batch(pixels))
         truth += truth[:1] * (len(images) - len(pixels))
-        lanes = self.together(images) or len(images)
+        lanes = self.max_batch(images) or len(images)
         with self._mode():
             parts = [self._asked(images[i : i + lanes], truth[i : i + lanes]) for i in range(0, len(images), lanes)]
         losses = torch.cat([part for part, _ in parts])[: len(pixels)]
@@ -175,13 +175,13 @@ class TorchDetector(TorchModel):
         checked: Tensor = candidates
         return checked
 
-    def together(self, pixels: Tensor) -> int | None:
+    def max_batch(self, pixels: Tensor) -> int | None:
         """Return how many images the module is shown at once.
 
         A processor's 1x1 convolutions add in another order when a batch is larger, and the last bits of a score decide
         which of two boxes is kept. So it is always shown equally many, except in training.
         """
-        return None if pixels.is_cuda or self.module.training else LANES
+        return None if pixels.is_cuda or self.module.training else BATCH_MULTIPLE
 
     def _mode(self) -> AbstractContextManager[None]:
         wanted = getattr(self.module, "losses_in_training", False) and not self.module.training
@@ -193,9 +193,9 @@ class TorchDetector(TorchModel):
             losses, candidates = self._net.both(images, truth)
             return self._per_image(added(losses), len(images)), self._checked(candidates)
         if not self._one_by_one:
-            together = added(self._net.losses(images, truth))
-            if together.ndim:
-                return self._per_image(together, len(images)), None
+            max_batch = added(self._net.losses(images, truth))
+            if max_batch.ndim:
+                return self._per_image(max_batch, len(images)), None
             self._one_by_one = True  # one number for the batch: an image's loss would depend on its company
         alone = [added(self._net.losses(images[i : i + 1], truth[i : i + 1])) for i in range(len(images))]
         return torch.stack([loss.reshape(()) for loss in alone]), None

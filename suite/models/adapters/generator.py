@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from suite.data import Split
 from suite.errors import ModelError
-from suite.models.base import TorchModel, filled
+from suite.models.base import TorchModel, pad_batch
 from suite.models.training.gan import GanRecipe, trained
 
 GROUP = 256
@@ -60,7 +60,7 @@ class TorchGenerator(TorchModel):
 
     def raw(self, pixels: Tensor) -> Tensor:
         """Return images (n, c, h, w) for latents (n, latent)."""
-        padded = filled(pixels).to(self.dtype)
+        padded = pad_batch(pixels).to(self.dtype)
         return self.shaped(self.module.get_submodule("generator")(padded), padded)[: len(pixels)]
 
     def shaped(self, output: Any, pixels: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class TorchGenerator(TorchModel):
         critic, parts = self.module.get_submodule("critic"), []
         for start in range(0, len(images), GROUP):
             batch = images[start : start + GROUP]
-            parts.append(critic(filled(batch).to(self.dtype))[: len(batch)])
+            parts.append(critic(pad_batch(batch).to(self.dtype))[: len(batch)])
         scores = torch.cat(parts) if parts else images.new_zeros(0)
         if scores.shape != (len(images),) or not bool(torch.isfinite(scores).all()):
             raise ModelError(

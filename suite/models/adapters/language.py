@@ -99,9 +99,9 @@ class TorchLanguage(TorchText):
             return None
         return learn_in_pieces(self, self.recipe, lesson, device)
 
-    def through(self, space: str) -> TorchModel:
+    def in_space(self, space: str) -> TorchModel:
         """Return the model as it is seen from the embeddings of the characters that are not scored."""
-        return ContextEmbedded(self) if space == "embedding" else super().through(space)
+        return ContextEmbedded(self) if space == "embedding" else super().in_space(space)
 
     def continued(self, prompts: Tensor, length: int, *, seeds: Sequence[int], temperature: float = 1.0) -> Sampled:
         """Return how the model goes on behind prompts.

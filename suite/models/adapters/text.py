@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from suite.data import Split
 from suite.data.text import texts_of
 from suite.errors import ModelError, NotApplicableError
-from suite.models.base import LANES, TorchModel
+from suite.models.base import BATCH_MULTIPLE, TorchModel
 from suite.models.recipe import Recipe
 
 CACHED = 50_000
@@ -162,7 +162,7 @@ class TorchText(TorchModel):
         Raises:
             ModelError: the module returns something else.
         """
-        count, padding = len(embedded), -len(embedded) % LANES
+        count, padding = len(embedded), -len(embedded) % BATCH_MULTIPLE
         if padding:
             embedded, mask = (torch.cat([part, part[:1].expand(padding, *part.shape[1:])]) for part in (embedded, mask))
         with self.differentiable():
@@ -191,10 +191,10 @@ class TorchText(TorchModel):
         else:
             yield
 
-    def through(self, space: str) -> TorchModel:
+    def in_space(self, space: str) -> TorchModel:
         """Return the model as it is seen from the space of its embeddings."""
         if space != "embedding":
-            return super().through(space)
+            return super().in_space(space)
         return Embedded(self)
 
 
@@ -211,7 +211,7 @@ class Embedded(TorchModel):
     """
 
     answers = "logits"
-    reach = MARGIN / 2
+    max_perturbation = MARGIN / 2
 
     def __init__(self, text: TorchText) -> None:
         super().__init__(text.module, recipe=text.recipe)
@@ -232,7 +232,7 @@ class Embedded(TorchModel):
 
     def raw(self, pixels: Tensor) -> Tensor:
         """Return logits for embeddings (n, length, d)."""
-        mask = pixels.detach()[..., 0] < self.limits[1] - self.reach
+        mask = pixels.detach()[..., 0] < self.limits[1] - self.max_perturbation
         mask = mask | (~mask.any(dim=1, keepdim=True) & (torch.arange(mask.shape[1], device=mask.device) == 0))
         embedded = torch.where(mask[..., None], pixels * self.unit, 0.0)
         return self.text.answer(embedded.to(self.dtype), mask)

@@ -98,7 +98,7 @@ def trained(model: Generates, recipe: GanRecipe, lesson: Any, device: torch.devi
     Args:
         model: its module has ``generator``, ``critic`` and ``latent``.
         recipe: how.
-        lesson: samples, kind, seed and progress, see `suite.models.training.trainer.Lesson`; the kind has a `scorer`.
+        lesson: samples, kind, seed and progress, see `TrainingData`; the kind has a `scorer`.
         device: where the module is.
 
     Returns:
@@ -109,7 +109,7 @@ def trained(model: Generates, recipe: GanRecipe, lesson: Any, device: torch.devi
         TrainingError: a loss or a score is not finite.
     """
     score = lesson.objective.scorer(lesson.train, lesson.validation)
-    contest = Contest(model.module, recipe, lesson, device)
+    contest = GanTrainer(model.module, recipe, lesson, device)
     wanted = min(recipe.checkpoints, recipe.steps)
     chosen = [math.ceil(recipe.steps * (place + 1) / wanted) for place in range(wanted)]
     epochs: list[dict[str, Any]] = []
@@ -141,7 +141,7 @@ def _shown(module: nn.Module, state: dict[str, Tensor]) -> Iterator[None]:
         module.train()
 
 
-class Contest:
+class GanTrainer:
     """The tensors and the optimisers of one training.
 
     Everything random is drawn on the processor from one seed, so that it does not depend on the device.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from suite.models.recipe import Recipe
-from suite.models.training.trainer import Lesson, Met, Training, epochs_of
+from suite.models.training.trainer import EpochMetrics, Training, TrainingData, epochs_of
 
 PIECE = 64
 """Characters through which gradients flow back; the state behind them is taken as it is."""
@@ -17,7 +17,7 @@ LONGEST = 1.0
 """Norm that gradients are cut to: those of recurrent layers explode now and then."""
 
 
-def learn_in_pieces(model: Any, recipe: Recipe, lesson: Lesson, device: torch.device) -> dict[str, Any]:
+def learn_in_pieces(model: Any, recipe: Recipe, lesson: TrainingData, device: torch.device) -> dict[str, Any]:
     """Train a language model that carries a state, leave it with the weights of its best epoch, and return the history.
 
     A step of the optimiser is taken for each piece: that is as many more for the price of one as a window has pieces.
@@ -36,7 +36,7 @@ class _Pieces(Training):
     def learn(self, epoch: int) -> tuple[float, float | None]:
         """Take one pass over the training split; return the mean loss as it was met."""
         self.model.module.train()
-        met = Met()
+        met = EpochMetrics()
         shuffled = torch.randperm(len(self.lesson.train), generator=self.order)
         for chosen in torch.split(shuffled, self.recipe.batch_size):
             codes, targets = self.train[0][chosen], self.train[1][chosen]

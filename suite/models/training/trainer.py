@@ -36,7 +36,7 @@ class Learns(Protocol):
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingData:
     """Everything a training depends on beside the model and its recipe."""
 
     train: Split
@@ -56,7 +56,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def train(model: TorchModel, recipe: Recipe, lesson: Lesson, *, device: torch.device) -> dict[str, Any]:
+def train(model: TorchModel, recipe: Recipe, lesson: TrainingData, *, device: torch.device) -> dict[str, Any]:
     """Train a model in place and leave it with the weights of its best epoch.
 
     Returns:
@@ -96,7 +96,7 @@ class Best:
     state: Any = None
 
 
-def epochs_of(run: Training, recipe: Recipe, lesson: Lesson) -> tuple[list[dict[str, float | None]], Best, str]:
+def epochs_of(run: Training, recipe: Recipe, lesson: TrainingData) -> tuple[list[dict[str, float | None]], Best, str]:
     """Train until the validation loss has not fallen for a while; return the epochs, the best, and why it ended.
 
     Raises:
@@ -130,7 +130,7 @@ def epochs_of(run: Training, recipe: Recipe, lesson: Lesson) -> tuple[list[dict[
 class Training:
     """The tensors and the optimiser of one training."""
 
-    def __init__(self, model: TorchModel, recipe: Recipe, lesson: Lesson, device: torch.device) -> None:
+    def __init__(self, model: TorchModel, recipe: Recipe, lesson: TrainingData, device: torch.device) -> None:
         self.model, self.recipe, self.lesson = model, recipe, lesson
         self.train = _tensors(model, lesson.train, device)
         self.validation = _tensors(model, lesson.validation, device)
@@ -143,7 +143,7 @@ class Training:
     def learn(self, epoch: int) -> tuple[float, float | None]:
         """Take one pass over the training split; return mean loss and quality as they were met."""
         self.model.module.train()
-        met = Met()
+        met = EpochMetrics()
         shuffled = torch.randperm(len(self.lesson.train), generator=self.order)
         for index, chosen in enumerate(torch.split(shuffled, self.recipe.batch_size)):
             pixels, targets = self.train[0][chosen], self.train[1][chosen]
@@ -159,7 +159,7 @@ class Training:
 
     def judge(self) -> tuple[float, float | None]:
         """Return mean loss and quality on the validation split, perturbed if training is."""
-        met = Met()
+        met = EpochMetrics()
         with self.model.frozen():
             for start in range(0, len(self.lesson.validation), 256):
                 pixels, targets = (part[start : start + 256] for part in self.validation)
@@ -182,7 +182,7 @@ def _schedule(optimiser: torch.optim.Optimizer, steps: int, rising: int) -> torc
 
 
 @dataclass
-class Met:
+class EpochMetrics:
     """Sums over the samples that were met."""
 
     loss: float = 0.0

@@ -14,8 +14,8 @@ from suite.runner.harness import Harness, plan
 from suite.runner.preparation import prepare_task
 from suite.runner.settings import Settings
 from suite.store import Store
-from suite.types import Measure, Occasion, Provenance, Record
-from suite.verify.records import Wanted
+from suite.types import Measure, Provenance, Record, RunInfo
+from suite.verify.records import RecordFilter
 from suite.verify.verifier import verify
 
 FILE = Path(__file__).parent / "toy_reviews.py"
@@ -108,7 +108,7 @@ def test_a_second_run_in_other_batches_finds_the_same(measured, tmp_path):
 
 
 def verdicts(store):
-    return list(verify(store, Wanted((TASK,), (BAG, RULES)), device="cpu"))
+    return list(verify(store, RecordFilter((TASK,), (BAG, RULES)), device="cpu"))
 
 
 def stored(store, spec, model="toy_reviews.py:bag"):
@@ -119,7 +119,7 @@ def stored(store, spec, model="toy_reviews.py:bag"):
     whole = json.loads((folder / "rows.json").read_text("utf-8"))
     measures = [Measure(**{key: value for key, value in row.items() if key != "status"}) for row in whole["measures"]]
     samples = {str(column): values.to_numpy().copy() for column, values in store.samples(name).items()}
-    about = Provenance(**whole["provenance"]), Occasion(**whole["occasion"]), whole["status"]
+    about = Provenance(**whole["provenance"]), RunInfo(**whole["occasion"]), whole["status"]
     return Record(*about, tuple(measures), samples, details, store.arrays(name))
 
 
@@ -132,7 +132,7 @@ def changed(store, root, spec, change):
     other = Store(root)
     shutil.copytree(store.root / "models", other.root / "models")
     other.put(dataclasses.replace(record, arrays={**record.arrays, "found": found}, details=details))
-    (verdict,) = list(verify(other, Wanted((TASK,), (BAG,)), device="cpu"))
+    (verdict,) = list(verify(other, RecordFilter((TASK,), (BAG,)), device="cpu"))
     return verdict
 
 
@@ -179,7 +179,7 @@ def test_numbers_in_place_of_texts_are_named(measured, tmp_path):
     other = Store(tmp_path)
     shutil.copytree(measured.root / "models", other.root / "models")
     other.put(dataclasses.replace(record, arrays={**record.arrays, "found": found}, details=details))
-    (verdict,) = list(verify(other, Wanted((TASK,), (BAG,)), device="cpu"))
+    (verdict,) = list(verify(other, RecordFilter((TASK,), (BAG,)), device="cpu"))
     assert any("are float32, but the task's are int32" in text for text in verdict.differences)
 
 
@@ -214,7 +214,7 @@ def test_a_language_model_is_attacked_before_what_it_has_to_predict(predicted):
 
 
 def test_a_scored_character_that_was_changed_is_named(predicted, tmp_path):
-    wanted = Wanted((ROUNDS,), (TURNS,))
+    wanted = RecordFilter((ROUNDS,), (TURNS,))
     assert [verdict.differences for verdict in verify(predicted, wanted, device="cpu")] == [(), ()]
     record = stored(predicted, FLIPS, "toy_reviews.py:turns")
     found = record.arrays["found"].copy()
@@ -234,7 +234,7 @@ def test_a_text_of_another_length_is_named_where_characters_are_scored(predicted
     details = {**record.details, "sha256": hashlib.sha256(found.tobytes()).hexdigest()}
     other = Store(tmp_path)
     other.put(dataclasses.replace(record, arrays={**record.arrays, "found": found}, details=details))
-    (verdict,) = list(verify(other, Wanted((ROUNDS,), (TURNS,)), device="cpu"))
+    (verdict,) = list(verify(other, RecordFilter((ROUNDS,), (TURNS,)), device="cpu"))
     assert any("characters changed that may not be, in 1 of 5" in text for text in verdict.differences), verdict
 
 

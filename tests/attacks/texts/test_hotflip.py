@@ -146,7 +146,7 @@ def test_neither_batch_nor_order_nor_a_second_run_changes_anything(unit, batch_s
 def test_passes_are_counted_one_by_one():
     """Each edit costs one gradient, two passes, and a pass for each candidate; nobody is fooled here."""
     attack, problem, codes, targets = world(HotFlip([1], candidates=3, **ANY))
-    far = dataclasses.replace(problem, fooled=lambda output, wanted: torch.zeros(len(output), dtype=torch.bool))
+    far = dataclasses.replace(problem, misclassified=lambda output, wanted: torch.zeros(len(output), dtype=torch.bool))
     attack.perturb(far, codes, targets, 1, seeds(len(codes)))
     assert (far.passes.forward, far.passes.backward) == (4 * len(codes), len(codes))
 

@@ -72,11 +72,11 @@ def test_more_tries_find_no_less():
     targets = toys.right(model, codes)
     problem = toys.problem_of(model)
     attack = toys.fitted(Typos([1], tries=1), problem, codes, targets)
-    longer = attack.longer()
+    longer = attack.with_double_steps()
     assert longer.tries == 2
     fell = [
         (toys.margins(model, one.perturb(problem, codes, targets, 1, seeds(60)), targets) > 0).sum()
-        for one in (attack, longer, longer.longer().longer())
+        for one in (attack, longer, longer.with_double_steps().with_double_steps())
     ]
     assert fell[0] <= fell[1] <= fell[2]
 

@@ -11,9 +11,9 @@ from suite.data import Split
 from suite.errors import ModelError, SpecError, TrainingError
 from suite.models.adapters.generator import TorchGenerator
 from suite.models.networks.gan import Critic, Pair
-from suite.models.training.gan import Contest, GanRecipe
+from suite.models.training.gan import GanRecipe, GanTrainer
 from suite.models.training.gan_losses import OBJECTIVES, PENALTIES, around, between, slope_penalty
-from suite.models.training.trainer import Lesson, seeded, train
+from suite.models.training.trainer import TrainingData, seeded, train
 
 CPU = torch.device("cpu")
 
@@ -43,7 +43,7 @@ class Stub:
 
 
 def lesson(kind, *, seed=0, count=32, side=16):
-    return Lesson(
+    return TrainingData(
         blobs(count, "t", side), blobs(16, "validation", side), kind, seed, lambda items, label, total: iter(items)
     )
 
@@ -175,7 +175,7 @@ def test_the_critic_learns_to_tell_a_constant_from_noise():
     recipe = GanRecipe(objective="bce", steps=40, checkpoints=1, batch_size=16, learning_rate=1e-9, inertia=0.0)
     model, flat = built(recipe=recipe), blobs(32, "t", 16)
     flat.inputs[:] = 255
-    part = Lesson(flat, flat, Stub(0.0), 0, lambda items, label, total: iter(items))
+    part = TrainingData(flat, flat, Stub(0.0), 0, lambda items, label, total: iter(items))
     train(model, recipe, part, device=CPU)
     with torch.no_grad(), model.frozen():
         real, fake = model.critic_scores(torch.ones(16, 1, 16, 16)), model.critic_scores(model.sample(16, 3))
@@ -184,7 +184,7 @@ def test_the_critic_learns_to_tell_a_constant_from_noise():
 
 def test_the_kept_generator_is_an_average_of_the_ones_on_the_way():
     recipe = GanRecipe(steps=3, checkpoints=1, batch_size=8, inertia=0.5)
-    contest = Contest(built(recipe=recipe).module, recipe, lesson(Stub()), CPU)
+    contest = GanTrainer(built(recipe=recipe).module, recipe, lesson(Stub()), CPU)
     name = "generator.last.weight"
     mean = contest.module.state_dict()[name].clone()
     for step in range(1, 4):

@@ -124,11 +124,11 @@ def test_nothing_depends_on_the_batch(network, images):
         whole = network(images)
         alone = torch.cat([network(image[None]) for image in images])
     assert torch.equal(whole, alone)
-    together = network.evidence(images, 30, seeds)
+    max_batch = network.evidence(images, 30, seeds)
     single = [network.evidence(image[None], 30, [seed]) for image, seed in zip(images, seeds, strict=True)]
     turned = network.evidence(images.flip(0), 30, seeds[::-1])
     for name in ("reconstruction", "divergence", "importance"):
-        values = getattr(together, name)
+        values = getattr(max_batch, name)
         assert torch.equal(values, torch.cat([getattr(one, name) for one in single]))
         assert torch.equal(values, getattr(turned, name).flip(0))
 

@@ -15,7 +15,7 @@ CLASSES = ("<unk>", *sorted(set(PERIOD)))
 
 def split(name, texts, context):
     kind = Language()
-    targets = [kind.admit(Sample(str(i), text, context), CLASSES).target for i, text in enumerate(texts)]
+    targets = [kind.validate_sample(Sample(str(i), text, context), CLASSES).target for i, text in enumerate(texts)]
     ids = tuple(f"{name}/{i:04d}" for i in range(len(texts)))
     return Split(ids, packed(texts, len(texts[0])), kind.stack(targets, CLASSES))
 

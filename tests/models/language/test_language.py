@@ -143,7 +143,7 @@ def test_a_module_without_steps_reads_again_and_draws_the_same():
 
 def test_in_the_space_of_embeddings_only_the_context_can_be_moved():
     adapter, data = built("gru"), periodic()
-    seen = adapter.through("embedding")
+    seen = adapter.in_space("embedding")
     shown = torch.from_numpy(seen.inputs(data.test))
     low, high = seen.limits
     assert low <= shown.min() and shown.max() <= high
@@ -159,10 +159,10 @@ def test_in_the_space_of_embeddings_only_the_context_can_be_moved():
     (gradient,) = torch.autograd.grad(seen.raw(point)[:, 15:].square().sum(), point)
     assert (gradient[:, :16] != 0).any(dim=2).all() and not gradient[:, 16:].any()
     with pytest.raises(NotApplicableError, match="latent"):
-        adapter.through("latent")
+        adapter.in_space("latent")
 
 
 def test_embeddings_too_narrow_for_the_marks_are_refused():
     adapter = TorchLanguage(Recurrent(len(CLASSES), width=4, hidden=8), CLASSES, length=32)
     with pytest.raises(NotApplicableError, match="no room"):
-        adapter.through("embedding")
+        adapter.in_space("embedding")

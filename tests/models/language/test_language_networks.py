@@ -9,7 +9,7 @@ from suite.models.adapters.language import TorchLanguage
 from suite.models.networks.language import CausalTransformer, Recurrent
 from suite.models.recipe import Recipe
 from suite.models.training.language import learn_in_pieces
-from suite.models.training.trainer import Lesson, train
+from suite.models.training.trainer import TrainingData, train
 from tests.models.language.periodic import CLASSES, bits, codes, periodic
 
 MAKERS = {
@@ -24,7 +24,7 @@ def trained(name, epochs=12):
     recipe = Recipe(epochs=epochs, batch_size=8, learning_rate=1e-2)
     model = TorchLanguage(MAKERS[name](), CLASSES, length=32, recipe=recipe)
     data = periodic()
-    lesson = Lesson(data.train, data.validation, Language(), 0, lambda items, label, total: items)
+    lesson = TrainingData(data.train, data.validation, Language(), 0, lambda items, label, total: items)
     return model, data, train(model, recipe, lesson, device=torch.device("cpu"))
 
 
@@ -68,7 +68,7 @@ class Impossible(Recurrent):
 @pytest.mark.parametrize("logit", [-float("inf"), float("nan")])
 def test_a_loss_in_pieces_that_is_not_finite_fails_the_training(logit):
     model, data = TorchLanguage(Impossible(logit), CLASSES, length=32), periodic(train=16)
-    lesson = Lesson(data.train, data.validation, Language(), 0, lambda items, label, total: items)
+    lesson = TrainingData(data.train, data.validation, Language(), 0, lambda items, label, total: items)
     with pytest.raises(TrainingError, match=r"epoch 1.*lower learning rate"):
         learn_in_pieces(model, Recipe(epochs=2, batch_size=8), lesson, torch.device("cpu"))
 
@@ -77,7 +77,7 @@ def test_a_loss_in_pieces_that_is_not_finite_fails_the_training(logit):
 def test_steps_that_blow_up_fail_the_training_of_a_model_with_a_state(name):
     model, data = TorchLanguage(MAKERS[name](), CLASSES, length=32), periodic(train=16)
     recipe = Recipe(epochs=3, batch_size=8, learning_rate=1e30)
-    lesson = Lesson(data.train, data.validation, Language(), 0, lambda items, label, total: items)
+    lesson = TrainingData(data.train, data.validation, Language(), 0, lambda items, label, total: items)
     model.recipe = recipe
     with pytest.raises(TrainingError, match="lower learning rate"):
         train(model, recipe, lesson, device=torch.device("cpu"))

@@ -10,7 +10,7 @@ from suite.errors import ModelError, NotApplicableError
 from suite.kinds.language.kind import Language
 from suite.models.networks.ngram import NGram, TorchNGram
 from suite.models.recipe import Recipe
-from suite.models.training.trainer import Lesson, train
+from suite.models.training.trainer import TrainingData, train
 from suite.models.weights import load_weights, to_bytes
 from tests.models.language.periodic import CLASSES, bits, codes, periodic
 
@@ -84,7 +84,7 @@ def test_orders_that_have_no_keys_are_refused(classes, order):
 
 
 def lesson(data):
-    return Lesson(data.train, data.validation, Language(), 0, lambda items, label, total: items)
+    return TrainingData(data.train, data.validation, Language(), 0, lambda items, label, total: items)
 
 
 def test_it_learns_a_periodic_text_and_is_stored_and_loaded(tmp_path):
@@ -116,6 +116,6 @@ def test_it_generates_what_it_has_counted_and_has_no_gradients():
     (text,) = model.generate(1, 28, 1, temperature=0.1, prompt="to be, ")
     assert text == "or not.to be, or not.to be, "
     assert not model.carries
-    for ask in (lambda: model.table, lambda: model.through("embedding"), lambda: model.embed(torch.tensor([[1]]))):
+    for ask in (lambda: model.table, lambda: model.in_space("embedding"), lambda: model.embed(torch.tensor([[1]]))):
         with pytest.raises(NotApplicableError, match="no gradient"):
             ask()

@@ -131,7 +131,7 @@ def test_the_space_of_embeddings_gives_the_same_answers(model: TorchText) -> Non
     from suite.data import Split
 
     split = Split(("a", "b"), packed(TEXTS[:2], 20), np.zeros(2, np.int64))
-    inside = model.through("embedding")
+    inside = model.in_space("embedding")
     torch.testing.assert_close(inside(torch.from_numpy(inside.inputs(split))), model(torch.from_numpy(split.pixels())))
 
 

@@ -119,7 +119,7 @@ def test_questions_of_gradients_are_not_applicable() -> None:
         lambda: rules.table,
         lambda: rules.embed(reading.ids),
         lambda: rules.answer(torch.zeros(1, 6, 2), reading.mask),
-        lambda: rules.through("embedding"),
+        lambda: rules.in_space("embedding"),
     ):
         with pytest.raises(NotApplicableError, match="embeds nothing"):
             ask()

@@ -18,7 +18,7 @@ from suite.kinds.texts import vocabulary
 from suite.models.adapters.text import TorchText
 from suite.models.networks.text_presets import PLANS, text_model
 from suite.models.recipe import Recipe
-from suite.models.training.trainer import Lesson, train
+from suite.models.training.trainer import TrainingData, train
 from suite.models.weights import to_bytes
 from suite.registry import REGISTRY
 
@@ -48,7 +48,7 @@ def built(name: str, seed: int = 0, **options: object) -> TorchText:
 
 def taught(name: str) -> TorchText:
     model = built(name, length=12)
-    lesson = Lesson(TRAIN, VALIDATION, sentiment(), 0, lambda epochs, what, count: iter(epochs))
+    lesson = TrainingData(TRAIN, VALIDATION, sentiment(), 0, lambda epochs, what, count: iter(epochs))
     train(model, Recipe(epochs=4, batch_size=16, learning_rate=1e-2), lesson, device=torch.device("cpu"))
     return model
 
@@ -142,12 +142,12 @@ def test_a_text_without_a_known_word_is_scored_as_unknown_words_alone_and_in_com
     unknown = model.tokenizer.unknown
     with model.frozen(), torch.no_grad():
         alone = model(torch.from_numpy(packed([text], len(text))))
-        together = model(torch.from_numpy(packed([*others, text], 80)))[-1:]
+        max_batch = model(torch.from_numpy(packed([*others, text], 80)))[-1:]
         count = max(1, len(WORD.findall(text)))
         mask = (torch.arange(12) < count)[None]
         expected = model.answer(model.embed(torch.where(mask, unknown, model.tokenizer.pad)), mask)
         known = model(torch.from_numpy(packed(["good"], 4)))
     assert torch.isfinite(alone).all()
-    assert torch.equal(alone, together)
+    assert torch.equal(alone, max_batch)
     assert torch.equal(alone, expected)
     assert not torch.equal(alone, known)

@@ -96,10 +96,10 @@ def test_raters_must_add_up_to_one(tmp_path):
 
 
 def test_the_kind_admits_labels_as_classification_does():
-    admitted = Sentiment().admit(Sample("1", "fine", "positive"), ("negative", "positive"))
+    admitted = Sentiment().validate_sample(Sample("1", "fine", "positive"), ("negative", "positive"))
     assert text_of(admitted.value) == "fine" and admitted.target == "positive"
     with pytest.raises(DataError, match="not one of"):
-        Sentiment().admit(Sample("1", "fine", "great"), ("negative", "positive"))
+        Sentiment().validate_sample(Sample("1", "fine", "great"), ("negative", "positive"))
 
 
 @pytest.fixture
@@ -119,13 +119,13 @@ def test_what_is_read_of_a_text(reader):
 def test_an_answer_does_not_depend_on_company(reader):
     rows = torch.from_numpy(packed([f"good bad {word}" for word in "abcdefghijk"], 30))
     with reader.frozen(), torch.no_grad():
-        together, alone = reader(rows), torch.cat([reader(row[None]) for row in rows])
-    assert torch.equal(together, alone)
+        max_batch, alone = reader(rows), torch.cat([reader(row[None]) for row in rows])
+    assert torch.equal(max_batch, alone)
 
 
 def test_the_space_of_embeddings_answers_as_the_texts_do(reader):
     task = prepare_task(TASK, 0)
-    space = reader.through("embedding")
+    space = reader.in_space("embedding")
     assert isinstance(space, Embedded)
     shown = torch.from_numpy(space.inputs(task.data.test))
     assert shown.shape == (60, 4, 16) and float(shown.abs().max()) <= space.limits[1]
@@ -135,7 +135,7 @@ def test_the_space_of_embeddings_answers_as_the_texts_do(reader):
 
 def test_padding_stays_padding_wherever_it_is_moved_to(reader):
     task = prepare_task(TASK, 0)
-    space = reader.through("embedding")
+    space = reader.in_space("embedding")
     shown = torch.from_numpy(space.inputs(task.data.test.take(range(4))))
     shown[:, 2:] = space.limits[1]
     moved = shown.clone()
@@ -147,9 +147,9 @@ def test_padding_stays_padding_wherever_it_is_moved_to(reader):
 
 def test_only_what_embeds_has_such_a_space(reader):
     with pytest.raises(NotApplicableError, match="no embedding"):
-        TorchText(nn.Linear(2, 2), reader.tokenizer).through("embedding")
+        TorchText(nn.Linear(2, 2), reader.tokenizer).in_space("embedding")
     with pytest.raises(NotApplicableError, match="called 'latent'"):
-        reader.through("latent")
+        reader.in_space("latent")
 
 
 class Odd(SpacedWords):
@@ -325,7 +325,7 @@ def opinions():
     ],
 )  # fmt: skip
 def test_embeddings_are_moved_by_less_than_makes_words_of_padding(opinions, attack):
-    assert opinions.through("embedding").model.reach == 4
+    assert opinions.in_space("embedding").model.max_perturbation == 4
     with pytest.raises(SpecError, match="norm=linf and eps below 4, in standard deviations; a larger step would make"):
         Robustness(attack, audit=2, space="embedding").measure(opinions)
 
@@ -335,7 +335,7 @@ def test_just_below_that_embeddings_are_moved_and_padding_stays_padding(opinions
     (robust,) = [row for row in finding.measures if row.metric == "robust_accuracy"]
     assert robust.params["eps"] == 3.99 and robust.value is not None
     assert finding.details["space"] == "embedding" and finding.details["attack"] == "pgd on embedding"
-    space = opinions.model.through("embedding")
+    space = opinions.model.in_space("embedding")
     short = opinions.test.take([0])
     short = Split(short.ids, packed(["good"], 8), short.targets)
     shown = torch.from_numpy(space.inputs(short))
