@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from suite.rounding import fix_rounding
+
 if TYPE_CHECKING:
     from suite.api import Audit as Audit
     from suite.api import audit as audit
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from suite.types import Measure as Measure
     from suite.types import Rejected as Rejected
     from suite.types import Sample as Sample
+
+fix_rounding()
 
 _HOMES = {
     "suite.api": ("Audit", "audit", "load"),

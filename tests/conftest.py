@@ -7,6 +7,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
+import suite  # noqa: F401  # fixes how products round, before anything is computed
+
 FIXTURES = Path(__file__).parent / "fixtures"
 
 

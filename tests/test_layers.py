@@ -19,7 +19,7 @@ SOURCES = {
 
 # A module may import from the layers above its own in this list, and from its own layer. A name covers all below it.
 LAYERS = (
-    ("suite.errors",),
+    ("suite.errors", "suite.rounding"),
     ("suite.spec", "suite.types", "suite.paths"),
     ("suite.registry", "suite.store", "suite.metrics"),
     ("suite.decorators", "suite.data", "suite.leaderboard"),

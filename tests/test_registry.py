@@ -11,7 +11,7 @@ from suite import registry as module
 from suite.decorators import attack, attribution, metric, model, task
 from suite.errors import PluginError, SpecError, UnknownNameError
 from suite.registry import REGISTRY, Entry, Registry, resolve, tasks_folder
-from suite.runner.identity import code_digest, origins, shown
+from suite.runner.identity import code_digest, display_name, origins
 from suite.spec import parse
 
 ONE_OF_EACH = '''
@@ -334,8 +334,8 @@ def test_a_result_depends_on_every_file_that_its_specs_name(acme):
 
 def test_boards_show_a_file_without_its_folder(acme):
     for name in ("net(width=4)", "zoo:cat"):
-        assert shown(parse(f"{acme}:{name}")) == f"acme.py:{name}"
-    assert shown(parse("timm:resnet18")) == "timm:resnet18"
+        assert display_name(parse(f"{acme}:{name}")) == f"acme.py:{name}"
+    assert display_name(parse("timm:resnet18")) == "timm:resnet18"
 
 
 # -- packages

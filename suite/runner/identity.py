@@ -6,6 +6,7 @@ import ast
 import functools
 import hashlib
 import importlib.metadata
+import os
 import platform
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
@@ -135,6 +136,7 @@ def _package_files() -> list[Path]:
 def environment(threads: int) -> Mapping[str, str]:
     """Return the versions that a result was made with."""
     versions = {"python": platform.python_version(), "machine": platform.machine(), "threads": str(threads)}
+    versions["mkl_cbwr"] = os.environ.get("MKL_CBWR", "default")
     for name in PACKAGES:
         try:
             versions[name] = importlib.metadata.version(name)

@@ -9,7 +9,7 @@ import torch
 from suite.attacks.constraints import constraint
 from suite.attacks.engine.ascent import Budget, Search, maximise
 from suite.attacks.engine.problem import Problem
-from suite.attacks.engine.validation import judged
+from suite.attacks.engine.validation import validate
 from suite.attacks.images.apgd import APGD, Auto, Trail, checkpoints
 from suite.attacks.images.gradient import FGSM, PGD, towards
 from suite.errors import AttackError, SpecError
@@ -34,7 +34,7 @@ def attacked(attack, problem, pixels, targets, eps, seeds=None):
     """Return what the attack found, and which samples it fools by the gate's own check."""
     seeds = torch.arange(len(pixels)) if seeds is None else seeds
     moved = attack.perturb(problem, pixels, targets, eps, seeds)
-    return moved, judged(problem, attack, pixels, moved, targets, eps).bool()
+    return moved, validate(problem, attack, pixels, moved, targets, eps).bool()
 
 
 def linear_task(seed, count=200, size=16):
@@ -138,7 +138,7 @@ def test_it_keeps_to_every_norm_and_breaks_what_random_noise_cannot(problem, nor
     attack = APGD(eps=(EPS[norm],), norm=norm, steps=30)
     _, misclassified = attacked(attack, problem, pixels, targets, EPS[norm])
     noise = attack.controls()["random"](pixels, EPS[norm], torch.arange(100))
-    by_chance = judged(problem, attack, pixels, noise, targets, EPS[norm])
+    by_chance = validate(problem, attack, pixels, noise, targets, EPS[norm])
     assert misclassified.sum() > by_chance.sum() + 20
     _, by_pgd = attacked(PGD(eps=(EPS[norm],), norm=norm, steps=30, restarts=1), problem, pixels, targets, EPS[norm])
     assert misclassified.sum() >= by_pgd.sum() - (6 if norm == "l0" else 2)

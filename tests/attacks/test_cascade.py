@@ -8,7 +8,7 @@ import torch
 from suite.attacks.diagnostics.probes import probe
 from suite.attacks.diagnostics.remedies import remedied
 from suite.attacks.engine.precision import faster
-from suite.attacks.engine.validation import judged
+from suite.attacks.engine.validation import validate
 from suite.attacks.images.apgd import APGD
 from suite.attacks.images.cascade import PLANS, Cascade
 from suite.attacks.images.gradient import PGD
@@ -38,7 +38,7 @@ def left(attack, problem, count=COUNT):
     """Return how many samples stand behind the gate."""
     pixels, targets = first(count)
     moved = attack.perturb(problem, pixels, targets, EPS, as_seeds(range(count)))
-    return int((judged(problem, attack, pixels, moved, targets, EPS) < 0.5).sum())
+    return int((validate(problem, attack, pixels, moved, targets, EPS) < 0.5).sum())
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
@@ -49,11 +49,11 @@ def test_every_tier_is_at_least_as_strong_as_the_one_before_it(problem, norm):
     for tier in ("quick", "standard"):
         attack = Cascade((eps,), norm, tier=tier)
         search, _ = attack.explored(problem, pixels, targets, eps, as_seeds(range(COUNT)))
-        assert (judged(problem, attack, pixels, search.best, targets, eps) > 0.5).equal(search.misclassified)
+        assert (validate(problem, attack, pixels, search.best, targets, eps) > 0.5).equal(search.misclassified)
         found.append(int(search.misclassified.sum()))
     assert found[0] <= found[1] < COUNT
     moved = PGD((eps,), norm).perturb(problem, pixels, targets, eps, as_seeds(range(COUNT)))
-    assert found[1] >= int((judged(problem, PGD((eps,), norm), pixels, moved, targets, eps) > 0.5).sum())
+    assert found[1] >= int((validate(problem, PGD((eps,), norm), pixels, moved, targets, eps) > 0.5).sum())
 
 
 def test_the_dear_rungs_work_on_few_samples(problem):

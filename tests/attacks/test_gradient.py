@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from suite.attacks.constraints import NORMS, constraint
-from suite.attacks.engine.validation import judged
+from suite.attacks.engine.validation import validate
 from suite.attacks.images.gradient import FGSM, PGD
 from suite.attacks.rng import as_seeds
 from suite.errors import AttackError, ModelError, SpecError
@@ -45,7 +45,7 @@ def test_on_a_linear_model_the_robust_accuracy_is_the_closed_form(attack, norm, 
         eps = float(margin.quantile(share)) / dual
         clear = (margin - eps * dual).abs() > 1e-4 * margin.max()
         found = ATTACKS[attack](eps=(eps,), norm=norm).perturb(problem, pixels, targets, eps, seeds(len(pixels)))
-        misclassified = judged(problem, ATTACKS[attack](eps=(eps,), norm=norm), pixels, found, targets, eps)
+        misclassified = validate(problem, ATTACKS[attack](eps=(eps,), norm=norm), pixels, found, targets, eps)
         assert torch.equal(misclassified[clear], (margin < eps * dual)[clear].float())
         assert clear.float().mean() > 0.95
 
@@ -96,7 +96,7 @@ def test_box_and_norm_hold_for_many_random_cases(attack, norm):
         eps = float(10 ** (torch.rand((), generator=source) * 4 - 3)) + (norm == "l0")
         value = ATTACKS[attack](eps=(eps,), norm=norm)
         moved = value.perturb(problem_of(model), pixels, targets, eps, seeds(8, case))
-        judged(problem_of(model), value, pixels, moved, targets, eps)
+        validate(problem_of(model), value, pixels, moved, targets, eps)
         assert 0 <= moved.min() and moved.max() <= 1
         assert size_of(moved.double() - pixels.double(), norm).max() <= eps * (1 + 1e-5) + 1e-6
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from suite.attacks.constraints import constraint
-from suite.attacks.engine.validation import judged
+from suite.attacks.engine.validation import validate
 from suite.attacks.images import torchattacks as bridge
 from suite.attacks.images.torchattacks import TorchAttack, torchattacks
 from suite.attacks.rng import as_seeds
@@ -80,11 +80,11 @@ def test_an_attack_of_the_library_passes_the_gate(problem, samples, case):
     options, fewest = WORKING[case]
     attack = torchattacks(case.split()[0], **options)
     moved = attack.perturb(problem, pixels, targets, EPS[attack.norm], seeds(24))
-    misclassified = judged(problem, attack, pixels, moved, targets, EPS[attack.norm])
+    misclassified = validate(problem, attack, pixels, moved, targets, EPS[attack.norm])
     assert int(misclassified.sum()) >= fewest
     assert not moved.requires_grad and moved.grad_fn is None  # APGD hands its graph along
     unmoved = attack.perturb(problem, pixels, targets, 0.0, seeds(24))
-    assert not judged(problem, attack, pixels, unmoved, targets, 0.0).any()
+    assert not validate(problem, attack, pixels, unmoved, targets, 0.0).any()
     assert "random" in attack.controls()
 
 
@@ -95,7 +95,7 @@ def test_deepfool_counts_only_what_it_finds_within_the_radius(problem, samples):
     near = attack.perturb(problem, pixels, targets, 0.05, seeds(3))
     assert torch.equal(near, pixels)
     far = attack.perturb(problem, pixels, targets, 3.0, seeds(3))
-    assert judged(problem, attack, pixels, far, targets, 3.0).all()
+    assert validate(problem, attack, pixels, far, targets, 3.0).all()
 
 
 def test_an_attack_without_a_radius_is_given_back_unperturbed_where_it_went_too_far(problem, samples):
@@ -118,7 +118,7 @@ def test_a_radius_of_another_name_is_set_too(name):
         attack = torchattacks(name)
         for eps in (0.02, 0.2):
             moved = attack.perturb(problem, pixels, targets, eps, seeds(4))
-            judged(problem, attack, pixels, moved, targets, eps)
+            validate(problem, attack, pixels, moved, targets, eps)
             assert linf(moved - pixels).max() == pytest.approx(eps, rel=1e-4)
 
 
@@ -233,7 +233,7 @@ def test_nan_from_the_library_is_an_error_and_never_a_number(net, samples, name)
     problem = problem_of(lambda x: net(NanBackward.apply(x)))
     with pytest.raises((AttackError, ModelError), match="NaN or infinite"):
         moved = attack.perturb(problem, *samples, 0.5, seeds(24))
-        judged(problem, attack, samples[0], moved, samples[1], 0.5)
+        validate(problem, attack, samples[0], moved, samples[1], 0.5)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf], ids=str)
@@ -249,7 +249,7 @@ def test_one_broken_image_is_not_replaced_by_a_clean_one(monkeypatch, problem, s
     attack = torchattacks(name)
     moved = attack.perturb(problem, *samples, 0.1, seeds(24))
     with pytest.raises(AttackError, match="NaN or infinite pixels for 1 of 24"):
-        judged(problem, attack, samples[0], moved, samples[1], 0.1)
+        validate(problem, attack, samples[0], moved, samples[1], 0.1)
 
 
 def test_pixels_that_the_library_edits_in_place_are_its_own(monkeypatch, problem, samples):
@@ -265,7 +265,7 @@ def test_pixels_that_the_library_edits_in_place_are_its_own(monkeypatch, problem
     moved = attack.perturb(problem, *samples, 0.1, seeds(24))
     assert all(torch.equal(a, b) for a, b in zip(samples, before, strict=True))
     with pytest.raises(AttackError, match="over the limit"):
-        judged(problem, attack, samples[0], moved, samples[1], 0.1)
+        validate(problem, attack, samples[0], moved, samples[1], 0.1)
 
 
 def test_cw_cannot_move_pixels_at_exactly_zero_and_one(problem, samples):
@@ -330,9 +330,9 @@ def test_what_rounding_adds_to_the_radius_is_forgiven_and_no_more(problem, sampl
     attack = torchattacks("PGD", alpha=0.05)
     moved = attack.perturb(problem, pixels, targets, 0.1, seeds(24))
     assert 0 < float(linf(moved - pixels).max()) - 0.1 < 1e-6
-    judged(problem, attack, pixels, moved, targets, 0.1)
+    validate(problem, attack, pixels, moved, targets, 0.1)
     with pytest.raises(AttackError, match="over the limit"):
-        judged(problem, attack, pixels, moved, targets, 0.1 - 1e-5)
+        validate(problem, attack, pixels, moved, targets, 0.1 - 1e-5)
 
 
 def test_a_crash_of_the_library_is_a_crash_and_no_result(problem, samples):
@@ -344,7 +344,7 @@ def test_a_gradient_of_zero_that_becomes_nan_inside_the_library_is_no_result(net
     flat = problem_of(lambda x: net(x).detach() + 0 * x.sum())
     attack = torchattacks("NIFGSM")
     with pytest.raises((AttackError, ModelError), match="NaN or infinite"):
-        judged(flat, attack, samples[0], attack.perturb(flat, *samples, 0.1, seeds(24)), samples[1], 0.1)
+        validate(flat, attack, samples[0], attack.perturb(flat, *samples, 0.1, seeds(24)), samples[1], 0.1)
 
 
 def test_its_autoattack_never_goes_by_the_bare_name():

@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from suite.attacks.engine.problem import Problem
-from suite.attacks.engine.validation import covered, scored
+from suite.attacks.engine.validation import covered
 from suite.attacks.images.patch_common import Sticker
 from suite.axes.attribution import Attribution
 from suite.axes.calibration import Calibration
@@ -284,7 +284,7 @@ def test_an_object_that_is_mostly_under_the_patch_does_not_have_to_be_found(rows
     x1, y1, x2, _ = map(int, box)
     changed = pixels.clone()
     changed[:, :, y1 : y1 + rows, x1:x2] = 0.9
-    found, tally = scored(problem, Sticker(area=(0.1,)), pixels, changed, targets, 0.1)
+    found, tally = validate_and_score(problem, Sticker(area=(0.1,)), pixels, changed, targets, 0.1)
     assert found.item() == damage
     assert tally[0, 100, 5] == (rows > 3) and targets[0, 0, 5] == 0
     measure = context.kind.headline_measure("map", tally, seed=0)
@@ -297,7 +297,7 @@ def test_pixels_under_the_patch_do_not_have_to_be_right():
     problem = Problem.of(context.kind, context.model.raw, adapter=context.model)
     changed = pixels.clone()
     changed[:, :, 8:16, 8:16] = 0.9
-    damage, tally = scored(problem, Sticker(area=(0.2,)), pixels, changed, targets, 0.2)
+    damage, tally = validate_and_score(problem, Sticker(area=(0.2,)), pixels, changed, targets, 0.2)
     assert (damage == 0).all()  # a cell without contrast is background; what was there is hidden with it
     assert (tally.sum(axis=(1, 2)) == 24 * 24 - 64).all()
     whole = context.kind.tally(context.outcomes.output, context.test.targets)
@@ -309,7 +309,7 @@ def test_a_ball_hides_nothing_however_many_pixels_it_moves():
     problem = Problem.of(context.kind, context.model.raw, adapter=context.model)
     entry, spec = resolve("attack", "pgd(eps=[0.1])")
     moved = context.pixels + 0.05
-    _, tally = scored(problem, entry.build(spec), context.pixels, moved, context.targets, 0.1)
+    _, tally = validate_and_score(problem, entry.build(spec), context.pixels, moved, context.targets, 0.1)
     assert (tally.sum(axis=(1, 2)) == 24 * 24).all()
     assert covered(context.pixels, moved).all()
 
@@ -329,7 +329,7 @@ def test_what_a_patch_hides_is_hidden_by_its_controls_too(kind, name):
         seeds = torch.arange(len(context.pixels))
         parts = [attack.perturb(problem, context.pixels, context.targets, 0.2, seeds)]
         parts += [control(context.pixels, 0.2, seeds) for control in attack.controls().values()]
-        left = [scored(problem, attack, context.pixels, part, context.targets, 0.2)[1] for part in parts]
+        left = [validate_and_score(problem, attack, context.pixels, part, context.targets, 0.2)[1] for part in parts]
     assert len(parts) == 3
     for tally in left:
         truth = tally[:, 100:, 5] if kind == "detection" else tally.sum(axis=2)

@@ -21,7 +21,7 @@ import torch
 
 from suite.attacks.diagnostics.probes import probe
 from suite.attacks.engine.problem import Problem
-from suite.attacks.engine.validation import judged
+from suite.attacks.engine.validation import validate
 from suite.attacks.images.cascade import Cascade
 from suite.attacks.rng import as_seeds
 from suite.kinds.classification.kind import Classification
@@ -43,7 +43,7 @@ def cascade(tier: str, item: zoo.Entry, threat: zoo.Threat, count: int) -> Line:
     attack = Cascade((eps,), norm, tier=tier)
     search, stages = attack.explored(problem, pixels, labels, eps, as_seeds(range(count)))
     seconds, cpu, passes = time.perf_counter() - began, time.process_time() - busy, counted.passes
-    misclassified = judged(problem, attack, pixels, search.best, labels, eps)
+    misclassified = validate(problem, attack, pixels, search.best, labels, eps)
     probes = probe(counted, pixels[~search.misclassified], labels[~search.misclassified])
     flags = [name for name, item in probes.items() if item.status == "fail"]
     return {

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from suite.attacks.engine.problem import Passes, Problem
-from suite.attacks.engine.validation import judged
+from suite.attacks.engine.validation import validate
 from suite.attacks.rng import as_seeds
 from suite.attacks.texts.hotflip import HotFlip
 from suite.attacks.texts.lexicon import LETTERS, Lexicon
@@ -312,7 +312,7 @@ def test_the_gate_rejects_what_breaks_the_rules(change, sentence):
     attack, problem, codes, targets = world(other(change)([1]))
     moved = attack.perturb(problem, codes, targets, 1, seeds(len(codes)))
     with pytest.raises(AttackError, match=sentence):
-        judged(problem, attack, codes, moved, targets, 1)
+        validate(problem, attack, codes, moved, targets, 1)
 
 
 def test_the_gate_rejects_a_character_that_may_not_be_changed():
@@ -321,7 +321,7 @@ def test_the_gate_rejects_a_character_that_may_not_be_changed():
     moved = codes.clone()
     moved[:, 8] = torch.where(codes[:, 8] == ord("a"), ord("b"), ord("a"))
     with pytest.raises(AttackError, match="over the limit for 12 of 12 samples by up to inf"):
-        judged(problem, attack, codes, moved, targets, 1)
+        validate(problem, attack, codes, moved, targets, 1)
 
 
 LENGTHS = {
@@ -342,10 +342,10 @@ def test_the_gate_rejects_another_length_where_characters_are_scored(change):
     moved = toys.coded([change(text) for text in written(codes)], 14)
     assert (attack.violation(codes, moved, 4) == torch.inf).all()
     with pytest.raises(AttackError, match="over the limit for 12 of 12 samples by up to inf"):
-        judged(problem, attack, codes, moved, targets, 4)
+        validate(problem, attack, codes, moved, targets, 4)
     free = dataclasses.replace(problem, editable=lambda c, t: c != 0)
     attack = toys.fitted(HotFlip([1, 4], unit="character"), free, codes, targets)
-    judged(free, attack, codes, moved, targets, 1)  # where all may be changed it is one edit
+    validate(free, attack, codes, moved, targets, 1)  # where all may be changed it is one edit
 
 
 def test_a_gradient_that_is_not_finite_moves_nothing_but_is_survived():
@@ -363,4 +363,4 @@ def test_an_attack_on_texts_is_not_the_judge_of_its_own_size(unit, monkeypatch):
     attack, problem, codes, targets = world(HotFlip([1], unit=unit))
     monkeypatch.setattr(HotFlip, "violation", lambda self, clean, moved, size: torch.zeros(len(clean)))
     with pytest.raises(AttackError, match="perturbations over the limit"):
-        judged(problem, attack, codes, codes.roll(1, dims=0), targets, 1)
+        validate(problem, attack, codes, codes.roll(1, dims=0), targets, 1)

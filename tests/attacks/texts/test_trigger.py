@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from suite.attacks.engine.validation import judged
+from suite.attacks.engine.validation import validate
 from suite.attacks.rng import as_seeds
 from suite.attacks.texts.trigger import Trigger
 from suite.data.text import texts_of
@@ -57,7 +57,7 @@ def test_it_stands_before_every_text_and_does_more_than_random_words():
         assert attack.violation(codes, random, size).tolist() == [0] * 90
         assert len(set(texts_of(random.numpy()))) > 80, "every text has a random trigger of its own"
         assert fell(problem.adapter, moved, targets) > fell(problem.adapter, random, targets)
-        assert (judged(problem, attack, codes, moved, targets, size) > 0.5).sum() == fell(
+        assert (validate(problem, attack, codes, moved, targets, size) > 0.5).sum() == fell(
             problem.adapter, moved, targets
         )
     assert torch.equal(attack.perturb(problem, codes, targets, 0, seeds(90)), codes)
@@ -112,10 +112,10 @@ def test_the_gate_rejects_another_text_behind_the_words():
     moved = attack.perturb(problem, codes, targets, 1, seeds(90))
     moved[0, 20] = ord("x")
     with pytest.raises(AttackError, match="for 1 of 90 samples by up to inf"):
-        judged(problem, attack, codes, moved, targets, 1)
+        validate(problem, attack, codes, moved, targets, 1)
     moved = attack.perturb(problem, codes, targets, 2, seeds(90))
     with pytest.raises(AttackError, match="for 90 of 90 samples by up to 1"):
-        judged(problem, attack, codes, moved, targets, 1)
+        validate(problem, attack, codes, moved, targets, 1)
 
 
 def test_characters_are_the_same_for_all_at_the_last_places_that_may_be_changed():
