@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from suite.attacks.engine.problem import Problem
-from suite.attacks.engine.validation import covered
+from suite.attacks.engine.validation import covered, validate_and_score
 from suite.attacks.images.patch_common import Sticker
 from suite.axes.attribution import Attribution
 from suite.axes.calibration import Calibration
