@@ -1,7 +1,5 @@
 """What the numbers mean, in plain words."""
 
-from __future__ import annotations
-
 import streamlit as st
 
 TEXT = """

@@ -4,8 +4,6 @@ A stored answer says itself what it is: ``prediction`` and ``confidence`` of one
 pixels, or ``boxes``. What else is stored, or missing, leaves the plain image.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 The address is a bookmark: `?page=Model&task=...&model=...`.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

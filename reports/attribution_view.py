@@ -1,7 +1,5 @@
 """Attribution of one model: whether explanations point at what it uses, and whether they lie where one would look."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Robustness and calibration of one model: pictures and the sentences that say how to read them."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The board: one task's models side by side."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

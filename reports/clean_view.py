@@ -1,7 +1,5 @@
 """The clean axis of one model: how good it is when nobody interferes, and how it got there."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Pictures of what no attacker is behind: images under corruptions, and with a part covered."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

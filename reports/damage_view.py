@@ -1,7 +1,5 @@
 """Two axes of one model that no attacker is behind: common corruptions and occlusion."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

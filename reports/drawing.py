@@ -3,8 +3,6 @@
 What matters differs in line or hatching and not in colour alone; names stand in the picture.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any

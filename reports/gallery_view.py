@@ -1,7 +1,5 @@
 """Pictures: what an attack changed, what corruptions and occlusion do, and where an explanation looks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

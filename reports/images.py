@@ -1,7 +1,5 @@
 """From stored arrays to pictures of a page: pure functions, no Streamlit."""
 
-from __future__ import annotations
-
 import io
 from typing import Any
 

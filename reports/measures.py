@@ -1,7 +1,5 @@
 """What readers call the measures, and what each means in plain words: pure data and functions, no Streamlit."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

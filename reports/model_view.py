@@ -1,7 +1,5 @@
 """One model: what was measured on each axis, and the evidence for it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

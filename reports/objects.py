@@ -1,7 +1,5 @@
 """What a detector said about one image, box by box: pure functions, no Streamlit."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Pieces that several pages are made of."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

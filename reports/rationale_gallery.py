@@ -1,7 +1,5 @@
 """Samples whose words, or numbers, are marked by what they are worth for the answer."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Rationales of one model: whether the words, or numbers, that a method points at are those that the model used."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

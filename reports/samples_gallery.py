@@ -1,7 +1,5 @@
 """What a model makes: texts, images, reconstructions and ways between images, by which arrays are stored."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

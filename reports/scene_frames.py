@@ -1,7 +1,5 @@
 """Tables that only tasks with boxes or regions fill: pure functions, no Streamlit."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """What the pages read: the store and nothing else, cached until the store changes."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Texts before and after an attack, with what it changed and what the model said of both."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -4,8 +4,6 @@ Texts are strangers' data. Every character of them passes through `safe`, and no
 Marks differ in line and slant and not in colour alone, and say their number where the pointer rests.
 """
 
-from __future__ import annotations
-
 import difflib
 import html
 import re

@@ -1,7 +1,5 @@
 """Auditing a model from Python, in a few lines."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The decorators that tasks, models, attacks, metrics and attributions are declared with."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 from suite.registry import Factory, register

@@ -16,8 +16,6 @@
 A message says what was got, what was expected, and what to do next.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 

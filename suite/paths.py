@@ -1,7 +1,5 @@
 """Where results are kept."""
 
-from __future__ import annotations
-
 import os
 
 

@@ -5,8 +5,6 @@ Names come from four places, all through the same decorators: the suite itself, 
 entry point in the group ``suite.plugins``, and single files given by path (``acme.py:defects``).
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import importlib.machinery

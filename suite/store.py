@@ -9,8 +9,6 @@
 A folder is filled under scratch/, every file synced to disk, and renamed into place: a reader sees all of it or none.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

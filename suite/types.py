@@ -1,7 +1,5 @@
 """The values that travel between the layers: frozen, and free of torch."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field

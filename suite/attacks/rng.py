@@ -5,8 +5,6 @@ step need them side by side, on the device, and the same whoever else is in the 
 (seed, stream, place): SplitMix64 (Steele, Lea and Flood 2014) applied to a counter.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

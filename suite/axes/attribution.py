@@ -1,7 +1,5 @@
 """Attribution faithfulness: whether the pixels a method points at are those the model used."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

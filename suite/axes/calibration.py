@@ -1,7 +1,5 @@
 """Calibration and uncertainty: whether the model knows how sure it may be."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

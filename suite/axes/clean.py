@@ -1,7 +1,5 @@
 """Clean accuracy: what the model gets right when nobody interferes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

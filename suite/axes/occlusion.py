@@ -1,7 +1,5 @@
 """Occlusion: what is left of the headline measure when part of the image is covered, as a dog's mouth is by a ball."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

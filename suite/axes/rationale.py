@@ -1,7 +1,5 @@
 """Rationales: whether the words, or numbers, that a method points at are those the model used."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

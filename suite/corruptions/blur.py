@@ -1,7 +1,5 @@
 """Blur: defocus, frosted glass, motion and zoom; constants as in ImageNet-C (see `suite.corruptions.noise`)."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

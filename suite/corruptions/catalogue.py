@@ -5,8 +5,6 @@ defined them for images of 224 pixels. Their constants hold here for every image
 lengths in pixels shrink in proportion (`suite.corruptions.filters.length_scale`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 

@@ -1,7 +1,5 @@
 """Digital: contrast, elastic, pixelate and JPEG; constants as in ImageNet-C (see `suite.corruptions.noise`)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional

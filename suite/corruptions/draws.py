@@ -6,8 +6,6 @@ so that they follow from its seed alone, in any company. The generator runs on t
 time of counting, and the numbers travel to the device of the seeds: every device sees the same ones.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Sequence

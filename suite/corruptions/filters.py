@@ -1,7 +1,5 @@
 """Filters that several corruptions share, and the rule for small images."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Literal

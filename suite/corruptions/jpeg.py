@@ -5,8 +5,6 @@ library does, chroma at half the size in both directions, and that library's rou
 chroma. Lossless coding is left out. A decoder may differ by a level where its integer cosines round otherwise.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 

@@ -6,8 +6,6 @@ common corruptions and perturbations", ICLR 2019). Here and in the sibling modul
 shape that may leave 0..255; `suite.corruptions.catalogue.corrupt` cuts them to whole levels.
 """
 
-from __future__ import annotations
-
 import functools
 
 import torch

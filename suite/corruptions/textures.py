@@ -1,7 +1,5 @@
 """Textures that lie over an image: the plasma fractal of fog, and ice."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Sequence

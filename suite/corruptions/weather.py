@@ -1,7 +1,5 @@
 """Weather: snow, frost, fog and brightness; constants as in ImageNet-C (see `suite.corruptions.noise`)."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Choices and seeds that depend on names alone: every model and every run agrees on them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from hashlib import sha256
 

@@ -1,7 +1,5 @@
 """Which files on disk make up which split, the same rule for every format."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Splitting what comes without a split of its own."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 

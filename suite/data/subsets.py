@@ -1,7 +1,5 @@
 """What of labelled records a split takes, every class in the same proportion."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Sequence
 from typing import TypeVar
 

@@ -1,7 +1,5 @@
 """Texts as arrays: Unicode code points, so that they are stored, compared and batched as images are."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Any

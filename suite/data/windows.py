@@ -1,7 +1,5 @@
 """A long text as windows: some characters to read, and those behind them to predict."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

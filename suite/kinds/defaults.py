@@ -1,7 +1,5 @@
 """The answers that kinds share."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 

@@ -1,7 +1,5 @@
 """What all kinds ask of an image."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What all kinds ask of a text."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any
 

@@ -7,8 +7,6 @@ than an upper bound, and so stands below every valid one on a board that is rank
 accuracy it moves no line. No column marks a best number but attribution, whose methods must beat the random map.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

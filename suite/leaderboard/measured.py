@@ -1,7 +1,5 @@
 """The measures that a board has columns for, with their titles."""
 
-from __future__ import annotations
-
 HEADLINES = {
     "accuracy": "accuracy",
     "map": "mAP",

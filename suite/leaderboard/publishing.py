@@ -1,7 +1,5 @@
 """Publishing on purpose: a task's current rows as plain files for a repository."""
 
-from __future__ import annotations
-
 import io
 import re
 from pathlib import Path

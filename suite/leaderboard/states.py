@@ -1,7 +1,5 @@
 """Which models on a board were measured by another state of the code than the newest records."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """A board as a table for the terminal, never wider than asked, with the footnotes that its numbers need."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

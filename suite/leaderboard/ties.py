@@ -1,7 +1,5 @@
 """Ties of one column of a board: paired tests on the samples that the models share."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Loading weights without running anything that is stored beside them."""
 
-from __future__ import annotations
-
 import hashlib
 import pickle
 import warnings

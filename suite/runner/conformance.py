@@ -1,7 +1,5 @@
 """The conformance kit: what a third-party file gets wrong, said before a long run finds out."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What a result depends on, as digests: the content address that decides whether it is stored already."""
 
-from __future__ import annotations
-
 import ast
 import functools
 import hashlib

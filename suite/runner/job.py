@@ -1,7 +1,5 @@
 """One cell on its way from specs to a record."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 The cells of one model on one task stay together, so that it is trained once.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait

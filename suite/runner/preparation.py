@@ -1,7 +1,5 @@
 """Getting a cell's task and model ready: samples read once, weights loaded, or trained once and stored."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """What a run sets once for its whole process: threads, and a limit to its memory."""
 
-from __future__ import annotations
-
 import os
 import resource
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Progress bars with the remaining time, and one line per finished cell."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How a run computes and what it shows."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import InitVar, dataclass

@@ -1,7 +1,5 @@
 """Whether the rows and the per-sample columns of a robustness record follow from each other and from what it keeps."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 

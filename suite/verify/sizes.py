@@ -1,7 +1,5 @@
 """How large a stored perturbation is, and how large it may be."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 

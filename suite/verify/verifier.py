@@ -4,8 +4,6 @@ Nothing of `suite.attacks` is used, so that a mistake there cannot excuse itself
 numpy; labels come from a clean forward pass of the model with its stored weights. Nothing is ever trained.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

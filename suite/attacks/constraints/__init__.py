@@ -1,7 +1,5 @@
 """Constraints: what limits a perturbation, and how an attack moves inside it."""
 
-from __future__ import annotations
-
 from suite.attacks.constraints.base import Constraint
 from suite.attacks.constraints.l0 import L0
 from suite.attacks.constraints.l1 import L1

@@ -1,7 +1,5 @@
 """What every constraint can do, and what the balls of the norms share."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """How far a text is from another, counted on the texts alone, and what keeps an edit from being a text at all."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType

@@ -1,7 +1,5 @@
 """The L0 ball: at most eps places of the image change, each by any amount."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Self
 

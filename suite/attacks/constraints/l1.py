@@ -1,7 +1,5 @@
 """The L1 ball: the absolute values of the perturbation add up to at most eps."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

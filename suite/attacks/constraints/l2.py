@@ -1,7 +1,5 @@
 """The L2 ball: the Euclidean length of the perturbation is at most eps."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

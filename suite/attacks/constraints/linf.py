@@ -1,7 +1,5 @@
 """The Linf ball: every entry moves by at most eps."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

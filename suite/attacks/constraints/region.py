@@ -1,7 +1,5 @@
 """A region: anything goes inside a mask, and nothing outside; squares at random or given places."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

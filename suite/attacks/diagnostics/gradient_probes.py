@@ -1,7 +1,5 @@
 """Questions about a model's gradient: whether it is there, is finite, and points to where the loss rises."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ gradients that are zero, NaN or misleading; scores that tell nothing. No answer 
 says which remedy the attack needs before its result means anything (Athalye et al. 2018; Carlini et al. 2019).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 

@@ -4,8 +4,6 @@ A remedy changes how an attack looks for points, never how they are judged: that
 cleanly. So a remedy that does not work costs passes and nothing else.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 

@@ -6,8 +6,6 @@ differentiable approximation (BPDA) of Athalye, Carlini and Wagner 2018. A gradi
 backward function cannot be repaired so; a surrogate or a random search needs none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What every attack must be able to do."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import Protocol, Self

@@ -1,7 +1,5 @@
 """Faster gradients: lower precision and compilation, for the search alone; what counts is judged at full precision."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

@@ -1,7 +1,5 @@
 """A model under attack: what an attack may ask it, and the count of what that cost."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial

@@ -1,7 +1,5 @@
 """The gate: no adversarial input counts before it is checked by code that the attack had no hand in."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

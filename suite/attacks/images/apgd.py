@@ -4,8 +4,6 @@ Unlike there, progress is judged by the problem's yardstick, whatever loss is ra
 the logits at every point says little about which of two points is better, and of two classes it is a constant.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Self

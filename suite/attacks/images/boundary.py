@@ -7,8 +7,6 @@ fooled and grows whenever it is not (as in FMN: Pintor et al. 2021). In the end 
 one as far as it stays fooled.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from typing import Self

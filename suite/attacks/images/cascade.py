@@ -5,8 +5,6 @@ the models the plans were chosen on, nearly all that fell late were among the ne
 share of the samples that still stand, and a budget that would be hopeless on all of them is small.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType

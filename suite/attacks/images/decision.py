@@ -5,8 +5,6 @@ the boundary: a random change is kept where the model stays fooled nearer to the
 Brendel et al. 2018; the changes are the squares of Andriushchenko et al. 2020, which suit the geometry of the balls).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field, replace
 from typing import Self

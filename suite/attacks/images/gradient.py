@@ -1,7 +1,5 @@
 """Attacks on pixels that follow the gradient: FGSM in one step, PGD in many."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self

@@ -1,7 +1,5 @@
 """The universal adversarial patch: one square sticker for all images, that works wherever it is put."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

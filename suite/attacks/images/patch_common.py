@@ -1,7 +1,5 @@
 """What all adversarial patches share: their size, their place, how they are put on an image, and the rule they keep."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Where on an image a patch promises most, judged by the gradient on the clean image."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d

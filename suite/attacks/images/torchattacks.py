@@ -6,8 +6,6 @@ back tensors that drag a graph along (detached), and some of its attacks know no
 back unperturbed, which counts as not found).
 """
 
-from __future__ import annotations
-
 import inspect
 import random
 from collections.abc import Iterator, Mapping

@@ -4,8 +4,6 @@ A model that hides its gradient, or flattens its scores, still has to answer; wh
 (Papernot et al. 2017). The surrogate's own passes are not counted, the questions put to the attacked model are.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field, replace
 from typing import Self

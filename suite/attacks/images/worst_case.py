@@ -1,7 +1,5 @@
 """The worst of several losses: one model falls to one loss, another to another."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 

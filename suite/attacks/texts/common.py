@@ -1,7 +1,5 @@
 """What all attacks on texts share: numbers of edits as sizes, the rule they keep, and what is said of what they did."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self

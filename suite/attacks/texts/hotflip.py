@@ -1,7 +1,5 @@
 """HotFlip: the gradient tells which words or letters to change, and the model itself which of them to keep."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 

@@ -1,7 +1,5 @@
 """What a model reads of texts, and which words and characters may stand in the place of others."""
 
-from __future__ import annotations
-
 import re
 from functools import cached_property
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Typos as people make them: inside words of four letters and more, the first and the last letter in their place."""
 
-from __future__ import annotations
-
 from functools import cache, lru_cache
 
 ROWS = (("qwertyuiop", 0.0), ("asdfghjkl", 0.25), ("zxcvbnm", 0.75))

@@ -1,7 +1,5 @@
 """The universal trigger: the same few words before every text, or the same characters before what is predicted."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Self

@@ -1,7 +1,5 @@
 """Typos without a gradient: ask which words matter, and mistype them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 

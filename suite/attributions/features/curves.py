@@ -1,7 +1,5 @@
 """What deleting features in some order does to the score: comprehensiveness and sufficiency (DeYoung et al. 2020)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

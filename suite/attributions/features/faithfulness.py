@@ -1,7 +1,5 @@
 """Faithfulness of attributions of features, per sample, next to a random control, and as measures."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple

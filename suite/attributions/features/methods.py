@@ -1,7 +1,5 @@
 """Methods that say what each feature of a list is worth: the words of a text, the numbers of a latent."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType

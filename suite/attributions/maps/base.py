@@ -5,8 +5,6 @@ is drawn and ranked, by the field's convention: the magnitudes summed over chann
 which way to change a pixel, not how much rests on it), the signed sum for methods that share out the output itself.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 

@@ -1,7 +1,5 @@
 """Deletion and insertion curves (Petsiuk et al. 2018, RISE), and the baselines that deleted pixels are taken from."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """What is explained: inputs, the scalar and the score that rest on them, and one seed per sample."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Infidelity: how well a map predicts what small changes of the input do (Yeh et al. 2019, arXiv:1901.09392)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

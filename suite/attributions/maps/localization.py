@@ -6,8 +6,6 @@ no model scores high. `context_curve` measures faithfulness, on what a curve ove
 the object itself removes what is explained, whatever else the model uses.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

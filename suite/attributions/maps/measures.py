@@ -1,7 +1,5 @@
 """Faithfulness per sample, turned into measures: a mean, its interval, and whether chance did worse."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

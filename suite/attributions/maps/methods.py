@@ -3,8 +3,6 @@
 Each returns raw attributions; `suite.attributions.maps.base` says what these are and reduces them to maps.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ same map for a trained and a randomised model, which an edge detector does too. 
 these baselines may have found the image, and not what the model makes of it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

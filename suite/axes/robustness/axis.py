@@ -5,8 +5,6 @@ small size lies inside every larger one, so that the curve is the worst case so 
 the model, and from runs of their own on a small audit set, where every size is attacked from scratch.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace

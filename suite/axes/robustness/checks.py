@@ -1,7 +1,5 @@
 """Evidence that an attack was applied properly and tried hard: stored with every robust accuracy."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """One attack on one model at every size: who still stands, who fell to what, and what a random change would do."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is said beside the robust accuracy of an attack on texts: how often it succeeds, at what cost, by how much."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

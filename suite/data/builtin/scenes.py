@@ -4,8 +4,6 @@ A scene depends on seed, split and number alone. Its digits come from the split'
 from the split's own part of two photographs, so that nothing that is tested was seen in training.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Four corpora of short English texts, each rated by many people: the data behind VADER."""
 
-from __future__ import annotations
-
 import ast
 import html
 from collections.abc import Iterator

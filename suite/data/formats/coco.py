@@ -1,7 +1,5 @@
 """Detection data in COCO's format: one JSON file per part, boxes as x, y, width, height."""
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Where a data set in COCO's format keeps its annotation files and images."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

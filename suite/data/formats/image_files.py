@@ -1,7 +1,5 @@
 """Photographs and masks on disk, as arrays of one size, and the boxes that belong to them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Images on disk in the ImageFolder layout: one folder per class, with or without split folders above them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

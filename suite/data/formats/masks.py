@@ -1,7 +1,5 @@
 """A folder of images and a folder of masks with the same names."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The Penn-Fudan pedestrians: photographs, and masks that number the people."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path

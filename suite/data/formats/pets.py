@@ -1,7 +1,5 @@
 """The Oxford-IIIT pets: photographs of cats and dogs, trimaps of their bodies, boxes round their heads."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path

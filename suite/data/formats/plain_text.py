@@ -1,7 +1,5 @@
 """Your own text, from a file or a folder of files, split by position."""
 
-from __future__ import annotations
-
 import codecs
 from pathlib import Path
 

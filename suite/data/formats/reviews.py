@@ -1,7 +1,5 @@
 """SST-2 as GLUE ships it, and the reviews of IMDB: the two public benchmarks of sentiment, from disk."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Two columns of a table on disk: CSV, TSV, JSON lines, Parquet and Arrow."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

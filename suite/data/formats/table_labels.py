@@ -1,7 +1,5 @@
 """One form for the labels of a table, which come as names, numbers, text that is a number, or truth values."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

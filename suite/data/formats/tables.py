@@ -1,7 +1,5 @@
 """Your labelled texts: a table in one file, one file per split, or a folder written by the library `datasets`."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence

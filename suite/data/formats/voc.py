@@ -1,7 +1,5 @@
 """Detection and segmentation data in the layout of Pascal VOC."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Objects in an annotation file of the Pascal VOC format (XML)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

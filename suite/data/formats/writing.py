@@ -1,7 +1,5 @@
 """Detection samples written to disk in the formats of others."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Detection data in YOLO's format: one text file per image, a line per object, lengths as shares of the image's."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path

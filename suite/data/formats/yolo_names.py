@@ -1,7 +1,5 @@
 """Class names of data in YOLO's format, which its label files know by number alone."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

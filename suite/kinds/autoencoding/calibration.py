@@ -1,7 +1,5 @@
 """Calibration of autoencoders: of the probabilities of pixels, and of the distributions of codes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The evidence for a task's test images: which of them, with how many draws, and under which likelihood."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a reader is shown of an autoencoder: reconstructions, ways between images, and images that it makes up."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Autoencoding: an image, its code, and the image again."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -5,8 +5,6 @@ of a code, so that answers are not random; what it costs then can lie below -log
 autoencoder's codes are points that cost nothing.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType

@@ -3,8 +3,6 @@
 All likelihoods are of Bernoulli pixels, and comparable among images that were binarised in one way only.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

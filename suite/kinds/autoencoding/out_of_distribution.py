@@ -5,8 +5,6 @@ white swapped, pixels shuffled by one permutation, and nothing but black. A dens
 task lies; black images are simple, and many models of digits take them for the likeliest of all.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType

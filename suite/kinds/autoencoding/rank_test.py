@@ -1,7 +1,5 @@
 """Simulation-based calibration of codes: where a code ranks among draws from its own image's posterior."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Calibration of classifiers: one distribution and one label per sample."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Classification: one label per image."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any

@@ -5,8 +5,6 @@ because only the direction of a sample's gradient is followed, never its length.
 exactly where the model is wrong; the others grow with the odds of that, and need not cross zero at the same place.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from types import MappingProxyType
 

@@ -1,7 +1,5 @@
 """Clean measures of classification."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

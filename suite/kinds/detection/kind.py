@@ -1,7 +1,5 @@
 """Detection: a box, a class and a score for each object of an image."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType

@@ -4,8 +4,6 @@ They look at all candidates, and not at the detections that survive thresholds a
 comes up as soon as what suppressed it is gone.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType

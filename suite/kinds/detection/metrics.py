@@ -4,8 +4,6 @@ Average precision and optimal LRP choose the best of many thresholds on the very
 images they flatter. Their intervals are therefore of the value to expect at this number of images.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from suite.decorators import metric

@@ -1,7 +1,5 @@
 """The objects of a sample as a detection task yields them: cleaned at one place, whatever file they came from."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

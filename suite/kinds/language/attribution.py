@@ -1,7 +1,5 @@
 """What attribution explains of a language model: the character it expects, by those it has read."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

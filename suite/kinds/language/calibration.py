@@ -1,7 +1,5 @@
 """Calibration of language models: a distribution per character, resampled by windows, whose characters go together."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

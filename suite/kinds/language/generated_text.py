@@ -1,7 +1,5 @@
 """What language models make up: drawn with seeds of its own, for measures and for readers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Language: the next character of a text, scored in bits."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType

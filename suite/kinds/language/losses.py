@@ -1,7 +1,5 @@
 """What a language model's logits say of the characters that came: bits, damage, and the losses that attacks raise."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType

@@ -1,7 +1,5 @@
 """Clean measures of language models: bits, first choices, and what the model makes up."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Calibration of segmenters: a distribution per pixel, resampled by images because pixels of an image go together."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Segmentation: one class per pixel."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any

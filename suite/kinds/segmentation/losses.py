@@ -5,8 +5,6 @@ has loss 0 and no gradient. The losses differ in which pixels they push: the cro
 wrong already, and all but the first two hold these back in favour of those that are still right.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 

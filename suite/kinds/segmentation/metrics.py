@@ -1,7 +1,5 @@
 """Clean measures of segmentation, all from one confusion matrix of all pixels that count."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from suite.decorators import metric

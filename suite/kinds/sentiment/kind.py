@@ -1,7 +1,5 @@
 """Sentiment: one label per text."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType

@@ -1,7 +1,5 @@
 """Clean measures of sentiment, beside those of every classification."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from suite.data.text import texts_of

@@ -3,8 +3,6 @@
 A diagnostic alone: the best critic against the best generator cannot tell anything, and says one half.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """What a page shows of a generator: its images, the ways between them, and the real ones they may be copies of."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from suite.kinds.base import Array, Outcomes

@@ -1,7 +1,5 @@
 """Synthesis: images from latents; one sample is one latent, and it is answered well where its image looks real."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType

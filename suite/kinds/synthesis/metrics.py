@@ -1,7 +1,5 @@
 """Clean measures of generators, and what a page shows of them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

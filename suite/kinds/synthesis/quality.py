@@ -4,8 +4,6 @@ Real images of the validation split stand in for generated ones as the control o
 expected to do better than the real thing does at this number of images.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

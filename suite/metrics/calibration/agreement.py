@@ -1,7 +1,5 @@
 """What a model predicts against what the people said who were asked about the same sample."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Calibration of confidence events: all that can be said from (confidence, correct) pairs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

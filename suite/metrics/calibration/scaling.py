@@ -1,7 +1,5 @@
 """Temperature scaling by a safeguarded Newton search in one dimension."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Proper scores and class-wise calibration, per sample and in total."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike
 

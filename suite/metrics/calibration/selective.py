@@ -1,7 +1,5 @@
 """Selective prediction: what the error becomes when the least confident samples are refused."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The whole set of calibration measures of one classifier, from its logits or its probabilities."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Padded arrays of boxes made flat, and checked: a wrong box must not become a number."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -5,8 +5,6 @@ return one number per resample, and NaN where there is nothing to be calibrated,
 but no calibration either.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType

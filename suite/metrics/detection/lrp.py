@@ -1,7 +1,5 @@
 """Localisation recall precision: one error of false, missed and badly placed boxes at a score threshold."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

@@ -1,7 +1,5 @@
 """COCO's greedy matching of detections to true boxes, of all images, classes and thresholds at once."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Which detections overlap which true boxes, as a flat list: the pairs of all images at once."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass
 

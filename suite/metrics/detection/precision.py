@@ -1,7 +1,5 @@
 """Average precision and average recall as COCO defines them, under any number of resamples of the images."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Images drawn again: how often a resample holds each, and sums over what they hold."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse

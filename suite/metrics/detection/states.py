@@ -1,7 +1,5 @@
 """What became of every true box at a score threshold: found, mislabelled or missed, and what was seen beside them."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

@@ -1,7 +1,5 @@
 """Features, checked: a wrong one must not become a number."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

@@ -1,7 +1,5 @@
 """The Frechet distance of two sets of features (FID, Heusel et al. 2017): that of Gaussians of their moments."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike
 

@@ -1,7 +1,5 @@
 """The kernel distance of two sets of features (KID, Binkowski et al. 2018): unbiased, so that its floor is 0."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -4,8 +4,6 @@ Round every sample lies a ball that reaches to its k-th nearest fellow; the unio
 manifold of a set (Kynkäänniemi et al. 2019; density and coverage: Naeem et al. 2020).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The arrays that all counts of pixels start from, checked once."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

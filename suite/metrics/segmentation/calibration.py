@@ -1,7 +1,5 @@
 """Calibration of pixels, exact over any number of them: sums per image are kept, and no pixel."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

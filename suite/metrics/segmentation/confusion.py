@@ -1,7 +1,5 @@
 """Confusion matrices per image, and what is read from them: intersection over union, and accuracy."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Parts of an image on which pixels are counted apart."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A sample of pixels, for what cannot be told from sums."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Bootstrap intervals: resampled in chunks of bounded memory, reproducible from their seed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Ties shown as ties: compact letters and the ranks a model may hold."""
 
-from __future__ import annotations
-
 import itertools
 import string
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Rates of yes/no outcomes and their Wilson intervals."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Tests between models that saw the same samples: exact McNemar, Holm, and the smallest gap they can see."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainc

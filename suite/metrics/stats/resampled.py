@@ -1,7 +1,5 @@
 """Measures that are more than a mean over samples: each is a function of how often every sample was drawn."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The characters of a task as tokens."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The adapter round an autoencoder: images to their reconstruction and their code, and what follows from a code."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """From candidates to detections: what is no detection at all, what is one twice, and what must not pass for either."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

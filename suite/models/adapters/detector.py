@@ -1,7 +1,5 @@
 """The adapter round a detector: pixels in [0, 1] in, one table of boxes, scores and classes per image out."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any

@@ -1,7 +1,5 @@
 """What an autoencoder's likelihood is bounded by: the evidence lower bound and its importance-weighted sharpening."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

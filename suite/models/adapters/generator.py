@@ -1,7 +1,5 @@
 """The adapter round a generator: latents in, images out; with the critic it was trained against."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The adapter round a language model: code points in, the logits of each next character out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

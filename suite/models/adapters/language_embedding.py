@@ -1,7 +1,5 @@
 """A language model as it is seen from its embeddings: what is scored stays where it is."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy.typing as npt

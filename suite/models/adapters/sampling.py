@@ -1,7 +1,5 @@
 """Drawing texts from a language model, a character at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """The adapter round a text model: code points in, a checked output out; words are found and embedded inside."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Words of a text as tokens, for models that learn their vocabulary from the training split."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from suite.data.text import WORD

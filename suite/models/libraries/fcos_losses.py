@@ -1,7 +1,5 @@
 """The losses of FCOS for each image of a batch, where torchvision gives one number for all."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Any sequence classifier of the transformers library, from a local folder; its code is the library's and no other."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Any timm architecture, with its own normalisation and input size inside the adapter."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from suite.data import TaskInfo

@@ -1,7 +1,5 @@
 """Any detector and segmenter of torchvision, with weights of its own or from a local file; nothing is downloaded."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from inspect import signature
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Torchvision's detectors as `TorchDetector` wants them: candidates that show what is broken, losses of each image."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """What the small dense networks are made of."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """FCOS with a small pyramid on any timm backbone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor, nn

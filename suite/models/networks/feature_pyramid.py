@@ -1,7 +1,5 @@
 """Feature maps of any timm architecture, at chosen strides."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

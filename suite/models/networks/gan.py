@@ -1,7 +1,5 @@
 """Small networks of generators and critics of images."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm

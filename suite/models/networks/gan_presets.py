@@ -1,7 +1,5 @@
 """Generators of small images that train in less than a minute on a processor, or better in a few."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Small architectures that train in seconds on a processor."""
 
-from __future__ import annotations
-
 import math
 
 import torch

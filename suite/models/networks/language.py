@@ -4,8 +4,6 @@ Each has ``embedding`` and maps embeddings (n, length, d) to logits (n, length, 
 their other methods are those that `suite.models.adapters.language.TorchLanguage` speaks of.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A language model that counts: what followed the last few characters in the training text."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ Each has ``embedding`` and maps embeddings (n, length, d) and a bool mask (n, le
 at masked positions has no influence, and a row without any real position is read as a single token of zeros.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Text models as they are trained: a network, the vocabulary of a task, and a recipe that takes seconds or minutes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType

@@ -1,7 +1,5 @@
 """A small convolutional autoencoder whose code is a Gaussian, or a point."""
 
-from __future__ import annotations
-
 import math
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """The word lists of VADER, read from the archive in which its authors publish them; nothing of it is executed."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The last state is often not the best one, for the two may drift apart at any tim
 steps against validation images, and the state of the best score is kept.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable, Iterator

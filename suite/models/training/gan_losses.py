@@ -1,7 +1,5 @@
 """The losses that generators and critics are trained by, per image."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType

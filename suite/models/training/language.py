@@ -1,7 +1,5 @@
 """Training of models that carry a state: a window in pieces, the state carried from each to the next (Werbos 1990)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
