@@ -21,6 +21,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before numpy is loaded: its matrix produc
 import numpy as np
 import torch
 
+import suite  # noqa: F401  # fixes how products round, before anything is computed
 from suite.store import Store
 
 HERE = Path(__file__).parent
@@ -132,6 +133,7 @@ def machine() -> dict[str, str]:
         "torch": torch.__version__,
         "capability": torch.backends.cpu.get_cpu_capability(),
         "numpy": np.__version__,
+        "products": os.environ.get("MKL_CBWR", "default"),
     }
 
 
