@@ -213,11 +213,13 @@ class Kind(Protocol):
     def objective(self, model: TorchModel) -> Objective | None:
         """Return what attacks raise, where it is more than `attack_loss` of the model's output."""
 
-    def attack_loss(self, output: Tensor, targets: Tensor, *, name: str, goals: Tensor | None = None) -> Tensor:
-        """Return the loss that an attack raises, per sample (n,); towards `goals` (n,) where they are given."""
+    def attack_loss(
+        self, output: Tensor, targets: Tensor, *, name: str, target_classes: Tensor | None = None
+    ) -> Tensor:
+        """Return the loss per sample (n,) that an attack maximizes, towards `target_classes` (n,) if given."""
 
     def rivals(self, output: Tensor, targets: Tensor, count: int) -> Tensor:
-        """Return the goals that an attack reaches most easily, the nearest first, (n, count or fewer)."""
+        """Return the target classes that an attack reaches most easily, the nearest first, (n, count or fewer)."""
 
     def misclassified(self, output: Tensor, targets: Tensor) -> Tensor:
         """Return about which samples the output could not be more wrong, bool (n,)."""

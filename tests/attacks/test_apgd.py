@@ -214,10 +214,10 @@ def test_the_nearest_rivals_of_the_clean_sample_are_aimed_at_side_by_side(net):
     right = net(pixels).argmax(dim=1) == targets
     pixels, targets, plain, aims = pixels[right], targets[right], problem_of(net), []
 
-    def loss(output, truth, name, goals):
-        if goals is not None and (not aims or not torch.equal(aims[-1], goals)):
-            aims.append(goals)
-        return plain.loss(output, truth, name, goals)
+    def loss(output, truth, name, target_classes):
+        if target_classes is not None and (not aims or not torch.equal(aims[-1], target_classes)):
+            aims.append(target_classes)
+        return plain.loss(output, truth, name, target_classes)
 
     APGD(steps=2, goals=3).perturb(replace(plain, loss=loss), pixels, targets, 1e-4, torch.arange(len(pixels)))
     assert len(aims) == 1

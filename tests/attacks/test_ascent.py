@@ -290,46 +290,56 @@ def test_only_those_that_stand_are_climbed_if_nobody_is_named(net):
 
 def test_a_goal_is_what_the_climb_brings_the_model_to_say(net):
     problem, search = problem_of(net), search_of(60, 0.2)
-    goals = (search.targets[:, None] + 3) % 10
+    target_classes = (search.targets[:, None] + 3) % 10
     rows, budget = torch.arange(60), Budget(15, stop=False, last=True)
-    maximise(problem, search, LINF, budget, rows=rows, goals=goals)
-    aimed = (net(search.best).argmax(dim=1) == goals[:, 0]).float().mean()
+    maximise(problem, search, LINF, budget, rows=rows, target_classes=target_classes)
+    aimed = (net(search.best).argmax(dim=1) == target_classes[:, 0]).float().mean()
     free = search_of(60, 0.2)
     maximise(problem, free, LINF, budget, rows=rows)
-    assert aimed > (net(free.best).argmax(dim=1) == goals[:, 0]).float().mean() + 0.3
-    # The goals belong to the rows, in whatever order these are given.
+    assert aimed > (net(free.best).argmax(dim=1) == target_classes[:, 0]).float().mean() + 0.3
+    # The target_classes belong to the rows, in whatever order these are given.
     turned, order = search_of(60, 0.2), torch.randperm(60, generator=torch.Generator().manual_seed(0))
-    maximise(problem, turned, LINF, budget, rows=order, goals=goals[order])
+    maximise(problem, turned, LINF, budget, rows=order, target_classes=target_classes[order])
     assert same(turned, search)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 16, 256])
 def test_goals_follow_their_rows_when_others_leave_whatever_fits_into_a_batch(problem, batch_size):
-    goals = (first(40)[1][:, None] + torch.tensor([3, 7, 1])) % 10
+    target_classes = (first(40)[1][:, None] + torch.tensor([3, 7, 1])) % 10
     together, alone, rows = search_of(40), search_of(40), torch.arange(40)
-    maximise(replace(problem, batch_size=batch_size), together, LINF, Budget(6), rows=rows, goals=goals)
+    maximise(
+        replace(problem, batch_size=batch_size), together, LINF, Budget(6), rows=rows, target_classes=target_classes
+    )
     chosen = rows[:: 40 if batch_size == 1 else 9]
     for row in chosen:
-        maximise(problem, alone, LINF, Budget(6), rows=row[None], goals=goals[row][None])
+        maximise(problem, alone, LINF, Budget(6), rows=row[None], target_classes=target_classes[row][None])
     assert together.misclassified.any() and len(together.standing)
     assert all(torch.equal(getattr(together, name)[chosen], getattr(alone, name)[chosen]) for name in FIELDS)
 
 
 def test_several_goals_find_what_one_after_the_other_finds_from_streams_of_their_own(problem):
-    goals = (first(40)[1][:, None] + torch.tensor([3, 7, 1])) % 10
+    target_classes = (first(40)[1][:, None] + torch.tensor([3, 7, 1])) % 10
     together, apart, rows = search_of(40), search_of(40), torch.arange(40)
     budget = Budget(6, stop=False)
-    maximise(problem, together, LINF, budget, rows=rows, goals=goals, stream=5)
+    maximise(problem, together, LINF, budget, rows=rows, target_classes=target_classes, stream=5)
     for place in range(3):
-        maximise(problem, apart, LINF, budget, rows=rows, goals=goals[:, place : place + 1], stream=5 + place)
+        maximise(
+            problem,
+            apart,
+            LINF,
+            budget,
+            rows=rows,
+            target_classes=target_classes[:, place : place + 1],
+            stream=5 + place,
+        )
     assert torch.equal(together.misclassified, apart.misclassified) and torch.equal(together.score, apart.score)
     assert torch.equal(together.best, apart.best)
 
 
 def test_no_goal_is_nothing_to_do(net):
     model, search = Counting(net), search_of(5)
-    goals = torch.zeros(5, 0, dtype=torch.int64)
-    maximise(problem_of(model), search, LINF, Budget(3), rows=torch.arange(5), goals=goals)
+    target_classes = torch.zeros(5, 0, dtype=torch.int64)
+    maximise(problem_of(model), search, LINF, Budget(3), rows=torch.arange(5), target_classes=target_classes)
     assert model.sizes == [] and not search.misclassified.any()
 
 

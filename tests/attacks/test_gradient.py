@@ -174,8 +174,8 @@ def test_without_stop_the_iterate_of_the_highest_margin_is_returned(net):
     pixels, targets = first(40)
     seen = []
 
-    def loss(output, truth, name, goals):
-        losses = plain.loss(output, truth, name, goals)
+    def loss(output, truth, name, target_classes):
+        losses = plain.loss(output, truth, name, target_classes)
         if name == "margin":
             seen.append(losses.detach())
         return losses

@@ -16,19 +16,19 @@ SIGNED = ("margin", "dlr", "probability_margin")
 
 
 def sample(count=400, classes=6, seed=0, scale=2.0):
-    """Return random logits, targets, and goals that are never the target; about a third are predicted right."""
+    """Return random logits, targets and other classes to aim at; about a third of the predictions are right."""
     source = torch.Generator().manual_seed(seed)
     logits = scale * torch.randn(count, classes, generator=source, dtype=torch.float64)
     targets = torch.randint(classes, (count,), generator=source)
     logits[torch.arange(count), targets] += scale
-    goals = (targets + torch.randint(1, classes, (count,), generator=source)) % classes
-    return logits, targets, goals
+    target_classes = (targets + torch.randint(1, classes, (count,), generator=source)) % classes
+    return logits, targets, target_classes
 
 
-def gradient(logits, targets, name, goals=None):
+def gradient(logits, targets, name, target_classes=None):
     """Return the gradient of the summed loss."""
     point = logits.clone().requires_grad_()
-    return torch.autograd.grad(attack_loss(point, targets, name, goals).sum(), point)[0]
+    return torch.autograd.grad(attack_loss(point, targets, name, target_classes).sum(), point)[0]
 
 
 def cosine(one, other):
@@ -36,10 +36,10 @@ def cosine(one, other):
     return (units[0] * units[1]).sum(dim=1)
 
 
-def constant(logits, targets, name, goals):
+def constant(logits, targets, name, target_classes):
     """Return where a loss is rightly constant: the DLR of a target at the third place, wrong already, is one."""
     third = logits.argsort(dim=1, descending=True)[:, 2] == targets
-    return third & (name == "dlr" and goals is None)
+    return third & (name == "dlr" and target_classes is None)
 
 
 LN = math.log
@@ -75,8 +75,8 @@ def test_every_loss_is_tested():
 def test_values_by_hand(name):
     logits = torch.tensor([[3.0, 1.0, 0.0, -1.0]])
     for (target, goal), value in HAND[name].items():
-        goals = None if goal is None else torch.tensor([goal])
-        loss = attack_loss(logits, torch.tensor([target]), name, goals)
+        target_classes = None if goal is None else torch.tensor([goal])
+        loss = attack_loss(logits, torch.tensor([target]), name, target_classes)
         assert loss.dtype == torch.float64 and loss.shape == (1,)
         assert float(loss) == pytest.approx(value, abs=1e-12), (target, goal)
 
@@ -116,27 +116,27 @@ def test_two_equal_logits_are_a_tie_of_the_margins_whichever_class_is_said():
 
 @pytest.mark.parametrize("name", SIGNED)
 def test_towards_a_goal_margins_are_above_zero_exactly_where_it_beats_the_target(name):
-    logits, targets, goals = sample()
-    beats = logits.gather(1, goals[:, None]) > logits.gather(1, targets[:, None])
-    assert torch.equal(attack_loss(logits, targets, name, goals) > 0, beats[:, 0])
+    logits, targets, target_classes = sample()
+    beats = logits.gather(1, target_classes[:, None]) > logits.gather(1, targets[:, None])
+    assert torch.equal(attack_loss(logits, targets, name, target_classes) > 0, beats[:, 0])
 
 
 @pytest.mark.parametrize("name", ["ce", "scaled_ce"])
 def test_towards_a_goal_log_odds_above_zero_mean_that_it_is_said(name):
-    logits, targets, goals = sample(count=2000)
-    positive = attack_loss(logits, targets, name, goals) > 0
-    said = logits.argmax(dim=1) == goals
+    logits, targets, target_classes = sample(count=2000)
+    positive = attack_loss(logits, targets, name, target_classes) > 0
+    said = logits.argmax(dim=1) == target_classes
     assert said[positive].all() and positive.any()
     assert said[~positive].any()  # but a goal can be said with a probability below one half
 
 
 @pytest.mark.parametrize("aimed", [False, True], ids=["untargeted", "targeted"])
 def test_ce_has_the_gradient_direction_of_the_cross_entropy(aimed):
-    logits, targets, goals = sample()
+    logits, targets, target_classes = sample()
     point = logits.clone().requires_grad_()
-    textbook = nn.functional.cross_entropy(point, goals if aimed else targets, reduction="sum")
+    textbook = nn.functional.cross_entropy(point, target_classes if aimed else targets, reduction="sum")
     textbook = (-1 if aimed else 1) * torch.autograd.grad(textbook, point)[0]
-    ours = gradient(logits, targets, "ce", goals if aimed else None)
+    ours = gradient(logits, targets, "ce", target_classes if aimed else None)
     assert cosine(ours, textbook).min() > 1 - 1e-12
 
 
@@ -150,11 +150,11 @@ def test_ce_grows_with_the_cross_entropy():
 @pytest.mark.parametrize("aimed", [False, True], ids=["untargeted", "targeted"])
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e5], ids=str)
 def test_no_scale_of_the_logits_hides_a_gradient(name, aimed, scale):
-    logits, targets, goals = sample()
-    found = gradient((scale * logits).float(), targets, name, goals if aimed else None)
+    logits, targets, target_classes = sample()
+    found = gradient((scale * logits).float(), targets, name, target_classes if aimed else None)
     assert found.dtype == torch.float32
     assert torch.isfinite(found).all()
-    assert (found.abs().amax(dim=1) > 0)[~constant(logits, targets, name, goals if aimed else None)].all()
+    assert (found.abs().amax(dim=1) > 0)[~constant(logits, targets, name, target_classes if aimed else None)].all()
 
 
 def test_where_ce_still_points_the_textbook_has_nothing_left():
@@ -184,28 +184,39 @@ def test_of_tiny_logits_ce_follows_the_cross_entropy_and_scaled_ce_that_of_the_s
 @pytest.mark.parametrize("aimed", [False, True], ids=["untargeted", "targeted"])
 @pytest.mark.parametrize(("factor", "shift"), [(1e-4, 0.0), (1e5, 0.0), (1.0, 100.0), (0.01, -3.0)])
 def test_an_affine_change_of_the_logits_changes_no_direction(name, aimed, factor, shift):
-    logits, targets, goals = sample()
-    goals = goals if aimed else None
+    logits, targets, target_classes = sample()
+    target_classes = target_classes if aimed else None
     changed = factor * logits + shift
-    equal = cosine(gradient(changed, targets, name, goals), gradient(logits, targets, name, goals)) > 1 - 1e-9
-    assert equal[~constant(logits, targets, name, goals)].all()
-    before, after = attack_loss(logits, targets, name, goals), attack_loss(changed, targets, name, goals)
+    equal = (
+        cosine(gradient(changed, targets, name, target_classes), gradient(logits, targets, name, target_classes))
+        > 1 - 1e-9
+    )
+    assert equal[~constant(logits, targets, name, target_classes)].all()
+    before, after = (
+        attack_loss(logits, targets, name, target_classes),
+        attack_loss(changed, targets, name, target_classes),
+    )
     torch.testing.assert_close(after, factor * before if name == "margin" else before, rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize("aimed", [False, True], ids=["untargeted", "targeted"])
 def test_ce_does_not_care_for_a_shift_but_for_the_scale(aimed):
-    logits, targets, goals = sample()
-    goals = goals if aimed else None
-    shifted = attack_loss(logits + 100, targets, "ce", goals)
-    torch.testing.assert_close(shifted, attack_loss(logits, targets, "ce", goals))
-    assert cosine(gradient(5 * logits, targets, "ce", goals), gradient(logits, targets, "ce", goals)).min() < 0.99
+    logits, targets, target_classes = sample()
+    target_classes = target_classes if aimed else None
+    shifted = attack_loss(logits + 100, targets, "ce", target_classes)
+    torch.testing.assert_close(shifted, attack_loss(logits, targets, "ce", target_classes))
+    assert (
+        cosine(
+            gradient(5 * logits, targets, "ce", target_classes), gradient(logits, targets, "ce", target_classes)
+        ).min()
+        < 0.99
+    )
 
 
 @pytest.mark.parametrize("name", UNTARGETED)
 def test_a_sample_does_not_depend_on_its_company(name):
-    logits, targets, goals = sample(count=50)
-    for aims in (None, goals):
+    logits, targets, target_classes = sample(count=50)
+    for aims in (None, target_classes):
         whole = gradient(logits, targets, name, aims)
         for row in range(0, 50, 7):
             alone = slice(row, row + 1)
@@ -217,29 +228,29 @@ def test_a_sample_does_not_depend_on_its_company(name):
 @pytest.mark.parametrize("aimed", [False, True], ids=["untargeted", "targeted"])
 @pytest.mark.parametrize("classes", [2, 3, 4])
 def test_few_classes_give_finite_losses_and_gradients(name, aimed, classes):
-    logits, targets, goals = sample(count=100, classes=classes)
-    loss = attack_loss(logits, targets, name, goals if aimed else None)
+    logits, targets, target_classes = sample(count=100, classes=classes)
+    loss = attack_loss(logits, targets, name, target_classes if aimed else None)
     assert loss.shape == (100,) and torch.isfinite(loss).all()
-    assert torch.isfinite(gradient(logits.float(), targets, name, goals if aimed else None)).all()
+    assert torch.isfinite(gradient(logits.float(), targets, name, target_classes if aimed else None)).all()
 
 
 @pytest.mark.parametrize("name", UNTARGETED)
 @pytest.mark.parametrize("aimed", [False, True], ids=["untargeted", "targeted"])
 @pytest.mark.parametrize("value", [0.0, 7.0])
 def test_equal_logits_give_finite_losses_and_gradients(name, aimed, value):
-    logits, targets, goals = sample(count=20)
+    logits, targets, target_classes = sample(count=20)
     logits = torch.full_like(logits, value)
-    assert torch.isfinite(attack_loss(logits, targets, name, goals if aimed else None)).all()
-    assert torch.isfinite(gradient(logits.float(), targets, name, goals if aimed else None)).all()
+    assert torch.isfinite(attack_loss(logits, targets, name, target_classes if aimed else None)).all()
+    assert torch.isfinite(gradient(logits.float(), targets, name, target_classes if aimed else None)).all()
 
 
 @pytest.mark.parametrize("name", UNTARGETED)
 @pytest.mark.parametrize("classes", [2, 3, 4])
 @pytest.mark.parametrize("aimed", [False, True], ids=["untargeted", "targeted"])
 def test_few_classes_hide_no_gradient_of_a_sample_that_is_right(name, classes, aimed):
-    logits, targets, goals = sample(count=200, classes=classes)
+    logits, targets, target_classes = sample(count=200, classes=classes)
     right = ~Classification().misclassified(logits, targets)
-    found = gradient(logits, targets, name, goals if aimed else None)[right]
+    found = gradient(logits, targets, name, target_classes if aimed else None)[right]
     assert len(found) > 30
     assert (found.abs().amax(dim=1) > 1e-9).all()
 
@@ -248,13 +259,13 @@ def test_few_classes_hide_no_gradient_of_a_sample_that_is_right(name, classes, a
 @pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
 def test_dlr_is_that_of_autoattack(classes, scale):
     base = pytest.importorskip("pyautoattack.autopgd_base")
-    logits, targets, goals = sample(classes=classes, scale=scale)
+    logits, targets, target_classes = sample(classes=classes, scale=scale)
     plain = base.APGDAttack(None, eps=0.1, device="cpu").dlr_loss(logits, targets)
     torch.testing.assert_close(attack_loss(logits, targets, "dlr"), plain, rtol=1e-6, atol=0)  # their 1e-12 is added
     aimed = base.APGDAttack_targeted(None, eps=0.1, device="cpu")
-    aimed.y_target = goals
+    aimed.y_target = target_classes
     expected = aimed.dlr_loss_targeted(logits, targets)
-    torch.testing.assert_close(attack_loss(logits, targets, "dlr", goals), expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(attack_loss(logits, targets, "dlr", target_classes), expected, rtol=1e-6, atol=0)
 
 
 def test_rivals_are_the_wrong_classes_by_logit():

@@ -52,11 +52,11 @@ def test_the_gradient_is_of_the_sum_and_the_output_comes_with_it(samples):
 
 def test_goals_turn_the_gradient_towards_a_class(net):
     pixels, targets = first(6)
-    problem, goals = problem_of(net), torch.full((6,), 8)
+    problem, target_classes = problem_of(net), torch.full((6,), 8)
     point = pixels.clone().requires_grad_(True)
     output = net(point).double()
     expected = torch.autograd.grad((output[:, 8] - output.gather(1, targets[:, None])[:, 0]).sum(), point)[0]
-    assert torch.allclose(problem.gradient(pixels, targets, "margin", goals)[0], expected)
+    assert torch.allclose(problem.gradient(pixels, targets, "margin", target_classes)[0], expected)
     assert not torch.allclose(problem.gradient(pixels, targets, "margin")[0], expected)
 
 

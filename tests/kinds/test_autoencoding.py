@@ -140,7 +140,7 @@ def test_losses_that_do_not_exist_and_goals_are_refused():
     with pytest.raises(SpecError, match="no attack loss 'margn'"):
         kind.attack_loss(output, WHITE, name="margn")
     with pytest.raises(AttackError, match="no class as its goal"):
-        kind.attack_loss(output, WHITE, name="ce", goals=torch.zeros(1))
+        kind.attack_loss(output, WHITE, name="ce", target_classes=torch.zeros(1))
 
 
 def test_an_output_that_holds_no_code_is_refused():

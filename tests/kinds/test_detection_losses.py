@@ -117,7 +117,7 @@ def test_names_are_resolved_and_unknown_ones_refused():
     with pytest.raises(SpecError, match=r"Detection has no attack loss 'vanich'.*Did you mean 'vanish'"):
         losses.raised(detector(), pixels, truth, "vanich")
     with pytest.raises(AttackError, match="use loss=mislabel"):
-        Detection().attack_loss(output, truth, name="ce", goals=torch.zeros(4))
+        Detection().attack_loss(output, truth, name="ce", target_classes=torch.zeros(4))
 
 
 def test_the_yardstick_of_an_attack_is_the_damage_by_whatever_name():

@@ -251,7 +251,7 @@ def test_losses_are_of_each_window_alone_and_a_factor_changes_scaled_ce_little()
     with pytest.raises(SpecError, match="no attack loss 'margin'"):
         KIND.attack_loss(output, targets, name="margin")
     with pytest.raises(AttackError, match="goal"):
-        KIND.attack_loss(output, targets, name="ce", goals=targets)
+        KIND.attack_loss(output, targets, name="ce", target_classes=targets)
 
 
 def test_training_learns_from_the_context_too():

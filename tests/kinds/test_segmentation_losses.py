@@ -310,7 +310,7 @@ def test_an_unknown_loss_is_refused_with_the_names_of_the_others(name, said):
 def test_goals_and_a_progress_beyond_the_end_are_refused():
     logits, targets = scene()
     with pytest.raises(AttackError, match="leave the goal out"):
-        attack_loss(logits, targets, "ce", goals=targets)
+        attack_loss(logits, targets, "ce", target_classes=targets)
     for progress in (-0.1, 1.0, math.nan):
         with pytest.raises(AttackError, match="from 0 to below 1"):
             attack_loss(logits, targets, "ce", progress=progress)

@@ -76,7 +76,7 @@ class Budget:
         first: length of the first step as a share of eps.
         stop: let samples leave as soon as they are fooled; off for training on the worst case.
         last: keep the last point instead of the best one, which for a model that answers at random is the luckiest; of
-            several goals the last one's.
+            several target_classes the last one's.
         way: (start, eps, budget) to the rule of the steps.
     """
 
@@ -186,7 +186,7 @@ class Search:
                 self.update(problem, rows[chunk], points[chunk], problem.forward(points[chunk]))
 
     def rivals(self, problem: Problem, rows: Tensor, count: int) -> Tensor:
-        """Return the goals nearest at the best points so far of some rows, (len(rows), count or fewer)."""
+        """Return the target_classes nearest at the best points so far of some rows, (len(rows), count or fewer)."""
         found = [torch.zeros((0, 0), dtype=torch.int64, device=rows.device)] if not len(rows) else []
         with torch.no_grad():
             for chunk in problem.chunks(len(rows)):
@@ -209,10 +209,10 @@ def maximise(
     budget: Budget,
     *,
     rows: Tensor | None = None,
-    goals: Tensor | None = None,
+    target_classes: Tensor | None = None,
     stream: int = 0,
 ) -> None:
-    """Climb from a start for each row, or for each of its goals, and leave what is found in the search.
+    """Climb from a start for each row, or for each of its target_classes, and leave what is found in the search.
 
     Args:
         problem: the model.
@@ -220,32 +220,32 @@ def maximise(
         constraint: what limits a perturbation.
         budget: loss, start and steps.
         rows: the rows to work on, each at most once; all that still stand if None.
-        goals: for each row the classes, or whatever a loss aims at, (len(rows), goals). All are climbed towards at the
+        target_classes: for each row the classes, or whatever a loss aims at, (len(rows), target_classes). All are climbed towards at the
             same time, and a row leaves as soon as one of them has fooled the model.
         stream: number of the first ascent; others have other random starts. Each goal takes a number of its own.
     """
     chosen = search.standing if rows is None else rows
-    each = 1 if goals is None else goals.shape[1]
+    each = 1 if target_classes is None else target_classes.shape[1]
     if not each:
         return
-    # Never by goals: what becomes of a row must not depend on how many fit into a forward pass.
+    # Never by target_classes: what becomes of a row must not depend on how many fit into a forward pass.
     width = max(1, problem.batch_size // each)
     for begin in range(0, len(chosen), width):
         part = slice(begin, begin + width)
-        aims = None if goals is None else goals[part].flatten()
+        aims = None if target_classes is None else target_classes[part].flatten()
         _Climb(problem, search, budget, stream, chosen[part], aims, each).run(constraint)
 
 
 @dataclass
 class _Climb:
-    """One batch on its way up: every row as many times as it has goals."""
+    """One batch on its way up: every row as many times as it has target_classes."""
 
     problem: Problem
     search: Search
     budget: Budget
     stream: int
     rows: Tensor
-    goals: Tensor | None
+    target_classes: Tensor | None
     each: int
 
     def run(self, constraint: Constraint) -> None:
@@ -260,7 +260,7 @@ class _Climb:
         wait = 1 if point.device.type == "cpu" else WAIT
         for step in range(budget.steps):
             progress = step / budget.steps
-            gradient, output = self.problem.gradient(point, targets, budget.loss, self.goals, progress)
+            gradient, output = self.problem.gradient(point, targets, budget.loss, self.target_classes, progress)
             done = done | search.update(self.problem, self.rows, point, output)
             gradient = self._usable(gradient)
             way.update(point, gradient, partial(self._score, output, targets))
@@ -271,7 +271,7 @@ class _Climb:
                 if not len(keep):
                     return
                 rule, way = rule.rows(keep), way.rows(keep)
-                self.goals = None if self.goals is None else self.goals[keep]
+                self.target_classes = None if self.target_classes is None else self.target_classes[keep]
                 clean, targets, eps, point, gradient = (part[keep] for part in (clean, targets, eps, point, gradient))
             point = way.step_from(step, rule, point, gradient, clean, eps)
         if not budget.last:
@@ -297,7 +297,7 @@ class _Climb:
         return self.search.misclassified[self.rows]
 
     def _score(self, output: Tensor, targets: Tensor) -> Tensor:
-        return self.problem.loss(output, targets, self.problem.selection_loss, self.goals)
+        return self.problem.loss(output, targets, self.problem.selection_loss, self.target_classes)
 
     def _usable(self, gradient: Tensor) -> Tensor:
         """Return the gradient, zero where it is not finite; both are counted."""

@@ -78,11 +78,11 @@ class Problem:
     Attributes:
         model: pixels (n, ...) in `bounds` to the model's output. An output that is not finite is not an error here:
             the engine marks such samples, the gate refuses to count them, and `refuse_broken` to forget them.
-        loss: (output, targets, loss name, goals or None) to the loss per sample (n,).
+        loss: (output, targets, loss name, target_classes or None) to the loss per sample (n,).
         misclassified: (output, targets) to which samples the model is wrong about, bool (n,).
-        rivals: (output, targets, count) to the goals that are nearest, (n, count), the nearest first.
+        rivals: (output, targets, count) to the target_classes that are nearest, (n, count), the nearest first.
         objective: (pixels, targets, loss name, share of the steps done) to the loss that is raised, (n,), and the
-            output; None where that is `loss` of the output of `model`. Not for goals.
+            output; None where that is `loss` of the output of `model`. Not for target_classes.
         damage: (output, targets) to how wrong the model is about each sample, (n,) in [0, 1]; None for 0 and 1 as
             `misclassified` has it.
         tally: (output, targets) to what each sample contributes to the headline measure; None where that is 1 - damage.
@@ -130,8 +130,8 @@ class Problem:
     ) -> Self:
         """Return the kind's questions about a model; its adapter is asked for objectives beyond the output."""
 
-        def loss(output: Tensor, targets: Tensor, name: str, goals: Tensor | None) -> Tensor:
-            return kind.attack_loss(output, targets, name=name, goals=goals)
+        def loss(output: Tensor, targets: Tensor, name: str, target_classes: Tensor | None) -> Tensor:
+            return kind.attack_loss(output, targets, name=name, target_classes=target_classes)
 
         questions = cls(
             model,
@@ -158,7 +158,7 @@ class Problem:
         return output
 
     def gradient(
-        self, pixels: Tensor, targets: Tensor, loss: str, goals: Tensor | None = None, progress: float = 0.0
+        self, pixels: Tensor, targets: Tensor, loss: str, target_classes: Tensor | None = None, progress: float = 0.0
     ) -> tuple[Tensor, Tensor]:
         """Return the gradient of the summed loss at some pixels, and the output there.
 
@@ -168,14 +168,14 @@ class Problem:
         Raises:
             AttackError: the loss does not depend on the pixels by any differentiable path.
         """
-        asked = partial(self._once, pixels, targets, loss, goals, progress)
+        asked = partial(self._once, pixels, targets, loss, target_classes, progress)
         gradient, output = asked()
         for _ in range(self.average - 1):
             gradient = gradient + asked()[0]
         return gradient, output
 
     def _once(
-        self, pixels: Tensor, targets: Tensor, loss: str, goals: Tensor | None, progress: float
+        self, pixels: Tensor, targets: Tensor, loss: str, target_classes: Tensor | None, progress: float
     ) -> tuple[Tensor, Tensor]:
         point = pixels.detach().requires_grad_(True)
         self.passes.forward += len(pixels)
@@ -184,7 +184,7 @@ class Problem:
                 losses, output = self.objective(point, targets, loss, progress)
             else:
                 output = (self.guide or self.model)(point)
-                losses = self.loss(output, targets, loss, goals)
+                losses = self.loss(output, targets, loss, target_classes)
             if self.guide is None:
                 self._count_broken(output.detach())
             total = losses.sum()

@@ -90,9 +90,15 @@ class APGD(Aimed):
         rivals = search.rivals(problem, everyone, self.goals) if self.goals else None
         for restart in range(self.restarts):
             rows = everyone if random else search.standing
-            goals = None if rivals is None else rivals[rows]
+            target_classes = None if rivals is None else rivals[rows]
             maximise(
-                problem, search, self.constraint, budget, rows=rows, goals=goals, stream=restart * (self.goals + 1)
+                problem,
+                search,
+                self.constraint,
+                budget,
+                rows=rows,
+                target_classes=target_classes,
+                stream=restart * (self.goals + 1),
             )
         finite_or_refused(search.invalid, "output")
         finite_or_refused(search.broken > 0, "gradient")

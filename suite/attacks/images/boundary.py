@@ -136,9 +136,9 @@ class _Run:
         self._note(self.clean, output)
         rivals = self.problem.rivals(output, self.targets, self.plan.met)
         ways = []
-        for goals in rivals.unbind(1):
-            gradient, output = self.problem.gradient(self.clean, self.targets, "margin", goals)
-            missing = torch.nan_to_num(-self.problem.loss(output, self.targets, "margin", goals).double())
+        for target_classes in rivals.unbind(1):
+            gradient, output = self.problem.gradient(self.clean, self.targets, "margin", target_classes)
+            missing = torch.nan_to_num(-self.problem.loss(output, self.targets, "margin", target_classes).double())
             point = beyond_plane(self.clean, _finite(gradient), missing, self.plan.norm, self.problem.bounds)
             self._try(point)
             ways.append(self.ball.size(point.double() - self.clean.double()))
@@ -147,12 +147,12 @@ class _Run:
         self.guess = far.amin(dim=1).clamp_min(LEAST * (high - low))
         return rivals.gather(1, far.argsort(dim=1, stable=True))
 
-    def _descend(self, goals: Tensor | None, number: int) -> None:
+    def _descend(self, target_classes: Tensor | None, number: int) -> None:
         """Climb the margin inside a ball that shrinks where the sample is fooled and grows where it is not."""
         radius = torch.where(self.distance.isfinite(), self.distance, self.guess)
         point = self._start(radius, number)
         for step in range(self.plan.steps):
-            gradient, output = self.problem.gradient(point, self.targets, "margin", goals)
+            gradient, output = self.problem.gradient(point, self.targets, "margin", target_classes)
             misclassified = self._note(point, output)
             radius = self._radius(radius, misclassified, step)
             share = 0.5 * (1 + math.cos(math.pi * step / self.plan.steps))

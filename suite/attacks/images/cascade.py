@@ -207,9 +207,17 @@ class _Run:
         budget = Budget(rung.steps, rung.loss, rung.start)
         name = f"{rung.loss} towards {rung.goals} rivals" if rung.goals else rung.loss
         self.begin(f"{name}, {rung.steps} steps")
-        goals = self.search.rivals(self.problem, rows, rung.goals) if rung.goals else None
+        target_classes = self.search.rivals(self.problem, rows, rung.goals) if rung.goals else None
         first = self.next(max(1, rung.goals))
-        maximise(self.guided, self.search, self.attack.constraint, budget, rows=rows, goals=goals, stream=first)
+        maximise(
+            self.guided,
+            self.search,
+            self.attack.constraint,
+            budget,
+            rows=rows,
+            target_classes=target_classes,
+            stream=first,
+        )
         return int(self.search.misclassified.sum()) - before
 
     def nearest(self) -> int:

@@ -184,16 +184,16 @@ def towards(problem: Problem, goal: int) -> Problem:
     right class alone would be content where a third one stands above both.
     """
 
-    def goals(output: Tensor) -> Tensor:
+    def target_classes(output: Tensor) -> Tensor:
         if goal >= output.shape[1]:
             raise AttackError(f"goal={goal}, but the model has {output.shape[1]} classes; give an index below that.")
         return torch.full((len(output),), goal, device=output.device)
 
     def loss(output: Tensor, targets: Tensor, name: str, rivals: Tensor | None) -> Tensor:
-        return -problem.loss(output, goals(output), name, None)
+        return -problem.loss(output, target_classes(output), name, None)
 
     def misclassified(output: Tensor, targets: Tensor) -> Tensor:
-        return ~problem.misclassified(output, goals(output))
+        return ~problem.misclassified(output, target_classes(output))
 
     return replace(problem, loss=loss, misclassified=misclassified)
 

@@ -77,7 +77,7 @@ class ImagePatch(Sticker):
         parts = []
         for rows in problem.chunks(len(pixels)):
             clean, wanted = pixels[rows], targets[rows]
-            gradient, _ = problem.gradient(clean, wanted, self.loss or "margin", self.goals(wanted))
+            gradient, _ = problem.gradient(clean, wanted, self.loss or "margin", self.target_classes(wanted))
             gain = gain_of_best(clean, gradient, side, problem.bounds)
             parts.append(ranked(gain, self.tries, max(1, side // 2)))
         return torch.cat(parts) if parts else torch.zeros(0, 1, 2, dtype=torch.long, device=pixels.device)
@@ -89,8 +89,8 @@ class ImagePatch(Sticker):
         inside = placed(torch.zeros_like(point[:, :1]), torch.ones_like(noise[0, :1]), corners[rows]) > 0
         for step in range(self.steps + 1):
             targets = problem.hidden(found.targets[rows], inside[:, 0])
-            gradient, output = problem.gradient(point, targets, self.loss or "margin", self.goals(targets))
-            losses = problem.loss(output, targets, self.loss or "margin", self.goals(targets))
+            gradient, output = problem.gradient(point, targets, self.loss or "margin", self.target_classes(targets))
+            losses = problem.loss(output, targets, self.loss or "margin", self.target_classes(targets))
             found.update(rows, point, losses, self.reached(problem, output, targets))
             length = (high - low) * 0.5 * (1 + math.cos(math.pi * step / self.steps))
             moved = (point + length * gradient.nan_to_num(0).sign()).clamp(low, high)

@@ -106,7 +106,7 @@ class Patch(Sticker):
         return chosen
 
     def _searched(self, problem: Problem, pixels: Tensor, targets: Tensor, patch: Tensor) -> Tensor:
-        gradient, _ = problem.gradient(pixels, targets, self._loss, self.goals(targets))
+        gradient, _ = problem.gradient(pixels, targets, self._loss, self.target_classes(targets))
         corners = ranked(gain_of(pixels, gradient, patch), self.places, max(1, patch.shape[-1] // 3))
         chosen, alive = corners[:, 0].clone(), torch.arange(len(pixels), device=pixels.device)
         highest = torch.full((len(pixels),), -math.inf, dtype=torch.float64, device=pixels.device)
@@ -116,7 +116,7 @@ class Patch(Sticker):
             wanted = problem.hidden(wanted, covered(pixels[alive], tried))
             with torch.no_grad():
                 output = problem.forward(tried)
-            losses = problem.loss(output, wanted, self._loss, self.goals(wanted)).double()
+            losses = problem.loss(output, wanted, self._loss, self.target_classes(wanted)).double()
             worth = torch.where(self.reached(problem, output, wanted), math.inf, losses)
             better = worth > highest[alive]
             chosen[alive] = torch.where(better[:, None], place, chosen[alive])
@@ -175,10 +175,10 @@ class Patch(Sticker):
         targets = problem.hidden(targets, covered(pixels, views.detach()))
         pulls, usable = [], torch.zeros((), dtype=torch.long, device=pixels.device)
         for rows in problem.chunks(len(pixels)):
-            goals = self.goals(targets[rows])
-            gradient, output = problem.gradient(views[rows].detach(), targets[rows], self._loss, goals)
+            target_classes = self.target_classes(targets[rows])
+            gradient, output = problem.gradient(views[rows].detach(), targets[rows], self._loss, target_classes)
             finite = torch.isfinite(gradient).flatten(1).all(dim=1)
-            share = torch.sigmoid(problem.loss(output, targets[rows], self._loss, goals) / UNDECIDED)
+            share = torch.sigmoid(problem.loss(output, targets[rows], self._loss, target_classes) / UNDECIDED)
             pull = (share * (1 - share)).to(
                 gradient
             )  # the slope of the sigmoid: a smooth count of the fooled is raised
@@ -222,5 +222,5 @@ class Patch(Sticker):
             with torch.no_grad():
                 output = problem.forward(views[rows])
             reached.append(self.reached(problem, output, targets[rows]))
-            losses.append(problem.loss(output, targets[rows], self._loss, self.goals(targets[rows])))
+            losses.append(problem.loss(output, targets[rows], self._loss, self.target_classes(targets[rows])))
         return float(torch.cat(reached).double().mean()), float(torch.cat(losses).mean())

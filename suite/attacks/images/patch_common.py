@@ -84,14 +84,18 @@ class Sticker:
             )
         return torch.tensor(self.position, device=pixels.device).expand(len(pixels), 2)
 
-    def goals(self, targets: Tensor) -> Tensor | None:
+    def target_classes(self, targets: Tensor) -> Tensor | None:
         """Return the goal for each sample, (n,), or None where the attack has none."""
         return None if self.goal is None else torch.full_like(targets, self.goal)
 
     def reached(self, problem: Problem, output: Tensor, targets: Tensor) -> Tensor:
         """Return who answers the goal, or any wrong class where there is none, bool (n,)."""
-        goals = self.goals(targets)
-        return problem.misclassified(output, targets) if goals is None else ~problem.misclassified(output, goals)
+        target_classes = self.target_classes(targets)
+        return (
+            problem.misclassified(output, targets)
+            if target_classes is None
+            else ~problem.misclassified(output, target_classes)
+        )
 
     def succeeded(self, problem: Problem, pixels: Tensor, targets: Tensor) -> Tensor:
         """Return how often each sample is not of the goal's class but answers it, (n,) in [0, 1].

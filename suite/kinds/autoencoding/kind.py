@@ -112,9 +112,11 @@ class Autoencoding(Graded, KindDefaults):
         code = mean + (log_variance / 2).exp() * torch.randn_like(mean)
         return (bernoulli(model.decoded(code), targets) + divergences(mean, log_variance).sum(dim=1)).float(), None
 
-    def attack_loss(self, output: Tensor, targets: Tensor, *, name: str, goals: Tensor | None = None) -> Tensor:
+    def attack_loss(
+        self, output: Tensor, targets: Tensor, *, name: str, target_classes: Tensor | None = None
+    ) -> Tensor:
         """Return one of `autoencoding_losses.LOSSES` per image, in float64."""
-        return losses.attack_loss(output, targets, name, goals)
+        return losses.attack_loss(output, targets, name, target_classes)
 
     def damage(self, output: Tensor, targets: Tensor) -> Tensor:
         """Return 1 - 2^-(code length of the clean image / reference), (n,)."""

@@ -97,16 +97,16 @@ def independent_nats(images: Array, chance: Array) -> Array:
     return np.asarray(-(xlogy(flat, chance) + xlogy(1 - flat, 1 - chance)).sum(axis=1))
 
 
-def attack_loss(output: Tensor, targets: Tensor, name: str, goals: Tensor | None = None) -> Tensor:
+def attack_loss(output: Tensor, targets: Tensor, name: str, target_classes: Tensor | None = None) -> Tensor:
     """Return a loss per image (n,) in float64.
 
     Raises:
         SpecError: the loss is unknown.
-        AttackError: goals are given.
+        AttackError: target classes are given.
     """
     loss = LOSSES.get(name)
     if loss is None:
         raise SpecError(f"Autoencoding has no attack loss {name!r}.{did_you_mean(name, LOSSES)}")
-    if goals is not None:
+    if target_classes is not None:
         raise AttackError("An attack on an autoencoder has no class as its goal; leave the goal out.")
     return loss(output.double(), targets)

@@ -67,9 +67,11 @@ class Classification(Labelled, KindDefaults):
         output = model(pixels)
         return nn.functional.cross_entropy(output, targets, reduction="none"), output
 
-    def attack_loss(self, output: Tensor, targets: Tensor, *, name: str, goals: Tensor | None = None) -> Tensor:
+    def attack_loss(
+        self, output: Tensor, targets: Tensor, *, name: str, target_classes: Tensor | None = None
+    ) -> Tensor:
         """Return one of `classification_losses.LOSSES` per sample in float64."""
-        return classification_losses.attack_loss(output, targets, name, goals)
+        return classification_losses.attack_loss(output, targets, name, target_classes)
 
     def rivals(self, output: Tensor, targets: Tensor, count: int) -> Tensor:
         """Return the wrong classes nearest to the right one in logits, (n, count or fewer)."""

@@ -20,32 +20,32 @@ TINY = 1e-30
 """Distance between logits below which they are equal."""
 
 
-def margin(logits: Tensor, targets: Tensor, goals: Tensor | None) -> Tensor:
+def margin(logits: Tensor, targets: Tensor, target_classes: Tensor | None) -> Tensor:
     """Return the largest wrong logit, or that of the goal, minus the right one (Carlini and Wagner 2017)."""
     own = _of(logits, targets)
-    if goals is not None:
-        return _of(logits, goals) - own
+    if target_classes is not None:
+        return _of(logits, target_classes) - own
     return _without(logits, targets).amax(dim=1) - own
 
 
-def ce(logits: Tensor, targets: Tensor, goals: Tensor | None) -> Tensor:
+def ce(logits: Tensor, targets: Tensor, target_classes: Tensor | None) -> Tensor:
     """Return the log odds of a wrong class, or of the goal.
 
     They grow with the cross-entropy c of the target as log(exp(c) - 1), so that a sample's gradient has the direction
     of the gradient of its cross-entropy, but does not vanish where the model is sure. Towards a goal they fall as the
     cross-entropy of the goal grows.
     """
-    if goals is not None:
-        return _of(logits, goals) - _without(logits, goals).logsumexp(dim=1)
+    if target_classes is not None:
+        return _of(logits, target_classes) - _without(logits, target_classes).logsumexp(dim=1)
     return _without(logits, targets).logsumexp(dim=1) - _of(logits, targets)
 
 
-def scaled_ce(logits: Tensor, targets: Tensor, goals: Tensor | None) -> Tensor:
+def scaled_ce(logits: Tensor, targets: Tensor, target_classes: Tensor | None) -> Tensor:
     """Return `ce` of logits scaled to a range of `SPREAD` in each sample; an affine change of the logits is undone."""
-    return ce(_scaled(logits), targets, goals)
+    return ce(_scaled(logits), targets, target_classes)
 
 
-def dlr(logits: Tensor, targets: Tensor, goals: Tensor | None) -> Tensor:
+def dlr(logits: Tensor, targets: Tensor, target_classes: Tensor | None) -> Tensor:
     """Return the difference of logits ratio (Croce and Hein 2020), with its sign turned so that above zero is wrong.
 
     Untargeted the margin is divided by the distance from the first to the third logit, towards a goal by the distance
@@ -55,15 +55,15 @@ def dlr(logits: Tensor, targets: Tensor, goals: Tensor | None) -> Tensor:
     ordered = logits.sort(dim=1, descending=True).values
     third = ordered[:, min(2, logits.shape[1] - 1)]
     fourth = ordered[:, min(3, logits.shape[1] - 1)]
-    spread = ordered[:, 0] - (third if goals is None else (third + fourth) / 2)
-    if logits.shape[1] < (3 if goals is None else 4):
+    spread = ordered[:, 0] - (third if target_classes is None else (third + fourth) / 2)
+    if logits.shape[1] < (3 if target_classes is None else 4):
         spread = spread.detach()
-    return margin(logits, targets, goals) / spread.clamp_min(TINY)
+    return margin(logits, targets, target_classes) / spread.clamp_min(TINY)
 
 
-def probability_margin(logits: Tensor, targets: Tensor, goals: Tensor | None) -> Tensor:
+def probability_margin(logits: Tensor, targets: Tensor, target_classes: Tensor | None) -> Tensor:
     """Return the margin between probabilities, of logits scaled as in `scaled_ce` (after Xia et al. 2024)."""
-    return margin(_scaled(logits).softmax(dim=1), targets, goals)
+    return margin(_scaled(logits).softmax(dim=1), targets, target_classes)
 
 
 LOSSES = MappingProxyType(
@@ -72,14 +72,14 @@ LOSSES = MappingProxyType(
 """The losses by name."""
 
 
-def attack_loss(output: Tensor, targets: Tensor, name: str, goals: Tensor | None = None) -> Tensor:
+def attack_loss(output: Tensor, targets: Tensor, name: str, target_classes: Tensor | None = None) -> Tensor:
     """Return a loss per sample (n,) in float64.
 
     Args:
         output: logits (n, classes).
         targets: the right classes, (n,).
         name: one of `LOSSES`.
-        goals: the classes that the model shall say instead, (n,); None for any wrong one.
+        target_classes: the classes that the model shall say instead, (n,); None for any wrong one.
 
     Raises:
         SpecError: the loss is unknown.
@@ -87,7 +87,7 @@ def attack_loss(output: Tensor, targets: Tensor, name: str, goals: Tensor | None
     loss: Callable[[Tensor, Tensor, Tensor | None], Tensor] | None = LOSSES.get(name)
     if loss is None:
         raise SpecError(f"Classification has no attack loss {name!r}; choose one of {', '.join(LOSSES)}.")
-    return loss(output.double(), targets, goals)
+    return loss(output.double(), targets, target_classes)
 
 
 def rivals(output: Tensor, targets: Tensor, count: int) -> Tensor:

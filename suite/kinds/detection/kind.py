@@ -141,9 +141,11 @@ class Detection(Graded, KindDefaults):
 
         return raised
 
-    def attack_loss(self, output: Tensor, targets: Tensor, *, name: str, goals: Tensor | None = None) -> Tensor:
+    def attack_loss(
+        self, output: Tensor, targets: Tensor, *, name: str, target_classes: Tensor | None = None
+    ) -> Tensor:
         """Return the damage: from detections alone no more can be said."""
-        losses.refuse_goals(goals)
+        losses.refuse_target_classes(target_classes)
         return self.damage(output, targets)
 
     def damage(self, output: Tensor, targets: Tensor) -> Tensor:

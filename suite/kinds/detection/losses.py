@@ -83,9 +83,9 @@ def raised(model: TorchDetector, pixels: Tensor, targets: Tensor, name: str) -> 
     return LOSSES[name](candidates.double(), targets), output
 
 
-def refuse_goals(goals: Tensor | None) -> None:
-    """Raise AttackError where goals are given."""
-    if goals is not None:
+def refuse_target_classes(target_classes: Tensor | None) -> None:
+    """Raise AttackError if target classes are given."""
+    if target_classes is not None:
         raise AttackError("An attack on detection has no single class as its goal; use loss=mislabel.")
 
 

@@ -135,9 +135,11 @@ class Language(Graded, KindDefaults):
 
     # attacks
 
-    def attack_loss(self, output: Tensor, targets: Tensor, *, name: str, goals: Tensor | None = None) -> Tensor:
+    def attack_loss(
+        self, output: Tensor, targets: Tensor, *, name: str, target_classes: Tensor | None = None
+    ) -> Tensor:
         """Return one of `language_losses.LOSSES` per window, in float64."""
-        return losses.attack_loss(output, targets, name, goals)
+        return losses.attack_loss(output, targets, name, target_classes)
 
     def damage(self, output: Tensor, targets: Tensor) -> Tensor:
         """Return the bits per character over those of a uniform guess, cut at 1, (n,)."""

@@ -53,14 +53,14 @@ LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
 """The losses by name."""
 
 
-def attack_loss(output: Tensor, targets: Tensor, name: str, goals: Tensor | None = None) -> Tensor:
+def attack_loss(output: Tensor, targets: Tensor, name: str, target_classes: Tensor | None = None) -> Tensor:
     """Return one of `LOSSES` per window, (n,).
 
     Raises:
         SpecError: the loss is unknown.
-        AttackError: goals are given.
+        AttackError: target classes are given.
     """
-    if goals is not None:
+    if target_classes is not None:
         raise AttackError("An attack on a language model has no goal for each character; leave the goal out.")
     if name not in LOSSES:
         raise SpecError(f"A language model has no attack loss {name!r}.{did_you_mean(name, LOSSES)}")

@@ -87,9 +87,11 @@ class Segmentation(Graded, KindDefaults):
 
         return raised
 
-    def attack_loss(self, output: Tensor, targets: Tensor, *, name: str, goals: Tensor | None = None) -> Tensor:
+    def attack_loss(
+        self, output: Tensor, targets: Tensor, *, name: str, target_classes: Tensor | None = None
+    ) -> Tensor:
         """Return one of `segmentation_losses.LOSSES` per image, in float64."""
-        return losses.attack_loss(output, targets, name, goals)
+        return losses.attack_loss(output, targets, name, target_classes)
 
     def damage(self, output: Tensor, targets: Tensor) -> Tensor:
         """Return 1 - the mean intersection over union of each image."""

@@ -123,7 +123,7 @@ LOSSES: Mapping[str, Callable[[Tensor, Tensor, float], Tensor]] = MappingProxyTy
 
 
 def attack_loss(
-    output: Tensor, targets: Tensor, name: str, goals: Tensor | None = None, progress: float = 0.0
+    output: Tensor, targets: Tensor, name: str, target_classes: Tensor | None = None, progress: float = 0.0
 ) -> Tensor:
     """Return a loss per image (n,) in float64.
 
@@ -131,17 +131,17 @@ def attack_loss(
         output: logits (n, classes, h, w).
         targets: the right class of each pixel, (n, h, w), 255 ignored.
         name: one of `LOSSES`.
-        goals: None; a goal for each pixel is not offered.
+        target_classes: must be None; a target per pixel is not supported.
         progress: share of the attack's steps that are done, in [0, 1).
 
     Raises:
         SpecError: the loss is unknown.
-        AttackError: goals are given, or progress is outside [0, 1).
+        AttackError: target classes are given, or progress is outside [0, 1).
     """
     loss = LOSSES.get(name)
     if loss is None:
         raise SpecError(f"Segmentation has no attack loss {name!r}.{did_you_mean(name, LOSSES)}")
-    if goals is not None:
+    if target_classes is not None:
         raise AttackError("An attack on segmentation has no goal for each pixel; leave the goal out.")
     if not 0 <= progress < 1:
         raise AttackError(f"progress={progress!r}; expected the share of steps that are done, from 0 to below 1.")

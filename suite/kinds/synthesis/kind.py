@@ -141,7 +141,9 @@ class Synthesis(Graded, Labelled, KindDefaults):
 
     # attacks
 
-    def attack_loss(self, output: Tensor, targets: Tensor, *, name: str, goals: Tensor | None = None) -> Tensor:
+    def attack_loss(
+        self, output: Tensor, targets: Tensor, *, name: str, target_classes: Tensor | None = None
+    ) -> Tensor:
         """Return how far images lie off the manifold, (n,) in float64; above zero is off it, see `LOSSES`.
 
         Raises:

@@ -351,7 +351,9 @@ def test_the_gate_rejects_another_length_where_characters_are_scored(change):
 def test_a_gradient_that_is_not_finite_moves_nothing_but_is_survived():
     _, problem, codes, targets = world(HotFlip([1]))
     broken = dataclasses.replace(
-        problem, passes=Passes(), loss=lambda o, t, name, goals: problem.loss(o, t, name, goals) * torch.nan
+        problem,
+        passes=Passes(),
+        loss=lambda o, t, name, target_classes: problem.loss(o, t, name, target_classes) * torch.nan,
     )
     told = broken.token_gradient(codes, targets, "ce")
     assert (told.gradient == 0).all()
