@@ -17,7 +17,7 @@ demo: install
 	$(RUN)suite demo
 
 test: install
-	$(RUN)python -m pytest
+	$(RUN)python -m pytest --numprocesses auto --maxprocesses 4
 
 check: install
 	$(RUN)ruff check .

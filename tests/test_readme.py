@@ -1,4 +1,4 @@
-"""The README: what it tells people to type works, and what it shows was really printed."""
+"""The README and the pages it links to: the commands work, and the board is the published one."""
 
 import re
 import shlex
@@ -9,8 +9,9 @@ import pytest
 from suite import cli
 from tests.test_packaging import ROOT
 
-README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT = "\n".join(page.read_text("utf-8") for page in PAGES)
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, flags=re.DOTALL)
 COMMANDS = [
     line.removeprefix("$ ").split("  #")[0].strip()
     for language, block in BLOCKS
@@ -33,6 +34,12 @@ def test_every_command_is_understood(command):
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make ")])
 def test_every_target_exists(command):
     assert re.search(rf"^{command.split()[1]}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file(page):
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", page.read_text("utf-8")) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 def test_the_audit_takes_at_most_ten_lines_and_runs(tmp_path, monkeypatch, capsys):
