@@ -138,7 +138,7 @@ def text_transformer(
 @model(kind="sentiment")
 def vader_rules(task: TaskInfo) -> TorchText:
     """The rules of VADER: a lexicon, negations, words of degree; never trained, and without a gradient."""
-    from suite.models.rules.vader import RuleText
+    from suite.models.libraries.vader import RuleText
 
     return RuleText(task.classes, length=task.input_shape[0])
 

@@ -140,7 +140,7 @@ class TorchText(TorchModel):
         """
         embedding = getattr(self.module, "embedding", None)
         if not isinstance(embedding, nn.Embedding):
-            raise NotApplicableError("the model has no embedding of words, so that no gradient leads back to a text")
+            raise NotApplicableError("the model has no word embedding, so there is no gradient with respect to the text")
         return embedding.weight
 
     def embed(self, ids: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ class Rules(TorchText):
 
     @property
     def table(self):
-        raise NotApplicableError("the model has no embedding of words, so that no gradient leads back to a text")
+        raise NotApplicableError("the model has no word embedding, so there is no gradient with respect to the text")
 
 
 @model(kind="sentiment")

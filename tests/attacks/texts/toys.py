@@ -95,7 +95,7 @@ class Rules(TorchText):
 
     @property
     def table(self):
-        raise NotApplicableError("the model has no embedding of words, so that no gradient leads back to a text")
+        raise NotApplicableError("the model has no word embedding, so there is no gradient with respect to the text")
 
 
 def linear(seed=0, length=16, words=WORDS):

@@ -1,1 +1,0 @@
-"""Models that are not trained: sentiment by rules."""
