@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from suite.attacks.constraints import constraint
-from suite.attacks.engine.ascent import Budget, Search, maximise
+from suite.attacks.engine.ascent import Budget, Search, maximize
 from suite.attacks.engine.problem import Problem
 from suite.attacks.engine.validation import validate
 from suite.attacks.images.apgd import APGD, Auto, Trail, checkpoints
@@ -106,7 +106,7 @@ def test_on_a_narrow_ridge_shorter_steps_climb_higher(monkeypatch, loss):
 
     def climbed():
         search = Search.of(torch.full((5, 2), 0.5), torch.zeros(5).long(), 0.3, torch.arange(5))
-        maximise(problem_of(ridge), search, constraint("l2"), Budget(100, loss, first=2.0, way=Auto.begin))
+        maximize(problem_of(ridge), search, constraint("l2"), Budget(100, loss, first=2.0, step_rule=Auto.begin))
         return search.score
 
     halved = climbed()

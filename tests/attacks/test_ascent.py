@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from suite.attacks.constraints import NORMS, constraint
-from suite.attacks.engine.ascent import WAIT, Budget, Search, maximise
+from suite.attacks.engine.ascent import CHECK_EVERY, Budget, Search, maximize
 from suite.attacks.rng import as_seeds
 from suite.errors import AttackError, SpecError
 from tests.attacks.digits import first, problem_of, trained
@@ -23,7 +23,7 @@ def search_of(count, eps=0.1):
     return Search.of(pixels, targets, eps, as_seeds(range(count)))
 
 
-FIELDS = ("best", "score", "fooled", "invalid", "blind", "broken", "rung")
+FIELDS = ("best", "score", "misclassified", "invalid", "nonfinite_gradients", "rung")
 
 
 def same(one, other, rows=None):
@@ -57,7 +57,7 @@ def points(value, count=4):
 
 def test_a_search_begins_with_nothing(small):
     search, _ = small
-    assert search.standing.tolist() == [0, 1, 2, 3]
+    assert search.remaining.tolist() == [0, 1, 2, 3]
     assert search.score.tolist() == [-math.inf] * 4 and search.rung.tolist() == [-1] * 4
     assert torch.equal(search.best, search.pixels) and search.best is not search.pixels
     assert search.eps.tolist() == [1.0] * 4
@@ -75,10 +75,10 @@ def test_an_output_that_is_not_finite_is_never_fooled_nor_best_and_is_marked(sma
     assert not search.misclassified.any() and search.rung.tolist() == [-1] * 4
     assert search.score[:2].tolist() == [-math.inf] * 2 and search.score[2:].isfinite().all()
     assert search.best.flatten().tolist() == [0, 0, 0.5, 0.5]
-    assert search.standing.tolist() == [2, 3]
+    assert search.remaining.tolist() == [2, 3]
     # Nor does what comes later wash it clean.
     search.update(problem, torch.arange(4), points(0.7), told(*[[0, 1, 0]] * 4))
-    assert search.invalid.tolist() == [True, True, False, False] and len(search.standing) == 0
+    assert search.invalid.tolist() == [True, True, False, False] and len(search.remaining) == 0
 
 
 def test_a_finite_output_after_which_the_yardstick_is_not_a_number_is_not_best(small):
@@ -151,7 +151,7 @@ def test_what_does_not_hold_when_the_model_is_asked_cleanly_is_taken_back(net):
         return net(x.flip(-1)) if torch.is_grad_enabled() else net(x)
 
     search, problem = search_of(120), problem_of(two_faced)
-    maximise(problem, search, LINF, Budget(10, start="clean"))
+    maximize(problem, search, LINF, Budget(10, start="clean"))
     claimed = search.misclassified.clone()
     true = problem_of(net).outcome(search.best, search.targets) > 0.5
     lies = claimed & ~true
@@ -170,7 +170,7 @@ def test_what_does_not_hold_when_the_model_is_asked_cleanly_is_taken_back(net):
 
 def test_asking_takes_down_what_the_model_says_in_batches(net):
     search, model = search_of(20), Counting(net)
-    search.ask(replace(problem_of(model), batch_size=8), torch.arange(5, 20), search.pixels[5:])
+    search.evaluate(replace(problem_of(model), batch_size=8), torch.arange(5, 20), search.pixels[5:])
     assert model.sizes == [8, 7] and model.backward == 0
     assert (search.score[:5] == -math.inf).all() and search.score[5:].isfinite().all()
 
@@ -182,14 +182,14 @@ def test_asking_takes_down_what_the_model_says_in_batches(net):
 @pytest.mark.parametrize("start", ["random", "clean"])
 def test_the_climb_fools_who_stands_inside_the_budget(problem, norm, start):
     search = search_of(100, EPS[norm])
-    maximise(problem, search, constraint(norm), Budget(10, start=start))
+    maximize(problem, search, constraint(norm), Budget(10, start=start))
     assert 25 < search.misclassified.sum() < 100
     wrong = problem.outcome(search.best, search.targets) > 0.5
     assert torch.equal(wrong, search.misclassified)
     excess = constraint(norm).excess(search.pixels, search.best, search.eps)
     assert (excess <= 0).all() and search.best.min() >= 0 and search.best.max() <= 1
     assert torch.equal(problem.loss(problem.forward(search.best), search.targets, "margin", None), search.score)
-    assert not search.best.requires_grad and not search.blind.any() and not search.broken.any()
+    assert not search.best.requires_grad and not search.blind.any() and not search.nonfinite_gradients.any()
 
 
 @pytest.mark.parametrize("stop", [True, False], ids=["stop", "whole"])
@@ -197,7 +197,7 @@ def test_the_climb_fools_who_stands_inside_the_budget(problem, norm, start):
 def test_the_passes_counted_are_those_that_a_counting_model_sees(net, stop, start):
     model = Counting(net)
     problem, search, steps = replace(problem_of(model), batch_size=16), search_of(40), 6
-    maximise(problem, search, LINF, Budget(steps, stop=stop, start=start))
+    maximize(problem, search, LINF, Budget(steps, stop=stop, start=start))
     assert (problem.passes.forward, problem.passes.backward) == (model.forward, model.backward)
     assert max(model.sizes) == 16
     if stop:
@@ -224,26 +224,26 @@ def test_a_sample_leaves_as_soon_as_it_is_fooled_or_its_output_is_not_finite(net
         return net.raw(x) + torch.where(x.flatten(1).sum(dim=1, keepdim=True) > heavy, torch.nan, 0.0)
 
     search = search_of(40)
-    maximise(replace(problem_of(forward), misclassified=watched), search, LINF, Budget(8))
+    maximize(replace(problem_of(forward), misclassified=watched), search, LINF, Budget(8))
     for (before, gone), (after, _) in pairwise(asked):
         assert after == before - gone
     assert search.invalid.sum() >= 4 and search.misclassified.any()
     assert not (search.invalid & search.misclassified).any()
-    assert asked[-1][0] - asked[-1][1] == len(search.standing) > 0
+    assert asked[-1][0] - asked[-1][1] == len(search.remaining) > 0
 
 
 def test_a_batch_in_which_everybody_is_wrong_from_the_start_costs_one_step(net):
     model, search = Counting(net), search_of(20)
     search.targets = (net(search.pixels).argmax(dim=1) + 1) % 10
-    maximise(problem_of(model), search, LINF, Budget(50, start="clean"))
+    maximize(problem_of(model), search, LINF, Budget(50, start="clean"))
     assert search.misclassified.all() and (model.forward, model.backward) == (20, 20)
     assert torch.equal(search.best, search.pixels)
 
 
 def test_without_stop_a_fooled_sample_goes_on_to_a_higher_margin(problem):
     whole, early = search_of(40), search_of(40)
-    maximise(problem, whole, LINF, Budget(10, stop=False))
-    maximise(problem, early, LINF, Budget(10))
+    maximize(problem, whole, LINF, Budget(10, stop=False))
+    maximize(problem, early, LINF, Budget(10))
     assert (early.misclassified <= whole.misclassified).all() and early.misclassified.any()
     fell = early.misclassified
     assert (whole.score[fell] > early.score[fell]).all()
@@ -259,9 +259,9 @@ def test_the_last_point_is_kept_where_it_is_asked_for(net):
 
     last, best = search_of(30), search_of(30)
     everyone = torch.arange(30)
-    maximise(problem_of(forward), last, LINF, Budget(5, stop=False, last=True), rows=everyone)
+    maximize(problem_of(forward), last, LINF, Budget(5, stop=False, last=True), rows=everyone)
     assert torch.equal(last.best, seen[-1])
-    maximise(problem_of(net), best, LINF, Budget(5, stop=False), rows=everyone)
+    maximize(problem_of(net), best, LINF, Budget(5, stop=False), rows=everyone)
     reached = problem_of(net).loss(net(last.best), last.targets, "margin", None)
     assert (reached <= best.score).all()
     assert torch.equal(last.score, best.score)  # the yardstick of the best is still known
@@ -269,7 +269,7 @@ def test_the_last_point_is_kept_where_it_is_asked_for(net):
 
 def test_rows_that_are_not_asked_for_are_not_touched(problem):
     search, rows = search_of(20), torch.tensor([3, 17, 5])
-    maximise(problem, search, LINF, Budget(5, stop=False), rows=rows)
+    maximize(problem, search, LINF, Budget(5, stop=False), rows=rows)
     others = torch.ones(20, dtype=torch.bool)
     others[rows] = False
     assert (search.score[rows].isfinite()).all() and (search.score[others] == -math.inf).all()
@@ -280,11 +280,11 @@ def test_only_those_that_stand_are_climbed_if_nobody_is_named(net):
     model, search = Counting(net), search_of(10)
     search.misclassified[:4] = True
     search.invalid[4] = True
-    maximise(problem_of(model), search, LINF, Budget(1, stop=False))
+    maximize(problem_of(model), search, LINF, Budget(1, stop=False))
     assert model.sizes == [5, 5]
     assert (search.score[:5] == -math.inf).all()
     search.misclassified[:] = True
-    maximise(problem_of(model), search, LINF, Budget(1))
+    maximize(problem_of(model), search, LINF, Budget(1))
     assert model.sizes == [5, 5]
 
 
@@ -292,14 +292,14 @@ def test_a_goal_is_what_the_climb_brings_the_model_to_say(net):
     problem, search = problem_of(net), search_of(60, 0.2)
     target_classes = (search.targets[:, None] + 3) % 10
     rows, budget = torch.arange(60), Budget(15, stop=False, last=True)
-    maximise(problem, search, LINF, budget, rows=rows, target_classes=target_classes)
+    maximize(problem, search, LINF, budget, rows=rows, target_classes=target_classes)
     aimed = (net(search.best).argmax(dim=1) == target_classes[:, 0]).float().mean()
     free = search_of(60, 0.2)
-    maximise(problem, free, LINF, budget, rows=rows)
+    maximize(problem, free, LINF, budget, rows=rows)
     assert aimed > (net(free.best).argmax(dim=1) == target_classes[:, 0]).float().mean() + 0.3
     # The target_classes belong to the rows, in whatever order these are given.
     turned, order = search_of(60, 0.2), torch.randperm(60, generator=torch.Generator().manual_seed(0))
-    maximise(problem, turned, LINF, budget, rows=order, target_classes=target_classes[order])
+    maximize(problem, turned, LINF, budget, rows=order, target_classes=target_classes[order])
     assert same(turned, search)
 
 
@@ -307,13 +307,13 @@ def test_a_goal_is_what_the_climb_brings_the_model_to_say(net):
 def test_goals_follow_their_rows_when_others_leave_whatever_fits_into_a_batch(problem, batch_size):
     target_classes = (first(40)[1][:, None] + torch.tensor([3, 7, 1])) % 10
     together, alone, rows = search_of(40), search_of(40), torch.arange(40)
-    maximise(
+    maximize(
         replace(problem, batch_size=batch_size), together, LINF, Budget(6), rows=rows, target_classes=target_classes
     )
     chosen = rows[:: 40 if batch_size == 1 else 9]
     for row in chosen:
-        maximise(problem, alone, LINF, Budget(6), rows=row[None], target_classes=target_classes[row][None])
-    assert together.misclassified.any() and len(together.standing)
+        maximize(problem, alone, LINF, Budget(6), rows=row[None], target_classes=target_classes[row][None])
+    assert together.misclassified.any() and len(together.remaining)
     assert all(torch.equal(getattr(together, name)[chosen], getattr(alone, name)[chosen]) for name in FIELDS)
 
 
@@ -321,9 +321,9 @@ def test_several_goals_find_what_one_after_the_other_finds_from_streams_of_their
     target_classes = (first(40)[1][:, None] + torch.tensor([3, 7, 1])) % 10
     together, apart, rows = search_of(40), search_of(40), torch.arange(40)
     budget = Budget(6, stop=False)
-    maximise(problem, together, LINF, budget, rows=rows, target_classes=target_classes, stream=5)
+    maximize(problem, together, LINF, budget, rows=rows, target_classes=target_classes, stream=5)
     for place in range(3):
-        maximise(
+        maximize(
             problem,
             apart,
             LINF,
@@ -339,7 +339,7 @@ def test_several_goals_find_what_one_after_the_other_finds_from_streams_of_their
 def test_no_goal_is_nothing_to_do(net):
     model, search = Counting(net), search_of(5)
     target_classes = torch.zeros(5, 0, dtype=torch.int64)
-    maximise(problem_of(model), search, LINF, Budget(3), rows=torch.arange(5), target_classes=target_classes)
+    maximize(problem_of(model), search, LINF, Budget(3), rows=torch.arange(5), target_classes=target_classes)
     assert model.sizes == [] and not search.misclassified.any()
 
 
@@ -347,7 +347,7 @@ def test_streams_start_elsewhere_and_repeat_themselves(problem):
     found = []
     for stream in (0, 1, 0, 7919):
         search = search_of(20)
-        maximise(problem, search, LINF, Budget(1, stop=False, last=True), stream=stream)
+        maximize(problem, search, LINF, Budget(1, stop=False, last=True), stream=stream)
         found.append(search.best)
     assert torch.equal(found[0], found[2])
     for one, other in ((0, 1), (1, 3), (0, 3)):
@@ -361,9 +361,9 @@ def test_a_climb_from_the_best_point_goes_on_where_the_last_one_ended(net):
         seen.append(x.detach().clone())
         return net(x)
 
-    maximise(problem_of(net), search, LINF, Budget(3, stop=False))
+    maximize(problem_of(net), search, LINF, Budget(3, stop=False))
     before = search.best.clone(), search.score.clone()
-    maximise(problem_of(forward), search, LINF, Budget(3, stop=False, start="best"), rows=torch.arange(12))
+    maximize(problem_of(forward), search, LINF, Budget(3, stop=False, start="best"), rows=torch.arange(12))
     assert torch.equal(seen[0], before[0])
     assert (search.score >= before[1]).all() and (search.score > before[1]).any()
 
@@ -378,7 +378,7 @@ def test_the_steps_grow_shorter_along_a_cosine():
         return torch.stack([-score / 2, score / 2], dim=1)
 
     search = Search.of(torch.full((1, 1, 8, 8), 0.1), torch.zeros(1).long(), 0.8, as_seeds([0]))
-    maximise(problem_of(forward), search, LINF, Budget(4, start="clean", first=0.25))
+    maximize(problem_of(forward), search, LINF, Budget(4, start="clean", first=0.25))
     lengths = [float((after - before).max()) for before, after in pairwise(seen)]
     expected = [0.8 * 0.25 * 0.5 * (1 + math.cos(math.pi * step / 4)) for step in range(4)]
     assert lengths == pytest.approx(expected, abs=1e-6)
@@ -394,7 +394,7 @@ def test_neither_batch_size_nor_order_changes_a_bit(problem, norm, stop):
         search = Search.of(pixels[rows], targets[rows], EPS[norm], as_seeds(rows))
         for stream, start in enumerate(("random", "best")):
             budget = Budget(4, start=start, stop=stop)
-            maximise(replace(problem, batch_size=batch_size), search, constraint(norm), budget, stream=stream)
+            maximize(replace(problem, batch_size=batch_size), search, constraint(norm), budget, stream=stream)
         return search
 
     whole = climbed(256, torch.arange(count))
@@ -409,11 +409,11 @@ def test_each_sample_has_an_eps_of_its_own(problem):
     pixels, targets = first(20)
     eps = torch.linspace(0, 0.2, 20)
     search = Search.of(pixels, targets, eps, as_seeds(range(20)))
-    maximise(problem, search, LINF, Budget(5, stop=False, last=True))
+    maximize(problem, search, LINF, Budget(5, stop=False, last=True))
     sizes = LINF.size(search.best.double() - pixels.double())
     assert sizes[0] == 0 and (sizes <= eps + 1e-6).all() and (sizes[1:] > 0.9 * eps[1:]).all()
     alone = Search.of(pixels[7:8], targets[7:8], float(eps[7]), as_seeds([7]))
-    maximise(problem, alone, LINF, Budget(5, stop=False, last=True))
+    maximize(problem, alone, LINF, Budget(5, stop=False, last=True))
     assert torch.equal(alone.best, search.best[7:8])
 
 
@@ -435,10 +435,10 @@ def test_a_gradient_that_says_nothing_is_counted_moves_nothing_and_spoils_no_oth
 
     healthy, poisoned = search_of(6, 0.03), search_of(6, 0.03)
     budget = Budget(5, stop=False, last=True)
-    maximise(problem_of(net), healthy, LINF, budget)
-    maximise(problem_of(lambda x: net(Poison.apply(x))), poisoned, LINF, budget)
+    maximize(problem_of(net), healthy, LINF, budget)
+    maximize(problem_of(lambda x: net(Poison.apply(x))), poisoned, LINF, budget)
     assert poisoned.blind.tolist() == [0, 0, 5, 0, 0, 0]
-    assert poisoned.broken.tolist() == [0, 0, 0 if value == 0 else 5, 0, 0, 0]
+    assert poisoned.nonfinite_gradients.tolist() == [0, 0, 0 if value == 0 else 5, 0, 0, 0]
     others = torch.tensor([0, 1, 3, 4, 5])
     assert torch.equal(poisoned.best[others], healthy.best[others])
     assert torch.equal(
@@ -467,7 +467,7 @@ def test_an_exception_in_the_model_leaves_nothing_changed(step):
     before = search.pixels.clone()
     random = torch.get_rng_state()
     with pytest.raises(ZeroDivisionError), model.frozen():
-        maximise(problem_of(forward), search, LINF, Budget(5, stop=False))
+        maximize(problem_of(forward), search, LINF, Budget(5, stop=False))
     assert len(calls) == step and torch.is_grad_enabled()
     assert [m.training for m in model.module.modules()] == modes
     assert [p.requires_grad for p in model.module.parameters()] == wanted
@@ -481,13 +481,13 @@ def test_parameters_that_want_gradients_get_none():
     model = trained()
     model.module.eval()
     assert all(p.requires_grad for p in model.module.parameters())
-    maximise(problem_of(model), search_of(8), LINF, Budget(3))
+    maximize(problem_of(model), search_of(8), LINF, Budget(3))
     assert all(p.grad is None for p in model.module.parameters())
 
 
 def test_unknown_losses_are_refused(problem):
     with pytest.raises(SpecError, match="no attack loss 'hinge'"):
-        maximise(problem, search_of(2), LINF, Budget(1, loss="hinge"))
+        maximize(problem, search_of(2), LINF, Budget(1, loss="hinge"))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -498,6 +498,6 @@ def test_on_an_accelerator_the_same_fall_though_it_is_asked_only_now_and_then():
         pixels, targets = (part.to(device) for part in first(60))
         search = Search.of(pixels, targets, 0.1, as_seeds(range(60), device))
         with model.frozen():
-            maximise(problem_of(model), search, LINF, Budget(2 * WAIT))
+            maximize(problem_of(model), search, LINF, Budget(2 * CHECK_EVERY))
         found[device] = search.misclassified.cpu()
     assert (found["cpu"] != found["cuda"]).sum() <= 2

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from suite.attacks.constraints import constraint
-from suite.attacks.engine.ascent import Budget, Search, maximise
+from suite.attacks.engine.ascent import Budget, Search, maximize
 from suite.attacks.engine.problem import Problem
 from suite.attacks.images.boundary import Boundary, beyond_plane
 from suite.errors import SpecError
@@ -92,7 +92,7 @@ def test_where_the_box_leaves_too_little_room_the_corner_is_returned(norm):
 def pgd_accuracy(model, pixels, targets, norm, eps):
     search = Search.of(pixels, targets, eps, torch.arange(len(pixels)))
     for restart in range(2):
-        maximise(problem_of(model), search, constraint(norm), Budget(20), stream=restart)
+        maximize(problem_of(model), search, constraint(norm), Budget(20), stream=restart)
     return 1 - search.misclassified.double().mean().item()
 
 

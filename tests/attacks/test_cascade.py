@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from suite.attacks.diagnostics.probes import probe
-from suite.attacks.diagnostics.remedies import remedied
+from suite.attacks.diagnostics.remedies import find_remedy
 from suite.attacks.engine.precision import faster
 from suite.attacks.engine.validation import validate
 from suite.attacks.images.apgd import APGD
@@ -101,7 +101,7 @@ def test_a_fake_defence_falls_nearly_as_far_as_the_bare_network(net, name):
 def test_a_stand_in_only_guides_and_never_judges():
     problem = flagged("one-hot")
     pixels, targets = first(COUNT)
-    remedy = remedied(problem, pixels, targets)
+    remedy = find_remedy(problem, pixels, targets)
     assert remedy.problem.guide is not None
     assert remedy.problem.model is problem.model
     assert "gradient_nonzero" in remedy.cures
@@ -150,7 +150,7 @@ def test_twice_the_steps_are_twice_the_steps_for_a_random_model_too():
 def test_without_training_samples_there_is_no_surrogate_and_still_a_search():
     problem = flagged("NaN in backward")
     attack = Cascade((EPS,), tier="quick").fit(problem, lambda: (first(0)[0], first(0)[1]), seed=0)
-    assert attack._transfer is None and attack._remedy.unsighted
+    assert attack._transfer is None and attack._remedy.no_gradient
     assert left(attack, problem) < COUNT
 
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from suite.attacks.constraints import constraint
-from suite.attacks.engine.ascent import Budget, Search, maximise
+from suite.attacks.engine.ascent import Budget, Search, maximize
 from suite.attacks.engine.problem import Problem
 from suite.attacks.rng import as_seeds
 from suite.axes.robustness.axis import DRAWS, Robustness
@@ -125,7 +125,7 @@ def ascent(world: World, budget: Budget, draws: int) -> Callable[[nn.Module], Te
     def attack(module: nn.Module) -> Tensor:
         problem = replace(Problem.of(Classification(), module), average=draws)
         search = Search.of(pixels, labels, world.eps, as_seeds(range(len(pixels)), pixels.device))
-        maximise(problem, search, constraint("linf"), budget, rows=torch.arange(len(pixels)))
+        maximize(problem, search, constraint("linf"), budget, rows=torch.arange(len(pixels)))
         return search.best
 
     return attack

@@ -38,15 +38,15 @@ class Remedy:
     Attributes:
         problem: the problem to attack.
         cures: flags that no longer count, by name, with the sentence that says why.
-        unsighted: there is no gradient to follow; only attacks that need none are of use.
+        no_gradient: there is no gradient to follow; only attacks that need none are of use.
     """
 
     problem: Problem
     cures: Mapping[str, str]
-    unsighted: bool = False
+    no_gradient: bool = False
 
 
-def remedied(problem: Problem, pixels: Tensor, targets: Tensor) -> Remedy:
+def find_remedy(problem: Problem, pixels: Tensor, targets: Tensor) -> Remedy:
     """Return the remedy for a model's flags.
 
     Args:
@@ -70,7 +70,7 @@ def remedied(problem: Problem, pixels: Tensor, targets: Tensor) -> Remedy:
             cured = failed & {*GRADIENT, "outputs_are_logits"}
             told = {flag: f"{problem.probes[flag].sentence}; cured by: {name}" for flag in cured}
             return Remedy(replace(problem, guide=guide), cures | told)
-    return Remedy(problem, cures, unsighted=bool(failed & {*GRADIENT, "grad_mode_free"}))
+    return Remedy(problem, cures, no_gradient=bool(failed & {*GRADIENT, "grad_mode_free"}))
 
 
 def _leads(guide: Forward, problem: Problem, pixels: Tensor, targets: Tensor) -> bool:

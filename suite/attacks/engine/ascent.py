@@ -15,7 +15,7 @@ from suite.attacks.constraints import Constraint
 from suite.attacks.constraints.base import spread
 from suite.attacks.engine.problem import Problem
 
-WAIT = 8
+CHECK_EVERY = 8
 """Steps between two compactions on an accelerator, where asking who is fooled means waiting for it."""
 
 
@@ -86,7 +86,7 @@ class Budget:
     first: float = 1.0
     stop: bool = True
     last: bool = False
-    way: Callable[[Tensor, Tensor, Budget], Steps] = Cosine.begin
+    step_rule: Callable[[Tensor, Tensor, Budget], Steps] = Cosine.begin
 
 
 @dataclass
@@ -114,7 +114,7 @@ class Search:
     misclassified: Tensor
     invalid: Tensor
     blind: Tensor
-    broken: Tensor
+    nonfinite_gradients: Tensor
     rung: Tensor
     stage: int = 0
 
@@ -132,18 +132,18 @@ class Search:
             misclassified=torch.zeros(count, dtype=torch.bool, device=device),
             invalid=torch.zeros(count, dtype=torch.bool, device=device),
             blind=torch.zeros(count, dtype=torch.int64, device=device),
-            broken=torch.zeros(count, dtype=torch.int64, device=device),
+            nonfinite_gradients=torch.zeros(count, dtype=torch.int64, device=device),
             rung=torch.full((count,), -1, dtype=torch.int64, device=device),
         )
 
     @property
-    def standing(self) -> Tensor:
+    def remaining(self) -> Tensor:
         """Rows of the samples that still resist, (k,)."""
         return (~(self.misclassified | self.invalid)).nonzero()[:, 0]
 
     def nearest(self, share: float) -> Tensor:
         """Return rows of the share of the standing samples that are nearest to being fooled, the nearest first."""
-        rows = self.standing
+        rows = self.remaining
         count = math.ceil(share * len(rows) - 1e-9)
         return rows[self.score[rows].argsort(descending=True, stable=True)[:count]]
 
@@ -179,7 +179,7 @@ class Search:
         self.invalid[rows] |= broken
         return misclassified | broken
 
-    def ask(self, problem: Problem, rows: Tensor, points: Tensor) -> None:
+    def evaluate(self, problem: Problem, rows: Tensor, points: Tensor) -> None:
         """Ask the model about some points of some rows, and take down what it says."""
         with torch.no_grad():
             for chunk in problem.chunks(len(rows)):
@@ -202,7 +202,7 @@ class Search:
         return len(lied)
 
 
-def maximise(
+def maximize(
     problem: Problem,
     search: Search,
     constraint: Constraint,
@@ -220,11 +220,11 @@ def maximise(
         constraint: what limits a perturbation.
         budget: loss, start and steps.
         rows: the rows to work on, each at most once; all that still stand if None.
-        target_classes: for each row the classes, or whatever a loss aims at, (len(rows), target_classes). All are climbed towards at the
-            same time, and a row leaves as soon as one of them has fooled the model.
+        target_classes: the classes to aim at for each row, (len(rows), classes per row). All are attacked in parallel,
+            and a row leaves as soon as one of them succeeds.
         stream: number of the first ascent; others have other random starts. Each goal takes a number of its own.
     """
-    chosen = search.standing if rows is None else rows
+    chosen = search.remaining if rows is None else rows
     each = 1 if target_classes is None else target_classes.shape[1]
     if not each:
         return
@@ -255,9 +255,9 @@ class _Climb:
         rule = constraint.rows(paths)
         clean, targets, eps = search.pixels[paths], search.targets[paths], search.eps[paths]
         point = self._start(rule, paths)
-        way = budget.way(point, eps, budget)
+        way = budget.step_rule(point, eps, budget)
         done = torch.zeros(len(self.rows), dtype=torch.bool, device=point.device)
-        wait = 1 if point.device.type == "cpu" else WAIT
+        wait = 1 if point.device.type == "cpu" else CHECK_EVERY
         for step in range(budget.steps):
             progress = step / budget.steps
             gradient, output = self.problem.gradient(point, targets, budget.loss, self.target_classes, progress)
@@ -304,7 +304,7 @@ class _Climb:
         finite = torch.isfinite(gradient).flatten(1).all(dim=1)
         gradient = torch.where(spread(finite, gradient), gradient, 0.0)
         blind = ~(gradient != 0).flatten(1).any(dim=1)
-        self.search.broken[self.rows] += (~finite).view(-1, self.each).sum(dim=1)
+        self.search.nonfinite_gradients[self.rows] += (~finite).view(-1, self.each).sum(dim=1)
         self.search.blind[self.rows] += blind.view(-1, self.each).sum(dim=1)
         return gradient
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from suite.attacks.constraints import Constraint
 from suite.attacks.constraints.base import per_sample, spread
-from suite.attacks.engine.ascent import Budget, Search, maximise
+from suite.attacks.engine.ascent import Budget, Search, maximize
 from suite.attacks.engine.problem import Problem
 from suite.attacks.images.gradient import Aimed, finite_or_refused
 from suite.decorators import attack
@@ -85,13 +85,13 @@ class APGD(Aimed):
         """Return, per sample, the first iterate that fools the model, else the one of the highest margin."""
         search = Search.of(pixels, targets, size, seeds)
         first, random = LENGTHS.get(self.norm, 2.0), problem.draws > 1  # one lucky draw is no success
-        budget = Budget(self.steps, self.loss or "scaled_ce", first=first, stop=not random, way=Auto.begin)
+        budget = Budget(self.steps, self.loss or "scaled_ce", first=first, stop=not random, step_rule=Auto.begin)
         everyone = torch.arange(len(pixels), device=pixels.device)
         rivals = search.rivals(problem, everyone, self.goals) if self.goals else None
         for restart in range(self.restarts):
-            rows = everyone if random else search.standing
+            rows = everyone if random else search.remaining
             target_classes = None if rivals is None else rivals[rows]
-            maximise(
+            maximize(
                 problem,
                 search,
                 self.constraint,
@@ -101,7 +101,7 @@ class APGD(Aimed):
                 stream=restart * (self.goals + 1),
             )
         finite_or_refused(search.invalid, "output")
-        finite_or_refused(search.broken > 0, "gradient")
+        finite_or_refused(search.nonfinite_gradients > 0, "gradient")
         return search.best
 
 

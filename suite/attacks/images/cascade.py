@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from suite.attacks.diagnostics.probes import SAMPLES
-from suite.attacks.diagnostics.remedies import Remedy, remedied
-from suite.attacks.engine.ascent import Budget, Search, maximise
+from suite.attacks.diagnostics.remedies import Remedy, find_remedy
+from suite.attacks.engine.ascent import Budget, Search, maximize
 from suite.attacks.engine.base import Training
 from suite.attacks.engine.problem import Problem
 from suite.attacks.images.boundary import Boundary
@@ -131,8 +131,8 @@ class Cascade(NormAttack):
             return self
         pixels, targets = training()
         right = (problem.outcome(pixels[:SAMPLES], targets[:SAMPLES]) < 0.5).nonzero()[:, 0]
-        remedy = remedied(problem, pixels[right], targets[right])
-        learned = remedy.unsighted and len(pixels) > 0
+        remedy = find_remedy(problem, pixels[right], targets[right])
+        learned = remedy.no_gradient and len(pixels) > 0
         transfer = Transfer(self.eps, self.norm).fit(problem, training, seed=seed) if learned else None
         return replace(self, _remedy=remedy, _transfer=transfer)
 
@@ -158,7 +158,7 @@ class Cascade(NormAttack):
         everyone = torch.arange(len(pixels), device=pixels.device)
         if guided.average > 1:
             budget = replace(RANDOM, steps=self.times * RANDOM.steps)
-            maximise(guided, search, self.constraint, budget, rows=everyone)
+            maximize(guided, search, self.constraint, budget, rows=everyone)
             return search, ["mean of gradients"]
         run = _Run(problem, guided, search, self)
         run.go(everyone)
@@ -179,21 +179,21 @@ class _Run:
     def go(self, everyone: Tensor) -> None:
         """Climb all rungs, then look without gradients, as far as the tier and the model's flags ask for."""
         self.begin("clean")
-        self.search.ask(self.problem, everyone, self.search.pixels)
-        masked, unsighted = False, self.attack._remedy is not None and self.attack._remedy.unsighted
-        if not unsighted:
+        self.search.evaluate(self.problem, everyone, self.search.pixels)
+        masked, no_gradient = False, self.attack._remedy is not None and self.attack._remedy.no_gradient
+        if not no_gradient:
             fell = [(rung.steps >= LATE * self.attack.times, self.climb(rung)) for rung in self.attack.plan]
             if sum(count for late, count in fell if late) > STUBBORN * len(everyone):
                 masked = self.nearest() > 0
         lied = self.search.confirm(self.problem, self.search.misclassified.nonzero()[:, 0])
-        if unsighted:
+        if no_gradient:
             self.transferred()
         share, queries = SIGHTS[self.attack.tier]
         found = self.queried(share, queries) if queries else 0
-        for _ in range(ROUNDS if found or lied or masked or unsighted or self.attack.cures else 0):
+        for _ in range(ROUNDS if found or lied or masked or no_gradient or self.attack.cures else 0):
             if not self.queried(1, QUERIES):
                 break
-            if not unsighted:
+            if not no_gradient:
                 self.climb(Rung(1, 20, start="best"))
 
     def begin(self, name: str) -> None:
@@ -209,7 +209,7 @@ class _Run:
         self.begin(f"{name}, {rung.steps} steps")
         target_classes = self.search.rivals(self.problem, rows, rung.goals) if rung.goals else None
         first = self.next(max(1, rung.goals))
-        maximise(
+        maximize(
             self.guided,
             self.search,
             self.attack.constraint,
@@ -223,13 +223,13 @@ class _Run:
     def nearest(self) -> int:
         """Look for the nearest point that fools each sample still standing; return how many lie within eps."""
         self.begin("boundary")
-        search, rows = self.search, self.search.standing
+        search, rows = self.search, self.search.remaining
         if self.attack.norm not in ("linf", "l2"):
             return 0
         boundary = Boundary(self.attack.eps, self.attack.norm, steps=BOUNDARY, aimed=9)
         points, distance = boundary.smallest(self.guided, search.pixels[rows], search.targets[rows], search.seeds[rows])
         close = distance <= search.eps[rows]
-        search.ask(self.problem, rows[close], points[close])
+        search.evaluate(self.problem, rows[close], points[close])
         return int(search.misclassified[rows].sum())
 
     def next(self, count: int = 1) -> int:
@@ -240,11 +240,11 @@ class _Run:
     def transferred(self) -> None:
         """Try what fools a surrogate."""
         self.begin("transfer from a surrogate")
-        search, rows = self.search, self.search.standing
+        search, rows = self.search, self.search.remaining
         if self.attack._transfer is None or not len(rows):
             return
         arguments = search.pixels[rows], search.targets[rows], float(search.eps[0]), search.seeds[rows]
-        search.ask(self.problem, rows, self.attack._transfer.perturb(self.problem, *arguments))
+        search.evaluate(self.problem, rows, self.attack._transfer.perturb(self.problem, *arguments))
 
     def queried(self, share: float, queries: int) -> int:
         """Search at random with scores alone; return how many samples that gradients had left standing it fools."""
@@ -256,5 +256,5 @@ class _Run:
         square = Square(self.attack.eps, self.attack.norm, queries=queries)
         targets, eps = search.targets[rows], search.eps[rows].double()
         points, _, misclassified = square.search(self.problem, search.pixels[rows], targets, eps, seeds)
-        search.ask(self.problem, rows, points)
+        search.evaluate(self.problem, rows, points)
         return int(misclassified.sum())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from suite.attacks.constraints import Constraint, constraint
-from suite.attacks.engine.ascent import Budget, Search, maximise
+from suite.attacks.engine.ascent import Budget, Search, maximize
 from suite.attacks.engine.base import Control, Training, ascending
 from suite.attacks.engine.problem import Problem
 from suite.decorators import attack
@@ -171,9 +171,9 @@ class PGD(Aimed):
         budget = Budget(self.steps, self.loss or "scaled_ce", stop=self.stop and not random, last=random)
         for restart in range(1 if random else self.restarts):
             rows = None if budget.stop else torch.arange(len(pixels), device=pixels.device)
-            maximise(problem, search, self.constraint, budget, rows=rows, stream=restart)
+            maximize(problem, search, self.constraint, budget, rows=rows, stream=restart)
         finite_or_refused(search.invalid, "output")
-        finite_or_refused(search.broken > 0, "gradient")
+        finite_or_refused(search.nonfinite_gradients > 0, "gradient")
         return search.best
 
 

@@ -8,7 +8,6 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from suite.attacks import constraints
 from suite.attacks.engine.base import Control, Training, ascending
 from suite.attacks.engine.problem import Problem
 from suite.attacks.rng import as_seeds, uniform
@@ -157,7 +156,8 @@ class Sticker:
 def random_corners(pixels: Tensor, side: int, seeds: Tensor) -> Tensor:
     """Return a random upper left corner (row, column) per sample, (n, 2), so that the patch lies inside."""
     height, width = pixels.shape[-2:]
-    return constraints.random_corners(seeds, PLACE, (height - side + 1, width - side + 1))
+    positions = torch.tensor((height - side + 1, width - side + 1), dtype=torch.float64, device=seeds.device)
+    return (uniform(seeds, PLACE, (2,)).double() * positions).long()
 
 
 def placed(pixels: Tensor, patch: Tensor, corners: Tensor, sides: Tensor | None = None) -> Tensor:

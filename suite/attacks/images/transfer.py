@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from suite.attacks import rng as random
 from suite.attacks.constraints import Constraint, constraint
-from suite.attacks.engine.ascent import Budget, Search, maximise
+from suite.attacks.engine.ascent import Budget, Search, maximize
 from suite.attacks.engine.base import Training
 from suite.attacks.engine.problem import Passes, Problem
 from suite.attacks.images.gradient import NormAttack
@@ -179,14 +179,14 @@ def _perturbed(copy: Problem, pixels: Tensor, labels: Tensor, lesson: TrainingDa
     seeds = _seeds(pixels, lesson)
     eps = lesson.eps * (0.25 + 0.75 * random.uniform(seeds, COPIES + 2 * number + 1)).to(pixels)
     search = Search.of(pixels, labels, eps, seeds)
-    maximise(copy, search, lesson.ball, Budget(LEARNED_STEPS, stop=False), stream=COPIES + 2 * number + 2)
+    maximize(copy, search, lesson.ball, Budget(LEARNED_STEPS, stop=False), stream=COPIES + 2 * number + 2)
     return search.best
 
 
 def _unstopped(copy: Problem, search: Search, ball: Constraint, budget: Budget, stream: int) -> None:
     """Climb for all samples, those too that fool the surrogate already: the further beyond its boundary, the better."""
     everyone = torch.arange(len(search.pixels), device=search.pixels.device)
-    maximise(copy, search, ball, budget, rows=everyone, stream=stream)
+    maximize(copy, search, ball, budget, rows=everyone, stream=stream)
 
 
 def _seeds(pixels: Tensor, lesson: TrainingData) -> Tensor:

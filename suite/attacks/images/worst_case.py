@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from suite.attacks.engine.ascent import Budget, Search, maximise
+from suite.attacks.engine.ascent import Budget, Search, maximize
 from suite.attacks.engine.problem import Problem
 from suite.attacks.images.gradient import NormAttack, finite_or_refused
 from suite.decorators import attack
@@ -53,9 +53,9 @@ class WorstCase(NormAttack):
         everyone = torch.arange(len(pixels), device=pixels.device)
         for stage, loss in enumerate(self.losses):
             search.stage, before = stage, search.score.clone()
-            rows = search.standing if len(everyone) else everyone
-            maximise(problem, search, self.constraint, Budget(self.steps, loss), rows=rows, stream=stage)
+            rows = search.remaining if len(everyone) else everyone
+            maximize(problem, search, self.constraint, Budget(self.steps, loss), rows=rows, stream=stage)
             search.rung[search.score > before] = stage  # the search itself names a stage only once nothing is right
         finite_or_refused(search.invalid, "output")
-        finite_or_refused(search.broken > 0, "gradient")
+        finite_or_refused(search.nonfinite_gradients > 0, "gradient")
         return search, self.losses
