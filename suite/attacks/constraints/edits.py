@@ -1,10 +1,11 @@
-"""How far a text is from another, counted on the texts alone, and what keeps an edit from being a text at all."""
+"""Edit distances between texts, and how to apply an edit to an array of code points."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import numpy as np
+from rapidfuzz.distance import OSA, Levenshtein
 from torch import Tensor
 
 from suite.data.text import ROOM, WORD, texts_of
@@ -19,17 +20,17 @@ SURROGATES = (0xD800, 0xDFFF)
 """Code points that stand for no character."""
 
 FAR = 100
-"""Edits from which on two texts are merely far apart."""
+"""The largest distance that is reported; larger ones are cut off here."""
 
 Distance = Callable[[str, str], float]
-"""How many edits lead from a text to another."""
+"""Number of edits that turn one text into another."""
 
 
-def counts(sizes: object) -> tuple[int, ...]:
-    """Return numbers of edits as a tuple, ascending.
+def edit_counts(sizes: object) -> tuple[int, ...]:
+    """Return numbers of edits as an ascending tuple.
 
     Raises:
-        SpecError: they are something else, or more than can be counted.
+        SpecError: they are not ascending whole numbers from 1 to `FAR` - 1.
     """
     values = sizes if isinstance(sizes, tuple | list) else (sizes,)
     whole = [value for value in values if isinstance(value, int) and not isinstance(value, bool) and 0 < value < FAR]
@@ -40,53 +41,55 @@ def counts(sizes: object) -> tuple[int, ...]:
     return tuple(whole)
 
 
-def is_sound(rows: Array) -> Array:
-    """Return which rows of code points (n, width) are texts: characters, then nothing but 0, bool (n,)."""
+def is_text(rows: Array) -> Array:
+    """Return which rows of code points (n, width) are texts: characters, then zeros only, bool (n,)."""
     is_character = (rows > 0) & (rows <= LAST) & ~((rows >= SURROGATES[0]) & (rows <= SURROGATES[1]))
     ended = np.cumsum(rows == 0, axis=1) > 0
     return np.asarray(np.where(ended, rows == 0, is_character).all(axis=1))
 
 
-def replaced(row: Array, start: int, end: int, spelling: str) -> Array | None:
-    """Return a row of code points with other characters from `start` to before `end`; None where it does not fit."""
+def replace_span(row: Array, start: int, end: int, spelling: str) -> Array | None:
+    """Return a row of code points with row[start:end] replaced by a spelling, or None if the result is too long."""
     length = int((row != 0).sum())
     changed = np.concatenate([row[:start], points_of(spelling), row[end:length]])
     return np.pad(changed, (0, len(row) - len(changed))) if len(changed) <= len(row) else None
 
 
-def words_between(clean: str, other: str) -> float:
-    """Return how many words were replaced, or, where their number changed, replaced, added or left out.
+def word_edits(clean: str, other: str) -> float:
+    """Return how many words were replaced; if the number of words differs, replaced, inserted or deleted.
 
-    What stands between two words counts as one of them where it changed.
+    A changed gap between two words counts as one word. Between texts with different numbers of words this is the
+    distance of Levenshtein (1966) on lists of words, at most `FAR`.
     """
     before, after = WORD.findall(clean), WORD.findall(other)
     if len(before) != len(after):
-        return float(fewest(before, after, swaps=False))
+        return float(Levenshtein.distance(before, after, score_cutoff=FAR - 1))
     gaps = zip(WORD.split(clean), WORD.split(other), strict=True)
     return float(sum(a != b for a, b in zip(before, after, strict=True)) + sum(a != b for a, b in gaps))
 
 
-def characters_between(clean: str, other: str) -> float:
-    """Return how many characters were replaced, added or left out, a swap of two neighbours being one edit.
+def character_edits(clean: str, other: str) -> float:
+    """Return how many characters were replaced, inserted, deleted or swapped with their neighbor, at most `FAR`.
 
-    The restricted Damerau-Levenshtein distance (Damerau 1964).
+    This is the restricted Damerau-Levenshtein distance (optimal string alignment, Damerau 1964).
     """
-    return float(fewest(clean, other, swaps=True))
+    return float(OSA.distance(clean, other, score_cutoff=FAR - 1))
 
 
-BETWEEN: Mapping[str, Distance] = MappingProxyType({"words": words_between, "characters": characters_between})
-"""What is counted, by the name of the norm."""
+EDIT_DISTANCES: Mapping[str, Distance] = MappingProxyType({"words": word_edits, "characters": character_edits})
+"""The edit distance of each norm."""
 
 
-def words_before(clean: str, other: str, width: int) -> float:
-    """Return how many words stand before the clean text; infinity where the rest is not that text.
+def prepended_words(clean: str, other: str, width: int) -> float:
+    """Return how many words were put before the clean text; infinity if the rest is not the clean text.
 
-    `ROOM` characters count as a word at least, so that no single word pushes the text out of its array.
+    Each started word counts for at least one word per `ROOM` characters, so that no single word can push the text out
+    of its array.
 
     Args:
-        clean: a text.
-        other: another.
-        width: characters that fit; where the other text fills them its end may have been cut.
+        clean: the clean text.
+        other: the text to compare with it.
+        width: length of the array; the end of a text that fills it may have been cut off.
     """
     if clean == other:
         return 0.0
@@ -95,60 +98,23 @@ def words_before(clean: str, other: str, width: int) -> float:
     return min((max(len(WORD.findall(other[:start])), start / ROOM) for start in starts), default=math.inf)
 
 
-def stretch_between(clean: str, other: str) -> float:
-    """Return how many characters it is from the first to the last that differs; infinity for another length."""
+def changed_span(clean: str, other: str) -> float:
+    """Return the number of characters from the first to the last that differs; infinity if the lengths differ."""
     if len(clean) != len(other):
         return math.inf
-    start, end = _shared(clean, other)
-    return float(len(clean) - start - end)
+    changed = [place for place, (a, b) in enumerate(zip(clean, other, strict=True)) if a != b]
+    return float(changed[-1] - changed[0] + 1) if changed else 0.0
 
 
 def distances(clean: Tensor, other: Tensor, distance: Distance) -> Array:
-    """Return how far each text (n, width) is from another, float64 (n,); infinity where the other is no text."""
-    before, after = clean.cpu().numpy(), other.detach().cpu().numpy()
-    sound = is_sound(after)
-    pairs = zip(texts_of(before), texts_of(np.where(sound[:, None], after, 0)), strict=True)
-    far = [distance(*pair) if good else math.inf for pair, good in zip(pairs, sound, strict=True)]
-    return np.array(far, np.float64)
+    """Return the distance of each text from its clean text, float64 (n,); infinity where a row is not a text.
 
-
-def fewest(before: Sequence[str], after: Sequence[str], *, swaps: bool) -> int:
-    """Return the least number of items replaced, added, left out or, with `swaps`, swapped with their neighbour.
-
-    On each diagonal the furthest pair of places that some number of edits leads to is followed as far as the two
-    agree, one edit at a time (Ukkonen 1985); from `FAR` edits on the answer is `FAR`.
+    Args:
+        clean: code points (n, width).
+        other: code points (n, width).
+        distance: the edit distance.
     """
-    goal, reached = (len(before), len(after)), {_along(before, after, 0, 0)}
-    for count in range(FAR):
-        if goal in reached:
-            return count
-        places = [_along(before, after, *place) for start in reached for place in _next(before, after, start, swaps)]
-        furthest: dict[int, tuple[int, int]] = {}
-        for i, j in places:
-            furthest[i - j] = max(furthest.get(i - j, (i, j)), (i, j))
-        reached = set(furthest.values())
-    return FAR
-
-
-def _next(before: Sequence[str], after: Sequence[str], start: tuple[int, int], swaps: bool) -> list[tuple[int, int]]:
-    """Return where one edit leads."""
-    i, j = start
-    places = [(i + 1, j), (i, j + 1), (i + 1, j + 1)]
-    if swaps and (*before[i : i + 2],) == (*after[j : j + 2][::-1],) and len(before[i : i + 2]) == 2:
-        places.append((i + 2, j + 2))
-    return [(a, b) for a, b in places if a <= len(before) and b <= len(after)]
-
-
-def _along(before: Sequence[str], after: Sequence[str], i: int, j: int) -> tuple[int, int]:
-    """Return how far two texts agree from a pair of places on."""
-    while i < len(before) and j < len(after) and before[i] == after[j]:
-        i, j = i + 1, j + 1
-    return i, j
-
-
-def _shared(clean: str, other: str) -> tuple[int, int]:
-    """Return how many characters two texts share at their beginning, and how many of the rest at their end."""
-    most = min(len(clean), len(other))
-    start = next((place for place in range(most) if clean[place] != other[place]), most)
-    most -= start
-    return start, next((place for place in range(most) if clean[-1 - place] != other[-1 - place]), most)
+    before, after = clean.cpu().numpy(), other.detach().cpu().numpy()
+    valid = is_text(after)
+    pairs = zip(texts_of(before), texts_of(np.where(valid[:, None], after, 0)), strict=True)
+    return np.array([distance(*pair) if ok else math.inf for pair, ok in zip(pairs, valid, strict=True)], np.float64)

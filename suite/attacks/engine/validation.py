@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from suite.attacks.constraints import NORMS, constraint
-from suite.attacks.constraints.edits import BETWEEN, distances
+from suite.attacks.constraints.edits import EDIT_DISTANCES, distances
 from suite.attacks.engine.base import Attack
 from suite.attacks.engine.problem import Problem
 from suite.errors import AttackError
@@ -36,7 +36,7 @@ def validate_and_score(
     for chunk in problem.chunks(len(clean)):  # in float64 a whole set would take several times its memory
         _check(name, problem, attack, clean[chunk], values[chunk], size)
     if attack.norm == "patch":
-        targets = problem.hidden(targets, covered(clean, values))
+        targets = problem.mask_covered_targets(targets, covered(clean, values))
     return problem.outcome_and_tally(values, targets)
 
 
@@ -63,7 +63,7 @@ def _check(name: str, problem: Problem, attack: Attack, clean: Tensor, values: T
     if attack.norm in NORMS:  # an attack is not the judge of its own size where we can measure it
         limit = torch.full((len(clean),), size, dtype=torch.float64, device=clean.device)
         over = torch.maximum(over, constraint(attack.norm, problem.bounds).excess(clean, values, limit))
-    elif (rule := BETWEEN.get(attack.norm)) is not None:
+    elif (rule := EDIT_DISTANCES.get(attack.norm)) is not None:
         over = torch.maximum(over, torch.from_numpy(distances(clean, values, rule) - size).to(over))
     _refuse(name, ~(over <= 0), "perturbations over the limit", over)
 

@@ -1,1 +1,1 @@
-"""Attacks on texts: edits of words and characters."""
+"""Attacks on texts by edits of words and characters."""

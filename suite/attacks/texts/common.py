@@ -1,4 +1,4 @@
-"""What all attacks on texts share: numbers of edits as sizes, the rule they keep, and what is said of what they did."""
+"""Common parts of the attacks on texts: the number of edits, its check, statistics of the edits and random controls."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.attacks.constraints.edits import BETWEEN, characters_between, counts, distances, replaced
+from suite.attacks.constraints.edits import EDIT_DISTANCES, character_edits, distances, edit_counts, replace_span
 from suite.attacks.engine.base import Control, Training
 from suite.attacks.engine.problem import Problem
 from suite.attacks.rng import uniform
@@ -20,31 +20,25 @@ from suite.kinds.base import Array
 CONTROL = 0x0C07
 """Stream of the random control, apart from those of the attacks."""
 
-Allowed = Callable[[Tensor], Array]
-"""Texts (n, characters) to which of their characters may be changed, bool (n, characters)."""
-
-Substitute = Callable[[Word, float, float], str | None]
-"""A word and two numbers in [0, 1) to what stands in its place, or None where nothing may."""
-
 
 @dataclass(frozen=True)
 class TextAttack:
-    """What every attack on texts has.
+    """Base class of the attacks on texts.
 
     Attributes:
-        edits: how many edits are made of each text at most, ascending whole numbers.
+        edits: maximum numbers of edits per text, ascending whole numbers.
     """
 
     edits: tuple[int, ...] = (1, 2, 4)
     _lexicon: Lexicon | None = None
-    _allowed: Allowed | None = None
+    _allowed: Callable[[Tensor], Array] | None = None
 
     texts: ClassVar[bool] = True
     supports_graded_outcomes: ClassVar[bool] = True
     size_name: ClassVar[str] = "edits"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "edits", counts(self.edits))
+        object.__setattr__(self, "edits", edit_counts(self.edits))
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -53,28 +47,28 @@ class TextAttack:
 
     @property
     def norm(self) -> str:
-        """What is counted: words or characters."""
+        """The unit that is counted: words or characters."""
         raise NotImplementedError
 
     @property
     def lexicon(self) -> Lexicon:
-        """What the model reads; given by `fit`."""
+        """The vocabulary of the model; set by `fit`."""
         if self._lexicon is None:
-            raise AttackError("This attack has to know what the model reads; call fit first.")
+            raise AttackError("This attack needs the model's vocabulary; call fit first.")
         return self._lexicon
 
     def fit(self, problem: Problem, training: Training, *, seed: int) -> Self:
-        """Return the attack with the model's vocabulary, and with what of a text may be changed.
+        """Return the attack with the model's vocabulary and the rule for which characters may be changed.
 
         Raises:
-            NotApplicableError: the model does not tell what it reads.
+            NotApplicableError: the model does not expose its tokens.
         """
         targets = training()[1][:1]
 
         def allowed(codes: Tensor) -> Array:
-            """Controls know no targets; what may be changed follows from their form, which all samples share."""
+            """Controls get no targets; editable characters follow from the targets' form, the same for all samples."""
             example = targets.to(codes.device).expand(len(codes), *targets.shape[1:])
-            return np.asarray((problem.editable(codes, example) & (codes != 0)).cpu().numpy())
+            return editable_characters(problem, codes, example)
 
         return replace(self, _lexicon=Lexicon(problem.adapter), _allowed=allowed if len(targets) else None)
 
@@ -83,84 +77,95 @@ class TextAttack:
         return np.asarray((codes != 0).cpu().numpy()) if self._allowed is None else self._allowed(codes)
 
     def counted(self, clean: Tensor, adversarial: Tensor) -> Array:
-        """Return how many edits lead from each text to another, float64 (n,); infinity for what is no text."""
-        return distances(clean, adversarial, BETWEEN.get(self.norm, characters_between))
+        """Return the number of edits between each pair of texts, float64 (n,); infinity where a row is not a text."""
+        return distances(clean, adversarial, EDIT_DISTANCES.get(self.norm, character_edits))
 
     def violation(self, clean: Tensor, adversarial: Tensor, size: float) -> Tensor:
         """Return by how many edits each text exceeds the size, (n,) in float64.
 
-        It is infinite for what is no text, and where a character was changed that may not be. That shows as long as
-        the text has kept its length; a text that has not must be one in which all may be changed.
+        It is infinite for a row that is not a text, and where a protected character was changed. Protected characters
+        are compared at their positions if the length is unchanged; if it changed, no character may be protected.
         """
         excess = self.counted(clean, adversarial) - size
         before, after = clean.cpu().numpy(), adversarial.detach().cpu().numpy()
-        kept_length = (before != 0).sum(axis=1) == (after != 0).sum(axis=1)
-        fixed = ~self.allowed(clean) & (before != 0)
-        forbidden = np.where(kept_length, (fixed & (before != after)).any(axis=1), fixed.any(axis=1))
+        same_length = (before != 0).sum(axis=1) == (after != 0).sum(axis=1)
+        protected = ~self.allowed(clean) & (before != 0)
+        forbidden = np.where(same_length, (protected & (before != after)).any(axis=1), protected.any(axis=1))
         return torch.from_numpy(np.where(forbidden, np.inf, excess)).to(clean.device)
 
     def changes(self, clean: Tensor, adversarial: Tensor) -> Mapping[str, Array]:
-        """Return what was done to each text, (n,) by name: the share that was changed, and became unknown words."""
+        """Return statistics of the edits by name, (n,): the changed share, and the added share of unknown words."""
         texts = texts_of(clean.cpu().numpy())
         of_words = self.norm != "characters" and not self.lexicon.by_character
-        whole = [len(WORD.findall(text)) if of_words else len(text) for text in texts]
-        share = self.counted(clean, adversarial) / np.maximum(whole, 1)
-        found = {f"{'words' if of_words else 'characters'}_changed": share}
+        totals = [len(WORD.findall(text)) if of_words else len(text) for text in texts]
+        share = self.counted(clean, adversarial) / np.maximum(totals, 1)
+        statistics = {f"{'words' if of_words else 'characters'}_changed": share}
         if not self.lexicon.by_character:
             unknown = self.lexicon.unknown_share
-            found["unknown_words_added"] = unknown(adversarial) - unknown(clean)
-        return found
+            statistics["unknown_words_added"] = unknown(adversarial) - unknown(clean)
+        return statistics
 
     def with_double_steps(self) -> Self | None:
-        """Return None: nothing can be doubled."""
+        """Return None: there is nothing to double."""
         return None
 
     def controls(self) -> Mapping[str, Control]:
-        """Return as many random edits of the same unit and under the same rules."""
+        """Return the control: equally many random edits of the same unit under the same rules."""
         return {"random": self.random}
 
     def random(self, codes: Tensor, size: float, seeds: Tensor) -> Tensor:
-        """Return texts with random edits."""
+        """Return texts with random edits: of words, or of characters if the model reads characters."""
+        return (self._random_characters if self.lexicon.by_character else self._random_words)(codes, int(size), seeds)
+
+    def _substitute(self, word: Word, first: float, second: float) -> str | None:
+        """Return a replacement of a word chosen by two numbers in [0, 1), or None if there is none."""
         raise NotImplementedError
 
+    def _random_characters(self, codes: Tensor, size: int, seeds: Tensor) -> Tensor:
+        """Return texts with other characters of the alphabet at random editable positions."""
+        rows, allowed, alphabet = codes.cpu().numpy().copy(), self.allowed(codes), self.lexicon.alphabet[0]
+        order, which = uniform(seeds, CONTROL, (2, rows.shape[1])).double().cpu().numpy().transpose(1, 0, 2)
+        ranked = np.where(allowed, order, np.inf).argsort(axis=1)
+        for row, places, chosen, count in zip(rows, ranked, which, allowed.sum(axis=1), strict=True):
+            for place in places[: min(size, int(count))]:
+                row[place] = another_character(alphabet, row[place], chosen[place])
+        return torch.from_numpy(rows).to(codes)
 
-def scored(problem: Problem, codes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return how far the answers to texts are on the way to wrong ones, (n,) in float64, and which are wrong."""
-    scores, misclassified = [], []
+    def _random_words(self, codes: Tensor, size: int, seeds: Tensor) -> Tensor:
+        """Return texts with replacements of random words."""
+        rows = list(codes.cpu().numpy())
+        words, _ = self.lexicon.read_words(codes, self.allowed(codes))
+        numbers = uniform(seeds, CONTROL, (3, codes.shape[1])).double().cpu().numpy()
+        by_row: dict[int, list[tuple[float, Word, str]]] = {}
+        for word in words:
+            rank, first, second = numbers[word.row, :, word.start]
+            if (other := self._substitute(word, float(first), float(second))) is not None:
+                by_row.setdefault(word.row, []).append((float(rank), word, other))
+        for row, candidates in by_row.items():
+            chosen = sorted(candidates)[:size]
+            for _, word, other in sorted(chosen, key=lambda item: -item[1].start):  # last first: starts stay valid
+                changed = replace_span(rows[row], word.start, word.end, other)
+                rows[row] = rows[row] if changed is None else changed
+        return torch.from_numpy(np.stack(rows)).to(codes) if rows else codes.clone()
+
+
+def editable_characters(problem: Problem, codes: Tensor, targets: Tensor) -> Array:
+    """Return which characters of texts may be changed, bool (n, characters)."""
+    return np.asarray((problem.editable(codes, targets) & (codes != 0)).cpu().numpy())
+
+
+def another_character(alphabet: Array, character: int, which: float) -> int:
+    """Return another character of the alphabet, chosen by a number in [0, 1), or the same one if there is no other."""
+    others = alphabet[alphabet != character]
+    return int(others[int(which * len(others))]) if len(others) else character
+
+
+def evaluate(problem: Problem, codes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the selection loss of texts, (n,) in float64, and which the model misclassifies, bool (n,)."""
+    losses, misclassified = [], []
     with torch.no_grad():
         for rows in problem.chunks(len(codes)):
             output = problem.forward(codes[rows])
-            scores.append(problem.loss(output, targets[rows], problem.selection_loss, None).double())
+            losses.append(problem.loss(output, targets[rows], problem.selection_loss, None).double())
             misclassified.append(problem.misclassified(output, targets[rows]))
-    return torch.cat(scores), torch.cat(misclassified)
-
-
-def random_characters(codes: Tensor, size: int, seeds: Tensor, attack: TextAttack) -> Tensor:
-    """Return texts with other characters of the alphabet at random places that may be changed."""
-    rows, allowed = codes.cpu().numpy().copy(), attack.allowed(codes)
-    alphabet = attack.lexicon.alphabet[0]
-    order, which = uniform(seeds, CONTROL, (2, rows.shape[1])).double().cpu().numpy().transpose(1, 0, 2)
-    ranked = np.where(allowed, order, np.inf).argsort(axis=1)
-    for row, places, chosen, count in zip(rows, ranked, which, allowed.sum(axis=1), strict=True):
-        for place in places[: min(size, int(count))]:
-            others = alphabet[alphabet != row[place]]
-            row[place] = others[int(chosen[place] * len(others))] if len(others) else row[place]
-    return torch.from_numpy(rows).to(codes)
-
-
-def random_words(codes: Tensor, size: int, seeds: Tensor, attack: TextAttack, substitute: Substitute) -> Tensor:
-    """Return texts with substitutes for random words."""
-    rows = list(codes.cpu().numpy())
-    words, _, _ = attack.lexicon.read_words(codes, attack.allowed(codes))
-    numbers = uniform(seeds, CONTROL, (3, codes.shape[1])).double().cpu().numpy()
-    by_row: dict[int, list[tuple[float, Word, str]]] = {}
-    for word in words:
-        rank, first, second = numbers[word.row, :, word.start]
-        if (other := substitute(word, float(first), float(second))) is not None:
-            by_row.setdefault(word.row, []).append((float(rank), word, other))
-    for row, found in by_row.items():
-        chosen = sorted(found)[:size]
-        for _, word, other in sorted(chosen, key=lambda item: -item[1].start):  # from behind: places before it stay
-            changed = replaced(rows[row], word.start, word.end, other)
-            rows[row] = rows[row] if changed is None else changed
-    return torch.from_numpy(np.stack(rows)).to(codes) if rows else codes.clone()
+    return torch.cat(losses), torch.cat(misclassified)

@@ -88,7 +88,7 @@ def test_letters_become_unknown_words_and_words_become_others(measured):
 def test_rules_are_attacked_without_a_gradient_or_not_at_all(measured):
     rows, _ = rows_of(measured, "toy_reviews.py:rules", WORDS)
     assert rows["status"].tolist() == ["skipped"]
-    assert "no embedding" in rows["reason"].iloc[0]
+    assert "no word embedding" in rows["reason"].iloc[0]
     rows, details = rows_of(measured, "toy_reviews.py:rules", TYPOS)
     assert [name for name, (status, _) in details["checks"].items() if status == "fail"] == []
     assert rows[rows["metric"] == "robust_accuracy"]["value"].min() < 0.6

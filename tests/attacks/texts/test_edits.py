@@ -1,6 +1,5 @@
-"""Edits are counted right, twice: once for the gate, once for `suite verify`."""
+"""The edit distances of the attacks and those of `suite verify`, against independent oracles."""
 
-import functools
 import itertools
 import math
 import random
@@ -9,33 +8,37 @@ import numpy as np
 import pytest
 
 from suite.attacks.constraints.edits import (
-    characters_between,
-    counts,
-    fewest,
-    is_sound,
-    replaced,
-    stretch_between,
-    words_before,
-    words_between,
+    FAR,
+    changed_span,
+    character_edits,
+    edit_counts,
+    is_text,
+    prepended_words,
+    replace_span,
+    word_edits,
 )
 from suite.data.text import packed, text_of
 from suite.errors import SpecError
 from suite.verify.sizes import EDITS, SIZES, distance, readable
 
 
-def slowly(one, two, swaps):
-    """Return the distance by its definition: the best of all last edits."""
-
-    @functools.cache
-    def upto(i, j):
+def reference(one, two, swaps):
+    """Return the distance by dynamic programming over prefixes: the minimum over all last edits."""
+    table = {}
+    for i, j in itertools.product(range(len(one) + 1), range(len(two) + 1)):
         if not i or not j:
-            return i + j
-        best = min(upto(i - 1, j) + 1, upto(i, j - 1) + 1, upto(i - 1, j - 1) + (one[i - 1] != two[j - 1]))
+            table[i, j] = i + j
+            continue
+        replaced = table[i - 1, j - 1] + (one[i - 1] != two[j - 1])
+        table[i, j] = min(table[i - 1, j] + 1, table[i, j - 1] + 1, replaced)
         if swaps and i > 1 and j > 1 and one[i - 1] == two[j - 2] and one[i - 2] == two[j - 1]:
-            best = min(best, upto(i - 2, j - 2) + 1)
-        return best
+            table[i, j] = min(table[i, j], table[i - 2, j - 2] + 1)
+    return table[len(one), len(two)]
 
-    return upto(len(one), len(two))
+
+def as_words(letters):
+    """Return a text with a word for each letter."""
+    return " ".join(2 * letter for letter in letters)
 
 
 def pairs(count, alphabet="abc", most=9):
@@ -44,22 +47,34 @@ def pairs(count, alphabet="abc", most=9):
         yield tuple("".join(source.choice(alphabet) for _ in range(source.randrange(most))) for _ in range(2))
 
 
-def test_all_distances_are_those_of_a_slow_recursion():
+def test_distances_of_random_texts_match_dynamic_programming():
     for one, two in pairs(600):
-        assert fewest(one, two, swaps=True) == slowly(one, two, True) == distance(one, two, swaps=True), (one, two)
-        assert fewest(one, two, swaps=False) == slowly(one, two, False) == distance(one, two, swaps=False), (one, two)
+        expected = reference(one, two, True)
+        assert character_edits(one, two) == expected == distance(one, two, swaps=True), (one, two)
+        expected = reference(one, two, False)
+        assert distance(one, two, swaps=False) == expected, (one, two)
+        if len(one) != len(two):
+            assert word_edits(as_words(one), as_words(two)) == expected, (one, two)
 
 
-def test_distances_of_all_short_texts_of_two_letters():
+def test_distances_of_short_texts_of_two_letters_match_dynamic_programming():
     short = ["".join(letters) for size in range(5) for letters in itertools.product("ab", repeat=size)]
     for one, two in itertools.product(short, short):
-        assert fewest(one, two, swaps=True) == slowly(one, two, True) == distance(one, two, swaps=True), (one, two)
+        expected = reference(one, two, True)
+        assert character_edits(one, two) == expected == distance(one, two, swaps=True), (one, two)
 
 
-def test_a_long_text_with_a_few_typos_is_counted_quickly():
+def test_distances_of_random_long_texts_are_cut_off_at_the_cap():
+    for one, two in pairs(20, alphabet="abcdefgh", most=250):
+        assert character_edits(one, two) == min(reference(one, two, True), FAR), (one, two)
+        if len(one) != len(two):
+            assert word_edits(as_words(one), as_words(two)) == min(reference(one, two, False), FAR), (one, two)
+
+
+def test_a_few_typos_in_a_long_text_are_counted():
     text = "a fine film with a story that holds " * 60
     other = text[:100] + text[101:900] + "x" + text[900:1500] + text[1501] + text[1500] + text[1502:]
-    assert characters_between(text, other) == 3
+    assert character_edits(text, other) == 3
     assert EDITS["characters"][0](text, other, 3000) == 3
 
 
@@ -78,55 +93,56 @@ def test_a_long_text_with_a_few_typos_is_counted_quickly():
         ("one two three", "three one two", 3),
     ],
 )
-def test_words_are_counted_by_hand(clean, other, count):
-    assert words_between(clean, other) == EDITS["words"][0](clean, other, 99) == count
+def test_word_edits_match_counts_by_hand(clean, other, count):
+    assert word_edits(clean, other) == EDITS["words"][0](clean, other, 99) == count
 
 
 @pytest.mark.parametrize(
     ("clean", "other", "count"),
     [("good film", "godo film", 1), ("good film", "gd film", 2), ("good film", "goodfilm", 1), ("ab", "ba", 1)],
 )
-def test_characters_are_counted_by_hand(clean, other, count):
-    assert characters_between(clean, other) == EDITS["characters"][0](clean, other, 99) == count
+def test_character_edits_match_counts_by_hand(clean, other, count):
+    assert character_edits(clean, other) == EDITS["characters"][0](clean, other, 99) == count
 
 
-def test_words_before_a_text_are_counted_and_nothing_else_is_one():
-    for count in (lambda a, b, width: words_before(a, b, width), EDITS["trigger"][0]):
+def test_only_words_before_the_clean_text_count_as_prepended():
+    for count in (prepended_words, EDITS["trigger"][0]):
         assert count("a film", "a film", 40) == 0
         assert count("a film", "zoning tapping a film", 40) == 2
         assert count("a film", "zoning tapping a play", 40) == math.inf
-        assert count("a film", "zoning a", 40) == math.inf, "cut, though there was room"
-        assert count("a film", "zoning a", 8) == 1, "cut, because it was full"
-        pushed = "z" * 99
-        assert count("a film", f"{pushed}a", 100) > 3, "one word may not push out the whole text"
+        assert count("a film", "zoning a", 40) == math.inf, "the text was cut although there was room"
+        assert count("a film", "zoning a", 8) == 1, "the text was cut because the array was full"
+        word = "z" * 99
+        assert count("a film", f"{word}a", 100) > 3, "a single word must not push out the whole text"
 
 
-def test_a_stretch_of_other_characters_is_a_trigger_of_its_length():
-    assert stretch_between("abcdef", "abXdYf") == EDITS["trigger"][1]("abcdef", "abXdYf", 6) == 3
-    assert stretch_between("abcdef", "abXde") == math.inf
+def test_a_span_of_changed_characters_is_a_trigger_of_its_length():
+    assert changed_span("abcdef", "abcdef") == 0
+    assert changed_span("abcdef", "abXdYf") == EDITS["trigger"][1]("abcdef", "abXdYf", 6) == 3
+    assert changed_span("abcdef", "abXde") == math.inf
 
 
-def test_only_texts_are_texts():
+def test_rows_that_are_not_texts_are_detected():
     rows = np.array([[65, 66, 0, 0], [65, 0, 66, 0], [0xD800, 0, 0, 0], [0x110000, 0, 0, 0], [-1, 0, 0, 0], [0] * 4])
     expected = [True, False, False, False, False, True]
-    assert is_sound(rows).tolist() == readable(rows).tolist() == expected
+    assert is_text(rows).tolist() == readable(rows).tolist() == expected
 
 
-def test_a_replacement_that_does_not_fit_is_none():
+def test_a_replacement_that_does_not_fit_gives_none():
     row = packed(["a good film"], 12)[0]
-    assert text_of(replaced(row, 2, 6, "bad")) == "a bad film"
-    assert text_of(replaced(row, 2, 6, "great")) == "a great film"
-    assert replaced(row, 2, 6, "lovely") is None
+    assert text_of(replace_span(row, 2, 6, "bad")) == "a bad film"
+    assert text_of(replace_span(row, 2, 6, "great")) == "a great film"
+    assert replace_span(row, 2, 6, "lovely") is None
 
 
 @pytest.mark.parametrize("sizes", [[], [0], [2, 1], [1.5], [True], ["a"], [1, 1], [100]])
-def test_sizes_are_whole_numbers_ascending(sizes):
+def test_sizes_must_be_ascending_whole_numbers(sizes):
     with pytest.raises(SpecError, match="expected whole numbers from 1 to 99"):
-        counts(sizes)
-    assert counts([1, 3]) == (1, 3)
+        edit_counts(sizes)
+    assert edit_counts([1, 3]) == (1, 3)
 
 
-def test_lists_of_numbers_have_the_sizes_of_their_norms():
+def test_sizes_of_perturbations_match_their_norms():
     moved = np.array([[0.0, -3.0, 4.0], [0.0, 0.0, 0.0]])
     assert {norm: SIZES[norm](moved).tolist() for norm in ("linf", "l2", "l1", "l0")} == {
         "linf": [4, 0],

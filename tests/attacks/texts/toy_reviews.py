@@ -82,7 +82,7 @@ class Rules(TorchText):
 
     @property
     def table(self):
-        raise NotApplicableError("the model has no word embedding, so there is no gradient with respect to the text")
+        raise NotApplicableError("the model has no word embedding, so a text has no gradient")
 
 
 @model(kind="sentiment")

@@ -1,14 +1,14 @@
-"""Small text models whose every answer can be worked out by hand."""
+"""Small text models whose outputs can be computed by hand."""
 
-from __future__ import annotations
-
+import dataclasses
 import re
 
 import torch
 from torch import nn
 
 from suite.attacks.engine.problem import Problem
-from suite.data.text import packed
+from suite.attacks.rng import as_seeds
+from suite.data.text import packed, texts_of
 from suite.errors import NotApplicableError
 from suite.kinds.sentiment.kind import Sentiment
 from suite.models.adapters.text import Token, TorchText
@@ -18,11 +18,13 @@ WORDS = (
     " quite very rather never always often seldom perhaps again today"
 ).split()
 
+SIGNS = "abcdefg "
+
 ROOM = 32
 
 
 class ByWord:
-    """Words of letters and digits in lower case."""
+    """A tokenizer: words of letters and digits in lower case."""
 
     pad, unknown = 0, 1
 
@@ -36,7 +38,7 @@ class ByWord:
 
 
 class ByCharacter:
-    """One token a character."""
+    """A tokenizer: one token per character."""
 
     pad, unknown = 0, 1
 
@@ -49,7 +51,7 @@ class ByCharacter:
 
 
 class Sum(nn.Module):
-    """A linear map of the sum of the embeddings: the first-order estimate of a replacement is exact."""
+    """A linear map of the sum of the embeddings, for which the first-order estimate of a replacement is exact."""
 
     def __init__(self, words, classes=2, width=6, seed=0):
         super().__init__()
@@ -65,7 +67,7 @@ class Sum(nn.Module):
 
 
 class Weighted(nn.Module):
-    """The same with a weight for each place: characters are not exchangeable."""
+    """The same with a weight for each position, so that characters are not exchangeable."""
 
     def __init__(self, characters, length, seed=0):
         super().__init__()
@@ -78,15 +80,13 @@ class Weighted(nn.Module):
 
 
 class Rules(TorchText):
-    """Counts words of two lists; it embeds nothing."""
+    """Counts words of two lists; it has no embeddings."""
 
     def __init__(self, good, bad, length=16):
         super().__init__(nn.Identity(), ByWord(WORDS), length=length)
         self.good, self.bad = good, bad
 
     def raw(self, pixels):
-        from suite.data.text import texts_of
-
         counts = [
             [sum(w in group for w in text.split()) for group in (self.bad, self.good)]
             for text in texts_of(pixels.cpu().numpy())
@@ -95,7 +95,7 @@ class Rules(TorchText):
 
     @property
     def table(self):
-        raise NotApplicableError("the model has no word embedding, so there is no gradient with respect to the text")
+        raise NotApplicableError("the model has no word embedding, so a text has no gradient")
 
 
 def linear(seed=0, length=16, words=WORDS):
@@ -121,13 +121,13 @@ def problem_of(model, **settings):
 
 
 def right(model, codes):
-    """Return the answers of the model as the truth, so that all texts are right."""
+    """Return the model's predictions, to be used as targets that are all predicted correctly."""
     with torch.no_grad():
         return model.raw(codes).argmax(dim=1)
 
 
 def margins(model, codes, targets):
-    """Return how far the best wrong logit is above the right one."""
+    """Return the highest wrong logit minus the correct one."""
     with torch.no_grad():
         logits = model.raw(codes).double()
     rows = torch.arange(len(codes))
@@ -138,3 +138,21 @@ def margins(model, codes, targets):
 
 def fitted(attack, problem, codes, targets, seed=0):
     return attack.fit(problem, lambda: (codes, targets), seed=seed)
+
+
+def characters(count=12, length=10):
+    """Return a model that reads characters, its problem with six editable characters, texts and targets."""
+    source = torch.Generator().manual_seed(5)
+    drawn = torch.randint(len(SIGNS), (count, length), generator=source).tolist()
+    model = TorchText(Weighted(len(SIGNS) + 2, length), ByCharacter(SIGNS), length=length)
+    codes = coded(["".join(SIGNS[i] for i in row) for row in drawn], length)
+    problem = dataclasses.replace(problem_of(model), editable=lambda c, t: (c != 0) & (torch.arange(c.shape[1]) < 6))
+    return model, problem, codes, right(model, codes)
+
+
+def seeds(count):
+    return as_seeds(list(range(count)))
+
+
+def written(codes):
+    return texts_of(codes.numpy())
