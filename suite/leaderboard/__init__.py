@@ -1,4 +1,4 @@
-"""Rows become boards: one line per model, every number with its interval, ties shown as ties, failures kept."""
+"""Leaderboards from stored rows: one line per model, every number with its interval, ties and failures shown."""
 
 from suite.leaderboard.assembly import Board, board
 from suite.leaderboard.columns import Column

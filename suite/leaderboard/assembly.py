@@ -1,10 +1,9 @@
-"""A board from a store: select the rows, make the columns, test the ties, order the lines.
+"""Build a board from a store: select the rows, make the columns, test for ties, order the lines.
 
-One column ranks: the one asked for, accuracy by default. Lines stand in the order of their verdict in that column
-(valid, suspect, invalid or not measured), then of its value; the rank is the range that the paired tests between the
-valid numbers of that column allow, so that what is suspect or invalid has none. A suspect robust accuracy is no more
-than an upper bound, and so stands below every valid one on a board that is ranked by it; on a board that is ranked by
-accuracy it moves no line. No column marks a best number but attribution, whose methods must beat the random map.
+One column ranks: `rank_by`, by default accuracy. Lines are ordered by their verdict in that column (valid, suspect,
+then invalid or not measured) and by its value. The rank is the range that the paired tests between the valid numbers
+of that column allow, so suspect and invalid numbers have none. A suspect robust accuracy is an upper bound; it is
+listed below every valid one on a board that it ranks, and does not affect the order of a board that accuracy ranks.
 """
 
 from collections.abc import Sequence
@@ -16,13 +15,13 @@ import pandas as pd
 from suite.errors import UnknownNameError, did_you_mean
 from suite.leaderboard.columns import Column, columns
 from suite.leaderboard.margins import over_random
-from suite.leaderboard.notes import board_notes, reasons
+from suite.leaderboard.notes import board_notes, failures_by_model
 from suite.leaderboard.selection import select
 from suite.leaderboard.ties import Ties, ties
 from suite.store import Store
 
 SEVERITY = ("ok", "suspect", "inconclusive", "skipped", "failed")
-"""Statuses from good to bad; a model has the worst of its cells and of its numbers on the board."""
+"""Statuses from good to bad; a model has the worst status of its cells and of its numbers on the board."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +29,14 @@ class Board:
     """A leaderboard.
 
     Attributes:
-        task: spec of the task; `task_version`, `data` (a digest), `seed` and `n` are what all its lines have in
-            common.
+        task: spec of the task; `task_version`, `data` (a digest), `seed` and `n` are the same for all lines.
         rank_by: name of the column that orders the lines.
-        alpha: family-wise size of the tests behind the ties.
-        columns: the measures, in the order of reading.
+        alpha: family-wise error rate of the tests for ties.
+        columns: the metrics, from left to right.
         frame: one line per model: `model`, `status`, `rank` ("1-2"), `reasons` (a tuple), and for each column its
             value under the column's name, and `NAME_lo`, `_hi`, `_n`, `_status`, `_reason`, `_checks` (JSON),
             `_control`, `_record`, `_interval_by`, `_ties` (letters), `_rank` (a range), and for attribution `_method`.
-        notes: what readers must know, in sentences.
+        notes: sentences that readers need to interpret the numbers.
     """
 
     task: str
@@ -62,16 +60,24 @@ def board(
     n: int | None = None,
     seed: int | None = None,
 ) -> Board:
-    """Return the leaderboard of a task, on all samples or on `n` of them, of the newest split or that of a seed.
+    """Return the leaderboard of a task.
+
+    Args:
+        store: where the results are.
+        task: spec of the task.
+        rank_by: name of the column that orders the lines.
+        alpha: family-wise error rate of the tests for ties.
+        n: number of samples; all by default.
+        seed: seed of the split; the newest by default.
 
     Raises:
         UnknownNameError: nothing is stored for the task, for `n` or for the seed, or no column is called `rank_by`.
     """
     selection = select(store.rows(), task, n, seed)
     rows = selection.rows
-    measured = tuple(over_random(store, column) for column in columns(rows))
-    rank_by = _known(rank_by, [column.name for column in measured])
-    tested = {column.name: ties(store, column, alpha) for column in measured}
+    shown = tuple(over_random(store, column) for column in columns(rows))
+    rank_by = _ranking_name(rank_by, [column.name for column in shown])
+    tested = {column.name: ties(store, column, alpha) for column in shown}
     return Board(
         task=task,
         task_version=selection.task_version,
@@ -80,62 +86,64 @@ def board(
         n=selection.n,
         rank_by=rank_by,
         alpha=alpha,
-        columns=measured,
-        frame=_ordered(_frame(rows, measured, tested), measured, rank_by),
-        notes=(*selection.notes, *board_notes(store, rows, measured, tested)),
+        columns=shown,
+        frame=_ordered(_frame(rows, shown, tested), shown, rank_by),
+        notes=(*selection.notes, *board_notes(store, rows, shown, tested)),
     )
 
 
-def _known(rank_by: str, names: Sequence[str]) -> str:
-    """Return the column to rank by: the first where a board without accuracy is asked for nothing else."""
+def _ranking_name(rank_by: str, names: Sequence[str]) -> str:
+    """Return `rank_by`, or the first column where the default is not on the board.
+
+    Raises:
+        UnknownNameError: there is no such column.
+    """
     if not names or rank_by in names:
         return rank_by
     if rank_by == "accuracy":
         return names[0]
     near = [name for name in names if rank_by.lower() in name.lower()]
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else did_you_mean(rank_by, names)
-    raise UnknownNameError(f"rank_by={rank_by!r} is no column of this board.{hint}")
+    raise UnknownNameError(f"rank_by={rank_by!r} is not a column of this board.{hint}")
 
 
-def _frame(rows: pd.DataFrame, measured: tuple[Column, ...], tested: dict[str, Ties]) -> pd.DataFrame:
+def _frame(rows: pd.DataFrame, shown: tuple[Column, ...], tested: dict[str, Ties]) -> pd.DataFrame:
     models = sorted(rows["model"].unique())
-    worst = rows.groupby("model")["cell_status"].agg(_worst)
-    frame = pd.DataFrame({"model": models, "status": worst[models].to_numpy()}).set_index("model")
-    parts = [frame, *(_spread(column, tested[column.name]) for column in measured)]
+    status = rows.groupby("model")["cell_status"].agg(lambda statuses: str(max(statuses, key=SEVERITY.index)))
+    parts = [status.to_frame("status"), *(_prefixed(column, tested[column.name]) for column in shown)]
     frame = pd.concat([part.reindex(models) for part in parts], axis=1).copy()  # else pandas keeps hundreds of blocks
-    numbers = frame[[f"{column.name}_status" for column in measured]]
-    for doubt in ("suspect", "inconclusive"):
-        frame.loc[frame["status"].isin(["ok", "suspect"]) & numbers.isin([doubt]).any(axis=1), "status"] = doubt
-    said = reasons(rows)
-    why = pd.Series([said.get(model, ()) for model in models], index=models, dtype=object)
-    return frame.assign(reasons=why).rename_axis("model").reset_index()
+    statuses = frame[[f"{column.name}_status" for column in shown]]
+    for worse in ("suspect", "inconclusive"):
+        frame.loc[frame["status"].isin(["ok", "suspect"]) & statuses.isin([worse]).any(axis=1), "status"] = worse
+    failures = failures_by_model(rows)
+    reasons = pd.Series([failures.get(model, ()) for model in models], index=models, dtype=object)
+    return frame.assign(reasons=reasons).rename_axis("model").reset_index()
 
 
-def _worst(statuses: pd.Series) -> str:
-    return str(max(statuses, key=SEVERITY.index))
-
-
-def _spread(column: Column, tested: Ties) -> pd.DataFrame:
-    """Return a column's entries under names that carry the column's."""
-    entries = column.entries.rename(columns=lambda name: column.name if name == "value" else f"{column.name}_{name}")
+def _prefixed(column: Column, tested: Ties) -> pd.DataFrame:
+    """Return a column's entries, with the column's name as prefix of each field."""
+    name = column.name
+    entries = column.entries.rename(columns=lambda field: name if field == "value" else f"{name}_{field}")
     ranks = {model: f"{best}" if best == worst else f"{best}-{worst}" for model, (best, worst) in tested.ranks.items()}
-    reason = entries[f"{column.name}_reason"].astype(object)
-    left_out = entries.index.to_series().map(tested.left_out)
-    entries[f"{column.name}_reason"] = reason.where(reason.notna(), left_out)
-    entries[f"{column.name}_ties"] = entries.index.to_series().map(tested.letters)
-    entries[f"{column.name}_rank"] = entries.index.to_series().map(ranks)
-    return entries
+    reason, models = entries[f"{name}_reason"].astype(object), entries.index.to_series()
+    return entries.assign(
+        **{
+            f"{name}_reason": reason.where(reason.notna(), models.map(tested.left_out)),
+            f"{name}_ties": models.map(tested.letters),
+            f"{name}_rank": models.map(ranks),
+        }
+    )
 
 
-def _ordered(frame: pd.DataFrame, measured: tuple[Column, ...], rank_by: str) -> pd.DataFrame:
-    """Put valid numbers first, then suspect ones, then models without a number to believe."""
-    if not measured:
+def _ordered(frame: pd.DataFrame, shown: tuple[Column, ...], rank_by: str) -> pd.DataFrame:
+    """Sort valid numbers first, then suspect ones, then models without a usable number."""
+    if not shown:
         return frame.assign(rank=None).reindex(columns=["model", "status", "rank", "reasons"])
-    column = next(column for column in measured if column.name == rank_by)
+    column = next(column for column in shown if column.name == rank_by)
     value = frame[rank_by] if column.higher_is_better else -frame[rank_by]
     status = frame[f"{rank_by}_status"]
     tier = np.select([frame[rank_by].notna() & (status == name) for name in ("ok", "suspect")], [0, 1], 2)
     order = frame.assign(_tier=tier, _value=-value, rank=frame[f"{rank_by}_rank"])
     order = order.sort_values(["_tier", "_value", "model"]).drop(columns=["_tier", "_value"]).reset_index(drop=True)
     first = ["model", "status", "rank"]
-    return order[[*first, *(name for name in order.columns if name not in first)]]
+    return order[[*first, *order.columns.drop(first)]]

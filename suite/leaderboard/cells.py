@@ -7,21 +7,22 @@ from typing import Any
 
 import pandas as pd
 
-from suite.leaderboard.columns import ATTACKED, REAL, ROBUST, Column
+from suite.leaderboard.columns import Column
+from suite.leaderboard.metrics import ATTACKED, REAL, ROBUST
 from suite.types import verdict_of
 
 ARROWS = {True: "↑", False: "↓", None: ""}
-"""Which end of a column is the good one; none where neither is."""
+"""`Column.higher_is_better` as an arrow."""
 
 DASH = "–"
-"""Stands for whatever was not measured; never 0."""
+"""Stands for what was not measured; never 0."""
 
 NO_INTERVAL = f"[{DASH}]"
-"""Stands for an interval that the samples cannot give; never one of no width."""
+"""Stands for an undefined interval; never one of width 0."""
 
 
 def cell(line: pd.Series[Any], column: Column, *, stacked: bool = False) -> str:
-    """Return what stands in a board's cell: ``97.0 [94.4, 98.4] a``, ``≤ 71.2 ? [–, 75.1]``, ``invalid`` or a dash.
+    """Return a board's cell: ``97.0 [94.4, 98.4] a``, ``≤ 71.2 ? [–, 75.1]``, ``invalid`` or a dash.
 
     Args:
         line: of the board's frame.
@@ -31,17 +32,18 @@ def cell(line: pd.Series[Any], column: Column, *, stacked: bool = False) -> str:
     status = line.get(f"{column.name}_status")
     if status == "skipped":
         return "skipped"
-    if not missing(status) and verdict_of(str(status)) == "invalid":
-        return "\n".join(["invalid", *([] if status == "inconclusive" else [str(status)])])
-    value = marked(percent(line[column.name], column.unit), column.metric, status, column.higher_is_better)
+    if not is_missing(status) and verdict_of(str(status)) == "invalid":
+        return "invalid" if status == "inconclusive" else f"invalid\n{status}"
+    number = format_number(line[column.name], column.unit)
+    value = mark_verdict(number, column.metric, status, column.higher_is_better)
     tie, method = line.get(f"{column.name}_ties"), line.get(f"{column.name}_method")
-    around, held = interval(line, column), control(line, column)
-    first = " ".join(part for part in (value, "" if stacked else around, "" if missing(tie) else str(tie)) if part)
-    under = ("" if missing(method) else str(method), around if stacked else "", held)
-    return "\n".join([first, *(part for part in under if part)])
+    around = interval(line, column)
+    first = [value, "" if stacked else around, "" if is_missing(tie) else str(tie)]
+    below = ["" if is_missing(method) else str(method), around if stacked else "", control(line, column)]
+    return "\n".join([" ".join(filter(None, first)), *filter(None, below)])
 
 
-def marked(value: str, metric: str, status: Any, higher_is_better: Any) -> str:
+def mark_verdict(value: str, metric: str, status: Any, higher_is_better: Any) -> str:
     """Return a number with the marks of its verdict: ``71.2``, ``71.2 ?``, and ``≤ 71.2 ?`` for an upper bound."""
     if status != "suspect":
         return value
@@ -49,16 +51,16 @@ def marked(value: str, metric: str, status: Any, higher_is_better: Any) -> str:
 
 
 def is_upper_bound(metric: str, status: Any, higher_is_better: Any) -> bool:
-    """Return whether the true number may be lower but not higher: a robust accuracy whose attack was found wanting.
+    """Return whether a number is an upper bound: a robust accuracy whose attack failed a check.
 
-    Measures of which less is better have no such mark: what their attack missed would make them larger.
+    Metrics where lower is better have no such mark: a stronger attack would raise them.
     """
     return bool(metric in ROBUST and status == "suspect" and higher_is_better)
 
 
-def percent(value: Any, unit: str) -> str:
-    """Return a number as readers see it: fractions in percent without the sign, a dash for what is missing."""
-    if value is None or pd.isna(value):
+def format_number(value: Any, unit: str) -> str:
+    """Return a number as text: fractions in percent without the sign, a dash for a missing value."""
+    if is_missing(value):
         return DASH
     if unit in ("fraction", "probability"):
         return f"{100 * value:.1f}"
@@ -70,45 +72,46 @@ def percent(value: Any, unit: str) -> str:
 def interval(line: pd.Series[Any], column: Column) -> str:
     """Return the interval of a line's number as ``[95.7, 98.5]`` or ``[–]``; empty without a number.
 
-    Of an upper bound only the upper end holds: ``[–, 75.1]``.
+    An upper bound has only an upper end: ``[–, 75.1]``.
     """
-    if missing(line.get(column.name)):
+    if is_missing(line.get(column.name)):
         return ""
-    if not bounded(line, column):
+    if not has_interval(line, column):
         return NO_INTERVAL
-    lo, hi = (percent(line[f"{column.name}_{end}"], column.unit) for end in ("lo", "hi"))
+    lo, hi = (format_number(line[f"{column.name}_{end}"], column.unit) for end in ("lo", "hi"))
     is_bound = is_upper_bound(column.metric, line[f"{column.name}_status"], column.higher_is_better)
     return f"[{DASH if is_bound else lo}, {hi}]"
 
 
-def bounded(line: pd.Series[Any], column: Column) -> bool:
-    """Return whether a line's number in a column has an interval that says something about its spread."""
+def has_interval(line: pd.Series[Any], column: Column) -> bool:
+    """Return whether a line's number in a column has an interval, and one that is not degenerate."""
     ends = (line.get(f"{column.name}_lo"), line.get(f"{column.name}_hi"))
     by = line.get(f"{column.name}_interval_by")
-    return not any(map(missing, ends)) and not str(by).startswith(("degenerate", "none"))
+    return not any(map(is_missing, ends)) and not str(by).startswith(("degenerate", "none"))
 
 
 def control(line: pd.Series[Any], column: Column) -> str:
     """Return the control of a number, such as ``random 91.5`` or ``real 0.58``; empty where there is none."""
-    found, name = line.get(f"{column.name}_control"), beside(column.metric)
-    shown = name and not missing(line[column.name]) and not missing(found)
-    return f"{name} {percent(found, column.unit)}" if shown else ""
+    value, name = line.get(f"{column.name}_control"), control_name(column.metric)
+    if not name or is_missing(line[column.name]) or is_missing(value):
+        return ""
+    return f"{name} {format_number(value, column.unit)}"
 
 
-def beside(metric: str) -> str:
-    """Return what the control of a measure is of: ``random`` changes, or ``real`` samples; empty for others."""
+def control_name(metric: str) -> str:
+    """Return the kind of control that a metric has: ``random`` perturbations, ``real`` samples, or none (empty)."""
     return "random" if metric in ATTACKED else "real" if metric in REAL else ""
 
 
-def why(reason: Any, checks: Any) -> str:
+def reason_text(reason: Any, checks: Any) -> str:
     """Return the reason that is stored with a number, else the names of the checks (JSON) that failed."""
-    if not missing(reason):
+    if not is_missing(reason):
         return str(reason)
-    found = {} if missing(checks) else json.loads(str(checks))
-    failed = [name for name, result in found.items() if result == "fail"]
+    results = {} if is_missing(checks) else json.loads(str(checks))
+    failed = [name for name, result in results.items() if result == "fail"]
     return f"failed {', '.join(failed)}" if failed else "no reason was stored"
 
 
-def missing(value: Any) -> bool:
-    """Return whether there is nothing: None, or what pandas makes of it."""
+def is_missing(value: Any) -> bool:
+    """Return whether a value is None or one of pandas' missing values."""
     return value is None or bool(pd.isna(value))

@@ -1,11 +1,8 @@
-"""Publishing on purpose: a task's current rows as plain files for a repository."""
+"""Write a task's current rows to a plain file that can be committed."""
 
-import io
 import re
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from suite.errors import StoreError, did_you_mean
 from suite.leaderboard import select
@@ -17,10 +14,10 @@ COLUMNS = (
     "unit", "higher_is_better", "status", "verdict", "reason", "checks", "control", "n_failed", "seed", "device",
     "suite_version", "git", "time", "key", "digests",
 )  # fmt: skip
-"""What a reader needs to judge a number, or to make it again."""
+"""What a reader needs to assess a number, or to reproduce it."""
 
 TEXT = ("task", "model", "spec", "params", "reason")
-"""Columns that may name files of this machine."""
+"""Columns that may hold paths of this machine."""
 
 _FOLDERS = re.compile(r"(?<![\w./:])(?:/|[A-Za-z]:[/\\]+)(?:[^\s/\\'\"(),:]+[/\\]+)*(?=[^\s/\\'\"(),:])")
 
@@ -28,29 +25,27 @@ _FOLDERS = re.compile(r"(?<![\w./:])(?:/|[A-Za-z]:[/\\]+)(?:[^\s/\\'\"(),:]+[/\\
 def publish(store: Store, task: str, folder: Path, *, n: int | None = None, seed: int | None = None) -> list[Path]:
     """Write a task's current rows (see `select` for `n` and `seed`) to ``folder/TASK.csv``; return the paths written.
 
-    Of files of this machine only the names are published, not the folders that they lie in.
+    Paths of this machine are reduced to file names.
 
     Raises:
         StoreError: nothing is stored for the task, or the folder cannot be written.
-        UnknownNameError: nothing of `n` samples or of the seed is stored.
+        UnknownNameError: nothing is stored for `n` samples or for the seed.
     """
     rows = store.rows()
     known = set(rows["task"]) if len(rows) else set()
     if task not in known:
         hint = did_you_mean(task, known)
-        raise StoreError(f"Nothing is stored for {task!r}; measure it first with: suite run TASK --model NAME.{hint}")
-    current = select(rows, task, n, seed).rows
-    current = current.assign(verdict=current["status"].map(verdict_of))
-    table = current.loc[:, list(COLUMNS)].sort_values(["model", "axis", "spec", "metric", "params"])
+        raise StoreError(f"Nothing is stored for {task!r}; run it first with: suite run TASK --model NAME.{hint}")
+    table = select(rows, task, n, seed).rows
+    table = table.assign(verdict=table["status"].map(verdict_of))[[*COLUMNS]]
+    table = table.sort_values(["model", "axis", "spec", "metric", "params"])
     table = table.assign(**{column: table[column].map(_without_folders) for column in TEXT})
     name = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in _without_folders(task))
     path = folder / f"{name}.csv"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        text = io.StringIO()
-        pd.DataFrame(table).to_csv(text, index=False, lineterminator="\n")
         scratch = path.with_suffix(".csv.new")
-        scratch.write_text(text.getvalue(), "utf-8")
+        table.to_csv(scratch, index=False, lineterminator="\n", encoding="utf-8")
         scratch.replace(path)
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error}. Choose another folder with --to.") from error

@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from suite.errors import UnknownNameError
 from suite.leaderboard import Board, board, select
-from suite.leaderboard.text import board_table, footnotes, printable
+from suite.leaderboard.text import footnotes, printable
 from suite.store import Store
 from tests.reports import synthetic as s
 
@@ -26,13 +24,7 @@ def line(result: Board, model: str) -> dict:
     return result.frame.set_index("model").loc[model].to_dict()
 
 
-def text(result: Board, width: int = 120) -> str:
-    console = Console(width=width, file=io.StringIO(), color_system=None)
-    console.print(board_table(result, width=width))
-    return console.file.getvalue()
-
-
-def test_one_line_per_model_with_failed_ones_at_the_bottom(store: Store) -> None:
+def test_each_model_has_one_line_and_failed_models_come_last(store: Store) -> None:
     result = board(store, s.TASK)
     assert result.frame["model"].tolist() == [s.GOOD, s.WEAK, s.BROKEN]
     assert result.frame["status"].tolist() == ["ok", "inconclusive", "failed"]
@@ -52,7 +44,7 @@ def test_columns_cover_the_four_axes(store: Store) -> None:
     assert names[-1] == "attribution"
 
 
-def test_near_models_are_tied_and_far_ones_are_not(store: Store) -> None:
+def test_models_with_similar_accuracy_are_tied(store: Store) -> None:
     good, weak = (line(board(store, s.TASK), model) for model in (s.GOOD, s.WEAK))
     assert (good["accuracy_ties"], weak["accuracy_ties"]) == ("a", "a")
     assert (good["rank"], weak["rank"]) == ("1-2", "1-2")
@@ -76,24 +68,24 @@ def test_attribution_is_the_method_that_beats_random_by_most(store: Store) -> No
     assert weak["attribution_reason"] == "no method beats the random map"
 
 
-def test_ranking_by_another_column(store: Store) -> None:
+def test_board_can_be_ranked_by_another_column(store: Store) -> None:
     assert board(store, s.TASK, rank_by="ece").frame["rank"].isna().all()
     assert board(store, s.TASK, rank_by="robust pgd linf 0.05").frame["rank"].tolist()[:2] == ["1", "2"]
     with pytest.raises(UnknownNameError, match=r"rank_by='acuracy'.*Did you mean 'accuracy'"):
         board(store, s.TASK, rank_by="acuracy")
 
 
-def test_an_unknown_task_names_the_near_ones(store: Store) -> None:
+def test_an_unknown_task_suggests_similar_names(store: Store) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'digits"):
         board(store, "digits(size=9)")
 
 
-def test_empty_store(tmp_path: Path) -> None:
+def test_an_empty_store_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="Nothing is stored"):
         board(Store(tmp_path / "none"), "digits")
 
 
-def test_the_newest_record_of_a_question_counts(tmp_path: Path) -> None:
+def test_the_newest_record_of_a_model_and_spec_counts(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(s.clean("m", 0.9, CLASSES, digests={"data": "d", "code": "new"}, time="2026-05-02T00:00:00+00:00"))
     store.put(s.clean("m", 0.5, CLASSES, digests={"data": "d", "code": "old"}, time="2026-05-01T00:00:00+00:00"))
@@ -101,7 +93,7 @@ def test_the_newest_record_of_a_question_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"task_version": "2"}, {"digests": {"data": "other"}}, {"n": 200}])
-def test_what_cannot_be_compared_is_left_out_and_named(tmp_path: Path, change: dict) -> None:
+def test_rows_that_cannot_be_compared_are_left_out_with_a_note(tmp_path: Path, change: dict) -> None:
     store = Store(tmp_path)
     store.put(s.clean("old", 0.5, CLASSES, **change, time="2026-04-01T00:00:00+00:00"))
     store.put(s.clean("new", 0.9, CLASSES))
@@ -111,7 +103,7 @@ def test_what_cannot_be_compared_is_left_out_and_named(tmp_path: Path, change: d
     assert (result.task_version, result.data, result.n) == ("1", "d" * 64, 300)
 
 
-def test_a_failure_before_the_data_were_read_stays_on_the_board(tmp_path: Path) -> None:
+def test_a_model_that_failed_before_reading_data_is_on_the_board(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(s.clean("m", 0.9, CLASSES))
     store.put(s.failed("late", "clean", "no such file"))
@@ -123,10 +115,10 @@ def test_only_failures_make_a_board_without_columns(tmp_path: Path) -> None:
     store.put(s.failed("m", "clean", "no such file"))
     result = board(store, s.TASK)
     assert (result.columns, result.frame["status"].tolist()) == ((), ["failed"])
-    assert "m: clean failed: no such file" in text(result)
+    assert "m: clean failed: no such file" in s.printed(result)
 
 
-def test_other_samples_are_said_instead_of_a_letter(tmp_path: Path) -> None:
+def test_a_model_measured_on_other_samples_has_a_note_instead_of_a_letter(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(s.clean("a", 0.9, CLASSES))
     store.put(s.clean("b", 0.8, CLASSES))
@@ -147,15 +139,15 @@ def test_samples_are_joined_by_id_not_by_position(tmp_path: Path) -> None:
     assert board(store, s.TASK).frame["accuracy_ties"].tolist() == ["a", "a"]
 
 
-def test_missing_outcomes_are_said(tmp_path: Path) -> None:
+def test_missing_outcomes_have_a_reason(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for model in ("a", "b"):
         store.put(replace(s.clean(model, 0.9, CLASSES), samples={}))
     reasons = board(store, s.TASK).frame["accuracy_reason"].tolist()
-    assert reasons == ["not compared: per-sample outcomes were not stored"] * 2
+    assert reasons == ["not compared: per-sample values were not stored"] * 2
 
 
-def test_specs_of_one_attack_never_share_a_column(tmp_path: Path) -> None:
+def test_specs_of_an_attack_never_share_a_column(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(s.robustness("a", "pgd", 0.9))
     other = s.robustness("b", "pgd", 0.8)
@@ -171,7 +163,7 @@ def test_damaged_records_are_counted(tmp_path: Path) -> None:
     assert any("1 damaged record(s)" in note for note in board(Store(tmp_path), s.TASK).notes)
 
 
-def test_a_store_that_cannot_be_written_can_be_read(tmp_path: Path) -> None:
+def test_a_read_only_store_can_be_read(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(s.clean("a", 0.9, CLASSES))
     (tmp_path / "scratch").rmdir()
@@ -180,7 +172,7 @@ def test_a_store_that_cannot_be_written_can_be_read(tmp_path: Path) -> None:
     assert not (tmp_path / "index.parquet").exists()
 
 
-def test_selection_says_what_its_rows_share(store: Store) -> None:
+def test_selection_has_one_record_per_model_and_spec(store: Store) -> None:
     chosen = select(store.rows(), s.TASK)
     assert chosen.rows.groupby(["model", "spec"])["record"].nunique().max() == 1
     assert chosen.n == 300
@@ -188,27 +180,27 @@ def test_selection_says_what_its_rows_share(store: Store) -> None:
 
 @pytest.mark.parametrize("width", [80, 120, 400])
 def test_the_text_board_fits_and_shows_every_column(store: Store, width: int) -> None:
-    shown = text(board(store, s.TASK), width)
+    shown = s.printed(board(store, s.TASK), width)
     assert max(len(row) for row in shown.splitlines()) <= width
     for word in ("97.0", "[94.4, 98.4]", "≤ 67.3 ?", "AURC", "gradcam", "failed"):
         assert word in shown
 
 
-def test_a_wide_terminal_has_value_and_interval_in_one_cell(store: Store) -> None:
-    assert "97.0 [94.4, 98.4] a" in text(board(store, s.TASK), 400)
+def test_a_wide_terminal_shows_value_and_interval_on_one_line(store: Store) -> None:
+    assert "97.0 [94.4, 98.4] a" in s.printed(board(store, s.TASK), 400)
 
 
-def test_footnotes_explain(store: Store) -> None:
+def test_footnotes_explain_the_board(store: Store) -> None:
     notes = "\n".join(footnotes(board(store, s.TASK)))
     for phrase in ("300 test samples", "share a letter", "more steps raised", "broken: clean failed", "not measured"):
         assert phrase in notes
 
 
-def test_names_cannot_steer_the_terminal() -> None:
+def test_printable_replaces_control_characters() -> None:
     assert printable("a\x1b[2Jb\n\u202ec") == "a\ufffd[2Jb\ufffd\ufffdc"
 
 
-def test_a_size_given_as_a_fraction_finds_its_outcomes_and_keeps_its_spelling(tmp_path, toy) -> None:
+def test_a_size_given_as_a_fraction_keeps_its_spelling_and_is_compared(tmp_path, toy) -> None:
     from suite.runner.harness import Harness, plan
 
     axis = "robustness(attack=pgd(eps=[80/255], steps=2), audit=4)"

@@ -1,4 +1,4 @@
-"""A measure that is made in two ways is two measures: every model stays on the board, beside its own kind of number."""
+"""A metric with two conventions has two columns, and every model is on the board."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from suite.leaderboard import Board, board
-from suite.leaderboard.measured import CLEAN, CONVENTIONS, FOUND
+from suite.leaderboard.metrics import CLEAN, CONVENTIONS, RESULT_PARAMS
 from suite.store import Store
 from suite.types import Measure, Record, not_applicable
 from tests.reports import synthetic as s
@@ -34,15 +34,15 @@ def boarded(folder: Path, *records: Record) -> Board:
     return board(store, TASK)
 
 
-def numbers(found: Board, metric: str) -> dict[str, dict[str, float]]:
-    """Return the numbers of each column of a measure, by model."""
+def numbers(made: Board, metric: str) -> dict[str, dict[str, float]]:
+    """Return the numbers of each column of a metric, by model."""
     return {
-        column.title: column.entries["value"].dropna().to_dict() for column in found.columns if column.metric == metric
+        column.title: column.entries["value"].dropna().to_dict() for column in made.columns if column.metric == metric
     }
 
 
 @pytest.mark.parametrize("order", [("vae", "plain"), ("plain", "vae")])
-def test_codes_that_cost_nothing_stand_in_a_column_of_their_own(tmp_path: Path, order: tuple[str, ...]) -> None:
+def test_codes_without_density_have_their_own_column(tmp_path: Path, order: tuple[str, ...]) -> None:
     rows = {"vae": length(0.4), "plain": length(0.1, params=POINTS)}
     found = boarded(tmp_path, *(record(model, "clean", rows[model]) for model in order))
     assert set(found.frame["model"]) == {"vae", "plain"}
@@ -57,7 +57,7 @@ def test_codes_that_cost_nothing_stand_in_a_column_of_their_own(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("metric", [metric for metric in CONVENTIONS if metric in CLEAN])
-def test_no_model_is_dropped_for_its_convention_whatever_the_measure(tmp_path: Path, metric: str) -> None:
+def test_every_convention_of_a_metric_has_a_column(tmp_path: Path, metric: str) -> None:
     ways: tuple[dict[str, Any], ...] = ({}, {"state": "carried"}, {"state": "carried", "binarised": True})
     cells = [record(f"m{at}", "clean", length(0.1 * at, metric, params=way)) for at, way in enumerate(ways, 1)]
     found = numbers(boarded(tmp_path, *cells), metric)
@@ -67,21 +67,21 @@ def test_no_model_is_dropped_for_its_convention_whatever_the_measure(tmp_path: P
     assert suffixes == ["", " (carried)", " (True, carried)"]
 
 
-def test_one_model_measured_in_both_ways_has_both_numbers(tmp_path: Path) -> None:
+def test_a_model_measured_by_two_conventions_has_both_numbers(tmp_path: Path) -> None:
     both = [length(90.0 + at, "importance_weighted_nll", params=way) for at, way in enumerate(LIKELIHOODS)]
     found = numbers(boarded(tmp_path, record("vae", "clean", *both)), "importance_weighted_nll")
     assert found == {"NLL (nats) (bernoulli)": {"vae": 90.0}, "NLL (nats) (gaussian)": {"vae": 91.0}}
 
 
-def test_what_was_found_is_no_convention(tmp_path: Path) -> None:
-    told = [{"state": "carried", **dict.fromkeys(FOUND - {"proxy"}, at)} for at in range(2)]
+def test_result_params_do_not_name_a_convention(tmp_path: Path) -> None:
+    params = [{"state": "carried", **dict.fromkeys(RESULT_PARAMS - {"proxy"}, at)} for at in range(2)]
     cells = [
-        record(f"m{at}", "clean", length(2.0 + at, "ngram_memorization", params=way)) for at, way in enumerate(told)
+        record(f"m{at}", "clean", length(2.0 + at, "ngram_memorization", params=way)) for at, way in enumerate(params)
     ]
-    assert numbers(boarded(tmp_path, *cells), "ngram_memorization") == {"8-grams memorised": {"m0": 2.0, "m1": 3.0}}
+    assert numbers(boarded(tmp_path, *cells), "ngram_memorization") == {"8-grams memorized": {"m0": 2.0, "m1": 3.0}}
 
 
-def test_a_model_without_a_number_stands_on_the_board_with_its_reason(tmp_path: Path) -> None:
+def test_a_model_without_a_number_is_in_every_column_with_its_reason(tmp_path: Path) -> None:
     none = not_applicable("code_length", "the codes have no density")
     cells = (record("plain", "clean", length(0.1, params=POINTS)), record("vae", "clean", length(0.4)))
     found = boarded(tmp_path, *cells, record("none", "clean", none))
@@ -92,7 +92,7 @@ def test_a_model_without_a_number_stands_on_the_board_with_its_reason(tmp_path: 
         assert entries.loc["none", "reason"] == "the codes have no density"
 
 
-def test_under_attack_codes_that_cost_nothing_have_their_own_column_too(tmp_path: Path) -> None:
+def test_codes_without_density_have_their_own_robust_column(tmp_path: Path) -> None:
     about = {"attack": "pgd", "norm": "linf", "eps": 0.1, "reference": True}
     spec = "robustness(attack=pgd(eps=[0.1]))"
     rows = {"vae": length(0.6, "robust_code_length", params=about)}
@@ -104,7 +104,7 @@ def test_under_attack_codes_that_cost_nothing_have_their_own_column_too(tmp_path
     }
 
 
-def test_measures_of_calibration_are_parted_by_their_convention(tmp_path: Path) -> None:
+def test_calibration_metrics_are_separated_by_convention(tmp_path: Path) -> None:
     rows = [length(1.0 + at, "elbo_gap", params=way) for at, way in enumerate(LIKELIHOODS)]
     cells = [record(f"m{at}", "calibration", row) for at, row in enumerate(rows)]
     assert numbers(boarded(tmp_path, *cells), "elbo_gap") == {
@@ -114,7 +114,7 @@ def test_measures_of_calibration_are_parted_by_their_convention(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("order", [("carried", "reset"), ("reset", "carried")])
-def test_titles_do_not_depend_on_who_was_stored_first(tmp_path: Path, order: tuple[str, ...]) -> None:
+def test_titles_do_not_depend_on_the_order_of_storage(tmp_path: Path, order: tuple[str, ...]) -> None:
     rows = [record(state, "clean", length(2.0, "ngram_memorization", params={"state": state})) for state in order]
     found = numbers(boarded(tmp_path, *rows), "ngram_memorization")
-    assert found == {"8-grams memorised (carried)": {"carried": 2.0}, "8-grams memorised (reset)": {"reset": 2.0}}
+    assert found == {"8-grams memorized (carried)": {"carried": 2.0}, "8-grams memorized (reset)": {"reset": 2.0}}

@@ -1,4 +1,4 @@
-"""Which records stand on one board: one model a line, one group of comparable rows, nothing hidden unsaid."""
+"""Selection of the records of a board: one line per model, comparable rows only, a note for all that is left out."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def clean(model: str, accuracy: float, *, time: str, run: str = "run-1", **chang
     return replace(record, run_info=replace(s.run_info(time), run=run))
 
 
-def test_a_line_never_mixes_the_weights_of_two_models(tmp_path: Path) -> None:
+def test_a_line_never_mixes_two_sets_of_weights(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(clean("cnn", 0.5, time=EARLY, digests=digests(model="old")))
     store.put(robust("cnn", 0.5, time=EARLY, digests=digests(model="old")))
@@ -45,10 +45,10 @@ def test_a_line_never_mixes_the_weights_of_two_models(tmp_path: Path) -> None:
     made = board(store, s.TASK)
     assert made.frame["accuracy"].tolist() == [pytest.approx(0.9)]
     assert [column.name for column in made.columns] == ["accuracy"]
-    assert "cnn: 2 older records of other weights are not shown." in made.notes
+    assert "cnn: 2 older records with other weights are not shown." in made.notes
 
 
-def test_a_model_measured_again_with_other_weights_has_one_line_of_the_new_ones(tmp_path: Path, toy) -> None:
+def test_a_model_measured_with_new_weights_shows_only_these(tmp_path: Path, toy) -> None:
     store = Store(tmp_path)
     attack = "robustness(attack=pgd(eps=[0.1], steps=2), audit=4)"
     for seed, axes in ((0, ["clean", attack]), (1, ["clean"])):
@@ -59,17 +59,17 @@ def test_a_model_measured_again_with_other_weights_has_one_line_of_the_new_ones(
     made = board(store, "toy.py:toy")
     assert set(select(store.rows(), "toy.py:toy").rows["axis"]) == {"clean"}
     assert [column.name for column in made.columns] == ["accuracy"]
-    assert "mine: 2 older records of other weights are not shown." in made.notes
+    assert "mine: 2 older records with other weights are not shown." in made.notes
 
 
-def test_a_model_that_cannot_be_built_has_a_line_beside_the_others(tmp_path: Path, toy) -> None:
+def test_a_model_that_cannot_be_built_has_a_line(tmp_path: Path, toy) -> None:
     store = Store(tmp_path)
     Harness(store).run(plan([toy("toy")], [toy("quick"), toy("unbuildable")], ["clean"]))
     made = board(store, "toy.py:toy")
     assert made.frame["status"].tolist() == ["ok", "failed"]
 
 
-def test_an_earlier_failure_to_build_pushes_nothing_out_and_is_gone(tmp_path: Path) -> None:
+def test_a_later_success_replaces_a_failed_build(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(s.failed("m", "calibration", "no such layer", time=EARLY, digests=digests(model="unknown")))
     store.put(clean("m", 0.9, time=LATE))
@@ -81,7 +81,7 @@ def test_an_earlier_failure_to_build_pushes_nothing_out_and_is_gone(tmp_path: Pa
 
 
 @pytest.mark.parametrize("data", ["", "unknown"])
-def test_data_that_cannot_be_read_today_hide_no_board(tmp_path: Path, data: str) -> None:
+def test_unreadable_data_does_not_hide_earlier_numbers(tmp_path: Path, data: str) -> None:
     store = Store(tmp_path)
     store.put(clean("m", 0.9, time=EARLY))
     lost = {"data": data, "model": "unknown"}
@@ -93,7 +93,7 @@ def test_data_that_cannot_be_read_today_hide_no_board(tmp_path: Path, data: str)
     assert "m: a later run failed, earlier numbers are shown: the disk is gone" in made.notes
 
 
-def test_the_harness_leaves_a_board_whole_when_its_data_are_gone(tmp_path: Path, toy) -> None:
+def test_a_run_without_its_data_keeps_the_board(tmp_path: Path, toy) -> None:
     file = tmp_path / "toy.py"
     text = Path(toy("x").removesuffix(":x")).read_text("utf-8")
     gate = f'    if __import__("os").path.exists({str(tmp_path / "gone")!r}):\n        raise OSError("no such disk")\n'
@@ -110,7 +110,7 @@ def test_the_harness_leaves_a_board_whole_when_its_data_are_gone(tmp_path: Path,
     assert any("no such disk" in note for note in made.notes)
 
 
-def test_another_seed_is_another_split(tmp_path: Path) -> None:
+def test_seeds_are_on_separate_boards(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(clean("a", 0.9, time=EARLY, seed=1))
     store.put(clean("b", 0.8, time=LATE))
@@ -118,11 +118,11 @@ def test_another_seed_is_another_split(tmp_path: Path) -> None:
     assert (made.seed, made.frame["model"].tolist()) == (0, ["b"])
     assert f"seed 1, 300 samples. See them with: suite board '{s.TASK}' --seed 1 --n 300" in made.notes[0]
     assert board(store, s.TASK, seed=1).frame["model"].tolist() == ["a"]
-    with pytest.raises(UnknownNameError, match=r"seed 7 .*there: 0, 1"):
+    with pytest.raises(UnknownNameError, match=r"seed 7 .*stored: 0, 1"):
         board(store, s.TASK, seed=7)
 
 
-def test_a_quick_run_hides_no_full_board_and_can_be_asked_for(tmp_path: Path) -> None:
+def test_a_quick_run_does_not_hide_the_full_board(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(clean("m", 0.9, time=EARLY))
     store.put(clean("m", 0.5, time=LATE, n=20))
@@ -134,7 +134,7 @@ def test_a_quick_run_hides_no_full_board_and_can_be_asked_for(tmp_path: Path) ->
         board(store, s.TASK, n=50)
 
 
-def test_the_commands_take_a_number_of_samples(tmp_path: Path, toy, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_take_a_number_of_samples(tmp_path: Path, toy, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["run", toy("toy"), "--model", toy("quick"), "--axis", "clean", "--store", str(tmp_path)]
     assert main(arguments) == 0
     everyone = capsys.readouterr().out
@@ -153,19 +153,21 @@ def test_the_commands_take_a_number_of_samples(tmp_path: Path, toy, capsys: pyte
     )
 
 
-def test_models_of_another_state_of_the_code_are_named(tmp_path: Path) -> None:
+def test_models_measured_with_another_code_version_are_named(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for model, code, time in (("toy.py:a", "old", EARLY), ("toy.py:b", "new", LATE), ("else.py:c", "own", EARLY)):
         store.put(clean(model, 0.9, time=time, run=code, digests=digests(code=code)))
     store.put(robust("toy.py:a", 0.9, time=EARLY, run="old", digests=digests(code="old attack")))
     made = board(store, s.TASK)
     assert len(made.frame) == 3
-    assert [note.split(":")[0:2] for note in made.notes if "state of the code" in note] == [["toy.py", "a"]]
+    assert [note.split(":")[0:2] for note in made.notes if "version of the code" in note] == [["toy.py", "a"]]
     store.put(clean("toy.py:a", 0.9, time=LAST, run="again", digests=digests(code="new")))
-    assert any("state of the code" in note for note in board(store, s.TASK).notes), "its attack is of the old state"
+    assert any("version of the code" in note for note in board(store, s.TASK).notes), (
+        "its attack is from the old version"
+    )
 
 
-def test_one_run_is_one_state_though_its_axes_have_other_digests(tmp_path: Path, toy) -> None:
+def test_axes_of_one_run_count_as_one_code_version(tmp_path: Path, toy) -> None:
     attack = "robustness(attack=pgd(eps=[0.1], steps=2), audit=4)"
     Harness(Store(tmp_path)).run(plan([toy("toy")], [toy("quick"), toy("dropping")], ["clean", attack]))
-    assert not [note for note in footnotes(board(Store(tmp_path), "toy.py:toy")) if "state of the code" in note]
+    assert not [note for note in footnotes(board(Store(tmp_path), "toy.py:toy")) if "version of the code" in note]

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from suite.errors import UnknownNameError
 from suite.leaderboard import Board, board
-from suite.leaderboard.text import board_table, footnotes
+from suite.leaderboard.text import footnotes
 from suite.runner.harness import Harness, plan
 from suite.store import Store
 from tests.reports import synthetic as s
 
 CLASSES = ["0", "1", "2"]
-
-
-def text(result: Board, width: int = 120) -> str:
-    console = Console(width=width, file=io.StringIO(), color_system=None)
-    console.print(board_table(result, width=width))
-    return console.file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +27,7 @@ def real(tmp_path_factory: pytest.TempPathFactory, toy) -> Store:
     return store
 
 
-def dropping(tmp_path: Path, dropped: dict) -> Board:
+def board_with_dropped(tmp_path: Path, dropped: dict) -> Board:
     store = Store(tmp_path)
     record = s.clean("m", 0.9, CLASSES)
     store.put(replace(record, details={**record.details, "data": {"dropped": dropped}}))
@@ -44,13 +36,13 @@ def dropping(tmp_path: Path, dropped: dict) -> Board:
 
 def test_dropped_samples_are_counted_by_reason_with_the_first_names(tmp_path: Path) -> None:
     dropped = {"duplicate": [["a.png", "of x"], ["b.png", "of y"]], "unreadable": [["c.png", "bad"]], "none": []}
-    notes = footnotes(dropping(tmp_path / "few", dropped))
+    notes = footnotes(board_with_dropped(tmp_path / "few", dropped))
     assert "3 samples dropped: 2 duplicate (a.png, b.png), 1 unreadable (c.png)" in notes
     many = {"duplicate": [[f"{k}.png", ""] for k in range(1200)]}
     assert "1,200 samples dropped: 1,200 duplicate (0.png, 1.png, 2.png, ...)" in footnotes(
-        dropping(tmp_path / "many", many)
+        board_with_dropped(tmp_path / "many", many)
     )
-    assert not [note for note in footnotes(dropping(tmp_path / "no", {})) if "dropped" in note]
+    assert not [note for note in footnotes(board_with_dropped(tmp_path / "no", {})) if "dropped" in note]
 
 
 def test_attribution_is_the_margin_over_random_on_the_same_samples(real: Store) -> None:
@@ -69,9 +61,9 @@ def test_attribution_is_the_margin_over_random_on_the_same_samples(real: Store) 
     assert made.frame.equals(board(real, "toy.py:toy").frame), "the bootstrap has a fixed seed"
 
 
-def test_a_saturated_model_does_not_win_by_its_score(tmp_path: Path) -> None:
+def test_a_confident_model_gains_nothing_from_its_higher_scores(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.put(s.attribution("keen"))
+    store.put(s.attribution("varied"))
     sure = s.attribution("sure")
     raised = {name: np.asarray(x) + 0.2 if "@" in name else x for name, x in sure.samples.items()}
     raised["insertion_auc@random/mean"] = np.asarray(raised["insertion_auc@random/mean"]) + 0.1
@@ -83,7 +75,7 @@ def test_a_saturated_model_does_not_win_by_its_score(tmp_path: Path) -> None:
     )
     store.put(replace(sure, samples=raised, measures=measures))
     made = board(store, s.TASK)
-    assert made.frame["model"].tolist() == ["keen", "sure"]
+    assert made.frame["model"].tolist() == ["varied", "sure"]
     assert made.frame["attribution"].tolist() == pytest.approx([0.25, 0.15])
 
 
@@ -93,20 +85,20 @@ def test_a_margin_without_samples_is_invalid_with_its_reason(tmp_path: Path) -> 
     made = board(store, s.TASK)
     assert np.isnan(made.frame["attribution"].iloc[0])
     assert "no margin over random: per-sample values were not stored" in "\n".join(footnotes(made))
-    assert "invalid" in text(made).split("Version")[0]
+    assert "invalid" in s.printed(made).split("Version")[0]
 
 
 @pytest.mark.parametrize("method", ["degenerate(constant sample)", "none(one sample)"])
-def test_an_interval_that_is_none_is_shown_as_none(tmp_path: Path, method: str) -> None:
+def test_a_degenerate_interval_is_not_shown(tmp_path: Path, method: str) -> None:
     store = Store(tmp_path)
     record = s.clean("m", 0.9, CLASSES)
     ends = {"lo": 0.9, "hi": 0.9} if method.startswith("degenerate") else {"lo": None, "hi": None}
     store.put(replace(record, measures=(replace(record.measures[0], method=method, **ends),)))
-    shown = text(board(store, s.TASK))
+    shown = s.printed(board(store, s.TASK))
     assert "90.0 [–]" in shown and "[90.0, 90.0]" not in shown
 
 
-def test_every_part_that_was_skipped_is_named_once_for_all_its_models(real: Store) -> None:
+def test_each_skipped_part_is_named_once_for_all_its_models(real: Store) -> None:
     notes = footnotes(board(real, "toy.py:toy"))
     both = "toy.py:quick, toy.py:quick(epochs=9)"
     both = both if any(note.startswith(both) for note in notes) else "toy.py:quick(epochs=9), toy.py:quick"
@@ -116,7 +108,7 @@ def test_every_part_that_was_skipped_is_named_once_for_all_its_models(real: Stor
     assert not [note for note in notes if "gradcam: got" in note], "the method is named once"
 
 
-def test_all_that_a_record_skipped_is_said_not_only_the_first(tmp_path: Path) -> None:
+def test_a_method_is_named_as_skipped_only_if_it_has_no_numbers(tmp_path: Path) -> None:
     store = Store(tmp_path)
     record = s.attribution("m")
     skipped = [
@@ -128,14 +120,14 @@ def test_all_that_a_record_skipped_is_said_not_only_the_first(tmp_path: Path) ->
     assert said == ("other skipped: r",)
 
 
-def test_the_random_control_stands_under_the_attack(real: Store) -> None:
+def test_the_random_control_is_shown_below_the_attack(real: Store) -> None:
     made = board(real, "toy.py:toy")
     control = made.frame["robust pgd linf 0.1_control"].iloc[0]
     for width in (80, 400):
-        assert f"random {100 * control:.1f}" in text(made, width)
-    assert any(note.startswith("random: the same measure") for note in footnotes(made))
+        assert f"random {100 * control:.1f}" in s.printed(made, width)
+    assert any(note.startswith("random: the same metric") for note in footnotes(made))
 
 
-def test_a_part_of_a_columns_name_finds_it(real: Store) -> None:
+def test_part_of_a_column_name_suggests_the_column(real: Store) -> None:
     with pytest.raises(UnknownNameError, match=r"Did you mean 'robust pgd linf 0.1'\?"):
         board(real, "toy.py:toy", rank_by="pgd")

@@ -1,8 +1,7 @@
-"""Valid, suspect, invalid: what each does to a board, to its order and tests, to the table, the notes and the file."""
+"""How valid, suspect and invalid numbers affect a board: its order, tests, table, notes and published file."""
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,42 +9,27 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from rich.console import Console
 
 from suite.leaderboard import Board, board
 from suite.leaderboard.publishing import publish
-from suite.leaderboard.text import board_table, footnotes
+from suite.leaderboard.text import footnotes
 from suite.store import Store
 from tests.reports import synthetic as s
 
 CLASSES = ["0", "1", "2"]
 PGD = "robust pgd linf 0.05"
-WHY = "more steps raised the accuracy from 0.50 to 0.55"
-
-
-def text(result: Board, width: int = 200) -> str:
-    console = Console(width=width, file=io.StringIO(), color_system=None)
-    console.print(board_table(result, width=width))
-    return console.file.getvalue()
-
-
-def undefined(model: str) -> s.Record:
-    """Return a record whose robust accuracies are undefined though its cell went well."""
-    record = s.robustness(model, "pgd", 0.9)
-    nothing = {"value": None, "lo": None, "hi": None, "reason": "the outputs are NaN on 12 of 300 samples"}
-    return replace(record, measures=tuple(replace(measure, **nothing) for measure in record.measures))
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """Four models: the suspect one has by far the highest number, the invalid one none."""
+    """Return a store of four models: the suspect one has the highest number, the invalid one has none."""
     made = Store(tmp_path)
     for model, accuracy in (("high", 0.8), ("low", 0.5), ("mask", 0.99), ("lost", 0.9)):
         made.put(s.clean(model, accuracy, CLASSES))
     made.put(s.robustness("high", "pgd", 0.8))
     made.put(s.robustness("low", "pgd", 0.5))
     made.put(s.robustness("mask", "pgd", 0.99, fails=True))
-    made.put(undefined("lost"))
+    made.put(s.undefined("lost"))
     return made
 
 
@@ -53,21 +37,21 @@ def lines(made: Board) -> pd.DataFrame:
     return made.frame.set_index("model")
 
 
-def test_a_suspect_number_stands_below_every_valid_one_where_it_ranks(store: Store) -> None:
+def test_a_suspect_number_is_listed_below_every_valid_one_of_the_ranking_column(store: Store) -> None:
     made = board(store, s.TASK, rank_by=PGD)
     assert made.frame["model"].tolist() == ["high", "low", "mask", "lost"]
     assert made.frame["rank"].tolist()[:2] == ["1", "2"]
     assert made.frame["rank"].isna().tolist() == [False, False, True, True]
-    assert lines(made).loc["mask", PGD] > lines(made).loc["high", PGD], "by its number it would be first"
+    assert lines(made).loc["mask", PGD] > lines(made).loc["high", PGD], "its value is the highest"
 
 
-def test_a_suspect_robustness_moves_no_line_where_accuracy_ranks(store: Store) -> None:
+def test_a_suspect_robust_accuracy_does_not_change_the_order_by_accuracy(store: Store) -> None:
     made = board(store, s.TASK)
     assert made.frame["model"].tolist() == ["mask", "lost", "high", "low"]
     assert made.frame["rank"].tolist()[0] == "1"
 
 
-def test_a_suspect_number_has_no_letter_and_is_in_no_paired_test(store: Store, tmp_path: Path) -> None:
+def test_a_suspect_number_has_no_letter_and_enters_no_paired_test(store: Store, tmp_path: Path) -> None:
     made = lines(board(store, s.TASK))
     assert made.loc[["high", "low"], f"{PGD}_ties"].tolist() == ["a", "b"]
     assert made.loc[["mask", "lost"], f"{PGD}_ties"].isna().all()
@@ -80,7 +64,7 @@ def test_a_suspect_number_has_no_letter_and_is_in_no_paired_test(store: Store, t
     assert made.loc[["high", "low"], same].equals(alone.loc[["high", "low"], same])
 
 
-def test_two_models_of_which_one_is_suspect_are_not_compared(tmp_path: Path) -> None:
+def test_a_valid_and_a_suspect_model_are_not_compared(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(s.robustness("high", "pgd", 0.8))
     store.put(s.robustness("mask", "pgd", 0.8, fails=True))
@@ -90,43 +74,43 @@ def test_two_models_of_which_one_is_suspect_are_not_compared(tmp_path: Path) -> 
 def test_a_suspect_robust_accuracy_is_shown_as_an_upper_bound_with_its_reason(store: Store) -> None:
     made = board(store, s.TASK)
     value, hi = (100 * lines(made).loc["mask", name] for name in (PGD, f"{PGD}_hi"))
-    assert f"≤ {value:.1f} ? [–, {hi:.1f}]" in text(made)
+    assert f"≤ {value:.1f} ? [–, {hi:.1f}]" in s.printed(made, 200)
     notes = footnotes(made)
-    assert f"pgd linf 0.05, mask: suspect, so an upper bound: {WHY}." in notes
-    assert [note for note in notes if note.startswith("?: suspect.") and "stands below every valid number" in note]
+    assert f"pgd linf 0.05, mask: suspect, so an upper bound: {s.SUSPECT_REASON}." in notes
+    assert [note for note in notes if note.startswith("?: suspect.") and "listed below every valid number" in note]
 
 
-def test_only_a_robust_accuracy_becomes_a_bound(tmp_path: Path) -> None:
+def test_only_a_robust_accuracy_is_an_upper_bound(tmp_path: Path) -> None:
     store = Store(tmp_path)
     record = s.clean("m", 0.9, CLASSES)
     first = replace(record.measures[0], checks={"sums": "fail", "other": "pass"})
     store.put(replace(record, measures=(first,)))
     made = board(store, s.TASK)
-    assert "90.0 ? [" in text(made) and "≤" not in text(made).split("Version")[0]
-    assert "accuracy, m: suspect: failed sums." in footnotes(made), "without a reason the checks are named"
+    assert "90.0 ? [" in s.printed(made, 200) and "≤" not in s.printed(made, 200).split("Version")[0]
+    assert "accuracy, m: suspect: failed sums." in footnotes(made), "without a reason, the failed checks are named"
 
 
-def test_an_invalid_number_is_shown_as_the_word_with_its_reason(store: Store) -> None:
+def test_an_invalid_number_is_shown_as_invalid_with_its_reason(store: Store) -> None:
     made = board(store, s.TASK)
-    (row,) = [line for line in text(made).splitlines() if "│ lost " in line]
+    (row,) = [line for line in s.printed(made, 200).splitlines() if "│ lost " in line]
     assert row.split("│")[-2].strip() == "invalid"
     notes = footnotes(made)
     assert "pgd linf 0.05, lost: invalid: the outputs are NaN on 12 of 300 samples." in notes
-    assert [note for note in notes if note.startswith("invalid: no number to believe")]
+    assert [note for note in notes if note.startswith("invalid: no usable number")]
 
 
-def test_what_failed_is_invalid_and_says_that_it_failed(store: Store) -> None:
+def test_a_failed_cell_is_shown_as_invalid_and_failed(store: Store) -> None:
     spec = s.robustness("x", "pgd", 0.5).provenance.spec
     store.put(s.clean("broken", 0.4, CLASSES))
     store.put(s.failed("broken", spec, "ModelError: NaN", digests={"data": "d" * 64, "model": "m" * 64}))
     made = board(store, s.TASK)
-    shown = text(made).splitlines()
+    shown = s.printed(made, 200).splitlines()
     (place,) = [i for i, line in enumerate(shown) if "│ broken " in line]
     assert [shown[i].split("│")[-2].strip() for i in (place, place + 1)] == ["invalid", "failed"]
     assert any(note.startswith("broken: ") and "failed: ModelError: NaN" in note for note in footnotes(made))
 
 
-def test_a_board_of_valid_numbers_explains_no_verdicts(tmp_path: Path) -> None:
+def test_a_board_of_valid_numbers_does_not_explain_verdicts(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(s.robustness("high", "pgd", 0.8))
     assert not [note for note in footnotes(board(store, s.TASK)) if "suspect" in note or "invalid" in note]
@@ -151,8 +135,8 @@ def test_the_published_file_has_the_verdict_of_every_row(store: Store, tmp_path:
     }
 
 
-def as_before(folder: Path) -> None:
-    """Turn a record into what schema 1 stored: a number with a failed check was inconclusive."""
+def as_schema_1(folder: Path) -> None:
+    """Rewrite a stored record as schema 1 did: a number with a failed check was inconclusive."""
     stored = json.loads((folder / "rows.json").read_text("utf-8"))
     stored["provenance"]["schema"] = 1
     for row in stored["measures"]:
@@ -161,11 +145,11 @@ def as_before(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("indexed", [False, True], ids=["records", "index"])
-def test_records_of_the_schema_before_are_read_as_of_today(tmp_path: Path, indexed: bool) -> None:
+def test_records_of_schema_1_are_read_as_schema_2(tmp_path: Path, indexed: bool) -> None:
     store = Store(tmp_path)
-    for record in (s.robustness("mask", "pgd", 0.9, fails=True), undefined("lost"), s.robustness("fine", "pgd", 0.9)):
-        as_before(store.put(record))
-    if indexed:  # the cache of rows, too, was written before
+    for record in (s.robustness("mask", "pgd", 0.9, fails=True), s.undefined("lost"), s.robustness("fine", "pgd", 0.9)):
+        as_schema_1(store.put(record))
+    if indexed:  # the cached rows were also written by schema 1
         assert Store(tmp_path).rebuild()
         cached = pd.read_parquet(tmp_path / "index.parquet")
         assert set(cached.loc[cached["model"] == "mask", "status"]) == {"inconclusive"}
@@ -173,10 +157,10 @@ def test_records_of_the_schema_before_are_read_as_of_today(tmp_path: Path, index
     found = again.rows().groupby("model")["status"].agg(set).to_dict()
     assert found == {"mask": {"suspect"}, "lost": {"inconclusive"}, "fine": {"ok"}}
     assert again.damaged == {} and len(again.done()) == 3
-    assert "≤" in text(board(again, s.TASK))
+    assert "≤" in s.printed(board(again, s.TASK), 200)
 
 
-def test_a_status_of_a_later_version_is_invalid_and_breaks_nothing(tmp_path: Path) -> None:
+def test_an_unknown_status_does_not_break_the_board(tmp_path: Path) -> None:
     store = Store(tmp_path)
     folder = store.put(s.robustness("m", "pgd", 0.9))
     (folder / "rows.json").write_text(

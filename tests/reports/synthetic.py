@@ -1,15 +1,19 @@
-"""A small realistic store: two sound models, one that failed, and names that try to break out of the page."""
+"""A small realistic store: two working models, one that failed, and names that try to inject markup."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
+from suite.leaderboard import Board
+from suite.leaderboard.text import board_table
 from suite.metrics.stats import wilson
 from suite.store import Store
 from suite.types import Measure, Provenance, Record, RunInfo
@@ -21,6 +25,7 @@ HOSTILE_MODEL = "`</code><img src=x onerror=window.hacked=1> ![i](http://evil.in
 HOSTILE_FAILED = "second <i>model</i>"
 HOSTILE_CLASS = "<b>ok</b> :red[r] $y$ <a href='http://evil.invalid'>c</a>"
 HOSTILE_REASON = "<script>window.hacked=1</script> www.evil.invalid [l](javascript:hack()) `tick` %{x} :material/home:"
+SUSPECT_REASON = "more steps raised the accuracy from 0.50 to 0.55"
 EPS = (0.02, 0.05, 0.1)
 METHODS = ("saliency", "integrated_gradients", "smoothgrad", "occlusion", "gradcam", "random")
 UNCERTAINTY = ("softmax", "softmax+temperature", "mc_dropout", "ensemble")
@@ -58,6 +63,20 @@ def measured(metric: str, outcomes: np.ndarray, **more: Any) -> Measure:
 
 def about(metric: str, value: float, *, width: float = 0.02, n: int = 300, **more: Any) -> Measure:
     return Measure(metric, value, value - width, value + width, n, "bootstrap-percentile(1000)", **more)
+
+
+def undefined(model: str) -> Record:
+    """Return a record whose robust accuracies are undefined although its cell did not fail."""
+    record = robustness(model, "pgd", 0.9)
+    nothing = {"value": None, "lo": None, "hi": None, "reason": "the outputs are NaN on 12 of 300 samples"}
+    return replace(record, measures=tuple(replace(measure, **nothing) for measure in record.measures))
+
+
+def printed(board: Board, width: int = 120) -> str:
+    """Return a board as it is printed on a terminal."""
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(board_table(board, width=width))
+    return console.file.getvalue()
 
 
 def ids(n: int) -> list[str]:
@@ -146,7 +165,7 @@ def robustness(
             params={"attack": attack, "norm": norm, "eps": eps, **({"reference": True} if eps == EPS[1] else {})},
             control=accuracy - eps / 5,
             checks=checks,
-            reason="more steps raised the accuracy from 0.50 to 0.55" if fails else None,
+            reason=SUSPECT_REASON if fails else None,
         )
         for eps in EPS
     )

@@ -1,4 +1,4 @@
-"""The measures that a board has columns for, with their titles."""
+"""The metrics that have a column on a board, with their titles."""
 
 HEADLINES = {
     "accuracy": "accuracy",
@@ -8,7 +8,7 @@ HEADLINES = {
     "code_length": "code length",
     "precision": "precision",
 }
-"""The headline measures of the kinds, with their titles."""
+"""The headline metric of each kind of task, with its title."""
 
 CONVENTIONS = (
     "auroc",
@@ -23,46 +23,46 @@ CONVENTIONS = (
     "ngram_memorization",
     "image_memorization",
 )
-"""Measures that are made by a convention, which their params name."""
+"""Metrics with more than one convention; the params of a row name the one that was used."""
 
-FOUND = frozenset(
+RESULT_PARAMS = frozenset(
     "smallest_p distinguishable_from_calibrated control subset subsets distance runs longest carried proxy "
     "chance".split()
 )
-"""Params that tell what was found, how a model answers or what a title says anyway, and not by which convention."""
+"""Params that describe a result, or repeat what the title says, and so do not name a convention."""
 
 CLEAN = {
     **HEADLINES,
     "map50": "AP50",
     "auroc": "AUROC",
     "bits_per_character_carried": "bits carried",
-    "ngram_memorization": "8-grams memorised",
-    "image_memorization": "images memorised",
+    "ngram_memorization": "8-grams memorized",
+    "image_memorization": "images memorized",
     "importance_weighted_nll": "NLL (nats)",
     "elbo": "ELBO (nats)",
     "fid": "FID",
     "kid": "KID",
     "coverage": "coverage",
 }
-"""What a board shows of the clean axis."""
+"""Columns of the clean axis."""
 
 ROBUST = tuple(f"robust_{name}" for name in HEADLINES)
-"""The headline measures under attack."""
+"""The headline metrics under attack."""
 
-AIMS = {"vanish": "disappearance_rate", "mislabel": "mislabel_rate", "fabricate": "false_positives_per_image"}
-"""What the losses of an attack are after, beside which the headline measure can look harmless."""
+OBJECTIVES = {"vanish": "disappearance_rate", "mislabel": "mislabel_rate", "fabricate": "false_positives_per_image"}
+"""Loss of an attack on detectors to the metric that it attacks, which the headline metric can hide."""
 
-ATTACKED = (*ROBUST, *AIMS.values())
-"""What has a random control beside it."""
+ATTACKED = (*ROBUST, *OBJECTIVES.values())
+"""Metrics with a random control."""
 
 REAL = ("kid", "fid", "precision", "recall", "coverage", "ngram_memorization", "image_memorization")
-"""What is measured of made-up samples, and has the same of real ones beside it."""
+"""Metrics of generated samples; their control is the same metric of real samples."""
 
 CORRUPTION = {
     "corruption_retention": ("corruption retention", "corruption retained"),
     "corruption_growth": ("corruption growth", "corruption growth"),
 }
-"""What sums up corruptions: name and title."""
+"""Columns of the corruption axis: name and title."""
 
 CALIBRATION = (
     ("ece", "softmax", "ece", "ECE"),
@@ -76,7 +76,7 @@ CALIBRATION = (
     ("full_ece", "softmax", "full_ece", "full ECE"),
     ("pixel_ece", "pixel", "pixel_ece", "pixel ECE"),
 )
-"""What a board shows of calibration: metric, way to be uncertain, name and title."""
+"""Columns of the calibration axis: metric, uncertainty method, name and title."""
 
 UNCERTAINTY = {
     "soft_cross_entropy": "raters' cross-entropy",
@@ -86,21 +86,21 @@ UNCERTAINTY = {
     "latent_ranks_failed": "latents that fail the rank test",
     "critic_ece": "critic ECE",
 }
-"""What else it shows of it."""
+"""Columns of the calibration axis that belong to no uncertainty method."""
 
 ATTRIBUTION = {
     ("attribution", "insertion_auc"): "insertion over random",
     ("rationale", "comprehensiveness"): "comprehensiveness over random",
 }
-"""What it shows of attribution, by axis and metric."""
+"""Columns of the attribution and rationale axes: (axis, metric) to title."""
 
 METRICS = (
     *CLEAN,
     *ROBUST,
-    *AIMS.values(),
+    *OBJECTIVES.values(),
     *dict.fromkeys(metric for metric, *_ in CALIBRATION),
     *UNCERTAINTY,
     *CORRUPTION,
     *(metric for _, metric in ATTRIBUTION),
 )
-"""What a board has columns for."""
+"""All metrics that have a column."""
