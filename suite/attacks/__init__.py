@@ -1,1 +1,1 @@
-"""Attacks: values that raise a loss inside a constraint, and the gate that checks what they return."""
+"""Adversarial attacks, the engine and the constraints they are built on, and checks for hidden gradients."""

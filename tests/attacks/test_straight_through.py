@@ -6,7 +6,12 @@ from torch import nn
 from torch.nn import functional
 
 from suite.attacks.diagnostics.gradient_probes import margin, slope
-from suite.attacks.diagnostics.straight_through import StraightThrough, before_flattening, straight_through, valued
+from suite.attacks.diagnostics.straight_through import (
+    StraightThrough,
+    before_flattening,
+    straight_through,
+    with_gradient_of,
+)
 from suite.models.base import TorchClassifier
 from tests.attacks import digits, fakes
 
@@ -261,5 +266,5 @@ def test_nothing_is_changed_outside_the_block_nor_without_grad_mode():
 
 def test_a_value_is_never_altered_by_what_it_is_differentiated_as():
     odd = torch.tensor([-0.0, torch.inf, torch.nan, 1e-45])
-    out = valued(odd, torch.full((4,), torch.inf, requires_grad=True))
+    out = with_gradient_of(odd, torch.full((4,), torch.inf, requires_grad=True))
     assert torch.equal(out.view(torch.int32), odd.view(torch.int32)) and out.requires_grad

@@ -133,7 +133,7 @@ def test_one_output_that_is_not_finite_makes_the_others_worthless_too(net, value
         output[13, 4] = value  # of a class that may not even be the largest
         return output
 
-    with pytest.raises(AttackError, match="for 1 of 20 samples; they are neither robust nor broken"):
+    with pytest.raises(AttackError, match="for 1 of 20 samples; they are neither robust nor misclassified"):
         validate(problem_of(forward), FGSM(), pixels, pixels, targets, EPS)
 
 

@@ -1,40 +1,41 @@
-"""The L0 ball: at most eps places of the image change, each by any amount."""
+"""The L0 ball: at most eps pixel positions change, each by any amount."""
 
 from collections.abc import Sequence
-from typing import Self
 
 import torch
 from torch import Tensor
 
-from suite.attacks.constraints.base import CONTROL, Bounded, limited, per_sample, usable
+from suite.attacks.constraints.base import CONTROL, Constraint, per_sample, usable
 from suite.attacks.rng import as_seeds, integers, uniform
 
 
-class L0(Bounded):
-    """Perturbations of at most eps places: all channels of one place count as one, and eps is a count.
+class L0(Constraint):
+    """Perturbations of at most eps positions: all channels of one position count as one, and eps is a count.
 
-    Of samples without places, (n, features), every feature is one.
+    In samples without spatial positions, (n, features), every feature counts as one.
     """
 
     norm = "l0"
 
     def size(self, delta: Tensor) -> Tensor:
-        """Return the number of places that change, (n,) in float64."""
+        """Return the number of positions that change, (n,) in float64."""
         return (places(delta.detach()) != 0).any(dim=1).sum(dim=1).double()
 
-    def project(self, point: Tensor, clean: Tensor, eps: Tensor) -> Tensor:
-        """Return the nearest allowed point: the places are kept where going back would cost the most distance."""
+    def limit(self, eps: Tensor) -> Tensor:
+        """Return eps as a whole number, (n,) in float64: 0.29 of 100 pixels is 29 of them, not 28.999."""
+        return (eps.double() + 1e-9).floor()
+
+    def clip(self, point: Tensor, clean: Tensor, eps: Tensor) -> Tensor:
+        """Return the nearest allowed point: it keeps the positions whose reset would add the most distance."""
         inside = point.clamp(*self.bounds)
         delta, shift = point.double() - clean.double(), inside.double() - clean.double()
         gain = places(shift * (2 * delta - shift)).sum(dim=1)  # delta^2 - (delta - shift)^2, without cancellation
-        return self._only(largest(gain, _count(eps)), inside, clean)
-
-    clip = project
+        return self._replace(largest(gain, self.limit(eps)), inside, clean)
 
     def direction(self, gradient: Tensor, point: Tensor) -> Tensor:
-        """Return the gradient, without the entries that push out of the bounds, with absolute values adding up to one.
+        """Return the gradient without the entries that push out of the bounds, with absolute values that sum to one.
 
-        It is dense; the projection picks the places (Croce and Hein 2019). A step of length eps moves as much in all
+        The step is dense; `clip` picks the positions (Croce and Hein 2019). A step of length eps moves as much in total
         as eps pixels that go from one end of [0, 1] to the other.
         """
         step = usable(gradient, point, self.bounds)
@@ -42,42 +43,34 @@ class L0(Bounded):
         return step.div_(per_sample(total.clamp_min(torch.finfo(step.dtype).tiny), step))
 
     def start(self, clean: Tensor, eps: Tensor, seeds: Sequence[int] | Tensor, stream: int | Tensor) -> Tensor:
-        """Return clean samples with eps random places, each of a random colour."""
+        """Return the clean samples with random colors at eps random positions."""
         own = integers(as_seeds(seeds, clean.device), stream, 2)
         keys = uniform(own[:, 0].contiguous(), 0, (places(clean).shape[2],))
-        colours = uniform(own[:, 1].contiguous(), 0, clean.shape[1:]).to(clean)
+        colors = uniform(own[:, 1].contiguous(), 0, clean.shape[1:]).to(clean)
         low, high = self.bounds
-        return self._only(largest(keys, _count(eps)), (low + (high - low) * colours).clamp_(low, high), clean)
+        return self._replace(largest(keys, self.limit(eps)), (low + (high - low) * colors).clamp_(low, high), clean)
 
     def control(self, clean: Tensor, eps: Tensor, seeds: Sequence[int] | Tensor) -> Tensor:
-        """Return clean samples with eps random places, each of a random colour."""
+        """Return the clean samples with random colors at eps random positions."""
         return self.start(clean, eps, seeds, CONTROL)
 
-    def excess(self, clean: Tensor, adversarial: Tensor, eps: Tensor) -> Tensor:
-        """Return how many places too many change, (n,) in float64; a count needs no allowance for rounding."""
-        return limited(self.size(adversarial.double() - clean.double()), _count(eps))
-
-    def rows(self, index: Tensor) -> Self:
-        """Return the ball itself; it is the same for all samples."""
-        return self
-
-    def _only(self, chosen: Tensor, inside: Tensor, clean: Tensor) -> Tensor:
-        """Return the one image at the chosen places (n, places) and the other elsewhere."""
-        return torch.where(chosen[:, None], places(inside), places(clean)).view_as(clean)
+    def _replace(self, chosen: Tensor, changed: Tensor, clean: Tensor) -> Tensor:
+        """Return the changed image at the chosen positions (n, positions) and the clean one elsewhere."""
+        return torch.where(chosen[:, None], places(changed), places(clean)).view_as(clean)
 
 
 def places(values: Tensor) -> Tensor:
-    """Return samples as (n, channels, places)."""
+    """Return samples as (n, channels, positions)."""
     return values.flatten(2) if values.ndim > 2 else values[:, None]
 
 
 def largest(scores: Tensor, counts: Tensor) -> Tensor:
-    """Return which entries of each row are among its largest, bool (n, entries); of equal ones the first."""
+    """Return a mask of the largest entries of each row, bool (n, entries); of equal entries the first ones.
+
+    Args:
+        scores: (n, entries).
+        counts: how many entries to select in each row, (n,).
+    """
     order = scores.argsort(dim=1, descending=True, stable=True)
     ranks = torch.arange(scores.shape[1], device=scores.device)
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, order, ranks < counts[:, None])
-
-
-def _count(eps: Tensor) -> Tensor:
-    """Return eps as a whole number; 0.29 of 100 pixels is 29 of them, not 28.999."""
-    return (eps.double() + 1e-9).floor()

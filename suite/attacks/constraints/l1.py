@@ -1,27 +1,30 @@
-"""The L1 ball: the absolute values of the perturbation add up to at most eps."""
+"""The L1 ball: the absolute values of the perturbation sum to at most eps."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from suite.attacks.constraints.base import Ball, per_sample, room, settled, spread, usable
+from suite.attacks.constraints.base import Ball, per_sample, usable
 from suite.attacks.rng import uniform
 from suite.errors import SpecError
 
 ITERATIONS = 120
-"""Steps of the search for the threshold at most; four to ten are usual, thirty the most that was seen."""
+"""Maximum number of steps when searching for the threshold; four to ten are usual, the most seen was thirty."""
 
 TOLERANCE = 100
-"""Units in the last place of the radius within which the sum has reached it; sums of many entries round."""
+"""How close the sum must come to the radius, in units of the radius' last place; sums of many entries round."""
+
+CHECK_EVERY = 8
+"""Iterations between two checks for convergence on an accelerator, where a check forces a synchronization."""
 
 
 @dataclass(frozen=True)
 class L1(Ball):
-    """Perturbations whose absolute values add up to at most eps.
+    """Perturbations whose absolute values sum to at most eps.
 
     Attributes:
-        share: the share of the entries, all channels counted, that one step moves.
+        share: share of the entries, counting all channels, that one step moves.
     """
 
     share: float = 0.01
@@ -34,27 +37,25 @@ class L1(Ball):
         if not 0 < self.share <= 1:
             raise SpecError(f"share={self.share!r}; expected the share of entries a step moves, above 0 and at most 1.")
 
-    def project(self, point: Tensor, clean: Tensor, eps: Tensor) -> Tensor:
-        """Return the nearest allowed point, computed in float64."""
-        inside = point.clamp(*self.bounds)
-        origin = clean.double()
-        allowed = self.size(inside.double() - origin) <= eps
-        moved = self._thresholded(point.double(), origin, self.reach(clean, eps)).to(clean.dtype).clamp_(*self.bounds)
-        return torch.where(spread(allowed, clean), inside, moved)
-
     def clip(self, point: Tensor, clean: Tensor, eps: Tensor) -> Tensor:
         """Return the nearest allowed point up to rounding, computed in the precision of the pixels.
 
-        Nothing cheaper will do: a projection onto the ball alone leaves most of eps unused once the bounds have
-        clamped it (Croce and Hein 2021).
+        Each entry moves by its magnitude minus the sample's threshold, as far as the bounds allow. A projection onto
+        the ball alone would be cheaper, but leaves most of eps unused once the bounds have clamped it (Croce and Hein
+        2021).
         """
-        return self._thresholded(point, clean, self.reach(clean, eps)).clamp_(*self.bounds)
+        delta = point - clean
+        sign = delta.sign()
+        room = torch.maximum(sign * (self.bounds[1] - clean), sign * (self.bounds[0] - clean)).clamp_min_(0)
+        radius = self.radius(clean, eps).to(clean.dtype)[:, None]
+        kept = _soft_threshold(delta.abs().flatten(1), room.flatten(1), radius)
+        return (clean + kept.view_as(delta) * sign).clamp_(*self.bounds)
 
     def direction(self, gradient: Tensor, point: Tensor) -> Tensor:
         """Return equal moves of the entries with the largest gradient that do not push out of the bounds.
 
-        Of all steps of L1 norm one none but a single entry raises a linear loss more; but a pixel has room for a
-        fraction of eps only, so the step is spread over the share of entries (Tramer and Boneh 2019; Croce and Hein
+        A step of L1 norm one increases a linear loss most if it moves a single entry; but one pixel has room for a
+        fraction of eps only, so the step is spread over a share of the entries (Tramer and Boneh 2019; Croce and Hein
         2021). It is the best step of norm one in which no entry moves by more than one over their number.
         """
         step = usable(gradient, point, self.bounds).flatten(1)
@@ -65,25 +66,18 @@ class L1(Ball):
         return torch.zeros_like(step).scatter_(1, places, signs).view_as(gradient)
 
     def noise(self, clean: Tensor, seeds: Tensor, stream: int | Tensor) -> Tensor:
-        """Return a direction drawn uniformly from the surface: normalised Laplace variates."""
+        """Return a direction drawn uniformly from the surface: normalized Laplace variates."""
         drawn = uniform(seeds, stream, clean.shape[1:]).double() * 2 - 1 + 2.0**-24  # never 1, -1 or 0
         laplace = drawn.sign() * torch.log1p(-drawn.abs())
         return (laplace / per_sample(laplace.abs().flatten(1).sum(dim=1), laplace)).to(clean)
 
-    def _thresholded(self, point: Tensor, clean: Tensor, radius: Tensor) -> Tensor:
-        """Return the point with each move cut by its sample's threshold, and no longer than the bounds leave room."""
-        delta = point - clean
-        limits = room(delta, clean, self.bounds).flatten(1)
-        kept = _soft(delta.abs().flatten(1), limits, radius.to(clean.dtype)[:, None])
-        return clean + kept.view_as(delta) * delta.sign()
 
+def _soft_threshold(magnitude: Tensor, limits: Tensor, radius: Tensor) -> Tensor:
+    """Return min(max(magnitude - threshold, 0), limits) for the smallest threshold whose sum is at most the radius.
 
-def _soft(magnitude: Tensor, limits: Tensor, radius: Tensor) -> Tensor:
-    """Return min(max(magnitude - threshold, 0), limits) for the least threshold with a sum of at most the radius.
-
-    The sum falls with the threshold, in linear pieces (Croce and Hein 2021 sort their ends). Newton's method finds
-    the right piece in a few steps. Where it would leave the bracket, a secant that halves the value of the end that
-    stays (Illinois, Dowell and Jarratt 1971) goes on; every fourth step, and any from a flat piece, halves it.
+    The sum is a decreasing, piecewise linear function of the threshold (Croce and Hein 2021 sort its breakpoints).
+    Newton's method finds the right piece in a few steps. Where it would leave the bracket, the Illinois variant of the
+    secant method (Dowell and Jarratt 1971) continues; every fourth step, and any from a flat piece, bisects.
     """
     kept, free = torch.minimum(magnitude, limits), torch.empty_like(magnitude)
     above, below = kept.sum(dim=1, keepdim=True) - radius, -radius
@@ -101,7 +95,8 @@ def _soft(magnitude: Tensor, limits: Tensor, radius: Tensor) -> Tensor:
         other = low + (high - low) * torch.where(halve, 0.5, above / (above - below))
         following = torch.where(halve | (newton <= low) | (newton >= high), other, newton)
         done |= (over.abs() <= TOLERANCE * torch.finfo(radius.dtype).eps * radius) | (following == threshold)
-        if settled(done, iteration):
+        check = done.device.type == "cpu" or iteration % CHECK_EVERY == CHECK_EVERY - 1
+        if check and bool(done.all()):
             break
         threshold = torch.where(done, threshold, following)
     total = _moved(magnitude, threshold, limits, kept).sum(dim=1, keepdim=True)
@@ -109,6 +104,6 @@ def _soft(magnitude: Tensor, limits: Tensor, radius: Tensor) -> Tensor:
 
 
 def _moved(magnitude: Tensor, threshold: Tensor, limits: Tensor, kept: Tensor) -> Tensor:
-    """Write the moves that a threshold leaves into `kept`, and return it; fresh memory costs more than arithmetic."""
+    """Write the moves that a threshold leaves into `kept` and return it; allocation costs more than arithmetic."""
     torch.sub(magnitude, threshold, out=kept).clamp_(min=0)
     return torch.minimum(kept, limits, out=kept)

@@ -1,4 +1,4 @@
-"""The Linf ball: every entry moves by at most eps."""
+"""The Linf ball: every entry of the perturbation is at most eps."""
 
 import math
 from collections.abc import Sequence
@@ -17,14 +17,12 @@ class Linf(Ball):
     order = math.inf
 
     def clip(self, point: Tensor, clean: Tensor, eps: Tensor) -> Tensor:
-        """Return the nearest allowed point: entries are independent, so clamping each one is exact."""
+        """Return the nearest allowed point; entries are independent, so clamping each one is exact."""
         radius = per_sample(eps, clean)
         return torch.clamp(point, clean - radius, clean + radius).clamp_(*self.bounds)
 
-    project = clip
-
     def direction(self, gradient: Tensor, point: Tensor) -> Tensor:
-        """Return the sign of the gradient; entries that push out of the bounds cost the others nothing."""
+        """Return the sign of the gradient; entries that push out of the bounds take nothing from the others."""
         return gradient.sign()
 
     def start(self, clean: Tensor, eps: Tensor, seeds: Sequence[int] | Tensor, stream: int | Tensor) -> Tensor:

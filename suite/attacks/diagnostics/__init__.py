@@ -1,1 +1,1 @@
-"""Diagnostics: how a model may hide from attacks, and what to do about it."""
+"""Checks for the ways in which a model hides from attacks, and remedies."""

@@ -1,36 +1,35 @@
-"""Questions about a model's gradient: whether it is there, is finite, and points to where the loss rises."""
+"""Checks of a model's input gradient: that it exists, is finite, and points to where the loss increases."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from suite.attacks.constraints.base import all_finite
+from suite.attacks.diagnostics.straight_through import Forward
 from suite.attacks.engine.problem import Probe
 from suite.kinds.classification import losses as classification_losses
 
-Forward = Callable[[Tensor], Tensor]
-"""Pixels (n, ...) in [0, 1] to logits (n, classes)."""
-
 BLIND_SHARE = 0.02
-"""Share of samples without any gradient that an honest network may have, all of whose units sleep on them."""
+"""Share of samples that may have a zero gradient in an honest network, because all their ReLUs are inactive."""
 
 STEPS = (1e-3, 1e-2, 3e-2)
-"""Steps per pixel, in units of the pixel range: below, at and above what attacks take."""
+"""Step sizes per pixel, in units of the pixel range: below, at and above those of attacks."""
 
 DIRECTIONS = 4
-"""Random directions that a gradient must beat."""
+"""Number of random directions that the gradient must beat."""
 
 AGREEING = 0.75
-"""Share of samples whose loss must rise along the gradient. Honest networks: at least 0.98; a gradient of another
-function: 0.66 at most; a gradient of noise: 0.27 (measured on digits)."""
+"""Share of samples whose loss must increase along the gradient. Measured on digits: at least 0.98 for honest networks,
+at most 0.66 for a gradient of another function, 0.27 for a gradient of noise."""
 
 UNEXPLAINED = 0.5
-"""What a random step may do beyond what the gradient explains, as a share of what a step along the gradient promises.
-Honest networks: 0.05 at most; k-winners-take-all: 2 and more (medians, measured on digits)."""
+"""Allowed change of the margin in a random step beyond what the gradient explains, as a share of the change that the
+gradient predicts for a step along it. Medians measured on digits: at most 0.05 for honest networks, 2 and more for
+k-winners-take-all."""
 
 FEWEST = 8
-"""With fewer samples a share says nothing."""
+"""With fewer samples a share means nothing."""
 
 
 @dataclass(frozen=True)
@@ -38,116 +37,116 @@ class Slope:
     """The gradient of the margin loss.
 
     Attributes:
-        gradient: in the shape of the pixels, or None where the output does not depend on them or backward failed.
-        right: which samples the model is right about, bool (n,).
-        trouble: why there is no gradient; empty where there is one.
+        gradient: has the shape of the pixels; None if the output does not depend on them or the backward pass failed.
+        correct: which samples the model classifies correctly, bool (n,).
+        reason: why there is no gradient; empty if there is one.
     """
 
     gradient: Tensor | None
-    right: Tensor
-    trouble: str = ""
-
-    def counted(self) -> Tensor:
-        """Return the samples that count, bool (n,): the right ones, since only they can fall; without any, all."""
-        return self.right if self.right.any() else torch.ones_like(self.right)
+    correct: Tensor
+    reason: str = ""
 
 
 def margin(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the largest wrong logit minus the right one, (n,) in float64."""
+    """Return the largest wrong logit minus the correct one, (n,) in float64."""
     return classification_losses.attack_loss(logits, targets, "margin")
 
 
 def slope(forward: Forward, pixels: Tensor, targets: Tensor) -> Slope:
-    """Return the gradient of the summed margin, taken at the pixels alone: no parameter receives any.
+    """Return the gradient of the summed margin with respect to the pixels only; parameters receive none.
 
-    Whatever goes wrong on the way is an answer, not an error: a model may well refuse to be differentiated.
+    An exception in the model is part of the result, not an error: a model may refuse to be differentiated.
     """
     with torch.no_grad():
-        right = forward(pixels.detach().clone()).argmax(dim=1) == targets
+        correct = forward(pixels.detach().clone()).argmax(dim=1) == targets
     point = pixels.detach().clone().requires_grad_(True)
     try:
         with torch.enable_grad():
             total = margin(forward(point), targets).sum()
             if not total.requires_grad:
-                return Slope(None, right, "the output is cut off from the pixels")
+                return Slope(None, correct, "the output is detached from the pixels")
             gradient = torch.autograd.grad(total, point, allow_unused=True)[0]
-    except Exception as error:  # recorded in the probe: a model that refuses its backward pass hides its gradient
-        return Slope(None, right, f"the backward pass raised {type(error).__name__} ({_first_line(error)})")
-    return Slope(gradient, right, "" if gradient is not None else "the output does not depend on the pixels")
+    except Exception as error:  # part of the result: a model that refuses its backward pass hides its gradient
+        first_line = (str(error).splitlines() or [""])[0][:120]
+        return Slope(None, correct, f"the backward pass raised {type(error).__name__} ({first_line})")
+    return Slope(gradient, correct, "" if gradient is not None else "the output does not depend on the pixels")
 
 
 def gradient_finite(forward: Forward, pixels: Tensor, targets: Tensor) -> Probe:
-    """Ask whether the gradient of the margin is finite; sign(NaN) moves no pixel, so that an attack does nothing."""
-    name, found = "gradient_finite", slope(forward, pixels, targets)
-    if found.gradient is None:
-        return Probe(name, "n/a", f"there is no gradient: {found.trouble}")
-    bad = int((~torch.isfinite(found.gradient).flatten(1).all(dim=1)).sum())
-    numbers = {"samples": len(pixels), "not_finite": bad}
+    """Check that the gradient of the margin is finite; sign(NaN) moves no pixel, so an attack would do nothing."""
+    name, result, count = "gradient_finite", slope(forward, pixels, targets), len(pixels)
+    if result.gradient is None:
+        return Probe(name, "n/a", f"there is no gradient: {result.reason}")
+    bad = int((~all_finite(result.gradient)).sum())
+    sentence = f"the gradient is finite on all {count} samples"
     if bad:
-        sentence = (
-            f"the gradient is NaN or infinite on {bad} of {len(pixels)} samples: gradient attacks do nothing there"
-        )
-        return Probe(name, "fail", sentence, numbers)
-    return Probe(name, "pass", f"the gradient is finite on all {len(pixels)} samples", numbers)
+        sentence = f"the gradient is NaN or infinite on {bad} of {count} samples: gradient attacks do nothing there"
+    return Probe(name, "fail" if bad else "pass", sentence, {"samples": count, "not_finite": bad})
 
 
 def gradient_nonzero(forward: Forward, pixels: Tensor, targets: Tensor) -> Probe:
-    """Ask whether right samples have a gradient; zero, or so small that it is lost in the type, is none."""
-    name, found = "gradient_nonzero", slope(forward, pixels, targets)
-    if found.gradient is None:
-        sentence = f"there is no gradient: {found.trouble}; gradient attacks cannot run"
+    """Check that correctly classified samples have a gradient above the smallest normal number of its dtype.
+
+    If the model classifies no sample correctly, all samples are checked.
+    """
+    name, result = "gradient_nonzero", slope(forward, pixels, targets)
+    if result.gradient is None:
+        sentence = f"there is no gradient: {result.reason}; gradient attacks cannot run"
         return Probe(name, "fail", sentence, {"samples": len(pixels), "zero": len(pixels)})
-    judged = found.counted()
-    largest = found.gradient[judged].flatten(1).abs().amax(dim=1)
+    some = bool(result.correct.any())
+    gradient = result.gradient[result.correct] if some else result.gradient
+    largest = gradient.flatten(1).abs().amax(dim=1)
     zero, count = int((largest < torch.finfo(largest.dtype).tiny).sum()), len(largest)
     fails = zero > BLIND_SHARE * count
-    which = "right samples" if found.right.any() else "samples"
-    sentence = f"the gradient is zero on {zero} of {count} {which}" + (": gradient attacks are blind there" * fails)
+    sentence = f"the gradient is zero on {zero} of {count} {'correctly classified ' * some}samples"
+    sentence += ": gradient attacks do nothing there" * fails
     return Probe(name, "fail" if fails else "pass", sentence, {"samples": count, "zero": zero})
 
 
 def gradient_informative(forward: Forward, pixels: Tensor, targets: Tensor, *, seed: int = 0) -> Probe:
-    """Ask whether the margin rises along its gradient as promised, and moves little where the gradient says nothing.
+    """Check that the margin increases along its gradient as predicted, and changes little where the gradient is flat.
 
-    Steps of one size in every pixel go along the sign of the gradient and along random signs. The question is failed
-    where too few samples rise at any size, or where random steps move the margin by more than the gradient can
-    explain at both larger sizes: a function that jumps, like k-winners-take-all, has a gradient that holds only
-    between two jumps (the unstable predictions of Pintor et al. 2022 and shattered gradients of Athalye et al. 2018).
+    Steps of one size in every pixel go along the sign of the gradient and along random signs. The check fails if too
+    few samples increase at any size, or if random steps change the margin by more than the gradient can explain at
+    both larger sizes: the gradient of a discontinuous function such as k-winners-take-all holds only between two jumps
+    (the unstable predictions of Pintor et al. 2022 and shattered gradients of Athalye et al. 2018).
     """
-    name, found = "gradient_informative", slope(forward, pixels, targets)
-    if found.gradient is None:
-        return Probe(name, "n/a", f"there is no gradient to judge: {found.trouble}")
-    flat = found.gradient.flatten(1)
-    usable = found.right & torch.isfinite(flat).all(dim=1) & (flat.abs().amax(dim=1) > 0)
-    if int(usable.sum()) < FEWEST:
-        return Probe(name, "n/a", f"only {int(usable.sum())} right samples have a gradient to judge")
-    trial = Trial(forward, pixels[usable].detach(), targets[usable], found.gradient[usable].double(), seed)
+    name, result = "gradient_informative", slope(forward, pixels, targets)
+    if result.gradient is None:
+        return Probe(name, "n/a", f"there is no gradient to check: {result.reason}")
+    flat = result.gradient.flatten(1)
+    usable = result.correct & torch.isfinite(flat).all(dim=1) & (flat.abs().amax(dim=1) > 0)
+    count = int(usable.sum())
+    if count < FEWEST:
+        return Probe(name, "n/a", f"only {count} correctly classified samples have a gradient to check")
+    trial = Trial(forward, pixels[usable].detach(), targets[usable], result.gradient[usable].double(), seed)
     if trial.random():
-        return Probe(name, "n/a", "the answers are random; average over them before judging the gradient")
-    seen = [trial.step(size) for size in STEPS]
-    agreeing, unexplained = max(share for share, _ in seen), min(rest for _, rest in seen[1:])
-    count = len(trial.pixels)
+        return Probe(name, "n/a", "the model is randomized; average over draws before checking the gradient")
+    steps = [trial.step(size) for size in STEPS]
+    agreeing, unexplained = max(share for share, _ in steps), min(rest for _, rest in steps[1:])
     numbers = {"samples": count, "agreeing": agreeing, "unexplained": unexplained}
     if agreeing < AGREEING:
         sentence = (
-            f"the margin rises along its gradient on at most {agreeing:.0%} of {count} samples: it misleads attacks"
+            f"the margin increases along its gradient on at most {agreeing:.0%} of {count} samples: the gradient "
+            "misleads attacks"
         )
-    elif unexplained > UNEXPLAINED:
+        return Probe(name, "fail", sentence, numbers)
+    if unexplained > UNEXPLAINED:
         sentence = (
-            f"beyond what the gradient explains, random steps move the margin {unexplained:.1f} times as far as a step "
-            f"along the gradient promises (median of {count}): the model jumps, and its gradient leads nowhere"
+            f"beyond what the gradient explains, random steps change the margin {unexplained:.1f} times as much as the "
+            f"gradient predicts for a step along it (median of {count}): the model is discontinuous, and its gradient "
+            "is useless"
         )
-    else:
-        sentence = (
-            f"the margin rises along its gradient, more than along random steps, on {agreeing:.0%} of {count} samples"
-        )
-        return Probe(name, "pass", sentence, numbers)
-    return Probe(name, "fail", sentence, numbers)
+        return Probe(name, "fail", sentence, numbers)
+    sentence = (
+        f"the margin increases along its gradient, more than along random signs, on {agreeing:.0%} of {count} samples"
+    )
+    return Probe(name, "pass", sentence, numbers)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A gradient (float64) on trial: what it promises against what the margin does without grad mode."""
+    """A comparison of a gradient (float64) with how the margin changes in forward passes without gradients."""
 
     forward: Forward
     pixels: Tensor
@@ -156,38 +155,34 @@ class Trial:
     seed: int
 
     def random(self) -> bool:
-        """Return whether two answers to the same pixels differ by more than rounding."""
+        """Return whether the margins of two passes over the same pixels differ by more than rounding."""
         return bool(((self.margin(self.pixels) - self.margin(self.pixels)).abs() > self.rounding()).any())
 
     def step(self, size: float) -> tuple[float, float]:
-        """Return the share of samples that rise as promised, and the median of what the gradient leaves unexplained."""
+        """Return the share of samples that increase as predicted, and the median change that is left unexplained."""
         before = self.margin(self.pixels)
-        promised, gained = self.move(size * self.gradient.sign(), before)
-        sources = torch.Generator().manual_seed(self.seed)
-        signs = [torch.randint(2, self.pixels.shape, generator=sources) * 2 - 1 for _ in range(DIRECTIONS)]
-        trials = [self.move(size * sign.to(self.gradient), before) for sign in signs]
-        explained, moved = (torch.stack(column) for column in zip(*trials, strict=True))
-        rises = (gained > promised / 4) & (gained > moved.amax(dim=0))
-        rest = ((moved - explained).abs().amax(dim=0) - self.rounding()).clamp_min(0)
-        return float(rises.double().mean()), float((rest / promised.clamp_min(1e-300)).median())
+        predicted, gained = self.move(size * self.gradient.sign(), before)
+        generator = torch.Generator().manual_seed(self.seed)
+        signs = [torch.randint(2, self.pixels.shape, generator=generator) * 2 - 1 for _ in range(DIRECTIONS)]
+        moves = [self.move(size * sign.to(self.gradient), before) for sign in signs]
+        explained, changed = (torch.stack(column) for column in zip(*moves, strict=True))
+        increases = (gained > predicted / 4) & (gained > changed.amax(dim=0))
+        rest = ((changed - explained).abs().amax(dim=0) - self.rounding()).clamp_min(0)
+        return float(increases.double().mean()), float((rest / predicted.clamp_min(1e-300)).median())
 
     def move(self, delta: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the gradient promises of a step that keeps to the bounds, and what the margin does, both (n,)."""
+        """Return the predicted and the actual change of the margin, both (n,), for a step clipped to [0, 1]."""
         there = (self.pixels.double() + delta).clamp(0, 1).to(self.pixels)
         taken = there.double() - self.pixels.double()
         return (taken * self.gradient).flatten(1).sum(dim=1), self.margin(there) - before
 
     @torch.no_grad()
     def margin(self, pixels: Tensor) -> Tensor:
-        """Return the margin of a clean forward pass."""
+        """Return the margin in a forward pass without gradients, (n,)."""
         return margin(self.forward(pixels.clone()), self.targets)
 
     @torch.no_grad()
     def rounding(self) -> Tensor:
-        """Return what rounding may do to a margin, (n,)."""
+        """Return how much rounding may change a margin, (n,)."""
         logits = self.forward(self.pixels.clone())
         return 16 * torch.finfo(logits.dtype).eps * logits.abs().amax(dim=1).double()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0][:120]

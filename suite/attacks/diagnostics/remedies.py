@@ -1,7 +1,7 @@
-"""What a flag triggers: another way to the gradient of a model that hides its own.
+"""Remedies for failed checks: other sources of a gradient for a model that hides its own.
 
-A remedy changes how an attack looks for points, never how they are judged: that is always the model itself, asked
-cleanly. So a remedy that does not work costs passes and nothing else.
+A remedy changes how an attack searches, never how the result is evaluated: that is always done with the model itself,
+without gradients. So a remedy that does not work only costs passes.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,36 +9,31 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from suite.attacks.diagnostics.gradient_probes import (
-    Forward,
-    gradient_finite,
-    gradient_informative,
-    gradient_nonzero,
-)
-from suite.attacks.diagnostics.straight_through import before_flattening, straight_through
-from suite.attacks.engine.problem import Probe, Problem
+from suite.attacks.diagnostics.gradient_probes import gradient_finite, gradient_informative, gradient_nonzero
+from suite.attacks.diagnostics.straight_through import Forward, before_flattening, straight_through
+from suite.attacks.engine.problem import Problem
 
 GRADIENT = ("gradient_finite", "gradient_nonzero", "gradient_informative")
-"""The questions about the gradient alone."""
+"""The checks of the gradient alone."""
 
 AVERAGED = 8
-"""Fresh draws that the gradient of a random model is averaged over."""
+"""Number of draws that the gradient of a randomized model is averaged over."""
 
 GUIDES: Mapping[str, Callable[[Forward], Forward]] = {
     "straight-through gradient": straight_through,
     "gradient before the last softmax or argmax": before_flattening,
 }
-"""Stand-ins whose gradient leads where the model's own does not, in the order they are tried."""
+"""Stand-ins whose gradient is useful where the model's own is not, in the order in which they are tried."""
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """How an attack gets round what a model hides.
+    """How an attack works around what a model hides.
 
     Attributes:
         problem: the problem to attack.
-        cures: flags that no longer count, by name, with the sentence that says why.
-        no_gradient: there is no gradient to follow; only attacks that need none are of use.
+        cures: failed checks that no longer count, by name, each with the reason.
+        no_gradient: true if there is no gradient to follow, so that only gradient-free attacks help.
     """
 
     problem: Problem
@@ -47,11 +42,11 @@ class Remedy:
 
 
 def find_remedy(problem: Problem, pixels: Tensor, targets: Tensor) -> Remedy:
-    """Return the remedy for a model's flags.
+    """Return the remedy for a model's failed checks.
 
     Args:
-        problem: with its probes.
-        pixels: a few samples that the model is right about; stand-ins are tried on them.
+        problem: the problem with its probes.
+        pixels: a few samples that the model classifies correctly; stand-ins are tried on them.
         targets: their classes.
     """
     failed = {name for name, item in problem.probes.items() if item.status == "fail"}
@@ -59,30 +54,27 @@ def find_remedy(problem: Problem, pixels: Tensor, targets: Tensor) -> Remedy:
     if "deterministic" in failed:
         problem = replace(problem, average=AVERAGED)
         cures["deterministic"] = (
-            f"the model answers at random: success is the share of {problem.draws} fresh draws, gradients are the "
-            f"mean of {AVERAGED}"
+            f"the model is randomized: success is the share of {problem.draws} fresh draws, gradients are the mean of "
+            f"{AVERAGED}"
         )
     if not failed & {*GRADIENT, "grad_mode_free", "outputs_are_logits"}:
         return Remedy(problem, cures)
-    for name, guided in GUIDES.items():
-        guide = guided(problem.model)
-        if _leads(guide, problem, pixels, targets):
+    for name, stand_in in GUIDES.items():
+        guide = stand_in(problem.model)
+        if _useful(guide, problem, pixels, targets):
             cured = failed & {*GRADIENT, "outputs_are_logits"}
-            told = {flag: f"{problem.probes[flag].sentence}; cured by: {name}" for flag in cured}
-            return Remedy(replace(problem, guide=guide), cures | told)
+            cures |= {flag: f"{problem.probes[flag].sentence}; cured by: {name}" for flag in cured}
+            return Remedy(replace(problem, guide=guide), cures)
     return Remedy(problem, cures, no_gradient=bool(failed & {*GRADIENT, "grad_mode_free"}))
 
 
-def _leads(guide: Forward, problem: Problem, pixels: Tensor, targets: Tensor) -> bool:
-    """Return whether a stand-in has a gradient that is there, finite, and rises as the model without gradients does."""
+def _useful(guide: Forward, problem: Problem, pixels: Tensor, targets: Tensor) -> bool:
+    """Return whether a stand-in has a finite, nonzero gradient along which its own margin or the model's increases."""
 
-    def answer(point: Tensor) -> Tensor:
+    def mixed(point: Tensor) -> Tensor:
         return guide(point) if point.requires_grad else problem.model(point)
 
-    probes: list[Probe] = [ask(answer, pixels, targets) for ask in (gradient_finite, gradient_nonzero)]
-    return all(item.status == "pass" for item in probes) and _informative(guide, answer, pixels, targets)
-
-
-def _informative(guide: Forward, judged: Forward, pixels: Tensor, targets: Tensor) -> bool:
-    own = gradient_informative(judged, pixels, targets)
-    return own.status == "pass" or gradient_informative(guide, pixels, targets).status == "pass"
+    probes = [check(mixed, pixels, targets) for check in (gradient_finite, gradient_nonzero)]
+    return all(item.status == "pass" for item in probes) and any(
+        gradient_informative(forward, pixels, targets).status == "pass" for forward in (mixed, guide)
+    )

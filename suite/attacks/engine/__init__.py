@@ -1,1 +1,1 @@
-"""The attack engine: the problem, gradient ascent, constraints, random streams, and validation of results."""
+"""The attack engine: the problem, gradient ascent, faster gradients, and validation of results."""

@@ -1,4 +1,4 @@
-"""What every attack must be able to do."""
+"""The interface of every attack."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -10,71 +10,60 @@ from suite.attacks.engine.problem import Problem
 from suite.errors import SpecError
 
 Control = Callable[[Tensor, float, Tensor], Tensor]
-"""A harmless perturbation of the same size: (pixels, size, one seed per sample (n,)) to pixels."""
+"""A perturbation that ignores the model: maps (pixels, size, one seed per sample (n,)) to perturbed pixels."""
 
 Training = Callable[[], tuple[Tensor, Tensor]]
-"""Returns the training pixels and targets; a function, because most attacks never ask for them."""
+"""Returns the training pixels and targets; a function, because most attacks never need them."""
 
 
 class Attack(Protocol):
-    """An attack is a value: configuration in its fields, data in the call.
+    """An attack: a value that holds the configuration; the data is passed to its methods.
 
-    Attributes:
-        norm: what limits it: ``linf``, ``l2``, ``l1``, ``l0``, ``patch`` or ``none``.
-        sizes: the sizes of perturbation to attack with, ascending: eps of a norm, share of the area of a patch.
-        size_name: how a size is called in results: ``eps`` or ``area``.
-        loss: name of the loss whose gradient it follows, or None for an attack without gradients.
-        graded: optional; true for an attack that also works where a sample is answered better or worse, and not right
-            or wrong.
-        texts: optional; true for an attack on the characters of texts, and not on numbers.
+    Optional attributes that the suite looks up include `supports_graded_outcomes` (true if the attack also works where
+    predictions are better or worse instead of right or wrong) and `texts` (true if it changes the characters of texts).
     """
 
     @property
     def norm(self) -> str:
-        """What limits the perturbation."""
-        ...
+        """What limits the perturbation: ``linf``, ``l2``, ``l1``, ``l0``, ``patch`` or ``none``."""
 
     @property
     def sizes(self) -> tuple[float, ...]:
-        """The sizes to attack with, ascending."""
-        ...
+        """Perturbation sizes to attack with, ascending: eps of a norm, or the share of the image area of a patch."""
 
     @property
     def size_name(self) -> str:
-        """How a size is called in results."""
-        ...
+        """The name of the size in results: ``eps`` or ``area``."""
 
     @property
     def loss(self) -> str | None:
-        """The loss whose gradient is followed."""
-        ...
+        """Name of the loss whose gradient is followed; None for a gradient-free attack."""
 
     def fit(self, problem: Problem, training: Training, *, seed: int) -> Self:
         """Return the attack fitted to training samples; most attacks return themselves."""
-        ...
 
     def perturb(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
         """Return adversarial pixels of the same shape; all randomness comes from one seed per sample (n,)."""
-        ...
 
     def with_double_steps(self) -> Self | None:
-        """Return the attack with twice the steps, or None where that means nothing."""
-        ...
+        """Return the attack with twice the steps, or None if it has no steps."""
 
     def controls(self) -> Mapping[str, Control]:
-        """Return perturbations of equal size without any knowledge of the model; ``random`` is always among them."""
-        ...
+        """Return perturbations of equal size that do not use the model; ``random`` is always among them."""
 
     def violation(self, clean: Tensor, adversarial: Tensor, size: float) -> Tensor:
-        """Return by how much each sample exceeds the constraint, (n,) in float64; 0 or less where it keeps to it."""
-        ...
+        """Return by how much each sample exceeds the constraint, (n,) in float64; 0 or less if it does not."""
 
 
 def ascending(sizes: object, what: str) -> tuple[float, ...]:
-    """Return sizes as a tuple of ascending positive numbers.
+    """Return sizes as a tuple.
+
+    Args:
+        sizes: one size or a list of sizes.
+        what: the name of the option, for the error message.
 
     Raises:
-        SpecError: they are something else.
+        SpecError: the sizes are not positive numbers in ascending order.
     """
     values = sizes if isinstance(sizes, tuple | list) else (sizes,)
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)]

@@ -1,4 +1,4 @@
-"""Faster gradients: lower precision and compilation, for the search alone; what counts is judged at full precision."""
+"""Faster gradients from lower precision or compilation; outcomes are still computed at full precision."""
 
 from dataclasses import replace
 
@@ -9,19 +9,19 @@ from suite.attacks.engine.problem import Problem
 from suite.errors import SpecError
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
-"""What gradients may be computed in."""
+"""Data types in which gradients may be computed."""
 
 
 def faster(problem: Problem, *, precision: str = "float32", compiled: bool = False) -> Problem:
-    """Return the problem with gradients from a lower precision, a compiled model, or both.
+    """Return the problem with gradients from lower precision, a compiled model, or both.
 
-    Outcomes come from the model itself in its own precision, so that neither can turn a wrong answer into a finding.
+    Outcomes come from the model itself in its own precision, so neither option can create a false adversarial example.
 
     Args:
         problem: the model.
-        precision: ``float32``, or ``bfloat16`` by automatic casting.
-        compiled: compile the model with `torch.compile`, which needs a C++ compiler on a processor and takes its time
-            on the first batch.
+        precision: ``float32``, or ``bfloat16`` by automatic mixed precision.
+        compiled: compile the model with `torch.compile`; this needs a C++ compiler on a CPU, and makes the first batch
+            slow.
 
     Raises:
         SpecError: the precision is unknown.

@@ -1,14 +1,14 @@
-"""A model under attack: what an attack may ask it, and the count of what that cost."""
+"""A model under attack: its losses, gradients and outcomes, and the number of passes that they cost."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from suite.attacks.constraints.base import all_finite
 from suite.errors import AttackError
 from suite.kinds.base import Array, Kind, Objective
 from suite.models.adapters.text import Reading, TorchText
@@ -16,36 +16,38 @@ from suite.models.base import TorchModel
 from suite.types import Check
 
 BATCH = 256
-"""Samples per forward pass where nobody says otherwise."""
+"""Default number of samples per forward pass."""
 
 
 @dataclass
 class Passes:
-    """Passes so far; one pass is one sample through the model once, forward or backward.
+    """The number of passes so far; one pass is one sample through the model once, forward or backward.
 
     Attributes:
-        broken: samples that the model itself gave an output for that is not finite; a tensor as soon as anything was
-            asked, because reading it would mean waiting for an accelerator.
+        forward: forward passes.
+        backward: backward passes.
+        nonfinite_outputs: forward passes of the model itself that returned NaN or infinity. A tensor after the first
+            pass, because reading it would force a synchronization on an accelerator.
     """
 
     forward: int = 0
     backward: int = 0
-    broken: int | Tensor = 0
+    nonfinite_outputs: int | Tensor = 0
 
     @property
     def total(self) -> int:
-        """Forward and backward passes together."""
+        """Number of forward and backward passes."""
         return self.forward + self.backward
 
 
 class TokenGradient(NamedTuple):
-    """Which way the embedding of each token of some texts would have to go to raise a loss.
+    """The gradient of a loss with respect to the token embeddings of some texts.
 
     Attributes:
-        reading: what the model reads of the texts.
-        embedded: the embeddings of their tokens, (n, length, d).
-        gradient: of the loss by them, (n, length, d); zero where it is not finite and where there is no token.
-        output: what the model answers.
+        reading: the tokens that the model reads of the texts.
+        embedded: embeddings of the tokens, (n, length, d).
+        gradient: gradient of the loss, (n, length, d); zero where it is not finite and at padding.
+        output: the model's output.
     """
 
     reading: Reading
@@ -56,12 +58,12 @@ class TokenGradient(NamedTuple):
 
 @dataclass(frozen=True)
 class Probe:
-    """The answer to one question about a model.
+    """The result of one check of whether a model hides from attacks.
 
     Attributes:
-        name: the question.
-        status: whether the model passes; n/a where the question has no meaning for it.
-        sentence: what was seen, with counts, and what it means for an attack.
+        name: name of the check.
+        status: whether the model passes; n/a where the check does not apply to it.
+        sentence: what was measured, with counts, and what it means for an attack.
         numbers: the counts and shares behind the sentence.
     """
 
@@ -76,28 +78,30 @@ class Problem:
     """A model under attack.
 
     Attributes:
-        model: pixels (n, ...) in `bounds` to the model's output. An output that is not finite is not an error here:
-            the engine marks such samples, the gate refuses to count them, and `refuse_broken` to forget them.
-        loss: (output, targets, loss name, target_classes or None) to the loss per sample (n,).
-        misclassified: (output, targets) to which samples the model is wrong about, bool (n,).
-        rivals: (output, targets, count) to the target_classes that are nearest, (n, count), the nearest first.
-        objective: (pixels, targets, loss name, share of the steps done) to the loss that is raised, (n,), and the
-            output; None where that is `loss` of the output of `model`. Not for target_classes.
-        damage: (output, targets) to how wrong the model is about each sample, (n,) in [0, 1]; None for 0 and 1 as
-            `misclassified` has it.
-        tally: (output, targets) to what each sample contributes to the headline measure; None where that is 1 - damage.
-        editable: (texts (n, length), targets) to which of their characters may be changed, bool (n, length).
-        hidden: (targets, covered pixels (n, h, w)) to the targets that a patch there leaves to be answered.
-        selection_loss: name of the loss by which points are compared, whatever loss found them; above zero is fooled.
-        bounds: the range of a pixel.
+        model: maps pixels (n, ...) in `bounds` to the model's output. A non-finite output raises no error here: the
+            search marks such samples, validation refuses to count them, and `refuse_nonfinite_outputs` to ignore them.
+        loss: maps (output, targets, loss name, target classes or None) to the loss per sample (n,).
+        misclassified: maps (output, targets) to which samples the model gets wrong, bool (n,).
+        rivals: maps (output, targets, count) to the nearest target classes, (n, count), nearest first.
+        objective: maps (pixels, targets, loss name, share of the steps done) to the loss that is maximized, (n,), and
+            the output; None where that is `loss` of the output of `model`. Does not support target classes.
+        damage: maps (output, targets) to how wrong the model is about each sample, (n,) in [0, 1]; None where that is
+            `misclassified` as 0 or 1.
+        tally: maps (output, targets) to what each sample contributes to the headline measure; None where that is
+            1 - damage.
+        mask_covered_targets: maps (targets, covered pixels (n, h, w)) to the targets that remain to be predicted when
+            a patch covers those pixels.
+        editable: maps (texts (n, length), targets) to which characters may be changed, bool (n, length).
+        selection_loss: name of the loss that ranks points, whichever loss produced them; positive means misclassified.
+        bounds: range of pixel values.
         batch_size: samples per forward pass; results do not depend on it.
-        adapter: the model's adapter, for attacks that change words: it knows what the model reads of a text.
-        guide: what gradients are taken of, where the model's own are of no use; what it leads to is judged by the
-            model itself.
-        average: fresh draws that a gradient is the mean of; more than one for a model that answers at random.
-        draws: fresh draws that an outcome is the mean of.
-        probes: what is known about the ways the model has of hiding, by name; empty where nobody asked.
-        passes: the count, shared by all problems made from this one.
+        adapter: the model's adapter, for attacks on texts, which need its tokens.
+        guide: a stand-in that gradients are taken of, for models whose own gradients are useless; what it leads to is
+            evaluated on the model itself.
+        average: number of draws that a gradient is summed over; more than one for a randomized model.
+        draws: number of draws that an outcome is the mean of.
+        probes: results of the checks for hidden gradients by name; empty if none were run.
+        passes: the pass counts, shared by all problems made from this one.
     """
 
     model: Callable[[Tensor], Tensor]
@@ -107,7 +111,7 @@ class Problem:
     objective: Objective | None = None
     damage: Callable[[Tensor, Tensor], Tensor] | None = None
     tally: Callable[[Array, Array], Array] | None = None
-    hidden: Callable[[Tensor, Tensor], Tensor] = lambda targets, covered: targets
+    mask_covered_targets: Callable[[Tensor, Tensor], Tensor] = lambda targets, covered: targets
     editable: Callable[[Tensor, Tensor], Tensor] = lambda codes, targets: codes != 0
     selection_loss: str = "margin"
     bounds: tuple[float, float] = (0.0, 1.0)
@@ -128,12 +132,12 @@ class Problem:
         batch_size: int = BATCH,
         adapter: TorchModel | None = None,
     ) -> Self:
-        """Return the kind's questions about a model; its adapter is asked for objectives beyond the output."""
+        """Return the problem of attacking a model of a kind; an adapter allows losses beyond those of the output."""
 
         def loss(output: Tensor, targets: Tensor, name: str, target_classes: Tensor | None) -> Tensor:
             return kind.attack_loss(output, targets, name=name, target_classes=target_classes)
 
-        questions = cls(
+        problem = cls(
             model,
             loss,
             kind.misclassified,
@@ -145,36 +149,47 @@ class Problem:
             adapter=adapter,
         )
         if kind.single_label:
-            return questions
+            return problem
         objective = kind.objective(adapter) if adapter is not None else None
-        return replace(questions, objective=objective, damage=kind.damage, tally=kind.tally, hidden=kind.hidden)
+        return replace(
+            problem,
+            objective=objective,
+            damage=kind.damage,
+            tally=kind.tally,
+            mask_covered_targets=kind.mask_covered_targets,
+        )
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return the model's output, counted."""
+        """Return the model's output, and count the passes."""
         self.passes.forward += len(pixels)
         output = self.model(pixels)
-        if not torch.is_grad_enabled():  # probes ask in grad mode what the model does there, and answer for it
-            self._count_broken(output)
+        if not torch.is_grad_enabled():  # in grad mode only the probes call this, and they handle it themselves
+            self._count_nonfinite(output)
         return output
 
     def gradient(
         self, pixels: Tensor, targets: Tensor, loss: str, target_classes: Tensor | None = None, progress: float = 0.0
     ) -> tuple[Tensor, Tensor]:
-        """Return the gradient of the summed loss at some pixels, and the output there.
+        """Return the gradient of the summed loss with respect to the pixels, and the output.
 
-        Samples are summed, never averaged, so that no sample's gradient depends on its company. `progress` is the
-        share of the attack's steps that are done, for losses that change on the way.
+        Losses are summed, not averaged, so that the gradient of a sample does not depend on the rest of the batch.
+
+        Args:
+            pixels: where the gradient is taken, (n, ...).
+            targets: the targets, (n, ...).
+            loss: name of the loss.
+            target_classes: the classes to aim at, (n,); None for any wrong one.
+            progress: share of the attack's steps that are done, for losses that change during an attack.
 
         Raises:
-            AttackError: the loss does not depend on the pixels by any differentiable path.
+            AttackError: no differentiable path leads from the pixels to the loss.
         """
-        asked = partial(self._once, pixels, targets, loss, target_classes, progress)
-        gradient, output = asked()
+        gradient, output = self._gradient(pixels, targets, loss, target_classes, progress)
         for _ in range(self.average - 1):
-            gradient = gradient + asked()[0]
+            gradient = gradient + self._gradient(pixels, targets, loss, target_classes, progress)[0]
         return gradient, output
 
-    def _once(
+    def _gradient(
         self, pixels: Tensor, targets: Tensor, loss: str, target_classes: Tensor | None, progress: float
     ) -> tuple[Tensor, Tensor]:
         point = pixels.detach().requires_grad_(True)
@@ -186,47 +201,49 @@ class Problem:
                 output = (self.guide or self.model)(point)
                 losses = self.loss(output, targets, loss, target_classes)
             if self.guide is None:
-                self._count_broken(output.detach())
-            total = losses.sum()
-            gradient = torch.autograd.grad(total, point, allow_unused=True)[0] if total.requires_grad else None
+                self._count_nonfinite(output.detach())
+            gradient = _input_gradient(losses, point)
         if gradient is None:
             raise AttackError(
-                "The output does not depend on the pixels by any differentiable path; no gradient exists. "
-                "Use an attack without gradients, such as square, or cascade, which finds its way round."
+                "No differentiable path leads from the pixels to the output, so no gradient exists. Use a "
+                "gradient-free attack such as square, or cascade, which works without gradients where it has to."
             )
         self.passes.backward += len(pixels)
         return gradient, output.detach()
 
     def token_gradient(self, codes: Tensor, targets: Tensor, loss: str) -> TokenGradient:
-        """Return the gradient of the summed loss at the embeddings of texts (n, characters), counted as `gradient` is.
+        """Return the gradient of the summed loss with respect to the embeddings of texts (n, characters).
+
+        Passes are counted as in `gradient`.
 
         Raises:
-            AttackError: the model is no text model, or the loss does not depend on its embeddings.
+            AttackError: the adapter is not a TorchText, or the loss does not depend on the embeddings.
         """
         if not isinstance(self.adapter, TorchText):
-            raise AttackError("Only a TorchText tells what it reads of a text; this attack needs to know that.")
+            raise AttackError(
+                "This attack needs the tokens and embeddings of the model, which only a TorchText provides."
+            )
         reading = self.adapter.read(codes)
         embedded = self.adapter.embed(reading.ids).detach()
         point = embedded.clone().requires_grad_(True)
         self.passes.forward += len(codes)
         with torch.enable_grad():
             output = self.adapter.answer(point, reading.mask)
-            self._count_broken(output.detach())
-            total = self.loss(output, targets, loss, None).sum()
-            gradient = torch.autograd.grad(total, point, allow_unused=True)[0] if total.requires_grad else None
+            self._count_nonfinite(output.detach())
+            gradient = _input_gradient(self.loss(output, targets, loss, None), point)
         if gradient is None:
-            raise AttackError("The output does not depend on the embeddings by any differentiable path; use typos.")
+            raise AttackError("No differentiable path leads from the embeddings to the output; use typos.")
         self.passes.backward += len(codes)
         usable = torch.isfinite(gradient) & reading.mask[..., None]
         return TokenGradient(reading, embedded, torch.where(usable, gradient, 0.0), output.detach())
 
     def outcome(self, pixels: Tensor, targets: Tensor) -> Tensor:
-        """Return how wrong the model is about each sample, (n,) in [0, 1], by clean forward passes.
+        """Return how wrong the model is about each sample, (n,) in [0, 1], from forward passes without gradients.
 
-        Where an answer is right or wrong and random, that is how often it is wrong.
+        For a randomized model it is the mean over `draws` passes.
 
         Raises:
-            AttackError: an output is not finite; such a sample is neither robust nor broken.
+            AttackError: an output is not finite; such a sample counts neither as robust nor as misclassified.
         """
         return self.outcome_and_tally(pixels, targets)[0]
 
@@ -234,16 +251,20 @@ class Problem:
         """Return the same as `outcome`, and what each sample contributes to the headline measure, (n, ...).
 
         Raises:
-            AttackError: as `outcome`, or the answers are random where one tally cannot stand for several.
+            AttackError: as in `outcome`, or the model is randomized and its tallies cannot be averaged.
         """
         shares, tallies = torch.zeros(len(pixels), device=pixels.device), []
         if self.tally is not None and self.draws > 1:
-            raise AttackError("The model answers at random; boxes and masks of several answers have no common score.")
+            raise AttackError("The model is randomized; boxes and masks of several predictions have no common score.")
         with torch.no_grad():
             for chunk in self.chunks(len(pixels)):
                 for _ in range(self.draws):
                     output = self.forward(pixels[chunk].detach().clone())
-                    self._refuse(output)
+                    if bad := int((~all_finite(output)).sum()):
+                        raise AttackError(
+                            f"The model returned NaN or infinite output for {bad} of {len(output)} samples; they are "
+                            "neither robust nor misclassified, and nothing is reported."
+                        )
                     shares[chunk] += (self.damage or self.misclassified)(output, targets[chunk])
                 if self.tally is not None:
                     tallies.append(self.tally(output.cpu().numpy(), targets[chunk].cpu().numpy()))
@@ -252,29 +273,27 @@ class Problem:
             return shares, 1 - shares.double().cpu().numpy()
         return shares, np.concatenate(tallies) if tallies else np.zeros(0)
 
-    def refuse_broken(self) -> None:
-        """Raise AttackError where the model ever gave an output that is not finite, whatever an attack made of it.
+    def refuse_nonfinite_outputs(self) -> None:
+        """Raise AttackError if the model returned a non-finite output in any pass so far.
 
-        An attack that gets NaN finds nothing there, so that the sample would pass for robust.
+        An attack that gets NaN finds no adversarial example there, so the sample would count as robust.
         """
-        if int(self.passes.broken):
+        if count := int(self.passes.nonfinite_outputs):
             raise AttackError(
-                f"The model returned NaN or infinite output {int(self.passes.broken)} times under attack; such samples "
-                "are neither robust nor broken, and nothing is reported."
+                f"The model returned NaN or infinite output {count} times under attack; such samples are neither "
+                "robust nor misclassified, and nothing is reported."
             )
 
-    def _count_broken(self, output: Tensor) -> None:
-        self.passes.broken = self.passes.broken + (~torch.isfinite(output).flatten(1).all(dim=1)).sum()
-
-    def _refuse(self, output: Tensor) -> None:
-        bad = ~torch.isfinite(output).flatten(1).all(dim=1)
-        if bad.any():
-            raise AttackError(
-                f"The model returned NaN or infinite output for {int(bad.sum())} of {len(output)} samples; they are "
-                "neither robust nor broken, and nothing is reported."
-            )
+    def _count_nonfinite(self, output: Tensor) -> None:
+        self.passes.nonfinite_outputs = self.passes.nonfinite_outputs + (~all_finite(output)).sum()
 
     def chunks(self, count: int) -> Iterator[slice]:
-        """Yield slices of at most `batch_size`."""
+        """Yield slices of at most `batch_size` rows that cover `count` rows in order."""
         for begin in range(0, count, self.batch_size):
             yield slice(begin, min(begin + self.batch_size, count))
+
+
+def _input_gradient(losses: Tensor, point: Tensor) -> Tensor | None:
+    """Return the gradient of summed losses at a point; None if no differentiable path leads to them."""
+    total = losses.sum()
+    return torch.autograd.grad(total, point, allow_unused=True)[0] if total.requires_grad else None

@@ -1,9 +1,10 @@
-"""The gate: no adversarial input counts before it is checked by code that the attack had no hand in."""
+"""Validation of adversarial inputs, independent of the attack that made them."""
 
 import torch
 from torch import Tensor
 
 from suite.attacks.constraints import NORMS, constraint
+from suite.attacks.constraints.base import all_finite
 from suite.attacks.constraints.edits import EDIT_DISTANCES, distances
 from suite.attacks.engine.base import Attack
 from suite.attacks.engine.problem import Problem
@@ -14,26 +15,34 @@ from suite.kinds.base import Array
 def validate(
     problem: Problem, attack: Attack, clean: Tensor, adversarial: Tensor, targets: Tensor, size: float
 ) -> Tensor:
-    """Check adversarial inputs and return how wrong the model is about each, (n,) in [0, 1]; see `scored`."""
+    """Check adversarial inputs as `validate_and_score` does, and return the outcomes only, (n,) in [0, 1]."""
     return validate_and_score(problem, attack, clean, adversarial, targets, size)[0]
 
 
 def validate_and_score(
     problem: Problem, attack: Attack, clean: Tensor, adversarial: Tensor, targets: Tensor, size: float
 ) -> tuple[Tensor, Array]:
-    """Check adversarial inputs, ask the model about them, and return what `Problem.outcome_and_tally` says.
+    """Check adversarial inputs and return the result of `Problem.outcome_and_tally` for them.
 
     Shape, finiteness, bounds and constraint are checked on the values themselves, in float64; the outcome comes from
-    a clean forward pass without gradients. What a patch hides does not have to be found.
+    a forward pass without gradients. Targets that a patch covers do not have to be predicted.
+
+    Args:
+        problem: the model.
+        attack: the attack that made the inputs.
+        clean: the clean inputs, (n, ...).
+        adversarial: the adversarial inputs, (n, ...).
+        targets: the targets, (n, ...).
+        size: the allowed size of a perturbation.
 
     Raises:
-        AttackError: an input broke the rules; the result is an error, never a number.
+        AttackError: an input violates the rules, or an output of the model is not finite.
     """
     name = f"{type(attack).__name__} at {attack.size_name} {size:g}"
     if adversarial.shape != clean.shape:
         raise AttackError(f"{name} returned shape {tuple(adversarial.shape)} for {tuple(clean.shape)}.")
     values = adversarial.detach()
-    for chunk in problem.chunks(len(clean)):  # in float64 a whole set would take several times its memory
+    for chunk in problem.chunks(len(clean)):  # float64 copies of all inputs at once would take too much memory
         _check(name, problem, attack, clean[chunk], values[chunk], size)
     if attack.norm == "patch":
         targets = problem.mask_covered_targets(targets, covered(clean, values))
@@ -41,26 +50,26 @@ def validate_and_score(
 
 
 def covered(clean: Tensor, values: Tensor) -> Tensor:
-    """Return the box round all changed pixels of each image, bool (n, h, w)."""
+    """Return the bounding box of all changed pixels of each image, bool (n, h, w)."""
     changed = (clean != values).any(dim=1)
     rows, columns = (_between(changed.any(dim=axis)) for axis in (2, 1))
     return rows[:, :, None] & columns[:, None, :]
 
 
 def _between(marked: Tensor) -> Tensor:
-    """Return what lies between the first and the last mark of each row, bool (n, length)."""
+    """Return the entries from the first to the last marked one of each row, bool (n, length)."""
     before = marked.cumsum(dim=1) > 0
     after = marked.flip(1).cumsum(dim=1).flip(1) > 0
     return before & after
 
 
 def _check(name: str, problem: Problem, attack: Attack, clean: Tensor, values: Tensor, size: float) -> None:
-    _refuse(name, ~torch.isfinite(values).flatten(1).all(dim=1), "NaN or infinite pixels")
+    _refuse(name, ~all_finite(values), "NaN or infinite pixels")
     low, high = problem.bounds
     outside = torch.maximum(low - values, values - high).flatten(1).amax(dim=1)
     _refuse(name, outside > 0, f"pixels outside [{low:g}, {high:g}]", outside)
     over = attack.violation(clean, values, size)
-    if attack.norm in NORMS:  # an attack is not the judge of its own size where we can measure it
+    if attack.norm in NORMS:  # do not trust the attack where the size can be measured
         limit = torch.full((len(clean),), size, dtype=torch.float64, device=clean.device)
         over = torch.maximum(over, constraint(attack.norm, problem.bounds).excess(clean, values, limit))
     elif (rule := EDIT_DISTANCES.get(attack.norm)) is not None:
