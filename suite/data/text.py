@@ -1,4 +1,4 @@
-"""Texts as arrays: Unicode code points, so that they are stored, compared and batched as images are."""
+"""Texts as arrays of Unicode code points, so that they are stored, compared and batched like images."""
 
 import re
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ import numpy.typing as npt
 from suite.errors import DataError
 
 WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
-"""A word, with its apostrophes inside, or a single sign."""
+"""A word, including apostrophes inside it, or a single punctuation mark or symbol."""
 
 LONGEST = 2000
-"""Characters of a text that are kept; what is cut is counted."""
+"""Characters of a text that are kept; truncated texts are counted."""
 
 ROOM = 32
-"""Characters that an array has beyond its longest text, so that edits may lengthen it."""
+"""Characters by which an array is longer than its longest text, so that edits may lengthen it."""
 
 Codes = npt.NDArray[np.int32]
 
@@ -25,7 +25,7 @@ def codes(text: str) -> Codes:
     """Return the code points of a text, int32 (length,).
 
     Raises:
-        DataError: not a string, or one with a NUL or half of a surrogate pair.
+        DataError: not a string, or one with a NUL or an unpaired surrogate.
     """
     if not isinstance(text, str):
         raise DataError(f"a text of type {type(text).__name__} ({text!r:.40}); expected a string")
@@ -34,11 +34,11 @@ def codes(text: str) -> Codes:
     try:
         return np.frombuffer(text.encode("utf-32-le"), np.int32).copy()
     except UnicodeEncodeError as error:
-        raise DataError(f"half of a surrogate pair at character {error.start}; decode the text as UTF-8") from error
+        raise DataError(f"an unpaired surrogate at character {error.start}; decode the text as UTF-8") from error
 
 
 def packed(texts: Sequence[str], width: int) -> Codes:
-    """Return texts as one array, int32 (n, width), 0 behind their ends.
+    """Return texts as one array, int32 (n, width), padded with 0.
 
     Raises:
         DataError: a text is longer than the width, or not a text.

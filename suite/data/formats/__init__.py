@@ -1,1 +1,1 @@
-"""Data sets on disk, a module per format, and what the formats share."""
+"""Data sets on disk: one module per format, and what the formats share."""

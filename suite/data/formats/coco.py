@@ -8,45 +8,43 @@ from pathlib import Path
 from typing import Any
 
 from suite.data.formats.coco_files import CocoFiles, annotation_files, image_folders
-from suite.data.formats.image_files import Thing, detection_sample, read_picture
+from suite.data.formats.image_files import BoxedObject, detection_sample, read_picture
 from suite.data.split_files import portion, sample_name
 from suite.errors import DataError
 from suite.types import Rejected, Sample
 
 
 def read_coco(files: CocoFiles, split: str, *, seed: int, size: int | None = None) -> Iterator[Sample | Rejected]:
-    """Yield the images of one split, each with its objects; labels are category names, crowds are ignored objects.
+    """Yield the images of one split, each with its objects; labels are category names, and crowds are ignored objects.
 
     Args:
-        files: the folder and the annotation files; `split_files.portion` says
-            which of them a split takes.
+        files: the folder and the annotation files; `split_files.portion` says which of them a split takes.
         split: train, validation or test.
-        seed: seed of the split, where the data have none of their own.
-        size: side in pixels of the square to which images are scaled; None to take them as they are.
+        seed: seed of the split, if the data do not come with one.
+        size: side in pixels of the square to which images are scaled; None to keep their size.
 
     Raises:
         DataError: no annotation file, or one without images, annotations or categories.
     """
-    found = annotation_files(files)
-    share = portion(found, split)
+    annotations = annotation_files(files)
+    share = portion(annotations, split)
     if share.part is None:
         return
-    content = _read(found[share.part])
+    content = _read(annotations[share.part])
     if share.reports:
         yield from content.rejected
-    places = image_folders(files, share.part, found[share.part])
+    folders = image_folders(files, share.part, annotations[share.part])
     for record in share.take(content.images, split, seed=seed):
-        yield _sample(
-            sample_name(share.part, record["file_name"]), record, content.things[record["id"]], (places, size)
-        )
+        name = sample_name(share.part, record["file_name"])
+        yield _sample(name, record, content.objects[record["id"]], (folders, size))
 
 
 @dataclass
 class _Content:
-    """What an annotation file says: image records, objects by image, and what it says that cannot be used."""
+    """Contents of an annotation file: image records, objects by image id, and entries that cannot be used."""
 
     images: list[Mapping[str, Any]] = field(default_factory=list)
-    things: dict[Any, list[Thing]] = field(default_factory=lambda: defaultdict(list))
+    objects: dict[Any, list[BoxedObject]] = field(default_factory=lambda: defaultdict(list))
     rejected: list[Rejected] = field(default_factory=list)
 
 
@@ -55,19 +53,19 @@ def _read(file: Path) -> _Content:
     categories = _categories(document["categories"], file)
     content = _Content()
     seen: set[tuple[str, Any]] = set()
-    for place, record in enumerate(document["images"]):
-        if reason := _image_fault(record, seen):
-            content.rejected.append(Rejected(f"{file.name}: images[{place}]", reason))
+    for index, record in enumerate(document["images"]):
+        if reason := _image_error(record, seen):
+            content.rejected.append(Rejected(f"{file.name}: images[{index}]", reason))
         else:
-            seen |= _marks(record)
+            seen |= _keys(record)
             content.images.append(record)
     known = {record["id"] for record in content.images}
-    for place, record in enumerate(document["annotations"]):
+    for index, record in enumerate(document["annotations"]):
         try:
-            image, thing = _thing(record, known, categories)
-            content.things[image].append(thing)
+            image, item = _object(record, known, categories)
+            content.objects[image].append(item)
         except DataError as error:
-            content.rejected.append(Rejected(f"{file.name}: annotations[{place}]", str(error)))
+            content.rejected.append(Rejected(f"{file.name}: annotations[{index}]", str(error)))
     return content
 
 
@@ -94,22 +92,22 @@ def _categories(records: list[Any], file: Path) -> dict[int, str]:
         if not isinstance(record, dict) or not _is_id(record.get("id")) or not isinstance(record.get("name"), str):
             raise DataError(f'{str(file)!r} has a category {record!r}; expected {{"id": 1, "name": "person"}}.')
         if names.setdefault(record["id"], record["name"]) != record["name"]:
-            raise DataError(f"{str(file)!r} gives the category {record['id']} two names; give each its own id.")
+            raise DataError(f"{str(file)!r} gives category {record['id']} two names; give each its own id.")
     return names
 
 
-def _marks(record: Mapping[str, Any]) -> set[tuple[str, Any]]:
+def _keys(record: Mapping[str, Any]) -> set[tuple[str, Any]]:
     return {(key, record[key]) for key in ("id", "file_name")}
 
 
-def _image_fault(record: Any, seen: set[tuple[str, Any]]) -> str | None:
+def _image_error(record: Any, seen: set[tuple[str, Any]]) -> str | None:
     if not isinstance(record, dict) or not _is_id(record.get("id")) or not isinstance(record.get("file_name"), str):
         return f"got {str(record)[:80]}; expected an image with an id and a file_name"
-    repeated = sorted(f"{key} {value!r}" for key, value in seen & _marks(record))
-    return f"{' and '.join(repeated)}, as an earlier image has; expected each once" if repeated else None
+    repeated = sorted(f"{key} {value!r}" for key, value in seen & _keys(record))
+    return f"{' and '.join(repeated)}, which an earlier image has; each may occur once" if repeated else None
 
 
-def _thing(record: Any, known: set[Any], categories: Mapping[Any, str]) -> tuple[Any, Thing]:
+def _object(record: Any, known: set[Any], categories: Mapping[Any, str]) -> tuple[Any, BoxedObject]:
     if not isinstance(record, dict):
         raise DataError(f"got {str(record)[:80]}; expected an object with image_id, category_id and bbox")
     image, category, box = record.get("image_id"), record.get("category_id"), record.get("bbox")
@@ -121,7 +119,7 @@ def _thing(record: Any, known: set[Any], categories: Mapping[Any, str]) -> tuple
         raise DataError(f"bbox {box!r} of image {image!r}; expected [x, y, width, height]")
     left, top, width, height = (float(value) for value in box)
     edges = (left, top, left + width, top + height)
-    return image, Thing(edges, categories[category], bool(record.get("iscrowd", 0)))
+    return image, BoxedObject(edges, categories[category], bool(record.get("iscrowd", 0)))
 
 
 def _is_id(value: Any) -> bool:
@@ -133,14 +131,14 @@ def _is_number(value: Any) -> bool:
 
 
 def _sample(
-    name: str, record: Mapping[str, Any], things: list[Thing], options: tuple[list[Path], int | None]
+    name: str, record: Mapping[str, Any], objects: list[BoxedObject], options: tuple[list[Path], int | None]
 ) -> Sample | Rejected:
-    places, size = options
-    file = next((place / record["file_name"] for place in places if (place / record["file_name"]).is_file()), None)
+    folders, size = options
+    file = next((path for folder in folders if (path := folder / record["file_name"]).is_file()), None)
     if file is None:
-        return Rejected(name, f"no such image in {', '.join(repr(str(place)) for place in places)}")
+        return Rejected(name, f"no such image in {', '.join(repr(str(folder)) for folder in folders)}")
     try:
-        return detection_sample(name, read_picture(file, size=size, labelled=_labelled_size(record)), things)
+        return detection_sample(name, read_picture(file, size=size, labelled=_labelled_size(record)), objects)
     except DataError as error:
         return Rejected(name, str(error))
 

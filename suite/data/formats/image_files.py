@@ -1,4 +1,4 @@
-"""Photographs and masks on disk, as arrays of one size, and the boxes that belong to them."""
+"""Images and masks on disk as arrays of one size, with their boxes."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,12 +15,12 @@ from suite.types import Sample
 Mask = npt.NDArray[np.uint8]
 
 EIGHT_BIT = ("L", "P", "1")
-"""Pillow's modes of a mask with at most 256 values."""
+"""Pillow's modes for masks with at most 256 values."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A photograph: pixels (3, h, w) uint8, and the width and height that it has on disk."""
+    """An image: pixels (3, h, w) uint8, and its width and height on disk."""
 
     pixels: npt.NDArray[np.uint8]
     width: int
@@ -28,12 +28,12 @@ class Picture:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """How many pixels of the array one pixel on disk became, to the right and downwards."""
+        """Horizontal and vertical factor from pixels on disk to pixels of the array."""
         return self.pixels.shape[2] / self.width, self.pixels.shape[1] / self.height
 
 
-class Thing(NamedTuple):
-    """An object in a photograph: its box x1, y1, x2, y2 in pixels on disk, its class, and whether it is ignored."""
+class BoxedObject(NamedTuple):
+    """An object in an image: its box x1, y1, x2, y2 in pixels on disk, its class, and whether it is ignored."""
 
     box: tuple[float, float, float, float]
     label: str
@@ -41,42 +41,42 @@ class Thing(NamedTuple):
 
 
 def read_picture(file: Path, *, size: int | None = None, labelled: tuple[int, int] | None = None) -> Picture:
-    """Return a photograph in red, green and blue.
+    """Return an RGB image.
 
-    It is turned upright as its EXIF tag says, which is how labelling tools show it, unless only the unturned one has
+    The image is rotated according to its EXIF tag, as labelling tools display it, unless only the unrotated image has
     the labelled size.
 
     Args:
         file: the image.
-        size: side in pixels of the square to which it is scaled (linear, with smoothing); None to take it as it is.
-        labelled: width and height that the annotation was made for, where it says so.
+        size: side in pixels of the square to which it is scaled (bilinear, with antialiasing); None to keep its size.
+        labelled: width and height that the annotation was made for, if it says so.
 
     Raises:
-        DataError: it is missing, cannot be read, or is not of the labelled size.
+        DataError: it is missing, cannot be read, or does not have the labelled size.
     """
-    from PIL import ImageOps
+    from PIL import Image, ImageOps
 
-    with _opened(file) as raw:
+    with open_image(file) as raw:
         upright = ImageOps.exif_transpose(raw)
         image = raw if labelled not in (None, upright.size) and labelled == raw.size else upright
         if labelled not in (None, image.size):
             raise DataError(f"{_size(image.size)} pixels, but the annotation was made for {_size(labelled)}")
-        pixels = _rgb(image)
+        pixels = convert(image, "RGB")
         width, height = pixels.size
-        pixels = pixels if size is None else pixels.resize((size, size), _resampling("BILINEAR"))
+        pixels = pixels if size is None else pixels.resize((size, size), Image.Resampling.BILINEAR)
         return Picture(np.moveaxis(np.asarray(pixels, dtype=np.uint8), -1, 0).copy(), width, height)
 
 
 def read_mask(file: Path) -> Mask:
-    """Return a mask's values (h, w) as they are stored: of a palette the indices, not the colours.
+    """Return a mask's values (h, w) as they are stored: for a palette image the indices, not the colors.
 
     Raises:
-        DataError: it is missing, cannot be read, or holds colours or values over 255.
+        DataError: it is missing, cannot be read, or holds colors or values over 255.
     """
-    with _opened(file) as image:
+    with open_image(file) as image:
         if image.mode not in EIGHT_BIT and not image.mode.startswith("I"):
             raise DataError(
-                f"a mask in mode {image.mode}; expected one number per pixel: save class indices, not colours"
+                f"a mask in mode {image.mode}; expected one number per pixel: save class indices, not colors"
             )
         values = np.asarray(image)
         if values.size and (values.min() < 0 or values.max() > 255):
@@ -84,50 +84,50 @@ def read_mask(file: Path) -> Mask:
         return values.astype(np.uint8)
 
 
-def resized(mask: Mask, size: int | None) -> Mask:
-    """Return a mask (h, w) scaled to a square of a side; every pixel keeps the value of one that was there."""
-    from PIL import Image
-
-    if size is None:
-        return mask
-    return np.array(Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST), dtype=np.uint8)
-
-
 def mask_sample(name: str, file: Path, mask: Mask, *, size: int | None = None) -> Sample:
-    """Return a photograph with its mask (h, w) as the target, both scaled to `size`.
+    """Return an image with its mask (h, w) as the target, both scaled to `size`; masks by nearest neighbor.
 
     Raises:
-        DataError: the photograph cannot be read, or is not of the mask's size.
+        DataError: the image cannot be read, or does not have the mask's size.
     """
+    from PIL import Image
+
     picture = read_picture(file, size=size, labelled=(mask.shape[1], mask.shape[0]))
-    return Sample(name, picture.pixels, resized(mask, size))
+    if size is not None:
+        mask = np.array(Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST), dtype=np.uint8)
+    return Sample(name, picture.pixels, mask)
 
 
-def detection_sample(name: str, picture: Picture, things: Sequence[Thing]) -> Sample:
-    """Return a photograph with its objects as the target: ``boxes`` (k, 4), ``labels`` and ``ignore``, k may be 0.
+def detection_sample(name: str, picture: Picture, objects: Sequence[BoxedObject]) -> Sample:
+    """Return an image with its objects as the target: ``boxes`` (k, 4), ``labels`` and ``ignore``; k may be 0.
 
-    Boxes are neither cleaned nor rounded.
+    Boxes are scaled with the image, and neither cleaned nor rounded.
     """
-    across, down = picture.scale
-    boxes = np.array([thing.box for thing in things], dtype=np.float64).reshape(-1, 4) * (across, down, across, down)
-    labels, ignore = [thing.label for thing in things], np.array([thing.ignored for thing in things], dtype=bool)
+    x, y = picture.scale
+    boxes = np.array([item.box for item in objects], dtype=np.float64).reshape(-1, 4) * (x, y, x, y)
+    labels, ignore = [item.label for item in objects], np.array([item.ignored for item in objects], dtype=bool)
     return Sample(name, picture.pixels, {"boxes": boxes, "labels": labels, "ignore": ignore})
 
 
-def extent(mask: npt.NDArray[Any]) -> tuple[float, float, float, float]:
-    """Return the tightest box x1, y1, x2, y2 round the true pixels of a mask (h, w), right and lower edge included.
+def tight_box(mask: npt.NDArray[Any]) -> tuple[float, float, float, float]:
+    """Return the tightest box x1, y1, x2, y2 around the true pixels of a mask (h, w); x2 and y2 are exclusive edges.
 
     Raises:
         DataError: no pixel is true.
     """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
-        raise DataError("a mask without a pixel has no box; leave the object out")
+        raise DataError("an empty mask has no box; leave the object out")
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[Any]:
+def open_image(file: Path) -> Iterator[Any]:
+    """Open an image with Pillow and load its pixels.
+
+    Raises:
+        DataError: it is missing or cannot be read.
+    """
     from PIL import Image, UnidentifiedImageError
 
     if not file.is_file():
@@ -142,20 +142,19 @@ def _opened(file: Path) -> Iterator[Any]:
         raise DataError(f"{file.name}: {type(error).__name__}: {error}") from error
 
 
-def _rgb(image: Any) -> Any:
+def convert(image: Any, mode: str) -> Any:
+    """Return a Pillow image in mode L or RGB; 16-bit values are scaled to 8 bits, which Pillow would clip.
+
+    Raises:
+        DataError: the range of the pixel values is unknown.
+    """
     from PIL import Image
 
-    if image.mode.startswith("I;16"):  # Pillow would clip 16 bits to 8 instead of scaling them
+    if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     elif image.mode in ("I", "F"):
         raise DataError(f"pixels in mode {image.mode} have no known range; save the image with 8 or 16 bits")
-    return image.convert("RGB")
-
-
-def _resampling(name: str) -> Any:
-    from PIL import Image
-
-    return Image.Resampling[name]
+    return image.convert(mode)
 
 
 def _size(size: tuple[int, int] | None) -> str:

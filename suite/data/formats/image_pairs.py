@@ -1,15 +1,16 @@
-"""Images and the label files of the same name."""
+"""Images and label files with the same names."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from suite.data.formats.image_files import Mask, mask_sample, read_mask
 from suite.data.split_files import EVERYTHING, sample_name
 from suite.errors import DataError
 from suite.types import Rejected, Sample
 
 Reader = Callable[[str, Path, Path], Iterator[Sample | Rejected]]
-"""Takes an id, an image and its label file; yields one sample, and what in the label file cannot be read."""
+"""Takes an id, an image and its label file; yields one sample, and a rejection for each unreadable label."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Pairs:
     """Images and label files by name.
 
     Attributes:
-        part: the part of the data set that they are, which comes before the name in ids.
+        part: the part of the data set that they belong to; it comes before the name in ids.
         unlabelled: why an image without a label file cannot be used.
     """
 
@@ -32,7 +33,7 @@ class Pairs:
         return sorted(self.images.keys() | self.labels.keys())
 
     def read(self, names: Sequence[str], reader: Reader) -> Iterator[Sample | Rejected]:
-        """Yield a sample for each name, or a rejection where one of the two is missing or cannot be read."""
+        """Yield a sample for each name, or a rejection if one of the two files is missing or cannot be read."""
         for name in names:
             identity = sample_name(self.part, name)
             if name not in self.images:
@@ -40,11 +41,21 @@ class Pairs:
             elif name not in self.labels:
                 yield Rejected(identity, self.unlabelled)
             else:
-                yield from _read(identity, self.images[name], self.labels[name], reader)
+                try:
+                    yield from reader(identity, self.images[name], self.labels[name])
+                except DataError as error:
+                    yield Rejected(identity, str(error))
 
 
-def _read(identity: str, image: Path, label: Path, reader: Reader) -> Iterator[Sample | Rejected]:
-    try:
-        yield from reader(identity, image, label)
-    except DataError as error:
-        yield Rejected(identity, str(error))
+def mask_reader(size: int | None, to_classes: Callable[[Mask], Mask] = lambda mask: mask) -> Reader:
+    """Return a reader of masks.
+
+    Args:
+        size: side in pixels of the square to which images and masks are scaled; None to keep their size.
+        to_classes: takes the values of a mask file (h, w) and returns class indices.
+    """
+
+    def read(name: str, image: Path, file: Path) -> Iterator[Sample | Rejected]:
+        yield mask_sample(name, image, to_classes(read_mask(file)), size=size)
+
+    return read

@@ -6,65 +6,65 @@ from pathlib import Path
 
 import numpy as np
 
-from suite.data.formats.image_files import Thing, detection_sample, extent, mask_sample, read_mask, read_picture
-from suite.data.formats.image_pairs import Pairs, Reader
-from suite.data.split_files import files_by_stem, folder, portion
+from suite.data.formats.image_files import BoxedObject, Mask, detection_sample, read_mask, read_picture, tight_box
+from suite.data.formats.image_pairs import Pairs, Reader, mask_reader
+from suite.data.split_files import existing_folder, files_by_stem, portion
 from suite.errors import DataError
 from suite.types import Rejected, Sample
 
 PERSON = "person"
 
 SUFFIX = "_mask"
-"""What a mask's name has behind its photograph's."""
+"""What a mask's name has after its photograph's."""
 
 
 def read_pennfudan(path: str, split: str, *, seed: int, size: int | None = None) -> Iterator[Sample | Rejected]:
-    """Yield the photographs of one split with the tightest box round each person's pixels.
+    """Yield the photographs of one split with the tightest box around each person's pixels.
 
     Args:
-        path: the folder with PNGImages and PedMasks inside, or one above it.
-        split: train, validation or test: 50 : 20 : 30 by seed, for the data come without a split.
+        path: the folder with PNGImages and PedMasks inside, or its parent.
+        split: train, validation or test: 50 : 20 : 30 by seed, because the data come without a split.
         seed: seed of the split.
-        size: side in pixels of the square to which photographs are scaled; None to take them as they are.
+        size: side in pixels of the square to which photographs are scaled; None to keep their size.
 
     Raises:
-        DataError: there is no such layout.
+        DataError: the folder does not have this layout.
     """
     return _read(path, (split, seed), partial(_people, size))
 
 
 def read_pennfudan_masks(path: str, split: str, *, seed: int, size: int | None = None) -> Iterator[Sample | Rejected]:
-    """Yield the photographs of one split with masks: 1 where a person is, 0 elsewhere.
+    """Yield the photographs of one split with masks: 1 for people, 0 elsewhere.
 
     Args:
-        path: the folder with PNGImages and PedMasks inside, or one above it.
-        split: train, validation or test: 50 : 20 : 30 by seed, for the data come without a split.
+        path: the folder with PNGImages and PedMasks inside, or its parent.
+        split: train, validation or test: 50 : 20 : 30 by seed, because the data come without a split.
         seed: seed of the split.
-        size: side in pixels of the square to which photographs and masks are scaled; None to take them as they are.
+        size: side in pixels of the square to which photographs and masks are scaled; None to keep their size.
 
     Raises:
-        DataError: there is no such layout.
+        DataError: the folder does not have this layout.
     """
-    return _read(path, (split, seed), partial(_presence, size))
+    return _read(path, (split, seed), mask_reader(size, _presence))
 
 
-def _read(path: str, share: tuple[str, int], reader: Reader) -> Iterator[Sample | Rejected]:
-    root = folder(path)
+def _read(path: str, split_and_seed: tuple[str, int], reader: Reader) -> Iterator[Sample | Rejected]:
+    root = existing_folder(path)
     root = root if (root / "PNGImages").is_dir() else root / "PennFudanPed"
     if not (root / "PNGImages").is_dir() or not (root / "PedMasks").is_dir():
         raise DataError(f"{path!r} has no folders PNGImages and PedMasks; give the folder that PennFudanPed.zip made.")
     masks = files_by_stem(root / "PedMasks")
     pairs = Pairs(files_by_stem(root / "PNGImages"), {name.removesuffix(SUFFIX): masks[name] for name in masks})
-    split, seed = share
+    split, seed = split_and_seed
     yield from pairs.read(portion((), split).take(pairs.names, split, seed=seed), reader)
 
 
 def _people(size: int | None, name: str, image: Path, file: Path) -> Iterator[Sample | Rejected]:
     people = read_mask(file)
     picture = read_picture(image, size=size, labelled=(people.shape[1], people.shape[0]))
-    things = [Thing(extent(people == number), PERSON) for number in np.unique(people[people > 0])]
-    yield detection_sample(name, picture, things)
+    boxes = [tight_box(people == number) for number in np.unique(people[people > 0])]
+    yield detection_sample(name, picture, [BoxedObject(box, PERSON) for box in boxes])
 
 
-def _presence(size: int | None, name: str, image: Path, file: Path) -> Iterator[Sample | Rejected]:
-    yield mask_sample(name, image, (read_mask(file) > 0).astype(np.uint8), size=size)
+def _presence(people: Mask) -> Mask:
+    return (people > 0).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The Oxford-IIIT pets: photographs of cats and dogs, trimaps of their bodies, boxes round their heads."""
+"""The Oxford-IIIT pets: photographs of cats and dogs, trimaps of their bodies, boxes around their heads."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from suite.data.formats.image_files import Mask, mask_sample, read_mask
-from suite.data.formats.image_pairs import Pairs
+from suite.data.formats.image_files import Mask
+from suite.data.formats.image_pairs import Pairs, mask_reader
 from suite.data.formats.voc_objects import voc_sample
-from suite.data.split_files import files_by_stem, folder, lines, portion
+from suite.data.split_files import existing_folder, files_by_stem, listed_names, portion
 from suite.errors import DataError
 from suite.types import Rejected, Sample
 
 LISTS = {"train": "trainval.txt", "test": "test.txt"}
 """Files with the names of each part's photographs."""
 
-BODY, ELSEWHERE, BORDER = 1, 2, 3
+PET, BACKGROUND, BORDER = 1, 2, 3
 """Values of a trimap."""
 
 IGNORED = 255
@@ -27,37 +27,38 @@ def read_pet_masks(path: str, split: str, *, seed: int, size: int | None = None)
 
     Args:
         path: the folder with ``images/`` and ``annotations/`` inside.
-        split: train, validation or test; validation is a fifth of trainval.txt, or where there are no lists all is
-            split by seed.
+        split: train, validation or test; validation is a fifth of trainval.txt. Without these lists, all photographs
+            are split by seed.
         seed: seed of these splits.
-        size: side in pixels of the square to which photographs and masks are scaled; None to take them as they are.
+        size: side in pixels of the square to which photographs and masks are scaled; None to keep their size.
 
     Raises:
-        DataError: there is no such layout.
+        DataError: the folder does not have this layout.
     """
     root = _root(path)
-    found = {part: file for part in LISTS if (file := root / "annotations" / LISTS[part]).is_file()}
-    share = portion(found, split)
+    lists = {part: file for part in LISTS if (file := root / "annotations" / LISTS[part]).is_file()}
+    share = portion(lists, split)
     if share.part is None:
         return
     pairs = Pairs(files_by_stem(root / "images"), files_by_stem(root / "annotations" / "trimaps", {".png"}))
-    names = _listed(found[share.part]) if found else pairs.names
-    yield from pairs.read(share.take(names, split, seed=seed), partial(_trimap, size))
+    names = listed_names(lists[share.part]) if lists else pairs.names
+    yield from pairs.read(share.take(names, split, seed=seed), mask_reader(size, _classes))
 
 
 def read_pet_heads(path: str, split: str, *, seed: int, size: int | None = None) -> Iterator[Sample | Rejected]:
-    """Yield the photographs of one split with the box round each head, labelled cat or dog.
+    """Yield the photographs of one split with the box around each head, labelled cat or dog.
 
-    Boxes were published for trainval.txt alone, and not for all of it, so that test.txt cannot be the test split.
+    Boxes were published only for photographs in trainval.txt, and not for all of them, so test.txt cannot be the test
+    split.
 
     Args:
         path: the folder with ``images/`` and ``annotations/xmls/`` inside.
-        split: train, validation or test: 50 : 20 : 30 by seed of the photographs that have boxes.
+        split: train, validation or test: 50 : 20 : 30 by seed, of the photographs that have boxes.
         seed: seed of the split.
-        size: side in pixels of the square to which photographs are scaled; None to take them as they are.
+        size: side in pixels of the square to which photographs are scaled; None to keep their size.
 
     Raises:
-        DataError: there is no such layout.
+        DataError: the folder does not have this layout.
     """
     root = _root(path)
     pairs = Pairs(files_by_stem(root / "images"), files_by_stem(root / "annotations" / "xmls", {".xml"}))
@@ -66,23 +67,14 @@ def read_pet_heads(path: str, split: str, *, seed: int, size: int | None = None)
 
 
 def _root(path: str) -> Path:
-    root = folder(path)
+    root = existing_folder(path)
     if not (root / "images").is_dir() or not (root / "annotations").is_dir():
         raise DataError(f"{path!r} has no folders images and annotations; unpack both archives of the pets into it.")
     return root
 
 
-def _listed(file: Path) -> list[str]:
-    named = [line.split()[0] for line in lines(file) if line and not line.startswith("#")]
-    return list(dict.fromkeys(named))
-
-
-def _trimap(size: int | None, name: str, image: Path, file: Path) -> Iterator[Sample | Rejected]:
-    yield mask_sample(name, image, _classes(read_mask(file)), size=size)
-
-
 def _classes(trimap: Mask) -> Mask:
-    unknown = sorted({int(value) for value in np.unique(trimap)} - {BODY, ELSEWHERE, BORDER})
+    unknown = sorted({int(value) for value in np.unique(trimap)} - {PET, BACKGROUND, BORDER})
     if unknown:
         raise DataError(f"a trimap with the values {unknown[:4]}; expected 1 (pet), 2 (background) and 3 (border)")
-    return np.choose(trimap - BODY, [1, 0, IGNORED]).astype(np.uint8)
+    return np.choose(trimap - PET, [1, 0, IGNORED]).astype(np.uint8)

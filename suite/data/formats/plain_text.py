@@ -3,20 +3,20 @@
 import codecs
 from pathlib import Path
 
-from suite.data.split_files import CUT, EVERYTHING, SPLIT_FOLDERS, portion
-from suite.data.windows import Amounts, Stretch, Window, cut, samples
+from suite.data.split_files import EVERYTHING, SPLIT_FOLDERS, TRAIN_FRACTIONS, portion
+from suite.data.windows import Passage, SplitLimits, Window, cut, samples
 from suite.errors import DataError
 from suite.types import Sample
 
 FRACTIONS = (0.8, 0.1, 0.1)
-"""Shares of train, validation and test of a text without a split of its own, by position."""
+"""Shares of train, validation and test, by position, of a text without a split of its own."""
 
 PART_NAMES = {name: split for split, names in SPLIT_FOLDERS.items() for name in names} | {"dev": "validation"}
-"""What a file of one split may be called, without its ending and in lower case."""
+"""Names that a split's file may have, in lower case and without the extension."""
 
 
 def decoded(content: bytes, name: str) -> str:
-    """Return bytes as text, without a mark of byte order.
+    """Decode UTF-8 and remove the byte order mark, if there is one.
 
     Raises:
         DataError: they are not UTF-8.
@@ -29,16 +29,16 @@ def decoded(content: bytes, name: str) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        # The codec counts from behind the mark of byte order.
-        place = error.start + (len(content) - len(error.object))
+        # The codec counts bytes from after the byte order mark.
+        position = error.start + (len(content) - len(error.object))
         raise DataError(
-            f"{name} is not UTF-8 at byte {place} (0x{content[place]:02x}); convert it, "
+            f"{name} is not UTF-8 at byte {position} (0x{content[position]:02x}); convert it, "
             f"for example: iconv -f latin1 -t utf-8 {name} > converted-{name}"
         ) from error
 
 
 def read_plain(file: Path) -> str:
-    """Return a file's text with line feeds between its lines, however they were ended.
+    """Return a file's text with line feeds for all line endings.
 
     Raises:
         DataError: it cannot be read, is empty, is not UTF-8 or holds a NUL.
@@ -54,28 +54,28 @@ def read_plain(file: Path) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_text(path: str, split: str, *, window: Window, amounts: Amounts) -> list[Sample]:
+def read_text(path: str, split: str, *, window: Window, limits: SplitLimits) -> list[Sample]:
     """Return the windows of one split of a text; see `suite.data.windows.samples`.
 
     Args:
         path: a file, or a folder of .txt files. Files named train, validation (val, valid, dev) and test are the
-            splits (see `split_files.portion`), and others beside them are not read; otherwise all files
-            are one text in the order of their names, cut into the first 80 %, the next 10 % and the last 10 %.
+            splits (see `split_files.portion`), and other files are then not read. Without such names, all files are
+            one text in the order of their names, cut into the first 80 %, the next 10 % and the last 10 %.
         split: train, validation or test.
         window: how many characters a sample has.
-        amounts: how much of each split is used.
+        limits: how much of each split is used.
 
     Raises:
-        DataError: there is no text, it cannot be read or is too short, or two files are the same.
+        DataError: there is no text, it cannot be read or is too short, or two files have the same text.
     """
     parts = _parts(Path(path).expanduser())
     share = portion(parts, split)
     if share.part is None:
         return []
-    piece = Stretch(share.part if share.part != EVERYTHING else "text", parts[share.part])
+    passage = Passage(share.part if share.part != EVERYTHING else "text", parts[share.part])
     if share.fractions is not None:
-        piece = cut(piece, split, CUT if share.fractions == CUT else FRACTIONS)
-    return samples(piece, split, window=window, amounts=amounts)
+        passage = cut(passage, split, TRAIN_FRACTIONS if share.fractions == TRAIN_FRACTIONS else FRACTIONS)
+    return samples(passage, split, window=window, limits=limits)
 
 
 def _parts(path: Path) -> dict[str, str]:
@@ -102,10 +102,10 @@ def _distinct(named: dict[str, list[Path]]) -> dict[str, str]:
             raise DataError(f"{files[0].name} and {files[1].name} both name the {part} part; keep one of them.")
         contents = [read_plain(file) for file in files]
         for file, content in zip(files, contents, strict=True):
-            if (twin := texts.setdefault(content, file)) != file:
+            if (first := texts.setdefault(content, file)) != file:
                 raise DataError(
-                    f"{twin.name} and {file.name} are the same text; what is learnt must not be what is judged on. "
-                    "Remove one of them."
+                    f"{first.name} and {file.name} are the same text; models must not be evaluated on what they were "
+                    "trained on. Remove one of them."
                 )
         parts[part] = "\n".join(contents)
     return parts

@@ -1,48 +1,47 @@
-"""SST-2 as GLUE ships it, and the reviews of IMDB: the two public benchmarks of sentiment, from disk."""
+"""Two public sentiment benchmarks on disk: SST-2 in the format of GLUE, and the IMDB reviews."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from suite.data.formats.plain_text import decoded
-from suite.data.split_files import folder, portion
-from suite.data.subsets import take
+from suite.data.split_files import existing_folder, portion
 from suite.errors import DataError
 from suite.types import Rejected, Sample
 
 CLASSES = ("negative", "positive")
 
 GLUE_FILES = {"train": "train.tsv", "validation": "dev.tsv"}
-"""Part to file; the labels of test.tsv are not public, so that it is not read."""
+"""Part to file; test.tsv is not read, because its labels are not public."""
 
 
 def read_sst2(path: str, split: str, *, seed: int) -> Iterator[Sample | Rejected]:
-    """Yield the texts of one split of SST-2: dev.tsv is the test part, and train.tsv is cut 80 : 20.
+    """Yield the texts of one split of SST-2: dev.tsv is the test part, and train.tsv is split 80 : 20.
 
-    Most of train.tsv are phrases of longer sentences, so that train and validation speak of the same films; dev.tsv
-    has whole sentences of others.
+    Most texts in train.tsv are phrases of longer sentences, so train and validation contain parts of the same reviews;
+    dev.tsv has whole sentences from other reviews.
 
     Args:
-        path: the folder with train.tsv and dev.tsv: columns sentence and label (0 negative, 1 positive), parted by
-            tabs, where a quotation mark is a character as any other.
+        path: the folder with train.tsv and dev.tsv: columns sentence and label (0 negative, 1 positive), separated by
+            tabs; quotation marks have no special meaning.
         split: train, validation or test.
-        seed: seed of the cut, stratified.
+        seed: seed of the stratified split.
 
     Raises:
-        DataError: there are no such files, or they are not UTF-8 or have other columns.
+        DataError: there are no such files, they are not UTF-8, or they have other columns.
     """
-    root = folder(path)
-    found = {part: root / name for part, name in GLUE_FILES.items() if (root / name).is_file()}
-    if not found:
-        raise DataError(f"{path!r} has neither train.tsv nor dev.tsv; give the folder SST-2 of GLUE.")
-    share = portion(found, split)
+    root = existing_folder(path)
+    files = {part: root / name for part, name in GLUE_FILES.items() if (root / name).is_file()}
+    if not files:
+        raise DataError(f"{path!r} has neither train.tsv nor dev.tsv; give GLUE's folder SST-2.")
+    share = portion(files, split)
     if share.part is None:
         return
-    records = _glue(found[share.part])
+    records = _glue(files[share.part])
     texts = [record for record in records if isinstance(record, Sample)]
     if share.reports:
         yield from (record for record in records if isinstance(record, Rejected))
-    yield from take(texts, [text.target for text in texts], share, split, seed=seed)
+    yield from share.take(texts, split, seed=seed, labels=[text.target for text in texts])
 
 
 def _glue(file: Path) -> list[Sample | Rejected]:
@@ -63,28 +62,28 @@ def _labelled(name: str, line: str) -> Sample | Rejected:
 
 
 def read_imdb(path: str, split: str, *, seed: int) -> Iterator[Sample | Rejected]:
-    """Yield the reviews of one split of IMDB: test/ is the test part, and train/ is cut 80 : 20.
+    """Yield the reviews of one split of IMDB: test/ is the test part, and train/ is split 80 : 20.
 
-    Reviews without a label (unsup/) are not read; ``<br />`` becomes the end of a line. The rating, 1 to 10, is the
-    number behind the underscore in the id.
+    Reviews without a label (unsup/) are not read; ``<br />`` becomes a line feed. The number after the underscore in
+    the id is the rating, 1 to 10.
 
     Args:
         path: the folder aclImdb, with train/ and test/, each with pos/ and neg/, one review per file.
         split: train, validation or test.
-        seed: seed of the cut, stratified.
+        seed: seed of the stratified split.
 
     Raises:
         DataError: there are no such folders, or one of them has no reviews.
     """
-    root = folder(path)
-    found = [part for part in ("train", "test") if (root / part).is_dir()]
-    if not found:
+    root = existing_folder(path)
+    parts = [part for part in ("train", "test") if (root / part).is_dir()]
+    if not parts:
         raise DataError(f"{path!r} has neither train nor test; give the folder aclImdb with pos and neg inside them.")
-    share = portion(found, split)
+    share = portion(parts, split)
     if share.part is None:
         return
     files = [(file, label) for label in CLASSES for file in _reviews(root / share.part / label[:3])]
-    for file, label in take(files, [label for _, label in files], share, split, seed=seed):
+    for file, label in share.take(files, split, seed=seed, labels=[label for _, label in files]):
         yield _review(file, file.relative_to(root).with_suffix("").as_posix(), label)
 
 

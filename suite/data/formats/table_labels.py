@@ -1,4 +1,4 @@
-"""One form for the labels of a table, which come as names, numbers, text that is a number, or truth values."""
+"""One form for the labels of a table, which may be names, numbers, numbers as text, or booleans."""
 
 import math
 import re
@@ -8,37 +8,37 @@ from typing import Any
 from suite.errors import DataError
 
 HIDDEN = "-1"
-"""What data sets with a secret test part write in place of a label."""
+"""What data sets with private test labels write in place of a label."""
 
-NOT_GIVEN = "label -1, which says that there is none; where it is a class, name '-1' in classes="
+NOT_GIVEN = "label -1, which means that there is none; if it is a class, name '-1' in classes="
 
 
 class NoLabel(Exception):
-    """A record has no label that can be used; the message says why."""
+    """A record cannot be used; the message says why."""
 
 
 def plain(value: Any, names: Sequence[str] = ()) -> str:
-    """Return a label as its name, or as the digits of a whole number.
+    """Return a label as its name, or as the digits of an integer.
 
     Args:
-        value: what stands in the table: 1, 1.0, "1", "1.0" and " 1 " are one label; True and False are names.
-        names: class names in the order of the numbers that stand for them, where the table says them.
+        value: the cell of the table: 1, 1.0, "1", "1.0" and " 1 " are the same label; True and False are names.
+        names: class names in the order of their numbers, if the table gives them.
 
     Raises:
-        NoLabel: nothing stands there, or what is neither a name nor a whole number, or has no name.
+        NoLabel: the cell is empty, is neither a name nor an integer, or has a number without a name.
     """
     if value is None or value != value or (isinstance(value, str) and not value.strip()):  # NaN differs from itself
         raise NoLabel("no label")
     if isinstance(value, str):
         label = value.strip()
-        whole = re.fullmatch(r"\+?(-?\d{1,18})(\.0*)?", label)
-        return str(int(whole[1])) if whole else label
+        integer = re.fullmatch(r"\+?(-?\d{1,18})(\.0*)?", label)
+        return str(int(integer[1])) if integer else label
     if isinstance(value, bool):
         return str(value)
     if not isinstance(value, int | float):
-        raise NoLabel(f"label of type {type(value).__name__}; expected a name or a whole number")
+        raise NoLabel(f"label of type {type(value).__name__}; expected a name or an integer")
     if not math.isfinite(value) or value != int(value):
-        raise NoLabel(f"label {value}; expected a name or a whole number")
+        raise NoLabel(f"label {value}; expected a name or an integer")
     return _named(int(value), names) if names else str(int(value))
 
 
@@ -51,48 +51,48 @@ def _named(number: int, names: Sequence[str]) -> str:
 
 
 def is_number(label: str) -> bool:
-    """Return whether a label in its one form is a whole number."""
+    """Return whether a label, in the form that `plain` returns, is an integer."""
     return re.fullmatch(r"-?\d+", label) is not None
 
 
 def of_classes(label: str, classes: Sequence[str]) -> str:
-    """Return the class that a label stands for: its name, or the name at its number where no class is a number.
+    """Return the class of a label: the class of this name, or the one with this number unless class names are numbers.
 
-    Without classes every label is its own, but for -1.
+    Without classes, every label but -1 is a class.
 
     Raises:
-        NoLabel: it stands for none of them.
-        DataError: it is a number beyond them: all others may then stand for their neighbours.
+        NoLabel: the label is none of the classes.
+        DataError: it is a number out of range: the other numbers may then be off by one.
     """
     if label in classes or (not classes and label != HIDDEN):
         return label
     if label == HIDDEN:
         raise NoLabel(NOT_GIVEN)
-    place = {"False": "0", "True": "1"}.get(label, label)
-    if is_number(place) and not any(is_number(name) for name in classes):
-        if int(place) not in range(len(classes)):
+    number = {"False": "0", "True": "1"}.get(label, label)
+    if is_number(number) and not any(is_number(name) for name in classes):
+        if int(number) not in range(len(classes)):
             raise DataError(
                 f"A label is the number {label}, and the {len(classes)} classes ({', '.join(classes)}) are numbered "
-                f"from 0 to {len(classes) - 1}. Give labels so numbered, or their names; or leave classes= out."
+                f"from 0 to {len(classes) - 1}. Number the labels like this, or give names; or leave classes= out."
             )
-        return classes[int(place)]
+        return classes[int(number)]
     raise NoLabel(f"label {label!r}; expected one of {', '.join(classes)}")
 
 
 def check_forms(labels: Sequence[str]) -> None:
-    """Check that labels in their one form, of all parts together, are of one kind.
+    """Check that the labels of all parts, in the form that `plain` returns, are all names or all numbers.
 
     Raises:
-        DataError: names beside numbers, or names that differ by their case alone.
+        DataError: names are mixed with numbers, or differ only in case.
     """
-    found = sorted(set(labels))
-    named, numbered = [x for x in found if not is_number(x)], [x for x in found if is_number(x)]
+    distinct = sorted(set(labels))
+    named, numbered = [x for x in distinct if not is_number(x)], [x for x in distinct if is_number(x)]
     if named and numbered:
         raise DataError(
-            f"The labels are names ({named[0]!r}) and numbers ({numbered[0]!r}) in one column; write one form, or give "
+            f"The labels are names ({named[0]!r}) and numbers ({numbered[0]!r}) in one column; use one form, or give "
             "classes=[...] in the order of the numbers."
         )
     by_case: dict[str, str] = {}
     for name in named:
-        if (twin := by_case.setdefault(name.casefold(), name)) != name:
-            raise DataError(f"The labels {twin!r} and {name!r} differ by their case alone; write one of them.")
+        if (other := by_case.setdefault(name.casefold(), name)) != name:
+            raise DataError(f"The labels {other!r} and {name!r} differ only in case; use one of them.")

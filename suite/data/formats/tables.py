@@ -1,4 +1,4 @@
-"""Your labelled texts: a table in one file, one file per split, or a folder written by the library `datasets`."""
+"""Labelled texts: a table in one file, one file per split, or a folder written by the library `datasets`."""
 
 import json
 import re
@@ -11,17 +11,16 @@ from suite.data.formats.table_files import SUFFIXES, Columns, class_names, read_
 from suite.data.formats.table_labels import NoLabel, check_forms, of_classes, plain
 from suite.data.split_files import EVERYTHING, portion, sample_name
 from suite.data.splitting import SPLITS
-from suite.data.subsets import take
 from suite.errors import DataError
 from suite.types import Rejected, Sample
 
 SHARD = re.compile(r"(?P<part>[a-z]+)(-\d+(-of-\d+.*)?)?", re.IGNORECASE)
-"""Name of a part's file without its ending: ``train``, ``train-0`` or ``train-00000-of-00002``."""
+"""Name of a part's file without its extension: ``train``, ``train-0`` or ``train-00000-of-00002``."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """The records of one part on disk: those that can be used, the others with reasons, and whether any has a label."""
+    """One part on disk: its usable records, the rejected ones with reasons, and whether any record has a label."""
 
     texts: tuple[Sample, ...]
     rejected: tuple[Rejected, ...]
@@ -33,34 +32,34 @@ def read_table(
 ) -> Iterator[Sample | Rejected]:
     """Yield the texts of one split with their labels as class names.
 
-    Labels may be names or whole numbers (1, 1.0, "1"), but not both, unless ``classes`` says which number is which
-    name. A record without a text or a label, or with the label -1, is rejected; a part on disk of which no record has
-    a label is not judged on, for its labels are secret.
+    Labels may be names or integers (1, 1.0, "1"), but not both, unless ``classes`` says which number is which name.
+    A record without a text or a label, or with the label -1, is rejected. A part in which no record has a label has
+    private labels and is not used.
 
     Args:
         path: a .csv, .tsv, .jsonl, .parquet or .arrow file; a folder with such files, or a folder data/ of them,
             named train, validation (val, valid, dev) and test, also in shards (train-00000-of-00002.parquet); or what
             `save_to_disk` wrote. `split_files.portion` says which part a split takes.
         split: train, validation or test.
-        seed: seed of the split, where the data have none of their own; stratified.
+        seed: seed of the stratified split, if the data do not come with one.
         text: name of the column of texts.
         label: name of the column of labels.
-        classes: class names, in the order of their numbers where labels are numbers.
+        classes: class names, in the order of their numbers if labels are numbers.
 
     Raises:
-        DataError: no such files or columns, not UTF-8, labels of two forms, or of one class.
+        DataError: no such files or columns, not UTF-8, labels in two forms, or only one class.
     """
     SPLITS.index(split)
     parts = _checked(_read_parts(Path(path).expanduser(), (text, label), tuple(classes)), tuple(classes))
-    share = portion({part for part, found in parts.items() if found.labelled}, split)
+    share = portion({name for name, part in parts.items() if part.labelled}, split)
     if split == "test":
-        yield from (record for secret in parts.values() if not secret.labelled for record in secret.rejected)
+        yield from (record for part in parts.values() if not part.labelled for record in part.rejected)
     if share.part is None or share.part not in parts:
         return
-    found = parts[share.part]
+    part = parts[share.part]
     if share.reports:
-        yield from found.rejected
-    yield from take(found.texts, [sample.target for sample in found.texts], share, split, seed=seed)
+        yield from part.rejected
+    yield from share.take(part.texts, split, seed=seed, labels=[sample.target for sample in part.texts])
 
 
 def _checked(parts: dict[str, Part], classes: tuple[str, ...]) -> dict[str, Part]:
@@ -71,8 +70,8 @@ def _checked(parts: dict[str, Part], classes: tuple[str, ...]) -> dict[str, Part
         check_forms(labels)
     if len(set(labels)) < 2:
         dropped = sum(len(part.rejected) for part in parts.values())
-        hint = f" {dropped} records were left out, first: {_first_reason(parts)}." if dropped else ""
-        raise DataError(f"All labels are {labels[0]!r}; nothing can be told apart. Give data of two classes.{hint}")
+        hint = f" {dropped} records were dropped, first: {_first_reason(parts)}." if dropped else ""
+        raise DataError(f"All labels are {labels[0]!r}; there is nothing to classify. Give at least two classes.{hint}")
     return parts
 
 
@@ -89,20 +88,20 @@ def _part(part: str, files: Sequence[Path], columns: tuple[str, str], classes: t
     rejected: list[Rejected] = []
     row, labelled = 0, False
     for file in files:
-        found = _with_names(read_columns(file, *columns), file, columns[1])
-        for place, (text, label) in enumerate(zip(found.texts, found.labels, strict=True)):
+        table = _with_names(read_columns(file, *columns), file, columns[1])
+        for index, (text, label) in enumerate(zip(table.texts, table.labels, strict=True)):
             name = sample_name(part, str(row))
             row += 1
             try:
-                if place in found.faults:
-                    raise NoLabel(found.faults[place])
-                target = of_classes(plain(label, found.names), classes)
+                if index in table.errors:
+                    raise NoLabel(table.errors[index])
+                target = of_classes(plain(label, table.names), classes)
                 labelled = True
                 texts.append(Sample(name, _text(text), target))
             except NoLabel as error:
                 rejected.append(Rejected(name, str(error)))
     if not row:
-        raise DataError(f"{files[0].name} has no row; give it some, or take the file away.")
+        raise DataError(f"{files[0].name} has no rows; add some, or remove the file.")
     return Part(tuple(texts), tuple(rejected), labelled)
 
 
@@ -114,19 +113,19 @@ def _text(value: object) -> str:
     return value
 
 
-def _with_names(found: Columns, file: Path, label: str) -> Columns:
-    """Return columns with the class names that `save_to_disk` puts beside the data."""
-    about = file.parent / "dataset_info.json"
-    if found.names or file.suffix.lower() != ".arrow" or not about.is_file():
-        return found
+def _with_names(columns: Columns, file: Path, label: str) -> Columns:
+    """Return columns with the class names that `save_to_disk` writes next to the data."""
+    info = file.parent / "dataset_info.json"
+    if columns.names or file.suffix.lower() != ".arrow" or not info.is_file():
+        return columns
     try:
-        return replace(found, names=class_names(json.loads(about.read_text("utf-8")).get("features"), label))
+        return replace(columns, names=class_names(json.loads(info.read_text("utf-8")).get("features"), label))
     except (ValueError, AttributeError) as error:
-        raise DataError(f"{about} cannot be read: {error}") from error
+        raise DataError(f"{info} cannot be read: {error}") from error
 
 
 def _files(path: Path) -> dict[str, list[Path]]:
-    """Return the files of every part on disk."""
+    """Return the files of each part on disk."""
     if path.is_file():
         if path.suffix.lower() not in SUFFIXES:
             raise DataError(f"{path.name} ends in {path.suffix!r}; expected one of {', '.join(sorted(SUFFIXES))}.")
@@ -144,30 +143,30 @@ def _saved(path: Path) -> dict[str, list[Path]]:
     return {part: _shards(child) for child in folders if (part := PART_NAMES.get(child.name.lower()))}
 
 
-def _shards(place: Path) -> list[Path]:
+def _shards(folder: Path) -> list[Path]:
     """Return the Arrow files in the order that state.json gives."""
     try:
-        state = json.loads((place / "state.json").read_text("utf-8"))
-        files = [place / Path(entry["filename"]).name for entry in state["_data_files"]]
+        state = json.loads((folder / "state.json").read_text("utf-8"))
+        files = [folder / Path(entry["filename"]).name for entry in state["_data_files"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{place / 'state.json'} does not list the data files: {error!r}") from error
+        raise DataError(f"{folder / 'state.json'} does not list the data files: {error!r}") from error
     if state.get("_indices_data_files"):
-        raise DataError(f"{place} is a selection of rows; call flatten_indices() before save_to_disk().")
+        raise DataError(f"{folder} is a selection of rows; call flatten_indices() before save_to_disk().")
     return files
 
 
 def _named(path: Path) -> dict[str, list[Path]]:
-    """Return files by the split that their name begins with, in the order of their names."""
-    found: dict[str, list[Path]] = {}
+    """Return files by the part that their name begins with, in the order of their names."""
+    parts: dict[str, list[Path]] = {}
     for file in sorted(path.iterdir()) if path.is_dir() else []:
         named = SHARD.fullmatch(file.stem)
         part = PART_NAMES.get(named["part"].lower()) if named else None
         if part and file.suffix.lower() in SUFFIXES and file.is_file():
-            found.setdefault(part, []).append(file)
-    for part, files in found.items():
+            parts.setdefault(part, []).append(file)
+    for part, files in parts.items():
         if len(files) > 1 and (len({file.suffix for file in files}) > 1 or not all("-" in file.stem for file in files)):
             raise DataError(f"{files[0].name} and {files[1].name} both name the {part} part; keep one of them.")
-    return found
+    return parts
 
 
 def _refuse(path: Path) -> dict[str, list[Path]]:

@@ -4,29 +4,28 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from suite.data.formats.image_files import mask_sample, read_mask
-from suite.data.formats.image_pairs import Pairs
+from suite.data.formats.image_pairs import Pairs, mask_reader
 from suite.data.formats.voc_objects import voc_sample
-from suite.data.split_files import files_by_stem, folder, lines, portion
+from suite.data.split_files import existing_folder, files_by_stem, listed_names, portion
 from suite.data.splitting import SPLITS
 from suite.errors import DataError
 from suite.types import Rejected, Sample
 
 LISTS = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
-"""Files with the names of each part's images; VOC ships the labels of train and val, and only of 2007 also of test."""
+"""Files with the names of each part's images; VOC has labels for train and val, and for test only in 2007."""
 
 
 def read_voc(path: str, split: str, *, seed: int, size: int | None = None) -> Iterator[Sample | Rejected]:
-    """Yield the images of one split, each with its objects; difficult objects are ignored ones.
+    """Yield the images of one split, each with its objects; difficult objects are ignored objects.
 
     Args:
-        path: the folder with JPEGImages, Annotations and ImageSets/Main inside, or one above it.
-        split: train, validation or test; which list it takes is the rule of `suite.data.split_files.portion`.
-        seed: seed of the split, where the data have none of their own.
-        size: side in pixels of the square to which images are scaled; None to take them as they are.
+        path: the folder with JPEGImages, Annotations and ImageSets/Main inside, or a folder above it.
+        split: train, validation or test; `split_files.portion` says which list a split takes.
+        seed: seed of the split, if the data do not come with one.
+        size: side in pixels of the square to which images are scaled; None to keep their size.
 
     Raises:
-        DataError: there is no such layout.
+        DataError: the folder does not have this layout.
     """
     root = _root(path)
     pairs = Pairs(files_by_stem(root / "JPEGImages"), files_by_stem(root / "Annotations", {".xml"}))
@@ -34,42 +33,38 @@ def read_voc(path: str, split: str, *, seed: int, size: int | None = None) -> It
 
 
 def read_voc_masks(path: str, split: str, *, seed: int, size: int | None = None) -> Iterator[Sample | Rejected]:
-    """Yield the images of one split, each with its mask of class indices; 255 is the border between objects.
+    """Yield the images of one split, each with its mask of class indices; 255 is the border around objects.
 
     Args:
-        path: the folder with JPEGImages, SegmentationClass and ImageSets/Segmentation inside, or one above it.
-        split: train, validation or test; which list it takes is the rule of `suite.data.split_files.portion`.
-        seed: seed of the split, where the data have none of their own.
-        size: side in pixels of the square to which images and masks are scaled; None to take them as they are.
+        path: the folder with JPEGImages, SegmentationClass and ImageSets/Segmentation inside, or a folder above it.
+        split: train, validation or test; `split_files.portion` says which list a split takes.
+        seed: seed of the split, if the data do not come with one.
+        size: side in pixels of the square to which images and masks are scaled; None to keep their size.
 
     Raises:
-        DataError: there is no such layout.
+        DataError: the folder does not have this layout.
     """
     root = _root(path)
     pairs = Pairs(files_by_stem(root / "JPEGImages"), files_by_stem(root / "SegmentationClass", {".png"}))
-    yield from pairs.read(_names(root, "Segmentation", list(pairs.labels), (split, seed)), partial(_mask, size))
-
-
-def _mask(size: int | None, name: str, image: Path, file: Path) -> Iterator[Sample | Rejected]:
-    yield mask_sample(name, image, read_mask(file), size=size)
+    yield from pairs.read(_names(root, "Segmentation", list(pairs.labels), (split, seed)), mask_reader(size))
 
 
 def _root(path: str) -> Path:
-    root = folder(path)
+    root = existing_folder(path)
     patterns = ("JPEGImages", "*/JPEGImages", "VOCdevkit/*/JPEGImages")
-    places = next((found for pattern in patterns if (found := sorted(root.glob(pattern)))), [])
-    if len(places) != 1:
-        named = ", ".join(place.parent.name for place in places) or "none"
-        raise DataError(f"{path!r}: expected one folder with JPEGImages inside, found {named}; give path= to that one.")
-    return places[0].parent
+    matches = next((folders for pattern in patterns if (folders := sorted(root.glob(pattern)))), [])
+    if len(matches) != 1:
+        named = ", ".join(folder.parent.name for folder in matches) or "none"
+        raise DataError(f"{path!r}: expected one folder with JPEGImages inside, found {named}; set path= to it.")
+    return matches[0].parent
 
 
-def _names(root: Path, task: str, labelled: list[str], share: tuple[str, int]) -> list[str]:
-    """Return the names of a split's images; without lists, every one that has a label is shared out by seed."""
-    split, seed = share
-    found = {part: file for part in SPLITS if (file := root / "ImageSets" / task / LISTS[part]).is_file()}
-    chosen = portion(found, split)
-    if chosen.part is None:
+def _names(root: Path, task: str, labelled: list[str], split_and_seed: tuple[str, int]) -> list[str]:
+    """Return the names of a split's images; without lists, all images that have a label are split by seed."""
+    split, seed = split_and_seed
+    lists = {part: file for part in SPLITS if (file := root / "ImageSets" / task / LISTS[part]).is_file()}
+    share = portion(lists, split)
+    if share.part is None:
         return []
-    names = list(dict.fromkeys(line.split()[0] for line in lines(found[chosen.part]) if line)) if found else labelled
-    return chosen.take(names, split, seed=seed)
+    names = listed_names(lists[share.part]) if lists else labelled
+    return share.take(names, split, seed=seed)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
-from suite.data.formats.image_files import Thing, detection_sample, read_picture
+from suite.data.formats.image_files import BoxedObject, detection_sample, read_picture
 from suite.errors import DataError
 from suite.types import Rejected, Sample
 
@@ -14,49 +14,49 @@ CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 @dataclass(frozen=True)
 class VocObjects:
-    """What one annotation file says.
+    """Contents of one annotation file.
 
     Attributes:
-        size: width and height of the labelled image; None where the file does not say.
-        things: objects; boxes start at 0, so that a box over the whole image is 0, 0, width, height.
-        broken: number, from 1, and reason of objects that cannot be read.
+        size: width and height of the labelled image; None if the file does not say.
+        objects: those that can be read; boxes start at 0, so a box over the whole image is 0, 0, width, height.
+        broken: number, from 1, and error of objects that cannot be read.
     """
 
     size: tuple[int, int] | None
-    things: tuple[Thing, ...]
+    objects: tuple[BoxedObject, ...]
     broken: tuple[tuple[int, str], ...]
 
 
 def read_voc_objects(file: Path) -> VocObjects:
-    """Read an annotation file; objects marked as difficult are ignored ones.
+    """Read an annotation file; objects marked as difficult are ignored.
 
-    The format counts pixels from 1 and names the last pixel of a box, so that 1 is taken from the upper left corner
-    alone. Coordinates may have a fraction.
+    The format counts pixels from 1 and includes the last pixel of a box, so 1 is subtracted from the upper left corner
+    only. Coordinates may be fractional.
 
     Raises:
         DataError: the file is missing or not XML; the message names the line.
     """
     root = _root(file)
-    things, broken = [], []
+    objects, broken = [], []
     for number, element in enumerate(root.findall("object"), start=1):
         try:
-            things.append(_thing(element))
+            objects.append(_object(element))
         except DataError as error:
             broken.append((number, str(error)))
-    return VocObjects(_size(root), tuple(things), tuple(broken))
+    return VocObjects(_size(root), tuple(objects), tuple(broken))
 
 
 def voc_sample(size: int | None, name: str, image: Path, file: Path) -> Iterator[Sample | Rejected]:
-    """Yield an image, scaled to `size` where it is not None, with the objects of its annotation file.
+    """Yield an image, scaled to `size` unless it is None, with the objects of its annotation file.
 
-    What cannot be read of the file's objects comes before it.
+    Objects that cannot be read are yielded as rejections before it.
 
     Raises:
-        DataError: the image or the file cannot be read, or they are of different sizes.
+        DataError: the image or the file cannot be read, or their sizes differ.
     """
-    said = read_voc_objects(file)
-    sample = detection_sample(name, read_picture(image, size=size, labelled=said.size), said.things)
-    yield from (Rejected(f"{file.name}: object {number}", reason) for number, reason in said.broken)
+    annotation = read_voc_objects(file)
+    sample = detection_sample(name, read_picture(image, size=size, labelled=annotation.size), annotation.objects)
+    yield from (Rejected(f"{file.name}: object {number}", reason) for number, reason in annotation.broken)
     yield sample
 
 
@@ -64,7 +64,7 @@ def _root(file: Path) -> Element:
     try:
         text = file.read_text("utf-8-sig")
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
-            raise DataError(f"{file.name} declares a document type, which could make it expand without end; remove it")
+            raise DataError(f"{file.name} declares a document type, whose entities may expand without limit; remove it")
         return fromstring(text)  # noqa: S314  # without a document type there are no entities to expand
     except ParseError as error:
         raise DataError(f"{file.name}:{error.position[0]}: not XML: {error}") from error
@@ -72,13 +72,13 @@ def _root(file: Path) -> Element:
         raise DataError(f"{file.name} cannot be read: {error}") from error
 
 
-def _thing(element: Element) -> Thing:
+def _object(element: Element) -> BoxedObject:
     box, label = element.find("bndbox"), (element.findtext("name") or "").strip()
     if box is None or not label:
         raise DataError("an object needs a name and a bndbox")
-    left, top, right, lower = (_number(box, corner) for corner in CORNERS)
+    left, top, right, bottom = (_number(box, corner) for corner in CORNERS)
     ignored = (element.findtext("difficult") or "0").strip() not in ("0", "")
-    return Thing((left - 1, top - 1, right, lower), label, ignored)
+    return BoxedObject((left - 1, top - 1, right, bottom), label, ignored)
 
 
 def _number(box: Element, corner: str) -> float:
@@ -90,7 +90,7 @@ def _number(box: Element, corner: str) -> float:
 
 
 def _size(root: Element) -> tuple[int, int] | None:
-    """Return width and height; some tools write 0 for what they do not know."""
+    """Return width and height; some tools write 0 if they do not know them."""
     try:
         width, height = (int(root.findtext(f"size/{name}") or 0) for name in ("width", "height"))
     except ValueError:

@@ -9,7 +9,7 @@ from suite.data.builtin.scenes import (
     BOXED,
     DIGIT_SHARES,
     MASKED,
-    MOST_HIDDEN,
+    MAX_OCCLUSION,
     boxed_scenes,
     compose,
     masked_scenes,
@@ -107,7 +107,7 @@ def test_some_digits_overlap_and_none_is_hidden_by_more_than_half(layout):
             for seen, ink in zip(visible(scene), scene.inks, strict=True)
         ]
     )
-    assert hidden.max() <= MOST_HIDDEN and 0.05 < (hidden > 0).mean() < 0.5
+    assert hidden.max() <= MAX_OCCLUSION and 0.05 < (hidden > 0).mean() < 0.5
 
 
 def test_digits_stand_out_from_what_is_round_them():

@@ -84,7 +84,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
         "broken": "broken.xml:3: not XML",
         "other": "made for 21x10",
         "lonely": "no label file",
-        "bomb": "declares a document type",
+        "bomb": "has a document type",
         "missing": "no image",
     }
     assert rejected.keys() == expected.keys()

@@ -55,7 +55,7 @@ def test_faults_are_named_by_file_and_line(tmp_path):
         "test/a: a.txt:4": "class '2'; expected a number from 0 to 1",
         "test/a: a.txt:5": "class 'cat'",
         "test/a: a.txt:6": "expected four numbers",
-        "test/b": "an empty one says that nothing is there",
+        "test/b": "an empty file means that the image has no objects",
         "test/c": "not an image",
         "test/d": "no image",
     }
@@ -80,26 +80,61 @@ def test_without_split_folders_the_seed_decides(tmp_path):
 
 
 NAMED = {
-    "names.txt": "cat\ndog\n",
-    "classes.txt": "cat\r\ndog",
-    "data.yaml": "train: ../train\nnc: 2\nnames: ['cat', \"dog\"]  # two\n",
-    "data.yml": "names:\n  0: cat\n  1: 'dog' # barks\npath: .\n",
+    "lines of names.txt": ("names.txt", "cat\ndog\n"),
+    "lines of classes.txt": ("classes.txt", "cat\r\ndog"),
+    "flow list": ("data.yaml", "train: ../train\nnc: 2\nnames: ['cat', \"dog\"]  # two\n"),
+    "flow list over lines": ("data.yaml", "names: [\n  cat,  # first\n  dog,\n]\n"),
+    "block list": ("data.yaml", "names:\n- cat\n- dog\nnc: 2\n"),
+    "indented block list": ("data.yaml", "names:\n\n  - cat\n  # second\n  - 'dog'\n"),
+    "block mapping": ("data.yml", "names:\n  0: cat\n  1: 'dog' # barks\npath: .\n"),
+    "mapping in any order": ("data.yaml", "names:\n  1: dog\n  0: cat\n"),
+    "flow mapping": ("data.yaml", "names: {0: cat, 1: dog}"),
+    "quoted numbers": ("data.yaml", "names: {'1': dog, \"0\": cat}"),
+    "quoted key": ("data.yaml", '"names": [cat, dog]'),
+    "alias": ("data.yaml", "classes: &all [cat, dog]\nnames: *all\n"),
+    "JSON": ("data.yaml", '{"nc": 2, "names": ["cat", "dog"]}'),
+    "byte order mark": ("data.yaml", "\ufeffnames: [cat, dog]\r\n"),
+    "document markers": ("data.yaml", "%YAML 1.1\n---\nnames: [cat, dog]\n...\n"),
+    "block scalar": ("data.yaml", "names:\n- >-\n  cat\n- dog\n"),
 }
 
 
-@pytest.mark.parametrize(("file", "content"), [*NAMED.items(), ("data.yaml", "names:\n- cat\n- dog\nnc: 2\n")])
-def test_names_come_from_a_file(tmp_path, file, content):
+@pytest.mark.parametrize(("file", "content"), NAMED.values(), ids=NAMED)
+def test_names_are_read_from_every_form_of_a_file(tmp_path, file, content):
     text(tmp_path / file, content)
     assert class_names(tmp_path) == CLASSES
+
+
+def test_yaml_scalars_are_names_as_they_are_written(tmp_path):
+    names = ("no", "off", "Yes", "null", "~", "1", "1.50", "0x10", "2020-01-01", "it's", "stop sign", "a:b", "x#y")
+    for content in ("names: [" + ", ".join(names) + "]", "names:\n" + "".join(f"- {name}\n" for name in names)):
+        text(tmp_path / "data.yaml", content)
+        assert class_names(tmp_path) == names
+    text(tmp_path / "data.yaml", "names:\n" + "".join(f"  {number}: {name}\n" for number, name in enumerate(names)))
+    assert class_names(tmp_path) == names
+
+
+def test_tags_in_yaml_construct_nothing(tmp_path):
+    text(tmp_path / "data.yaml", "names: [!!python/object/apply:os.getcwd [], dog]")
+    with pytest.raises(DataError, match=r"data\.yaml.*give classes="):
+        class_names(tmp_path)
 
 
 WITHOUT_NAMES = [
     "",
     "nc: 2\n",
+    "- cat\n- dog\n",
+    "names:\n",
+    "names: cat\n",
     "names: {a: b}\n",
+    "names: {0: a, x: b}\n",
     "names:\n  0: cat\n  2: dog\n",
+    "names:\n  1: cat\n  2: dog\n",
+    "names:\n  0: cat\n  0: dog\n",
+    "names:\n  0: cat\n  1:\n",
     "names: [cat, cat]\n",
-    "names: [a, ]",
+    "names: [cat, [dog]]\n",
+    "names: [a, '']",
 ]
 
 
@@ -107,6 +142,23 @@ WITHOUT_NAMES = [
 def test_a_file_without_a_name_for_each_number_is_an_error(tmp_path, content):
     text(tmp_path / "data.yaml", content)
     with pytest.raises(DataError, match=r"data\.yaml.*give classes="):
+        class_names(tmp_path)
+
+
+MALFORMED = {
+    "open bracket": ("nc: 2\nnames: [cat,\n  dog\n", 4),
+    "tab": ("nc: 2\nnames:\n\t- cat\n", 3),
+    "two colons": ("nc: 2\nnames: cat: dog\n", 2),
+    "unknown alias": ("nc: 2\n\nnames: *all\n", 3),
+    "two documents": ("names: [cat]\n---\nnames: [dog]\n", 2),
+    "control character": ("nc: 2\nnames: [cat\x01]\n", 2),
+}
+
+
+@pytest.mark.parametrize(("content", "line"), MALFORMED.values(), ids=MALFORMED)
+def test_malformed_yaml_is_an_error_with_file_and_line(tmp_path, content, line):
+    text(tmp_path / "data.yaml", content)
+    with pytest.raises(DataError, match=rf"data\.yaml' is not YAML: line {line}: "):
         class_names(tmp_path)
 
 

@@ -88,7 +88,7 @@ def test_a_file_that_changed_in_the_cache_is_noticed_and_removed(index):
     archive, *_ = index
     file = fetch(archive)
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(DataError, match="run again to fetch it"):
+    with pytest.raises(DataError, match="run again to download it"):
         fetch(archive)
     assert not file.exists() and fetch(archive) == file
 

@@ -8,7 +8,7 @@ import pytest
 
 from suite.data.formats.plain_text import decoded, read_plain, read_text
 from suite.data.formats.table_files import read_columns
-from suite.data.windows import Amounts, Stretch, Window, cut, samples, windows
+from suite.data.windows import Passage, SplitLimits, Window, cut, samples, windows
 from suite.errors import DataError
 from tests.data.texts.files import SPLITS, over_splits, write
 
@@ -20,7 +20,7 @@ def prose(length, seed=0):
 
 
 def read(path, split, window=SMALL, **amounts):
-    return read_text(str(path), split, window=window, amounts=Amounts(**amounts))
+    return read_text(str(path), split, window=window, limits=SplitLimits(**amounts))
 
 
 def scored(found):
@@ -29,14 +29,14 @@ def scored(found):
 
 
 def test_windows_solved_by_hand():
-    found = list(windows(Stretch("t", "abcdefghijklm", start=100), Window(2, 3), step=3))
+    found = list(windows(Passage("t", "abcdefghijklm", start=100), Window(2, 3), step=3))
     assert [(s.id, s.input, s.target) for s in found] == [
         ("t/00000100", "abcde", 2),
         ("t/00000103", "defgh", 2),
         ("t/00000106", "ghijk", 2),
     ]
-    assert [s.input for s in windows(Stretch("t", "abcdefghij"), Window(2, 3), step=5)] == ["abcde", "fghij"]
-    assert list(windows(Stretch("t", "abcd"), Window(2, 3), step=3)) == []
+    assert [s.input for s in windows(Passage("t", "abcdefghij"), Window(2, 3), step=5)] == ["abcde", "fghij"]
+    assert list(windows(Passage("t", "abcd"), Window(2, 3), step=3)) == []
 
 
 @pytest.mark.parametrize("length", [70, 101, 128, 1000])
@@ -60,7 +60,7 @@ def test_every_character_but_the_first_context_of_a_split_is_scored_once(tmp_pat
 def test_parts_of_a_text_neither_overlap_nor_leave_anything_out():
     text = prose(997)
     for fractions in ((0.8, 0.1, 0.1), (0.9, 0.05, 0.05), (0.8, 0.2, 0.0)):
-        pieces = [cut(Stretch("t", text), split, fractions) for split in SPLITS]
+        pieces = [cut(Passage("t", text), split, fractions) for split in SPLITS]
         assert "".join(piece.text for piece in pieces) == text
         assert all(text[piece.start :].startswith(piece.text) for piece in pieces)
 
@@ -160,7 +160,7 @@ def test_what_is_no_text_to_learn_from_is_refused(tmp_path, content, reason):
 
 def test_one_character_in_one_split_is_refused_too():
     with pytest.raises(DataError, match="for test are all"):
-        samples(Stretch("t", "b" * 50), "test", window=SMALL, amounts=Amounts())
+        samples(Passage("t", "b" * 50), "test", window=SMALL, limits=SplitLimits())
 
 
 @pytest.mark.parametrize("arguments", [(0, 4), (3, 0), (-1, 4)])

@@ -72,7 +72,7 @@ def test_minus_one_is_a_class_where_it_is_named(tmp_path):
 
 
 def test_names_that_differ_by_case_are_refused(tmp_path):
-    with pytest.raises(DataError, match="'Positive' and 'positive' differ by their case alone"):
+    with pytest.raises(DataError, match="'Positive' and 'positive' differ only in case"):
         everything(jsonl(tmp_path / "a.jsonl", ["positive", "negative", "Positive"]))
 
 
@@ -80,7 +80,7 @@ def test_names_that_differ_by_case_are_refused(tmp_path):
     ("answers", "reason"),
     [
         (["a", "a"], "All labels are 'a'"),
-        ([1, -1, 1, -1], "2 records were left out, first: label -1"),
+        ([1, -1, 1, -1], "2 records were dropped, first: label -1"),
         ([], "no column"),
     ],
 )

@@ -122,9 +122,9 @@ def test_what_is_no_table_is_refused(tmp_path, name, content):
 @pytest.mark.parametrize("name", FORMATS)
 def test_columns_are_named_or_suggested(tmp_path, name):
     FORMATS[name](tmp_path / name)
-    with pytest.raises(DataError, match=r"has no column 'labels'; say label=\.\.\. Did you mean 'label'"):
+    with pytest.raises(DataError, match=r"has no column 'labels'; set label=\.\.\. Did you mean 'label'"):
         everything(tmp_path / name, label="labels")
-    with pytest.raises(DataError, match=r"has no column 'sentence'; say text=\.\.\. Known: .*label, .*text"):
+    with pytest.raises(DataError, match=r"has no column 'sentence'; set text=\.\.\. Known: .*label, .*text"):
         everything(tmp_path / name, text="sentence")
     assert everything(tmp_path / name, text="label", label="text")[0][0] == ("pos", "good")
 
@@ -270,8 +270,8 @@ def test_a_part_of_empty_texts_to_learn_from_is_empty_and_told(tmp_path, part):
         ("test.csv", "", "test.csv cannot be read as a table: No columns"),
         ("test.jsonl", "", "test.jsonl has no column 'text'"),
         ("test.jsonl", "\n\n", "test.jsonl has no column 'text'"),
-        ("test.csv", "text,label\n", "test.csv has no row"),
-        ("validation.csv", "text,label\n", "validation.csv has no row"),
+        ("test.csv", "text,label\n", "test.csv has no rows"),
+        ("validation.csv", "text,label\n", "validation.csv has no rows"),
     ],
 )
 def test_a_test_part_of_nothing_is_no_table(tmp_path, name, content, reason):
@@ -301,5 +301,5 @@ def test_a_carriage_return_within_a_cell_ends_no_row(tmp_path):
 
 
 def test_another_separator_is_told_from_another_name(tmp_path):
-    with pytest.raises(DataError, match=r"no column 'text'; say text=\.\.\. It has a single column: commas part"):
+    with pytest.raises(DataError, match=r"no column 'text'; set text=\.\.\. It has a single column: a .csv is"):
         read_columns(write(tmp_path / "a.csv", "text;label\ngood;1\n"), "text", "label")

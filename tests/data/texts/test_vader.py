@@ -5,7 +5,7 @@ import pytest
 
 from suite.data.builtin import vader
 from suite.data.builtin.archives import fetch
-from suite.data.builtin.vader import NO_SIDE, join, read_vader
+from suite.data.builtin.vader import NO_SIDE, join_ratings, read_vader
 from suite.errors import DataError
 from tests.data.texts.files import over_splits, sorted_out
 
@@ -30,7 +30,7 @@ def corpora():
 
 
 def test_the_sign_of_the_mean_is_the_label_and_those_who_took_a_side_are_the_shares():
-    kept, rejected = sorted_out(join("films", TEXTS, RATINGS))
+    kept, rejected = sorted_out(join_ratings("films", TEXTS, RATINGS))
     assert kept["films/1_1"].input == "good & cheap" and kept["films/1_1"].target == "positive"
     np.testing.assert_allclose(kept["films/1_1"].shares, (1 / 3, 2 / 3))
     # One strong rating outweighs two weak ones: the majority found it positive.
@@ -39,20 +39,20 @@ def test_the_sign_of_the_mean_is_the_label_and_those_who_took_a_side_are_the_sha
     assert rejected == {
         "films/3": NO_SIDE,
         "films/4": "a text without ratings",
-        "films/5": "ratings 'list(range(3))'; expected a list of whole numbers",
+        "films/5": "ratings 'list(range(3))'; expected a list of integers",
         "films/6": "a text without ratings",
         "films/7": "ratings without a text",
     }
 
 
 def test_a_mark_of_byte_order_is_not_part_of_an_id():
-    kept, _ = sorted_out(join("a", b"1\t1\tx\r\n", b"\xef\xbb\xbf1\t1\t1\t[1]\r\n"))
+    kept, _ = sorted_out(join_ratings("a", b"1\t1\tx\r\n", b"\xef\xbb\xbf1\t1\t1\t[1]\r\n"))
     assert set(kept) == {"a/1"}
 
 
 def test_a_line_without_its_columns_is_a_data_error():
     with pytest.raises(DataError, match="A line of 2 columns"):
-        list(join("a", b"1\t1\n", b""))
+        list(join_ratings("a", b"1\t1\n", b""))
 
 
 def test_an_unknown_corpus_is_refused():
