@@ -1,4 +1,4 @@
-"""Models: what the harness can ask of them, how weights are loaded, how small ones are trained."""
+"""Models: the interface that the harness uses, loading of weights, small networks and their training."""
 
 from suite.models.base import TorchClassifier
 from suite.models.recipe import Recipe

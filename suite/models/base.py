@@ -1,10 +1,11 @@
-"""The adapter round a model: pixels in [0, 1] in, a checked output out."""
+"""Adapters around PyTorch modules: inputs in the units of the suite in, a checked output out."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,33 +19,33 @@ from suite.models.recipe import Recipe
 from suite.models.weights import file_digest, load_weights, state_digest
 
 BATCH_MULTIPLE = 8
-"""Batches are padded to a multiple of this: with fewer rows PyTorch picks kernels that add in another order, and the
-last bits of a sample's logits would depend on which batch it happened to be in."""
+"""Batches are padded to a multiple of this size. With fewer rows PyTorch selects kernels that sum in another order, and
+the last bits of a sample's logits would depend on its batch."""
 
 
 class TorchModel:
-    """A model as the suite sees it: images with pixels in [0, 1] in, one output per image out.
+    """A model of images with pixels in [0, 1] that returns one output per image.
 
-    Scaling, normalisation and resizing happen inside, so that attacks act on the pixels a camera would deliver.
+    Scaling, normalization and resizing happen inside the adapter, so that attacks act on the original pixels.
 
     Args:
-        module: what `shaped` makes an output of.
-        weights: a safetensors file or a PyTorch file of plain tensors; None to take the module as it is.
+        module: the network; `shaped` turns what it returns into the output.
+        weights: a safetensors file or a PyTorch file of plain tensors; None to use the module as it is.
         bounds: the pixel range the module was trained on, (0, 1) or (0, 255), before `mean` and `std`.
-        mean, std: per-channel normalisation that the module expects, in units of `bounds`.
+        mean, std: per-channel normalization that the module expects, in units of `bounds`.
         input_size: (height, width) that the module expects; images of another size are resized, differentiably.
-        recipe: how to train it; the harness does so when neither `weights` nor a stored training is there.
-        layer: the module whose activations Grad-CAM explains; None to find it, see `gradcam_layer`.
+        recipe: how to train it; used when there are neither `weights` nor a stored training.
+        layer: the module whose activations Grad-CAM uses; None for the default of `gradcam_layer`.
     """
 
-    answers, takes = "an output", "images"
-    """What the model returns, and what it is shown, in words."""
+    output_name, input_name = "an output", "images"
+    """What the model returns and what it takes, for error messages."""
 
     limits: tuple[float, float] = (0.0, 1.0)
-    """The range of the numbers that the model is shown."""
+    """The range of valid inputs."""
 
     max_perturbation: float | None = None
-    """How far a number may be moved before it means something else; None where the limits alone bound it."""
+    """Largest perturbation of an element that keeps its meaning; None where only the limits bound it."""
 
     def __init__(
         self,
@@ -72,56 +73,57 @@ class TorchModel:
         """Return the output for images (n, channels, height, width) with pixels in [0, 1].
 
         Raises:
-            ModelError: the module returns something else than one finite output per image.
+            ModelError: the module does not return one finite output per image.
         """
         output = self.raw(pixels)
         bad = ~torch.isfinite(output.detach()).flatten(1).all(dim=1)
         if bad.any():
             raise ModelError(
-                f"The model returned NaN or infinite {self.answers} for {int(bad.sum())} of {len(pixels)} {self.takes},"
-                f" first at row {int(bad.nonzero()[0])}. Check the weights, the normalisation and the precision."
+                f"The model returned NaN or infinite {self.output_name} for {int(bad.sum())} of {len(pixels)} "
+                f"{self.input_name}, first at row {int(bad.nonzero()[0])}. Check the weights, the normalization and "
+                "the precision."
             )
         return output
 
     def raw(self, pixels: Tensor) -> Tensor:
-        """Return the same without asking whether it is finite, which on an accelerator would mean waiting for it.
+        """Return the output without checking that it is finite, which would synchronize with an accelerator.
 
         Raises:
-            ModelError: the module returns something else than one output per image.
+            ModelError: the module does not return one output per image.
         """
         padded = pad_batch(pixels)
         return self.shaped(self.module(self.prepare(padded)), padded)[: len(pixels)]
 
     def inputs(self, split: Split) -> npt.NDArray[Any]:
-        """Return what the model is shown of a split, (n, ...): its images or texts, or what it makes images from."""
+        """Return the model's inputs for a split, (n, ...): images, texts, embeddings or latents."""
         return split.pixels()
 
     def in_space(self, space: str) -> TorchModel:
-        """Return the model as it is seen from another space than that of its inputs, such as ``embedding``.
+        """Return the model with its inputs in another space, such as ``embedding``.
 
         Raises:
-            NotApplicableError: it has no such space.
+            NotApplicableError: the model has no such space.
         """
-        raise NotApplicableError(f"a {type(self).__name__} cannot be entered through a space called {space!r}")
+        raise NotApplicableError(f"a {type(self).__name__} has no input space called {space!r}")
 
-    def learn(self, lesson: Any, device: torch.device) -> dict[str, Any] | None:
-        """Train the model in its own way and return the history; None to be trained as most models are.
+    def learn(self, data: Any, device: torch.device) -> dict[str, Any] | None:
+        """Train the model with a training loop of its own and return the history; None to use the common trainer.
 
         Args:
-            lesson: samples, kind, seed and progress, see `suite.models.training.trainer.TrainingData`.
-            device: where the module is.
+            data: samples, kind, seed and progress bar, see `suite.models.training.trainer.TrainingData`.
+            device: device of the module.
         """
         return None
 
     def max_batch(self, pixels: Tensor) -> int | None:
-        """Return how many images the module is shown at once; None for as many as it is given."""
+        """Return the largest batch that the module is called with; None for no limit."""
         return None
 
     def shaped(self, output: Any, pixels: Tensor) -> Tensor:
-        """Return what the module answered to images as the kind expects it, (n, ...).
+        """Return what the module returned for images in the form that the kind expects, (n, ...).
 
         Raises:
-            ModelError: it is something else.
+            ModelError: it has another form.
         """
         raise NotImplementedError
 
@@ -141,31 +143,36 @@ class TorchModel:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The floating-point type the module computes in."""
+        """The floating-point type of the module's parameters."""
         return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
 
-    def digest(self, probe: Tensor) -> str:
-        """Return the identity of a model that is taken as it is.
+    @property
+    def device(self) -> torch.device:
+        """The device of the module; the CPU if it has no tensors."""
+        return next((t.device for t in chain(self.module.parameters(), self.module.buffers())), torch.device("cpu"))
 
-        Its tensors alone are not enough: the same tensors mean another model under another normalisation or another
-        architecture. So the adapter's settings, the module's structure and its answer to a few images belong to it.
+    def digest(self, probe: Tensor) -> str:
+        """Return the identity of a model that is not trained by the suite.
+
+        Its tensors alone do not identify a model, since normalization and architecture matter too. So the digest covers
+        the adapter's settings, the module's structure and its outputs on a few images.
 
         Args:
-            probe: a few images (n, channels, height, width) in [0, 1], always the same.
+            probe: a few fixed images (n, channels, height, width) in [0, 1].
         """
         named = [name for name, child in self.module.named_modules() if child is self.layer]
         settings = [self.bounds, self.mean, self.std, self.input_size, named, *self.settings()]
         weights = file_digest(self.weights) if self.weights is not None else state_digest(self.module)
         try:
             with self.frozen(), torch.no_grad():
-                answer = hashlib.sha256(self(probe).float().cpu().numpy().tobytes()).hexdigest()
-        except Exception as error:  # a model that cannot answer has an identity too; measuring it will say why
-            answer = type(error).__name__
-        content = repr([settings, str(self.module), weights, answer])
+                output = hashlib.sha256(self(probe).float().cpu().numpy().tobytes()).hexdigest()
+        except Exception as error:  # a model that fails has an identity too; the axes will report the error
+            output = type(error).__name__
+        content = repr([settings, str(self.module), weights, output])
         return hashlib.sha256(content.encode()).hexdigest()
 
     def settings(self) -> list[Any]:
-        """Return what else, beside the module, decides what the adapter answers; lists and plain values."""
+        """Return further settings that determine the output, as lists and plain values."""
         return []
 
     def to(self, device: torch.device | str) -> Self:
@@ -175,98 +182,84 @@ class TorchModel:
 
     @contextmanager
     def frozen(self, *, dropout: bool = False) -> Iterator[None]:
-        """Hold the module in evaluation mode without parameter gradients; everything is restored afterwards.
+        """Put the module into evaluation mode without parameter gradients; restore everything afterwards.
 
         Args:
-            dropout: leave the dropout layers on, for Monte Carlo dropout.
+            dropout: keep dropout active, for Monte Carlo dropout.
         """
-        modes = [(child, child.training) for child in self.module.modules()]
         gradients = [(p, p.requires_grad) for p in self.module.parameters()]
-        try:
-            self.module.eval()
-            for child in self.dropout_layers() if dropout else ():
-                child.train()
-            for parameter, _ in gradients:
-                parameter.requires_grad_(False)
-            yield
-        finally:
-            for child, mode in modes:
-                child.training = mode
-            for parameter, wanted in gradients:
-                parameter.requires_grad_(wanted)
+        with keep_modes(self.module):
+            try:
+                self.module.eval()
+                for child in self.dropout_layers() if dropout else ():
+                    child.train()
+                for parameter, _ in gradients:
+                    parameter.requires_grad_(False)
+                yield
+            finally:
+                for parameter, required in gradients:
+                    parameter.requires_grad_(required)
 
     def dropout_layers(self) -> list[nn.Module]:
-        """Return the dropout layers that drop anything."""
+        """Return the dropout layers with a positive rate."""
         kinds = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
         return [m for m in self.module.modules() if isinstance(m, kinds) and m.p > 0]
 
     def gradcam_layer(self, pixels: Tensor) -> nn.Module | None:
-        """Return the layer Grad-CAM reads: the one that was named, else the last convolution that answers with a map.
+        """Return the layer for Grad-CAM: `layer`, or the last convolution whose output is a spatial map.
 
-        The model is asked about one image, because only its answer shows what is a map: the convolutions of
-        squeeze-and-excitation come after the last map and see a single place. One that cuts the image into patches
-        comes before everything that a transformer computes, so that it is not taken.
+        The model runs on one image to see which outputs are maps: the convolutions of squeeze-and-excitation come after
+        the last map and have 1x1 outputs. Patch embeddings are left out, since they precede everything that a
+        transformer computes, and so are convolutions that run more than once, whose maps would be ambiguous.
 
         Args:
             pixels: images (n, channels, height, width) in [0, 1], one or more.
 
         Returns:
-            A module of the model, or None where no convolution is fit.
+            A module of the model, or None if no convolution qualifies.
 
         Raises:
-            ModelError: the model's answer cannot be used, see `__call__`.
+            ModelError: the model's output is invalid, see `__call__`.
         """
         if self.layer is not None:
             return self.layer
-        found: list[nn.Module] = []
-
-        def remember(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            if output.shape[-2:].numel() > 1:
-                found.append(module)
-
-        fit = [m for m in self.module.modules() if isinstance(m, nn.Conv2d) and not _cuts_patches(m)]
-        hooks = [convolution.register_forward_hook(remember) for convolution in fit]
-        try:
-            with self.frozen(), torch.no_grad():
-                self(pixels[:1])
-        finally:
-            for hook in hooks:
-                hook.remove()
-        once = [
-            convolution for convolution in found if found.count(convolution) == 1
-        ]  # else several maps are one layer's
-        return once[-1] if once else None
+        convolutions = [m for m in self.module.modules() if isinstance(m, nn.Conv2d) and not _embeds_patches(m)]
+        with record_calls(convolutions, lambda output: output.shape[-2:]) as calls, self.frozen(), torch.no_grad():
+            self(pixels[:1])
+        with_map = [module for module, size in calls if size.numel() > 1]
+        return next((module for module in reversed(with_map) if with_map.count(module) == 1), None)
 
 
 class TorchClassifier(TorchModel):
     """A classifier: its module maps (n, channels, height, width) to logits (n, classes)."""
 
-    answers = "logits"
+    output_name = "logits"
 
     def shaped(self, output: Any, pixels: Tensor) -> Tensor:
-        """Return logits (n, classes) as they are."""
+        """Return logits (n, classes) unchanged."""
         if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(pixels):
-            shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise ModelError(f"The model returned {shape} for {len(pixels)} images; expected (images, classes).")
+            raise ModelError(
+                f"The model returned {form_of(output)} for {len(pixels)} images; expected (images, classes)."
+            )
         return output
 
 
 class TorchSegmenter(TorchModel):
     """A segmenter: its module maps (n, channels, height, width) to logits (n, classes, rows, columns).
 
-    Torchvision's way to return them, a mapping with the key ``out``, is understood. Logits of another size than the
-    images are resized to it, bilinearly.
+    A mapping with the logits under the key ``out``, as torchvision returns it, is accepted too. Logits of another size
+    than the images are resized bilinearly.
     """
 
-    answers = "logits"
+    output_name = "logits"
 
     def shaped(self, output: Any, pixels: Tensor) -> Tensor:
         """Return logits (n, classes, height, width) at the size of the images."""
         logits = output.get("out") if isinstance(output, Mapping) else output
         if not isinstance(logits, Tensor) or logits.ndim != 4 or len(logits) != len(pixels):
-            shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(output).__name__
+            form = form_of(logits) if isinstance(logits, Tensor) else form_of(output)
             raise ModelError(
-                f"The model returned {shape} for {len(pixels)} images; expected (images, classes, rows, columns), or a "
+                f"The model returned {form} for {len(pixels)} images; expected (images, classes, rows, columns), or a "
                 "mapping with these under 'out'."
             )
         if logits.shape[-2:] == pixels.shape[-2:]:
@@ -275,11 +268,43 @@ class TorchSegmenter(TorchModel):
 
 
 def pad_batch(pixels: Tensor) -> Tensor:
-    """Return a batch filled up to a multiple of `BATCH_MULTIPLE` rows, with its first image."""
+    """Return a batch padded to a multiple of `BATCH_MULTIPLE` rows by repeating its first row."""
     padding = -len(pixels) % BATCH_MULTIPLE
     return torch.cat([pixels, pixels[:1].expand(padding, *pixels.shape[1:])]) if padding else pixels
 
 
-def _cuts_patches(convolution: nn.Conv2d) -> bool:
-    """Return whether the stride is the kernel: it cuts the image into patches for a transformer, each seen alone."""
+def form_of(output: Any) -> Any:
+    """Return the shape of a tensor, or the name of another type, for error messages."""
+    return tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+
+
+@contextmanager
+def keep_modes(module: nn.Module) -> Iterator[None]:
+    """Restore the training mode of a module and of all its children afterwards."""
+    modes = [(child, child.training) for child in module.modules()]
+    try:
+        yield
+    finally:
+        for child, mode in modes:
+            child.training = mode
+
+
+@contextmanager
+def record_calls(modules: Iterable[nn.Module], read: Callable[[Any], Any]) -> Iterator[list[tuple[nn.Module, Any]]]:
+    """Collect (module, read(output)) of every call of some modules, in the order of the calls."""
+    calls: list[tuple[nn.Module, Any]] = []
+
+    def record(module: nn.Module, inputs: Any, output: Any) -> None:
+        calls.append((module, read(output)))
+
+    hooks = [module.register_forward_hook(record) for module in modules]
+    try:
+        yield calls
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _embeds_patches(convolution: nn.Conv2d) -> bool:
+    """Return whether the stride equals the kernel size, as in the patch embedding of a transformer."""
     return convolution.kernel_size == convolution.stride and max(convolution.kernel_size) > 1

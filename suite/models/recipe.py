@@ -1,4 +1,4 @@
-"""How a model is trained, as a value: it is part of the model's identity."""
+"""Training hyperparameters as a value, which is part of the model's identity."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ class Recipe:
     """Hyperparameters of the trainer.
 
     Attributes:
-        epochs: at most this many passes over the training split.
+        epochs: maximum number of passes over the training split.
         batch_size: samples per step.
-        learning_rate: peak rate of AdamW; it falls to zero along a cosine over `epochs`.
-        warmup: share of all steps in which the rate first rises to its peak.
+        learning_rate: peak learning rate of AdamW, annealed to zero along a cosine over `epochs`.
+        warmup: fraction of all steps with a linear warm-up of the learning rate.
         weight_decay: decoupled weight decay of AdamW.
         patience: epochs without a lower validation loss after which training stops.
         adversary: spec of an attack to train on instead of the clean images, for example
             ``pgd(eps=[0.2], steps=5)``; its last eps is used.
-        least_steps: where the epochs have fewer steps, as of a small training split, there are as many times more
-            epochs, and as many times more patience.
+        least_steps: minimum number of steps; on a small training split `epochs` and `patience` are multiplied by the
+            same whole number to reach it.
     """
 
     epochs: int = 40
@@ -34,11 +34,11 @@ class Recipe:
     least_steps: int = 0
 
     def canonical(self) -> dict[str, Any]:
-        """Return a JSON value for the model's identity."""
+        """Return a JSON value for the model's identity; fields added later are left out at their defaults."""
         return {name: value for name, value in asdict(self).items() if name not in ("warmup", "least_steps") or value}
 
     def on(self, samples: int) -> Recipe:
-        """Return the recipe with as many epochs as it takes on a training split of some samples."""
+        """Return the recipe with enough epochs for `least_steps` on a training split of `samples` samples."""
         steps = math.ceil(samples / self.batch_size) * self.epochs
         times = math.ceil(self.least_steps / steps) if steps else 1
         return replace(self, epochs=self.epochs * times, patience=self.patience * times) if times > 1 else self

@@ -1,4 +1,4 @@
-"""Loading weights without running anything that is stored beside them."""
+"""Loading weights without executing code from the file."""
 
 import hashlib
 import pickle
@@ -40,19 +40,19 @@ def state_digest(module: nn.Module) -> str:
 
 
 def load_weights(module: nn.Module, path: str | Path) -> None:
-    """Put stored weights into a module, on the module's own device.
+    """Load weights from a file into a module, on the module's own device.
 
     Args:
-        module: receives the weights; every parameter must be there, and nothing else.
+        module: receives the weights; the names must be the same as in the file.
         path: a ``.safetensors`` file, or a PyTorch checkpoint of plain tensors.
 
     Raises:
-        WeightsError: the file is missing, holds code, or does not fit.
+        WeightsError: the file is missing, contains code, or does not fit.
     """
     state = read_state(path)
-    problems = module.load_state_dict(dict(state), strict=False) if _shapes_fit(module, state, path) else None
-    if problems and (problems.missing_keys or problems.unexpected_keys):
-        missing, extra = problems.missing_keys, problems.unexpected_keys
+    _check_shapes(module, state, path)
+    missing, extra = module.load_state_dict(dict(state), strict=False)
+    if missing or extra:
         hint = did_you_mean(missing[0], extra) if missing and extra else ""
         raise WeightsError(
             f"{path} does not fit {type(module).__name__}: missing {missing[:4]} ({len(missing)}), "
@@ -61,10 +61,10 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
 
 
 def read_state(path: str | Path) -> Mapping[str, Tensor]:
-    """Read tensors by name from a file, executing nothing.
+    """Return the tensors of a file by name, without executing code.
 
     Raises:
-        WeightsError: the file is missing, damaged, or a pickle that wants more than tensors.
+        WeightsError: the file is missing, damaged, or a pickle of more than tensors.
     """
     file = Path(path)
     if not file.is_file():
@@ -73,15 +73,15 @@ def read_state(path: str | Path) -> Mapping[str, Tensor]:
         if file.suffix == ".safetensors":
             return load_file(file)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of the pickle protocol; what matters is raised below
+            warnings.simplefilter("ignore", UserWarning)  # about the pickle protocol; errors are raised below
             stored = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        wants = str(error).split("\n")[0][:160]
+        reason = str(error).split("\n")[0][:160]
         raise WeightsError(
-            f"{path} holds more than tensors and was not loaded, because loading it could run code ({wants}). "
-            "Where you trust it, load it yourself, and save module.state_dict() with safetensors.torch.save_file."
+            f"{path} contains more than tensors and was not loaded, because loading it could run code ({reason}). "
+            "If you trust it, load it yourself and save module.state_dict() with safetensors.torch.save_file."
         ) from None
-    except Exception as error:  # damaged files raise many types; all mean that nothing was loaded
+    except Exception as error:  # damaged files raise many types of errors
         raise WeightsError(f"{path} cannot be read as weights: {type(error).__name__}: {error}") from error
     return _unwrapped(stored, path)
 
@@ -99,19 +99,18 @@ def _unwrapped(stored: object, path: str | Path) -> Mapping[str, Tensor]:
                 break
     if not isinstance(stored, Mapping) or not all(isinstance(value, Tensor) for value in stored.values()):
         raise WeightsError(
-            f"{path} holds a {type(stored).__name__} that is not a mapping of names to tensors. "
+            f"{path} contains a {type(stored).__name__} that is not a mapping of names to tensors. "
             "Save module.state_dict()."
         )
     return stored
 
 
-def _shapes_fit(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> bool:
+def _check_shapes(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
     own = module.state_dict()
     wrong = [name for name in own if name in state and own[name].shape != state[name].shape]
     if wrong:
         name = wrong[0]
         raise WeightsError(
             f"{path} does not fit {type(module).__name__}: {name} is {tuple(state[name].shape)} in the file and "
-            f"{tuple(own[name].shape)} in the module ({len(wrong)} such). Is the number of classes the same?"
+            f"{tuple(own[name].shape)} in the module ({len(wrong)} mismatches). Is the number of classes the same?"
         )
-    return True

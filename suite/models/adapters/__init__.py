@@ -1,1 +1,1 @@
-"""Adapters: what turns a module into a model whose outputs a kind understands."""
+"""Adapters: wrap a module into a model with the outputs that a kind expects."""

@@ -1,4 +1,4 @@
-"""The adapter round an autoencoder: images to their reconstruction and their code, and what follows from a code."""
+"""The adapter of autoencoders: images to reconstructions and codes, and samples from the prior."""
 
 import math
 from collections.abc import Sequence
@@ -9,18 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from suite.errors import DataError, ModelError, NotApplicableError
-from suite.models.adapters.evidence import DRAWS, Evidence, noises, weighed
-from suite.models.base import BATCH_MULTIPLE, TorchModel, pad_batch
+from suite.models.adapters.evidence import DRAWS, Evidence, draw_noise, estimate_evidence
+from suite.models.base import BATCH_MULTIPLE, TorchModel, form_of, pad_batch
 from suite.models.recipe import Recipe
 
 CLAMP = 8.0
-"""Largest log variance of a code either way: beyond it a posterior is a point, or far wider than the prior."""
+"""Log variances are clamped to +-8: beyond, a posterior is practically a point or far wider than the prior."""
 
 NO_SPREAD = -30.0
-"""What stands for the log variance of a code that is a point; no Gaussian code comes near it."""
+"""Log variance of a deterministic code, far outside the range of Gaussian codes."""
 
 
-class Answer(NamedTuple):
+class AutoencoderOutput(NamedTuple):
     """The parts of an output: logits (n, channels * height * width), mean and log variance (n, latent)."""
 
     logits: Tensor
@@ -28,42 +28,42 @@ class Answer(NamedTuple):
     log_variance: Tensor
 
     @property
-    def spread(self) -> Tensor:
-        """Which numbers of the codes are Gaussian, and not points, bool (n, latent)."""
+    def is_gaussian(self) -> Tensor:
+        """Which components of the codes are Gaussian rather than deterministic, bool (n, latent)."""
         return self.log_variance >= -2 * CLAMP
 
 
-def parts(output: Tensor, pixels: int) -> Answer:
+def split_output(output: Tensor, pixels: int) -> AutoencoderOutput:
     """Return the parts of an output (n, pixels + 2 * latent).
 
     Raises:
-        ModelError: what is left beside the logits is no pair of means and log variances.
+        ModelError: the output has another shape.
     """
-    left = output.shape[-1] - pixels
-    if output.ndim != 2 or left < 2 or left % 2:
+    code = output.shape[-1] - pixels
+    if output.ndim != 2 or code < 2 or code % 2:
         raise ModelError(
             f"An output of shape {tuple(output.shape)} for images of {pixels} pixels; expected a logit per pixel, then "
-            "the means and the log variances of a code, (n, pixels + 2 * latent)."
+            "the means and log variances of the code, (n, pixels + 2 * latent)."
         )
-    return Answer(output[:, :pixels], *output[:, pixels:].chunk(2, dim=1))
+    return AutoencoderOutput(output[:, :pixels], *output[:, pixels:].chunk(2, dim=1))
 
 
 class TorchAutoencoder(TorchModel):
     """An autoencoder of images with pixels in [0, 1].
 
     Its module has ``encode(images)``, which returns the mean and the log variance of Gaussian codes, (n, latent) each,
-    or the codes and None; and ``decode(codes)``, which returns the logits of Bernoulli pixels, (n, c, h, w). The prior
-    over codes is standard normal. The output is (n, c * h * w + 2 * latent): the logits at the mean of the code, the
-    mean, and the log variance, which is clamped to +-8.
+    or deterministic codes and None; and ``decode(codes)``, which returns the logits of Bernoulli pixels, (n, c, h, w).
+    The prior is standard normal. The output is (n, c * h * w + 2 * latent): the logits at the mean code, the mean, and
+    the log variance, clamped to +-8.
 
     Args:
-        module: the encoder and the decoder.
+        module: a module with encoder and decoder.
         shape: (channels, height, width) of the images.
-        variational: whether codes are Gaussian.
+        variational: whether codes are Gaussian; otherwise they are deterministic.
         weights, recipe, layer: as for every model.
     """
 
-    answers = "a reconstruction and a code"
+    output_name = "a reconstruction and a code"
 
     def __init__(
         self,
@@ -85,76 +85,75 @@ class TorchAutoencoder(TorchModel):
 
     @property
     def dimensions(self) -> int:
-        """Numbers in an image."""
+        """Number of elements of an image."""
         return math.prod(self.shape)
 
     def raw(self, pixels: Tensor) -> Tensor:
-        """Return logits at the mean of the code, mean and log variance, (n, c * h * w + 2 * latent)."""
-        self._fits(pixels)
+        """Return logits at the mean code, mean and log variance, (n, c * h * w + 2 * latent)."""
+        self._check_shape(pixels)
         mean, log_variance = self.code(pixels)
         logits = self.decoded(pad_batch(mean))[: len(pixels)]
         return torch.cat([logits.flatten(1), mean, log_variance], dim=1)
 
     def code(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log variance of the codes of images, (n, latent) each, differentiably.
+        """Return mean and log variance of the codes of images, (n, latent) each, differentiable.
 
         Raises:
-            ModelError: the encoder returns something else, or a log variance where codes are points.
+            ModelError: the encoder returns another form, or a log variance although codes are deterministic.
         """
         padded = pad_batch(self.prepare(pixels))
         mean, log_variance = self.module.encode(padded)  # type: ignore[operator]  # asked for by the constructor
         if not isinstance(mean, Tensor) or mean.ndim != 2 or len(mean) != len(padded):
-            raise ModelError("The encoder returned something else than (mean, log variance) of shape (n, latent) each.")
+            raise ModelError("The encoder did not return (mean, log variance) of shape (n, latent) each.")
         if self.variational != (log_variance is not None):
-            told = "none" if log_variance is None else "one"
-            raise ModelError(f"variational={self.variational}, but the encoder returns {told} for the log variance.")
+            returned = "no" if log_variance is None else "a"
+            raise ModelError(f"variational={self.variational}, but the encoder returns {returned} log variance.")
         if log_variance is None:
             return mean[: len(pixels)], torch.full_like(mean, NO_SPREAD)[: len(pixels)]
         if log_variance.shape != mean.shape:
             raise ModelError(
-                f"Means {tuple(mean.shape)}, but log variances {tuple(log_variance.shape)}; give equal ones."
+                f"Means {tuple(mean.shape)}, but log variances {tuple(log_variance.shape)}; expected equal shapes."
             )
         return mean[: len(pixels)], log_variance[: len(pixels)].clamp(-CLAMP, CLAMP)
 
     def decoded(self, codes: Tensor) -> Tensor:
-        """Return the logits of pixels (n, c, h, w) for codes (n, latent), differentiably.
+        """Return the logits of pixels (n, c, h, w) for codes (n, latent), differentiable.
 
         Raises:
             ModelError: the decoder returns another shape.
         """
         logits = self.module.decode(codes)  # type: ignore[operator]  # asked for by the constructor
         if not isinstance(logits, Tensor) or tuple(logits.shape) != (len(codes), *self.shape):
-            shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ModelError(
-                f"The decoder returned {shape} for {len(codes)} codes; expected {(len(codes), *self.shape)}."
+                f"The decoder returned {form_of(logits)} for {len(codes)} codes; expected {(len(codes), *self.shape)}."
             )
         return logits
 
     def reconstruct(self, pixels: Tensor) -> Tensor:
-        """Return the probabilities of pixels at the mean of each image's code, (n, c, h, w).
+        """Return the pixel probabilities at the mean code of each image, (n, c, h, w).
 
         Raises:
             DataError: not images of this model's shape with pixels in [0, 1].
         """
         self._checked(pixels)
         with self.frozen(), torch.no_grad():
-            answers = [self(chunk)[:, : self.dimensions] for chunk in torch.split(pixels, BATCH_MULTIPLE)]
-            return torch.cat(answers).sigmoid().view(-1, *self.shape)
+            logits = [self(chunk)[:, : self.dimensions] for chunk in torch.split(pixels, BATCH_MULTIPLE)]
+            return torch.cat(logits).sigmoid().view(-1, *self.shape)
 
     def interpolate(self, first: Tensor, second: Tensor, steps: int) -> Tensor:
-        """Return what lies between pairs of images: the decoded points of straight lines between their codes.
+        """Return decoded linear interpolations between the mean codes of pairs of images.
 
         Args:
             first: images (n, c, h, w).
-            second: as many images.
-            steps: points of a line, both ends among them, at least 2.
+            second: images (n, c, h, w).
+            steps: points per pair, including both ends, at least 2.
 
         Returns:
-            Probabilities of pixels (n, steps, c, h, w).
+            Pixel probabilities (n, steps, c, h, w).
         """
         if first.shape != second.shape or steps < 2:
             raise DataError(
-                f"{len(first)} and {len(second)} images, {steps} steps; expected pairs and 2 steps or more."
+                f"{len(first)} and {len(second)} images, {steps} steps; expected pairs and at least 2 steps."
             )
         self._checked(first)
         self._checked(second)
@@ -167,72 +166,68 @@ class TorchAutoencoder(TorchModel):
         return torch.stack(lines).sigmoid()
 
     def prior(self, count: int, seed: int) -> Tensor:
-        """Return codes drawn from the prior, (count, latent); more codes of a seed begin with the same ones.
+        """Return codes drawn from the prior, (count, latent); a larger count starts with the same codes.
 
         Raises:
-            NotApplicableError: codes are points, over which there is no prior.
+            NotApplicableError: codes are deterministic and have no prior.
         """
-        self._likelihood()
-        one = torch.zeros(1, *self.shape, device=self._device)
+        self._check_variational()
+        one = torch.zeros(1, *self.shape, device=self.device)
         with self.frozen(), torch.no_grad():
             like = self.code(one)[0]
         if count < 1:
-            raise DataError(f"{count} codes; ask for at least one.")
-        return torch.cat(noises(count, like.shape[1], seed, like=like))[:count]
+            raise DataError(f"count={count}; expected at least one code.")
+        return torch.cat(draw_noise(count, like.shape[1], seed, like=like))[:count]
 
     def sample(self, count: int, seed: int) -> Tensor:
-        """Return the probabilities of pixels of images drawn from the model, (count, c, h, w)."""
+        """Return the pixel probabilities of images drawn from the model, (count, c, h, w)."""
         codes = self.prior(count, seed)
         with self.frozen(), torch.no_grad():
             return torch.cat([self.decoded(pad_batch(c))[: len(c)] for c in torch.split(codes, DRAWS)]).sigmoid()
 
     def evidence(self, pixels: Tensor, draws: int, seeds: Sequence[int]) -> Evidence:
-        """Return what is known of -log p of images, in nats.
+        """Return the bounds and estimates of -log p(x) of images, in nats.
 
         Args:
             pixels: images (n, c, h, w), each pixel 0 or 1.
-            draws: codes that are drawn for each image.
-            seeds: one for each image; nothing else decides what is drawn.
+            draws: codes drawn per image.
+            seeds: one seed per image; the draws depend on nothing else.
 
         Raises:
-            DataError: not images of this model's shape with pixels in [0, 1], or not one seed for each.
-            NotApplicableError: there is no likelihood: codes are points, or pixels lie between 0 and 1.
+            DataError: not images of this model's shape with pixels in [0, 1], or not one seed per image.
+            NotApplicableError: there is no likelihood: codes are deterministic, or pixels lie between 0 and 1.
         """
         self._checked(pixels)
-        self._likelihood()
+        self._check_variational()
         if not bool(((pixels == 0) | (pixels == 1)).all()):
-            raise NotApplicableError("pixels between 0 and 1 have no likelihood under a Bernoulli; binarise the images")
+            raise NotApplicableError("pixels between 0 and 1 have no Bernoulli likelihood; binarize the images")
         if len(seeds) != len(pixels) or draws < 1:
             raise DataError(
-                f"{len(seeds)} seeds for {len(pixels)} images, {draws} draws; expected one each, draws >= 1."
+                f"{len(seeds)} seeds for {len(pixels)} images, {draws} draws; expected one seed per image, draws >= 1."
             )
         with self.frozen(), torch.no_grad():
             codes = [self.code(chunk) for chunk in torch.split(pixels, BATCH_MULTIPLE)]
             mean, log_variance = (torch.cat(part) for part in zip(*codes, strict=True))
-            given = zip(pixels.to(mean), mean, log_variance, seeds, strict=True)
-            each = [weighed(self.decoded, image, m, v, draws, seed) for image, m, v, seed in given]
+            samples = zip(pixels.to(mean), mean, log_variance, seeds, strict=True)
+            each = [estimate_evidence(self.decoded, image, m, v, draws, seed) for image, m, v, seed in samples]
         names = ("reconstruction", "divergence", "importance")
         return Evidence(*(torch.stack([getattr(one, name) for one in each]) for name in names))
 
-    @property
-    def _device(self) -> torch.device:
-        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
-
-    def _likelihood(self) -> None:
+    def _check_variational(self) -> None:
         if not self.variational:
             raise NotApplicableError(
-                "the codes of a plain autoencoder are points: it has neither a prior nor a density"
+                "the codes of a plain autoencoder are deterministic: it has neither a prior nor a density"
             )
 
-    def _fits(self, pixels: Tensor) -> None:
+    def _check_shape(self, pixels: Tensor) -> None:
         if tuple(pixels.shape[1:]) != self.shape:
             raise ModelError(
                 f"Images of shape {tuple(pixels.shape[1:])}, but the model was built for {self.shape}. Build it for "
-                "this task, or give the task the size= of the model."
+                "this task, or set the size= of the task to that of the model."
             )
 
     def _checked(self, pixels: Tensor) -> None:
-        """Raise DataError unless these are images of this model with pixels in [0, 1]: others have no cross-entropy."""
+        """Raise DataError unless these are images of this model with pixels in [0, 1]."""
         if (
             pixels.ndim != 4
             or tuple(pixels.shape[1:]) != self.shape

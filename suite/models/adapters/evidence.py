@@ -1,4 +1,4 @@
-"""What an autoencoder's likelihood is bounded by: the evidence lower bound and its importance-weighted sharpening."""
+"""Likelihood bounds of an autoencoder: the evidence lower bound and its importance-weighted version."""
 
 import math
 from collections.abc import Callable
@@ -8,20 +8,20 @@ import torch
 from torch import Tensor, nn
 
 DRAWS = 100
-"""Codes that are decoded at once. Fixed, so that neither batches nor the number of draws change a draw or its value."""
+"""Codes decoded per batch. Constant, so that a draw and its value do not depend on batches or the number of draws."""
 
 Decode = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of -log p(x) of each image, in nats, float64 (n,).
+    """Bounds and estimates of -log p(x) of each image, in nats, float64 (n,).
 
     Attributes:
         reconstruction: mean of -log p(x | z) over codes z drawn from q(z | x).
         divergence: KL(q(z | x) || p(z)), in closed form.
-        importance: -log of the mean of p(x, z) / q(z | x) over the draws: an upper bound on average, tighter with more
-            draws (Burda et al. 2016).
+        importance: -log of the mean of p(x, z) / q(z | x) over the draws: in expectation an upper bound, tighter with
+            more draws (Burda et al. 2016).
     """
 
     reconstruction: Tensor
@@ -30,52 +30,54 @@ class Evidence:
 
     @property
     def negative_elbo(self) -> Tensor:
-        """The negative evidence lower bound, an upper bound of -log p(x) on average (Kingma and Welling 2014)."""
+        """The negative evidence lower bound, in expectation an upper bound of -log p(x) (Kingma and Welling 2014)."""
         return self.reconstruction + self.divergence
 
 
 def bernoulli(logits: Tensor, pixels: Tensor) -> Tensor:
-    """Return -log p(pixels) of Bernoulli pixels with these logits, summed over each image, float64 (n,), in nats."""
+    """Return -log p(pixels) under Bernoulli logits, summed over each image, float64 (n,), in nats."""
     each = nn.functional.binary_cross_entropy_with_logits(logits, pixels.expand_as(logits), reduction="none")
     return each.flatten(1).sum(dim=1, dtype=torch.float64)
 
 
 def divergences(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return KL(N(mean, exp(log_variance)) || N(0, 1)) of every number of a code, (n, latent), in nats."""
+    """Return KL(N(mean, exp(log_variance)) || N(0, 1)) per component of a code, (n, latent), in nats."""
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
 
 
-def weighed(decode: Decode, pixels: Tensor, mean: Tensor, log_variance: Tensor, draws: int, seed: int) -> Evidence:
+def estimate_evidence(
+    decode: Decode, pixels: Tensor, mean: Tensor, log_variance: Tensor, draws: int, seed: int
+) -> Evidence:
     """Return the evidence for one image, each field 0-dimensional.
 
     Args:
         decode: codes (k, latent) to logits (k, channels, height, width).
         pixels: the image (channels, height, width), each pixel 0 or 1.
-        mean: of its code, (latent,).
-        log_variance: of its code, (latent,).
-        draws: codes that are drawn.
-        seed: of the draws; the first draws of a longer list are those of a shorter one.
+        mean: mean of its code, (latent,).
+        log_variance: log variance of its code, (latent,).
+        draws: number of codes.
+        seed: seed of the draws; more draws start with those of fewer.
     """
-    misses, ratios = [], []
-    for noise in noises(draws, len(mean), seed, like=mean):
+    errors, ratios = [], []
+    for noise in draw_noise(draws, len(mean), seed, like=mean):
         codes = mean + (log_variance / 2).exp() * noise
-        missed = bernoulli(decode(codes), pixels[None])
-        prior, own = codes.double().square().sum(dim=1), (noise.double().square() + log_variance.double()).sum(dim=1)
-        misses.append(missed)
-        ratios.append((own - prior) / 2 - missed)
+        error = bernoulli(decode(codes), pixels[None])
+        prior = codes.double().square().sum(dim=1)
+        posterior = (noise.double().square() + log_variance.double()).sum(dim=1)
+        errors.append(error)
+        ratios.append((posterior - prior) / 2 - error)
     weights = torch.cat(ratios)[:draws]
-    importance = math.log(draws) - weights.logsumexp(dim=0)
     return Evidence(
-        torch.cat(misses)[:draws].mean(),
+        torch.cat(errors)[:draws].mean(),
         divergences(mean.double(), log_variance.double()).sum(),
-        importance,
+        math.log(draws) - weights.logsumexp(dim=0),
     )
 
 
-def noises(draws: int, latent: int, seed: int, *, like: Tensor) -> list[Tensor]:
-    """Return standard normal noise for some draws, in parts (`DRAWS`, latent) of which the last may be too long.
+def draw_noise(draws: int, latent: int, seed: int, *, like: Tensor) -> list[Tensor]:
+    """Return standard normal noise for at least `draws` draws, in parts (`DRAWS`, latent).
 
-    It is drawn on the CPU, so that no device changes its numbers.
+    It is drawn on the CPU, so that it does not depend on the device.
     """
     source = torch.Generator().manual_seed(seed)
     return [torch.randn(DRAWS, latent, generator=source).to(like) for _ in range(math.ceil(draws / DRAWS))]

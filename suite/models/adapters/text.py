@@ -1,4 +1,4 @@
-"""The adapter round a text model: code points in, a checked output out; words are found and embedded inside."""
+"""The adapter of text models: code points in, a checked output out; tokenization and embedding happen inside."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from suite.data import Split
 from suite.data.text import texts_of
 from suite.errors import ModelError, NotApplicableError
-from suite.models.base import BATCH_MULTIPLE, TorchModel
+from suite.models.base import TorchModel, form_of, pad_batch
 from suite.models.recipe import Recipe
 
 CACHED = 50_000
-"""Texts whose tokens are remembered: training meets each text once an epoch."""
+"""Texts whose tokens are cached, since training reads each text once per epoch."""
 
 
 class Token(NamedTuple):
-    """A token of a text: its id, and the characters it stands for, from `start` to before `end`."""
+    """A token of a text: its id and its characters, from `start` up to but excluding `end`."""
 
     id: int
     start: int
@@ -29,11 +29,11 @@ class Token(NamedTuple):
 
 
 class Tokenizer(Protocol):
-    """What cuts a text into tokens.
+    """Splits a text into tokens.
 
     Attributes:
-        vocabulary: how each id is spelt, (ids,); ids that stand for no text, like padding, are spelt ``""``.
-        pad, unknown: ids of padding and of what is not in the vocabulary.
+        vocabulary: the text of each id, (ids,); ``""`` for ids without text, such as padding.
+        pad, unknown: ids of padding and of tokens outside the vocabulary.
     """
 
     vocabulary: Sequence[str]
@@ -45,13 +45,13 @@ class Tokenizer(Protocol):
 
 
 class Reading(NamedTuple):
-    """What a model reads of texts.
+    """The tokens of a batch of texts.
 
     Attributes:
         ids: token ids (n, length), padded.
-        mask: which tokens are real, bool (n, length), at least one of each text.
-        spans: characters that a token stands for, (n, length, 2): start, and end behind it; 0, 0 for padding and for
-            tokens that are none of the text's own.
+        mask: which tokens are not padding, bool (n, length), at least one per text.
+        spans: characters of each token, (n, length, 2): start, and exclusive end; 0, 0 for padding and for special
+            tokens.
     """
 
     ids: Tensor
@@ -63,17 +63,17 @@ class TorchText(TorchModel):
     """A text model: its module maps embeddings and a mask to logits.
 
     The module has ``embedding``, a `torch.nn.Embedding` with a row for each id of the tokenizer, and its ``forward``
-    takes embeddings (n, length, d) and a bool mask (n, length) and returns logits (n, classes). All texts are brought
-    to one length, so that nobody's answer depends on the company of longer ones.
+    takes embeddings (n, length, d) and a bool mask (n, length) and returns logits (n, classes). All texts are padded
+    to one length, so that outputs do not depend on longer texts in the batch.
 
     Args:
         module: as above.
-        tokenizer: cuts texts.
-        length: tokens that are read of a text; what is behind them the model never sees.
+        tokenizer: splits texts into tokens.
+        length: number of tokens per text; longer texts are truncated.
         weights, recipe: as for `TorchModel`.
     """
 
-    answers, takes = "logits", "texts"
+    output_name, input_name = "logits", "texts"
     limits = (0.0, 1114111.0)
 
     def __init__(
@@ -92,12 +92,13 @@ class TorchText(TorchModel):
                 "expected one with tokens(text), vocabulary, pad and unknown, and a length of at least 1."
             )
         self.tokenizer, self.length = tokenizer, length
-        self._read: dict[bytes, list[Token]] = {}
+        self._cache: dict[bytes, list[Token]] = {}
 
     def settings(self) -> list[Any]:
-        """Return the tokenizer's kind and vocabulary, and how much is read: by them the same tensors mean something."""
-        known = self.tokenizer
-        return [type(known).__name__, list(known.vocabulary), known.pad, known.unknown, self.length]
+        """Return the tokenizer's type, vocabulary and special ids, and the number of tokens."""
+        tokenizer = self.tokenizer
+        name, vocabulary = type(tokenizer).__name__, list(tokenizer.vocabulary)
+        return [name, vocabulary, tokenizer.pad, tokenizer.unknown, self.length]
 
     def raw(self, pixels: Tensor) -> Tensor:
         """Return logits for code points (n, characters)."""
@@ -107,40 +108,42 @@ class TorchText(TorchModel):
     def read(self, codes: Tensor) -> Reading:
         """Return the tokens of texts given as code points (n, characters)."""
         rows = codes.detach().cpu().numpy()
-        found = [self._tokens(row, text)[: self.length] for row, text in zip(rows, texts_of(rows), strict=True)]
-        ids = np.full((len(found), self.length), self.tokenizer.pad, np.int64)
-        spans = np.zeros((len(found), self.length, 2), np.int64)
-        for place, tokens in enumerate(found):
-            ids[place, : len(tokens)] = [token.id for token in tokens]
-            spans[place, : len(tokens)] = [(token.start, token.end) for token in tokens]
-        counts = np.array([len(tokens) for tokens in found])
+        batch = [self._tokens(row, text)[: self.length] for row, text in zip(rows, texts_of(rows), strict=True)]
+        ids = np.full((len(batch), self.length), self.tokenizer.pad, np.int64)
+        spans = np.zeros((len(batch), self.length, 2), np.int64)
+        for row, tokens in enumerate(batch):
+            ids[row, : len(tokens)] = [token.id for token in tokens]
+            spans[row, : len(tokens)] = [(token.start, token.end) for token in tokens]
+        counts = np.array([len(tokens) for tokens in batch])
         mask = np.arange(self.length)[None] < counts[:, None]
         return Reading(*(torch.from_numpy(part).to(codes.device) for part in (ids, mask, spans)))
 
     def _tokens(self, row: npt.NDArray[Any], text: str) -> list[Token]:
         key = row.tobytes()
-        if (known := self._read.get(key)) is None:
-            if len(self._read) >= CACHED:
-                self._read.clear()
-            known = self.tokenizer.tokens(text) or [Token(self.tokenizer.unknown, 0, 0)]
-            if not all(isinstance(token, Token) for token in known):
+        if (tokens := self._cache.get(key)) is None:
+            if len(self._cache) >= CACHED:
+                self._cache.clear()
+            tokens = self.tokenizer.tokens(text) or [Token(self.tokenizer.unknown, 0, 0)]
+            if not all(isinstance(token, Token) for token in tokens):
                 raise ModelError(
-                    f"The tokenizer cut a text into {type(known[0]).__name__}; expected suite.Token values: "
-                    "an id, and where its characters start and end."
+                    f"The tokenizer returned values of type {type(tokens[0]).__name__}; expected suite.Token: an id, "
+                    "and the start and end of its characters."
                 )
-            self._read[key] = known
-        return known
+            self._cache[key] = tokens
+        return tokens
 
     @property
     def table(self) -> Tensor:
         """The embedding of every id, (ids, d).
 
         Raises:
-            NotApplicableError: the model embeds nothing.
+            NotApplicableError: the model has no embedding.
         """
         embedding = getattr(self.module, "embedding", None)
         if not isinstance(embedding, nn.Embedding):
-            raise NotApplicableError("the model has no word embedding, so there is no gradient with respect to the text")
+            raise NotApplicableError(
+                "the model has no word embedding, so there is no gradient with respect to the text"
+            )
         return embedding.weight
 
     def embed(self, ids: Tensor) -> Tensor:
@@ -148,8 +151,8 @@ class TorchText(TorchModel):
         table = self.table
         if int(ids.max()) >= len(table) or int(ids.min()) < 0:
             raise ModelError(
-                f"The tokenizer gives ids from {int(ids.min())} to {int(ids.max())}, but the embedding has "
-                f"{len(table)} rows. Build it with a row for each entry of the vocabulary."
+                f"The tokenizer returns ids from {int(ids.min())} to {int(ids.max())}, but the embedding has "
+                f"{len(table)} rows. Build it with one row per entry of the vocabulary."
             )
         embedded: Tensor = self.module.get_submodule("embedding")(ids)
         return embedded
@@ -158,29 +161,28 @@ class TorchText(TorchModel):
         """Return logits (n, classes) for embeddings (n, length, d) and a mask (n, length).
 
         Raises:
-            ModelError: the module returns something else.
+            ModelError: the module returns another form.
         """
-        count, padding = len(embedded), -len(embedded) % BATCH_MULTIPLE
-        if padding:
-            embedded, mask = (torch.cat([part, part[:1].expand(padding, *part.shape[1:])]) for part in (embedded, mask))
+        padded = pad_batch(embedded)
         with self.differentiable():
-            output = self.module(embedded, mask)
-        return self.shaped(output, embedded)[:count]
+            output = self.module(padded, pad_batch(mask))
+        return self.shaped(output, padded)[: len(embedded)]
 
     def shaped(self, output: Any, pixels: Tensor) -> Tensor:
-        """Return logits (n, classes) as they are."""
-        is_table = isinstance(output, Tensor) and output.ndim == 2 and len(output) == len(pixels)
-        if not is_table or not output.is_floating_point():
-            got = f"{output.dtype} {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-            raise ModelError(f"The model returned {got} for {len(pixels)} texts; expected numbers (texts, classes).")
-        logits: Tensor = output
-        return logits
+        """Return logits (n, classes) unchanged."""
+        if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(pixels):
+            raise ModelError(
+                f"The model returned {form_of(output)} for {len(pixels)} texts; expected (texts, classes)."
+            )
+        if not output.is_floating_point():
+            raise ModelError(f"The model returned {output.dtype}; expected floating-point logits (texts, classes).")
+        return output
 
     @contextmanager
     def differentiable(self) -> Iterator[None]:
-        """Let gradients flow through recurrent layers in evaluation mode, which cuDNN refuses.
+        """Enable gradients of recurrent layers in evaluation mode, which cuDNN does not support.
 
-        Its kernels are left aside where they would refuse; the other way, training mode, would switch dropout on.
+        Other kernels are used instead; switching to training mode would activate dropout.
         """
         recurrent = any(isinstance(child, nn.RNNBase) for child in self.module.modules())
         if recurrent and not self.module.training and torch.is_grad_enabled():
@@ -190,25 +192,25 @@ class TorchText(TorchModel):
             yield
 
     def in_space(self, space: str) -> TorchModel:
-        """Return the model as it is seen from the space of its embeddings."""
+        """Return the model with embeddings as inputs for ``embedding``."""
         if space != "embedding":
             return super().in_space(space)
         return Embedded(self)
 
 
 MARGIN = 8.0
-"""Standard deviations between the largest embedding and the bounds of the space; padding lies on the upper one."""
+"""Standard deviations between the largest embedding and the bounds of the space; padding lies on the upper bound."""
 
 
 class Embedded(TorchModel):
-    """A text model that is shown embeddings in place of texts, in units of the standard deviation of their numbers.
+    """A text model whose inputs are embeddings, in units of the standard deviation of the embedding table.
 
-    No text has most of these embeddings: what is found here bounds what could be found among texts, and is not mixed
-    with it. Padding lies on the upper bound, where no embedding does, so that it stays padding where no number moves by
-    `reach` or more.
+    Most of these embeddings belong to no text, so robustness here bounds robustness to edits of the text and is
+    reported separately. Padding lies on the upper bound, where no embedding does, and stays padding under perturbations
+    below `max_perturbation`.
     """
 
-    answers = "logits"
+    output_name = "logits"
     max_perturbation = MARGIN / 2
 
     def __init__(self, text: TorchText) -> None:
@@ -225,8 +227,8 @@ class Embedded(TorchModel):
         reading = self.text.read(codes)
         with torch.no_grad():
             points = self.text.embed(reading.ids).float() / self.unit
-        shown = torch.where(reading.mask[..., None], points, self.limits[1])
-        return np.asarray(shown.cpu().numpy(), np.float32)
+        padded = torch.where(reading.mask[..., None], points, self.limits[1])
+        return np.asarray(padded.cpu().numpy(), np.float32)
 
     def raw(self, pixels: Tensor) -> Tensor:
         """Return logits for embeddings (n, length, d)."""

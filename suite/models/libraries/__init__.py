@@ -1,1 +1,1 @@
-"""Architectures of timm, torchvision and transformers, with local weights."""
+"""Models of timm, torchvision, transformers and vaderSentiment."""

@@ -1,4 +1,4 @@
-"""Any timm architecture, with its own normalisation and input size inside the adapter."""
+"""Any timm architecture, with its own normalization and input size."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ def timm_classifier(name: str, task: TaskInfo, *, weights: str | None, pretraine
 
     Args:
         name: timm's name, with or without a tag (``resnet18.a1_in1k``).
-        task: gives the number of classes and of channels.
+        task: sets the numbers of classes and channels.
         weights: a local file for exactly this architecture and number of classes; without one the model is trained.
-        pretrained: train from timm's published weights, which needs network access to the hub or its cache; the last
-            layer is new for the task's classes, so that there is something to train in any case.
+        pretrained: fine-tune timm's published weights, which needs network access to the hub or its cache; the last
+            layer is initialized for the task's classes, so the model is trained in any case.
 
     Raises:
         UnknownNameError: timm has no such architecture.
@@ -29,8 +29,8 @@ def timm_classifier(name: str, task: TaskInfo, *, weights: str | None, pretraine
     channels = task.input_shape[0]
     try:
         net = timm.create_model(name, pretrained=pretrained, num_classes=len(task.classes), in_chans=channels)
-    except Exception as error:  # timm and the hub raise many types; all mean that there is no model
-        hint = " Without network, give weights=FILE or leave pretrained out." if pretrained else ""
+    except Exception as error:  # timm and the hub raise many types of errors
+        hint = " Without network access, pass weights=FILE or omit pretrained." if pretrained else ""
         raise ModelError(f"timm:{name} cannot be built: {type(error).__name__}: {error}.{hint}") from error
     config: Any = net.pretrained_cfg
     return TorchClassifier(
@@ -44,5 +44,5 @@ def timm_classifier(name: str, task: TaskInfo, *, weights: str | None, pretraine
 
 
 def _for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
-    """Return one value per channel: timm's own for colour, their mean for any other number of channels."""
+    """Return one value per channel: timm's own for RGB, their mean for other numbers of channels."""
     return tuple(values) if len(values) == channels else (sum(values) / len(values),) * channels

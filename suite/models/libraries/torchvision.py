@@ -1,4 +1,4 @@
-"""Any detector and segmenter of torchvision, with weights of its own or from a local file; nothing is downloaded."""
+"""Detectors and segmenters of torchvision, untrained or with local weights; nothing is downloaded."""
 
 from collections.abc import Mapping, Sequence
 from inspect import signature
@@ -15,11 +15,11 @@ from suite.models.libraries.torchvision_stages import OneStage, TwoStage
 from suite.models.recipe import Recipe
 from suite.models.weights import load_weights, read_state
 
-COLOUR_MEAN, COLOUR_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Normalisation that torchvision's segmenters were trained with."""
+COLOR_MEAN, COLOR_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Normalization of torchvision's segmenters."""
 
 FAMILIES = ("fcos", "retinanet", "ssd", "ssdlite", "fasterrcnn", "maskrcnn")
-"""First parts of the names of the detectors that are understood; a mask is not asked for."""
+"""First parts of the names of supported detectors; masks are not predicted."""
 
 
 def torchvision_detector(
@@ -34,29 +34,29 @@ def torchvision_detector(
 
     Args:
         name: torchvision's name, for example ``ssdlite320_mobilenet_v3_large``.
-        task: gives the number of classes and of channels.
+        task: sets the numbers of classes and channels.
         weights: a local file for exactly this architecture and number of classes; without one the model is trained.
-        labels: the label that the model itself uses for each class of the task; see `own_labels` for the default.
-            With `num_classes` among the settings, a model that knows more classes can be measured on some of them.
-        settings: for torchvision's builder, for example ``min_size=320``: images are resized to that, 800 by default.
+        labels: the model's own label for each class of the task; see `default_labels` for the default. Together with
+            `num_classes` in the settings, a model of more classes can be evaluated on some of them.
+        settings: for torchvision's builder, for example ``min_size=320``, to which images are resized (default 800).
 
     Raises:
-        UnknownNameError: torchvision has no such detector, or it is of a family that is not understood.
+        UnknownNameError: torchvision has no such detector, or its family is not supported.
         ModelError: it cannot be built for this task.
         WeightsError: the weights cannot be read or do not fit.
     """
     known = detectors()
     if name not in known:
-        raise UnknownNameError(f"torchvision has no detector {name!r} for this.{did_you_mean(name, known)}")
-    classes, shift = len(task.classes), background(name)
+        raise UnknownNameError(f"torchvision has no supported detector {name!r}.{did_you_mean(name, known)}")
+    classes, shift = len(task.classes), label_offset(name)
     net = _built(name, task, {"num_classes": classes + shift, **settings})
-    chosen = list(labels) if labels is not None else own_labels(name, classes)
+    chosen = list(labels) if labels is not None else default_labels(name, classes)
     last = settings.get("num_classes", classes + shift) - 1
     if len(chosen) != classes or len(set(chosen)) != classes or min(chosen) < shift or max(chosen) > last:
         raise ModelError(f"{name} got labels={chosen}; expected {classes} different ones from {shift} to {last}.")
     module = (TwoStage if hasattr(net, "roi_heads") else OneStage)(net, chosen)
     if weights is not None:
-        wrapped = all(key.startswith("net.") for key in read_state(weights))  # as the suite stores what it trained
+        wrapped = all(key.startswith("net.") for key in read_state(weights))  # the suite's own format
         load_weights(module if wrapped else net, weights)
     return TorchDetector(module, recipe=None if weights else Recipe(epochs=20, batch_size=16, learning_rate=1e-3))
 
@@ -68,7 +68,7 @@ def torchvision_segmenter(
 
     Args:
         name: torchvision's name, for example ``lraspp_mobilenet_v3_large``.
-        task: gives the number of classes and of channels.
+        task: sets the numbers of classes and channels.
         weights: a local file for exactly this architecture and number of classes; without one the model is trained.
         settings: for torchvision's builder.
 
@@ -86,31 +86,31 @@ def torchvision_segmenter(
         settings = {"aux_loss": True, **settings}
     net = _built(name, task, {"num_classes": len(task.classes), **settings})
     recipe = None if weights else Recipe(epochs=20, batch_size=16, learning_rate=1e-3)
-    return TorchSegmenter(net, weights=weights, mean=COLOUR_MEAN, std=COLOUR_STD, recipe=recipe)
+    return TorchSegmenter(net, weights=weights, mean=COLOR_MEAN, std=COLOR_STD, recipe=recipe)
 
 
 def detectors() -> list[str]:
-    """Return the names of the detectors that are understood."""
+    """Return the names of the supported detectors."""
     import torchvision
 
     names = torchvision.models.list_models(module=torchvision.models.detection)
     return [name for name in names if name.split("_")[0].rstrip("0123456789") in FAMILIES]
 
 
-def background(name: str) -> int:
-    """Return 1 where label 0 is the background (SSD, Faster, Mask R-CNN), 0 where it is a class (FCOS, RetinaNet)."""
+def label_offset(name: str) -> int:
+    """Return 1 if label 0 is the background (SSD, Faster and Mask R-CNN), 0 if it is a class (FCOS, RetinaNet)."""
     return 0 if name.startswith(("fcos", "retinanet")) else 1
 
 
-def own_labels(name: str, classes: int) -> list[int]:
-    """Return the label that a detector uses for each class of a task: the only place where labels are shifted."""
-    return [label + background(name) for label in range(classes)]
+def default_labels(name: str, classes: int) -> list[int]:
+    """Return a detector's own label for each class of a task, shifted if label 0 is the background."""
+    return [label + label_offset(name) for label in range(classes)]
 
 
 def _built(name: str, task: TaskInfo, settings: Mapping[str, Any]) -> nn.Module:
     import torchvision
 
-    if task.input_shape[0] != len(COLOUR_MEAN):
+    if task.input_shape[0] != len(COLOR_MEAN):
         raise ModelError(
             f"{name} takes images of 3 channels; {task.name} has {task.input_shape[0]}. Read its images with "
             "convert('RGB')."
@@ -122,6 +122,6 @@ def _built(name: str, task: TaskInfo, settings: Mapping[str, Any]) -> nn.Module:
             f"{name} cannot be built with {dict(settings)}: {error}. See torchvision's builder."
         ) from error
     known = {*signature(torchvision.models.get_model_builder(name)).parameters, *signature(type(net)).parameters}
-    if unknown := sorted(set(settings) - known):  # torchvision takes any name in silence
+    if unknown := sorted(set(settings) - known):  # torchvision silently accepts any name
         raise ModelError(f"{name} cannot be built with {unknown[0]}=.{did_you_mean(unknown[0], known - {'kwargs'})}")
     return net

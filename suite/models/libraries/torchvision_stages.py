@@ -1,4 +1,4 @@
-"""Torchvision's detectors as `TorchDetector` wants them: candidates that show what is broken, losses of each image."""
+"""Torchvision's detectors with the interface of `TorchDetector`: candidates with NaN kept, and losses per image."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,8 +10,9 @@ from torch.nn.utils.rnn import pad_sequence
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou, clip_boxes_to_image
 
-from suite.models.adapters.detections import LIMIT, THRESHOLD, spoiled
-from suite.models.adapters.detector import Truth, answering, learning
+from suite.models.adapters.detections import LIMIT, THRESHOLD, propagate_nan
+from suite.models.adapters.detector import Truth, eval_mode, train_mode
+from suite.models.base import record_calls
 from suite.models.libraries.fcos_losses import fcos_losses
 
 Tensors = dict[str, Tensor]
@@ -19,11 +20,11 @@ Tensors = dict[str, Tensor]
 
 
 class OneStage(nn.Module):
-    """FCOS, RetinaNet and SSD as `TorchDetector` wants them: the same network, with losses of each image alone.
+    """FCOS, RetinaNet and SSD with the interface of `TorchDetector`.
 
     Args:
         net: a detector of torchvision.
-        labels: the label it uses for each class.
+        labels: its own label for each class.
     """
 
     net: Any
@@ -40,14 +41,14 @@ class OneStage(nn.Module):
         return self._candidates(images, *self._pass(images)[:3])
 
     def losses(self, images: Tensor, targets: Truth) -> Tensors:
-        """Return torchvision's losses, each (n,): of every image as if it were alone."""
+        """Return torchvision's losses, each (n,), computed for every image alone."""
         return self.both(images, targets)[0]
 
     def both(self, images: Tensor, targets: Truth) -> tuple[Tensors, Tensor]:
-        """Return the losses and the candidates from one pass."""
+        """Return the losses and the candidates from one forward pass."""
         batch, outputs, anchors, levels = self._pass(images)
-        _, wanted = self.net.transform(list(images), [renamed(target, self.labels) for target in targets])
-        return self._losses(wanted, outputs, anchors, levels), self._candidates(images, batch, outputs, anchors)
+        _, truth = self.net.transform(list(images), [with_labels(target, self.labels) for target in targets])
+        return self._losses(truth, outputs, anchors, levels), self._candidates(images, batch, outputs, anchors)
 
     def _pass(self, images: Tensor) -> tuple[Any, Tensors, list[Tensor], list[int]]:
         batch, _ = self.net.transform(list(images))
@@ -56,18 +57,18 @@ class OneStage(nn.Module):
         anchors = self.net.anchor_generator(batch, features)
         return batch, self.net.head(features), anchors, [m.shape[-2:].numel() for m in features]
 
-    def _losses(self, wanted: Sequence[Tensors], outputs: Tensors, anchors: list[Tensor], levels: list[int]) -> Tensors:
+    def _losses(self, truth: Sequence[Tensors], outputs: Tensors, anchors: list[Tensor], levels: list[int]) -> Tensors:
         if "bbox_ctrness" in outputs:
-            return fcos_losses(wanted, outputs, anchors[0], levels, self.net.center_sampling_radius)
+            return fcos_losses(truth, outputs, anchors[0], levels, self.net.center_sampling_radius)
         each = []
-        for index, target in enumerate(wanted):
-            alone = {name: value[index : index + 1] for name, value in outputs.items()}
+        for index, target in enumerate(truth):
+            single = {name: value[index : index + 1] for name, value in outputs.items()}
             matched = [[self._matched(target["boxes"], anchors[index])]] if self._has_background else []
-            each.append(self.net.compute_loss([target], alone, anchors[index : index + 1], *matched))
-        return gathered(each)
+            each.append(self.net.compute_loss([target], single, anchors[index : index + 1], *matched))
+        return stack_losses(each)
 
     def _matched(self, boxes: Tensor, anchors: Tensor) -> Tensor:
-        """Return the box that each default box of SSD answers for, -1 for none."""
+        """Return the object matched to each default box of SSD, -1 for none."""
         if not len(boxes):
             return torch.full((len(anchors),), -1, dtype=torch.int64, device=anchors.device)
         matched: Tensor = self.net.proposal_matcher(box_iou(boxes, anchors))
@@ -75,34 +76,35 @@ class OneStage(nn.Module):
 
     def _candidates(self, images: Tensor, batch: Any, outputs: Tensors, anchors: list[Tensor]) -> Tensor:
         boxes, scores = self._decoded(outputs, torch.stack(anchors))
-        boxes = rescaled(clip_boxes_to_image(boxes, batch.image_sizes[0]), batch.image_sizes[0], images)
-        return spoiled(torch.cat([boxes, scores[..., self.labels]], dim=-1), *outputs.values())
+        boxes = rescale_boxes(clip_boxes_to_image(boxes, batch.image_sizes[0]), batch.image_sizes[0], images)
+        return propagate_nan(torch.cat([boxes, scores[..., self.labels]], dim=-1), *outputs.values())
 
     def _decoded(self, outputs: Tensors, anchors: Tensor) -> tuple[Tensor, Tensor]:
         logits, regression = outputs["cls_logits"], outputs["bbox_regression"]
         if "bbox_ctrness" in outputs:
             sigmoid = nn.functional.logsigmoid
-            scores = ((sigmoid(logits) + sigmoid(outputs["bbox_ctrness"])) / 2).exp()  # a root has no slope at 0
+            scores = (
+                (sigmoid(logits) + sigmoid(outputs["bbox_ctrness"])) / 2
+            ).exp()  # the square root is not differentiable at 0
             return self.net.box_coder.decode(regression, anchors), scores
         flat = self.net.box_coder.decode_single(regression.flatten(0, 1), anchors.flatten(0, 1))
         return flat.view_as(anchors), logits.softmax(dim=-1) if self._has_background else logits.sigmoid()
 
     @property
     def _has_background(self) -> bool:
-        """Whether this is SSD, whose classes compete with the background."""
+        """Whether this is SSD, which has a background class."""
         return hasattr(self.net, "neg_to_pos_ratio")
 
 
 class TwoStage(nn.Module):
-    """Faster and Mask R-CNN as `TorchDetector` wants them.
+    """Faster and Mask R-CNN with the interface of `TorchDetector`.
 
-    Their second stage sees only what survived in the first, so that the candidates are the final detections, each with
-    a score for one class. Losses exist in training mode alone, and sample the places they look at; outside of training
-    the sample is always the same.
+    The second stage sees only the proposals of the first, so the candidates are the final detections, each with a score
+    for one class. Losses exist in training mode only and sample proposals; outside training the sample is fixed.
 
     Args:
         net: a detector of torchvision.
-        labels: the label it uses for each class.
+        labels: its own label for each class.
     """
 
     net: Any
@@ -114,7 +116,7 @@ class TwoStage(nn.Module):
         self.net = net
         self.classes, self.channels = len(labels), len(self.net.transform.image_mean)
         self.net.roi_heads.score_thresh, self.net.roi_heads.detections_per_img = THRESHOLD, LIMIT
-        self.net.roi_heads.mask_roi_pool = None  # without it neither masks nor their truth are asked for
+        self.net.roi_heads.mask_roi_pool = None  # disables masks and their ground truth
         self.register_buffer("labels", torch.tensor(labels), persistent=False)
 
     def raw(self, images: Tensor) -> Tensor:
@@ -123,80 +125,68 @@ class TwoStage(nn.Module):
         return self._candidates(images, batch, self._features(batch))
 
     def losses(self, images: Tensor, targets: Truth) -> Tensors:
-        """Return torchvision's losses, each (n,): of every image as if it were alone."""
+        """Return torchvision's losses, each (n,), computed for every image alone."""
         return self.both(images, targets)[0]
 
     def both(self, images: Tensor, targets: Truth) -> tuple[Tensors, Tensor]:
-        """Return the losses and the candidates, with one pass through the backbone."""
-        batch, wanted = self.net.transform(list(images), [renamed(target, self.labels) for target in targets])
+        """Return the losses and the candidates from one pass through the backbone."""
+        batch, truth = self.net.transform(list(images), [with_labels(target, self.labels) for target in targets])
         features = self._features(batch)
-        each = [self._losses(target, batch, features, i) for i, target in enumerate(wanted)]
-        return gathered(each), self._candidates(images, batch, features)
+        each = [self._losses(target, batch, features, i) for i, target in enumerate(truth)]
+        return stack_losses(each), self._candidates(images, batch, features)
 
     def _features(self, batch: Any) -> Tensors:
         features: Tensors = self.net.backbone(batch.tensors)
         return features
 
     def _losses(self, target: Tensors, batch: Any, features: Tensors, index: int) -> Tensors:
-        alone = {name: value[index : index + 1] for name, value in features.items()}
+        single = {name: value[index : index + 1] for name, value in features.items()}
         image = ImageList(batch.tensors[index : index + 1], batch.image_sizes[index : index + 1])
         with self._sampling(batch.tensors):
-            proposals, first = self.net.rpn(image, alone, [target])
-            _, second = self.net.roi_heads(alone, proposals, image.image_sizes, [target])
+            proposals, first = self.net.rpn(image, single, [target])
+            _, second = self.net.roi_heads(single, proposals, image.image_sizes, [target])
         return {**first, **second}
 
     @contextmanager
     def _sampling(self, like: Tensor) -> Iterator[None]:
-        """Let both stages give losses; where the model is not being trained, without learning and without chance."""
+        """Make both stages return losses; outside training without updates of statistics and with a fixed seed."""
         if self.training:
             yield
             return
         devices = [like.device] if like.is_cuda else []
-        with learning(self.net.rpn), learning(self.net.roi_heads), torch.random.fork_rng(devices=devices):
+        with train_mode(self.net.rpn), train_mode(self.net.roi_heads), torch.random.fork_rng(devices=devices):
             torch.manual_seed(0)
             yield
 
     def _candidates(self, images: Tensor, batch: Any, features: Tensors) -> Tensor:
         heads = self.net.rpn.head, self.net.roi_heads.box_predictor
-        with answering(self.net.rpn), answering(self.net.roi_heads), heard(*heads) as outputs:
+        with eval_mode(self.net.rpn), eval_mode(self.net.roi_heads), record_calls(heads, tuple) as calls:
             proposals, _ = self.net.rpn(batch, features)
-            found, _ = self.net.roi_heads(features, proposals, batch.image_sizes)
-        rows = pad_sequence([self._rows(each) for each in found], batch_first=True)
+            detections, _ = self.net.roi_heads(features, proposals, batch.image_sizes)
+        rows = pad_sequence([self._rows(each) for each in detections], batch_first=True)
         rows = nn.functional.pad(rows, (0, 0, 0, LIMIT - rows.shape[1]))
-        boxes, scores = rescaled(rows[..., :4], batch.image_sizes[0], images), rows[..., 4:]
-        (objectness, deltas), seconds = outputs
+        boxes, scores = rescale_boxes(rows[..., :4], batch.image_sizes[0], images), rows[..., 4:]
+        (_, (objectness, deltas)), (_, seconds) = calls
         counts = [len(each) for each in proposals]
         second = [torch.stack([(part * 0).sum() for part in out.detach().split(counts)]) for out in seconds]
-        return spoiled(torch.cat([boxes, scores], dim=-1), *objectness, *deltas, *[s[:, None] for s in second])
+        return propagate_nan(torch.cat([boxes, scores], dim=-1), *objectness, *deltas, *[s[:, None] for s in second])
 
-    def _rows(self, found: Tensors) -> Tensor:
-        chosen = (found["labels"][:, None] == self.labels).to(found["scores"])
-        return torch.cat([found["boxes"], found["scores"][:, None] * chosen], dim=1)
+    def _rows(self, detections: Tensors) -> Tensor:
+        labels, scores = detections["labels"][:, None], detections["scores"]
+        return torch.cat([detections["boxes"], scores[:, None] * (labels == self.labels).to(scores)], dim=1)
 
 
-def renamed(target: Mapping[str, Tensor], labels: Tensor) -> Tensors:
-    """Return a target with the labels a detector uses itself."""
+def with_labels(target: Mapping[str, Tensor], labels: Tensor) -> Tensors:
+    """Return a target with a detector's own labels."""
     return {"boxes": target["boxes"], "labels": labels[target["labels"]]}
 
 
-def gathered(each: Sequence[Mapping[str, Tensor]]) -> Tensors:
-    """Return losses of single images as one mapping of losses (n,)."""
+def stack_losses(each: Sequence[Mapping[str, Tensor]]) -> Tensors:
+    """Return the losses of single images as one mapping of losses (n,)."""
     return {name: torch.stack([losses[name] for losses in each]) for name in each[0]}
 
 
-def rescaled(boxes: Tensor, size: tuple[int, int], images: Tensor) -> Tensor:
-    """Return boxes (..., 4) in pixels of the images, from those of their resized copies of (height, width) `size`."""
+def rescale_boxes(boxes: Tensor, size: tuple[int, int], images: Tensor) -> Tensor:
+    """Return boxes (..., 4) in pixels of the images, given boxes in images resized to `size` (height, width)."""
     height, width = images.shape[-2] / size[0], images.shape[-1] / size[1]
     return boxes * boxes.new_tensor([width, height, width, height])
-
-
-@contextmanager
-def heard(*modules: nn.Module) -> Iterator[list[Any]]:
-    """Collect what modules answer, in the order in which they are called."""
-    outputs: list[Any] = []
-    hooks = [m.register_forward_hook(lambda module, inputs, output: outputs.append(output)) for m in modules]
-    try:
-        yield outputs
-    finally:
-        for hook in hooks:
-            hook.remove()

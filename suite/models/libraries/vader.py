@@ -34,7 +34,7 @@ def load_library() -> tuple[Any, Any]:
     return library, library.SentimentIntensityAnalyzer()
 
 
-class Spaced:
+class WhitespaceTokenizer:
     """Split texts at white space, as VADER does; a word without a valence is unknown."""
 
     pad = 0
@@ -59,8 +59,8 @@ class RuleText(TorchText):
     """A sentiment classifier made of rules (Hutto and Gilbert 2014): no training, no embedding, no gradients.
 
     The logits of the negative and the positive class are -k and k times the compound score in [-1, 1], which
-    vaderSentiment rounds to four decimals; the probability of the positive class is sigmoid(2 k compound). At compound 0
-    the classes tie and the first one is predicted.
+    vaderSentiment rounds to four decimals; the probability of the positive class is sigmoid(2 k compound). At a score
+    of 0 the classes tie and the first one is predicted.
 
     Args:
         classes: names of the two classes; one begins with "neg", the other with "pos".
@@ -78,7 +78,7 @@ class RuleText(TorchText):
                 f"The VADER rules separate negative from positive, but the classes are {', '.join(classes)}; expected "
                 "two whose names begin with neg and pos."
             )
-        super().__init__(nn.Module(), Spaced(), length=length)
+        super().__init__(nn.Module(), WhitespaceTokenizer(), length=length)
         self.analyzer = load_library()[1]
         self.factors = [-scale if prefix == "neg" else scale for prefix in prefixes]
 

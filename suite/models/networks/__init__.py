@@ -1,1 +1,1 @@
-"""Small networks that train in seconds or minutes on a processor."""
+"""Small networks that train in seconds or minutes on a CPU."""

@@ -10,11 +10,10 @@ from torchvision.ops import FeaturePyramidNetwork
 
 from suite.models.adapters.detections import LIMIT, THRESHOLD
 from suite.models.libraries.torchvision_stages import OneStage
-from suite.models.networks.blocks import started
-from suite.models.networks.feature_pyramid import Backbone, backbone_of
+from suite.models.networks.blocks import Backbone, backbone_of, he_init
 
 FIRST_SIDE = 2.0
-"""Strides from a place to each side of its box before any training; from 0 the rectifier behind it might never wake."""
+"""Initial distance from a location to each side of its box, in strides; from 0 the final ReLU might never activate."""
 
 
 def fcos(
@@ -25,23 +24,23 @@ def fcos(
     strides: Sequence[int] = (8, 16),
     width: int = 64,
 ) -> OneStage:
-    """Return the detector of Tian et al. 2019 on the features of a timm architecture, with weights of its own.
+    """Return the detector of Tian et al. 2019 on an untrained timm backbone.
 
     Args:
         classes: number of classes.
-        input_shape: (channels, height, width) of the images; they are resized to that, sides kept in proportion.
-        backbone: timm's name of an architecture with convolutions.
-        strides: pixels on a side of a cell, for each level of the pyramid.
+        input_shape: (channels, height, width) of the images; they are resized to this size, keeping the aspect ratio.
+        backbone: timm's name of a convolutional architecture.
+        strides: stride of each pyramid level in pixels.
         width: channels of the pyramid and of the heads, a multiple of 32.
 
     Raises:
         UnknownNameError: timm has no such architecture.
-        ModelError: it has no features at one of the strides.
+        ModelError: it has no feature maps at one of the strides.
     """
     channels, height, across = input_shape
     head = FCOSHead(width, 1, classes, num_convs=2)
     for part in (head.classification_head.conv, head.regression_head.conv):
-        started(part)
+        he_init(part)
     nn.init.constant_(head.regression_head.bbox_reg.bias, FIRST_SIDE)
     net = FCOS(
         Pyramid(backbone_of(backbone, channels, strides), width),
@@ -59,7 +58,7 @@ def fcos(
 
 
 class Pyramid(nn.Module):
-    """A feature pyramid (Lin et al. 2017) in the form that torchvision's detectors ask for."""
+    """A feature pyramid (Lin et al. 2017) with the interface of torchvision's backbones."""
 
     def __init__(self, backbone: Backbone, width: int) -> None:
         super().__init__()
@@ -67,6 +66,6 @@ class Pyramid(nn.Module):
         self.fpn = FeaturePyramidNetwork(list(backbone.channels), width)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Return maps of `out_channels` channels, the finest first."""
+        """Return maps of `out_channels` channels, finest first."""
         maps: dict[str, Tensor] = self.fpn({str(i): each for i, each in enumerate(self.backbone(images))})
         return maps

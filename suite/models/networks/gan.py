@@ -1,23 +1,67 @@
-"""Small networks of generators and critics of images."""
+"""Small generators and critics of images, and the recipes to train them."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from suite.errors import ModelError
+from suite.models.adapters.generator import TorchGenerator
+from suite.models.training.gan import GanRecipe
 
 SMALLEST, LARGEST = 4, 8
-"""Side of the map that a generator begins with, and a critic ends with."""
+"""Range of the side of a generator's first and a critic's last map."""
+
+SLOW_CRITIC = GanRecipe(critic_rate=1e-3)
+"""Critics without spectral norm have the learning rate of their generators."""
+
+RECIPES: Mapping[str, GanRecipe] = MappingProxyType(
+    {
+        "dcgan": replace(SLOW_CRITIC, objective="bce", steps=900, momentum=(0.5, 0.99)),
+        "wgan_gp": replace(SLOW_CRITIC, objective="wasserstein", penalty="between", critic_steps=2, steps=450),
+        "dragan": replace(SLOW_CRITIC, objective="bce", penalty="around", steps=650),
+        "sn_hinge": GanRecipe(objective="hinge", steps=1000),
+    }
+)
+"""The quick recipes by name; each takes about half a minute for digits on one CPU core."""
+
+LONGER, CHECKPOINTS, INERTIA = 5, 20, 0.999
+"""Factor of the steps, number of checkpoints and decay of the weight average in the full recipes."""
+
+WIDTH = 64
+"""Channels of the generator's first map."""
+
+
+def preset(name: str, shape: tuple[int, ...], *, latent: int, full: bool, weights: str | Path | None) -> TorchGenerator:
+    """Return a generator with its critic and its recipe.
+
+    Args:
+        name: key of `RECIPES`.
+        shape: shape of the task's images.
+        latent: size of a latent.
+        full: train longer.
+        weights: a file of weights; None to train.
+    """
+    recipe = RECIPES[name]
+    if full:
+        steps = LONGER * recipe.steps
+        recipe = replace(recipe, steps=steps, checkpoints=CHECKPOINTS, inertia=INERTIA)
+    pair = Pair(shape, latent=latent, width=WIDTH, spectral=name == "sn_hinge")
+    return TorchGenerator(pair, weights=weights, recipe=recipe)
 
 
 class Pair(nn.Module):
     """A generator of images and its critic.
 
     Args:
-        shape: (channels, height, width) of the images, square, with a side that halves to one of 4 to 8.
-        latent: numbers that an image is made from.
+        shape: (channels, height, width) of the images, square, with a side that is 4 to 8 times a power of two.
+        latent: size of a latent.
         width: channels of the first map of the generator.
-        spectral: hold the largest singular value of the critic's layers at one (Miyato et al. 2018).
+        spectral: spectral normalization of the critic (Miyato et al. 2018).
     """
 
     def __init__(self, shape: tuple[int, ...], *, latent: int = 32, width: int = 128, spectral: bool = False) -> None:
@@ -34,10 +78,9 @@ class Pair(nn.Module):
 
 
 class Generator(nn.Module):
-    """A layer from latents to a small map, transposed convolutions that double its side, a logistic function.
+    """A DCGAN generator (Radford et al. 2015): a linear layer, transposed convolutions that double the side, a sigmoid.
 
-    Between them stand batch norms, as in DCGAN (Radford et al. 2015): they look at a whole batch while training, and in
-    evaluation at stored moments, so that then no image depends on its company.
+    Its batch norms use stored statistics in evaluation mode, where no image depends on the others of its batch.
     """
 
     def __init__(self, shape: tuple[int, ...], latent: int, width: int, doublings: int) -> None:
@@ -55,12 +98,11 @@ class Generator(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Return images (n, c, h, w) in [0, 1]."""
-        begun = self.first(latents).view(-1, *self.start)
-        return torch.sigmoid(self.last(self.body(begun)))
+        return torch.sigmoid(self.last(self.body(self.first(latents).view(-1, *self.start))))
 
 
 class Critic(nn.Module):
-    """Convolutions that halve the side, and one number at the end: the higher, the more real an image looks."""
+    """Convolutions that halve the side, and a linear layer to one score, higher for real images."""
 
     def __init__(self, shape: tuple[int, ...], width: int, doublings: int, spectral: bool) -> None:
         super().__init__()
@@ -85,13 +127,13 @@ def _unchanged(module: nn.Module) -> nn.Module:
 
 
 def _doublings(shape: tuple[int, ...]) -> int:
-    """Return how often a side of 4 to 8 is doubled to get that of the images."""
+    """Return how often a side of 4 to 8 is doubled to reach that of the images."""
     side, doublings = shape[1], 0
     while side > LARGEST and side % 2 == 0:
         side, doublings = side // 2, doublings + 1
     if shape[1] != shape[2] or not SMALLEST <= side <= LARGEST or not doublings:
         raise ModelError(
-            f"got images of {shape[1]} x {shape[2]} pixels; these networks make square ones whose side halves to "
-            f"{SMALLEST} to {LARGEST}, such as 28, 32 or 64. Give the task size=32."
+            f"got images of {shape[1]} x {shape[2]} pixels; expected square images whose side is {SMALLEST} to "
+            f"{LARGEST} times a power of two, such as 28, 32 or 64. Set size=32 for the task."
         )
     return doublings

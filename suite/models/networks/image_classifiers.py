@@ -1,4 +1,4 @@
-"""Small architectures that train in seconds on a processor."""
+"""Small architectures that train in seconds on a CPU."""
 
 import math
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def linear(classes: int, shape: tuple[int, ...]) -> nn.Module:
-    """Return a linear model on the flattened pixels: the baseline that every network must beat."""
+    """Return a linear model on the flattened pixels, the baseline for every network."""
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), classes))
 
 
@@ -18,7 +18,7 @@ def small_cnn(classes: int, shape: tuple[int, ...], *, width: int = 16, dropout:
         classes: number of logits.
         shape: (channels, height, width) of the images, at least 4 pixels on a side.
         width: channels of the first block; the second has twice as many.
-        dropout: share of hidden units dropped in training, and in Monte Carlo dropout.
+        dropout: dropout rate of the hidden units, in training and in Monte Carlo dropout.
     """
     channels, height, across = shape
 
@@ -32,7 +32,7 @@ def small_cnn(classes: int, shape: tuple[int, ...], *, width: int = 16, dropout:
 
 
 class TinyViT(nn.Module):
-    """A vision transformer: patches, a class token, pre-norm attention blocks.
+    """A vision transformer with patches, a class token and pre-norm blocks.
 
     Args:
         classes: number of logits.
@@ -41,7 +41,7 @@ class TinyViT(nn.Module):
         width: size of a token.
         depth: number of blocks.
         heads: attention heads per block.
-        dropout: share of values dropped behind attention and behind the hidden layer.
+        dropout: dropout rate after attention and after the hidden layer.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class TinyViT(nn.Module):
 
 
 class Block(nn.Module):
-    """One pre-norm transformer block. Written out because PyTorch's own takes another path without gradients."""
+    """A pre-norm transformer block. PyTorch's own is not used because it takes another code path without gradients."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -84,9 +84,9 @@ class Block(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return tokens (n, length, width), which attend to those of a bool mask (n, length), at least one of each row.
+        """Return tokens (n, length, width), which attend to the tokens of a mask, or to all without a mask.
 
-        Without a mask they attend to all.
+        The mask is bool (n, length), with at least one token per row.
         """
         count, length, width = tokens.shape
         mixed = self.mix(self.before_attention(tokens)).view(count, length, 3, self.heads, width // self.heads)

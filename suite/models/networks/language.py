@@ -1,7 +1,7 @@
-"""Small language models of characters that train in a minute on a processor.
+"""Small character language models that train in a minute on a CPU.
 
-Each has ``embedding`` and maps embeddings (n, length, d) to logits (n, length, classes) of the characters behind them;
-their other methods are those that `suite.models.adapters.language.TorchLanguage` speaks of.
+Each has ``embedding`` and maps embeddings (n, length, d) to logits (n, length, classes) of the next characters; the
+other methods are documented in `suite.models.adapters.language.TorchLanguage`.
 """
 
 import math
@@ -24,8 +24,8 @@ class Recurrent(nn.Module):
         cell: ``gru`` or ``lstm``.
         width: size of an embedding.
         hidden: size of the state of a layer.
-        layers: recurrent layers, one upon the other.
-        dropout: share of values dropped behind the embeddings, between layers and before the last one.
+        layers: number of recurrent layers.
+        dropout: dropout rate after the embeddings, between layers and before the last one.
     """
 
     def __init__(
@@ -49,32 +49,32 @@ class Recurrent(nn.Module):
 
     def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:
         """Return logits (n, length, classes)."""
-        return self._behind(embedded, None)[0]
+        return self._continue(embedded, None)[0]
 
     def read(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Return logits (n, length, classes) for ids (n, length) behind a state, and the state behind them."""
-        return self._behind(self.embedding(ids), state)
+        """Return logits (n, length, classes) for ids (n, length) after a state, and the new state."""
+        return self._continue(self.embedding(ids), state)
 
     def step(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Return logits (n, classes) behind one more character (n,), and the state."""
+        """Return logits (n, classes) after one more character (n,), and the state."""
         logits, state = self.read(ids[:, None], state)
         return logits[:, 0], state
 
-    def _behind(self, embedded: Tensor, state: Any) -> tuple[Tensor, Any]:
+    def _continue(self, embedded: Tensor, state: Any) -> tuple[Tensor, Any]:
         hidden, state = self.cell(self.drop(embedded), state)
         return self.head(self.drop(hidden)), state
 
 
 class CausalTransformer(nn.Module):
-    """A transformer over characters with learned positions; each character sees itself and what stands before.
+    """A causal transformer over characters with learned positions.
 
     Args:
         classes: size of the alphabet.
-        length: characters it can read at once.
+        length: maximum context in characters.
         width: size of an embedding, a multiple of the heads.
         depth: number of blocks.
         heads: attention heads per block.
-        dropout: share of values dropped behind the embeddings and in the blocks.
+        dropout: dropout rate after the embeddings and in the blocks.
     """
 
     def __init__(
@@ -93,45 +93,48 @@ class CausalTransformer(nn.Module):
         """Return logits (n, length, classes).
 
         Raises:
-            ModelError: the text is longer than the table of positions.
+            ModelError: the text is longer than the maximum context.
         """
-        return self._behind(embedded, [(None, None)] * len(self.blocks))[0]
+        return self._continue(embedded, self._empty_cache)[0]
 
     def step(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Return logits (n, classes) behind one more character (n,), and the state.
+        """Return logits (n, classes) after one more character (n,), and the state.
 
-        Where the table of positions is full, the later half of the text is read anew from the first position on.
+        When the maximum context is reached, the later half of the text is read again from the first position.
         """
-        past, known = (ids[:, None], [(None, None)] * len(self.blocks)) if state is None else state
-        past = ids[:, None] if state is None else torch.cat([past, ids[:, None]], dim=1)
-        fresh = 1
+        past, cache = (ids[:, None][:, :0], self._empty_cache) if state is None else state
+        past, unread = torch.cat([past, ids[:, None]], dim=1), 1
         if past.shape[1] > len(self.position):
             past = past[:, -(len(self.position) // 2 + 1) :]
-            known, fresh = [(None, None)] * len(self.blocks), past.shape[1]
-        logits, known = self._behind(self.embedding(past[:, -fresh:]), known)
-        return logits[:, -1], (past, known)
+            cache, unread = self._empty_cache, past.shape[1]
+        logits, cache = self._continue(self.embedding(past[:, -unread:]), cache)
+        return logits[:, -1], (past, cache)
 
-    def _behind(self, embedded: Tensor, known: list[Any]) -> tuple[Tensor, list[Any]]:
-        """Return logits of some characters behind what is known of those before, and what is known then."""
-        before = 0 if known[0][0] is None else known[0][0].shape[2]
+    @property
+    def _empty_cache(self) -> list[Any]:
+        return [(None, None)] * len(self.blocks)
+
+    def _continue(self, embedded: Tensor, cache: list[Any]) -> tuple[Tensor, list[Any]]:
+        """Return logits of new characters given the keys and values of earlier ones, and the extended cache."""
+        before = 0 if cache[0][0] is None else cache[0][0].shape[2]
         count = before + embedded.shape[1]
         if count > len(self.position):
             raise ModelError(
-                f"The model got {count} characters and has a table of {len(self.position)} positions; show it fewer, "
-                "or build it for longer windows."
+                f"The model got {count} characters but has {len(self.position)} positions; use fewer, or build it for "
+                "longer windows."
             )
-        rows, kept = self.drop(embedded + self.position[before:count]), []
-        for block, pair in zip(self.blocks, known, strict=True):
+        rows, extended = self.drop(embedded + self.position[before:count]), []
+        for block, pair in zip(self.blocks, cache, strict=True):
             rows, pair = block(rows, pair)
-            kept.append(pair)
-        return self.head(self.norm(rows)), kept
+            extended.append(pair)
+        return self.head(self.norm(rows)), extended
 
 
 class CausalBlock(nn.Module):
-    """One pre-norm transformer block whose rows see themselves and what stands before.
+    """A causal pre-norm transformer block.
 
-    What is far counts less, by a slope that differs from head to head (Press et al. 2022): without it hundreds of steps
-    pass before a head finds the character before.
+    Attention scores decrease with distance, with one slope per head (Press et al. 2022); without this bias it takes
+    hundreds of steps until a head attends to the previous character.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
@@ -142,19 +145,19 @@ class CausalBlock(nn.Module):
         self.inner = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, rows: Tensor, known: tuple[Any, Any]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def forward(self, rows: Tensor, cache: tuple[Any, Any]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Return rows (n, length, width), and the keys and values of all characters so far."""
         count, length, width = rows.shape
         parts = self.mixed(self.before(rows)).view(count, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         query, key, value = parts.unbind()
-        if known[0] is not None:
-            key, value = torch.cat([known[0], key], dim=2), torch.cat([known[1], value], dim=2)
+        if cache[0] is not None:
+            key, value = torch.cat([cache[0], key], dim=2), torch.cat([cache[1], value], dim=2)
         scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])
-        places = torch.arange(key.shape[2], device=rows.device)
-        distance = places[-length:, None] - places[None]
+        positions = torch.arange(key.shape[2], device=rows.device)
+        distance = positions[-length:, None] - positions[None]
         future = distance < 0
         slopes = 4.0 ** -torch.arange(self.heads, device=rows.device)
         scores = scores - slopes[:, None, None] * distance
-        seen = scores.masked_fill(future, -torch.inf).softmax(dim=3) @ value
-        rows = rows + self.drop(self.out(seen.transpose(1, 2).reshape(count, length, width)))
+        attended = scores.masked_fill(future, -torch.inf).softmax(dim=3) @ value
+        rows = rows + self.drop(self.out(attended.transpose(1, 2).reshape(count, length, width)))
         return rows + self.drop(self.inner(self.between(rows))), (key, value)

@@ -1,7 +1,7 @@
-"""Small networks that read embeddings of words and train in seconds on a processor.
+"""Small text classifiers on word embeddings that train in seconds on a CPU.
 
-Each has ``embedding`` and maps embeddings (n, length, d) and a bool mask (n, length) to logits (n, classes). What lies
-at masked positions has no influence, and a row without any real position is read as a single token of zeros.
+Each has ``embedding`` and maps embeddings (n, length, d) and a bool mask (n, length), true for tokens and false for
+padding, to logits (n, classes). Padding has no influence; a row of padding only is read as one token of zeros.
 """
 
 import torch
@@ -11,16 +11,16 @@ from suite.models.networks.image_classifiers import Block
 
 
 class Bag(nn.Module):
-    """The mean of the embeddings, and a linear layer or a network upon it; the order of words does not matter.
+    """A bag of embeddings: their mean, and a linear layer or a network with one hidden layer.
 
-    With hidden layers it is a deep averaging network (Iyyer et al. 2015).
+    With a hidden layer it is a deep averaging network (Iyyer et al. 2015).
 
     Args:
         words: size of the vocabulary, padding included.
         classes: number of logits.
         width: size of an embedding.
         hidden: size of the hidden layer; 0 for none.
-        dropout: share of the words of a text that are left out in training, and of the hidden units.
+        dropout: dropout rate of whole words and of the hidden units.
     """
 
     def __init__(self, words: int, classes: int, *, width: int = 64, hidden: int = 0, dropout: float = 0.3) -> None:
@@ -39,15 +39,15 @@ class Bag(nn.Module):
 
 
 class TextCNN(nn.Module):
-    """Convolutions of several widths over the words, each followed by its maximum over the text (Kim 2014).
+    """Convolutions of several widths over the words with max pooling over the text (Kim 2014).
 
     Args:
         words: size of the vocabulary, padding included.
         classes: number of logits.
         width: size of an embedding.
-        channels: filters of each width.
-        spans: words that a filter sees.
-        dropout: share of values dropped behind the embeddings and before the last layer.
+        channels: filters per width.
+        spans: widths of the filters in words.
+        dropout: dropout rate after the embeddings and before the last layer.
     """
 
     def __init__(
@@ -70,28 +70,28 @@ class TextCNN(nn.Module):
         """Return logits (n, classes)."""
         embedded, mask = readable(embedded, mask)
         rows = self.drop(embedded).transpose(1, 2)
-        strongest = [self._strongest(filters, rows, mask) for filters in self.filters]
-        return self.head(self.drop(torch.cat(strongest, dim=1)))  # type: ignore[no-any-return]  # nn.Module returns Any
+        pooled = [self._pooled(filters, rows, mask) for filters in self.filters]
+        return self.head(self.drop(torch.cat(pooled, dim=1)))  # type: ignore[no-any-return]  # nn.Module returns Any
 
     @staticmethod
-    def _strongest(filters: nn.Module, rows: Tensor, mask: Tensor) -> Tensor:
-        """Return the largest response of each filter among those centred on a real word, (n, channels)."""
+    def _pooled(filters: nn.Module, rows: Tensor, mask: Tensor) -> Tensor:
+        """Return the maximum of each filter over positions centered on a word, (n, channels)."""
         around = int(filters.kernel_size[0]) - 1  # type: ignore[index]  # of a convolution
         response = filters(nn.functional.pad(rows, (around // 2, around - around // 2))).relu()
         return response.masked_fill(~mask[:, None], 0.0).amax(dim=2)  # type: ignore[no-any-return]  # Any
 
 
 class BiGRU(nn.Module):
-    """Two recurrent networks, one reading forwards and one backwards, and their states behind the last word.
+    """A bidirectional GRU that classifies the final states of both directions.
 
-    The text is reversed within its own length, so that padding is read after the state that counts in both directions.
+    The text is reversed within its own length, so that padding comes after the final state in both directions.
 
     Args:
         words: size of the vocabulary, padding included.
         classes: number of logits.
         width: size of an embedding.
         hidden: size of the state of one direction.
-        dropout: share of values dropped behind the embeddings and before the last layer.
+        dropout: dropout rate after the embeddings and before the last layer.
     """
 
     def __init__(self, words: int, classes: int, *, width: int = 64, hidden: int = 64, dropout: float = 0.5) -> None:
@@ -105,29 +105,29 @@ class BiGRU(nn.Module):
     def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:
         """Return logits (n, classes)."""
         embedded, mask = readable(embedded, mask)
-        places = torch.arange(mask.shape[1], device=mask.device)
-        last = (mask * places).amax(dim=1)
-        mirrored = (last[:, None] - places).where(places <= last[:, None], places)
+        positions = torch.arange(mask.shape[1], device=mask.device)
+        last = (mask * positions).amax(dim=1)
+        mirrored = (last[:, None] - positions).where(positions <= last[:, None], positions)
         rows = self.drop(embedded)
-        turned = rows.gather(1, mirrored[..., None].expand_as(rows))
+        reversed_rows = rows.gather(1, mirrored[..., None].expand_as(rows))
         states = [
             reader(order)[0][torch.arange(len(last), device=last.device), last]
-            for reader, order in ((self.forwards, rows), (self.backwards, turned))
+            for reader, order in ((self.forwards, rows), (self.backwards, reversed_rows))
         ]
         return self.head(self.drop(torch.cat(states, dim=1)))  # type: ignore[no-any-return]  # nn.Module returns Any
 
 
 class TextTransformer(nn.Module):
-    """A transformer encoder with learned positions; the mean over the words is classified.
+    """A transformer encoder with learned positions and mean pooling over the words.
 
     Args:
         words: size of the vocabulary, padding included.
         classes: number of logits.
-        length: words of a text, as the adapter reads them.
+        length: words per text, the same as for the adapter.
         width: size of an embedding, a multiple of the heads.
         depth: number of blocks.
         heads: attention heads per block.
-        dropout: share of values dropped behind the embeddings and in the blocks.
+        dropout: dropout rate after the embeddings and in the blocks.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class TextTransformer(nn.Module):
 
 
 def embedding(words: int, width: int, scale: float = 0.1) -> nn.Embedding:
-    """Return a table of embeddings, drawn from a normal distribution of a standard deviation; the first row is 0."""
+    """Return an embedding from a normal distribution of standard deviation `scale`; its first row, padding, is 0."""
     table = nn.Embedding(words, width, padding_idx=0)
     with torch.no_grad():
         table.weight.mul_(scale)
@@ -168,7 +168,7 @@ def embedding(words: int, width: int, scale: float = 0.1) -> nn.Embedding:
 
 
 def readable(embedded: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return embeddings that are 0 wherever nothing is real, and a mask with at least one real position per row."""
+    """Return embeddings that are 0 at padding, and a mask with at least one token per row."""
     first = torch.arange(mask.shape[1], device=mask.device) == 0
     embedded = embedded.masked_fill(~mask[..., None], 0.0)
     return embedded, mask | (~mask.any(dim=1, keepdim=True) & first)

@@ -1,4 +1,4 @@
-"""Text models as they are trained: a network, the vocabulary of a task, and a recipe that takes seconds or minutes."""
+"""Text models with their vocabulary and with recipes that take seconds or minutes."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,16 +15,16 @@ from suite.models.networks.text import Bag, BiGRU, TextCNN, TextTransformer
 from suite.models.recipe import Recipe
 
 SHORTEST, LONGEST = 48, 256
-"""Words that are read of a text at least and at most, where nobody says how many."""
+"""Range of the default number of words per text."""
 
 CHARACTERS = 6
-"""Characters that a word of English takes with the space behind it, about."""
+"""Approximate characters per English word, including the space."""
 
 STEPS = 300
-"""Steps that a training has at least: fewer teach a network nothing, and small tables would give no more."""
+"""Minimum number of training steps, which matters for small training splits."""
 
 KNOWN, ALL = 8000, 0.9
-"""Words that are known at most, and the share of all: from the rest it is learnt what an unknown word is like."""
+"""Maximum size of the vocabulary, absolute and as a fraction of all words; the others train the unknown word."""
 
 Build = Callable[[int, int, int], nn.Module]
 """(size of the vocabulary, classes, words of a text) to a network."""
@@ -73,28 +73,28 @@ PLANS: Mapping[tuple[str, bool], Plan] = MappingProxyType(
         ),
     }
 )
-"""Name of a network, and whether it is trained for as long as it gains from, to how that is done."""
+"""(name of the network, full recipe or not) to network and recipe."""
 
 
 def text_model(
     task: TaskInfo, name: str, *, full: bool = False, weights: str | None = None, length: int | None = None
 ) -> TorchText:
-    """Return a network with the vocabulary of a task's training texts, round which an adapter is put.
+    """Return a text model with the vocabulary of a task's training texts.
 
     Args:
-        task: gives the words and the classes.
-        name: of a network in `PLANS`.
-        full: train it for as long as it gains from.
-        weights: a file to take them from, after which nothing is trained.
-        length: words that are read of a text; None for as many as the task's longest text may have, 48 to 256.
+        task: sets the words and the classes.
+        name: name of a network in `PLANS`.
+        full: train it with the full recipe.
+        weights: a file of weights; the model is then not trained.
+        length: words per text; None to estimate it from the task's longest text, between 48 and 256.
 
     Raises:
         ModelError: the task has no training texts, or the weights do not fit.
     """
     plan, words = PLANS[name, full], Words(task.words, min(KNOWN, math.ceil(ALL * len(task.words))))
-    usual = min(LONGEST, max(SHORTEST, task.input_shape[0] // CHARACTERS))
-    read = usual if length is None else length
-    if read < 1:
-        raise ModelError(f"length={length}; expected at least 1 word that is read of a text.")
-    module = plan.build(len(words.vocabulary), len(task.classes), read)
-    return TorchText(module, words, length=read, weights=weights, recipe=None if weights else plan.recipe)
+    if length is None:
+        length = min(LONGEST, max(SHORTEST, task.input_shape[0] // CHARACTERS))
+    if length < 1:
+        raise ModelError(f"length={length}; expected at least 1 word per text.")
+    module = plan.build(len(words.vocabulary), len(task.classes), length)
+    return TorchText(module, words, length=length, weights=weights, recipe=None if weights else plan.recipe)

@@ -1,4 +1,4 @@
-"""A small convolutional autoencoder whose code is a Gaussian, or a point."""
+"""A small convolutional autoencoder, variational or deterministic."""
 
 import math
 
@@ -9,18 +9,18 @@ from suite.models.recipe import Recipe
 
 
 class ConvAutoencoder(nn.Module):
-    """Two strided convolutions to a code and two transposed ones back.
+    """Two strided convolutions to a code and two transposed convolutions back.
 
-    Nothing looks at more than one image, so that no statistic leaks between them. The decoder ends with one logit per
-    pixel: the pixel is 1 with probability sigmoid(logit), independently of the others given the code.
+    It has no batch norm, so no statistics leak between images. The decoder returns one logit per pixel: given the code,
+    pixels are independent and 1 with probability sigmoid(logit).
 
     Args:
         shape: (channels, height, width) of the images.
-        latent: numbers in a code.
+        latent: size of a code.
         width: channels of the outer convolution; the inner one has twice as many.
         hidden: units between the maps and the code.
-        variational: whether a code is a Gaussian; else it is a point.
-        dropout: share of hidden units dropped in training.
+        variational: whether codes are Gaussian; otherwise they are deterministic.
+        dropout: dropout rate of the hidden units.
     """
 
     def __init__(
@@ -64,16 +64,13 @@ class ConvAutoencoder(nn.Module):
 
     @property
     def last_map(self) -> nn.Module:
-        """The encoder's last convolution, the one that Grad-CAM reads."""
+        """The encoder's last convolution, for Grad-CAM."""
         return self.encoder[3]
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return mean and log variance of the codes of images, each (n, latent); the latter is None for a point."""
-        answer = self.encoder(pixels)
-        if not self.variational:
-            return answer, None
-        mean, log_variance = answer.chunk(2, dim=1)
-        return mean, log_variance
+        """Return mean and log variance of the codes of images, (n, latent) each; None for deterministic codes."""
+        code = self.encoder(pixels)
+        return tuple(code.chunk(2, dim=1)) if self.variational else (code, None)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return logits of pixels (n, channels, height, width) for codes (n, latent)."""
@@ -90,7 +87,7 @@ def autoencoder(
     full: bool = False,
     weights: str | None = None,
 ) -> TorchAutoencoder:
-    """Return the network in its adapter with the recipe to train it; `full` for one that takes four times as long."""
+    """Return the autoencoder with a recipe to train it; `full` trains four times as long."""
     net = ConvAutoencoder(shape, latent=latent, width=width, variational=variational)
     recipe = None if weights else Recipe(epochs=40 if full else 10, learning_rate=2e-3 if full else 3e-3)
     return TorchAutoencoder(

@@ -1,1 +1,1 @@
-"""Training: recipes, the trainer, and the loops of models that are trained in a way of their own."""
+"""Training: the common trainer, truncated backpropagation for language models, and GANs."""

@@ -1,7 +1,7 @@
-"""How a generator and its critic are trained against each other, and which of its states is kept.
+"""GAN training with selection of the best checkpoint.
 
-The last state is often not the best one, for the two may drift apart at any time. So samples are scored every so many
-steps against validation images, and the state of the best score is kept.
+The last checkpoint is often not the best one, since training can diverge at any time. So samples are scored against
+validation images at regular intervals, and the checkpoint with the best score is kept.
 """
 
 import copy
@@ -20,23 +20,23 @@ from suite.models.recipe import Recipe
 from suite.models.training.gan_losses import OBJECTIVES, PENALTIES
 
 Score = Callable[[Tensor], float]
-"""Generated images (m, c, h, w) to a number, the lower the better."""
+"""Generated images (m, c, h, w) to a score; lower is better."""
 
 
 @dataclass(frozen=True)
 class GanRecipe(Recipe):
-    """How a generator is trained; `epochs`, `patience` and `warmup` of the ordinary trainer have no use here.
+    """Hyperparameters of GAN training; `epochs`, `patience` and `warmup` are not used.
 
     Attributes:
         objective: ``bce``, ``hinge`` or ``wasserstein``.
-        penalty: on the critic's gradient: ``none``, ``between`` real and generated images, or ``around`` real ones.
-        weight: of the penalty.
-        steps: of the generator.
-        critic_steps: of the critic, for each of the generator.
-        critic_rate: learning rate of the critic; `learning_rate` is the generator's.
-        momentum: first and second moment of Adam.
-        inertia: how much of the averaged generator, which is what is kept, is left after a step.
-        checkpoints: how often samples are scored on the way.
+        penalty: gradient penalty: ``none``, ``between`` real and generated images, or ``around`` real ones.
+        weight: weight of the penalty.
+        steps: generator steps.
+        critic_steps: critic steps per generator step.
+        critic_rate: learning rate of the critic; `learning_rate` is that of the generator.
+        momentum: beta1 and beta2 of Adam.
+        inertia: decay of the exponential moving average of the generator's weights, which is the result.
+        checkpoints: number of checkpoints at which samples are scored.
     """
 
     batch_size: int = 32
@@ -59,7 +59,9 @@ class GanRecipe(Recipe):
                 f"one of {', '.join(PENALTIES)}."
             )
         if min(self.steps, self.critic_steps, self.checkpoints, self.batch_size - 1) < 1:
-            raise SpecError("A GanRecipe needs steps, critic_steps and checkpoints of at least 1, and batch_size of 2.")
+            raise SpecError(
+                "A GanRecipe needs steps, critic_steps and checkpoints of at least 1 and a batch_size of at least 2."
+            )
 
     def __str__(self) -> str:
         penalty = "" if self.penalty == "none" else f", gradient penalty {self.penalty} ({self.weight:g})"
@@ -70,15 +72,15 @@ class GanRecipe(Recipe):
         )
 
 
-class Scores(Protocol):
-    """What training asks of a kind of generators."""
+class SampleScorer(Protocol):
+    """A kind of generators, as far as training uses it."""
 
     def scorer(self, train: Split, validation: Split) -> Score:
-        """Return what says how unlike validation images generated ones are."""
+        """Return the distance of generated images from validation images."""
 
 
-class Generates(Protocol):
-    """What training asks of a model."""
+class GenerativeModel(Protocol):
+    """A generative model, as far as training uses it."""
 
     module: nn.Module
 
@@ -87,17 +89,17 @@ class Generates(Protocol):
 
 
 SAMPLED = 1000
-"""Images that a checkpoint is scored by at most."""
+"""Maximum number of images that score a checkpoint."""
 
 
-def trained(model: Generates, recipe: GanRecipe, lesson: Any, device: torch.device) -> dict[str, Any]:
-    """Train a model in place and leave it with the weights of its best checkpoint.
+def train_gan(model: GenerativeModel, recipe: GanRecipe, data: Any, device: torch.device) -> dict[str, Any]:
+    """Train a model in place; it keeps the weights of its best checkpoint.
 
     Args:
         model: its module has ``generator``, ``critic`` and ``latent``.
-        recipe: how.
-        lesson: samples, kind, seed and progress, see `TrainingData`; the kind has a `scorer`.
-        device: where the module is.
+        recipe: hyperparameters.
+        data: samples, kind, seed and progress bar, see `TrainingData`; the kind has a `scorer`.
+        device: device of the module.
 
     Returns:
         The history: epochs, one per checkpoint, with the critic's mean loss as train_loss and the score as
@@ -106,17 +108,17 @@ def trained(model: Generates, recipe: GanRecipe, lesson: Any, device: torch.devi
     Raises:
         TrainingError: a loss or a score is not finite.
     """
-    score = lesson.objective.scorer(lesson.train, lesson.validation)
-    contest = GanTrainer(model.module, recipe, lesson, device)
-    wanted = min(recipe.checkpoints, recipe.steps)
-    chosen = [math.ceil(recipe.steps * (place + 1) / wanted) for place in range(wanted)]
+    score = data.objective.scorer(data.train, data.validation)
+    trainer = GanTrainer(model.module, recipe, data, device)
+    checkpoints = min(recipe.checkpoints, recipe.steps)
+    ends = [math.ceil(recipe.steps * (index + 1) / checkpoints) for index in range(checkpoints)]
     epochs: list[dict[str, Any]] = []
     best: tuple[float, int, Any] = (math.inf, 0, None)
-    count = min(SAMPLED, len(lesson.validation))
-    for epoch, last in lesson.track(list(enumerate(chosen, 1)), "training", len(chosen)):
-        losses, state = contest.until(last), contest.averaged()
-        with _shown(model.module, state):
-            value = score(model.sample(count, lesson.seed))
+    count = min(SAMPLED, len(data.validation))
+    for epoch, last in data.track(list(enumerate(ends, 1)), "training", len(ends)):
+        losses, state = trainer.train_until(last), trainer.averaged_state()
+        with _loaded_state(model.module, state):
+            value = score(model.sample(count, data.seed))
         if not math.isfinite(value):
             raise TrainingError(f"The score of samples is {value} after {last} steps; try lower learning rates.")
         epochs.append({"epoch": epoch, "step": last, **losses, "validation_loss": value})
@@ -127,8 +129,8 @@ def trained(model: Generates, recipe: GanRecipe, lesson: Any, device: torch.devi
 
 
 @contextmanager
-def _shown(module: nn.Module, state: dict[str, Tensor]) -> Iterator[None]:
-    """Put a state into a module in evaluation mode for a while."""
+def _loaded_state(module: nn.Module, state: dict[str, Tensor]) -> Iterator[None]:
+    """Load a state into a module in evaluation mode; restore the old state and training mode afterwards."""
     before = {name: value.detach().clone() for name, value in module.state_dict().items()}
     module.load_state_dict(state)
     module.eval()
@@ -140,44 +142,44 @@ def _shown(module: nn.Module, state: dict[str, Tensor]) -> Iterator[None]:
 
 
 class GanTrainer:
-    """The tensors and the optimisers of one training.
+    """The tensors and the optimizers of one training.
 
-    Everything random is drawn on the processor from one seed, so that it does not depend on the device.
+    All random numbers are drawn on the CPU from one seed, so that they do not depend on the device.
     """
 
-    def __init__(self, module: Any, recipe: GanRecipe, lesson: Any, device: torch.device) -> None:
+    def __init__(self, module: Any, recipe: GanRecipe, data: Any, device: torch.device) -> None:
         self.module, self.recipe, self.device = module.train(), recipe, device
-        self.real = torch.from_numpy(lesson.train.pixels()).to(device)
-        self.numbers = torch.Generator().manual_seed(lesson.seed)
+        self.real = torch.from_numpy(data.train.pixels()).to(device)
+        self.rng = torch.Generator().manual_seed(data.seed)
         self.step = 0
         self.generator, self.critic = module.generator, module.critic
         self.mean = copy.deepcopy(module.generator)
         adam: dict[str, Any] = {"betas": recipe.momentum, "weight_decay": recipe.weight_decay}
-        self.optimisers = (
+        self.optimizers = (
             torch.optim.AdamW(self.generator.parameters(), lr=recipe.learning_rate, **adam),
             torch.optim.AdamW(self.critic.parameters(), lr=recipe.critic_rate, **adam),
         )
 
-    def until(self, last: int) -> dict[str, float]:
-        """Train up to a step; return the mean losses on the way."""
+    def train_until(self, last: int) -> dict[str, float]:
+        """Train up to a step; return the mean losses of these steps."""
         losses = []
         while self.step < last:
             self.step += 1
-            critic = [self._criticise() for _ in range(self.recipe.critic_steps)]
-            losses.append((sum(critic) / len(critic), self._generate()))
+            critic = [self._critic_step() for _ in range(self.recipe.critic_steps)]
+            losses.append((sum(critic) / len(critic), self._generator_step()))
         means = [sum(part) / len(losses) for part in zip(*losses, strict=True)]
         return {"train_loss": means[0], "generator_loss": means[1]}
 
-    def averaged(self) -> dict[str, Tensor]:
-        """Return a copy of the state with the averaged generator in place of the last one."""
+    def averaged_state(self) -> dict[str, Tensor]:
+        """Return a copy of the state with the averaged generator."""
         state = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
-        kept = {f"generator.{name}": value.detach().clone() for name, value in self.mean.state_dict().items()}
-        return {**state, **kept}
+        mean = {f"generator.{name}": value.detach().clone() for name, value in self.mean.state_dict().items()}
+        return {**state, **mean}
 
-    def _criticise(self) -> float:
-        """Take one step of the critic; return its loss."""
+    def _critic_step(self) -> float:
+        """Take one critic step; return its loss."""
         recipe = self.recipe
-        chosen = torch.randint(len(self.real), (recipe.batch_size,), generator=self.numbers)
+        chosen = torch.randint(len(self.real), (recipe.batch_size,), generator=self.rng)
         real = self.real[chosen.to(self.device)]
         with torch.no_grad():
             generated = self.generator(self._latents())
@@ -185,16 +187,16 @@ class GanTrainer:
         loss = OBJECTIVES[recipe.objective].critic(*scores).mean()
         penalty = PENALTIES[recipe.penalty]
         if penalty is not None:
-            loss = loss + recipe.weight * penalty(self.critic, real, generated, self.numbers).mean()
-        return self._stepped(loss, 1)
+            loss = loss + recipe.weight * penalty(self.critic, real, generated, self.rng).mean()
+        return self._optimize(loss, 1)
 
-    def _generate(self) -> float:
-        """Take one step of the generator and one of its average; return its loss."""
+    def _generator_step(self) -> float:
+        """Take one generator step and update the average; return the loss."""
         self.critic.requires_grad_(False)
         loss = OBJECTIVES[self.recipe.objective].generator(self.critic(self.generator(self._latents()))).mean()
-        value = self._stepped(loss, 0)
+        value = self._optimize(loss, 0)
         self.critic.requires_grad_(True)
-        inertia = min(self.recipe.inertia, self.step / (self.step + 10))  # the first states are nobody's average
+        inertia = min(self.recipe.inertia, self.step / (self.step + 10))  # the first states hardly count
         with torch.no_grad():
             pairs = zip(self.mean.state_dict().values(), self.generator.state_dict().values(), strict=True)
             for mean, now in pairs:
@@ -204,11 +206,11 @@ class GanTrainer:
                     mean.copy_(now)
         return value
 
-    def _stepped(self, loss: Tensor, which: int) -> float:
-        optimiser = self.optimisers[which]
-        optimiser.zero_grad()
+    def _optimize(self, loss: Tensor, which: int) -> float:
+        optimizer = self.optimizers[which]
+        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        optimiser.step()
+        optimizer.step()
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(
@@ -218,5 +220,5 @@ class GanTrainer:
         return value
 
     def _latents(self) -> Tensor:
-        drawn = torch.randn(self.recipe.batch_size, self.module.latent, generator=self.numbers)
+        drawn = torch.randn(self.recipe.batch_size, self.module.latent, generator=self.rng)
         return drawn.to(self.device)

@@ -1,4 +1,4 @@
-"""The losses that generators and critics are trained by, per image."""
+"""Losses of generators and critics, per image."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 Critic = Callable[[Tensor], Tensor]
-"""Images (n, c, h, w) to scores (n,), the higher the more real."""
+"""Images (n, c, h, w) to scores (n,), higher for real images."""
 
 Penalty = Callable[[Critic, Tensor, Tensor, torch.Generator], Tensor]
-"""(critic, real images, generated images, random numbers) to what is added to the critic's loss, per image (n,)."""
+"""(critic, real images, generated images, random generator) to a term of the critic's loss, (n,)."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What the two contestants lower.
+    """The losses that critic and generator minimize.
 
     Attributes:
-        critic: scores of as many real and generated images to the critic's loss, (n,).
+        critic: scores of real images and of equally many generated ones to the critic's loss, (n,).
         generator: scores of generated images to the generator's loss, (n,).
     """
 
@@ -39,29 +39,28 @@ OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
 ``wasserstein``: Arjovsky et al. 2017."""
 
 NOISE = 0.5
-"""Deviation of the noise round real images, in units of that of their pixels."""
+"""Standard deviation of the noise added to real images, relative to that of their pixels."""
 
 
-def slope_penalty(critic: Critic, points: Tensor) -> Tensor:
-    """Return the squared difference of the critic's slope from one, (n,), differentiable in its weights."""
-    at = points.detach().requires_grad_(True)
+def gradient_penalty(critic: Critic, points: Tensor) -> Tensor:
+    """Return the squared difference of the critic's gradient norm from one, (n,), differentiable in its weights."""
+    inputs = points.detach().requires_grad_(True)
     with torch.enable_grad():
-        gradient = torch.autograd.grad(critic(at).sum(), at, create_graph=True)[0]
-    # The norm of a gradient of exactly 0 has no derivative.
-    slopes = (gradient.flatten(1).square().sum(dim=1) + 1e-12).sqrt()
-    return (slopes - 1).square()
+        gradient = torch.autograd.grad(critic(inputs).sum(), inputs, create_graph=True)[0]
+    norms = (gradient.flatten(1).square().sum(dim=1) + 1e-12).sqrt()  # sqrt is not differentiable at 0
+    return (norms - 1).square()
 
 
-def between(critic: Critic, real: Tensor, generated: Tensor, numbers: torch.Generator) -> Tensor:
-    """Penalise slopes at random places between real and generated images (Gulrajani et al. 2017)."""
-    share = torch.rand(len(real), 1, 1, 1, generator=numbers).to(real)
-    return slope_penalty(critic, share * real + (1 - share) * generated)
+def between(critic: Critic, real: Tensor, generated: Tensor, rng: torch.Generator) -> Tensor:
+    """Return the gradient penalty at random points between real and generated images (Gulrajani et al. 2017)."""
+    share = torch.rand(len(real), 1, 1, 1, generator=rng).to(real)
+    return gradient_penalty(critic, share * real + (1 - share) * generated)
 
 
-def around(critic: Critic, real: Tensor, generated: Tensor, numbers: torch.Generator) -> Tensor:
-    """Penalise slopes at real images with normal noise (DRAGAN, Kodali et al. 2017)."""
-    noise = torch.randn(real.shape, generator=numbers).to(real)
-    return slope_penalty(critic, real + NOISE * real.std() * noise)
+def around(critic: Critic, real: Tensor, generated: Tensor, rng: torch.Generator) -> Tensor:
+    """Return the gradient penalty at real images with Gaussian noise (DRAGAN, Kodali et al. 2017)."""
+    noise = torch.randn(real.shape, generator=rng).to(real)
+    return gradient_penalty(critic, real + NOISE * real.std() * noise)
 
 
 PENALTIES: Mapping[str, Penalty | None] = MappingProxyType({"none": None, "between": between, "around": around})

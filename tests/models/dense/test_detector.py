@@ -6,8 +6,8 @@ from torch import nn
 from torchvision.ops import batched_nms
 
 from suite.errors import ModelError
-from suite.models.adapters.detections import LIMIT, THRESHOLD, selected, spoiled
-from suite.models.adapters.detector import TorchDetector, added, learning
+from suite.models.adapters.detections import LIMIT, THRESHOLD, propagate_nan, select_detections
+from suite.models.adapters.detector import TorchDetector, sum_losses, train_mode
 
 
 class Fixed(nn.Module):
@@ -74,7 +74,7 @@ def random_candidates(images, places, classes, seed=0):
 @pytest.mark.parametrize("places", [3, 60, 900])
 def test_selection_is_torchvisions_suppression_of_every_class(places):
     candidates = random_candidates(4, places, 3)
-    for image, found in zip(candidates, selected(candidates, 0.5), strict=True):
+    for image, found in zip(candidates, select_detections(candidates, 0.5), strict=True):
         boxes = image[:, None, :4].expand(-1, 3, 4).reshape(-1, 4)
         scores, labels = image[:, 4:].reshape(-1), torch.arange(3).repeat(places)
         good = scores >= THRESHOLD
@@ -87,16 +87,16 @@ def test_selection_is_torchvisions_suppression_of_every_class(places):
 
 def test_an_images_detections_do_not_depend_on_its_company():
     candidates = random_candidates(9, 200, 3)
-    whole = selected(candidates, 0.5)
-    assert torch.equal(torch.stack([selected(c[None], 0.5)[0] for c in candidates]), whole)
+    whole = select_detections(candidates, 0.5)
+    assert torch.equal(torch.stack([select_detections(c[None], 0.5)[0] for c in candidates]), whole)
     candidates[0] += 1e6  # far away company, and broken company
     candidates[1, 7, 2] = torch.nan
-    assert torch.equal(selected(candidates, 0.5)[2:], whole[2:])
+    assert torch.equal(select_detections(candidates, 0.5)[2:], whole[2:])
 
 
 def test_boxes_and_scores_stay_differentiable():
     candidates = random_candidates(1, 5, 2).requires_grad_()
-    found = selected(candidates, 1.0)
+    found = select_detections(candidates, 1.0)
     found[..., 4].sum().backward(retain_graph=True)
     assert (candidates.grad[..., 4:] == (candidates[..., 4:] >= THRESHOLD)).all()
     assert (candidates.grad[..., :4] == 0).all()
@@ -137,9 +137,9 @@ def test_a_module_with_its_own_prediction_is_believed_only_where_its_candidates_
 def test_an_infinite_output_behind_a_sound_score_spoils_its_image_alone():
     candidates, logits = torch.ones(3, 4, 6), torch.zeros(3, 4, 2)
     logits[1, 2, 0] = torch.inf
-    assert spoiled(candidates, logits).isnan().flatten(1).all(1).tolist() == [False, True, False]
+    assert propagate_nan(candidates, logits).isnan().flatten(1).all(1).tolist() == [False, True, False]
     big = torch.full((1, 10), 3e38)
-    assert torch.equal(spoiled(candidates[:1], big), candidates[:1])  # a sum that overflows is no fault of the network
+    assert torch.equal(propagate_nan(candidates[:1], big), candidates[:1])  # sums may overflow
 
 
 TARGETS = torch.tensor([[[1.0, 2, 3, 4, 1, 0], [9, 9, 12, 12, 0, 1], [0, 0, 0, 0, -1, 0]], [[0, 0, 0, 0, -1, 0]] * 3])
@@ -231,7 +231,7 @@ def test_modules_that_cannot_be_detectors_are_refused():
     with pytest.raises(ModelError, match=r"raw returned \(8, 5, 5\); expected \(images, candidates, 4 \+ 2\)"):
         TorchDetector(Fixed([c[:5] for c in CANDIDATES]))(HALF)
     with pytest.raises(ModelError, match="expected a tensor"):
-        added({"a": 0})
+        sum_losses({"a": 0})
 
 
 def test_normalisation_is_inside():
@@ -279,7 +279,7 @@ def test_modes_are_restored_after_an_error():
     module = Trains().eval()
     module.norms[0].train()
     modes = [m.training for m in module.modules()]
-    with pytest.raises(RuntimeError), learning(module):
+    with pytest.raises(RuntimeError), train_mode(module):
         assert module.training and module.norms.training
         held = [*module.norms[:2], *module.drop]
         assert not any(m.training for m in held)

@@ -7,12 +7,11 @@ import torch
 from torchvision.ops import box_iou
 
 from suite.errors import ModelError, UnknownNameError
-from suite.models.adapters.detector import TorchDetector, learning
+from suite.models.adapters.detector import TorchDetector, train_mode
 from suite.models.base import TorchSegmenter
 from suite.models.networks.centernet import STRIDE, bumps, centernet
 from suite.models.networks.fcos import fcos
-from suite.models.networks.lraspp import lraspp
-from suite.models.networks.unet import unet
+from suite.models.networks.segmenters import lraspp, unet
 from tests.models.dense.squares import squares
 
 SHAPE = (3, 32, 32)
@@ -126,7 +125,7 @@ def test_the_losses_of_fcos_are_torchvisions_own_of_each_image_alone():
     losses, _ = adapter.losses(pixels, targets)
     for image, rows, loss in zip(pixels, targets, losses, strict=True):
         rows = rows[rows[:, 4] >= 0]
-        with learning(adapter.module.net):
+        with train_mode(adapter.module.net):
             own = adapter.module.net([image], [{"boxes": rows[:, :4], "labels": rows[:, 4].long()}])
         assert torch.allclose(sum(own.values()), loss, rtol=1e-5)
 

@@ -11,11 +11,11 @@ from safetensors.torch import save_file
 from suite.data import TaskInfo
 from suite.errors import ModelError, UnknownNameError, WeightsError
 from suite.models.adapters.detections import THRESHOLD
-from suite.models.adapters.detector import learning
+from suite.models.adapters.detector import train_mode
 from suite.models.libraries.torchvision import (
-    background,
+    default_labels,
     detectors,
-    own_labels,
+    label_offset,
     torchvision_detector,
     torchvision_segmenter,
 )
@@ -91,7 +91,7 @@ def test_detections_are_torchvisions_own(built, name):
         count = len(wanted["scores"])
         assert count > 0 and (rows[:, 5] >= 0).sum() == count
         assert torch.allclose(rows[:count, 4], wanted["scores"], atol=1e-5)
-        same = (rows[:count, 5] + background(name) == wanted["labels"]) & (
+        same = (rows[:count, 5] + label_offset(name) == wanted["labels"]) & (
             (rows[:count, :4] - wanted["boxes"]).abs().amax(dim=1) < 1e-2
         )
         assert same.float().mean() > 0.95  # scores that agree to the last bits may change places
@@ -105,8 +105,8 @@ def test_losses_are_torchvisions_own_of_each_image_alone(built, name):
     losses, _ = adapter.losses(pixels.double(), targets.double())
     for image, rows, loss in zip(pixels, targets, losses, strict=True):
         rows = rows[rows[:, 4] >= 0]
-        truth = {"boxes": rows[:, :4].double(), "labels": rows[:, 4].long() + background(name)}
-        with learning(adapter.module.net), torch.random.fork_rng():
+        truth = {"boxes": rows[:, :4].double(), "labels": rows[:, 4].long() + label_offset(name)}
+        with train_mode(adapter.module.net), torch.random.fork_rng():
             adapter.module.net.transform.eval()  # in training it draws a size, be there only one
             torch.manual_seed(0)
             own = adapter.module.net([image.double()], [truth])
@@ -195,8 +195,8 @@ def test_weights_for_other_classes_or_another_network_are_refused(tmp_path):
 
 
 def test_labels_are_shifted_in_one_place():
-    assert own_labels("ssd300_vgg16", 3) == own_labels("maskrcnn_resnet50_fpn", 3) == [1, 2, 3]
-    assert own_labels("fcos_resnet50_fpn", 3) == own_labels("retinanet_resnet50_fpn_v2", 3) == [0, 1, 2]
+    assert default_labels("ssd300_vgg16", 3) == default_labels("maskrcnn_resnet50_fpn", 3) == [1, 2, 3]
+    assert default_labels("fcos_resnet50_fpn", 3) == default_labels("retinanet_resnet50_fpn_v2", 3) == [0, 1, 2]
     assert "keypointrcnn_resnet50_fpn" not in detectors() and set(FAMILIES) <= set(detectors())
 
 

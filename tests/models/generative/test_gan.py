@@ -12,7 +12,7 @@ from suite.errors import ModelError, SpecError, TrainingError
 from suite.models.adapters.generator import TorchGenerator
 from suite.models.networks.gan import Critic, Pair
 from suite.models.training.gan import GanRecipe, GanTrainer
-from suite.models.training.gan_losses import OBJECTIVES, PENALTIES, around, between, slope_penalty
+from suite.models.training.gan_losses import OBJECTIVES, PENALTIES, around, between, gradient_penalty
 from suite.models.training.trainer import TrainingData, seeded, train
 
 CPU = torch.device("cpu")
@@ -75,7 +75,7 @@ def test_the_cross_entropy_is_that_of_torch():
 
 def test_the_slope_of_a_plane_is_its_weight_and_the_penalty_reaches_the_weight():
     weight = torch.tensor([3.0, 4.0], requires_grad=True)
-    penalty = slope_penalty(lambda images: images.flatten(1) @ weight, torch.randn(5, 1, 1, 2))
+    penalty = gradient_penalty(lambda images: images.flatten(1) @ weight, torch.randn(5, 1, 1, 2))
     assert penalty.tolist() == pytest.approx([16.0] * 5)  # (5 - 1)^2
     penalty.mean().backward()
     assert weight.grad.tolist() == pytest.approx([2 * 4 * 3 / 5, 2 * 4 * 4 / 5])
@@ -83,13 +83,13 @@ def test_the_slope_of_a_plane_is_its_weight_and_the_penalty_reaches_the_weight()
 
 def test_the_slope_of_a_square_depends_on_where_it_is_taken():
     points = torch.tensor([[[[1.0, 2.0]]], [[[0.0, 0.5]]]])
-    found = slope_penalty(lambda images: images.flatten(1).square().sum(dim=1), points)
+    found = gradient_penalty(lambda images: images.flatten(1).square().sum(dim=1), points)
     assert found.tolist() == pytest.approx([(20**0.5 - 1) ** 2, 0.0], abs=1e-6)
 
 
 def test_a_critic_without_slope_has_a_finite_gradient():
     weight = torch.zeros(3, requires_grad=True)
-    slope_penalty(lambda images: images.flatten(1) @ weight, torch.randn(2, 1, 1, 3)).sum().backward()
+    gradient_penalty(lambda images: images.flatten(1) @ weight, torch.randn(2, 1, 1, 3)).sum().backward()
     assert torch.isfinite(weight.grad).all()
 
 
@@ -184,14 +184,14 @@ def test_the_critic_learns_to_tell_a_constant_from_noise():
 
 def test_the_kept_generator_is_an_average_of_the_ones_on_the_way():
     recipe = GanRecipe(steps=3, checkpoints=1, batch_size=8, inertia=0.5)
-    contest = GanTrainer(built(recipe=recipe).module, recipe, lesson(Stub()), CPU)
+    trainer = GanTrainer(built(recipe=recipe).module, recipe, lesson(Stub()), CPU)
     name = "generator.last.weight"
-    mean = contest.module.state_dict()[name].clone()
+    mean = trainer.module.state_dict()[name].clone()
     for step in range(1, 4):
-        contest.until(step)
+        trainer.train_until(step)
         share = min(0.5, step / (step + 10))
-        mean = share * mean + (1 - share) * contest.module.state_dict()[name]
-        assert torch.allclose(contest.averaged()[name], mean, atol=1e-6)
+        mean = share * mean + (1 - share) * trainer.module.state_dict()[name]
+        assert torch.allclose(trainer.averaged_state()[name], mean, atol=1e-6)
 
 
 def test_more_checkpoints_than_steps_are_as_many_as_steps():
@@ -263,9 +263,9 @@ def test_lines_between_latents_begin_and_end_at_them():
     with model.frozen():
         lines = model.interpolate(first, second, 5)
         assert lines.shape == (3, 5, 1, 16, 16)
-        assert torch.equal(lines[:, 0], model.made(first))
-        assert torch.equal(lines[:, -1], model.made(second))
-        assert torch.allclose(lines[:, 2], model.made((first + second) / 2), atol=1e-5)
+        assert torch.equal(lines[:, 0], model.generate(first))
+        assert torch.equal(lines[:, -1], model.generate(second))
+        assert torch.allclose(lines[:, 2], model.generate((first + second) / 2), atol=1e-5)
 
 
 def test_wrong_modules_and_outputs_are_told():

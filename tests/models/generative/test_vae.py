@@ -12,7 +12,7 @@ from torch import nn
 
 from suite.data.digests import seed_of
 from suite.errors import DataError, ModelError, NotApplicableError
-from suite.models.adapters.autoencoder import NO_SPREAD, TorchAutoencoder, parts
+from suite.models.adapters.autoencoder import NO_SPREAD, TorchAutoencoder, split_output
 from suite.models.adapters.evidence import bernoulli, divergences
 from suite.models.networks.vae import ConvAutoencoder, autoencoder
 
@@ -155,8 +155,8 @@ def test_a_way_between_images_begins_and_ends_with_their_reconstructions(network
 def test_a_plain_autoencoder_has_codes_without_spread_and_no_density(images):
     plain = autoencoder((1, 10, 11), latent=3, width=4, variational=False)
     with plain.frozen(), torch.no_grad():
-        known = parts(plain(images), 110)
-    assert (known.log_variance == NO_SPREAD).all() and not known.spread.any()
+        known = split_output(plain(images), 110)
+    assert (known.log_variance == NO_SPREAD).all() and not known.is_gaussian.any()
     for asked in (lambda: plain.sample(3, 0), lambda: plain.evidence(images, 5, list(range(13)))):
         with pytest.raises(NotApplicableError, match="neither a prior nor a density"):
             asked()
@@ -167,7 +167,7 @@ def test_log_variances_are_clamped(images):
     with torch.no_grad():
         wild.encoder[-1].bias[2:] = torch.tensor([1e4, -1e4])
     model = TorchAutoencoder(wild, shape=(1, 10, 11))
-    known = parts(model(images), 110)
+    known = split_output(model(images), 110)
     assert (known.log_variance == torch.tensor([8.0, -8.0])).all()
     assert torch.isfinite(model.evidence(images, 10, list(range(13))).importance).all()
 
@@ -192,7 +192,7 @@ def test_what_is_no_image_is_refused(way, network, images):
 
 
 def test_grey_images_have_no_likelihood(network, images):
-    with pytest.raises(NotApplicableError, match="binarise the images"):
+    with pytest.raises(NotApplicableError, match="binarize the images"):
         network.evidence(images * 0.5, 5, list(range(13)))
     with pytest.raises(DataError, match="2 seeds for 13 images"):
         network.evidence(images, 5, [1, 2])
@@ -219,7 +219,7 @@ class Odd(Linear):
 
 
 ODD = {
-    "no code": ({"encoded": lambda m, v: (m[0], v)}, "something else than"),
+    "no code": ({"encoded": lambda m, v: (m[0], v)}, "did not return"),
     "no log variance": ({"encoded": lambda m, v: (m, None)}, "returns none for the log variance"),
     "shapes differ": ({"encoded": lambda m, v: (m, v.repeat(1, 2))}, "give equal ones"),
     "NaN": ({"encoded": lambda m, v: (m * torch.nan, v)}, "NaN or infinite a reconstruction"),

@@ -9,8 +9,8 @@ from torch import nn
 
 from suite.data.text import packed
 from suite.errors import ModelError, NotApplicableError
-from suite.models.adapters.alphabet import Alphabet
 from suite.models.adapters.language import TorchLanguage
+from suite.models.adapters.tokens import Alphabet
 from suite.models.networks.language import CausalTransformer, Recurrent
 from tests.models.language.periodic import CLASSES, codes, periodic
 
@@ -83,7 +83,7 @@ def test_steps_say_what_the_whole_says(name):
 def test_a_state_is_carried_over_any_length():
     adapter = built("lstm")
     text = "to be, or not." * 90
-    bits = adapter.carried(text)
+    bits = adapter.carried_bits(text)
     ids = torch.from_numpy(adapter.alphabet.ids(packed([text], len(text))))
     with torch.no_grad():
         logits = adapter.module(adapter.embed(ids), torch.ones_like(ids, dtype=torch.bool))[0, :-1]
@@ -91,9 +91,9 @@ def test_a_state_is_carried_over_any_length():
     assert bits.shape == (len(text) - 1,)
     np.testing.assert_allclose(bits, expected, atol=1e-5)
     with pytest.raises(ModelError, match="at least two"):
-        adapter.carried("t")
+        adapter.carried_bits("t")
     with pytest.raises(NotApplicableError, match="carries no state"):
-        built("transformer").carried(text)
+        built("transformer").carried_bits(text)
 
 
 def test_more_characters_than_positions_are_an_error_and_a_long_prompt_is_cut():
@@ -113,7 +113,7 @@ def test_logits_that_are_not_finite_or_of_another_shape_are_refused():
     with pytest.raises(ModelError, match="NaN"):
         adapter.generate(1, 3, 0)
     with pytest.raises(ModelError, match="NaN"):
-        adapter.carried("to be")
+        adapter.carried_bits("to be")
 
     class Flat(nn.Module):
         def __init__(self):

@@ -115,7 +115,7 @@ def test_it_generates_what_it_has_counted_and_has_no_gradients():
     model.module.count(model.read(torch.from_numpy(data.train.inputs)).ids)
     (text,) = model.generate(1, 28, 1, temperature=0.1, prompt="to be, ")
     assert text == "or not.to be, or not.to be, "
-    assert not model.carries
+    assert not model.carries_state
     for ask in (lambda: model.table, lambda: model.in_space("embedding"), lambda: model.embed(torch.tensor([[1]]))):
         with pytest.raises(NotApplicableError, match="no gradient"):
             ask()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from suite.errors import ModelError
-from suite.models.adapters.sampling import continued
+from suite.models.adapters.sampling import continue_texts
 
 CHANCES = torch.tensor([0.25, 0.5, 0.125, 0.125], dtype=torch.float64)
 
@@ -21,7 +21,7 @@ def prompts(count):
 
 
 def test_characters_come_as_often_as_the_model_says_and_the_unknown_one_never():
-    drawn = continued(fixed, prompts(40), 250, seeds=range(40))
+    drawn = continue_texts(fixed, prompts(40), 250, seeds=range(40))
     shares = np.bincount(drawn.ids.flatten().numpy(), minlength=4) / drawn.ids.numel()
     assert shares[0] == 0
     np.testing.assert_allclose(shares[1:], [2 / 3, 1 / 6, 1 / 6], atol=0.02)  # 4 standard errors
@@ -30,19 +30,19 @@ def test_characters_come_as_often_as_the_model_says_and_the_unknown_one_never():
 
 
 def test_a_low_temperature_takes_the_most_probable_one_and_a_high_one_any():
-    cold = continued(fixed, prompts(4), 50, seeds=range(4), temperature=0.05)
+    cold = continue_texts(fixed, prompts(4), 50, seeds=range(4), temperature=0.05)
     assert (cold.ids == 1).all()
-    hot = continued(fixed, prompts(40), 250, seeds=range(40), temperature=1e6)
+    hot = continue_texts(fixed, prompts(40), 250, seeds=range(40), temperature=1e6)
     np.testing.assert_allclose(np.bincount(hot.ids.flatten().numpy())[1:] / 10_000, 1 / 3, atol=0.02)
 
 
 def test_a_text_depends_on_its_own_seed_and_on_nothing_else():
-    whole = continued(fixed, prompts(70), 20, seeds=range(70))
+    whole = continue_texts(fixed, prompts(70), 20, seeds=range(70))
     for row in (0, 31, 32, 69):
-        alone = continued(fixed, prompts(1), 20, seeds=[row])
+        alone = continue_texts(fixed, prompts(1), 20, seeds=[row])
         assert torch.equal(alone.ids[0], whole.ids[row])
     assert len({tuple(row.tolist()) for row in whole.ids}) == 70
-    longer = continued(fixed, prompts(1), 30, seeds=[3])
+    longer = continue_texts(fixed, prompts(1), 30, seeds=[3])
     assert torch.equal(longer.ids[0, :20], whole.ids[3])
 
 
@@ -50,7 +50,7 @@ def test_the_last_number_below_one_stays_in_the_alphabet():
     def sure(ids, state):
         return torch.tensor([[0.0, -math.inf, 0.0]]).expand(len(ids), -1).clamp_min(-1e4), None
 
-    assert (continued(sure, prompts(2), 100, seeds=[0, 1]).ids == 2).all()
+    assert (continue_texts(sure, prompts(2), 100, seeds=[0, 1]).ids == 2).all()
 
 
 @pytest.mark.parametrize(
@@ -66,4 +66,4 @@ def test_bad_questions_are_refused(given, message):
     asked = {"prompts": prompts(2), "seeds": [0, 1], "temperature": 1.0} | given
     shown = asked.pop("prompts")
     with pytest.raises(ModelError, match=message):
-        continued(fixed, shown, 5, **asked)
+        continue_texts(fixed, shown, 5, **asked)

@@ -20,7 +20,7 @@ from suite.errors import ModelError, WeightsError
 from suite.kinds.sentiment.kind import sentiment
 from suite.models.adapters.text import Token, TorchText
 from suite.models.libraries import huggingface
-from suite.models.libraries.huggingface import huggingface_text, matched
+from suite.models.libraries.huggingface import huggingface_text, match_outputs
 
 transformers = pytest.importorskip("transformers", reason="the extra huggingface is not installed")
 
@@ -136,8 +136,12 @@ def test_the_space_of_embeddings_gives_the_same_answers(model: TorchText) -> Non
 
 
 def test_outputs_are_matched_by_name() -> None:
-    assert matched(("POS", "NEG"), ("negative", "positive"), Path("x")) == [1, 0]
-    assert matched(("negative", "neutral", "positive"), ("Positive", "Negative", "Neutral"), Path("x")) == [2, 0, 1]
+    assert match_outputs(("POS", "NEG"), ("negative", "positive"), Path("x")) == [1, 0]
+    assert match_outputs(("negative", "neutral", "positive"), ("Positive", "Negative", "Neutral"), Path("x")) == [
+        2,
+        0,
+        1,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +154,7 @@ def test_outputs_are_matched_by_name() -> None:
 )
 def test_outputs_that_do_not_speak_of_the_classes_are_an_error(names: tuple[str, ...], message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        matched(names, TASK.classes, Path("x"))
+        match_outputs(names, TASK.classes, Path("x"))
 
 
 def test_labels_say_what_the_models_names_do_not(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import torch
 from suite.data import Split, TaskInfo
 from suite.data.text import WORD, packed, texts_of
 from suite.errors import ModelError
+from suite.kinds.inputs import vocabulary
 from suite.kinds.sentiment.kind import sentiment
-from suite.kinds.texts import vocabulary
 from suite.models.adapters.text import TorchText
 from suite.models.networks.text_presets import PLANS, text_model
 from suite.models.recipe import Recipe

@@ -12,8 +12,8 @@ from suite.axes.robustness.axis import Robustness
 from suite.data import Split
 from suite.data.text import ROOM, codes, packed, text_of, texts_of
 from suite.errors import DataError, ModelError, NotApplicableError, SpecError
+from suite.kinds.inputs import text, vocabulary
 from suite.kinds.sentiment.kind import Sentiment
-from suite.kinds.texts import text, vocabulary
 from suite.models.adapters.text import Embedded, Token, TorchText
 from suite.runner.harness import Harness, plan
 from suite.runner.preparation import prepare_task

@@ -8,7 +8,7 @@ from hypothesis import strategies as some
 
 from suite.data.text import WORD, packed
 from suite.errors import ModelError
-from suite.kinds.texts import vocabulary
+from suite.kinds.inputs import vocabulary
 from suite.models.adapters.text import Token
 from suite.models.adapters.tokens import Words
 

@@ -9,7 +9,7 @@ import torch
 from suite.data.text import packed
 from suite.errors import ModelError, NotApplicableError
 from suite.models.adapters.text import Token
-from suite.models.libraries.vader import SCALE, RuleText, Spaced, load_library
+from suite.models.libraries.vader import SCALE, RuleText, WhitespaceTokenizer, load_library
 
 GOLDEN = [
     ("The plot was good.", 0.4404),
@@ -134,7 +134,7 @@ def test_library_version_is_part_of_the_digest(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_tokens_are_split_at_white_space() -> None:
-    spaced = Spaced()
+    spaced = WhitespaceTokenizer()
     good, smile = spaced.vocabulary.index("good"), spaced.vocabulary.index(":)")
     text = " a (Good)\n :) a"
     assert spaced.tokens(text) == [Token(1, 1, 2), Token(good, 3, 9), Token(smile, 11, 13), Token(1, 14, 15)]
