@@ -1,1 +1,1 @@
-"""Everything that is computed from outputs and targets alone: numpy and scipy, no torch."""
+"""Metrics computed from outputs and targets: numpy and scipy, no torch."""

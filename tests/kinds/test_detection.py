@@ -138,7 +138,7 @@ def test_an_undefined_mean_average_precision_has_a_reason():
     output, truth, _ = spread(5)
     nothing = np.zeros_like(truth) + np.array([0, 0, 0, 0, -1, 0], np.float32)
     measure = Detection().headline_measure("map", Detection().tally(output, nothing), seed=0)
-    assert measure.value is None and measure.reason == "no sample has anything to find"
+    assert measure.value is None and measure.reason == "no sample has anything to detect"
     names = {
         m.metric: m for m in Detection(0.1).secondary_metrics(Detection().tally(output, nothing), seed=0, params={})
     }

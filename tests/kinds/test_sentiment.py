@@ -16,7 +16,7 @@ from suite.data.text import packed
 from suite.kinds.base import Outcomes
 from suite.kinds.sentiment.kind import sentiment
 from suite.kinds.sentiment.metrics import auroc, mcc, texts_cut, unknown_words
-from suite.metrics.stats import bootstrap, resample_counts
+from suite.metrics.stats.bootstrap import bootstrap, resample_counts
 from suite.models.adapters.text import TorchText
 from suite.models.adapters.tokens import Words
 from suite.models.networks.text import Bag

@@ -1,4 +1,4 @@
-"""What a model predicts against what the people said who were asked about the same sample."""
+"""Agreement of predicted distributions with the labels of several human raters per sample."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,17 +13,17 @@ from suite.metrics.stats.intervals import rate
 from suite.types import Measure
 
 AGREED = 0.8
-"""Share of raters from which on they count as agreed on a sample."""
+"""Smallest share of raters with the same choice for which a sample counts as agreed."""
 
-NOBODY = "no sample was rated by people"
-"""The reason where there is nothing to compare with."""
+UNRATED = "no sample has human ratings"
+"""Reason of the measures if there are no ratings."""
 
 _SLACK = 1e-9
-"""A share of four in five is not always 0.8 to the last bit."""
+"""Tolerance for rounding: a share of four in five is not always exactly 0.8."""
 
 
 def soft_cross_entropy(predicted: FloatArray, shares: FloatArray) -> FloatArray:
-    """Return -sum(share * log(predicted)) in nats, (n,); infinite where what somebody chose has the probability 0."""
+    """Return -sum(share * log(predicted)) in nats, (n,); infinite if a rater's choice has probability 0."""
     with np.errstate(divide="ignore"):
         logs = np.log(predicted)
     return np.asarray(-(shares * np.where(shares > 0, logs, 0.0)).sum(axis=1))
@@ -37,16 +37,16 @@ def entropy(shares: FloatArray) -> FloatArray:
 def jensen_shannon_distance(predicted: FloatArray, shares: FloatArray) -> FloatArray:
     """Return the Jensen-Shannon distance, (n,) in [0, 1].
 
-    It is the square root of the divergence in bits (Endres and Schindelin 2003): a metric, 1 where the distributions
-    have nothing in common.
+    It is the square root of the divergence in bits (Endres and Schindelin 2003): a metric, 1 for distributions with
+    disjoint support.
     """
-    middle = (predicted + shares) / 2
-    nats = entropy(middle) - (entropy(predicted) + entropy(shares)) / 2
+    mixture = (predicted + shares) / 2
+    nats = entropy(mixture) - (entropy(predicted) + entropy(shares)) / 2
     return np.asarray(np.sqrt(np.clip(nats / np.log(2), 0.0, 1.0)))
 
 
 def total_variation(predicted: FloatArray, shares: FloatArray) -> FloatArray:
-    """Return the total variation distance, (n,) in [0, 1]: the probability that lies elsewhere."""
+    """Return the total variation distance, (n,) in [0, 1]: half the sum of absolute differences."""
     return np.asarray(np.abs(predicted - shares).sum(axis=1) / 2)
 
 
@@ -58,35 +58,35 @@ def agreement_measures(
     seed: int,
     params: Mapping[str, Any] | None = None,
 ) -> list[Measure]:
-    """Compare predicted distributions with the raters' and tell the clear samples from those that people dispute.
+    """Compare predicted distributions with those of the raters, and split accuracy by how far raters agree.
 
     Args:
         predicted: probabilities (n, classes).
-        shares: share of the raters who chose each class, (n, classes); NaN where nobody was asked.
+        shares: share of the raters who chose each class, (n, classes); NaN for samples without ratings.
         labels: class indices (n,).
         seed: of the resampling.
         params: stored with every measure.
 
     Returns:
-        soft_cross_entropy, rater_entropy (the lowest that the former can be) and their difference soft_kl, in nats;
-        js_distance and total_variation; accuracy_agreed and accuracy_disputed. n counts the samples that were rated.
+        soft_cross_entropy, rater_entropy (its lower bound) and their difference soft_kl, in nats; js_distance and
+        total_variation; accuracy_agreed and accuracy_disputed. n counts the samples that were rated.
 
     Raises:
-        DataError: the shapes differ, or a row is no distribution.
+        DataError: the shapes differ, or a row is not a distribution.
     """
-    guesses = as_probabilities(predicted)
-    truth = as_labels(labels, *guesses.shape)
-    rated, raters = _rated(shares, guesses.shape)
+    probabilities = as_probabilities(predicted)
+    label_indices = as_labels(labels, *probabilities.shape)
+    rated, raters = _rated(shares, probabilities.shape)
     own = {**(params or {}), "unrated": int((~rated).sum())}
-    guesses, right = guesses[rated], (guesses.argmax(axis=1) == truth)[rated]
+    probabilities, right = probabilities[rated], (probabilities.argmax(axis=1) == label_indices)[rated]
     agreed = raters.max(axis=1, initial=0.0) >= AGREED - _SLACK
-    floor, crossed = entropy(raters), soft_cross_entropy(guesses, raters)
+    lower_bound, cross_entropy = entropy(raters), soft_cross_entropy(probabilities, raters)
     return [
-        _mean("soft_cross_entropy", crossed, "nat", False, seed, own),
-        _mean("rater_entropy", floor, "nat", None, seed, own),
-        _mean("soft_kl", np.maximum(crossed - floor, 0.0), "nat", False, seed, own),
-        _mean("js_distance", jensen_shannon_distance(guesses, raters), "fraction", False, seed, own),
-        _mean("total_variation", total_variation(guesses, raters), "fraction", False, seed, own),
+        _mean("soft_cross_entropy", cross_entropy, "nat", False, seed, own),
+        _mean("rater_entropy", lower_bound, "nat", None, seed, own),
+        _mean("soft_kl", np.maximum(cross_entropy - lower_bound, 0.0), "nat", False, seed, own),
+        _mean("js_distance", jensen_shannon_distance(probabilities, raters), "fraction", False, seed, own),
+        _mean("total_variation", total_variation(probabilities, raters), "fraction", False, seed, own),
         _accuracy("accuracy_agreed", right[agreed], {**own, "agreement": f">= {AGREED:g}"}),
         _accuracy("accuracy_disputed", right[~agreed], {**own, "agreement": f"< {AGREED:g}"}),
     ]
@@ -107,15 +107,15 @@ def _mean(
     infinite = int(np.isinf(values).sum())
     if values.size and not infinite:
         return mean_measure(metric, values, seed=seed, unit=unit, higher_is_better=better, params=params)
-    impossible = f"{infinite} of {values.size} samples have a rater's choice of probability exactly 0"
+    reason = f"in {infinite} of {values.size} samples a rater's choice has probability exactly 0"
     return Measure(
         metric, None, None, None, values.size, "none",
-        unit=unit, higher_is_better=better, params=params, reason=impossible if infinite else NOBODY,
+        unit=unit, higher_is_better=better, params=params, reason=reason if infinite else UNRATED,
     )  # fmt: skip
 
 
 def _accuracy(metric: str, right: NDArray[np.bool_], params: Mapping[str, Any]) -> Measure:
     if right.size:
         return rate(metric, right, params=params)
-    reason = f"no sample has an agreement {params['agreement']} among its raters"
+    reason = f"no sample has a rater agreement of {params['agreement']}"
     return Measure(metric, None, None, None, 0, "none", params=params, reason=reason)

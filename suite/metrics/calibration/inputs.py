@@ -1,4 +1,4 @@
-"""What calibration is measured on: checked arrays, widened to float64 before any arithmetic."""
+"""Checked inputs of calibration measures, converted to float64 before any arithmetic."""
 
 from __future__ import annotations
 
@@ -85,11 +85,11 @@ def as_logits(logits: ArrayLike) -> FloatArray:
 
 
 def as_probabilities(probabilities: ArrayLike) -> FloatArray:
-    """Return (n, classes) probabilities as float64, as given and not renormalised.
+    """Return (n, classes) probabilities as float64, not renormalized.
 
     Raises:
-        DataError: fewer than two classes, a value outside [0, 1], or a row whose sum is further from 1 than the
-            dtype explains (5e-3 for float16, 1e-3 otherwise, since float32 rows may stem from float16 arithmetic).
+        DataError: fewer than two classes, a value outside [0, 1], or a row whose sum differs from 1 by more than
+            rounding (5e-3 for float16, 1e-3 otherwise, since float32 rows may come from float16 arithmetic).
     """
     wide = in_unit_interval("probabilities", probabilities, ndim=2)
     if wide.shape[1] < 2:
@@ -103,8 +103,8 @@ def as_probabilities(probabilities: ArrayLike) -> FloatArray:
 
 def _too_few_classes(name: str, classes: int) -> str:
     return (
-        f"{name}: got {classes} class; calibration asks how sure a model may be of its choice, so that a task needs at "
-        "least two classes. Declare both in the task, for example classes=('no', 'yes')."
+        f"{name}: got {classes} class; calibration is about the confidence in a choice, so that a task needs at least "
+        "two classes. Declare both in the task, for example classes=('no', 'yes')."
     )
 
 
@@ -130,7 +130,7 @@ class Predictions:
 
     @classmethod
     def from_logits(cls, logits: ArrayLike, labels: ArrayLike) -> Predictions:
-        """Build from logits (n, classes); raise DataError where they or the labels are unusable."""
+        """Build from logits (n, classes); raise DataError if they or the labels are invalid."""
         wide = as_logits(logits)
         index = as_labels(labels, *wide.shape)
         logs = log_softmax(wide)
@@ -138,7 +138,7 @@ class Predictions:
 
     @classmethod
     def from_probabilities(cls, probabilities: ArrayLike, labels: ArrayLike) -> Predictions:
-        """Build from probabilities (n, classes); raise DataError where they or the labels are unusable."""
+        """Build from probabilities (n, classes); raise DataError if they or the labels are invalid."""
         wide = as_probabilities(probabilities)
         index = as_labels(labels, *wide.shape)
         with np.errstate(divide="ignore"):
@@ -151,5 +151,11 @@ class Predictions:
 
     @property
     def correct(self) -> NDArray[np.bool_]:
-        """Whether the top label is the true one, (n,); equal probabilities go to the lowest class index."""
+        """Whether the top label is the true one, (n,); of equal probabilities the lowest class index wins."""
         return np.asarray(self.probabilities.argmax(axis=1) == self.labels)
+
+    def one_vs_rest_errors(self) -> FloatArray:
+        """Return probability minus one-hot label, (n, classes)."""
+        errors = self.probabilities.copy()
+        errors[np.arange(self.labels.size), self.labels] -= 1.0
+        return errors

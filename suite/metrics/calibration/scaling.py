@@ -25,7 +25,7 @@ class Temperature:
         nll_before, nll_after: mean negative log-likelihood, in nats, of the fitting set at T = 1 and at `value`.
         gradient: derivative of the mean nll with respect to 1/T at `value`.
         steps: Newton or bisection steps taken.
-        converged: whether `value` is the optimum; where it is not, `reason` says why.
+        converged: whether `value` is the optimum; if not, `reason` says why.
         reason: None, or why `value` is not the optimum.
     """
 
@@ -54,19 +54,19 @@ def _moments(shifted: FloatArray, target: FloatArray, beta: float) -> tuple[floa
 
 
 def _without_optimum(shifted: FloatArray, target: FloatArray) -> tuple[float, str] | None:
-    """Return the temperature to use, and why, where no finite positive temperature is best."""
+    """Return the temperature to use, and why, if no finite positive temperature is optimal."""
     if not target.any():
         return LOWEST, "every label already has the largest logit, so that the optimum is T -> 0"
     if float((shifted.mean(axis=1) - target).mean()) >= 0:
-        return HIGHEST, "labels get no more than their classes' average logit, so that the optimum is T -> infinity"
+        return HIGHEST, "the labels' logits do not exceed the mean logit of a row, so that the optimum is T -> infinity"
     return None
 
 
 def _propose(beta: float, expected: float, variance: float, wanted: float, low: float, high: float) -> float:
-    """Return Newton's step where it stays inside the bracket, else the bracket's geometric middle.
+    """Return the Newton step if it stays inside the bracket, else the geometric mean of the bracket's ends.
 
-    The equation expected = wanted (both below 0) is solved for its logarithms over log(beta), in which it is nearly
-    straight: temperatures far above and far below 1 are then reached in about five steps.
+    Newton's method solves log(-expected) = log(-wanted) over log(beta), in which it is nearly linear, so that
+    temperatures far above and far below 1 take about five steps.
     """
     if expected < 0 and variance > 0:
         slope = beta * variance / expected
@@ -89,29 +89,28 @@ def _search(shifted: FloatArray, target: FloatArray) -> tuple[float, int]:
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> Temperature:
-    """Fit the temperature that minimises the mean negative log-likelihood of the labels.
+    """Fit the temperature that minimizes the mean negative log-likelihood of the labels.
 
-    The nll is convex in 1/T. Fit on samples that are not those the calibration is then measured on.
+    The nll is convex in 1/T. Fit on other samples than those on which calibration is measured.
 
     Args:
         logits: (n, classes) finite, float16, float32 or float64; computed in float64.
         labels: (n,) class indices.
 
     Returns:
-        The temperature; where none is best (separable labels, or labels no better than chance) an end of 0.01..100
-        with ``converged`` false and a reason. Its nll never exceeds that of T = 1.
+        The temperature. If none is optimal (separable labels, or labels no better than chance), an end of 0.01..100
+        with ``converged`` false and a reason. The nll never exceeds that of T = 1.
 
     Raises:
-        DataError: logits or labels are unusable.
+        DataError: logits or labels are invalid.
     """
     wide = as_logits(logits)
     index = as_labels(labels, *wide.shape)
     shifted = wide - wide.max(axis=1, keepdims=True)
     target = shifted[np.arange(index.size), index]
     before = _moments(shifted, target, 1.0)[0]
-    if endless := _without_optimum(shifted, target):
-        value, reason = endless
-        steps = 0
+    if no_optimum := _without_optimum(shifted, target):
+        (value, reason), steps = no_optimum, 0
     else:
         beta, steps = _search(shifted, target)
         value, reason = 1.0 / beta, ""
@@ -120,7 +119,7 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> Temperature:
     if not reason and abs(gradient) > _TOLERANCE * max(1.0, float(np.abs(target).mean())):
         reason = f"the gradient is still {gradient:.3g}; the optimum lies outside {LOWEST}..{HIGHEST}"
     if after > before:
-        # The nll is convex, so that only rounding next to T = 1 can make it worse.
+        # The nll is convex, so only rounding next to T = 1 can make it worse.
         value, after = 1.0, before
     return Temperature(value, before, after, gradient, steps, not reason, reason or None)
 
@@ -128,11 +127,11 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> Temperature:
 def temperature_interval(
     logits: ArrayLike, labels: ArrayLike, temperature: float, level: float = 0.95
 ) -> tuple[float, float]:
-    """Return an interval of the fitted temperature, by the sandwich variance of 1/T.
+    """Return an interval of the fitted temperature from the sandwich variance of 1/T.
 
-    The variance of an estimate that solves mean(g) = 0 is mean(g^2) / (n mean(g')^2) (Huber 1967), here with g the
-    expected less the label's logit and g' the variance of the logits, so that it holds for a model that no temperature
-    makes right as well. An upper end beyond `HIGHEST` is given as that.
+    The variance of an estimate that solves mean(g) = 0 is mean(g^2) / (n mean(g')^2) (Huber 1967). Here g is the
+    expected logit minus the label's and g' the variance of the logits. The interval also holds for a model that no
+    temperature calibrates. The upper end is at most `HIGHEST`.
 
     Args:
         logits: (n, classes) that the temperature was fitted on.
@@ -141,7 +140,7 @@ def temperature_interval(
         level: confidence level.
 
     Raises:
-        DataError: logits or labels are unusable.
+        DataError: logits or labels are invalid.
     """
     wide = as_logits(logits)
     index = as_labels(labels, *wide.shape)

@@ -1,4 +1,4 @@
-"""Selective prediction: what the error becomes when the least confident samples are refused."""
+"""Selective prediction: the error when the model abstains on its least confident samples."""
 
 from collections.abc import Callable
 
@@ -20,8 +20,7 @@ def _groups(confidence: FloatArray, wrong: FloatArray) -> tuple[FloatArray, Floa
 def risk_coverage(confidence: ArrayLike, correct: ArrayLike) -> FloatArray:
     """Return the expected risk, (n,) in [0, 1], of keeping the 1, 2, ..., n most confident samples.
 
-    Within equal confidences it is the expectation over their random order, so that the order of the input has no
-    influence at all.
+    Samples of equal confidence are averaged over all their orders, so that the order of the input does not matter.
 
     Raises:
         DataError: a value is not finite or outside [0, 1], there are none, or the lengths differ.
@@ -45,7 +44,7 @@ def aurc(confidence: ArrayLike, correct: ArrayLike) -> float:
 
 
 def aurc_of_counts(confidence: FloatArray, wrong: FloatArray) -> Callable[[FloatArray], FloatArray]:
-    """Return a function from resample counts (n, r) to the r resamples' areas.
+    """Return a function from resample counts (n, r) to the areas of the r resamples.
 
     A sample drawn twice is tied with itself. The mean risk within a group is summed in closed form: with N samples
     and E errors before it, m samples and e errors in it, the sum over i of (E + e i/m)/(N + i) is
@@ -65,7 +64,7 @@ def aurc_of_counts(confidence: FloatArray, wrong: FloatArray) -> Callable[[Float
         errors_before = np.cumsum(errors, axis=0) - errors
         before = after - sizes
         spread = harmonic[after.astype(np.int64)] - harmonic[before.astype(np.int64)]
-        lean = errors_before - errors / np.maximum(sizes, 1.0) * before
-        return np.asarray((errors.sum(axis=0) + np.einsum("gr,gr->r", lean, spread)) / n)
+        excess = errors_before - errors / np.maximum(sizes, 1.0) * before
+        return np.asarray((errors.sum(axis=0) + np.einsum("gr,gr->r", excess, spread)) / n)
 
     return areas

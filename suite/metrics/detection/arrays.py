@@ -1,4 +1,4 @@
-"""Padded arrays of boxes made flat, and checked: a wrong box must not become a number."""
+"""Checked boxes without padding: an invalid box is an error and never enters a metric."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,15 +13,15 @@ IndexArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 PADDING = -1
-"""The class of a row that holds no box."""
+"""Class of a padding row."""
 
 LEAST_SCORE = 0.05
-"""What scores less is no detection at all."""
+"""Detections with a lower score are dropped."""
 
 
 @dataclass(frozen=True, eq=False)
 class Detected:
-    """The real detections of n images, ordered by image, then by class, then by falling score.
+    """The detections of n images without padding, sorted by image, class and descending score.
 
     Attributes:
         image: (k,) index of the image.
@@ -42,12 +42,12 @@ class Detected:
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """The boxes that are in n images, in their order on file.
+    """The true boxes of n images without padding, in their order on file.
 
     Attributes:
         image: (m,) index of the image.
         label: (m,) index of the class.
-        crowd: (m,) bool, neither to be found nor a mistake to find.
+        crowd: (m,) bool, ignored: neither missing it nor detecting it is an error.
         box: (4, m) x1, y1, x2, y2 in pixels.
         images: n.
     """
@@ -70,14 +70,14 @@ def flat_detections(
     """Return the detections without padding.
 
     Args:
-        detections: (n, D, 6), rows x1, y1, x2, y2, score, class; padding has class -1. Their order is free.
-        classes: number of classes; None where any index will do.
+        detections: (n, D, 6), rows x1, y1, x2, y2, score, class; padding has class -1, in any order.
+        classes: number of classes; None allows any index.
         least: the lowest score that is kept.
-        limit: how many of each class and image are kept, highest scores first; None for all.
-        per_image: how many of each image are kept, highest scores first; None for all.
+        limit: number per class and image that is kept, highest scores first; None for all.
+        per_image: number per image that is kept, highest scores first; None for all.
 
     Raises:
-        ModelError: a row is not finite, is inverted, has a score outside [0, 1], or a class that does not exist.
+        ModelError: a row is not finite, is inverted, has a score outside [0, 1], or an unknown class.
     """
     array = _rows("detections", detections, ModelError)
     image, row = np.nonzero(array[:, :, 5] != PADDING)
@@ -86,7 +86,7 @@ def flat_detections(
     _reject(~np.isfinite(rows).all(axis=1), "numbers that are not finite", image, row, ModelError)
     _reject((rows[:, 2] < rows[:, 0]) | (rows[:, 3] < rows[:, 1]), "x2 < x1 or y2 < y1", image, row, ModelError)
     _reject((score < 0) | (score > 1), "a score outside [0, 1]", image, row, ModelError)
-    _reject(_no_class(label, classes), "a class that does not exist", image, row, ModelError)
+    _reject(_unknown_class(label, classes), "an unknown class", image, row, ModelError)
     kept = np.flatnonzero(score >= least)
     if per_image is not None:
         kept = kept[_highest(image[kept], score[kept], per_image)]
@@ -98,14 +98,14 @@ def flat_detections(
 
 
 def flat_truth(truth: ArrayLike, classes: int | None = None) -> Truth:
-    """Return the true boxes without padding, in their order.
+    """Return the true boxes without padding, in the given order.
 
     Args:
         truth: (n, M, 6), rows x1, y1, x2, y2, class, ignored (0 or 1); padding has class -1.
-        classes: number of classes; None where any index will do.
+        classes: number of classes; None allows any index.
 
     Raises:
-        DataError: a row is not finite, has no area, has a class that does not exist, or is ignored neither 0 nor 1.
+        DataError: a row is not finite, has no area, an unknown class, or a flag other than 0 and 1.
     """
     array = _rows("truth", truth, DataError)
     image, row = np.nonzero(array[:, :, 4] != PADDING)
@@ -113,7 +113,7 @@ def flat_truth(truth: ArrayLike, classes: int | None = None) -> Truth:
     label, crowd = rows[:, 4], rows[:, 5]
     _reject(~np.isfinite(rows).all(axis=1), "numbers that are not finite", image, row, DataError)
     _reject((rows[:, 2] <= rows[:, 0]) | (rows[:, 3] <= rows[:, 1]), "a box without area", image, row, DataError)
-    _reject(_no_class(label, classes), "a class that does not exist", image, row, DataError)
+    _reject(_unknown_class(label, classes), "an unknown class", image, row, DataError)
     _reject((crowd != 0) & (crowd != 1), "a flag for ignored that is neither 0 nor 1", image, row, DataError)
     return Truth(image, label.astype(np.int64), crowd == 1, _columns(rows[:, :4]), len(array))
 
@@ -130,17 +130,19 @@ def flat(
     """Return both without padding; see `flat_detections` and `flat_truth`.
 
     Raises:
-        MeasureError: they are of different numbers of images, or there is no class.
+        MeasureError: the numbers of images differ, there is no class, or `least` is outside [0, 1].
     """
     if classes is not None and classes < 1:
         raise MeasureError(f"got {classes} classes; expected at least 1.")
-    found, true = (
-        flat_detections(detections, classes, least=least, limit=limit, per_image=per_image),
-        flat_truth(truth, classes),
-    )
-    if found.images != true.images:
-        raise MeasureError(f"got detections of {found.images} images and truth of {true.images}; give the same images.")
-    return found, true
+    if not 0 <= least <= 1:
+        raise MeasureError(f"got a score threshold of {least!r}; expected a number in [0, 1].")
+    detected = flat_detections(detections, classes, least=least, limit=limit, per_image=per_image)
+    true = flat_truth(truth, classes)
+    if detected.images != true.images:
+        raise MeasureError(
+            f"got detections of {detected.images} images and truth of {true.images}; expected the same images."
+        )
+    return detected, true
 
 
 def _rows(name: str, values: ArrayLike, error: type[SuiteError]) -> NDArray[np.floating]:
@@ -155,23 +157,23 @@ def _reject(wrong: Any, what: str, image: IndexArray, row: IndexArray, error: ty
         first = int(np.flatnonzero(wrong)[0])
         raise error(
             f"{int(wrong.sum())} boxes have {what}, first image {image[first]}, row {row[first]}; "
-            f"correct them, or drop them with class {PADDING}, and count what was dropped."
+            f"correct them, or drop them by setting class {PADDING}, and count the dropped boxes."
         )
 
 
-def _no_class(label: FloatArray, classes: int | None) -> BoolArray:
+def _unknown_class(label: FloatArray, classes: int | None) -> BoolArray:
     beyond = np.inf if classes is None else classes
     return np.asarray((label < 0) | (label != np.floor(label)) | (label >= beyond))
 
 
 def _highest(image: IndexArray, score: FloatArray, keep: int) -> IndexArray:
-    """Return who has one of the `keep` highest scores of its image; of equals the first."""
+    """Return the indices of the `keep` highest scores of each image; of equal scores the first."""
     order = np.lexsort((-score, image))
     return order[_rank(image[order]) < keep]
 
 
 def _rank(group: NDArray[Any]) -> IndexArray:
-    """Return the place within each run of equal groups, 0, 1, ..."""
+    """Return the position within each run of equal groups, 0, 1, ..."""
     places = np.arange(group.size)
     starts = np.ones(group.size, dtype=bool)
     starts[1:] = group[1:] != group[:-1]

@@ -1,8 +1,7 @@
-"""Calibration of detectors: whether a detection's score is the chance that it is right, or its overlap.
+"""Calibration of detectors: whether a detection's score equals its chance to be a true positive, or its IoU.
 
-All measures rest on detections chosen by one rule, `RULE`, for each of them can be made small by choosing few. All
-return one number per resample, and NaN where there is nothing to be calibrated, which is never 0: no error was seen,
-but no calibration either.
+All measures use the detections chosen by one rule, `RULE`, since each can be made small by keeping few detections. All
+return one number per resample, NaN (never 0) if there is nothing to measure.
 """
 
 from collections.abc import Mapping
@@ -13,41 +12,42 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from suite.errors import MeasureError
+from suite.metrics.calibration.bins import bin_index
 from suite.metrics.detection.arrays import LEAST_SCORE, BoolArray, FloatArray, IndexArray, flat
-from suite.metrics.detection.matching import HIT, IGNORED, assign, states_of
+from suite.metrics.detection.matching import HIT, IGNORED, match_at
 from suite.metrics.detection.overlap import overlapping
-from suite.metrics.detection.resamples import draws, mean_defined, totals
-from suite.metrics.stats import ratio
+from suite.metrics.detection.resamples import draws, totals
+from suite.metrics.stats import mean_defined, ratio
 
 KEPT = 100
-"""Detections of an image that count, highest scores first."""
+"""Number of detections per image that are kept, highest scores first."""
 
 RULE: Mapping[str, str | float] = MappingProxyType(
     {"least_score": LEAST_SCORE, "per_image": KEPT, "iou": 0.5, "matching": "greedy by score, one detection per box"}
 )
-"""Which detections count and what makes one right; stored with every number that rests on it."""
+"""Which detections are kept and which are correct; stored with every number that depends on it."""
 
 OBJECT_IOUS = (0.5, 0.75)
-"""IoU from which on a detection speaks for a box, in `oce`."""
+"""IoU thresholds from which a detection contributes to a true box, in `oce`."""
 
 MISSED = 1.0
-"""What a box that no detection speaks for costs: (1 - 0)^2, as much as a score of 0 for its class."""
+"""Brier score of a box without any detection: (1 - 0)^2, that of a score of 0 for its class."""
 
 _ANY = float(np.finfo(np.float64).tiny)
-"""The lowest overlap that is one."""
+"""The smallest positive overlap."""
 
 
 @dataclass(frozen=True, eq=False)
 class Events:
-    """What each detection said, and what was true; ignored detections are left out.
+    """Confidence and outcome of each detection; ignored detections are left out.
 
     Attributes:
         confidence: (k,) score in [0.05, 1].
-        correct: (k,) whether it is matched with a box, bool.
-        iou: (k,) overlap with that box, 0 where there is none.
+        correct: (k,) whether it is matched with a true box, bool.
+        iou: (k,) IoU with that box, 0 without a match.
         label, image: (k,) indices of its class and image.
-        images, classes: how many there are.
-        tau: the overlap a match needs; 0 for any at all.
+        images, classes: their numbers.
+        tau: IoU threshold of a match; 0 for any overlap.
     """
 
     confidence: FloatArray
@@ -62,7 +62,7 @@ class Events:
 
 @dataclass(frozen=True, eq=False)
 class Objects:
-    """What was said about each true box that counts.
+    """The Brier score of each true box that is not ignored.
 
     Attributes:
         brier: (m,) Brier score in [0, 2], mean over `OBJECT_IOUS`.
@@ -78,115 +78,110 @@ class Objects:
 def events(
     detections: ArrayLike, truth: ArrayLike, classes: int, tau: float = 0.5, *, least: float = LEAST_SCORE
 ) -> Events:
-    """Return the events of detection calibration by `RULE`; detections on images without truth are all wrong.
+    """Return the events of detection calibration by `RULE`; detections on images without true boxes are all wrong.
 
     Args:
         detections: (n, D, 6), rows x1, y1, x2, y2, score in [0, 1], class; padding has class -1.
         truth: (n, M, 6), rows x1, y1, x2, y2, class, ignored; padding has class -1.
         classes: number of classes.
-        tau: the overlap that a match needs, in [0, 1]; `d_ece` needs 0.5, `laece` and `laace` need 0.
-        least: the lowest score of a detection; 0 for detections that were chosen before their scores were corrected.
+        tau: IoU threshold of a match, in [0, 1]; `d_ece` needs 0.5, `laece` and `laace` need 0.
+        least: the lowest score of a detection; 0 for detections that were selected before recalibration.
 
     Raises:
-        ModelError, DataError: a detection, or a true box, cannot be used.
-        MeasureError: the arrays are of different numbers of images, or tau is outside [0, 1].
+        ModelError, DataError: a detection, or a true box, is invalid.
+        MeasureError: the numbers of images differ, or tau is outside [0, 1].
     """
     if not 0 <= tau <= 1:
         raise MeasureError(f"got tau={tau!r}; expected an IoU in [0, 1].")
-    found, true = flat(detections, truth, classes, least=least, per_image=KEPT)
-    overlap = max(tau, _ANY)
-    partner, iou = assign(overlapping(found, true, overlap), found, true, true.crowd, (overlap,))
-    state = states_of(partner, true.crowd)[:, 0]
+    detected, true = flat(detections, truth, classes, least=least, per_image=KEPT)
+    _, state, iou = match_at(detected, true, max(tau, _ANY))
     kept, hit = state != IGNORED, state == HIT
     return Events(
-        confidence=found.score[kept],
+        confidence=detected.score[kept],
         correct=hit[kept],
-        iou=np.where(hit, iou[:, 0], 0)[kept],
-        label=found.label[kept],
-        image=found.image[kept],
-        images=found.images,
+        iou=np.where(hit, iou, 0)[kept],
+        label=detected.label[kept],
+        image=detected.image[kept],
+        images=detected.images,
         classes=classes,
         tau=tau,
     )
 
 
-def d_ece(happened: Events, counts: ArrayLike | None = None, bins: int = 10) -> FloatArray:
+def d_ece(detections: Events, counts: ArrayLike | None = None, bins: int = 10) -> FloatArray:
     """Return the expected calibration error of detections, (r,) in [0, 1], all classes pooled (Kueppers et al. 2020).
 
-    It is the mean over detections of |mean score - share that is right| of their bin; bins are of equal width, closed
-    above.
+    It is the mean over detections of |mean score - precision| of their bin; bins follow
+    `suite.metrics.calibration.BINNING`.
 
     Args:
-        happened: events at tau = 0.5.
-        counts: (r, n) how often each image was drawn in each of r resamples; None for once each, r = 1.
+        detections: events at tau = 0.5.
+        counts: (r, n) how often each image was drawn in each of r resamples; None draws each once, r = 1.
         bins: number of bins.
 
     Returns:
-        NaN where the resample holds no detection.
+        NaN if the resample has no detection.
 
     Raises:
-        MeasureError: the events are of another tau, the counts do not fit, or there is no bin.
+        MeasureError: the events are of another tau, the counts are invalid, or there is no bin.
     """
-    _of_tau(happened, 0.5)
-    drawn = draws(counts, happened.images)
-    gap = happened.confidence - happened.correct
-    sums = totals(_bins(happened.confidence, bins), gap, bins, happened.image, drawn)
-    return ratio(np.abs(sums).sum(axis=0), _per_image(happened) @ drawn)
+    drawn = _draws(detections, 0.5, counts)
+    gap = detections.confidence - detections.correct
+    sums = totals(bin_index(detections.confidence, bins), gap, bins, detections.image, drawn)
+    return ratio(np.abs(sums).sum(axis=0), np.bincount(detections.image, minlength=detections.images) @ drawn)
 
 
-def laece(happened: Events, counts: ArrayLike | None = None, bins: int = 25) -> FloatArray:
-    """Return LaECE_0, the localisation-aware calibration error, (r,) in [0, 1] (Kuzucu et al. 2024).
+def laece(detections: Events, counts: ArrayLike | None = None, bins: int = 25) -> FloatArray:
+    """Return LaECE_0, the localization-aware calibration error, (r,) in [0, 1] (Kuzucu et al. 2024).
 
-    For each class it is the mean over detections of |mean score - mean IoU| of their bin, where what is matched with
-    nothing has IoU 0; then the mean over classes that have detections. Bins are of equal width, closed above.
+    For each class it is the mean over detections of |mean score - mean IoU| of their bin, where unmatched detections
+    have IoU 0; then the mean over classes that have detections. Bins follow `suite.metrics.calibration.BINNING`.
 
     Args:
-        happened: events at tau = 0.
-        counts: (r, n) how often each image was drawn in each of r resamples; None for once each, r = 1.
+        detections: events at tau = 0.
+        counts: (r, n) how often each image was drawn in each of r resamples; None draws each once, r = 1.
         bins: number of bins.
 
     Returns:
-        NaN where the resample holds no detection.
+        NaN if the resample has no detection.
 
     Raises:
-        MeasureError: the events are of another tau, the counts do not fit, or there is no bin.
+        MeasureError: the events are of another tau, the counts are invalid, or there is no bin.
     """
-    _of_tau(happened, 0.0)
-    drawn = draws(counts, happened.images)
-    keys = happened.label * bins + _bins(happened.confidence, bins)
-    sums = totals(keys, happened.confidence - happened.iou, happened.classes * bins, happened.image, drawn)
-    gaps = np.abs(sums).reshape(happened.classes, bins, -1).sum(axis=1)
-    return _class_mean(gaps, happened, drawn)
+    drawn = _draws(detections, 0.0, counts)
+    keys = detections.label * bins + bin_index(detections.confidence, bins)
+    sums = totals(keys, detections.confidence - detections.iou, detections.classes * bins, detections.image, drawn)
+    gaps = np.abs(sums).reshape(detections.classes, bins, -1).sum(axis=1)
+    return _class_mean(gaps, detections, drawn)
 
 
-def laace(happened: Events, counts: ArrayLike | None = None) -> FloatArray:
+def laace(detections: Events, counts: ArrayLike | None = None) -> FloatArray:
     """Return LaACE_0, (r,) in [0, 1]: the mean |score - IoU| of each class, averaged (Kuzucu et al. 2024).
 
-    It is `laece` with a bin for every single detection, so that no two errors cancel.
+    It is `laece` with one bin per detection, so that errors cannot cancel.
 
     Args:
-        happened: events at tau = 0.
-        counts: (r, n) how often each image was drawn in each of r resamples; None for once each, r = 1.
+        detections: events at tau = 0.
+        counts: (r, n) how often each image was drawn in each of r resamples; None draws each once, r = 1.
 
     Returns:
-        NaN where the resample holds no detection.
+        NaN if the resample has no detection.
 
     Raises:
-        MeasureError: the events are of another tau, or the counts do not fit.
+        MeasureError: the events are of another tau, or the counts are invalid.
     """
-    _of_tau(happened, 0.0)
-    drawn = draws(counts, happened.images)
-    gap = np.abs(happened.confidence - happened.iou)
-    return _class_mean(totals(happened.label, gap, happened.classes, happened.image, drawn), happened, drawn)
+    drawn = _draws(detections, 0.0, counts)
+    gap = np.abs(detections.confidence - detections.iou)
+    return _class_mean(totals(detections.label, gap, detections.classes, detections.image, drawn), detections, drawn)
 
 
 def objects(detections: ArrayLike, truth: ArrayLike, classes: int, *, least: float = LEAST_SCORE) -> Objects:
-    """Return the Brier score of what detections together say about each true box (Park et al. 2024).
+    """Return the Brier score of each true box, from the mean of the detections that overlap it (Park et al. 2024).
 
-    The detections by `RULE` of any class that overlap the box by at least an IoU are averaged to p, where one gives
-    its score to its class and 0 to all others; the Brier score is the sum over classes of (p - [class is the true
-    one])^2, and `MISSED` where no detection overlaps. Of the two numbers at `OBJECT_IOUS` the mean is taken. No box
-    is denied a detection because it is matched with another one.
+    The detections by `RULE`, of any class, that overlap the box with at least an IoU threshold are averaged to p; each
+    gives its score to its class and 0 to all others. The Brier score is the sum over classes of (p - [class is the
+    true one])^2, or `MISSED` if no detection overlaps. The result is the mean over the two thresholds `OBJECT_IOUS`.
+    A detection may contribute to several boxes.
 
     Args:
         detections: (n, D, 6), rows x1, y1, x2, y2, score in [0, 1], class; padding has class -1.
@@ -195,65 +190,56 @@ def objects(detections: ArrayLike, truth: ArrayLike, classes: int, *, least: flo
         least: the lowest score of a detection, as for `events`.
 
     Raises:
-        ModelError, DataError: a detection, or a true box, cannot be used.
-        MeasureError: the arrays are of different numbers of images.
+        ModelError, DataError: a detection, or a true box, is invalid.
+        MeasureError: the numbers of images differ.
     """
-    found, true = flat(detections, truth, classes, least=least, per_image=KEPT)
-    near = overlapping(found, true, min(OBJECT_IOUS), same_class=False)
+    detected, true = flat(detections, truth, classes, least=least, per_image=KEPT)
+    near = overlapping(detected, true, min(OBJECT_IOUS), same_class=False)
     costs = []
     for iou in OBJECT_IOUS:
         kept = near.overlap >= iou
         truth_of, detection = near.truth[kept], near.detection[kept]
-        said = np.bincount(truth_of, minlength=true.image.size)
-        keys, place = np.unique(truth_of * classes + found.label[detection], return_inverse=True)
-        share = np.bincount(place, found.score[detection], keys.size) / said[keys // classes]
+        votes = np.bincount(truth_of, minlength=true.image.size)
+        keys, inverse = np.unique(truth_of * classes + detected.label[detection], return_inverse=True)
+        share = np.bincount(inverse, detected.score[detection], keys.size) / votes[keys // classes]
         right = keys % classes == true.label[keys // classes]
-        # A true class that nobody names costs 1; naming it takes that off and puts its own cost instead.
+        # A true class without any score costs 1; a score replaces that by its own cost.
         change = np.where(right, (1 - share) ** 2 - MISSED, share**2)
         costs.append(MISSED + np.bincount(keys // classes, change, true.image.size))
     counted = ~true.crowd
     return Objects(np.mean(costs, axis=0)[counted], true.image[counted], true.images)
 
 
-def oce(said: Objects, counts: ArrayLike | None = None) -> FloatArray:
+def oce(scored: Objects, counts: ArrayLike | None = None) -> FloatArray:
     """Return the object-level calibration error, (r,) in [0, 2]: the mean Brier score of true boxes (Park et al. 2024).
 
-    Neither few nor many detections make it small: a box that is missed costs 1, and so does one that is drowned in
-    detections of score near 0. Without any detection it is 1. What is seen far from all boxes costs nothing here;
-    `d_ece` counts it.
+    Neither few nor many detections make it small: a missed box costs 1, and so does a box with many detections of
+    scores near 0. Without any detection it is 1. Detections away from all true boxes cost nothing here; `d_ece`
+    counts them.
 
     Args:
-        said: of the true boxes that count.
-        counts: (r, n) how often each image was drawn in each of r resamples; None for once each, r = 1.
+        scored: the true boxes that are not ignored.
+        counts: (r, n) how often each image was drawn in each of r resamples; None draws each once, r = 1.
 
     Returns:
-        NaN where the resample holds no true box.
+        NaN if the resample has no true box.
 
     Raises:
-        MeasureError: the counts do not fit.
+        MeasureError: the counts are invalid.
     """
-    drawn = draws(counts, said.images)
-    sums = np.bincount(said.image, said.brier, said.images) @ drawn
-    return ratio(sums, np.bincount(said.image, minlength=said.images) @ drawn)
+    drawn = draws(counts, scored.images)
+    sums = np.bincount(scored.image, scored.brier, scored.images) @ drawn
+    return ratio(sums, np.bincount(scored.image, minlength=scored.images) @ drawn)
 
 
-def _of_tau(happened: Events, tau: float) -> None:
-    if happened.tau != tau:
-        raise MeasureError(f"got events at tau={happened.tau:g}; expected events(..., tau={tau:g}).")
+def _draws(detections: Events, tau: float, counts: ArrayLike | None) -> FloatArray:
+    """Return how often each image was drawn, (n, r), after checking that the events are of the right `tau`."""
+    if detections.tau != tau:
+        raise MeasureError(f"got events at tau={detections.tau:g}; expected events(..., tau={tau:g}).")
+    return draws(counts, detections.images)
 
 
-def _bins(confidence: FloatArray, bins: int) -> IndexArray:
-    """Return the bin of confidences: equal widths, (lo, hi], 0 in the first."""
-    if bins < 1:
-        raise MeasureError(f"got {bins} bins; expected at least 1, such as 10.")
-    return np.searchsorted(np.arange(1, bins) / bins, confidence, side="left")
-
-
-def _per_image(happened: Events) -> IndexArray:
-    return np.bincount(happened.image, minlength=happened.images)
-
-
-def _class_mean(sums: FloatArray, happened: Events, drawn: FloatArray) -> FloatArray:
-    """Return the mean over classes of sums (K, r) over the class's number of detections; (r,)."""
-    sizes = totals(happened.label, 1.0, happened.classes, happened.image, drawn)
+def _class_mean(sums: FloatArray, detections: Events, drawn: FloatArray) -> FloatArray:
+    """Return the mean over classes of sums (K, r) divided by the number of detections of the class, (r,)."""
+    sizes = totals(detections.label, 1.0, detections.classes, detections.image, drawn)
     return mean_defined(ratio(sums, sizes).T)

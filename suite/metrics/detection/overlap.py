@@ -1,4 +1,4 @@
-"""Which detections overlap which true boxes, as a flat list: the pairs of all images at once."""
+"""Pairs of overlapping detections and true boxes of all images, with their IoU."""
 
 import itertools
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from suite.metrics.detection.arrays import Detected, FloatArray, IndexArray, Truth
 
 _BLOCK = 2**18
-"""Pairs compared at once; about ten float64 arrays of that size stay near 20 MiB."""
+"""Pairs compared at once; ten float64 arrays of that size take 20 MiB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,9 +16,9 @@ class Pairs:
     """Detections and true boxes of the same image that overlap.
 
     Attributes:
-        detection: (p,) index of the detection, rising.
+        detection: (p,) index of the detection, ascending.
         truth: (p,) index of the true box.
-        overlap: (p,) intersection over union in (0, 1]; over the detection's own area where the truth is a crowd.
+        overlap: (p,) intersection over union in (0, 1]; over the detection's area if the true box is a crowd.
     """
 
     detection: IndexArray
@@ -37,8 +37,8 @@ def overlapping(detected: Detected, truth: Truth, least: float, *, same_class: b
     Args:
         detected: k detections.
         truth: m true boxes.
-        least: the lowest overlap that counts.
-        same_class: whether only pairs of one class are asked for.
+        least: the lowest overlap.
+        same_class: whether only pairs of the same class are returned.
     """
     classes = 1 + int(max(detected.label.max(initial=0), truth.label.max(initial=0)))
     mine = detected.image * classes + detected.label if same_class else detected.image
@@ -46,7 +46,7 @@ def overlapping(detected: Detected, truth: Truth, least: float, *, same_class: b
     order = np.argsort(theirs, kind="stable")
     first = np.searchsorted(theirs[order], mine, side="left")
     count = np.searchsorted(theirs[order], mine, side="right") - first
-    # A run of detections is compared at once, as many as make a block of pairs.
+    # Detections are processed in runs whose pairs fill one block.
     starts = np.r_[0, np.flatnonzero(np.diff((np.cumsum(count) - count) // _BLOCK)) + 1, mine.size]
     parts = []
     for start, stop in itertools.pairwise(starts):

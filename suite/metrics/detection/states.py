@@ -1,11 +1,11 @@
-"""What became of every true box at a score threshold: found, mislabelled or missed, and what was seen beside them."""
+"""States of true boxes at a score threshold: found, mislabelled or missed; and false positives on the background."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from suite.errors import MeasureError
 from suite.metrics.detection.arrays import FloatArray, flat
-from suite.metrics.detection.matching import FALSE, HIT, assign, states_of
+from suite.metrics.detection.matching import FALSE, HIT, match_at
 from suite.metrics.detection.overlap import overlapping
 from suite.metrics.detection.resamples import draws
 from suite.metrics.stats import ratio
@@ -14,16 +14,16 @@ NAMES = ("found", "mislabelled", "missed", "false_positives")
 """The columns of `states` and `rates`."""
 
 IOU = 0.5
-"""From which overlap on a detection is of a box."""
+"""IoU from which a detection belongs to a true box."""
 
 
 def states(detections: ArrayLike, truth: ArrayLike, threshold: float) -> NDArray[np.int64]:
-    """Return how many true boxes of each image were found, mislabelled and missed, and how much was hallucinated.
+    """Return the numbers of found, mislabelled and missed true boxes of each image, and of its false positives.
 
-    Each box that counts is in exactly one of three states: found, where a detection of its class is matched with it
-    (greedily, highest score first); mislabelled, where it is not found but overlaps a false detection of another
-    class; missed otherwise. Hallucinated is a detection that overlaps no true box of any class; boxes that are
-    ignored explain a detection too, by intersection over its area.
+    Each true box that is not ignored has exactly one of three states: found, if a detection of its class is matched
+    with it (greedily, highest score first); mislabelled, if it is not found but overlaps an unmatched detection of
+    another class; missed otherwise. A false positive is a detection that overlaps no true box of any class, ignored
+    boxes included (by intersection over the detection's area).
 
     Args:
         detections: (n, D, 6), rows x1, y1, x2, y2, score in [0, 1], class; padding has class -1.
@@ -34,16 +34,13 @@ def states(detections: ArrayLike, truth: ArrayLike, threshold: float) -> NDArray
         (n, 4) counts in the order of `NAMES`; the first three of an image add up to its boxes.
 
     Raises:
-        ModelError, DataError: a detection, or a true box, cannot be used.
-        MeasureError: the arrays are of different numbers of images, or the threshold is outside [0, 1].
+        ModelError, DataError: a detection, or a true box, is invalid.
+        MeasureError: the numbers of images differ, or the threshold is outside [0, 1].
     """
-    if not 0 <= threshold <= 1:
-        raise MeasureError(f"got a score threshold of {threshold!r}; expected a number in [0, 1].")
     detected, true = flat(detections, truth, least=threshold)
-    partner, _ = assign(overlapping(detected, true, IOU), detected, true, true.crowd, (IOU,))
-    state = states_of(partner, true.crowd)[:, 0]
+    partner, state, _ = match_at(detected, true, IOU)
     found = np.zeros(true.image.size, dtype=bool)
-    found[partner[state == HIT, 0]] = True
+    found[partner[state == HIT]] = True
     near = overlapping(detected, true, IOU, same_class=False)
     other = (state[near.detection] == FALSE) & (detected.label[near.detection] != true.label[near.truth])
     confused = np.zeros(true.image.size, dtype=bool)
@@ -61,17 +58,17 @@ def states(detections: ArrayLike, truth: ArrayLike, threshold: float) -> NDArray
 
 
 def rates(per_image: ArrayLike, counts: ArrayLike | None = None) -> FloatArray:
-    """Return the shares of boxes found, mislabelled and missed, pooled over images, and hallucinations per image.
+    """Return the shares of boxes found, mislabelled and missed, pooled over images, and false positives per image.
 
     Args:
         per_image: (n, 4) counts of `states`.
-        counts: (r, n) how often each image was drawn in each of r resamples; None for once each, r = 1.
+        counts: (r, n) how often each image was drawn in each of r resamples; None draws each once, r = 1.
 
     Returns:
-        (r, 4); the shares add up to 1, and are NaN where the resample holds no box.
+        (r, 4); the shares add up to 1, and are NaN if the resample has no box.
 
     Raises:
-        MeasureError: the counts do not fit, or there is no image.
+        MeasureError: the counts are invalid, or there is no image.
     """
     array = np.asarray(per_image, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] != len(NAMES) or not len(array):

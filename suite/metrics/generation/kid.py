@@ -1,18 +1,17 @@
-"""The kernel distance of two sets of features (KID, Binkowski et al. 2018): unbiased, so that its floor is 0."""
+"""Unbiased kernel distance of two sets of features (KID, Binkowski et al. 2018)."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from suite.errors import DataError
-from suite.metrics.generation.features import FloatArray, as_features
+from suite.metrics.generation.features import FloatArray, as_pair
 
 SUBSET = 1000
-"""Samples of one subset: what is compared at once."""
+"""Samples of each set in one subset."""
 
 FEWEST = 4
-"""Samples of each set that an estimate with a standard error needs."""
+"""Fewest samples of each set for an estimate with a standard error."""
 
 KERNEL = "((x . y) / d + 1)^3"
 """The kernel, in words."""
@@ -23,9 +22,9 @@ class Discrepancy:
     """A squared maximum mean discrepancy.
 
     Attributes:
-        value: the unbiased estimate, below 0 where two sets differ less than their noise.
+        value: the unbiased estimate, which may be negative.
         error: its standard error.
-        subsets: how many disjoint subsets it is the mean of.
+        subsets: number of disjoint subsets that are averaged.
         size: samples of each set in a subset.
     """
 
@@ -40,19 +39,15 @@ def kernel_distance(real: ArrayLike, generated: ArrayLike, *, seed: int, size: i
 
     Args:
         real: features (n, d).
-        generated: features (m, d); of the larger set a random part is used.
+        generated: features (m, d); of the larger set a random subset is used.
         seed: of the order in which subsets are drawn.
         size: samples of each set in a subset at most.
 
     Raises:
         DataError: features are not finite, differ in d, or are fewer than `FEWEST`.
     """
-    first, second = as_features("real", real), as_features("generated", generated)
+    first, second = as_pair(real, generated, FEWEST)
     fewer = min(len(first), len(second))
-    if first.shape[1] != second.shape[1] or fewer < FEWEST:
-        raise DataError(
-            f"got features {first.shape} and {second.shape}; expected the same d and at least {FEWEST} samples of each."
-        )
     size = min(size, fewer)
     subsets = fewer // size
     generator = np.random.default_rng(seed)
@@ -67,24 +62,24 @@ def _kernel(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 def _estimate(first: FloatArray, second: FloatArray) -> tuple[float, float]:
-    """Return the unbiased estimate from n samples of each set, and its variance by leaving out one sample at a time.
+    """Return the unbiased estimate from n samples of each set, and its leave-one-out jackknife variance.
 
-    Where the sets are alike the estimate is degenerate, and the jackknife then errs on the side of caution.
+    For equal distributions the estimate is degenerate, and the jackknife overestimates its variance.
     """
     n, m = len(first), len(second)
-    within, beyond, across = _kernel(first, first), _kernel(second, second), _kernel(first, second)
-    for square in (within, beyond):
+    within, within_other, across = _kernel(first, first), _kernel(second, second), _kernel(first, second)
+    for square in (within, within_other):
         np.fill_diagonal(square, 0.0)
-    sums = within.sum(), beyond.sum(), across.sum()
+    sums = within.sum(), within_other.sum(), across.sum()
     left = (
         _combined(sums[0] - 2 * within.sum(axis=1), sums[1], sums[2] - across.sum(axis=1), n - 1, m),
-        _combined(sums[0], sums[1] - 2 * beyond.sum(axis=1), sums[2] - across.sum(axis=0), n, m - 1),
+        _combined(sums[0], sums[1] - 2 * within_other.sum(axis=1), sums[2] - across.sum(axis=0), n, m - 1),
     )
     variance = sum((len(part) - 1) / len(part) * ((part - part.mean()) ** 2).sum() for part in left)
     return float(_combined(*sums, n, m)), float(variance)
 
 
 def _combined(
-    within: NDArray[np.float64], beyond: NDArray[np.float64], across: NDArray[np.float64], n: int, m: int
+    within: NDArray[np.float64], within_other: NDArray[np.float64], across: NDArray[np.float64], n: int, m: int
 ) -> NDArray[np.float64]:
-    return np.asarray(within / (n * (n - 1)) + beyond / (m * (m - 1)) - 2 * across / (n * m))
+    return np.asarray(within / (n * (n - 1)) + within_other / (m * (m - 1)) - 2 * across / (n * m))

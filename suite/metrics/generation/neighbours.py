@@ -1,33 +1,32 @@
-"""Realism by neighbours: whether samples lie where real ones do, and real ones where samples do.
+"""Precision, recall, density and coverage of generated samples from nearest neighbors.
 
-Round every sample lies a ball that reaches to its k-th nearest fellow; the union of these balls stands for the
-manifold of a set (Kynkäänniemi et al. 2019; density and coverage: Naeem et al. 2020).
+The manifold of a set is estimated by the union of balls around its samples, each with the distance to the k-th nearest
+neighbor as radius (Kynkäänniemi et al. 2019; density and coverage: Naeem et al. 2020).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial.distance import cdist
 
 from suite.errors import DataError
-from suite.metrics.generation.features import FloatArray, as_features
+from suite.metrics.generation.features import FloatArray, as_features, as_pair
 
 BLOCK = 512
-"""Samples whose distances are held at once."""
+"""Samples whose distances are computed at once."""
 
 BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """What neighbours say of each sample.
+    """Manifold membership of each sample.
 
     Attributes:
-        realistic: generated samples that lie in the ball of a real one, bool (m,); their share is the precision.
-        recalled: real samples that lie in the ball of a generated one, bool (n,); their share is the recall.
-        density: in how many balls of real samples a generated one lies, over k, (m,); the mean may exceed 1.
-        covered: real samples whose ball holds a generated one, bool (n,); their share is the coverage.
+        realistic: generated samples in the ball of a real one, bool (m,); their share is the precision.
+        recalled: real samples in the ball of a generated one, bool (n,); their share is the recall.
+        density: number of balls of real samples that contain the generated one, over k, (m,); may exceed 1.
+        covered: real samples whose ball contains a generated one, bool (n,); their share is the coverage.
     """
 
     realistic: BoolArray
@@ -42,15 +41,15 @@ def compared(real: ArrayLike, generated: ArrayLike, *, k: int = 3, dense: int = 
     Args:
         real: features (n, d).
         generated: features (m, d).
-        k: neighbours of precision and recall.
-        dense: neighbours of density and coverage.
+        k: neighbors of precision and recall.
+        dense: neighbors of density and coverage.
 
     Raises:
-        DataError: features are not finite, differ in d, or are too few to have so many neighbours.
+        DataError: features are not finite, differ in d, or have too few samples for that many neighbors.
     """
-    first, second = as_features("real", real), as_features("generated", generated)
-    if first.shape[1] != second.shape[1]:
-        raise DataError(f"got features of {first.shape[1]} and {second.shape[1]} dimensions; expected the same.")
+    first, second = as_pair(real, generated)
+    from scipy.spatial.distance import cdist
+
     near, own, wide = radii(first, k), radii(second, k), radii(first, dense)
     distances = cdist(first, second)
     inside = distances <= wide[:, None]
@@ -63,29 +62,29 @@ def compared(real: ArrayLike, generated: ArrayLike, *, k: int = 3, dense: int = 
 
 
 def radii(features: ArrayLike, k: int) -> FloatArray:
-    """Return the distance from each sample to its k-th nearest fellow, (n,); 0 among k equal ones.
+    """Return the distance from each sample to its k-th nearest neighbor, (n,); 0 if k others are equal to it.
 
     Raises:
         DataError: features are not finite, or there are fewer than k + 1.
     """
+    from scipy.spatial.distance import cdist
+
     points = as_features("features", features)
     if k < 1 or len(points) <= k:
-        raise DataError(f"got {len(points)} samples; {k} neighbours of each need at least {max(k, 1) + 1}.")
+        raise DataError(f"got {len(points)} samples and k={k}; expected k >= 1 and at least k + 1 samples.")
     blocks = (cdist(points[start : start + BLOCK], points) for start in range(0, len(points), BLOCK))
-    return np.concatenate([np.partition(block, k, axis=1)[:, k] for block in blocks])  # place 0 is the sample itself
+    return np.concatenate([np.partition(block, k, axis=1)[:, k] for block in blocks])  # index 0 is the sample itself
 
 
 def nearest(features: ArrayLike, others: ArrayLike) -> tuple[NDArray[np.int64], FloatArray]:
-    """Return the place of the nearest of some others (n, d) for each sample (m, d), and its distance, both (m,).
+    """Return for each sample (m, d) the index of the nearest of others (n, d), and its distance, both (m,).
 
     Raises:
         DataError: features are not finite, or differ in d.
     """
-    points, pool = as_features("features", features), as_features("others", others)
-    if points.shape[1] != pool.shape[1]:
-        raise DataError(f"got features of {points.shape[1]} and {pool.shape[1]} dimensions; expected the same.")
-    lengths, places = (pool * pool).sum(axis=1), []
-    for start in range(0, len(points), BLOCK):
-        places.append((lengths - 2 * points[start : start + BLOCK] @ pool.T).argmin(axis=1))
-    place = np.concatenate(places)
-    return place, np.sqrt(((points - pool[place]) ** 2).sum(axis=1))  # anew: equal samples are at distance 0
+    points, pool = as_pair(features, others, names=("features", "others"))
+    squares = (pool * pool).sum(axis=1)
+    blocks = (points[start : start + BLOCK] for start in range(0, len(points), BLOCK))
+    index = np.concatenate([(squares - 2 * block @ pool.T).argmin(axis=1) for block in blocks])
+    # The distance is computed from the differences, so that it is exactly 0 between equal samples.
+    return index, np.sqrt(((points - pool[index]) ** 2).sum(axis=1))

@@ -1,4 +1,4 @@
-"""The arrays that all counts of pixels start from, checked once."""
+"""Checked class maps."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ IndexArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 IGNORED = 255
-"""Class index in the truth of pixels that count nowhere, neither as truth nor as prediction."""
+"""Class index in the truth of ignored pixels, which enter no count."""
 
 
 def as_class_map(name: str, values: ArrayLike) -> NDArray[Any]:
@@ -46,19 +46,3 @@ def _all_known(array: NDArray[Any], classes: int) -> bool:
     if array.dtype.kind == "i":
         inside &= array >= 0
     return bool((inside | (array == IGNORED)).all())
-
-
-def as_counts(counts: ArrayLike | None, images: int) -> FloatArray:
-    """Return how often each image is counted in each of r resamples, (r, images); once each for None, with r = 1.
-
-    Raises:
-        DataError: the shape is another, or a count is negative or not finite.
-    """
-    if counts is None:
-        return np.ones((1, images))
-    array = np.asarray(counts, dtype=np.float64)
-    if array.ndim != 2 or array.shape[1] != images:
-        raise DataError(f"counts: got shape {array.shape}; expected (r, {images}), one column for each image.")
-    if array.size and not (np.isfinite(array).all() and array.min() >= 0):
-        raise DataError("counts: got a negative count or one that is not finite; expected how often an image is drawn.")
-    return array

@@ -1,4 +1,4 @@
-"""Calibration of pixels, exact over any number of them: sums per image are kept, and no pixel."""
+"""Calibration of pixels from sums per image, exact for any number of pixels."""
 
 from typing import Any
 
@@ -7,23 +7,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from suite.errors import DataError, MeasureError
 from suite.metrics.calibration.bins import Reliability
-from suite.metrics.segmentation.arrays import FloatArray, IndexArray, as_counts, as_truth
+from suite.metrics.segmentation.arrays import FloatArray, IndexArray, as_truth
 from suite.metrics.segmentation.regions import boundary
 from suite.metrics.segmentation.sums import REGIONS, PixelSums, image_sums
 from suite.metrics.stats import ratio
-
-__all__ = ["REGIONS", "PixelEvents"]
+from suite.metrics.stats.resampled import checked_counts
 
 
 class PixelEvents:
-    """The calibration of a segmenter's pixels, fed batch by batch.
+    """Calibration of the pixels of a segmentation model, accumulated batch by batch.
 
-    Each image is reduced to sums of a fixed size, about 8 classes x bins bytes, so that neither the size of the batches
-    nor their order changes a number beyond rounding, and images, whose pixels are not independent, are resampled
-    whole. Errors taken with `counts` (r, n), how often each image is drawn in each of r resamples, are (r,); None draws
-    each image once. Where no pixel counts an error is NaN: undefined, and not to be reported.
+    Each image is reduced to sums of a fixed size, about 8 classes x bins bytes, so that the size and order of the
+    batches change results by rounding at most. Since pixels of an image are not independent, whole images are
+    resampled: with `counts` (r, n), how often each image is drawn in each of r resamples, errors are (r,); None draws
+    each image once. An error is NaN if all pixels are ignored.
 
-    Pixels whose truth is 255 count nowhere. Class 0 is taken for the background.
+    Pixels whose truth is 255 are ignored. Class 0 is the background.
     """
 
     def __init__(self, classes: int, bins: int = 15, width: int = 2) -> None:
@@ -31,7 +30,7 @@ class PixelEvents:
 
         Args:
             classes: number of classes, 2 to 255.
-            bins: number of bins of confidence, as `suite.metrics.calibration.BINNING` says.
+            bins: number of bins of confidence, by `suite.metrics.calibration.BINNING`.
             width: of the boundary band, as in `boundary`.
         """
         if classes < 2 or bins < 1:
@@ -40,22 +39,22 @@ class PixelEvents:
         self._images: list[PixelSums] = []
 
     def add(self, probabilities: ArrayLike, truth: ArrayLike) -> None:
-        """Add a batch of images; one that is refused leaves nothing behind.
+        """Add a batch of images; an invalid batch adds nothing.
 
         Args:
             probabilities: (b, classes, h, w), float16, float32 or float64, that sum to 1 over the classes.
             truth: class indices (b, h, w), 255 ignored.
 
         Raises:
-            DataError: the shapes do not fit, an index is no class, or a pixel that counts has a probability that is not
-                finite or outside [0, 1], or whose sum over classes is not 1.
+            DataError: the shapes do not fit, an index is not a class, or a valid pixel has a probability that is not
+                finite or outside [0, 1], or probabilities whose sum is not 1.
         """
-        planes, known = np.asarray(probabilities), as_truth(truth, self.classes)
-        expected = (len(known), self.classes, *known.shape[1:])
+        planes, labels = np.asarray(probabilities), as_truth(truth, self.classes)
+        expected = (len(labels), self.classes, *labels.shape[1:])
         if planes.shape != expected:
-            raise DataError(f"probabilities: got shape {planes.shape}; expected {expected}, as truth and classes say.")
-        band = boundary(known, self.width)
-        parts = zip(planes, known, band, strict=True)
+            raise DataError(f"probabilities: got shape {planes.shape}; expected {expected}, by truth and classes.")
+        band = boundary(labels, self.width)
+        parts = zip(planes, labels, band, strict=True)
         self._images += [image_sums(*part, self.bins) for part in parts]
 
     @property
@@ -69,11 +68,11 @@ class PixelEvents:
         return int(self._all("impossible").sum())
 
     def pixels(self, region: str = "pooled") -> IndexArray:
-        """Return how many pixels of each image count in a region of `REGIONS`, (n,)."""
+        """Return the number of valid pixels of each image in a region of `REGIONS`, (n,)."""
         return np.asarray(self._region("counts", region).sum(axis=1))
 
     def reliability(self, region: str = "pooled") -> Reliability:
-        """Return the reliability bins of all images together, as a diagram draws them."""
+        """Return the reliability bins of all images together."""
         names = ("counts", "confidence", "correct")
         counts, confidence, correct = (self._region(name, region).sum(axis=0) for name in names)
         return Reliability(counts, confidence, correct)
@@ -86,38 +85,37 @@ class PixelEvents:
             counts: resamples (r, n).
 
         Raises:
-            MeasureError: the region is unknown.
-            DataError: counts are unusable.
+            MeasureError: the region is unknown, or counts are invalid.
         """
-        drawn = as_counts(counts, self.images)
+        drawn = checked_counts(counts, self.images)
         return ratio(np.abs(drawn @ self._gaps(region)).sum(axis=1), drawn @ self.pixels(region))
 
     def per_image_ece(self, region: str = "pooled") -> FloatArray:
-        """Return the error of each image by itself, (n,); NaN where no pixel of it counts.
+        """Return the calibration error of each image, (n,); NaN if all its pixels are ignored.
 
-        It lies above the error of all together: gaps of different images do not cancel, and bins hold fewer pixels.
+        It exceeds the pooled error: gaps of different images do not cancel, and bins hold fewer pixels.
         """
         return ratio(np.abs(self._gaps(region)).sum(axis=1), self.pixels(region).astype(np.float64))
 
     def classwise_ece(self, counts: ArrayLike | None = None) -> FloatArray:
         """Return the mean over all classes of the one-vs-rest error of p(class), (r,) in [0, 1]."""
-        drawn = as_counts(counts, self.images)
+        drawn = checked_counts(counts, self.images)
         sums = drawn @ self._all("classwise").reshape(self.images, self.classes * self.bins)
         return ratio(np.abs(sums).sum(axis=1), self.classes * (drawn @ self.pixels()))
 
     def nll(self, counts: ArrayLike | None = None) -> FloatArray:
         """Return the mean negative log-likelihood of a pixel in nats, (r,).
 
-        It is infinite where an image is drawn that has a pixel whose label's probability is exactly 0, as happens to
-        a softmax in float16; `impossible` counts them.
+        It is infinite if a drawn image has a pixel whose label has probability exactly 0, as happens with a softmax in
+        float16; `impossible` counts such pixels.
         """
-        drawn = as_counts(counts, self.images)
+        drawn = checked_counts(counts, self.images)
         means = ratio(drawn @ self._all("nll"), drawn @ self.pixels())
         return np.where(drawn @ self._all("impossible") > 0, np.inf, means)
 
     def brier(self, counts: ArrayLike | None = None) -> FloatArray:
         """Return the mean squared error of a pixel, summed over classes, (r,) in [0, 2]."""
-        drawn = as_counts(counts, self.images)
+        drawn = checked_counts(counts, self.images)
         return ratio(drawn @ self._all("brier"), drawn @ self.pixels())
 
     def _gaps(self, region: str) -> FloatArray:
@@ -129,6 +127,6 @@ class PixelEvents:
         return np.asarray(self._all(name)[:, REGIONS.index(region)])
 
     def _all(self, name: str) -> NDArray[Any]:
-        """Return one of the sums of every image, (n, ...)."""
+        """Return one of the sums for every image, (n, ...)."""
         images = self._images or [PixelSums.empty(self.classes, self.bins)]
         return np.stack([getattr(image, name) for image in images])[: self.images]

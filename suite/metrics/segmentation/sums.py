@@ -1,4 +1,4 @@
-"""What one image contributes to the calibration of its pixels: sums of fixed size, however large the image."""
+"""Calibration sums of one image, of a size that does not depend on the size of the image."""
 
 from __future__ import annotations
 
@@ -10,25 +10,24 @@ from numpy.typing import NDArray
 
 from suite.metrics.calibration.bins import bin_index
 from suite.metrics.calibration.inputs import Predictions
-from suite.metrics.calibration.scores import one_vs_rest_errors
 from suite.metrics.segmentation.arrays import IGNORED, BoolArray, FloatArray, IndexArray
 
 REGIONS = ("pooled", "foreground", "boundary")
-"""All pixels that count; those whose truth or prediction is not class 0; those near a border of the truth."""
+"""All pixels that are not ignored; those whose truth or prediction is not class 0; those near a class border."""
 
 _BLOCK = 8192
-"""Pixels widened to float64 at a time: it bounds the memory, and how long one running sum gets."""
+"""Pixels converted to float64 at a time; it bounds the memory and the length of one running sum."""
 
 
 @dataclass(frozen=True, eq=False)
 class PixelSums:
-    """Counts and sums over the pixels of an image that count; adding two gives that of both.
+    """Counts and sums over the valid pixels of an image; two can be added.
 
     Attributes:
         counts: (regions, bins) int64 number of pixels per region and bin of confidence.
         confidence: (regions, bins) float64 sums of confidence.
-        correct: (regions, bins) int64 number of right pixels.
-        classwise: (classes, bins) float64 sums of probability less one-hot truth, by the class's own bin.
+        correct: (regions, bins) int64 number of correct pixels.
+        classwise: (classes, bins) float64 sums of probability minus one-hot truth, by bin of that probability.
         nll: sum of the negative log-likelihood in nats, over pixels whose label has a probability above 0.
         brier: sum of the squared error over classes.
         impossible: number of pixels whose label has probability exactly 0.
@@ -44,7 +43,7 @@ class PixelSums:
 
     @classmethod
     def empty(cls, classes: int, bins: int) -> PixelSums:
-        """Return the sums of no pixels."""
+        """Return the sums over no pixels."""
         regions = len(REGIONS), bins
         none = np.zeros(regions, np.int64)
         return cls(none, np.zeros(regions), none, np.zeros((classes, bins)), 0.0, 0.0, 0)
@@ -59,11 +58,11 @@ def image_sums(probabilities: NDArray[Any], truth: NDArray[Any], band: BoolArray
     Args:
         probabilities: (classes, h, w).
         truth: class indices (h, w), 255 ignored.
-        band: the pixels of the boundary, bool (h, w).
+        band: the pixels near a class border, bool (h, w).
         bins: number of bins.
 
     Raises:
-        DataError: a pixel that counts has a probability that is not finite or outside [0, 1], or a sum that is not 1.
+        DataError: a valid pixel has a probability that is not finite or outside [0, 1], or a sum other than 1.
     """
     classes = len(probabilities)
     planes, labels, near = probabilities.reshape(classes, -1), truth.ravel(), band.ravel()
@@ -72,26 +71,26 @@ def image_sums(probabilities: NDArray[Any], truth: NDArray[Any], band: BoolArray
         block = slice(start, start + _BLOCK)
         valid = labels[block] != IGNORED
         if valid.any():
-            # compress keeps the pixels of a class side by side, which halves the time of what follows.
+            # compress keeps the pixels of a class contiguous, which halves the time of the sums.
             chosen = planes[:, block].compress(valid, axis=1).T
-            known = Predictions.from_probabilities(chosen, labels[block][valid])
-            total += _block_sums(known, near[block][valid], bins)
+            predictions = Predictions.from_probabilities(chosen, labels[block][valid])
+            total += _block_sums(predictions, near[block][valid], bins)
     return total
 
 
-def _block_sums(known: Predictions, near: BoolArray, bins: int) -> PixelSums:
-    confidence, said = known.confidence, known.probabilities.argmax(axis=1)
-    right = said == known.labels
+def _block_sums(predictions: Predictions, near: BoolArray, bins: int) -> PixelSums:
+    confidence, predicted = predictions.confidence, predictions.probabilities.argmax(axis=1)
+    correct = predicted == predictions.labels
     keys = bin_index(confidence, bins)
-    inside = (slice(None), (known.labels != 0) | (said != 0), near)
-    errors = one_vs_rest_errors(known.probabilities, known.labels)
-    possible = np.isfinite(known.log_likelihood)
+    inside = (slice(None), (predictions.labels != 0) | (predicted != 0), near)
+    errors = predictions.one_vs_rest_errors()
+    possible = np.isfinite(predictions.log_likelihood)
     return PixelSums(
         np.stack([np.bincount(keys[rows], minlength=bins) for rows in inside]),
         np.stack([np.bincount(keys[rows], confidence[rows], bins) for rows in inside]),
-        np.stack([np.bincount(keys[rows][right[rows]], minlength=bins) for rows in inside]),
-        _classwise(known.probabilities, errors, bins),
-        -float(known.log_likelihood[possible].sum()),
+        np.stack([np.bincount(keys[rows][correct[rows]], minlength=bins) for rows in inside]),
+        _classwise(predictions.probabilities, errors, bins),
+        -float(predictions.log_likelihood[possible].sum()),
         float(np.vdot(errors, errors)),
         int((~possible).sum()),
     )
@@ -100,12 +99,12 @@ def _block_sums(known: Predictions, near: BoolArray, bins: int) -> PixelSums:
 def _classwise(probabilities: FloatArray, errors: FloatArray, bins: int) -> FloatArray:
     """Return the errors (pixels, classes) summed per class and bin of probability, (classes, bins).
 
-    Nearly all of a softmax lies in the first bin: only what is above it is binned, and the rest is the difference.
+    Nearly all entries of a softmax lie in the first bin: only the others are binned, and the first is the difference.
     """
     classes = errors.shape[1]
     pixels, columns = np.nonzero(probabilities > 1 / bins)
     keys = columns * bins + bin_index(probabilities[pixels, columns], bins)
     upper = np.bincount(keys, errors[pixels, columns], classes * bins)
-    sums = upper.astype(np.float64).reshape(classes, bins)  # nothing to count is an integer to numpy, even if weighted
+    sums = upper.astype(np.float64).reshape(classes, bins)  # bincount of an empty array is int64 even with weights
     sums[:, 0] += np.ones(len(errors)) @ errors - sums.sum(axis=1)
     return sums

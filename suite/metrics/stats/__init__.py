@@ -1,21 +1,22 @@
-"""Intervals, paired tests and tie groups; numpy and scipy only."""
+"""Intervals, resampling, paired tests and tie groups; numpy and scipy only."""
 
-from suite.metrics.stats.bootstrap import (
-    Interval,
-    bootstrap,
-    mean_measure,
-    paired_bootstrap_difference,
-    percentile_interval,
-    recentred_interval,
-    resample_counts,
-)
+from suite.metrics.stats.bootstrap import bootstrap, mean_measure, paired_bootstrap_difference, percentile_interval
 from suite.metrics.stats.groups import rank_ranges, tie_groups
 from suite.metrics.stats.intervals import rate, wilson
-from suite.metrics.stats.paired import holm, holm_matrix, mcnemar_exact, minimum_detectable_effect, paired_p_values
-from suite.metrics.stats.resampled import Statistic, auroc, average, drawn, mean_of, ratio, resampled, sums_ratio
+from suite.metrics.stats.paired import holm, holm_matrix, minimum_detectable_effect, paired_p_values
+from suite.metrics.stats.resampled import (
+    Statistic,
+    auroc,
+    average,
+    drawn,
+    mean_defined,
+    mean_of,
+    ratio,
+    resampled,
+    sums_ratio,
+)
 
 __all__ = [
-    "Interval",
     "Statistic",
     "auroc",
     "average",
@@ -23,7 +24,7 @@ __all__ = [
     "drawn",
     "holm",
     "holm_matrix",
-    "mcnemar_exact",
+    "mean_defined",
     "mean_measure",
     "mean_of",
     "minimum_detectable_effect",
@@ -33,8 +34,6 @@ __all__ = [
     "rank_ranges",
     "rate",
     "ratio",
-    "recentred_interval",
-    "resample_counts",
     "resampled",
     "sums_ratio",
     "tie_groups",

@@ -1,4 +1,4 @@
-"""Bootstrap intervals: resampled in chunks of bounded memory, reproducible from their seed."""
+"""Bootstrap intervals, reproducible from their seed; resampling runs in chunks of bounded memory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,19 +12,22 @@ from suite.types import Measure
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
-Seed = int | np.random.Generator
 
 _CHUNK_BYTES = 4 * 2**20
-"""Size of one chunk of indices; a statistic may hold about ten arrays of that size and stay near 64 MiB."""
+"""Size of one chunk of indices; a statistic that holds ten arrays of that size stays near 64 MiB."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """The ends of an interval, None where there is none, and how it was made."""
+    """The ends of an interval, None if there is none, and the method that gave it."""
 
     lo: float | None
     hi: float | None
     method: str
+
+    def measure(self, metric: str, value: float, n: int, **fields: Any) -> Measure:
+        """Return a measure of n samples with this interval and further fields of `Measure`."""
+        return Measure(metric, value, self.lo, self.hi, n, self.method, **fields)
 
 
 def finite_values(name: str, values: ArrayLike) -> FloatArray:
@@ -38,19 +41,19 @@ def finite_values(name: str, values: ArrayLike) -> FloatArray:
         raise DataError(f"{name}: got values of shape {array.shape}; expected (n,) with n >= 1.")
     if not np.isfinite(array).all():
         count = int((~np.isfinite(array)).sum())
-        raise DataError(f"{name}: {count} of {array.size} values are not finite; drop them and report them as failed.")
+        raise DataError(f"{name}: {count} of {array.size} values are not finite; drop them and count them as failed.")
     return array
 
 
 def bootstrap(
-    statistic: Callable[[IndexArray], FloatArray], n: int, *, seed: Seed, replicates: int = 1000
+    statistic: Callable[[IndexArray], FloatArray], n: int, *, seed: int, replicates: int = 1000
 ) -> FloatArray:
     """Return a statistic over resamples with replacement of `n` samples.
 
     Args:
         statistic: takes indices (r, n), one resample a row, and returns (r,) values or (r, k) for k statistics.
         n: number of samples.
-        seed: integer, or a numpy Generator to draw from.
+        seed: integer >= 0.
         replicates: number of resamples.
 
     Returns:
@@ -85,45 +88,50 @@ def _degenerate(value: float, samples: FloatArray, n: int) -> Interval | None:
     return None
 
 
-def _tails(level: float) -> list[float]:
+def tails(level: float) -> list[float]:
+    """Return the lower and upper tail probability of a confidence level in (0, 1).
+
+    Raises:
+        MeasureError: `level` is outside (0, 1).
+    """
     if not 0.0 < level < 1.0:
         raise MeasureError(f"level is {level}; expected a number strictly between 0 and 1, such as 0.95.")
     return [0.5 - level / 2, 0.5 + level / 2]
 
 
 def percentile_interval(value: float, samples: FloatArray, *, n: int, level: float = 0.95) -> Interval:
-    """Return the bootstrap's percentile interval, widened to contain the value where it does not.
+    """Return the percentile bootstrap interval, widened to contain the value.
 
     Args:
         value: the estimate on all samples.
         samples: (replicates,) values of the same statistic on resamples.
-        n: number of samples; one sample gives no interval, for it says nothing about spread.
+        n: number of samples; one sample gives no interval, since it has no spread.
         level: confidence level.
     """
-    tails = _tails(level)
+    ends = tails(level)
     if degenerate := _degenerate(value, samples, n):
         return degenerate
-    lo, hi = np.quantile(samples, tails)
+    lo, hi = np.quantile(samples, ends)
     return Interval(min(float(lo), value), max(float(hi), value), f"bootstrap-percentile({len(samples)})")
 
 
 def recentred_interval(
     value: float, samples: FloatArray, *, n: int, level: float = 0.95, floor: float = -np.inf
 ) -> Interval:
-    """Return an interval of the statistic's expectation at this n, from its bootstrap.
+    """Return a bootstrap interval of the statistic's expectation at this n.
 
-    Resampling adds to a biased statistic (such as a binned calibration error) the bias a second time, so that its
-    percentiles lie above it. The spread around the bootstrap's own mean is kept and moved to the value; the result
-    is cut at `floor` and widened to contain the value.
+    Resampling doubles the bias of a statistic such as a binned calibration error, so that its percentiles lie above
+    the value. The spread around the bootstrap mean is kept and shifted to the value; the result is cut at `floor` and
+    widened to contain the value.
     """
-    tails = _tails(level)
+    ends = tails(level)
     if degenerate := _degenerate(value, samples, n):
         return degenerate
-    lo, hi = value + np.quantile(samples, tails) - samples.mean()
+    lo, hi = value + np.quantile(samples, ends) - samples.mean()
     return Interval(min(max(float(lo), floor), value), max(float(hi), value), f"bootstrap-recentred({len(samples)})")
 
 
-def _mean_replicates(values: FloatArray, seed: Seed, replicates: int) -> FloatArray:
+def _mean_replicates(values: FloatArray, seed: int, replicates: int) -> FloatArray:
     return bootstrap(lambda indices: values[indices].mean(axis=1), values.size, seed=seed, replicates=replicates)
 
 
@@ -131,20 +139,20 @@ def mean_measure(
     metric: str,
     values: ArrayLike,
     *,
-    seed: Seed,
+    seed: int,
     replicates: int = 1000,
     level: float = 0.95,
     **measure_fields: Any,
 ) -> Measure:
     """Return the mean of per-sample values with its percentile bootstrap interval.
 
-    One value has no interval (lo and hi are None). Equal values give lo = hi = value, and the method says so; for
-    yes/no outcomes use `rate`, whose interval is never that narrow.
+    One value has no interval (lo and hi are None). Equal values give lo = hi = value, and the method says so. For
+    binary outcomes use `rate`, whose interval never has width 0.
 
     Args:
         metric: name of the measure.
         values: (n,) finite numbers.
-        seed: integer, or a numpy Generator to draw from.
+        seed: integer >= 0.
         replicates: number of resamples.
         level: confidence level.
         measure_fields: further fields of `Measure`, such as ``unit`` or ``params``.
@@ -159,15 +167,15 @@ def mean_measure(
     else:
         samples = _mean_replicates(array, seed, replicates)
         interval = percentile_interval(value, samples, n=array.size, level=level)
-    return Measure(metric, value, interval.lo, interval.hi, array.size, interval.method, level, **measure_fields)
+    return interval.measure(metric, value, array.size, level=level, **measure_fields)
 
 
 def paired_bootstrap_difference(
-    a: ArrayLike, b: ArrayLike, *, seed: Seed, replicates: int = 1000, level: float = 0.95
+    a: ArrayLike, b: ArrayLike, *, seed: int, replicates: int = 1000, level: float = 0.95
 ) -> tuple[float, float, float]:
     """Return mean(a) - mean(b) and its percentile interval, for values of two models on the same samples.
 
-    Resampling whole pairs keeps what the models have in common out of the interval. Constant differences give
+    Resampling whole pairs removes the variance that the models share. Constant differences give
     lo = hi = difference.
 
     Raises:
@@ -180,5 +188,5 @@ def paired_bootstrap_difference(
         )
     difference = left - right
     value = float(difference.mean())
-    lo, hi = np.quantile(_mean_replicates(difference, seed, replicates), _tails(level))
+    lo, hi = np.quantile(_mean_replicates(difference, seed, replicates), tails(level))
     return value, min(float(lo), value), max(float(hi), value)

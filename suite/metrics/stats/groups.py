@@ -1,4 +1,4 @@
-"""Ties shown as ties: compact letters and the ranks a model may hold."""
+"""Groups of statistically tied models: compact letter displays and rank ranges."""
 
 import itertools
 import string
@@ -25,13 +25,13 @@ def _checked(values: ArrayLike, adjusted_p: ArrayLike) -> tuple[FloatArray, Floa
 
 
 def _letters() -> Iterator[str]:
-    """Yield single characters without end, so that a set of letters is always readable as one."""
+    """Yield single letters without end, so that a string of letters is unambiguous."""
     yield from string.ascii_letters
     yield from (chr(code) for code in itertools.count(0xC0) if chr(code).isalpha())
 
 
 def _grow(clique: list[int], tied: BoolArray, order: list[int]) -> list[int]:
-    """Return the clique extended by every model, best first, that is tied with all its members."""
+    """Return the clique extended greedily, best model first, by every model that is tied with all members."""
     members = list(clique)
     common: BoolArray = np.logical_and.reduce(tied[members], axis=0)
     for model in order:
@@ -42,9 +42,9 @@ def _grow(clique: list[int], tied: BoolArray, order: list[int]) -> list[int]:
 
 
 def _cover(tied: BoolArray, order: list[int]) -> list[list[int]]:
-    """Return cliques that hold every tied pair, and every model that is tied with none.
+    """Return cliques that cover every tied pair, and every model without ties.
 
-    A clique cover by greedy growth takes polynomial time, where enumerating all maximal cliques does not.
+    A greedy clique cover takes polynomial time; enumerating all maximal cliques does not.
     """
     covered = np.zeros_like(tied)
     cliques = []
@@ -60,7 +60,7 @@ def _cover(tied: BoolArray, order: list[int]) -> list[list[int]]:
 
 
 def _without_redundant(cliques: list[list[int]], models: int) -> list[list[int]]:
-    """Return the cliques less those whose pairs all lie in others."""
+    """Return the cliques without those whose pairs are all covered by others."""
     times = np.zeros((models, models), dtype=np.int64)
     for members in cliques:
         times[np.ix_(members, members)] += 1
@@ -77,11 +77,11 @@ def _without_redundant(cliques: list[list[int]], models: int) -> list[list[int]]
 def tie_groups(
     values: ArrayLike, adjusted_p: ArrayLike, *, alpha: float = 0.05, higher_is_better: bool = True
 ) -> list[str]:
-    """Return a compact letter display: two models share a letter if and only if they are not told apart.
+    """Return a compact letter display: two models share a letter if and only if they do not differ significantly.
 
     Args:
-        values: (models,) finite scores, for the order only: the best model has the letter a.
-        adjusted_p: (models, models) symmetric p values, already adjusted; a pair differs where p <= alpha.
+        values: (models,) finite scores, used for the order only: the best model has the letter a.
+        adjusted_p: (models, models) symmetric p values, already adjusted; a pair differs significantly if p <= alpha.
         alpha: family-wise size of the tests.
         higher_is_better: whether a larger value is the better one.
 
@@ -108,10 +108,10 @@ def tie_groups(
 def rank_ranges(
     values: ArrayLike, adjusted_p: ArrayLike, *, alpha: float = 0.05, higher_is_better: bool = True
 ) -> list[tuple[int, int]]:
-    """Return the best and the worst rank each model may hold, 1 being best.
+    """Return the best and the worst rank each model may have, 1 being best.
 
-    The best is 1 + the number of models significantly better, the worst is the number of models less those
-    significantly worse. Arguments and errors are those of `tie_groups`.
+    The best is 1 + the number of models significantly better, the worst is the number of models minus
+    the number significantly worse. Arguments and errors are those of `tie_groups`.
     """
     scores, p = _checked(values, adjusted_p)
     scores = scores if higher_is_better else -scores

@@ -1,11 +1,10 @@
-"""Rates of yes/no outcomes and their Wilson intervals."""
+"""Rates of binary outcomes and their Wilson intervals."""
 
 import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
 
 from suite.errors import DataError, MeasureError
 from suite.types import Measure
@@ -19,6 +18,8 @@ def quantile_of_level(level: float) -> float:
     """
     if not 0.0 < level < 1.0:
         raise MeasureError(f"level is {level}; expected a number strictly between 0 and 1, such as 0.95.")
+    from scipy.special import ndtri
+
     return float(ndtri(0.5 + level / 2))
 
 
@@ -35,11 +36,11 @@ def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
     z = quantile_of_level(level)
     share = successes / n
     shrink = 1.0 + z * z / n
-    centre = (share + z * z / (2 * n)) / shrink
+    center = (share + z * z / (2 * n)) / shrink
     half = z / shrink * math.sqrt(share * (1.0 - share) / n + z * z / (4.0 * n * n))
-    # The exact ends are 0 and 1 here; rounding must not leave them 1e-18 short of the value.
-    lo = 0.0 if successes == 0 else max(0.0, centre - half)
-    hi = 1.0 if successes == n else min(1.0, centre + half)
+    # Here the exact ends are 0 and 1; rounding must not exclude the value by 1e-18.
+    lo = 0.0 if successes == 0 else max(0.0, center - half)
+    hi = 1.0 if successes == n else min(1.0, center + half)
     return lo, hi
 
 
@@ -47,7 +48,7 @@ def as_outcomes(name: str, outcomes: ArrayLike) -> NDArray[np.bool_]:
     """Return outcomes of any shape as booleans.
 
     Raises:
-        DataError: there are none, or one is neither true/false nor exactly 0 or 1.
+        DataError: there are none, or one is neither boolean nor exactly 0 or 1.
     """
     array = np.asarray(outcomes)
     if array.size == 0:
@@ -64,12 +65,12 @@ def rate(metric: str, outcomes: ArrayLike, *, level: float = 0.95, **measure_fie
 
     Args:
         metric: name of the measure.
-        outcomes: (n,) booleans; a sample that has no outcome is false here, so that it counts in the denominator.
+        outcomes: (n,) booleans; a sample without an outcome is false, so that it counts in the denominator.
         level: confidence level of the interval.
         measure_fields: further fields of `Measure`, such as ``params`` or ``n_failed``.
 
     Raises:
-        DataError: there are no outcomes, they are not one-dimensional, or not true/false.
+        DataError: there are no outcomes, they are not one-dimensional, or not boolean.
     """
     hits = as_outcomes(metric, outcomes)
     if hits.ndim != 1:

@@ -1,9 +1,7 @@
-"""Tests between models that saw the same samples: exact McNemar, Holm, and the smallest gap they can see."""
+"""Paired tests between models on the same samples: exact McNemar, Holm, and the minimum detectable effect."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betainc
-from scipy.stats import binom
 
 from suite.errors import DataError, MeasureError
 from suite.metrics.stats.intervals import as_outcomes
@@ -22,8 +20,8 @@ def mcnemar_exact(b: ArrayLike, c: ArrayLike) -> FloatArray:
     """Return two-sided exact McNemar p values, each min(1, 2 P(Binomial(b + c, 1/2) <= min(b, c))).
 
     Args:
-        b: how many samples only the first model had right; any shape, integers.
-        c: how many only the second had right; the same shape.
+        b: number of samples that only the first model classified correctly; integers of any shape.
+        c: number that only the second classified correctly; the same shape.
 
     Returns:
         p values in (0, 1] of that shape; 1 where the models never disagree.
@@ -31,11 +29,13 @@ def mcnemar_exact(b: ArrayLike, c: ArrayLike) -> FloatArray:
     Raises:
         DataError: the counts are not integers >= 0, or differ in shape.
     """
+    from scipy.special import betainc
+
     first, second = _counts("b", b), _counts("c", c)
     if first.shape != second.shape:
         raise DataError(f"got b of shape {first.shape} and c of shape {second.shape}; expected the same shape.")
     fewer, total = np.minimum(first, second), first + second
-    # P(Binomial(t, 1/2) <= k) is a regularised incomplete beta function, which is fast for arrays.
+    # P(Binomial(t, 1/2) <= k) is a regularized incomplete beta function, which is fast on arrays.
     tail = betainc(np.maximum(total - fewer, 1.0), fewer + 1.0, 0.5)
     return np.asarray(np.where(total == 0, 1.0, np.minimum(1.0, 2.0 * tail)), dtype=np.float64)
 
@@ -55,7 +55,7 @@ def paired_p_values(outcomes: ArrayLike) -> FloatArray:
     right = as_outcomes("outcomes", outcomes)
     if right.ndim != 2:
         raise DataError(f"got outcomes of shape {right.shape}; expected (models, samples).")
-    # float32 counts whole numbers exactly up to 2^24 only.
+    # float32 represents whole numbers exactly up to 2^24 only.
     ones: NDArray[np.floating] = right.astype(np.float32 if right.shape[1] < 2**24 else np.float64)
     only_row = (ones @ (1 - ones).T).astype(np.int64)
     return mcnemar_exact(only_row, only_row.T)
@@ -93,24 +93,27 @@ def holm_matrix(p_values: ArrayLike) -> FloatArray:
 
 
 def _power(gap: float, counts: FloatArray, weights: FloatArray, critical: FloatArray, share: float) -> float:
-    lean = min(1.0, 0.5 + gap / (2.0 * share))
-    rejected = binom.cdf(critical, counts, 1.0 - lean) + binom.cdf(critical, counts, lean)
+    """Return the power at an accuracy gap: the chance that either tail of the binomial test rejects."""
+    from scipy.stats import binom
+
+    wins = min(1.0, 0.5 + gap / (2.0 * share))
+    rejected = binom.cdf(critical, counts, 1.0 - wins) + binom.cdf(critical, counts, wins)
     return float(np.dot(weights, rejected))
 
 
 def minimum_detectable_effect(n: int, discordance: float, *, power: float = 0.8, level: float = 0.95) -> float | None:
-    """Return the smallest true accuracy gap that an exact McNemar test detects with a given power.
+    """Return the smallest true accuracy gap that the exact McNemar test detects with a given power.
 
     The number of discordant pairs is Binomial(n, discordance); the power is summed over it exactly.
 
     Args:
-        n: number of samples both models saw.
-        discordance: share of samples, in (0, 1], on which exactly one of the two is right.
+        n: number of samples.
+        discordance: share of samples, in (0, 1], that exactly one of the two models classifies correctly.
         power: wanted probability of detection, in (0, 1).
         level: 1 - size of the test.
 
     Returns:
-        A gap in (0, discordance], or None where even the largest possible gap (= discordance) is missed too often.
+        A gap in (0, discordance], or None if even the largest possible gap (= discordance) is detected too rarely.
 
     Raises:
         MeasureError: an argument is outside its range.
@@ -120,6 +123,9 @@ def minimum_detectable_effect(n: int, discordance: float, *, power: float = 0.8,
             f"got n={n}, discordance={discordance}, power={power}, level={level}; "
             "expected n >= 1, discordance in (0, 1], power and level in (0, 1)."
         )
+    # scipy.stats takes most of a second to import, and leaderboards without ties do not need it.
+    from scipy.stats import binom
+
     counts = np.arange(binom.ppf(1e-12, n, discordance), binom.isf(1e-12, n, discordance) + 1)
     weights = binom.pmf(counts, n, discordance)
     critical = binom.ppf((1 - level) / 2, counts, 0.5)

@@ -1,34 +1,57 @@
-"""Measures that are more than a mean over samples: each is a function of how often every sample was drawn."""
+"""Measures that are not means over samples, as functions of how often each sample was drawn, and their bootstrap."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from suite.errors import MeasureError
 from suite.metrics.stats.bootstrap import bootstrap, percentile_interval, recentred_interval, resample_counts
 from suite.types import Measure
 
 Array = npt.NDArray[Any]
 
 Statistic = Callable[[Array | None], Array]
-"""How often each sample was drawn in each of r resamples, (r, n), or None for once each, to values (r,); NaN where a
-value is undefined."""
+"""Function from the counts of r resamples (r, n), how often each sample was drawn, to values (r,), NaN if undefined;
+None draws each sample once."""
 
 REPLICATES = 400
-"""Resamples of samples where a measure is not a mean over them: each of them is counted anew."""
+"""Number of resamples; fewer than for means, since a statistic is computed anew for each."""
 
 
 def drawn(counts: Array | None, n: int) -> Array:
-    """Return counts (r, n) as they are, and once each of n samples for None, (1, n)."""
+    """Return counts (r, n) unchanged, or ones (1, n) for None."""
     return np.ones((1, n)) if counts is None else counts
 
 
+def checked_counts(counts: npt.ArrayLike | None, n: int) -> npt.NDArray[np.float64]:
+    """Return resample counts (r, n) as float64, or ones (1, n) for None.
+
+    Raises:
+        MeasureError: the shape is not (r, n), or a count is not a whole number >= 0.
+    """
+    array = drawn(None if counts is None else np.asarray(counts, dtype=np.float64), n)
+    if array.ndim != 2 or array.shape[1] != n:
+        raise MeasureError(f"counts: got shape {array.shape}; expected (resamples, {n}), one column per sample.")
+    if not (np.isfinite(array).all() and (array >= 0).all() and (array == np.rint(array)).all()):
+        raise MeasureError("counts: got a value that is not a whole number >= 0; expected how often each was drawn.")
+    return array
+
+
 def ratio(part: Array, whole: Array) -> Array:
-    """Return part / whole as they broadcast; NaN where the whole is not above 0."""
+    """Return part / whole with broadcasting; NaN where the whole is not positive."""
     out = np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan)
     np.divide(part, whole, out=out, where=whole > 0)
     return out
+
+
+def mean_defined(values: Array, axes: int = 1) -> Array:
+    """Return the mean of the values that are not NaN over the last axes; NaN if all are."""
+    last = tuple(range(-axes, 0))
+    known = ~np.isnan(values)
+    return ratio(np.where(known, values, 0).sum(axis=last), known.sum(axis=last).astype(np.float64))
 
 
 def average(values: Array) -> Statistic:
@@ -47,23 +70,22 @@ def sums_ratio(part: Array, whole: Array) -> Statistic:
 
 
 def mean_of(statistics: Sequence[Statistic]) -> Statistic:
-    """Return the mean of several measures of the same samples, resampled together."""
+    """Return the mean of several statistics of the same samples, resampled together."""
     return lambda counts: np.asarray(np.mean([statistic(counts) for statistic in statistics], axis=0))
 
 
 def auroc(scores: Array, positive: Array) -> Statistic:
     """Return the area under the ROC curve of scores (n,), given which samples are positive, bool (n,).
 
-    It is the statistic of Mann and Whitney over the number of pairs, ties counting half; NaN without a sample of either
-    side.
+    It is the Mann-Whitney statistic divided by the number of pairs, ties counting half; NaN if a class has no sample.
     """
     order = np.argsort(scores, kind="stable")
-    firsts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf) > 0)  # where a new score begins
+    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf) > 0)  # first of each run of equal scores
 
     def value(counts: Array | None) -> Array:
         weights = drawn(counts, len(scores))
         above, below = (
-            np.add.reduceat(weights[:, order] * side[order], firsts, axis=1) for side in (positive, ~positive)
+            np.add.reduceat(weights[:, order] * side[order], starts, axis=1) for side in (positive, ~positive)
         )
         beaten = below.cumsum(axis=1) - below / 2
         return ratio((above * beaten).sum(axis=1), above.sum(axis=1) * below.sum(axis=1))
@@ -77,22 +99,22 @@ def resampled(
     n: int,
     *,
     seed: int,
-    why: str = "no sample has anything to find",
+    why: str = "no sample has anything to detect",
     recentred: bool = False,
     ceiling: float = 1.0,
     **fields: Any,
 ) -> Measure:
-    """Return a measure of n samples with the interval of its bootstrap over samples.
+    """Return a measure of n samples with its bootstrap interval.
 
     Args:
-        metric: its name.
-        statistic: of resamples; those in which it is undefined are left out.
+        metric: name of the measure.
+        statistic: its values on resamples; resamples in which it is undefined are left out.
         n: number of samples.
         seed: of the resampling.
-        why: the reason why it is undefined, where it is.
-        recentred: move the interval to the value, as a statistic needs whose bias resampling repeats.
-        ceiling: what a recentred measure, never below 0, is at most.
-        fields: of `Measure`.
+        why: the reason that is stored if the measure is undefined.
+        recentred: shift the interval to the value, for statistics whose bias doubles under resampling.
+        ceiling: upper bound of a recentred measure; its lower bound is 0.
+        fields: further fields of `Measure`.
     """
     value = float(statistic(None)[0])
     if not np.isfinite(value):
@@ -104,8 +126,7 @@ def resampled(
     draws = bootstrap(of_indices, n, seed=seed, replicates=REPLICATES)
     draws = draws[np.isfinite(draws)]
     if not recentred:
-        interval = percentile_interval(value, draws, n=n)
-        return Measure(metric, value, interval.lo, interval.hi, n, interval.method, **fields)
+        return percentile_interval(value, draws, n=n).measure(metric, value, n, **fields)
     interval = recentred_interval(value, draws, n=n, floor=0.0)
     highest = None if interval.hi is None else max(value, min(interval.hi, ceiling))
-    return Measure(metric, value, interval.lo, highest, n, interval.method, **fields)
+    return replace(interval, hi=highest).measure(metric, value, n, **fields)

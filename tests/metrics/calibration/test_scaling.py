@@ -1,4 +1,4 @@
-"""Temperatures against planted truth, scipy's search, and netcal's float32 defect."""
+"""Temperature scaling against a known temperature, scipy's optimizer, and netcal in float32."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from suite.errors import DataError
-from suite.metrics.calibration import Reliability, fit_temperature, nll_per_sample, temperature_interval
+from suite.metrics.calibration import Predictions, Reliability, fit_temperature, temperature_interval
+
+
+def _nll(logits: np.ndarray, labels: np.ndarray) -> float:
+    return float(-Predictions.from_logits(logits, labels).log_likelihood.mean())
 
 
 def _draw(temperature: float, n: int = 4000, classes: int = 10, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -21,7 +25,7 @@ def _draw(temperature: float, n: int = 4000, classes: int = 10, seed: int = 0) -
 
 @pytest.mark.parametrize("temperature", [0.1, 0.3, 1.0, 3.0, 6.0, 20.0])
 @pytest.mark.parametrize("classes", [2, 10])
-def test_newton_reaches_the_planted_temperature_in_few_steps(temperature: float, classes: int) -> None:
+def test_newton_finds_the_true_temperature_in_few_steps(temperature: float, classes: int) -> None:
     logits, labels = _draw(temperature, classes=classes)
     fit = fit_temperature(logits, labels)
     assert fit.converged and fit.reason is None
@@ -33,19 +37,19 @@ def test_newton_reaches_the_planted_temperature_in_few_steps(temperature: float,
 def test_temperature_equals_scipy() -> None:
     logits, labels = _draw(3.0)
     best = minimize_scalar(
-        lambda t: nll_per_sample(logits / t, labels).mean(), bounds=(1, 10), method="bounded", options={"xatol": 1e-10}
+        lambda t: _nll(logits / t, labels), bounds=(1, 10), method="bounded", options={"xatol": 1e-10}
     )
     fit = fit_temperature(logits, labels)
     assert fit.value == pytest.approx(best.x, rel=1e-6)
     assert fit.nll_after == pytest.approx(best.fun, abs=1e-12)
-    assert fit.nll_before == pytest.approx(nll_per_sample(logits, labels).mean(), abs=1e-12)
+    assert fit.nll_before == pytest.approx(_nll(logits, labels), abs=1e-12)
 
 
-def test_gradient_is_that_of_finite_differences() -> None:
+def test_gradient_equals_finite_differences() -> None:
     logits, _ = _draw(1.0, n=50)
     fit = fit_temperature(logits, np.zeros(50, dtype=int))
     beta, step = 1 / fit.value, 1e-5
-    numeric = np.subtract(*(nll_per_sample(logits * (beta + s), np.zeros(50, int)).mean() for s in (step, -step)))
+    numeric = np.subtract(*(_nll(logits * (beta + s), np.zeros(50, int)) for s in (step, -step)))
     assert fit.gradient == pytest.approx(numeric / (2 * step), abs=1e-5)
 
 
@@ -56,7 +60,7 @@ def test_float32_agrees_with_float64(temperature: float) -> None:
     assert narrow.value == pytest.approx(wide.value, rel=1e-4)
 
 
-def test_never_worse_than_no_scaling() -> None:
+def test_nll_never_exceeds_that_without_scaling() -> None:
     generator = np.random.default_rng(5)
     for seed in range(60):
         logits = generator.normal(size=(7, 3)) * 10 ** generator.uniform(-3, 3)
@@ -66,7 +70,7 @@ def test_never_worse_than_no_scaling() -> None:
         assert fit.converged == (fit.reason is None)
 
 
-def test_rounding_next_to_the_optimum_does_not_make_it_worse() -> None:
+def test_rounding_near_the_optimum_does_not_increase_the_nll() -> None:
     for seed in range(100):
         logits, labels = _draw(1.0, n=30, seed=seed)
         fit = fit_temperature(logits, labels)
@@ -103,7 +107,7 @@ def test_constant_logits_do_not_crash() -> None:
     assert fit.nll_after == pytest.approx(np.log(3))
 
 
-def test_bad_input_gives_no_number() -> None:
+def test_invalid_input_is_refused() -> None:
     for logits, labels in (([[np.nan, 0.0]], [0]), ([[1.0, 0.0]], [2]), (np.zeros((0, 2)), [])):
         with pytest.raises(DataError):
             fit_temperature(logits, labels)
@@ -114,8 +118,8 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def test_netcal_does_nothing_to_float32_where_we_agree_with_float64() -> None:
-    # D1: its finite differences vanish in float32.
+def test_float32_works_where_netcal_does_nothing() -> None:
+    # The finite differences of netcal vanish in float32.
     logits, labels = _draw(3.0, n=2000)
 
     def netcal_ece(dtype: type) -> float:
@@ -136,11 +140,11 @@ def test_netcal_does_nothing_to_float32_where_we_agree_with_float64() -> None:
     assert ours == pytest.approx(wide, abs=5e-3)
 
 
-@pytest.mark.parametrize(("temperature", "spoilt"), [(0.5, False), (3.0, False), (2.0, True)])
-def test_the_interval_covers_the_temperature_it_should(temperature: float, spoilt: bool) -> None:
+@pytest.mark.parametrize(("temperature", "misspecified"), [(0.5, False), (3.0, False), (2.0, True)])
+def test_interval_covers_the_true_temperature(temperature: float, misspecified: bool) -> None:
     def draw(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         logits, labels = _draw(temperature, n=n, classes=5, seed=seed)
-        if spoilt:  # no temperature makes these right: each sample is over-confident by its own factor
+        if misspecified:  # no temperature calibrates these: each sample is over-confident by its own factor
             logits = logits * np.random.default_rng(seed + 1).uniform(0.3, 3, size=(n, 1))
         return logits, labels
 

@@ -1,4 +1,4 @@
-"""The area under the risk-coverage curve against random tie-breaking, loops and hand cases."""
+"""The area under the risk-coverage curve against random tie-breaking, loops and small examples."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from suite.errors import DataError
-from suite.metrics.calibration import aurc, risk_coverage
-from suite.metrics.calibration.selective import aurc_of_counts
+from suite.metrics.calibration.selective import aurc, aurc_of_counts, risk_coverage
 
 
 def _tied(n: int = 60, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -25,7 +24,7 @@ def _broken_ties(confidence: np.ndarray, correct: np.ndarray, draws: int) -> np.
     return np.array(areas)
 
 
-def test_hand_case() -> None:
+def test_risk_coverage_of_a_small_example() -> None:
     # Kept one by one: right, wrong, right -> risks 0, 1/2, 1/3.
     assert aurc([0.9, 0.8, 0.7], [1, 0, 1]) == pytest.approx((0 + 1 / 2 + 1 / 3) / 3)
     # All tied: the expected risk is 1/3 at every coverage.

@@ -1,4 +1,4 @@
-"""The measures once more, one image and one box after the other: slow, plain, and written without the suite."""
+"""The detection metrics as plain loops over images and boxes, independent of the suite."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def overlap(found, true):
-    """Return the intersection over union of two rows, over the detection's area where the truth is ignored."""
+    """Return the intersection over union of two rows, over the detection's area if the truth is ignored."""
     width = min(found[2], true[2]) - max(found[0], true[0])
     height = min(found[3], true[3]) - max(found[1], true[1])
     if width <= 0 or height <= 0:
@@ -22,7 +22,7 @@ def real(rows, label):
 
 
 def greedy(found, true, iou):
-    """Return (detection, partner or None, overlap) by falling score, for the rows of one image without padding."""
+    """Return (detection, partner or None, overlap) by descending score, for the rows of one image without padding."""
     free = [True] * len(true)
     result = []
     for row in found[np.argsort(-found[:, 4], kind="stable")]:
@@ -62,7 +62,7 @@ def lrp(detections, truth, threshold, pooled=False):
 
 
 def states(detections, truth, threshold):
-    """Return found, mislabelled, missed and hallucinated of each image."""
+    """Return found, mislabelled, missed true boxes and false positives of each image."""
     result = []
     for found, rows in zip(above(detections, threshold), truth, strict=True):
         true = real(rows, 4)
@@ -81,7 +81,7 @@ def states(detections, truth, threshold):
 
 
 def events(detections, truth, iou):
-    """Return (score, overlap of the hit or 0, hit, class) of every detection that counts, of at most 100 an image."""
+    """Return (score, overlap of the hit or 0, hit, class) of up to 100 detections per image, without ignored ones."""
     result = []
     for found, rows in zip(above(detections, 0.05), truth, strict=True):
         true = real(rows, 4)
@@ -102,7 +102,7 @@ def binned(pairs, bins):
 
 
 def object_costs(detections, truth, classes, iou):
-    """Return the Brier score of every true box that counts."""
+    """Return the Brier score of every true box that is not ignored."""
     costs = []
     for found, rows in zip(above(detections, 0.05), truth, strict=True):
         kept = found[np.argsort(-found[:, 4], kind="stable")][:100]

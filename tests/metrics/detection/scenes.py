@@ -1,4 +1,4 @@
-"""Random scenes of boxes, and what pycocotools says about them."""
+"""Random scenes of boxes, and their evaluation by pycocotools."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def detections(*rows, images=None):
-    """Return (images, D, 6) from rows (image, x1, y1, x2, y2, score, class), each image by falling score."""
+    """Return (images, D, 6) from rows (image, x1, y1, x2, y2, score, class), each image by descending score."""
     return _fill(rows, images, 5, lambda row: -row[4])
 
 
@@ -32,7 +32,7 @@ def _fill(rows, images, label, key):
 
 @functools.lru_cache
 def scene(seed, images=None, classes=None):
-    """Return detections, truth and the number of classes: few images, with everything that goes wrong in practice.
+    """Return detections, truth and the number of classes: few images, with the difficult cases of real data.
 
     Some images hold nothing, only truth, or only detections; some truth is a crowd; scores are tied; a class is never
     seen; some images hold far more than 100 detections of a class; some boxes lie on a coarse grid, so that overlaps
@@ -62,7 +62,7 @@ def scene(seed, images=None, classes=None):
 
 
 def distinct(found, seed):
-    """Return detections whose scores are all different, each image's by falling score."""
+    """Return detections whose scores are all different, each image's by descending score."""
     changed = found.copy()
     scores = np.random.default_rng(seed).permutation(found[..., 4].size).reshape(found.shape[:2]) / found[..., 4].size
     changed[..., 4] = -np.sort(-scores, axis=1)

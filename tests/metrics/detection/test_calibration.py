@@ -20,19 +20,19 @@ HALF = (0, 0, 10, 5)
 AWAY = (50, 50, 60, 60)
 
 
-def test_the_rule():
+def test_rule_selects_detections():
     rows = [(0, *AWAY, 0.5 + 0.001 * place, place % 2) for place in range(140)]
     happened = events(detections(*rows, (1, *BOX, 0.049, 0), (1, *BOX, 0.051, 0)), truths((1, *BOX, 0, 0)), 2)
     assert happened.confidence.size == RULE["per_image"] + 1 and happened.confidence[:-1].min() > 0.539
     assert happened.correct.tolist() == [False] * 100 + [True]
 
 
-def test_ignored_detections_are_no_events():
+def test_ignored_detections_are_not_events():
     found = detections((0, 1, 1, 3, 3, 0.9, 0), (0, *AWAY, 0.8, 0))
     assert events(found, truths((0, *BOX, 0, 1)), 1).confidence.tolist() == [np.float32(0.8)]
 
 
-def test_d_ece_by_hand():
+def test_d_ece_of_a_small_example():
     found = detections((0, *BOX, 0.75, 0), (0, *AWAY, 0.75, 1), (1, *BOX, 0.25, 0))
     happened = events(found, truths((0, *BOX, 0, 0), images=2), 2)
     # Bin of 0.75: 1 of 2 right, gap 0.25, weight 2/3; bin of 0.25, on the image without truth: gap 0.25.
@@ -55,7 +55,7 @@ def test_d_ece_equals_netcal():
             assert d_ece(happened)[0] == pytest.approx(float(theirs), abs=1e-12)
 
 
-def test_laece_and_laace_by_hand():
+def test_laece_and_laace_of_a_small_example():
     found = detections((0, *HALF, 0.75, 0), (0, *AWAY, 0.25, 0), (0, 20, 20, 30, 28, 0.5, 1), (1, *AWAY, 0.5, 1))
     true = truths((0, *BOX, 0, 0), (0, 20, 20, 30, 30, 1, 0), images=2)
     happened = events(found, true, 3, tau=0)
@@ -65,14 +65,14 @@ def test_laece_and_laace_by_hand():
     assert laece(happened, [[0, 1], [1, 0]]) == pytest.approx([0.5, (0.25 + 0.3) / 2], abs=1e-7)
 
 
-def test_at_tau_zero_any_overlap_is_one_but_touching_is_none():
+def test_tau_zero_matches_any_overlap_but_not_touching_boxes():
     found = detections((0, 9, 9, 19, 19, 0.75, 0), (1, 10, 0, 20, 10, 0.75, 0))
     true = truths((0, *BOX, 0, 0), (1, *BOX, 0, 0))
     assert events(found, true, 1, tau=0).iou == pytest.approx([1 / 199, 0])
     assert not events(found, true, 1).correct.any()
 
 
-def test_oce_by_hand():
+def test_oce_of_a_small_example():
     true = truths((0, *BOX, 0, 0))
 
     def cost(*rows):
@@ -89,7 +89,7 @@ def test_oce_by_hand():
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_all_measures_equal_a_plain_loop(seed):
+def test_all_metrics_equal_a_plain_loop(seed):
     found, true, classes = scene(seed)
     pairs = [(score, float(hit)) for score, _, hit, _ in naive.events(found, true, 0.5)]
     if pairs:
@@ -106,7 +106,7 @@ def test_all_measures_equal_a_plain_loop(seed):
     np.testing.assert_allclose(objects(found, true, classes).brier, costs, rtol=0, atol=1e-12)
 
 
-def test_counts_are_images_taken_again():
+def test_counts_equal_repeated_images():
     found, true, classes = scene(16, images=7, classes=3)
     counts = np.random.default_rng(1).multinomial(7, np.full(7, 1 / 7), size=10)
     for measure, given in (
@@ -121,7 +121,7 @@ def test_counts_are_images_taken_again():
         assert np.ptp(values) > 0
 
 
-def test_nothing_seen_is_undefined_and_never_perfect():
+def test_errors_are_undefined_without_detections():
     true = truths((0, *BOX, 0, 0))
     for empty in (np.zeros((1, 0, 6)), detections((0, *BOX, 0.01, 0))):
         assert np.isnan(d_ece(events(empty, true, 2))).all()
@@ -130,7 +130,7 @@ def test_nothing_seen_is_undefined_and_never_perfect():
     assert np.isnan(oce(objects(detections((0, *BOX, 0.9, 0)), truths(images=1), 2))).all()
 
 
-def test_what_cannot_be_used_is_refused():
+def test_invalid_input_is_refused():
     found, true = detections((0, *BOX, 0.9, 0)), truths((0, *BOX, 0, 0))
     with pytest.raises(MeasureError, match=r"tau=0\.5"):
         d_ece(events(found, true, 1, 0))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from suite.errors import DataError, MeasureError, ModelError
-from suite.metrics.detection import best_threshold, image_errors, match, mean_defined, optimal_lrp
+from suite.metrics.detection import best_threshold, image_errors, match, optimal_lrp
+from suite.metrics.stats import mean_defined
 from tests.metrics.detection import naive
 from tests.metrics.detection.scenes import detections, distinct, scene, truths
 
@@ -14,7 +15,7 @@ BOX = (0, 0, 10, 10)
 AWAY = (50, 50, 60, 60)
 
 
-def test_by_hand():
+def test_lrp_of_a_small_example():
     found = detections((0, 0, 0, 10, 8, 0.9, 0), (0, *AWAY, 0.6, 0), (0, *AWAY, 0.2, 0))
     true = truths((0, *BOX, 0, 0), (0, 20, 20, 30, 30, 1, 0))
     # One hit at IoU 0.8 costs 0.4; one false detection; one box missed.
@@ -23,19 +24,19 @@ def test_by_hand():
     assert image_errors(found, true, 0.95).tolist() == [1.0]
 
 
-def test_images_that_hold_nothing():
+def test_images_without_boxes():
     found = detections((1, *BOX, 0.9, 0), (2, *BOX, 0.9, 0), images=4)
     true = truths((2, *BOX, 0, 0), (3, *BOX, 0, 0))
     assert image_errors(found, true, 0.5).tolist() == [0.0, 1.0, 0.0, 1.0]
     assert image_errors(np.zeros((2, 0, 6)), np.zeros((2, 0, 6)), 0.5).tolist() == [0.0, 0.0]
 
 
-def test_a_crowd_costs_nothing_found_or_not():
+def test_crowds_cost_nothing():
     true = truths((0, *BOX, 0, 1), images=2)
     assert image_errors(detections((0, 0, 0, 3, 3, 0.9, 0), images=2), true, 0.5).tolist() == [0.0, 0.0]
 
 
-def test_a_hit_at_the_lowest_overlap_costs_as_much_as_a_missed_box():
+def test_hit_at_the_iou_threshold_costs_as_much_as_a_miss():
     assert image_errors(detections((0, 0, 0, 10, 5, 0.9, 0)), truths((0, *BOX, 0, 0)), 0.5).tolist() == [1.0]
 
 
@@ -49,7 +50,7 @@ def test_errors_equal_a_plain_loop(seed):
 
 
 @pytest.mark.parametrize("seed", range(100, 112))
-def test_no_threshold_is_better_than_the_best(seed):
+def test_best_threshold_is_optimal(seed):
     found, true, _ = scene(seed, images=4)
     found = found[:, :20]
     best = best_threshold(found, true)
@@ -60,7 +61,7 @@ def test_no_threshold_is_better_than_the_best(seed):
     assert 0.05 <= best <= 1
 
 
-def test_the_threshold_lies_half_way_to_the_next_score():
+def test_threshold_is_midway_to_the_next_score():
     true = truths((0, *BOX, 0, 0), (1, *BOX, 0, 0))
     pair = ((0, *BOX, 0.75, 0), (1, *BOX, 0.5, 0))
     assert best_threshold(detections(*pair, (1, *AWAY, 0.25, 0)), true) == 0.375
@@ -79,12 +80,12 @@ def test_the_threshold_lies_half_way_to_the_next_score():
         (np.zeros((1, 0, 6)), np.zeros((1, 0, 6))),
     ],
 )
-def test_a_detector_that_finds_nothing_has_the_default_threshold(found, true):
+def test_detector_without_hits_has_the_default_threshold(found, true):
     assert best_threshold(found, true) == 0.5
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_the_optimum_of_each_class_is_the_best_of_all_thresholds(seed):
+def test_optimal_lrp_is_the_minimum_over_thresholds(seed):
     found, true, classes = scene(seed + 200, images=5)
     found = found[:, :30]
     optimum = optimal_lrp(match(found, true, classes), tau=0.5)[0]
@@ -100,7 +101,7 @@ def test_the_optimum_of_each_class_is_the_best_of_all_thresholds(seed):
         assert optimum[label] == pytest.approx(tried, abs=1e-12)
 
 
-def test_the_optimum_of_counts_is_that_of_images_taken_again():
+def test_optimal_lrp_of_counts_equals_that_of_repeated_images():
     found, true, classes = scene(220, images=6, classes=3)
     found = distinct(found, 0)
     counts = np.random.default_rng(0).multinomial(6, np.full(6, 1 / 6), size=8)
@@ -111,7 +112,7 @@ def test_the_optimum_of_counts_is_that_of_images_taken_again():
     assert mean_defined(values).shape == (8,)
 
 
-def test_what_cannot_be_used_is_refused():
+def test_invalid_input_is_refused():
     found, true = detections((0, *BOX, 0.9, 0)), truths((0, *BOX, 0, 0))
     for threshold in (-0.1, 1.1, np.nan):
         with pytest.raises(MeasureError, match="score threshold"):

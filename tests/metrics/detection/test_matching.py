@@ -15,7 +15,7 @@ BOX = (0, 0, 10, 10)
 HALF = (0, 0, 10, 5)
 
 
-def test_a_box_is_found_once_and_by_the_highest_score():
+def test_box_is_matched_once_with_the_highest_score():
     found = detections((0, *BOX, 0.5, 0), (0, *HALF, 0.9, 0))
     matches = match(found, truths((0, *BOX, 0, 0)), 1, thresholds=(0.5, 0.75))
     assert matches.score.tolist() == [np.float32(0.9), 0.5]
@@ -24,45 +24,45 @@ def test_a_box_is_found_once_and_by_the_highest_score():
     assert matches.truth_detection.tolist() == [[0, 1]]
 
 
-def test_another_class_and_another_image_find_nothing():
+def test_boxes_of_other_classes_and_images_are_not_matched():
     found = detections((0, *BOX, 0.5, 1), (1, *BOX, 0.9, 0))
     matches = match(found, truths((0, *BOX, 0, 0), images=2), 2)
     assert not matches.state.any() and (matches.truth_detection == -1).all()
 
 
-def test_a_crowd_is_found_any_number_of_times_by_the_detections_own_area():
+def test_crowd_is_matched_repeatedly_by_intersection_over_detection_area():
     found = detections((0, 0, 0, 2, 2, 0.9, 0), (0, 5, 5, 7, 7, 0.8, 0), (0, 9, 9, 13, 13, 0.7, 0))
     matches = match(found, truths((0, *BOX, 0, 1)), 1)
     assert matches.state[:, 0].tolist() == [-1, -1, 0]
     assert matches.truth_label.size == 0 and not matches.iou.any()
 
 
-def test_what_counts_is_preferred_to_a_crowd_that_overlaps_more():
+def test_true_box_is_preferred_to_a_crowd_of_higher_overlap():
     found = detections((0, *HALF, 0.9, 0))
     matches = match(found, truths((0, *BOX, 0, 1), (0, *BOX, 0, 0)), 1, thresholds=(0.5, 0.6))
     assert matches.state.tolist() == [[1, -1]]
 
 
-def test_of_equal_overlaps_the_later_box_is_taken():
+def test_later_box_wins_among_equal_overlaps():
     found = detections((0, 2, 0, 12, 10, 0.9, 0), (0, 3, 0, 13, 10, 0.8, 0))
     true = truths((0, 4, 0, 14, 10, 0, 0), (0, *BOX, 0, 0))
     assert match(found, true, 1, (0.6,)).truth_detection[:, 0].tolist() == [1, 0]
     assert match(found, true[:, ::-1], 1, (0.6,)).truth_detection[:, 0].tolist() == [-1, 0]
 
 
-def test_areas_ignore_boxes_beyond_and_false_detections_beyond():
+def test_boxes_and_false_detections_outside_the_area_range_are_ignored():
     found = detections((0, *BOX, 0.9, 0), (0, 50, 50, 60, 60, 0.8, 0), (0, 50, 50, 90, 90, 0.7, 0))
     small = match(found, truths((0, 0, 0, 10, 12, 0, 0)), 1, (0.5,), areas=(150.0, 2000.0))
     assert small.state[:, 0].tolist() == [-1, -1, 0] and small.truth_label.size == 0
 
 
-def test_the_limit_is_for_each_class_and_image():
+def test_limit_holds_per_class_and_image():
     rows = [(image, *BOX, 0.1 * place, label) for image in (0, 1) for label in (0, 1) for place in range(1, 6)]
     matches = match(detections(*rows), truths((0, *BOX, 0, 0), images=2), 2, limit=2)
     assert matches.score.size == 8 and matches.score.min() > 0.35 and matches.rank.tolist() == [0, 1] * 4
 
 
-def test_the_order_of_rows_does_not_matter():
+def test_order_of_rows_does_not_matter():
     found, true, classes = scene(7)
     found = distinct(found, 0)
     shuffled = found[:, np.random.default_rng(0).permutation(found.shape[1])]
@@ -86,7 +86,7 @@ def test_matching_equals_a_plain_loop(seed):
                 assert list(zip(matches.score[here], matches.state[here, 0], strict=True)) == expected
 
 
-def test_a_true_box_points_to_the_detection_that_hit_it():
+def test_true_box_refers_to_its_detection():
     found, true, classes = scene(3, images=8)
     matches = match(found, true, classes)
     box, column = np.nonzero(matches.truth_detection >= 0)
@@ -106,7 +106,7 @@ def test_pairs_do_not_depend_on_the_blocks(monkeypatch):
     assert np.array_equal(whole.detection, parts.detection) and np.array_equal(whole.truth, parts.truth)
 
 
-def test_a_threshold_that_was_not_asked_for_is_refused():
+def test_missing_threshold_is_refused():
     matches = match(detections((0, *BOX, 0.5, 0)), truths((0, *BOX, 0, 0)), 1, (0.5,))
     assert matches.at(0.5) == 0
     with pytest.raises(MeasureError, match=r"no matches at IoU 0\.75"):
@@ -126,35 +126,35 @@ TRUE = truths((0, *BOX, 0, 0))
         (2, -1, "x2 < x1"),
         (4, 1.5, "score outside"),
         (4, -0.1, "score outside"),
-        (5, 1, "class that does not exist"),
-        (5, 0.5, "class that does not exist"),
-        (5, -2, "class that does not exist"),
+        (5, 1, "an unknown class"),
+        (5, 0.5, "an unknown class"),
+        (5, -2, "an unknown class"),
     ],
 )
-def test_a_wrong_detection_is_refused(place, value, message):
+def test_invalid_detection_is_refused(place, value, message):
     wrong = GOOD.copy()
     wrong[0, 0, place] = value
     with pytest.raises(ModelError, match=message):
         match(wrong, TRUE, 1)
 
 
-def test_a_detection_without_area_is_false_and_no_error():
+def test_detection_without_area_is_a_false_positive():
     matches = match(detections((0, 5, 5, 5, 5, 0.5, 0)), truths((0, *BOX, 0, 1), (0, *BOX, 0, 0)), 1)
     assert not matches.state.any()
 
 
 @pytest.mark.parametrize(
     ("place", "value", "message"),
-    [(0, np.nan, "not finite"), (2, 0, "without area"), (4, 1, "class that does not exist"), (5, 2, "neither 0 nor 1")],
+    [(0, np.nan, "not finite"), (2, 0, "without area"), (4, 1, "an unknown class"), (5, 2, "neither 0 nor 1")],
 )
-def test_a_wrong_true_box_is_refused(place, value, message):
+def test_invalid_true_box_is_refused(place, value, message):
     wrong = TRUE.copy()
     wrong[0, 0, place] = value
     with pytest.raises(DataError, match=message):
         match(GOOD, wrong, 1)
 
 
-def test_wrong_shapes_and_settings_are_refused():
+def test_invalid_shapes_and_settings_are_refused():
     with pytest.raises(ModelError, match="expected numbers"):
         match(np.zeros((1, 6)), TRUE, 1)
     with pytest.raises(DataError, match="expected numbers"):

@@ -39,7 +39,7 @@ def test_precision_and_recall_equal_pycocotools(start):
             np.testing.assert_allclose(ar[:, 0], recall, rtol=0, atol=1e-9)
 
 
-def test_the_summary_equals_pycocotools(capsys):
+def test_summary_equals_pycocotools(capsys):
     pytest.importorskip("pycocotools")
     for seed in range(300, 310):
         found, true, classes = scene(seed, images=8)
@@ -51,7 +51,7 @@ def test_the_summary_equals_pycocotools(capsys):
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-9)
 
 
-def test_the_scenes_hold_what_is_difficult():
+def test_scenes_contain_the_difficult_cases():
     scenes = [scene(seed) for seed in range(240)]
     assert any((true[image, :, 4] == -1).all() for _, true, _ in scenes for image in range(len(true)))
     assert any((found[image, :, 5] == -1).all() for found, _, _ in scenes for image in range(len(found)))
@@ -61,7 +61,7 @@ def test_the_scenes_hold_what_is_difficult():
     assert any(np.unique(found[..., 4]).size < 0.5 * found[..., 4].size for found, _, _ in scenes)
 
 
-def test_by_hand():
+def test_average_precision_of_a_small_example():
     found = detections((0, *BOX, 0.9, 0), (0, *AWAY, 0.8, 0), (1, *BOX, 0.7, 0))
     matches = match(found, truths((0, *BOX, 0, 0), (1, *BOX, 0, 0)), 1)
     # Precision 1 up to recall 0.5, 51 points, then 2/3 at 50 points.
@@ -75,14 +75,14 @@ def test_detections_on_images_without_truth_are_false():
     assert average_precision(matches)[0, 0, 0] == 0.5
 
 
-def test_a_class_without_truth_is_undefined_and_leaves_the_mean_alone():
+def test_class_without_truth_is_undefined_and_not_in_the_mean():
     found = detections((0, *BOX, 0.6, 0), (0, *BOX, 0.9, 1))
     ap = average_precision(match(found, truths((0, *BOX, 0, 0)), 3))
     assert np.isnan(ap[0, 1:]).all() and mean_ap(ap).tolist() == [1.0]
     assert np.isnan(mean_ap(ap[:, 1:])).all()
 
 
-def test_images_that_hold_nothing_change_nothing_wherever_they_are():
+def test_images_without_boxes_change_nothing():
     found, true, classes = scene(5, images=6)
     expected = average_precision(match(found, true, classes))
     blank = np.zeros((4, found.shape[1], 6), np.float32)
@@ -94,7 +94,7 @@ def test_images_that_hold_nothing_change_nothing_wherever_they_are():
         assert np.array_equal(average_precision(matches), expected, equal_nan=True)
 
 
-def test_arrays_without_rows_and_without_images_are_fine():
+def test_empty_arrays_are_accepted():
     boxes = truths((0, *BOX, 0, 0), images=2)
     matches = match(np.zeros((2, 0, 6)), boxes, 2)
     assert average_precision(matches)[0, 0].tolist() == [0.0] * 10 and np.isnan(average_precision(matches)[0, 1]).all()
@@ -104,14 +104,14 @@ def test_arrays_without_rows_and_without_images_are_fine():
         assert np.isnan(average_precision(nothing)).all() and np.isnan(average_recall(nothing)).all()
 
 
-def test_truth_of_images_without_detections_is_missed():
+def test_true_boxes_of_images_without_detections_are_missed():
     matches = match(detections((0, *BOX, 0.6, 0), images=2), truths((0, *BOX, 0, 0), (1, *BOX, 0, 0)), 1)
     assert average_precision(matches)[0, 0, 0] == pytest.approx(51 / 101, abs=1e-15)
     assert average_recall(matches)[:, 0, 0, 0].tolist() == [0.5] * 3
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_counts_are_images_taken_again(seed):
+def test_counts_equal_repeated_images(seed):
     found, true, classes = scene(seed + 50, images=7)
     found = distinct(found, seed)
     counts = np.random.default_rng(seed).multinomial(7, np.full(7, 1 / 7), size=6)
@@ -133,13 +133,13 @@ def test_resamples_do_not_depend_on_the_chunks(monkeypatch):
 
 
 @pytest.mark.parametrize("counts", [np.ones((2, 3)), np.ones(2), [[1, -1]], [[0.5, 1]], [[np.nan, 1]]])
-def test_counts_that_do_not_fit_are_refused(counts):
+def test_invalid_counts_are_refused(counts):
     matches = match(detections((0, *BOX, 0.5, 0), images=2), truths((0, *BOX, 0, 0), images=2), 1)
     with pytest.raises(MeasureError, match="counts"):
         average_precision(matches, counts)
 
 
-def test_a_recall_beyond_the_matching_is_refused():
+def test_recall_limit_above_that_of_the_matching_is_refused():
     matches = match(detections((0, *BOX, 0.5, 0)), truths((0, *BOX, 0, 0)), 1, limit=10)
     with pytest.raises(MeasureError, match="Match with a higher limit"):
         average_recall(matches)

@@ -16,7 +16,7 @@ SIDE = (20, 20, 30, 30)
 AWAY = (50, 50, 60, 60)
 
 
-def test_by_hand():
+def test_states_of_a_small_example():
     found = detections((0, *BOX, 0.9, 0), (0, *SIDE, 0.8, 0), (0, *AWAY, 0.7, 0), (0, *AWAY, 0.3, 0))
     true = truths((0, *BOX, 0, 0), (0, *SIDE, 1, 0), (0, 70, 70, 80, 80, 1, 0))
     assert states(found, true, 0.5).tolist() == [[1, 1, 1, 1]]
@@ -24,31 +24,31 @@ def test_by_hand():
     assert states(found, true, 0.95).tolist() == [[0, 0, 3, 0]]
 
 
-def test_a_box_that_is_found_and_mislabelled_is_found_alone():
+def test_found_box_is_not_mislabelled():
     found = detections((0, *BOX, 0.9, 1), (0, *NEAR, 0.8, 0))
     assert states(found, truths((0, *BOX, 0, 0)), 0.5).tolist() == [[1, 0, 0, 0]]
 
 
-def test_a_hit_of_another_box_mislabels_nothing():
+def test_matched_detection_does_not_mislabel_another_box():
     found = detections((0, *BOX, 0.9, 1))
     assert states(found, truths((0, *BOX, 0, 0), (0, *NEAR, 1, 0)), 0.5).tolist() == [[1, 0, 1, 0]]
 
 
-def test_a_second_detection_of_a_box_is_no_hallucination():
+def test_duplicate_detection_is_not_a_background_false_positive():
     assert states(detections((0, *BOX, 0.9, 0), (0, *NEAR, 0.8, 0)), truths((0, *BOX, 0, 0)), 0.5)[0, 3] == 0
 
 
-def test_a_crowd_explains_detections_of_any_class_and_is_never_missed():
+def test_detections_on_crowds_are_not_false_positives_and_crowds_are_not_missed():
     found = detections((0, 1, 1, 3, 3, 0.9, 0), (0, 4, 4, 6, 6, 0.9, 1), (0, 9, 9, 13, 13, 0.9, 0))
     assert states(found, truths((0, *BOX, 0, 1)), 0.5).tolist() == [[0, 0, 0, 1]]
 
 
-def test_images_without_truth_are_fine():
+def test_images_without_true_boxes_are_accepted():
     assert states(detections((0, *BOX, 0.9, 0), images=2), truths(images=2), 0.5).tolist() == [[0, 0, 0, 1], [0] * 4]
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_states_equal_a_plain_loop_and_none_is_negative(seed):
+def test_states_equal_a_plain_loop(seed):
     found, true, _ = scene(seed)
     boxes = ((true[..., 4] != -1) & (true[..., 5] == 0)).sum(axis=1)
     for threshold in (0.05, 0.5, 0.8):
@@ -65,7 +65,7 @@ def test_rates_are_pooled_over_boxes():
     assert np.isnan(drawn[2, :3]).all() and drawn[2, 3] == 1
 
 
-def test_what_cannot_be_used_is_refused():
+def test_invalid_input_is_refused():
     found, true = detections((0, *BOX, 0.9, 0)), truths((0, *BOX, 0, 0))
     with pytest.raises(MeasureError, match="score threshold"):
         states(found, true, 2.0)

@@ -27,20 +27,20 @@ def slow_mmd(first, second):
     return within + beyond - 2 * sum(kernel(a, b) for a in first for b in second) / (n * m)
 
 
-def test_the_kernel_distance_is_that_of_two_loops():
+def test_kernel_distance_equals_a_loop():
     first, second = drawn(12, 5, 0), drawn(12, 5, 1, mean=0.5)
-    found = kernel_distance(first, second, seed=3)
-    assert found.value == pytest.approx(slow_mmd(first, second), abs=1e-12)
-    assert (found.subsets, found.size) == (1, 12)
+    result = kernel_distance(first, second, seed=3)
+    assert result.value == pytest.approx(slow_mmd(first, second), abs=1e-12)
+    assert (result.subsets, result.size) == (1, 12)
 
 
-def test_the_kernel_distance_by_hand():
+def test_kernel_distance_of_a_small_example():
     # k(1, 1) = 8, k(-1, -1) = 8, k(1, -1) = 0: equal points within each set, nothing across
     assert kernel_distance(np.ones((4, 1)), -np.ones((4, 1)), seed=0).value == pytest.approx(16.0)
     assert kernel_distance(np.ones((4, 1)), -np.ones((4, 1)), seed=0).error == pytest.approx(0.0)
 
 
-def test_its_standard_error_is_that_of_leaving_out_one_sample_at_a_time():
+def test_kernel_distance_error_is_a_leave_one_out_jackknife():
     first, second = drawn(9, 3, 4), drawn(9, 3, 5, mean=1.0)
     variance = 0.0
     for side in range(2):
@@ -53,38 +53,38 @@ def test_its_standard_error_is_that_of_leaving_out_one_sample_at_a_time():
     assert kernel_distance(first, second, seed=0).error == pytest.approx(np.sqrt(variance), rel=1e-9)
 
 
-def test_equal_distributions_have_a_mean_distance_of_zero_and_are_covered():
-    found = [kernel_distance(drawn(60, 4, seed), drawn(60, 4, 1000 + seed), seed=0) for seed in range(200)]
-    values, errors = np.array([one.value for one in found]), np.array([one.error for one in found])
+def test_kernel_distance_of_equal_distributions_is_unbiased_and_covered():
+    result = [kernel_distance(drawn(60, 4, seed), drawn(60, 4, 1000 + seed), seed=0) for seed in range(200)]
+    values, errors = np.array([one.value for one in result]), np.array([one.error for one in result])
     assert abs(values.mean()) < 3 * values.std() / np.sqrt(200)
     assert (values < 0).any()
     assert np.mean(np.abs(values) <= 1.96 * errors) >= 0.9
 
 
-def test_intervals_cover_the_true_distance_of_different_distributions():
+def test_kernel_distance_intervals_cover_the_true_distance():
     # In one dimension E k = E (x y + 1)^3 follows from moments: with x ~ N(0, 1) and y ~ N(1, 1).
     def expected(first, second):  # sums over binomials of E x^i E y^i
         return 1 + 3 * first[0] * second[0] + 3 * first[1] * second[1] + first[2] * second[2]
 
     zero, one = (0.0, 1.0, 0.0), (1.0, 2.0, 4.0)
     truth = expected(zero, zero) + expected(one, one) - 2 * expected(zero, one)
-    found = [kernel_distance(drawn(150, 1, s), drawn(150, 1, 500 + s, mean=1.0), seed=0) for s in range(200)]
-    assert np.mean([one.value for one in found]) == pytest.approx(truth, rel=0.05)
-    assert 0.88 <= np.mean([abs(one.value - truth) <= 1.96 * one.error for one in found]) <= 0.99
+    result = [kernel_distance(drawn(150, 1, s), drawn(150, 1, 500 + s, mean=1.0), seed=0) for s in range(200)]
+    assert np.mean([one.value for one in result]) == pytest.approx(truth, rel=0.05)
+    assert 0.88 <= np.mean([abs(one.value - truth) <= 1.96 * one.error for one in result]) <= 0.99
 
 
-def test_subsets_are_disjoint_and_averaged():
+def test_kernel_distance_averages_disjoint_subsets():
     first, second = drawn(40, 3, 0), drawn(45, 3, 1, mean=0.3)
-    found = kernel_distance(first, second, seed=2, size=10)
+    result = kernel_distance(first, second, seed=2, size=10)
     generator = np.random.default_rng(2)
     ones, others = (generator.permutation(len(part))[:40].reshape(4, 10) for part in (first, second))
     values = [slow_mmd(first[a], second[b]) for a, b in zip(ones, others, strict=True)]
-    assert (found.subsets, found.size) == (4, 10)
-    assert found.value == pytest.approx(np.mean(values), abs=1e-12)
+    assert (result.subsets, result.size) == (4, 10)
+    assert result.value == pytest.approx(np.mean(values), abs=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "says"),
+    ("first", "second", "message"),
     [
         (np.ones((3, 2)), np.ones((9, 2)), "at least 4"),
         (np.ones((9, 2)), np.ones((9, 3)), "same d"),
@@ -93,15 +93,15 @@ def test_subsets_are_disjoint_and_averaged():
         (np.ones((0, 2)), np.ones((9, 2)), "at least 1"),
     ],
 )
-def test_unfit_features_give_no_kernel_distance(first, second, says):
-    with pytest.raises(DataError, match=says):
+def test_kernel_distance_refuses_invalid_features(first, second, message):
+    with pytest.raises(DataError, match=message):
         kernel_distance(first, second, seed=0)
 
 
 # the Frechet distance
 
 
-def test_the_frechet_distance_of_exact_moments():
+def test_frechet_distance_of_exact_moments():
     # Points at +-a in each direction have mean 0 and a known diagonal covariance; the rest is the closed form.
     def cross(mean, deviations):
         points = np.concatenate([np.diag(deviations), -np.diag(deviations)])
@@ -111,7 +111,7 @@ def test_the_frechet_distance_of_exact_moments():
     assert frechet_distance(first, second) == pytest.approx(5 + 1 + 0 + 4, abs=1e-9)
 
 
-def test_the_frechet_distance_agrees_with_the_matrix_square_root():
+def test_frechet_distance_equals_the_matrix_square_root_formula():
     first, second = drawn(60, 6, 0) @ drawn(6, 6, 1), drawn(50, 6, 2) @ drawn(6, 6, 3) + 0.7
     spreads = [np.cov(part.T) for part in (first, second)]
     root = scipy.linalg.sqrtm(spreads[0] @ spreads[1]).real
@@ -119,24 +119,24 @@ def test_the_frechet_distance_agrees_with_the_matrix_square_root():
     assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-7)
 
 
-def test_gaussians_have_their_known_distance():
+def test_frechet_distance_of_gaussians():
     first, second = drawn(20_000, 3, 0, scale=2.0), drawn(20_000, 3, 1, mean=1.0)
     assert frechet_distance(first, second) == pytest.approx(3 + 3, rel=0.03)
 
 
-def test_equal_sets_are_at_distance_zero_and_collapsed_ones_are_not_complex():
+def test_frechet_distance_is_zero_for_equal_sets_and_real_for_collapsed_ones():
     points = drawn(30, 4, 0)
     assert frechet_distance(points, points) == pytest.approx(0.0, abs=1e-9)
     collapsed = frechet_distance(points, np.repeat(points[:1], 30, axis=0))
     assert collapsed == pytest.approx(np.trace(np.cov(points.T)) + ((points.mean(0) - points[0]) ** 2).sum())
 
 
-def test_too_few_samples_for_a_covariance_are_refused():
-    with pytest.raises(DataError, match=r"d \+ 1 = 5"):
+def test_frechet_distance_refuses_too_few_samples():
+    with pytest.raises(DataError, match="at least 5 samples"):
         frechet_distance(drawn(4, 4, 0), drawn(50, 4, 1))
 
 
-def test_the_error_of_the_frechet_distance_is_that_of_leaving_each_sample_out():
+def test_frechet_error_is_a_jackknife():
     first, second = drawn(12, 3, 0), drawn(10, 3, 1)
     ways = [frechet_distance(np.delete(first, at, axis=0), second) for at in range(12)]
     others = [frechet_distance(first, np.delete(second, at, axis=0)) for at in range(10)]
@@ -145,7 +145,7 @@ def test_the_error_of_the_frechet_distance_is_that_of_leaving_each_sample_out():
 
 
 @pytest.mark.parametrize(("mean", "most"), [(0.0, 2.2), (0.6, 1.6)])
-def test_intervals_cover_the_frechet_distance_to_expect_and_are_not_much_too_wide(mean, most):
+def test_frechet_intervals_cover_and_are_not_much_too_wide(mean, most):
     pairs = [(drawn(90, 8, s), drawn(90, 8, 500 + s, mean=mean)) for s in range(120)]
     values = np.array([frechet_distance(*pair) for pair in pairs])
     errors = np.array([frechet_error(*pair, seed=0) for pair in pairs])
@@ -153,8 +153,8 @@ def test_intervals_cover_the_frechet_distance_to_expect_and_are_not_much_too_wid
     assert errors.mean() <= most * values.std()
 
 
-def test_groups_leave_enough_samples_for_a_covariance():
-    with pytest.raises(DataError, match=r"d \+ 1 without one of the groups"):
+def test_frechet_error_refuses_groups_that_leave_too_few_samples():
+    with pytest.raises(DataError, match=r"d \+ 1 with one group left out"):
         frechet_error(drawn(18, 9, 0), drawn(50, 9, 1), seed=0, groups=2)
 
 
@@ -176,48 +176,48 @@ def slow_neighbours(real, generated, k, dense):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_neighbours_are_those_of_plain_loops(seed):
+def test_neighbors_equal_a_loop(seed):
     real, generated = drawn(25, 3, seed), drawn(30, 3, 50 + seed, mean=0.8, scale=1.2)
-    found = compared(real, generated)
+    result = compared(real, generated)
     for values, expected in zip(
-        (found.realistic, found.recalled, found.density, found.covered),
+        (result.realistic, result.recalled, result.density, result.covered),
         slow_neighbours(real, generated, 3, 5),
         strict=True,
     ):
         assert np.asarray(values, float) == pytest.approx(np.asarray(expected, float))
 
 
-def test_neighbours_by_hand():
+def test_neighbors_of_a_small_example():
     real = np.array([[0.0], [1.0], [3.0]])  # radii for k = 1: 1, 1, 2
     generated = np.array([[-0.5], [4.5], [9.0]])  # radii: 5, 4.5, 4.5
-    found = compared(real, generated, k=1, dense=1)
-    assert found.realistic.tolist() == [True, True, False]
-    assert found.recalled.tolist() == [True, True, True]
-    assert found.density.tolist() == [1.0, 1.0, 0.0]
-    assert found.covered.tolist() == [True, False, True]
+    result = compared(real, generated, k=1, dense=1)
+    assert result.realistic.tolist() == [True, True, False]
+    assert result.recalled.tolist() == [True, True, True]
+    assert result.density.tolist() == [1.0, 1.0, 0.0]
+    assert result.covered.tolist() == [True, False, True]
 
 
-def test_collapsed_samples_cover_nothing_and_are_not_recalled():
+def test_collapsed_samples_have_no_coverage_and_recall():
     real = drawn(40, 3, 0)
-    found = compared(real, np.repeat(real[:1], 40, axis=0))
-    assert found.realistic.all()
-    assert found.recalled.sum() == 1  # balls of radius 0 hold their own point alone
-    assert found.covered.mean() < 0.5
+    result = compared(real, np.repeat(real[:1], 40, axis=0))
+    assert result.realistic.all()
+    assert result.recalled.sum() == 1  # balls of radius 0 hold their own point alone
+    assert result.covered.mean() < 0.5
 
 
-def test_k_and_one_samples_are_enough_and_k_are_not():
+def test_radii_need_k_plus_one_samples():
     assert radii(np.arange(4.0)[:, None], 3).tolist() == [3.0, 2.0, 2.0, 3.0]
-    with pytest.raises(DataError, match="at least 4"):
+    with pytest.raises(DataError, match=r"at least k \+ 1"):
         radii(np.arange(3.0)[:, None], 3)
 
 
-def test_dimensions_have_to_agree():
+def test_different_dimensions_are_refused():
     for function in (compared, nearest):
-        with pytest.raises(DataError, match="expected the same"):
+        with pytest.raises(DataError, match="expected the same d"):
             function(drawn(9, 2, 0), drawn(9, 3, 0))
 
 
-def test_nearest_by_loops_over_more_than_one_block():
+def test_nearest_equals_a_loop_over_several_blocks():
     points, pool = drawn(1100, 2, 0), drawn(40, 2, 1)
     distances = np.linalg.norm(points[:, None] - pool[None], axis=2)
     place, distance = nearest(points, pool)
@@ -225,7 +225,7 @@ def test_nearest_by_loops_over_more_than_one_block():
     assert distance == pytest.approx(distances.min(axis=1))
 
 
-def test_an_exact_copy_is_at_distance_zero():
+def test_exact_copy_is_at_distance_zero():
     pool = drawn(300, 784, 0, mean=100.0)
     place, distance = nearest(pool[[7, 200]], pool)
     assert place.tolist() == [7, 200]

@@ -1,4 +1,4 @@
-"""Calibration of pixels: equal to that of flattened pixels, whatever the batches, and exact where others saturate."""
+"""Calibration of pixels: equal to that of flattened pixels, for any batches, and exact for many pixels."""
 
 import tracemalloc
 import warnings
@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from suite.errors import DataError, MeasureError
-from suite.metrics.calibration import Reliability, brier_per_sample, classwise_ece, nll_per_sample_from_probabilities
-from suite.metrics.segmentation import REGIONS, PixelEvents, boundary
+from suite.metrics.calibration import Predictions, Reliability
+from suite.metrics.calibration.scores import brier_scores, classwise_ece
+from suite.metrics.segmentation import REGIONS, PixelEvents
+from suite.metrics.segmentation.regions import boundary
 
 CLASSES = 6
 
@@ -40,10 +42,10 @@ def flat(probabilities, truth, inside=None):
 
 
 def regions(probabilities, truth, width=2):
-    said = probabilities.argmax(axis=1)
+    message = probabilities.argmax(axis=1)
     return {
         "pooled": np.ones(truth.shape, bool),
-        "foreground": (truth != 0) | (said != 0),
+        "foreground": (truth != 0) | (message != 0),
         "boundary": boundary(truth, width),
     }
 
@@ -70,9 +72,10 @@ def test_ece_equals_that_of_the_flattened_pixels(seed, region):
 def test_scores_and_the_class_wise_error_equal_those_of_the_flattened_pixels(bins):
     probabilities, truth = scene()
     events, (rows, labels) = fed(probabilities, truth, bins=bins), flat(probabilities, truth)
-    assert events.classwise_ece() == pytest.approx([classwise_ece(rows, labels, bins)], abs=1e-12)
-    assert events.nll() == pytest.approx([nll_per_sample_from_probabilities(rows, labels).mean()], abs=1e-12)
-    assert events.brier() == pytest.approx([brier_per_sample(rows, labels).mean()], abs=1e-12)
+    predictions = Predictions.from_probabilities(rows, labels)
+    assert events.classwise_ece() == pytest.approx([classwise_ece(predictions, bins)], abs=1e-12)
+    assert events.nll() == pytest.approx([-predictions.log_likelihood.mean()], abs=1e-12)
+    assert events.brier() == pytest.approx([brier_scores(predictions).mean()], abs=1e-12)
 
 
 def test_ece_equals_netcal_on_the_pixels_that_count():
@@ -90,18 +93,18 @@ def all_values(events, counts=None):
     return np.concatenate([*eces, events.classwise_ece(counts), events.nll(counts), events.brier(counts)])
 
 
-def test_neither_batches_nor_order_matter():
+def test_result_does_not_depend_on_batches_or_order():
     probabilities, truth = scene(images=9)
     whole = fed(probabilities, truth)
     for batch in (1, 2, 4):
         assert all_values(fed(probabilities, truth, batch)).tolist() == all_values(whole).tolist()
     order = np.random.default_rng(0).permutation(9)
-    turned = fed(probabilities[order], truth[order], batch=2)
-    np.testing.assert_allclose(all_values(turned), all_values(whole), rtol=0, atol=1e-12)
-    assert turned.per_image_ece().tolist() == whole.per_image_ece()[order].tolist()
+    reordered = fed(probabilities[order], truth[order], batch=2)
+    np.testing.assert_allclose(all_values(reordered), all_values(whole), rtol=0, atol=1e-12)
+    assert reordered.per_image_ece().tolist() == whole.per_image_ece()[order].tolist()
 
 
-def test_resampled_by_counts_equals_images_drawn_again():
+def test_counts_equal_repeated_images():
     probabilities, truth = scene()
     drawn = np.random.default_rng(1).integers(0, 7, (10, 7))
     counts = np.stack([np.bincount(row, minlength=7) for row in drawn])
@@ -110,14 +113,14 @@ def test_resampled_by_counts_equals_images_drawn_again():
     np.testing.assert_allclose(values, again, rtol=0, atol=1e-12)
 
 
-def test_ignored_pixels_count_nowhere_whatever_is_said_there():
+def test_predictions_of_ignored_pixels_do_not_matter():
     probabilities, truth = scene()
     changed = np.where((truth == 255)[:, None], 1 / CLASSES, probabilities)
     assert not np.array_equal(changed, probabilities)
     assert all_values(fed(changed, truth)).tolist() == all_values(fed(probabilities, truth)).tolist()
 
 
-def test_an_image_of_ignored_pixels_changes_nothing_and_has_no_error_of_its_own():
+def test_image_of_ignored_pixels_changes_nothing_and_has_no_error():
     probabilities, truth = scene()
     blank = np.concatenate([truth[:1] * 0 + 255, truth])
     events = fed(np.concatenate([probabilities[:1], probabilities]), blank)
@@ -125,7 +128,7 @@ def test_an_image_of_ignored_pixels_changes_nothing_and_has_no_error_of_its_own(
     assert np.isnan(events.per_image_ece()).tolist() == [True] + [False] * 7
 
 
-def test_where_no_pixel_counts_nothing_is_defined():
+def test_errors_are_undefined_without_valid_pixels():
     probabilities, truth = scene()
     events = fed(probabilities, np.full_like(truth, 255))
     assert np.isnan(all_values(events)).all() and events.images == 7
@@ -137,7 +140,7 @@ def test_where_no_pixel_counts_nothing_is_defined():
 
 
 def test_forty_million_equal_pixels_are_exact_in_bounded_memory():
-    # Counts in float32 stop at 2**24 per bin and say 0; the truth is 0.99 - 0.90.
+    # Counts in float32 would stop at 2**24 per bin and give 0; the error is 0.99 - 0.90.
     side, chunks = 1000, 40
     sure = np.broadcast_to(np.array([0.99, 0.01])[None, :, None, None], (1, 2, side, side))
     truth = (np.arange(side * side) % 10 == 0).astype(np.uint8).reshape(1, side, side)
@@ -161,13 +164,13 @@ def test_dtypes_agree_within_their_rounding():
     np.testing.assert_allclose(all_values(fed(probabilities.astype(np.float16), truth)), wide, rtol=0, atol=3e-3)
 
 
-def test_half_precision_is_widened_and_not_summed_as_such():
+def test_half_precision_is_summed_in_float64():
     probabilities, truth = (array.astype(np.float16) for array in scene()), scene()[1]
     half = next(probabilities)
     assert all_values(fed(half, truth)).tolist() == all_values(fed(half.astype(np.float64), truth)).tolist()
 
 
-def test_a_label_of_probability_zero_makes_the_nll_infinite_where_its_image_is_drawn():
+def test_nll_is_infinite_if_an_image_with_probability_zero_is_drawn():
     probabilities, truth = scene(images=3, ignored=0)
     truth[1, 0, 0] = 2
     probabilities[1, :, 0, 0] = np.eye(CLASSES)[3]
@@ -175,8 +178,8 @@ def test_a_label_of_probability_zero_makes_the_nll_infinite_where_its_image_is_d
     assert events.impossible == 1
     assert np.isinf(events.nll()[0]) and np.isfinite(events.brier()[0])
     drawn = events.nll([[1, 0, 2], [0, 1, 0]])
-    rows = [flat(probabilities[[row]], truth[[row]]) for row in (0, 2, 2)]
-    assert drawn[0] == pytest.approx(np.mean([nll_per_sample_from_probabilities(*row).mean() for row in rows]))
+    rows = [Predictions.from_probabilities(*flat(probabilities[[row]], truth[[row]])) for row in (0, 2, 2)]
+    assert drawn[0] == pytest.approx(np.mean([-row.log_likelihood.mean() for row in rows]))
     assert np.isinf(drawn[1])
 
 
@@ -184,11 +187,11 @@ def test_equal_probabilities_go_to_the_lowest_class():
     half = np.full((1, 2, 1, 2), 0.5)
     events = fed(half, np.array([[[0, 1]]], np.uint8))
     assert events.reliability().correct_sums.sum() == 1
-    assert events.pixels("foreground").tolist() == [1]  # the tie is said to be background
+    assert events.pixels("foreground").tolist() == [1]  # the tie is predicted as background
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda p: p * np.nan, "not finite"),
         (lambda p: p * 0.9, "away from 1"),
@@ -199,16 +202,16 @@ def test_equal_probabilities_go_to_the_lowest_class():
         (lambda p: p[0], "got shape"),
     ],
 )
-def test_bad_probabilities_are_refused_and_leave_nothing_behind(change, said):
+def test_invalid_probabilities_are_refused_and_add_nothing(change, message):
     probabilities, truth = scene(images=3)
     events = fed(probabilities, truth)
     before = all_values(events).tolist()
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         events.add(change(probabilities.copy()), truth)
     assert events.images == 3 and all_values(events).tolist() == before
 
 
-def test_one_bad_pixel_in_the_last_image_is_found():
+def test_one_invalid_pixel_in_the_last_image_is_an_error():
     probabilities, truth = scene(images=3, ignored=0)
     probabilities[2, 1, -1, -1] = np.nan
     events = PixelEvents(CLASSES)
@@ -217,20 +220,20 @@ def test_one_bad_pixel_in_the_last_image_is_found():
     assert events.images == 0
 
 
-def test_bad_truth_regions_and_sizes_are_refused():
+def test_invalid_truth_regions_and_sizes_are_refused():
     probabilities, truth = scene(images=2)
     with pytest.raises(DataError, match=r"\[6\]; expected 0\.\.5"):
         fed(probabilities, np.where(truth == 1, 6, truth).astype(np.uint8))
     with pytest.raises(MeasureError, match="'edge'; expected one of pooled, foreground, boundary"):
         fed(probabilities, truth).ece("edge")
-    with pytest.raises(DataError, match="counts: got shape"):
+    with pytest.raises(MeasureError, match="counts: got shape"):
         fed(probabilities, truth).ece(counts=[[1, 1, 1]])
     for classes, bins in ((1, 15), (3, 0)):
         with pytest.raises(MeasureError, match="expected at least 2 classes and 1 bin"):
             PixelEvents(classes, bins)
 
 
-def test_a_wider_band_holds_more_pixels():
+def test_wider_band_contains_more_pixels():
     probabilities, truth = scene()
     narrow, wide = fed(probabilities, truth, width=1), fed(probabilities, truth, width=3)
     assert wide.pixels("boundary").sum() > narrow.pixels("boundary").sum() > 0

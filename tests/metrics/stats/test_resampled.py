@@ -17,12 +17,12 @@ DRAWN = GENERATOR.integers(0, N, (6, N))
 COUNTS = np.stack([np.bincount(row, minlength=N) for row in DRAWN])
 
 
-def test_who_was_not_drawn_again_was_drawn_once() -> None:
+def test_no_counts_draw_each_sample_once() -> None:
     assert drawn(None, 3).tolist() == [[1.0, 1.0, 1.0]]
     assert drawn(COUNTS, 3) is COUNTS
 
 
-def test_a_ratio_over_nothing_is_undefined_and_all_others_broadcast() -> None:
+def test_ratio_broadcasts_and_is_undefined_over_zero() -> None:
     found = ratio(np.array([1.0, 0.0, 3.0, 2.0]), np.array([2.0, 0.0, 0.0, -1.0]))
     np.testing.assert_array_equal(found, [0.5, np.nan, np.nan, np.nan])
     np.testing.assert_array_equal(ratio(np.array([[1.0], [3.0]]), np.array([2.0, 0.0])), [[0.5, np.nan], [1.5, np.nan]])
@@ -30,14 +30,14 @@ def test_a_ratio_over_nothing_is_undefined_and_all_others_broadcast() -> None:
     assert ratio(np.array(3.0), np.array(4.0)) == 0.75
 
 
-def test_an_average_of_a_resample_is_that_of_the_samples_listed_anew() -> None:
+def test_average_of_counts_equals_that_of_repeated_samples() -> None:
     assert average(np.array([1.0, 2.0, 6.0]))(None).tolist() == [3.0]
     assert average(np.array([1.0, 2.0, 6.0]))(np.array([[0, 0, 3], [2, 1, 0]])) == pytest.approx([6.0, 4 / 3])
     np.testing.assert_allclose(average(SCORES)(COUNTS), SCORES[DRAWN].mean(axis=1), atol=1e-12)
     assert np.isnan(average(np.zeros(0))(None)).tolist() == [True]
 
 
-def test_a_ratio_of_sums_is_no_mean_of_ratios() -> None:
+def test_ratio_of_sums_is_not_a_mean_of_ratios() -> None:
     part, whole = np.array([1.0, 3.0, 0.0]), np.array([2.0, 2.0, 0.0])
     assert sums_ratio(part, whole)(None).tolist() == [1.0]
     found = sums_ratio(part, whole)(np.array([[2, 1, 0], [0, 1, 9], [0, 0, 3]]))
@@ -47,7 +47,7 @@ def test_a_ratio_of_sums_is_no_mean_of_ratios() -> None:
     np.testing.assert_allclose(sums_ratio(top, bottom)(COUNTS), expected, atol=1e-12)
 
 
-def test_a_mean_of_measures_is_taken_resample_by_resample() -> None:
+def test_mean_of_statistics_is_taken_per_resample() -> None:
     parts = [average(SCORES), sums_ratio(SCORES**2, np.ones(N)), auroc(SCORES, POSITIVE)]
     for counts in (None, COUNTS):
         expected = sum(part(counts) for part in parts) / 3
@@ -58,13 +58,13 @@ def test_a_mean_of_measures_is_taken_resample_by_resample() -> None:
 
 
 @pytest.mark.parametrize("scores", [SCORES, np.zeros(N), GENERATOR.permutation(N).astype(float)], ids=str)
-def test_the_area_under_the_curve_is_sklearns_in_every_resample(scores: np.ndarray) -> None:
+def test_auroc_equals_sklearn_in_every_resample(scores: np.ndarray) -> None:
     np.testing.assert_allclose(auroc(scores, POSITIVE)(None), roc_auc_score(POSITIVE, scores), atol=1e-12)
     expected = [roc_auc_score(POSITIVE[row], scores[row]) for row in DRAWN]
     np.testing.assert_allclose(auroc(scores, POSITIVE)(COUNTS), expected, atol=1e-12)
 
 
-def test_the_area_under_the_curve_counts_a_tie_as_half_a_pair() -> None:
+def test_auroc_counts_a_tie_as_half_a_pair() -> None:
     scores, positive = np.array([1.0, 1.0, 2.0, 0.0]), np.array([True, False, False, True])
     assert auroc(scores, positive)(None).tolist() == [0.125]  # of four pairs three are lost and one is a tie
     counts = np.array([[2, 1, 0, 0], [1, 1, 0, 3], [0, 0, 1, 1]])
@@ -72,7 +72,7 @@ def test_the_area_under_the_curve_counts_a_tie_as_half_a_pair() -> None:
     assert auroc(-scores, positive)(None).tolist() == [0.875]
 
 
-def test_the_area_under_the_curve_is_undefined_without_both_sides() -> None:
+def test_auroc_is_undefined_without_both_classes() -> None:
     scores = np.array([1.0, 2.0, 3.0])
     for side in (np.ones(3, bool), np.zeros(3, bool)):
         assert np.isnan(auroc(scores, side)(None)).tolist() == [True]
@@ -80,7 +80,7 @@ def test_the_area_under_the_curve_is_undefined_without_both_sides() -> None:
     np.testing.assert_array_equal(found, [np.nan, np.nan, 0.0])
 
 
-def test_an_undefined_measure_is_none_with_its_reason_and_undefined_resamples_are_left_out() -> None:
+def test_undefined_measures_have_a_reason_and_undefined_resamples_are_left_out() -> None:
     none = resampled("m", sums_ratio(np.ones(3), np.zeros(3)), 3, seed=0, why="no sample counts", unit="bits")
     assert (none.value, none.lo, none.hi, none.n, none.method) == (None, None, None, 3, "none")
     assert (none.reason, none.unit) == ("no sample counts", "bits")
@@ -89,7 +89,7 @@ def test_an_undefined_measure_is_none_with_its_reason_and_undefined_resamples_ar
     assert (some.value, some.lo, some.hi) == (0.5, 0.5, 0.5)
 
 
-def test_an_interval_is_that_of_the_resamples_drawn_from_the_seed() -> None:
+def test_interval_equals_that_of_the_seeded_resamples() -> None:
     found = resampled("m", average(SCORES), N, seed=3, params={"a": 1})
     draws = stats.bootstrap(lambda rows: SCORES[rows].mean(axis=1), N, seed=3, replicates=400)
     np.testing.assert_allclose((found.lo, found.hi), np.quantile(draws, [0.025, 0.975]), atol=1e-12)
