@@ -1,1 +1,1 @@
-"""Benchmarks, one readable file per kind."""
+"""Built-in tasks and models, one readable file per kind."""

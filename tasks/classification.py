@@ -1,7 +1,7 @@
-"""Image classification: real digits, images from a folder, and the models to start with.
+"""Image classification: real digits, images from a folder, and models to start with.
 
-Written as a third party would write it, and loaded the same way. Heavy imports stand inside the functions, so that
-listing what there is stays cheap.
+This file is written and loaded like a third party's. Heavy imports are inside the functions, so that listing tasks and
+models stays cheap.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DIGIT_ATTACKS = (
     "corruption",
     "occlusion(fractions=[0.07, 0.15, 0.25, 0.4, 0.57])",
 )
-"""Thresholds at which digits, whose strokes are bright on black, go from untouched to illegible."""
+"""Perturbation sizes from harmless to destructive for digits, whose strokes are bright on black."""
 
 
 @task(
@@ -63,7 +63,7 @@ def mnist5k(split: str, seed: int) -> Iterator[Sample]:
 def imagefolder(
     split: str, seed: int, *, path: str, size: int | None = None, grey: bool = False
 ) -> Iterator[Sample | Rejected]:
-    """Your own images, one folder per class: give path=, and size= if they differ in size."""
+    """Your own images, one folder per class: path= is that folder; size= is needed if they differ in size."""
     from suite.data.formats.imagefolder import read_folder
 
     yield from read_folder(path, split, seed=seed, size=size, grey=grey)
@@ -71,7 +71,7 @@ def imagefolder(
 
 @model()
 def linear(task: TaskInfo) -> TorchClassifier:
-    """A linear model on the pixels."""
+    """Logistic regression on the pixels."""
     from suite import Recipe, TorchClassifier
     from suite.models.networks.image_classifiers import linear as build
 
@@ -91,7 +91,7 @@ def cnn(task: TaskInfo, *, width: int = 16, dropout: float = 0.25) -> TorchClass
 
 @model()
 def cnn_adversarial(task: TaskInfo, *, eps: float = 0.15, steps: int = 5, width: int = 16) -> TorchClassifier:
-    """The same network, retrained so that small changes do not matter."""
+    """The same network as cnn, trained adversarially: with PGD of steps= steps at eps=."""
     from suite import Recipe, TorchClassifier
     from suite.models.networks.image_classifiers import small_cnn
 
@@ -112,7 +112,7 @@ def vit(task: TaskInfo, *, width: int = 48, depth: int = 3) -> TorchClassifier:
 
 @model(family=True)
 def timm(name: str, task: TaskInfo, *, weights: str | None = None, pretrained: bool = False) -> TorchClassifier:
-    """Any timm architecture: timm:resnet18(weights='mine.safetensors'); trained on the task without weights."""
+    """Any timm architecture: timm:resnet18(weights='mine.safetensors'); trained on the task if no weights are given."""
     from suite.models.libraries.timm import timm_classifier
 
     return timm_classifier(name, task, weights=weights, pretrained=pretrained)

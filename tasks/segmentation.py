@@ -1,6 +1,6 @@
-"""Semantic segmentation: scenes of real digits, and data on disk in the usual formats.
+"""Semantic segmentation: scenes of real digits, and data sets on disk in common formats.
 
-Where a task takes ``classes=``, they are the classes of its models in order; the reader itself may not need them.
+If a task takes ``classes=``, they are the classes of its models in order; the reader itself may not need them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SCENE_AXES = {
         "samples=16)",
     ),
 }
-"""What the demo asks; segmenters are slower than classifiers, so that it asks at few sizes and of few samples."""
+"""What the demo measures: few perturbation sizes and few samples, because segmenters are slower than classifiers."""
 
 
 @task(
@@ -49,7 +49,7 @@ SCENE_AXES = {
 def digit_scenes_segmentation(
     split: str, seed: int, *, train: int = 6000, validation: int = 100, test: int = 100
 ) -> Iterator[Sample]:
-    """1 to 3 real handwritten digits on a piece of a photograph, 64x64 pixels; train=, test= say how many scenes."""
+    """1 to 3 real handwritten digits on a crop of a photograph, 64x64 pixels; train=, validation=, test= scenes."""
     from suite.data.builtin.scenes import masked_scenes
 
     yield from masked_scenes(split, seed=seed, count={"train": train, "validation": validation, "test": test}[split])
@@ -59,7 +59,7 @@ def digit_scenes_segmentation(
 def maskfolder(
     split: str, seed: int, *, path: str, classes: tuple[str, ...], size: int | None = None
 ) -> Iterator[Sample | Rejected]:
-    """Your images and masks: path= the folder with images/ and masks/ (PNG, class indices, 255 ignored); classes=."""
+    """Your images and masks: path= is a folder with images/ and masks/ (PNG, class indices, 255 ignored); classes=."""
     from suite.data.formats.masks import read_mask_folder
 
     yield from read_mask_folder(path, split, seed=seed, size=size)
@@ -69,7 +69,7 @@ def maskfolder(
 def voc_segmentation(
     split: str, seed: int, *, path: str, classes: tuple[str, ...] = VOC_CLASSES, size: int | None = None
 ) -> Iterator[Sample | Rejected]:
-    """Pascal VOC, or your data in its layout: path= the folder with JPEGImages; classes= where they are others."""
+    """Pascal VOC or your data in its layout: path= is the folder with JPEGImages; classes= if they are not VOC's."""
     from suite.data.formats.voc import read_voc_masks
 
     yield from read_voc_masks(path, split, seed=seed, size=size)
@@ -81,7 +81,7 @@ def voc_segmentation(
     source="Penn-Fudan Database for Pedestrian Detection and Segmentation",
 )
 def pennfudan_segmentation(split: str, seed: int, *, path: str, size: int | None = None) -> Iterator[Sample | Rejected]:
-    """170 photographs of people in streets, person or not: path= the unpacked PennFudanPed.zip."""
+    """170 photographs of pedestrians with masks of the people: path= is the unpacked PennFudanPed.zip."""
     from suite.data.formats.pennfudan import read_pennfudan_masks
 
     yield from read_pennfudan_masks(path, split, seed=seed, size=size)
@@ -89,14 +89,14 @@ def pennfudan_segmentation(split: str, seed: int, *, path: str, size: int | None
 
 @task(kind="segmentation", classes=("background", "pet"), source="Oxford-IIIT Pet: trimaps, the border ignored")
 def pets(split: str, seed: int, *, path: str, size: int | None = None) -> Iterator[Sample | Rejected]:
-    """7,349 photographs of cats and dogs: path= the folder with images/ and annotations/ of the Oxford-IIIT pets."""
+    """7,349 photographs of cats and dogs: path= is the folder with images/ and annotations/ of the Oxford-IIIT pets."""
     from suite.data.formats.pets import read_pet_masks
 
     yield from read_pet_masks(path, split, seed=seed, size=size)
 
 
 def _centred(task: TaskInfo) -> dict[str, Any]:
-    """Return a normalisation that brings pixels to about -2 to 2, whatever their number of channels."""
+    """Return a normalization that maps pixels to -2..2, for any number of channels."""
     return {"mean": (0.5,) * task.input_shape[0], "std": (0.25,) * task.input_shape[0]}
 
 
@@ -115,7 +115,7 @@ def unet(task: TaskInfo, *, weights: str | None = None, width: int = 16, full: b
 def lraspp(
     task: TaskInfo, *, weights: str | None = None, backbone: str = "test_resnet", full: bool = False
 ) -> TorchSegmenter:
-    """A light head on any timm backbone with convolutions; full=True trains for longer."""
+    """LR-ASPP, a light head, on any convolutional timm backbone; full=True trains for longer."""
     from suite import Recipe, TorchSegmenter
     from suite.models.networks.segmenters import lraspp as build
 
@@ -128,7 +128,7 @@ def lraspp(
 def torchvision_segmentation(
     name: str, task: TaskInfo, *, weights: str | None = None, **settings: Any
 ) -> TorchSegmenter:
-    """Any segmenter of torchvision: torchvision_segmentation:lraspp_mobilenet_v3_large(weights='mine.safetensors')."""
+    """Any torchvision segmenter: torchvision_segmentation:lraspp_mobilenet_v3_large(weights='mine.safetensors')."""
     from suite.models.libraries.torchvision import torchvision_segmenter
 
     return torchvision_segmenter(name, task, weights=weights, **settings)

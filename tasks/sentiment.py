@@ -1,4 +1,4 @@
-"""Sentiment: short reviews, tweets and news judged by people, and your own texts in the usual formats."""
+"""Sentiment: short reviews, tweets and news rated by people, and your own texts in common formats."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TEXT_AXES = {
     "calibration": ("calibration(members=1, dropout_samples=10)",),
     "attribution": ("rationale(samples=50)",),
 }
-"""What the demo asks of classifiers of texts."""
+"""What the demo measures of text classifiers."""
 
 VADER = "VADER (Hutto and Gilbert 2014), each text rated by 15 to 99 people, from the source of vaderSentiment 3.3.2"
 
@@ -38,7 +38,7 @@ VADER = "VADER (Hutto and Gilbert 2014), each text rated by 15 to 99 people, fro
     source=f"{VADER}: snippets of film reviews",
 )
 def sentiment_movies(split: str, seed: int, *, test: int | None = 400) -> Iterator[Sample | Rejected]:
-    """10,568 sentences of film reviews, for the film or against it; test= says how many to judge on, None for all."""
+    """10,568 sentences from film reviews, positive or negative; test= texts in the test split, None for all."""
     from suite.data.builtin.vader import read_vader
 
     yield from read_vader(split, seed=seed, corpus="movie", test=test)
@@ -46,7 +46,7 @@ def sentiment_movies(split: str, seed: int, *, test: int | None = 400) -> Iterat
 
 @task(name="tweet-sentiment", kind="sentiment", classes=NEGATIVE_POSITIVE, source=f"{VADER}: tweets, trained on films")
 def sentiment_tweets(split: str, seed: int, *, test: int | None = 1000) -> Iterator[Sample | Rejected]:
-    """A shift of domain: learn on film reviews, be judged on tweets; test= says how many, None for all 4,196."""
+    """Domain shift: train on film reviews, test on tweets; test= texts in the test split, None for all 4,196."""
     from suite.data.builtin.vader import read_vader
 
     yield from read_vader(split, seed=seed, corpus="tweets", test=test)
@@ -59,7 +59,7 @@ def sentiment_tweets(split: str, seed: int, *, test: int | None = 1000) -> Itera
     source=f"{VADER}: product reviews, trained on films",
 )
 def sentiment_amazon(split: str, seed: int, *, test: int | None = 1000) -> Iterator[Sample | Rejected]:
-    """A shift of domain: learn on film reviews, be judged on product reviews; test= says how many, None for all."""
+    """Domain shift: train on film reviews, test on product reviews; test= texts in the test split, None for all."""
     from suite.data.builtin.vader import read_vader
 
     yield from read_vader(split, seed=seed, corpus="amazon", test=test)
@@ -69,7 +69,7 @@ def sentiment_amazon(split: str, seed: int, *, test: int | None = 1000) -> Itera
     name="news-sentiment", kind="sentiment", classes=NEGATIVE_POSITIVE, source=f"{VADER}: editorials, trained on films"
 )
 def sentiment_nyt(split: str, seed: int, *, test: int | None = 1000) -> Iterator[Sample | Rejected]:
-    """A shift of domain: learn on film reviews, be judged on editorials; test= says how many, None for all."""
+    """Domain shift: train on film reviews, test on editorials; test= texts in the test split, None for all."""
     from suite.data.builtin.vader import read_vader
 
     yield from read_vader(split, seed=seed, corpus="nyt", test=test)
@@ -77,7 +77,7 @@ def sentiment_nyt(split: str, seed: int, *, test: int | None = 1000) -> Iterator
 
 @task(kind="sentiment", classes=NEGATIVE_POSITIVE, source="Stanford Sentiment Treebank, two classes, as GLUE ships it")
 def sst2(split: str, seed: int, *, path: str) -> Iterator[Sample | Rejected]:
-    """SST-2: path= the folder with train.tsv and dev.tsv; judged on dev, for the labels of test are not public."""
+    """SST-2: path= is the folder with train.tsv and dev.tsv; dev is the test split, as test labels are not public."""
     from suite.data.formats.reviews import read_sst2
 
     yield from read_sst2(path, split, seed=seed)
@@ -85,7 +85,7 @@ def sst2(split: str, seed: int, *, path: str) -> Iterator[Sample | Rejected]:
 
 @task(kind="sentiment", classes=NEGATIVE_POSITIVE, source="Large Movie Review Dataset (IMDB), 50,000 reviews")
 def imdb(split: str, seed: int, *, path: str) -> Iterator[Sample | Rejected]:
-    """IMDB: path= the folder aclImdb with train/ and test/, each with pos/ and neg/."""
+    """IMDB: path= is the folder aclImdb with train/ and test/, each with pos/ and neg/."""
     from suite.data.formats.reviews import read_imdb
 
     yield from read_imdb(path, split, seed=seed)
@@ -95,7 +95,7 @@ def imdb(split: str, seed: int, *, path: str) -> Iterator[Sample | Rejected]:
 def texttable(
     split: str, seed: int, *, path: str, text: str = "text", label: str = "label", classes: tuple[str, ...] = ()
 ) -> Iterator[Sample | Rejected]:
-    """Your texts: path= a CSV, TSV, JSON lines, Parquet or Arrow file or folder; text= and label= name the columns."""
+    """Your texts: path= is a CSV, TSV, JSON Lines, Parquet or Arrow file or folder; text= and label= name columns."""
     from suite.data.formats.tables import read_table
 
     yield from read_table(path, split, seed=seed, text=text, label=label, classes=classes)
@@ -103,7 +103,7 @@ def texttable(
 
 @model(kind="sentiment")
 def bag(task: TaskInfo, *, weights: str | None = None, full: bool = False, length: int | None = None) -> TorchText:
-    """The mean of embeddings of words: the baseline that every network must beat; full=True trains for longer."""
+    """The mean of word embeddings, a baseline that every network should beat; full=True trains for longer."""
     from suite.models.networks.text_presets import text_model
 
     return text_model(task, "bag", full=full, weights=weights, length=length)
@@ -119,7 +119,7 @@ def textcnn(task: TaskInfo, *, weights: str | None = None, full: bool = False, l
 
 @model(kind="sentiment")
 def bigru(task: TaskInfo, *, weights: str | None = None, full: bool = False, length: int | None = None) -> TorchText:
-    """A recurrent network that reads forwards and backwards; full=True trains for longer."""
+    """A bidirectional GRU; full=True trains for longer."""
     from suite.models.networks.text_presets import text_model
 
     return text_model(task, "bigru", full=full, weights=weights, length=length)
@@ -129,7 +129,7 @@ def bigru(task: TaskInfo, *, weights: str | None = None, full: bool = False, len
 def text_transformer(
     task: TaskInfo, *, weights: str | None = None, full: bool = False, length: int | None = None
 ) -> TorchText:
-    """A small transformer; full=True takes a deeper one and trains it for longer."""
+    """A small transformer; full=True is deeper and trains for longer."""
     from suite.models.networks.text_presets import text_model
 
     return text_model(task, "text_transformer", full=full, weights=weights, length=length)
@@ -137,7 +137,7 @@ def text_transformer(
 
 @model(kind="sentiment")
 def vader_rules(task: TaskInfo) -> TorchText:
-    """The rules of VADER: a lexicon, negations, words of degree; never trained, and without a gradient."""
+    """VADER's rules: a lexicon, negations and intensifiers; not trained, and without gradients."""
     from suite.models.libraries.vader import RuleText
 
     return RuleText(task.classes, length=task.input_shape[0])
@@ -145,7 +145,7 @@ def vader_rules(task: TaskInfo) -> TorchText:
 
 @model(kind="sentiment")
 def huggingface(task: TaskInfo, *, path: str, length: int = 128, labels: tuple[str, ...] = ()) -> TorchText:
-    """Your classifier from transformers: path= a folder of save_pretrained; labels= which output is which class."""
+    """Your transformers classifier: path= is a folder from save_pretrained; labels= are the classes of its outputs."""
     from suite.models.libraries.huggingface import huggingface_text
 
     return huggingface_text(path, task, length=length, labels=labels)

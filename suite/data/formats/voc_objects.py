@@ -64,7 +64,7 @@ def _root(file: Path) -> Element:
     try:
         text = file.read_text("utf-8-sig")
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
-            raise DataError(f"{file.name} declares a document type, whose entities may expand without limit; remove it")
+            raise DataError(f"{file.name} has a document type, whose entities may expand without limit; remove it")
         return fromstring(text)  # noqa: S314  # without a document type there are no entities to expand
     except ParseError as error:
         raise DataError(f"{file.name}:{error.position[0]}: not XML: {error}") from error
