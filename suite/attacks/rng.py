@@ -1,8 +1,8 @@
-"""Random numbers by counting: every sample's stream follows from its seed alone, for a whole batch at once.
+"""Counter-based random numbers: each sample's stream depends on its seed only and is drawn for a whole batch at once.
 
-A generator per sample gives each sample numbers of its own too, but one after the other; attacks that draw at every
-step need them side by side, on the device, and the same whoever else is in the batch. So each number is a mix of
-(seed, stream, place): SplitMix64 (Steele, Lea and Flood 2014) applied to a counter.
+One generator per sample would have to draw for one sample after the other. Attacks draw at every step, on the device,
+and need numbers that do not depend on the rest of the batch. So each number is a hash of (seed, stream, counter):
+SplitMix64 (Steele, Lea and Flood 2014) applied to a counter.
 """
 
 import math
@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 GOLDEN = 0x9E3779B97F4A7C15 - 2**64
-"""The odd number nearest to 2^64 over the golden ratio, as a signed 64-bit integer."""
+"""The odd number closest to 2^64 divided by the golden ratio, as a signed 64-bit integer."""
 
-FIRST, SECOND = 0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64
+MULTIPLIERS = 0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64
 """The multipliers of SplitMix64."""
 
 
 def as_seeds(seeds: Sequence[int] | Tensor, device: torch.device | str = "cpu") -> Tensor:
-    """Return seeds as a tensor of 64-bit integers (n,); integers out of range wrap around."""
+    """Return seeds as an int64 tensor (n,); integers out of range wrap around."""
     if isinstance(seeds, Tensor):
         return seeds.to(device=device, dtype=torch.int64)
-    return torch.tensor([_wrapped(int(seed)) for seed in seeds], dtype=torch.int64, device=device)
+    return torch.tensor([_to_int64(int(seed)) for seed in seeds], dtype=torch.int64, device=device)
 
 
 def integers(seeds: Tensor, stream: int | Tensor, count: int) -> Tensor:
@@ -30,18 +30,17 @@ def integers(seeds: Tensor, stream: int | Tensor, count: int) -> Tensor:
 
     Args:
         seeds: int64 (n,).
-        stream: tells apart what the numbers are for: one number, or one per sample (n,); other streams are
-            independent.
-        count: how many.
+        stream: number of the stream, for all samples or one per sample (n,); streams are independent.
+        count: how many integers to draw per seed.
     """
-    offset = stream * GOLDEN if isinstance(stream, Tensor) else _wrapped(stream * GOLDEN)
-    state = _mixed(_mixed(seeds) + offset)
-    places = torch.arange(1, count + 1, device=seeds.device, dtype=torch.int64)
-    return _mixed(state[:, None] + places * GOLDEN)
+    offset = stream * GOLDEN if isinstance(stream, Tensor) else _to_int64(stream * GOLDEN)
+    state = _mix(_mix(seeds) + offset)
+    counters = torch.arange(1, count + 1, device=seeds.device, dtype=torch.int64)
+    return _mix(state[:, None] + counters * GOLDEN)
 
 
 def uniform(seeds: Tensor, stream: int | Tensor, shape: Sequence[int] = ()) -> Tensor:
-    """Return numbers in [0, 1), float32 (n, *shape), each a multiple of 2^-24."""
+    """Return uniform numbers in [0, 1), float32 (n, *shape); each is a multiple of 2^-24."""
     bits = integers(seeds, stream, math.prod(shape))
     return (((bits >> 40) & 0xFFFFFF).float() * 2.0**-24).view(len(seeds), *shape)
 
@@ -49,22 +48,23 @@ def uniform(seeds: Tensor, stream: int | Tensor, shape: Sequence[int] = ()) -> T
 def gaussian(seeds: Tensor, stream: int | Tensor, shape: Sequence[int] = ()) -> Tensor:
     """Return standard normal numbers, float32 (n, *shape) (Box and Muller 1958)."""
     bits = integers(seeds, stream, math.prod(shape))
-    radius = (((bits >> 40) & 0xFFFFFF).double() + 1) * 2.0**-24  # in (0, 1]: its logarithm is finite
+    radius = (((bits >> 40) & 0xFFFFFF).double() + 1) * 2.0**-24  # in (0, 1], so that the logarithm is finite
     angle = ((bits >> 8) & 0xFFFFFF).double() * (2 * math.pi * 2.0**-24)
     return ((-2 * radius.log()).sqrt() * angle.cos()).float().view(len(seeds), *shape)
 
 
-def _wrapped(number: int) -> int:
-    """Return an integer as the signed 64-bit one with the same low bits."""
+def _to_int64(number: int) -> int:
+    """Return the signed 64-bit integer with the same low 64 bits."""
     return (number + 2**63) % 2**64 - 2**63
 
 
-def _mixed(state: Tensor) -> Tensor:
-    state = (state ^ _right(state, 30)) * FIRST
-    state = (state ^ _right(state, 27)) * SECOND
-    return state ^ _right(state, 31)
+def _mix(state: Tensor) -> Tensor:
+    """Return the output function of SplitMix64."""
+    state = (state ^ _shift_right(state, 30)) * MULTIPLIERS[0]
+    state = (state ^ _shift_right(state, 27)) * MULTIPLIERS[1]
+    return state ^ _shift_right(state, 31)
 
 
-def _right(state: Tensor, places: int) -> Tensor:
-    """Shift right and fill with zeros; the shift of signed integers repeats the sign."""
-    return (state >> places) & ((1 << (64 - places)) - 1)
+def _shift_right(state: Tensor, bits: int) -> Tensor:
+    """Return a logical right shift; torch's own shift of signed integers repeats the sign bit."""
+    return (state >> bits) & ((1 << (64 - bits)) - 1)

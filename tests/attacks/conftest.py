@@ -1,4 +1,4 @@
-"""A trained network on digits, held still for the attacks."""
+"""Fixtures: a trained digits classifier in evaluation mode, and the problem of attacking it."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.attacks import digits
 
 @pytest.fixture
 def net():
-    """Return the trained network, frozen as the robustness axis holds it."""
+    """Return the trained network, frozen as in the robustness axis."""
     model = digits.trained()
     with model.frozen():
         yield model

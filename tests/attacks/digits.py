@@ -1,4 +1,4 @@
-"""A small problem for attacks: 8x8 digits, a network trained on them in a second, and models with known answers."""
+"""A small problem for attacks: 8x8 digits, a network trained on them in a second, and models with known margins."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def splits() -> tuple[Split, Split]:
     order = np.random.default_rng(0).permutation(len(data.target))
     inputs = (data.images[order, None] / 16).astype(np.float32)
     ids = tuple(f"digit-{number}" for number in order)
-    everything = Split(ids, inputs, data.target[order].astype(np.int64))
-    return everything.take(range(1200)), everything.take(range(1200, 1600))
+    data_split = Split(ids, inputs, data.target[order].astype(np.int64))
+    return data_split.take(range(1200)), data_split.take(range(1200, 1600))
 
 
 def network() -> nn.Sequential:
-    """Return an untrained network with a batch norm and a dropout, so that a wrong mode shows."""
+    """Return an untrained network; batch norm and dropout make a wrong mode visible."""
     return nn.Sequential(
         nn.Conv2d(1, 12, 3, padding=1),
         nn.BatchNorm2d(12),
@@ -45,7 +45,7 @@ def network() -> nn.Sequential:
 
 @functools.cache
 def trained_state() -> dict[str, Tensor]:
-    """Train the network, a second on one thread."""
+    """Train the network, which takes a second on one thread, and return its state."""
     torch.set_num_threads(1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -61,14 +61,14 @@ def trained_state() -> dict[str, Tensor]:
 
 
 def trained() -> TorchClassifier:
-    """Return a fresh copy of the trained network, in training mode as training leaves it."""
+    """Return a new copy of the trained network, in training mode as after training."""
     net = network()
     net.load_state_dict(trained_state())
     return TorchClassifier(net.train())
 
 
 def problem_of(forward) -> Problem:
-    """Return classification's questions about a model."""
+    """Return the problem of attacking a classifier."""
     return Problem.of(Classification(), forward)
 
 
@@ -80,7 +80,7 @@ def first(count: int) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Linear:
-    """A two-class model whose exact margin is known: class 1 where w.x + b > 0."""
+    """A two-class linear model with a known margin: class 1 where w.x + b > 0."""
 
     weight: Tensor
     bias: float
@@ -90,8 +90,25 @@ class Linear:
         return torch.stack([-score / 2, score / 2], dim=1)
 
 
+class Counting:
+    """A model that counts its passes itself, to check the counts of a problem."""
+
+    def __init__(self, model):
+        self.model, self.forward, self.backward, self.sizes = model, 0, 0, []
+
+    def __call__(self, pixels):
+        self.forward += len(pixels)
+        self.sizes.append(len(pixels))
+        if pixels.requires_grad:
+            pixels.register_hook(self._count_backward)
+        return self.model(pixels)
+
+    def _count_backward(self, gradient):
+        self.backward += len(gradient)
+
+
 class NanBackward(torch.autograd.Function):
-    """Leave values as they are, and spoil the gradient of the first sample."""
+    """The identity, with a NaN gradient for the first sample."""
 
     @staticmethod
     def forward(ctx, x):
@@ -99,6 +116,6 @@ class NanBackward(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
-        broken = gradient.clone()
-        broken[0] = torch.nan
-        return broken
+        corrupted = gradient.clone()
+        corrupted[0] = torch.nan
+        return corrupted

@@ -1,8 +1,8 @@
-"""Defences that fool attacks, and honest outputs that look odd: what an evaluator must see through, or leave alone.
+"""Defenses that hide from attacks without being robust, and honest models with unusual outputs.
 
-Each is a wrapper round a trained classifier. Where `same_as_base` is true it predicts exactly what the base predicts
-as long as no gradients are wanted, so that its robust accuracy is the base's; elsewhere it is another function whose
-robust accuracy nobody knows beforehand.
+Each wraps a trained classifier. If `same_as_base` is true, it makes the same predictions as the base model while no
+gradients are computed, so its robust accuracy is that of the base. Otherwise it is another function whose robust
+accuracy is not known in advance.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from torch.nn import functional
 from tests.attacks import digits
 
 Labelled = tuple[Tensor, Tensor]
-"""Training pixels and labels, for the defences that are trained."""
+"""Training pixels and labels, for the defenses that are trained."""
 
 
 @dataclass(frozen=True)
 class Fake:
-    """A defence with what is known about it.
+    """A defense and its known properties.
 
     Attributes:
         name: its key in `FAKES`.
-        make: (base, training data) to the defended module; most ignore the data.
-        same_as_base: whether it predicts as the base does when no gradients are wanted.
-        flags: probes that must fail.
-        stochastic: whether two answers to the same pixels differ.
+        make: maps (base, training data) to the defended module; most ignore the data.
+        same_as_base: whether it makes the same predictions as the base while no gradients are computed.
+        flags: names of the probes that must fail.
+        stochastic: whether repeated passes over the same pixels give different outputs.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Fake:
     stochastic: bool = False
 
     def build(self, base: nn.Module, data: Labelled | None = None) -> nn.Module:
-        """Return the defence in evaluation mode round a copy of the base; trained ones use the digits by default."""
+        """Return the defense of a copy of the base in evaluation mode; trained ones use the digits by default."""
         return self.make(copy.deepcopy(base).eval(), data or digit_data()).eval()
 
 
@@ -53,7 +53,7 @@ def digit_data() -> Labelled:
 
 
 class After(nn.Module):
-    """The base with a function of its logits in their place."""
+    """The base followed by a function of its logits."""
 
     def __init__(self, base: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class After(nn.Module):
 
 
 class Before(nn.Module):
-    """The base behind a function of its pixels."""
+    """A function of the pixels followed by the base."""
 
     def __init__(self, base: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -74,25 +74,25 @@ class Before(nn.Module):
         return self.base(self.change(pixels))
 
 
-# What the logits become. All of these but the last two keep the order of the classes.
+# Changes of the logits
 
 
 def one_hot(logits: Tensor) -> Tensor:
-    """Give 1 to the predicted class and 0 to the others: no gradient exists and scores tell a query attack nothing."""
+    """Return 1 for the predicted class and 0 for the others: no gradient, and uninformative scores."""
     return functional.one_hot(logits.argmax(dim=1), logits.shape[1]).to(logits)
 
 
 def saturated(logits: Tensor) -> Tensor:
-    """Press the predicted class to +1 and the others to -1, smoothly on paper, flat in float32.
+    """Map the predicted class to +1 and the others to -1 by a tanh that is flat in float32.
 
-    The threshold lies between the best two logits, so that rounding cannot make ties between the classes.
+    The threshold lies between the top two logits, so that rounding creates no ties between classes.
     """
     best = logits.topk(2, dim=1).values
     return torch.tanh(50 * (logits - best.mean(dim=1, keepdim=True)))
 
 
 class _Poison(torch.autograd.Function):
-    """The identity, whose gradient is NaN: sign(NaN) moves no pixel, and nothing complains."""
+    """The identity with a NaN gradient: sign(NaN) moves no pixel, and no error is raised."""
 
     @staticmethod
     def forward(context, value):
@@ -104,7 +104,7 @@ class _Poison(torch.autograd.Function):
 
 
 class _Scatter(torch.autograd.Function):
-    """The identity, whose gradient is noise: finite, not zero, and worthless."""
+    """The identity with noise as its gradient: finite, nonzero and useless."""
 
     @staticmethod
     def forward(context, value):
@@ -117,7 +117,7 @@ class _Scatter(torch.autograd.Function):
 
 
 class _Reverse(torch.autograd.Function):
-    """The identity, whose gradient points the wrong way: every step makes the model surer."""
+    """The identity with the reversed gradient: every step increases the confidence."""
 
     @staticmethod
     def forward(context, value):
@@ -129,7 +129,7 @@ class _Reverse(torch.autograd.Function):
 
 
 class FlatInGradMode(nn.Module):
-    """Cut the graph and add nothing times the input: differentiable, and the gradient is zero everywhere."""
+    """Detach the output and add zero times the input: differentiable, with a zero gradient everywhere."""
 
     def __init__(self, base: nn.Module) -> None:
         super().__init__()
@@ -140,8 +140,8 @@ class FlatInGradMode(nn.Module):
         return logits.detach() + 0 * pixels.flatten(1).sum(dim=1, keepdim=True) if torch.is_grad_enabled() else logits
 
 
-class OtherIfWatched(nn.Module):
-    """Answer another question when the input wants gradients, so that the attack climbs another hill."""
+class OtherIfRequiresGrad(nn.Module):
+    """Return the output for the mirrored input if the input requires gradients, so that attacks follow another loss."""
 
     def __init__(self, base: nn.Module) -> None:
         super().__init__()
@@ -151,7 +151,7 @@ class OtherIfWatched(nn.Module):
         return self.base(pixels.flip(-1)) if pixels.requires_grad else self.base(pixels)
 
 
-# What the pixels become.
+# Changes of the pixels
 
 
 def levels(pixels: Tensor) -> Tensor:
@@ -165,12 +165,12 @@ def bit_depth(pixels: Tensor) -> Tensor:
 
 
 def shaken(pixels: Tensor) -> Tensor:
-    """Add Gaussian noise of standard deviation 0.3: every answer differs, an unlucky one is taken for success."""
+    """Add Gaussian noise of standard deviation 0.3: outputs differ, and an unlucky draw looks like a success."""
     return pixels + 0.3 * torch.randn_like(pixels)
 
 
 def moved(pixels: Tensor) -> Tensor:
-    """Shrink each picture by up to an eighth and put it at a random place (resize and pad, Xie et al. 2018)."""
+    """Shrink each image by up to an eighth and place it at random (resize and pad, Xie et al. 2018)."""
     zoom, across, down = torch.rand(3, len(pixels)).to(pixels)
     size = 1 - zoom / 8
     shifts = torch.stack([2 * across - 1, 2 * down - 1], dim=1) * (1 - size)[:, None]
@@ -181,7 +181,7 @@ def moved(pixels: Tensor) -> Tensor:
 
 
 def cosines() -> Tensor:
-    """Return the orthonormal matrix of the discrete cosine transform of eight values (Ahmed et al. 1974)."""
+    """Return the orthonormal matrix of the 8-point discrete cosine transform (Ahmed et al. 1974)."""
     row, column = torch.arange(8.0)[:, None], torch.arange(8.0)[None]
     matrix = 0.5 * torch.cos((2 * column + 1) * row * math.pi / 16)
     matrix[0] /= math.sqrt(2)
@@ -190,11 +190,11 @@ def cosines() -> Tensor:
 
 LUMINANCE = """16 11 10 16 24 40 51 61  12 12 14 19 26 58 60 55  14 13 16 24 40 57 69 56  14 17 22 29 51 87 80 62
 18 22 37 56 68 109 103 77  24 35 55 64 81 104 113 92  49 64 78 87 103 121 120 101  72 92 95 98 112 100 103 99"""
-"""Quantisation steps of JPEG for brightness (ITU-T T.81, table K.1), in units of 1/255."""
+"""Quantization steps of JPEG for luminance (ITU-T T.81, table K.1), in units of 1/255."""
 
 
 def jpeg(pixels: Tensor) -> Tensor:
-    """Round the cosine coefficients of blocks of 8x8 pixels as JPEG does (Das et al. 2018): flat almost everywhere."""
+    """Round the DCT coefficients of 8x8 blocks as JPEG does (Das et al. 2018): flat almost everywhere."""
     height, width = pixels.shape[-2:]
     padded = functional.pad(pixels, (0, -width % 8, 0, -height % 8), mode="replicate")
     blocks = padded.unfold(-2, 8, 8).unfold(-2, 8, 8)
@@ -206,13 +206,13 @@ def jpeg(pixels: Tensor) -> Tensor:
     return whole[..., :height, :width].clamp(0, 1)
 
 
-# What the network becomes.
+# Changes of the network
 
 
 class WinnersTakeAll(nn.Module):
     """Keep the largest tenth of the activations of a layer (k-WTA, Xiao et al. 2020).
 
-    The function jumps wherever a winner changes, so that its gradient says little about where it is a step away.
+    The function is discontinuous where a winner changes, so its gradient says little about a point one step away.
     """
 
     def forward(self, values: Tensor) -> Tensor:
@@ -222,7 +222,7 @@ class WinnersTakeAll(nn.Module):
 
 
 def replaced(base: nn.Module, kind: type[nn.Module], new: Callable[[nn.Module], nn.Module]) -> nn.Module:
-    """Put another module in the place of every module of a kind."""
+    """Replace every module of a type."""
     for parent in list(base.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, kind):
@@ -231,14 +231,14 @@ def replaced(base: nn.Module, kind: type[nn.Module], new: Callable[[nn.Module], 
 
 
 class AlwaysDropping(nn.Module):
-    """Drop activations at test time too (like Dhillon et al. 2018), after every ReLU."""
+    """Apply dropout after every ReLU at test time too (like Dhillon et al. 2018)."""
 
     def forward(self, values: Tensor) -> Tensor:
         return functional.dropout(functional.relu(values), 0.3, training=True)
 
 
 class BatchStatistics(nn.Module):
-    """A batch norm left in training mode: a sample's answer depends on its company."""
+    """A batch norm left in training mode: outputs depend on the rest of the batch."""
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:
         super().__init__()
@@ -259,7 +259,7 @@ class Thermometer(nn.Module):
 def trained(net: nn.Module, data: Labelled, *, temperature: float = 1, teacher: nn.Module | None = None) -> nn.Module:
     """Train on labels, or on the teacher's probabilities at a temperature; the same network every time."""
     pixels, labels = data
-    aims = functional.one_hot(labels).to(pixels) if teacher is None else softened(teacher, pixels, temperature)
+    soft_labels = functional.one_hot(labels).to(pixels) if teacher is None else softened(teacher, pixels, temperature)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         for module in net.modules():
@@ -269,7 +269,7 @@ def trained(net: nn.Module, data: Labelled, *, temperature: float = 1, teacher: 
         for _ in range(12):
             for rows in torch.randperm(len(pixels)).split(64):
                 optimizer.zero_grad()
-                functional.cross_entropy(net(pixels[rows]) / temperature, aims[rows]).backward()
+                functional.cross_entropy(net(pixels[rows]) / temperature, soft_labels[rows]).backward()
                 optimizer.step()
     return net.eval().requires_grad_(False)
 
@@ -281,16 +281,16 @@ def softened(teacher: nn.Module, pixels: Tensor, temperature: float) -> Tensor:
 
 
 def distilled(base: nn.Module, data: Labelled) -> nn.Module:
-    """Distil at temperature 30 and answer at 1 (Papernot et al. 2016): the cross-entropy rounds to zero, and its slope.
+    """Distill at temperature 30 and predict at 1 (Papernot et al. 2016): cross-entropy and gradient round to zero.
 
-    Another function than the base; its truth is that of an undefended network.
+    This is another function than the base; its robust accuracy is that of an undefended network.
     """
     teacher = trained(copy.deepcopy(base), data, temperature=30)
     return trained(base, data, temperature=30, teacher=teacher)
 
 
 def thermometer(base: nn.Module, data: Labelled) -> nn.Module:
-    """Train a small network on thermometer-coded pixels; another function than the base."""
+    """Train a small network on thermometer-encoded pixels; this is another function than the base."""
     classes, (channels, height, width) = int(data[1].max()) + 1, data[0].shape[1:]
     net = nn.Sequential(
         Thermometer(),
@@ -320,37 +320,39 @@ RANDOM = frozenset({"deterministic"})
 FAKES: dict[str, Fake] = {
     fake.name: fake
     for fake in (
-        # Fools nobody: the control.
+        # The control: no defense.
         Fake("none", _after(lambda logits: logits), True),
-        # Honest outputs that look odd. A cross-entropy in float32 is fooled by the scale; a margin is not.
+        # Honest models with unusual outputs. Their scale breaks a cross-entropy in float32, but not a margin.
         Fake("logits x100", _after(lambda logits: 100 * logits), True),
         Fake("logits x1e5", _after(lambda logits: 1e5 * logits), True),
         Fake("logits x1e-4", _after(lambda logits: 1e-4 * logits), True),
         Fake("logits + 1000", _after(lambda logits: logits + 1000), True),
         Fake("log-softmax", _after(lambda logits: logits.log_softmax(dim=1)), True),
-        # Flattened scores: they fool gradients and scores at once, and AutoAttack by 55 to 59 points.
+        # Flattened scores, which hide gradients and score differences; AutoAttack is off by 55 to 59 points.
         Fake("softmax(50 x logits)", _after(lambda logits: (50 * logits).softmax(dim=1)), True, FLAT | BLIND),
         Fake("one-hot", _after(one_hot), True, FLAT | BLIND),
         Fake("saturated", _after(saturated), True, FLAT | BLIND),
-        # Backward passes that lie about a forward pass that is the base's.
+        # Wrong backward passes of the base's own forward pass.
         Fake("NaN in backward", _before(_Poison.apply), True, frozenset({"gradient_finite"})),
         Fake("noise in backward", _before(_Scatter.apply), True, frozenset({"gradient_informative"})),
         Fake("reversed backward", _before(_Reverse.apply), True, frozenset({"gradient_informative"})),
         Fake("flat in grad mode", lambda base, data: FlatInGradMode(base), True, BLIND),
-        Fake("other if requires_grad", lambda base, data: OtherIfWatched(base), True, frozenset({"grad_mode_free"})),
-        # Discontinuous functions: gradients are zero or say nothing; attacks need a straight-through gradient.
+        Fake(
+            "other if requires_grad", lambda base, data: OtherIfRequiresGrad(base), True, frozenset({"grad_mode_free"})
+        ),
+        # Discontinuous functions: gradients are zero or useless; attacks need a straight-through gradient.
         Fake("8 levels", _before(levels), False, BLIND),
         Fake("bit depth 3", _before(bit_depth), False, BLIND),
         Fake("JPEG-like", _before(jpeg), False, BLIND),
         Fake("thermometer", thermometer, False, BLIND),
         Fake("k-WTA", _instead(nn.ReLU, lambda old: WinnersTakeAll()), False, frozenset({"gradient_informative"})),
-        # Random functions: an attack must average, and one lucky draw is no success.
+        # Randomized functions: attacks must average gradients, and one lucky draw is no success.
         Fake("input noise", _before(shaken), False, RANDOM, stochastic=True),
         Fake("resize and pad", _before(moved), False, RANDOM, stochastic=True),
         Fake("dropout", _instead(nn.ReLU, lambda old: AlwaysDropping()), False, RANDOM, stochastic=True),
-        # A wrong state: the answer depends on the company.
+        # A wrong mode: outputs depend on the batch.
         Fake("batch statistics", _instead(nn.BatchNorm2d, BatchStatistics), False, frozenset({"alone_equals_batch"})),
-        # Trained to saturate: the cross-entropy's gradient vanishes, the margin's does not.
+        # Trained to saturate: the gradient of the cross-entropy vanishes, that of the margin does not.
         Fake("distilled", distilled, False),
     )
 }
@@ -358,5 +360,5 @@ FAKES: dict[str, Fake] = {
 
 @functools.cache
 def built(name: str) -> nn.Module:
-    """Return a defence round the digits' network, built once; it holds no state that an attack may change."""
+    """Return a defense of the digits network, built once; it holds no state that an attack can change."""
     return FAKES[name].build(digits.trained().module)

@@ -1,4 +1,4 @@
-"""The engine: what it keeps, whom it lets go, what it costs, and that nobody's result depends on their company."""
+"""Gradient ascent: what a search records, when samples are dropped, pass counts, and independence of the batch."""
 
 import math
 from dataclasses import replace
@@ -11,8 +11,7 @@ from suite.attacks.constraints import NORMS, constraint
 from suite.attacks.engine.ascent import CHECK_EVERY, Budget, Search, maximize
 from suite.attacks.rng import as_seeds
 from suite.errors import AttackError, SpecError
-from tests.attacks.digits import first, problem_of, trained
-from tests.attacks.test_problem import Counting
+from tests.attacks.digits import Counting, first, problem_of, trained
 
 LINF = constraint("linf")
 EPS = {"linf": 0.1, "l2": 0.6, "l1": 2.5, "l0": 3}
@@ -27,25 +26,25 @@ FIELDS = ("best", "score", "misclassified", "invalid", "nonfinite_gradients", "r
 
 
 def same(one, other, rows=None):
-    """Return whether two searches found the same, bit by bit; rows of the one are all of the other."""
+    """Return whether some rows of one search equal all rows of another, bit for bit."""
     index = slice(None) if rows is None else rows
     return all(torch.equal(getattr(one, name)[index], getattr(other, name)) for name in FIELDS)
 
 
-# What a search takes down
+# What a search records
 
 
-def told(*rows):
+def logits(*rows):
     """Return outputs of three classes."""
     return torch.tensor(rows, dtype=torch.float32)
 
 
 @pytest.fixture
 def small():
-    """Return a search on four samples of class 0 and a problem that is never asked."""
+    """Return a search on four samples of class 0 and a problem whose model is never called."""
 
     def never(pixels):
-        raise AssertionError("a search only takes down what it is told")
+        raise AssertionError("updating a search does not call the model")
 
     search = Search.of(torch.zeros(4, 1, 1, 1), torch.zeros(4).long(), 1.0, as_seeds(range(4)))
     return search, problem_of(never)
@@ -55,7 +54,7 @@ def points(value, count=4):
     return torch.full((count, 1, 1, 1), float(value))
 
 
-def test_a_search_begins_with_nothing(small):
+def test_a_new_search_is_empty(small):
     search, _ = small
     assert search.remaining.tolist() == [0, 1, 2, 3]
     assert search.score.tolist() == [-math.inf] * 4 and search.rung.tolist() == [-1] * 4
@@ -65,9 +64,9 @@ def test_a_search_begins_with_nothing(small):
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf], ids=str)
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_an_output_that_is_not_finite_is_never_fooled_nor_best_and_is_marked(small, value, place):
+def test_a_non_finite_output_is_marked_invalid_and_is_neither_misclassified_nor_best(small, value, place):
     search, problem = small
-    output = told([1, 0, 0], [0, 1, 0], [1, 0, 0], [1, 0, 0])
+    output = logits([1, 0, 0], [0, 1, 0], [1, 0, 0], [1, 0, 0])
     output[0, place] = output[1, place] = value
     done = search.update(problem, torch.arange(4), points(0.5), output)
     assert done.tolist() == [True, True, False, False]
@@ -76,111 +75,111 @@ def test_an_output_that_is_not_finite_is_never_fooled_nor_best_and_is_marked(sma
     assert search.score[:2].tolist() == [-math.inf] * 2 and search.score[2:].isfinite().all()
     assert search.best.flatten().tolist() == [0, 0, 0.5, 0.5]
     assert search.remaining.tolist() == [2, 3]
-    # Nor does what comes later wash it clean.
-    search.update(problem, torch.arange(4), points(0.7), told(*[[0, 1, 0]] * 4))
+    # Later outputs do not make the sample valid again.
+    search.update(problem, torch.arange(4), points(0.7), logits(*[[0, 1, 0]] * 4))
     assert search.invalid.tolist() == [True, True, False, False] and len(search.remaining) == 0
 
 
-def test_a_finite_output_after_which_the_yardstick_is_not_a_number_is_not_best(small):
+def test_a_finite_output_with_a_nan_score_is_not_best(small):
     search, problem = small
     blank = replace(problem, loss=lambda o, t, n, g: torch.full((len(o),), torch.nan))
-    search.update(blank, torch.arange(4), points(0.5), told(*[[1, 0, 0]] * 4))
+    search.update(blank, torch.arange(4), points(0.5), logits(*[[1, 0, 0]] * 4))
     assert search.score.tolist() == [-math.inf] * 4 and not search.best.any() and not search.invalid.any()
 
 
-def test_the_best_point_is_that_of_the_highest_yardstick_and_a_fooled_one_beats_any_other(small):
+def test_the_best_point_has_the_highest_score_and_misclassified_points_come_first(small):
     search, problem = small
     everyone = torch.arange(4)
     search.stage = 5
-    search.update(problem, everyone, points(0.1), told([3, 0, 0], [3, 0, 0], [3, 0, 0], [3, 0, 0]))
+    search.update(problem, everyone, points(0.1), logits([3, 0, 0], [3, 0, 0], [3, 0, 0], [3, 0, 0]))
     search.stage = 6
-    done = search.update(problem, everyone, points(0.2), told([4, 0, 0], [2, 0, 0], [0, 1, 0], [0, 1, 0]))
+    done = search.update(problem, everyone, points(0.2), logits([4, 0, 0], [2, 0, 0], [0, 1, 0], [0, 1, 0]))
     assert done.tolist() == search.misclassified.tolist() == [False, False, True, True]
     search.stage = 7
-    search.update(problem, everyone, points(0.3), told([3, 0, 0], [3, 0, 0], [0, 0, 2], [1, 0, 0]))
+    search.update(problem, everyone, points(0.3), logits([3, 0, 0], [3, 0, 0], [0, 0, 2], [1, 0, 0]))
     assert [round(v, 1) for v in search.best.flatten().tolist()] == [0.1, 0.2, 0.3, 0.2]
     assert search.score.tolist() == [-3, -2, 2, 1]
-    assert search.rung.tolist() == [-1, -1, 6, 6]  # the stage in which it fell, not that of its best point
+    assert search.rung.tolist() == [-1, -1, 6, 6]  # the stage of the first misclassification, not of the best point
     assert search.misclassified.tolist() == [False, False, True, True]
 
 
-def test_notes_about_some_rows_touch_no_others(small):
+def test_updating_some_rows_leaves_the_others_unchanged(small):
     search, problem = small
-    search.update(problem, torch.tensor([3, 1]), points(0.5, 2), told([0, 1, 0], [1, 0, 0]))
+    search.update(problem, torch.tensor([3, 1]), points(0.5, 2), logits([0, 1, 0], [1, 0, 0]))
     assert search.misclassified.tolist() == [False, False, False, True]
     assert search.score.tolist() == [-math.inf, -1, -math.inf, 1]
     assert search.best.flatten().tolist() == [0, 0.5, 0, 0.5]
 
 
-def test_of_several_points_of_a_row_the_best_counts_and_one_that_fools_before_one_that_does_not(small):
+def test_of_several_points_per_row_the_best_counts_and_misclassified_points_come_first(small):
     search, problem = small
     search.misclassified[2:] = True  # two rows only
     tried = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]).view(6, 1, 1, 1)
-    output = told([3, 0, 0], [0, 1, 0], [0, 0, 2], [5, 0, 0], [4, 0, 0], [6, 0, 0])
+    output = logits([3, 0, 0], [0, 1, 0], [0, 0, 2], [5, 0, 0], [4, 0, 0], [6, 0, 0])
     done = search.update(problem, torch.tensor([1, 0]), tried, output)
     assert done.tolist() == [True, False]
     assert [round(v, 1) for v in search.best.flatten().tolist()] == [0.5, 0.3, 0, 0]
     assert search.score.tolist()[:2] == [-4, 2] and search.misclassified.tolist()[:2] == [False, True]
-    # A point whose output is not finite marks its row, and is neither the best nor fooled.
-    output[3:] = told([0, 1, 0], [torch.nan, 0, 0], [2, 0, 0])
+    # A point with a non-finite output marks its row as invalid and is neither best nor misclassified.
+    output[3:] = logits([0, 1, 0], [torch.nan, 0, 0], [2, 0, 0])
     output[3, 2] = torch.inf
     search.update(problem, torch.tensor([1, 0]), tried, output)
     assert search.invalid.tolist() == [True, False, False, False] and not search.misclassified[0]
     assert [round(v, 1) for v in search.best.flatten().tolist()] == [0.6, 0.3, 0, 0] and search.score[0] == -2
 
 
-def test_a_tie_that_the_model_loses_counts_as_fooled(small):
+def test_a_misclassified_point_with_a_lower_score_still_counts(small):
     search, problem = small
-    search.update(problem, torch.arange(4), points(0.1), told([1, 0, 0], [1, 0, 0], [1, 0, 0], [1, 0, 0]))
+    search.update(problem, torch.arange(4), points(0.1), logits([1, 0, 0], [1, 0, 0], [1, 0, 0], [1, 0, 0]))
     tie = replace(problem, misclassified=lambda o, t: torch.tensor([True, False, True, False]))
-    search.update(tie, torch.arange(4), points(0.9), told(*[[2, 0, 0]] * 4))  # a lower yardstick, and yet wrong
+    search.update(tie, torch.arange(4), points(0.9), logits(*[[2, 0, 0]] * 4))  # a lower score, yet misclassified
     assert [round(v, 1) for v in search.best.flatten().tolist()] == [0.9, 0.1, 0.9, 0.1]
 
 
-def test_the_nearest_are_a_share_of_those_that_stand_by_their_score(small):
+def test_nearest_returns_a_share_of_the_remaining_rows_by_score(small):
     search, problem = small
-    search.update(problem, torch.arange(4), points(0.1), told([5, 0, 0], [1, 0, 0], [0, 1, 0], [3, 0, 0]))
+    search.update(problem, torch.arange(4), points(0.1), logits([5, 0, 0], [1, 0, 0], [0, 1, 0], [3, 0, 0]))
     assert search.nearest(1).tolist() == [1, 3, 0]
     assert search.nearest(0.34).tolist() == [1, 3]  # rounded up
     assert search.nearest(1 / 3).tolist() == [1]
     assert search.nearest(0).tolist() == []
 
 
-def test_what_does_not_hold_when_the_model_is_asked_cleanly_is_taken_back(net):
-    def two_faced(x):
+def test_confirm_resets_what_the_model_classifies_correctly_without_gradients(net):
+    def deceptive(x):
         return net(x.flip(-1)) if torch.is_grad_enabled() else net(x)
 
-    search, problem = search_of(120), problem_of(two_faced)
+    search, problem = search_of(120), problem_of(deceptive)
     maximize(problem, search, LINF, Budget(10, start="clean"))
     claimed = search.misclassified.clone()
-    true = problem_of(net).outcome(search.best, search.targets) > 0.5
-    lies = claimed & ~true
-    assert lies.sum() > 10 and (claimed & true).any()
+    real = problem_of(net).outcome(search.best, search.targets) > 0.5
+    false = claimed & ~real
+    assert false.sum() > 10 and (claimed & real).any()
     before = search.best.clone()
     rows = claimed.nonzero()[:, 0]
-    assert search.confirm(problem, rows) == int(lies.sum())
-    assert torch.equal(search.misclassified, claimed & true)
-    assert torch.equal(search.best[lies], search.pixels[lies]) and (search.score[lies] == -math.inf).all()
-    assert (search.rung[lies] == -1).all() and (search.rung[claimed & true] == 0).all()
-    assert torch.equal(search.best[~lies], before[~lies])
+    assert search.confirm(problem, rows) == int(false.sum())
+    assert torch.equal(search.misclassified, claimed & real)
+    assert torch.equal(search.best[false], search.pixels[false]) and (search.score[false] == -math.inf).all()
+    assert (search.rung[false] == -1).all() and (search.rung[claimed & real] == 0).all()
+    assert torch.equal(search.best[~false], before[~false])
     assert search.confirm(problem, search.misclassified.nonzero()[:, 0]) == 0
     with pytest.raises(AttackError, match="neither robust nor misclassified"):
         search.confirm(problem_of(lambda x: net(x) * torch.nan), torch.arange(3))
 
 
-def test_asking_takes_down_what_the_model_says_in_batches(net):
+def test_evaluate_records_outputs_in_batches(net):
     search, model = search_of(20), Counting(net)
     search.evaluate(replace(problem_of(model), batch_size=8), torch.arange(5, 20), search.pixels[5:])
     assert model.sizes == [8, 7] and model.backward == 0
     assert (search.score[:5] == -math.inf).all() and search.score[5:].isfinite().all()
 
 
-# The climb
+# The ascent
 
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("start", ["random", "clean"])
-def test_the_climb_fools_who_stands_inside_the_budget(problem, norm, start):
+def test_an_ascent_changes_predictions_within_eps(problem, norm, start):
     search = search_of(100, EPS[norm])
     maximize(problem, search, constraint(norm), Budget(10, start=start))
     assert 25 < search.misclassified.sum() < 100
@@ -194,27 +193,27 @@ def test_the_climb_fools_who_stands_inside_the_budget(problem, norm, start):
 
 @pytest.mark.parametrize("stop", [True, False], ids=["stop", "whole"])
 @pytest.mark.parametrize("start", ["random", "clean", "best"])
-def test_the_passes_counted_are_those_that_a_counting_model_sees(net, stop, start):
+def test_pass_counts_match_those_of_a_counting_model(net, stop, start):
     model = Counting(net)
     problem, search, steps = replace(problem_of(model), batch_size=16), search_of(40), 6
     maximize(problem, search, LINF, Budget(steps, stop=stop, start=start))
     assert (problem.passes.forward, problem.passes.backward) == (model.forward, model.backward)
     assert max(model.sizes) == 16
     if stop:
-        stood = int((~search.misclassified).sum())
-        assert 0 < stood < 40
-        assert stood * steps < model.backward < 40 * steps
+        robust = int((~search.misclassified).sum())
+        assert 0 < robust < 40
+        assert robust * steps < model.backward < 40 * steps
         assert model.forward < 40 * (steps + 1)
     else:
         assert (model.forward, model.backward) == (40 * (steps + 1), 40 * steps)
 
 
-def test_a_sample_leaves_as_soon_as_it_is_fooled_or_its_output_is_not_finite(net):
-    asked = []
+def test_a_sample_is_dropped_once_it_is_misclassified_or_invalid(net):
+    batches = []
 
     def watched(output, targets):
         misclassified = output.argmax(dim=1) != targets
-        asked.append((len(output), int((misclassified | ~output.isfinite().all(dim=1)).sum())))
+        batches.append((len(output), int((misclassified | ~output.isfinite().all(dim=1)).sum())))
         return misclassified
 
     pixels, _ = first(40)
@@ -225,14 +224,14 @@ def test_a_sample_leaves_as_soon_as_it_is_fooled_or_its_output_is_not_finite(net
 
     search = search_of(40)
     maximize(replace(problem_of(forward), misclassified=watched), search, LINF, Budget(8))
-    for (before, gone), (after, _) in pairwise(asked):
-        assert after == before - gone
+    for (before, dropped), (after, _) in pairwise(batches):
+        assert after == before - dropped
     assert search.invalid.sum() >= 4 and search.misclassified.any()
     assert not (search.invalid & search.misclassified).any()
-    assert asked[-1][0] - asked[-1][1] == len(search.remaining) > 0
+    assert batches[-1][0] - batches[-1][1] == len(search.remaining) > 0
 
 
-def test_a_batch_in_which_everybody_is_wrong_from_the_start_costs_one_step(net):
+def test_a_batch_that_is_misclassified_from_the_start_costs_one_step(net):
     model, search = Counting(net), search_of(20)
     search.targets = (net(search.pixels).argmax(dim=1) + 1) % 10
     maximize(problem_of(model), search, LINF, Budget(50, start="clean"))
@@ -240,34 +239,34 @@ def test_a_batch_in_which_everybody_is_wrong_from_the_start_costs_one_step(net):
     assert torch.equal(search.best, search.pixels)
 
 
-def test_without_stop_a_fooled_sample_goes_on_to_a_higher_margin(problem):
+def test_without_stop_the_margin_of_misclassified_samples_keeps_increasing(problem):
     whole, early = search_of(40), search_of(40)
     maximize(problem, whole, LINF, Budget(10, stop=False))
     maximize(problem, early, LINF, Budget(10))
     assert (early.misclassified <= whole.misclassified).all() and early.misclassified.any()
-    fell = early.misclassified
-    assert (whole.score[fell] > early.score[fell]).all()
+    wrong = early.misclassified
+    assert (whole.score[wrong] > early.score[wrong]).all()
     assert torch.equal(whole.score[~whole.misclassified], early.score[~whole.misclassified])
 
 
-def test_the_last_point_is_kept_where_it_is_asked_for(net):
-    seen = []
+def test_budget_last_keeps_the_last_point(net):
+    inputs = []
 
     def forward(x):
-        seen.append(x.detach().clone())
+        inputs.append(x.detach().clone())
         return net(x)
 
     last, best = search_of(30), search_of(30)
     everyone = torch.arange(30)
     maximize(problem_of(forward), last, LINF, Budget(5, stop=False, last=True), rows=everyone)
-    assert torch.equal(last.best, seen[-1])
+    assert torch.equal(last.best, inputs[-1])
     maximize(problem_of(net), best, LINF, Budget(5, stop=False), rows=everyone)
-    reached = problem_of(net).loss(net(last.best), last.targets, "margin", None)
-    assert (reached <= best.score).all()
-    assert torch.equal(last.score, best.score)  # the yardstick of the best is still known
+    margins = problem_of(net).loss(net(last.best), last.targets, "margin", None)
+    assert (margins <= best.score).all()
+    assert torch.equal(last.score, best.score)  # the score is still that of the best point
 
 
-def test_rows_that_are_not_asked_for_are_not_touched(problem):
+def test_other_rows_are_left_unchanged(problem):
     search, rows = search_of(20), torch.tensor([3, 17, 5])
     maximize(problem, search, LINF, Budget(5, stop=False), rows=rows)
     others = torch.ones(20, dtype=torch.bool)
@@ -276,7 +275,7 @@ def test_rows_that_are_not_asked_for_are_not_touched(problem):
     assert torch.equal(search.best[others], search.pixels[others])
 
 
-def test_only_those_that_stand_are_climbed_if_nobody_is_named(net):
+def test_by_default_only_the_remaining_rows_are_attacked(net):
     model, search = Counting(net), search_of(10)
     search.misclassified[:4] = True
     search.invalid[4] = True
@@ -288,23 +287,23 @@ def test_only_those_that_stand_are_climbed_if_nobody_is_named(net):
     assert model.sizes == [5, 5]
 
 
-def test_a_goal_is_what_the_climb_brings_the_model_to_say(net):
+def test_target_classes_are_predicted_more_often_after_the_ascent(net):
     problem, search = problem_of(net), search_of(60, 0.2)
     target_classes = (search.targets[:, None] + 3) % 10
     rows, budget = torch.arange(60), Budget(15, stop=False, last=True)
     maximize(problem, search, LINF, budget, rows=rows, target_classes=target_classes)
-    aimed = (net(search.best).argmax(dim=1) == target_classes[:, 0]).float().mean()
+    share = (net(search.best).argmax(dim=1) == target_classes[:, 0]).float().mean()
     free = search_of(60, 0.2)
     maximize(problem, free, LINF, budget, rows=rows)
-    assert aimed > (net(free.best).argmax(dim=1) == target_classes[:, 0]).float().mean() + 0.3
-    # The target_classes belong to the rows, in whatever order these are given.
-    turned, order = search_of(60, 0.2), torch.randperm(60, generator=torch.Generator().manual_seed(0))
-    maximize(problem, turned, LINF, budget, rows=order, target_classes=target_classes[order])
-    assert same(turned, search)
+    assert share > (net(free.best).argmax(dim=1) == target_classes[:, 0]).float().mean() + 0.3
+    # Target classes belong to their rows, whatever the order of the rows.
+    shuffled, order = search_of(60, 0.2), torch.randperm(60, generator=torch.Generator().manual_seed(0))
+    maximize(problem, shuffled, LINF, budget, rows=order, target_classes=target_classes[order])
+    assert same(shuffled, search)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 16, 256])
-def test_goals_follow_their_rows_when_others_leave_whatever_fits_into_a_batch(problem, batch_size):
+def test_target_classes_stay_with_their_rows_for_any_batch_size(problem, batch_size):
     target_classes = (first(40)[1][:, None] + torch.tensor([3, 7, 1])) % 10
     together, alone, rows = search_of(40), search_of(40), torch.arange(40)
     maximize(
@@ -317,7 +316,7 @@ def test_goals_follow_their_rows_when_others_leave_whatever_fits_into_a_batch(pr
     assert all(torch.equal(getattr(together, name)[chosen], getattr(alone, name)[chosen]) for name in FIELDS)
 
 
-def test_several_goals_find_what_one_after_the_other_finds_from_streams_of_their_own(problem):
+def test_target_classes_in_parallel_equal_separate_ascents_with_their_own_streams(problem):
     target_classes = (first(40)[1][:, None] + torch.tensor([3, 7, 1])) % 10
     together, apart, rows = search_of(40), search_of(40), torch.arange(40)
     budget = Budget(6, stop=False)
@@ -336,60 +335,60 @@ def test_several_goals_find_what_one_after_the_other_finds_from_streams_of_their
     assert torch.equal(together.best, apart.best)
 
 
-def test_no_goal_is_nothing_to_do(net):
+def test_zero_target_classes_take_no_passes(net):
     model, search = Counting(net), search_of(5)
     target_classes = torch.zeros(5, 0, dtype=torch.int64)
     maximize(problem_of(model), search, LINF, Budget(3), rows=torch.arange(5), target_classes=target_classes)
     assert model.sizes == [] and not search.misclassified.any()
 
 
-def test_streams_start_elsewhere_and_repeat_themselves(problem):
-    found = []
+def test_streams_give_different_reproducible_starts(problem):
+    results = []
     for stream in (0, 1, 0, 7919):
         search = search_of(20)
         maximize(problem, search, LINF, Budget(1, stop=False, last=True), stream=stream)
-        found.append(search.best)
-    assert torch.equal(found[0], found[2])
+        results.append(search.best)
+    assert torch.equal(results[0], results[2])
     for one, other in ((0, 1), (1, 3), (0, 3)):
-        assert (found[one] != found[other]).flatten(1).any(dim=1).all()
+        assert (results[one] != results[other]).flatten(1).any(dim=1).all()
 
 
-def test_a_climb_from_the_best_point_goes_on_where_the_last_one_ended(net):
-    seen, search = [], search_of(12)
+def test_an_ascent_from_the_best_point_continues_the_last_one(net):
+    inputs, search = [], search_of(12)
 
     def forward(x):
-        seen.append(x.detach().clone())
+        inputs.append(x.detach().clone())
         return net(x)
 
     maximize(problem_of(net), search, LINF, Budget(3, stop=False))
     before = search.best.clone(), search.score.clone()
     maximize(problem_of(forward), search, LINF, Budget(3, stop=False, start="best"), rows=torch.arange(12))
-    assert torch.equal(seen[0], before[0])
+    assert torch.equal(inputs[0], before[0])
     assert (search.score >= before[1]).all() and (search.score > before[1]).any()
 
 
-def test_the_steps_grow_shorter_along_a_cosine():
+def test_step_lengths_follow_a_cosine():
     slope = torch.ones(64)
-    seen = []
+    inputs = []
 
     def forward(x):
-        seen.append(x.detach().clone())
+        inputs.append(x.detach().clone())
         score = (x.flatten(1) * slope).sum(dim=1) - 100
         return torch.stack([-score / 2, score / 2], dim=1)
 
     search = Search.of(torch.full((1, 1, 8, 8), 0.1), torch.zeros(1).long(), 0.8, as_seeds([0]))
     maximize(problem_of(forward), search, LINF, Budget(4, start="clean", first=0.25))
-    lengths = [float((after - before).max()) for before, after in pairwise(seen)]
+    lengths = [float((after - before).max()) for before, after in pairwise(inputs)]
     expected = [0.8 * 0.25 * 0.5 * (1 + math.cos(math.pi * step / 4)) for step in range(4)]
     assert lengths == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("stop", [True, False], ids=["stop", "whole"])
 @pytest.mark.parametrize("norm", NORMS)
-def test_neither_batch_size_nor_order_changes_a_bit(problem, norm, stop):
+def test_results_do_not_depend_on_batch_size_or_order(problem, norm, stop):
     count = 20
 
-    def climbed(batch_size, rows):
+    def run(batch_size, rows):
         pixels, targets = first(count)
         search = Search.of(pixels[rows], targets[rows], EPS[norm], as_seeds(rows))
         for stream, start in enumerate(("random", "best")):
@@ -397,15 +396,15 @@ def test_neither_batch_size_nor_order_changes_a_bit(problem, norm, stop):
             maximize(replace(problem, batch_size=batch_size), search, constraint(norm), budget, stream=stream)
         return search
 
-    whole = climbed(256, torch.arange(count))
+    whole = run(256, torch.arange(count))
     for size in (1, 7):
-        assert same(climbed(size, torch.arange(count)), whole), size
+        assert same(run(size, torch.arange(count)), whole), size
     shuffled = torch.randperm(count, generator=torch.Generator().manual_seed(0))
-    assert same(whole, climbed(7, shuffled), shuffled)
-    assert same(whole, climbed(256, shuffled[:5]), shuffled[:5])
+    assert same(whole, run(7, shuffled), shuffled)
+    assert same(whole, run(256, shuffled[:5]), shuffled[:5])
 
 
-def test_each_sample_has_an_eps_of_its_own(problem):
+def test_each_sample_has_its_own_eps(problem):
     pixels, targets = first(20)
     eps = torch.linspace(0, 0.2, 20)
     search = Search.of(pixels, targets, eps, as_seeds(range(20)))
@@ -417,39 +416,39 @@ def test_each_sample_has_an_eps_of_its_own(problem):
     assert torch.equal(alone.best, search.best[7:8])
 
 
-# What goes wrong
+# Failures
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, 0.0], ids=str)
-def test_a_gradient_that_says_nothing_is_counted_moves_nothing_and_spoils_no_other(net, value):
-    class Poison(torch.autograd.Function):
+def test_a_useless_gradient_moves_nothing_and_affects_no_other_sample(net, value):
+    class Corrupt(torch.autograd.Function):
         @staticmethod
         def forward(ctx, x):
             return x.clone()
 
         @staticmethod
         def backward(ctx, gradient):
-            spoilt = gradient.clone()
-            spoilt[2] = value
-            return spoilt
+            corrupted = gradient.clone()
+            corrupted[2] = value
+            return corrupted
 
-    healthy, poisoned = search_of(6, 0.03), search_of(6, 0.03)
+    intact, corrupt = search_of(6, 0.03), search_of(6, 0.03)
     budget = Budget(5, stop=False, last=True)
-    maximize(problem_of(net), healthy, LINF, budget)
-    maximize(problem_of(lambda x: net(Poison.apply(x))), poisoned, LINF, budget)
-    assert poisoned.nonfinite_gradients.tolist() == [0, 0, 0 if value == 0 else 5, 0, 0, 0]
+    maximize(problem_of(net), intact, LINF, budget)
+    maximize(problem_of(lambda x: net(Corrupt.apply(x))), corrupt, LINF, budget)
+    assert corrupt.nonfinite_gradients.tolist() == [0, 0, 0 if value == 0 else 5, 0, 0, 0]
     others = torch.tensor([0, 1, 3, 4, 5])
-    assert torch.equal(poisoned.best[others], healthy.best[others])
+    assert torch.equal(corrupt.best[others], intact.best[others])
     assert torch.equal(
-        poisoned.best[2:3], LINF.start(*(part[2:3] for part in (healthy.pixels, healthy.eps, healthy.seeds)), 0)
+        corrupt.best[2:3], LINF.start(*(part[2:3] for part in (intact.pixels, intact.eps, intact.seeds)), 0)
     )
-    assert poisoned.best.isfinite().all() and not poisoned.invalid.any()
+    assert corrupt.best.isfinite().all() and not corrupt.invalid.any()
 
 
 @pytest.mark.parametrize("step", [1, 3, 6], ids=["first", "later", "last"])
-def test_an_exception_in_the_model_leaves_nothing_changed(step):
+def test_an_exception_in_the_model_leaves_everything_unchanged(step):
     model = trained()
-    model.module[1].eval()  # a batch norm that the user froze
+    model.module[1].eval()  # a batch norm frozen by the user
     model.module[0].weight.requires_grad_(False)
     modes = [m.training for m in model.module.modules()]
     wanted = [p.requires_grad for p in model.module.parameters()]
@@ -476,7 +475,7 @@ def test_an_exception_in_the_model_leaves_nothing_changed(step):
     assert torch.equal(torch.get_rng_state(), random)
 
 
-def test_parameters_that_want_gradients_get_none():
+def test_parameters_receive_no_gradients():
     model = trained()
     model.module.eval()
     assert all(p.requires_grad for p in model.module.parameters())
@@ -490,13 +489,13 @@ def test_unknown_losses_are_refused(problem):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_on_an_accelerator_the_same_fall_though_it_is_asked_only_now_and_then():
-    found = {}
+def test_a_gpu_gives_the_same_results_although_it_checks_less_often():
+    results = {}
     for device in ("cpu", "cuda"):
         model = trained().to(device)
         pixels, targets = (part.to(device) for part in first(60))
         search = Search.of(pixels, targets, 0.1, as_seeds(range(60), device))
         with model.frozen():
             maximize(problem_of(model), search, LINF, Budget(2 * CHECK_EVERY))
-        found[device] = search.misclassified.cpu()
-    assert (found["cpu"] != found["cuda"]).sum() <= 2
+        results[device] = search.misclassified.cpu()
+    assert (results["cpu"] != results["cuda"]).sum() <= 2

@@ -1,4 +1,4 @@
-"""The losses that attacks on classifiers raise: their values, their signs, and gradients that no scale can hide."""
+"""Attack losses for classifiers: values, signs, and gradients at any scale of the logits."""
 
 import math
 
@@ -12,7 +12,7 @@ from suite.kinds.classification.losses import LOSSES, SPREAD, attack_loss, rival
 
 UNTARGETED = ("margin", "ce", "scaled_ce", "dlr", "probability_margin")
 SIGNED = ("margin", "dlr", "probability_margin")
-"""Above zero exactly where the model is wrong; the log odds are above zero from a probability of one half on."""
+"""Positive exactly where the model is wrong; log odds are positive where the target's probability is below one half."""
 
 
 def sample(count=400, classes=6, seed=0, scale=2.0):
@@ -37,13 +37,13 @@ def cosine(one, other):
 
 
 def constant(logits, targets, name, target_classes):
-    """Return where a loss is rightly constant: the DLR of a target at the third place, wrong already, is one."""
+    """Return where a loss is constant by definition: DLR is 1 for a misclassified target that ranks third."""
     third = logits.argsort(dim=1, descending=True)[:, 2] == targets
     return third & (name == "dlr" and target_classes is None)
 
 
 LN = math.log
-HAND = {  # logits 3, 1, 0, -1; the target is right (0) or wrong (1); the goal is class 2
+HAND = {  # logits 3, 1, 0, -1; the prediction is right (target 0) or wrong (1); the target class is 2
     "margin": {(0, None): -2, (1, None): 2, (0, 2): -3, (1, 2): -1},
     "ce": {
         (0, None): LN(math.e + 1 + 1 / math.e) - 3,
@@ -51,7 +51,7 @@ HAND = {  # logits 3, 1, 0, -1; the target is right (0) or wrong (1); the goal i
         (0, 2): -LN(math.e**3 + math.e + 1 / math.e),
         (1, 2): -LN(math.e**3 + math.e + 1 / math.e),
     },
-    "scaled_ce": {  # the range 4 becomes 10: logits 7.5, 2.5, 0, -2.5
+    "scaled_ce": {  # the range is scaled from 4 to 10: logits 7.5, 2.5, 0, -2.5
         (0, None): LN(math.exp(2.5) + 1 + math.exp(-2.5)) - 7.5,
         (1, None): LN(math.exp(7.5) + 1 + math.exp(-2.5)) - 2.5,
         (0, 2): -LN(math.exp(7.5) + math.exp(2.5) + math.exp(-2.5)),
@@ -72,7 +72,7 @@ def test_every_loss_is_tested():
 
 
 @pytest.mark.parametrize("name", UNTARGETED)
-def test_values_by_hand(name):
+def test_values_equal_those_computed_by_hand(name):
     logits = torch.tensor([[3.0, 1.0, 0.0, -1.0]])
     for (target, goal), value in HAND[name].items():
         target_classes = None if goal is None else torch.tensor([goal])
@@ -81,13 +81,13 @@ def test_values_by_hand(name):
         assert float(loss) == pytest.approx(value, abs=1e-12), (target, goal)
 
 
-def test_an_unknown_loss_is_refused_with_the_names_of_the_others():
+def test_an_unknown_loss_is_an_error_that_lists_the_others():
     with pytest.raises(SpecError, match=r"'hinge'; choose one of margin, ce, scaled_ce, dlr, probability_margin"):
         attack_loss(torch.zeros(1, 3), torch.zeros(1, dtype=torch.long), "hinge")
 
 
 @pytest.mark.parametrize("name", SIGNED)
-def test_margins_are_above_zero_exactly_where_the_model_is_wrong(name):
+def test_margins_are_positive_exactly_where_the_model_is_wrong(name):
     logits, targets, _ = sample()
     misclassified = Classification().misclassified(logits, targets)
     assert 100 < misclassified.sum() < 300
@@ -95,7 +95,7 @@ def test_margins_are_above_zero_exactly_where_the_model_is_wrong(name):
 
 
 @pytest.mark.parametrize("name", ["ce", "scaled_ce"])
-def test_log_odds_are_above_zero_where_the_model_is_wrong_and_where_it_is_right_by_less_than_half(name):
+def test_log_odds_are_positive_where_the_target_has_less_than_half_the_probability(name):
     logits, targets, _ = sample()
     low, high = logits.aminmax(dim=1, keepdim=True)
     scaled = logits * 10 / (high - low) if name == "scaled_ce" else logits
@@ -103,10 +103,10 @@ def test_log_odds_are_above_zero_where_the_model_is_wrong_and_where_it_is_right_
     positive, misclassified = attack_loss(logits, targets, name) > 0, Classification().misclassified(logits, targets)
     assert torch.equal(positive, own < 0.5)
     assert positive[misclassified].all()
-    assert positive[~misclassified].any()  # so that "above zero" alone is no proof of being wrong
+    assert positive[~misclassified].any()  # so a positive value does not prove a misclassification
 
 
-def test_two_equal_logits_are_a_tie_of_the_margins_whichever_class_is_said():
+def test_margins_of_two_equal_logits_are_zero():
     logits = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0]])
     targets = torch.tensor([0, 1])
     assert Classification().misclassified(logits, targets).tolist() == [False, True]
@@ -115,77 +115,79 @@ def test_two_equal_logits_are_a_tie_of_the_margins_whichever_class_is_said():
 
 
 @pytest.mark.parametrize("name", SIGNED)
-def test_towards_a_goal_margins_are_above_zero_exactly_where_it_beats_the_target(name):
+def test_targeted_margins_are_positive_exactly_where_the_target_class_beats_the_label(name):
     logits, targets, target_classes = sample()
     beats = logits.gather(1, target_classes[:, None]) > logits.gather(1, targets[:, None])
     assert torch.equal(attack_loss(logits, targets, name, target_classes) > 0, beats[:, 0])
 
 
 @pytest.mark.parametrize("name", ["ce", "scaled_ce"])
-def test_towards_a_goal_log_odds_above_zero_mean_that_it_is_said(name):
+def test_positive_targeted_log_odds_mean_that_the_target_class_is_predicted(name):
     logits, targets, target_classes = sample(count=2000)
     positive = attack_loss(logits, targets, name, target_classes) > 0
-    said = logits.argmax(dim=1) == target_classes
-    assert said[positive].all() and positive.any()
-    assert said[~positive].any()  # but a goal can be said with a probability below one half
+    predicted = logits.argmax(dim=1) == target_classes
+    assert predicted[positive].all() and positive.any()
+    assert predicted[~positive].any()  # a class can be predicted with a probability below one half
 
 
-@pytest.mark.parametrize("aimed", [False, True], ids=["untargeted", "targeted"])
-def test_ce_has_the_gradient_direction_of_the_cross_entropy(aimed):
+@pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
+def test_ce_has_the_gradient_direction_of_the_cross_entropy(targeted):
     logits, targets, target_classes = sample()
     point = logits.clone().requires_grad_()
-    textbook = nn.functional.cross_entropy(point, target_classes if aimed else targets, reduction="sum")
-    textbook = (-1 if aimed else 1) * torch.autograd.grad(textbook, point)[0]
-    ours = gradient(logits, targets, "ce", target_classes if aimed else None)
-    assert cosine(ours, textbook).min() > 1 - 1e-12
+    cross_entropy = nn.functional.cross_entropy(point, target_classes if targeted else targets, reduction="sum")
+    cross_entropy = (-1 if targeted else 1) * torch.autograd.grad(cross_entropy, point)[0]
+    ours = gradient(logits, targets, "ce", target_classes if targeted else None)
+    assert cosine(ours, cross_entropy).min() > 1 - 1e-12
 
 
-def test_ce_grows_with_the_cross_entropy():
+def test_ce_is_an_increasing_function_of_the_cross_entropy():
     logits, targets, _ = sample()
-    textbook = nn.functional.cross_entropy(logits, targets, reduction="none")
-    torch.testing.assert_close(attack_loss(logits, targets, "ce"), textbook.expm1().log())
+    cross_entropy = nn.functional.cross_entropy(logits, targets, reduction="none")
+    torch.testing.assert_close(attack_loss(logits, targets, "ce"), cross_entropy.expm1().log())
 
 
 @pytest.mark.parametrize("name", UNTARGETED)
-@pytest.mark.parametrize("aimed", [False, True], ids=["untargeted", "targeted"])
+@pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e5], ids=str)
-def test_no_scale_of_the_logits_hides_a_gradient(name, aimed, scale):
+def test_gradients_are_nonzero_at_every_scale_of_the_logits(name, targeted, scale):
     logits, targets, target_classes = sample()
-    found = gradient((scale * logits).float(), targets, name, target_classes if aimed else None)
-    assert found.dtype == torch.float32
-    assert torch.isfinite(found).all()
-    assert (found.abs().amax(dim=1) > 0)[~constant(logits, targets, name, target_classes if aimed else None)].all()
+    gradients = gradient((scale * logits).float(), targets, name, target_classes if targeted else None)
+    assert gradients.dtype == torch.float32
+    assert torch.isfinite(gradients).all()
+    assert (gradients.abs().amax(dim=1) > 0)[
+        ~constant(logits, targets, name, target_classes if targeted else None)
+    ].all()
 
 
-def test_where_ce_still_points_the_textbook_has_nothing_left():
+def test_ce_has_a_gradient_where_the_cross_entropy_vanishes():
     logits, targets, _ = sample()
     sure = Classification().misclassified(logits, targets).logical_not()
     huge = (1e5 * logits[sure]).float().requires_grad_()
-    textbook = nn.functional.cross_entropy(huge, targets[sure], reduction="sum")
-    assert not torch.autograd.grad(textbook, huge)[0].any()
+    cross_entropy = nn.functional.cross_entropy(huge, targets[sure], reduction="sum")
+    assert not torch.autograd.grad(cross_entropy, huge)[0].any()
     ours = gradient(huge.detach(), targets[sure], "ce")
     best = torch.zeros_like(ours)
     runner_up = rivals(logits[sure], targets[sure], 1)
     best.scatter_(1, runner_up, 1).scatter_(1, targets[sure][:, None], -1)
-    torch.testing.assert_close(ours, best)  # the limit: up with the runner-up, down with the target
+    torch.testing.assert_close(ours, best)  # the limit: increase the runner-up, decrease the target
 
 
-def test_of_tiny_logits_ce_follows_the_cross_entropy_and_scaled_ce_that_of_the_same_logits_at_full_range():
+def test_for_tiny_logits_ce_follows_the_cross_entropy_and_scaled_ce_does_not_depend_on_scale():
     logits, targets, _ = sample()
     point = (1e-4 * logits).requires_grad_()
-    textbook = torch.autograd.grad(nn.functional.cross_entropy(point, targets, reduction="sum"), point)[0]
-    assert cosine(gradient(1e-4 * logits, targets, "ce"), textbook).min() > 1 - 1e-12
+    cross_entropy = torch.autograd.grad(nn.functional.cross_entropy(point, targets, reduction="sum"), point)[0]
+    assert cosine(gradient(1e-4 * logits, targets, "ce"), cross_entropy).min() > 1 - 1e-12
     full = gradient(logits, targets, "scaled_ce")
     assert cosine(gradient(1e-4 * logits, targets, "scaled_ce"), full).min() > 1 - 1e-12
-    assert cosine(gradient(1e-4 * logits, targets, "ce"), full).min() < 0.9  # all classes are pushed alike there
+    assert cosine(gradient(1e-4 * logits, targets, "ce"), full).min() < 0.9  # there all classes get similar gradients
 
 
 @pytest.mark.parametrize("name", ["margin", "scaled_ce", "dlr", "probability_margin"])
-@pytest.mark.parametrize("aimed", [False, True], ids=["untargeted", "targeted"])
+@pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
 @pytest.mark.parametrize(("factor", "shift"), [(1e-4, 0.0), (1e5, 0.0), (1.0, 100.0), (0.01, -3.0)])
-def test_an_affine_change_of_the_logits_changes_no_direction(name, aimed, factor, shift):
+def test_affine_changes_of_the_logits_keep_the_gradient_direction(name, targeted, factor, shift):
     logits, targets, target_classes = sample()
-    target_classes = target_classes if aimed else None
+    target_classes = target_classes if targeted else None
     changed = factor * logits + shift
     equal = (
         cosine(gradient(changed, targets, name, target_classes), gradient(logits, targets, name, target_classes))
@@ -199,10 +201,10 @@ def test_an_affine_change_of_the_logits_changes_no_direction(name, aimed, factor
     torch.testing.assert_close(after, factor * before if name == "margin" else before, rtol=1e-8, atol=1e-9)
 
 
-@pytest.mark.parametrize("aimed", [False, True], ids=["untargeted", "targeted"])
-def test_ce_does_not_care_for_a_shift_but_for_the_scale(aimed):
+@pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
+def test_ce_depends_on_the_scale_but_not_on_a_shift(targeted):
     logits, targets, target_classes = sample()
-    target_classes = target_classes if aimed else None
+    target_classes = target_classes if targeted else None
     shifted = attack_loss(logits + 100, targets, "ce", target_classes)
     torch.testing.assert_close(shifted, attack_loss(logits, targets, "ce", target_classes))
     assert (
@@ -214,7 +216,7 @@ def test_ce_does_not_care_for_a_shift_but_for_the_scale(aimed):
 
 
 @pytest.mark.parametrize("name", UNTARGETED)
-def test_a_sample_does_not_depend_on_its_company(name):
+def test_a_sample_does_not_depend_on_the_batch(name):
     logits, targets, target_classes = sample(count=50)
     for aims in (None, target_classes):
         whole = gradient(logits, targets, name, aims)
@@ -225,51 +227,51 @@ def test_a_sample_does_not_depend_on_its_company(name):
 
 
 @pytest.mark.parametrize("name", UNTARGETED)
-@pytest.mark.parametrize("aimed", [False, True], ids=["untargeted", "targeted"])
+@pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
 @pytest.mark.parametrize("classes", [2, 3, 4])
-def test_few_classes_give_finite_losses_and_gradients(name, aimed, classes):
+def test_few_classes_give_finite_losses_and_gradients(name, targeted, classes):
     logits, targets, target_classes = sample(count=100, classes=classes)
-    loss = attack_loss(logits, targets, name, target_classes if aimed else None)
+    loss = attack_loss(logits, targets, name, target_classes if targeted else None)
     assert loss.shape == (100,) and torch.isfinite(loss).all()
-    assert torch.isfinite(gradient(logits.float(), targets, name, target_classes if aimed else None)).all()
+    assert torch.isfinite(gradient(logits.float(), targets, name, target_classes if targeted else None)).all()
 
 
 @pytest.mark.parametrize("name", UNTARGETED)
-@pytest.mark.parametrize("aimed", [False, True], ids=["untargeted", "targeted"])
+@pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
 @pytest.mark.parametrize("value", [0.0, 7.0])
-def test_equal_logits_give_finite_losses_and_gradients(name, aimed, value):
+def test_equal_logits_give_finite_losses_and_gradients(name, targeted, value):
     logits, targets, target_classes = sample(count=20)
     logits = torch.full_like(logits, value)
-    assert torch.isfinite(attack_loss(logits, targets, name, target_classes if aimed else None)).all()
-    assert torch.isfinite(gradient(logits.float(), targets, name, target_classes if aimed else None)).all()
+    assert torch.isfinite(attack_loss(logits, targets, name, target_classes if targeted else None)).all()
+    assert torch.isfinite(gradient(logits.float(), targets, name, target_classes if targeted else None)).all()
 
 
 @pytest.mark.parametrize("name", UNTARGETED)
 @pytest.mark.parametrize("classes", [2, 3, 4])
-@pytest.mark.parametrize("aimed", [False, True], ids=["untargeted", "targeted"])
-def test_few_classes_hide_no_gradient_of_a_sample_that_is_right(name, classes, aimed):
+@pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
+def test_correctly_classified_samples_have_gradients_with_few_classes(name, classes, targeted):
     logits, targets, target_classes = sample(count=200, classes=classes)
     right = ~Classification().misclassified(logits, targets)
-    found = gradient(logits, targets, name, target_classes if aimed else None)[right]
-    assert len(found) > 30
-    assert (found.abs().amax(dim=1) > 1e-9).all()
+    gradients = gradient(logits, targets, name, target_classes if targeted else None)[right]
+    assert len(gradients) > 30
+    assert (gradients.abs().amax(dim=1) > 1e-9).all()
 
 
 @pytest.mark.parametrize("classes", [4, 10])
 @pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
-def test_dlr_is_that_of_autoattack(classes, scale):
+def test_dlr_equals_autoattacks(classes, scale):
     base = pytest.importorskip("pyautoattack.autopgd_base")
     logits, targets, target_classes = sample(classes=classes, scale=scale)
     plain = base.APGDAttack(None, eps=0.1, device="cpu").dlr_loss(logits, targets)
-    torch.testing.assert_close(attack_loss(logits, targets, "dlr"), plain, rtol=1e-6, atol=0)  # their 1e-12 is added
-    aimed = base.APGDAttack_targeted(None, eps=0.1, device="cpu")
-    aimed.y_target = target_classes
-    expected = aimed.dlr_loss_targeted(logits, targets)
+    torch.testing.assert_close(attack_loss(logits, targets, "dlr"), plain, rtol=1e-6, atol=0)  # they add 1e-12
+    targeted = base.APGDAttack_targeted(None, eps=0.1, device="cpu")
+    targeted.y_target = target_classes
+    expected = targeted.dlr_loss_targeted(logits, targets)
     torch.testing.assert_close(attack_loss(logits, targets, "dlr", target_classes), expected, rtol=1e-6, atol=0)
 
 
-def test_rivals_are_the_wrong_classes_by_logit():
+def test_rivals_are_the_wrong_classes_in_order_of_their_logits():
     logits = torch.tensor([[3.0, 1.0, 2.0, 0.0], [3.0, 1.0, 2.0, 0.0]])
     targets = torch.tensor([0, 2])
     assert rivals(logits, targets, 2).tolist() == [[2, 1], [0, 1]]
-    assert rivals(logits, targets, 9).tolist() == [[2, 1, 3], [0, 1, 3]]  # there are no more
+    assert rivals(logits, targets, 9).tolist() == [[2, 1, 3], [0, 1, 3]]  # only three exist

@@ -1,4 +1,4 @@
-"""The probes find every fake defence out, and never accuse an honest model."""
+"""The probes detect every fake defense and pass every honest model."""
 
 import copy
 import functools
@@ -32,7 +32,7 @@ def perceptron(depth=2, activation=nn.ReLU):
 
 
 class Stock(nn.Module):
-    """PyTorch's own transformer layer, which takes another path through other kernels when no gradients are wanted."""
+    """PyTorch's own transformer layer, which uses other kernels when no gradients are computed."""
 
     def __init__(self):
         super().__init__()
@@ -43,8 +43,8 @@ class Stock(nn.Module):
         return self.head(self.encoder(pixels.flatten(1).view(-1, 8, 8)).flatten(1))
 
 
-def taught(net, *, eps=0.0, steps=0, epochs=4, rate=2e-3):
-    """Train on the digits, against PGD of a few steps where eps is given."""
+def train(net, *, eps=0.0, steps=0, epochs=4, rate=2e-3):
+    """Train on the digits, adversarially against PGD if steps are given."""
     pixels, labels = fakes.digit_data()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -64,7 +64,7 @@ def taught(net, *, eps=0.0, steps=0, epochs=4, rate=2e-3):
 
 
 def scaled(net, factor):
-    """Multiply every weight, so that the softmax rounds to exactly 0 and 1."""
+    """Multiply all weights by a factor, so that the softmax rounds to exactly 0 and 1."""
     net = copy.deepcopy(net)
     for parameter in net.parameters():
         parameter.data.mul_(factor)
@@ -79,21 +79,23 @@ def seeded(build, *arguments, **options):
 
 HONEST = {
     "cnn": lambda: digits.trained().module,
-    "deeper cnn": lambda: taught(seeded(small_cnn, 10, SHAPE, width=8, dropout=0.0), epochs=6),
-    "linear": lambda: taught(seeded(linear, 10, SHAPE), rate=1e-2),
-    "mlp": lambda: taught(seeded(perceptron)),
-    "deep mlp": lambda: taught(seeded(perceptron, 7)),
-    "tanh mlp": lambda: taught(seeded(perceptron, 2, nn.Tanh)),
-    "sigmoid mlp": lambda: taught(seeded(perceptron, 1, nn.Sigmoid), rate=1e-2),
-    "certain mlp": lambda: scaled(honest("mlp"), 5),
-    "vit": lambda: taught(seeded(TinyViT, 10, SHAPE, width=32, depth=2, dropout=0.0)),
-    "stock transformer": lambda: taught(seeded(Stock)),
-    "hardened cnn": lambda: taught(seeded(digits.network), eps=0.1, steps=2),
-    "hardened mlp": lambda: taught(seeded(perceptron), eps=0.1, steps=3, epochs=6),
-    "hardened vit": lambda: taught(seeded(TinyViT, 10, SHAPE, width=24, depth=1, dropout=0.0), eps=0.05, steps=1),
+    "deeper cnn": lambda: train(seeded(small_cnn, 10, SHAPE, width=8, dropout=0.0), epochs=6),
+    "linear": lambda: train(seeded(linear, 10, SHAPE), rate=1e-2),
+    "mlp": lambda: train(seeded(perceptron)),
+    "deep mlp": lambda: train(seeded(perceptron, 7)),
+    "tanh mlp": lambda: train(seeded(perceptron, 2, nn.Tanh)),
+    "sigmoid mlp": lambda: train(seeded(perceptron, 1, nn.Sigmoid), rate=1e-2),
+    "saturated mlp": lambda: scaled(honest("mlp"), 5),
+    "vit": lambda: train(seeded(TinyViT, 10, SHAPE, width=32, depth=2, dropout=0.0)),
+    "stock transformer": lambda: train(seeded(Stock)),
+    "adversarially trained cnn": lambda: train(seeded(digits.network), eps=0.1, steps=2),
+    "adversarially trained mlp": lambda: train(seeded(perceptron), eps=0.1, steps=3, epochs=6),
+    "adversarially trained vit": lambda: train(
+        seeded(TinyViT, 10, SHAPE, width=24, depth=1, dropout=0.0), eps=0.05, steps=1
+    ),
     "distilled": lambda: fakes.built("distilled"),
 }
-DRESSES = {
+OUTPUT_CHANGES = {
     "plain": lambda logits: logits,
     "log-softmax": lambda logits: logits.log_softmax(dim=1),
     "x100": lambda logits: 100 * logits,
@@ -108,61 +110,61 @@ def honest(name):
     return HONEST[name]().eval().requires_grad_(False)
 
 
-def failed(found):
-    return {name for name, answer in found.items() if answer.status == "fail"}
+def failed(results):
+    return {name for name, result in results.items() if result.status == "fail"}
 
 
 @pytest.mark.parametrize("name", HONEST)
-def test_no_honest_model_is_accused(name):
+def test_honest_models_pass(name):
     pixels, targets = digits.first(COUNT)
-    for dress, change in DRESSES.items():
-        found = probe(TorchClassifier(fakes.After(honest(name), change)), pixels, targets)
-        assert failed(found) == set(), (dress, [answer.sentence for answer in found.values()])
-        assert list(found) == list(PROBES)
-    assert found["gradient_informative"].status == "pass", "too few right samples: the model is no test"
-    assert found["gradient_informative"].numbers["unexplained"] < 0.1
+    for name_of_change, change in OUTPUT_CHANGES.items():
+        results = probe(TorchClassifier(fakes.After(honest(name), change)), pixels, targets)
+        assert failed(results) == set(), (name_of_change, [result.sentence for result in results.values()])
+        assert list(results) == list(PROBES)
+    assert results["gradient_informative"].status == "pass", "too few correctly classified samples for this test"
+    assert results["gradient_informative"].numbers["unexplained"] < 0.1
 
 
-@pytest.mark.parametrize("name", ["cnn", "hardened mlp", "vit"])
-def test_no_honest_model_is_accused_in_float64_nor_without_the_adapter(name):
+@pytest.mark.parametrize("name", ["cnn", "adversarially trained mlp", "vit"])
+def test_honest_models_pass_in_float64_and_without_the_adapter(name):
     pixels, targets = digits.first(COUNT)
     assert failed(probe(honest(name), pixels, targets)) == set()
     assert failed(probe(copy.deepcopy(honest(name)).double(), pixels.double(), targets)) == set()
 
 
-@pytest.mark.parametrize("name", ["mlp", "hardened mlp"])
-def test_no_honest_model_is_accused_in_bfloat16(name):
+@pytest.mark.parametrize("name", ["mlp", "adversarially trained mlp"])
+def test_honest_models_pass_in_bfloat16(name):
     pixels, targets = digits.first(COUNT)
     net = copy.deepcopy(honest(name)).bfloat16()
     assert failed(probe(lambda values: net(values.bfloat16()), pixels, targets)) == set()
 
 
 @pytest.mark.parametrize("name", FAKES)
-def test_every_fake_fails_exactly_the_probes_that_it_should(name):
+def test_every_fake_fails_the_expected_probes(name):
     pixels, targets = digits.first(COUNT)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        found = probe(TorchClassifier(fakes.built(name)), pixels, targets)
+        results = probe(TorchClassifier(fakes.built(name)), pixels, targets)
     allowed = FAKES[name].flags | ({"gradient_informative"} if name == "other if requires_grad" else set())
-    assert FAKES[name].flags <= failed(found) <= allowed, [answer.sentence for answer in found.values()]
-    assert all(answer.name == key and answer.sentence for key, answer in found.items())
+    assert FAKES[name].flags <= failed(results) <= allowed, [result.sentence for result in results.values()]
+    assert all(result.name == key and result.sentence for key, result in results.items())
     if FAKES[name].stochastic:
-        assert found["gradient_informative"].status == "n/a"
+        assert results["gradient_informative"].status == "n/a"
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("name", [name for name in FAKES if FAKES[name].stochastic])
-def test_randomness_is_always_found_and_never_taken_for_anything_else(name, seed):
+def test_randomized_models_fail_only_the_determinism_probe(name, seed):
     pixels, targets = digits.first(COUNT)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = TorchClassifier(fakes.built(name))
-        found = {question: PROBES[question](model, pixels, targets).status for question in PROBES}
-    assert {question for question, status in found.items() if status == "fail"} == {"deterministic"}
+        results = {name_of_probe: PROBES[name_of_probe](model, pixels, targets).status for name_of_probe in PROBES}
+    assert {name_of_probe for name_of_probe, status in results.items() if status == "fail"} == {"deterministic"}
 
 
 @pytest.mark.parametrize("name", [name for name in FAKES if FAKES[name].same_as_base])
-def test_what_claims_to_predict_as_the_base_does_so(name):
+def test_fakes_marked_as_equal_predict_as_the_base_does(name):
     pixels, _ = digits.first(400)
     with torch.no_grad():
         plain = fakes.built("none")(pixels).argmax(dim=1)
@@ -170,7 +172,7 @@ def test_what_claims_to_predict_as_the_base_does_so(name):
 
 
 @pytest.mark.parametrize("name", [name for name in FAKES if not FAKES[name].same_as_base])
-def test_the_other_defences_are_usable_classifiers_of_their_own(name):
+def test_the_other_fakes_are_accurate_classifiers(name):
     pixels, targets = digits.first(400)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -179,7 +181,7 @@ def test_the_other_defences_are_usable_classifiers_of_their_own(name):
     assert (other.argmax(dim=1) == targets).float().mean() > 0.75
 
 
-def test_defences_serve_larger_pictures_too():
+def test_fakes_accept_larger_images():
     source = torch.Generator().manual_seed(0)
     pixels, labels = torch.rand(70, 1, 28, 28, generator=source), torch.arange(70) % 10
     base = nn.Sequential(
@@ -191,14 +193,14 @@ def test_defences_serve_larger_pictures_too():
     assert coded.shape == pixels.shape and 0 < (coded - pixels).abs().mean() < 0.2
 
 
-def test_the_jpeg_like_transform_is_orthonormal_and_rounds_coefficients_only():
+def test_the_jpeg_like_transform_is_orthonormal_and_keeps_gray_images():
     matrix = fakes.cosines()
     torch.testing.assert_close(matrix @ matrix.T, torch.eye(8), atol=1e-6, rtol=0)
-    grey = torch.full((1, 1, 8, 8), 0.5)
-    torch.testing.assert_close(fakes.jpeg(grey), grey)
+    gray = torch.full((1, 1, 8, 8), 0.5)
+    torch.testing.assert_close(fakes.jpeg(gray), gray)
 
 
-def test_probing_leaves_no_trace_on_parameters_pixels_or_grad_mode():
+def test_probes_change_neither_parameters_nor_pixels_nor_grad_mode():
     pixels, targets = digits.first(32)
     model = digits.trained()
     model.module.eval()
@@ -211,25 +213,25 @@ def test_probing_leaves_no_trace_on_parameters_pixels_or_grad_mode():
     assert all(torch.equal(value, before[name]) for name, value in model.module.state_dict().items())
 
 
-def test_a_model_that_refuses_an_attacker_is_found_out_and_does_not_stop_the_probes():
-    def shy(pixels):
+def test_a_model_that_raises_in_grad_mode_fails_and_does_not_stop_the_probes():
+    def refusing(pixels):
         if torch.is_grad_enabled():
             raise RuntimeError("no gradients here\nsecond line")
         return honest("mlp")(pixels)
 
-    found = probe(shy, *digits.first(16))
-    assert failed(found) == {"grad_mode_free", "gradient_nonzero"}
-    assert "RuntimeError (no gradients here)" in found["gradient_nonzero"].sentence
-    assert "grad mode (raises RuntimeError)" in found["grad_mode_free"].sentence
-    assert found["gradient_finite"].status == found["gradient_informative"].status == "n/a"
+    results = probe(refusing, *digits.first(16))
+    assert failed(results) == {"grad_mode_free", "gradient_nonzero"}
+    assert "RuntimeError (no gradients here)" in results["gradient_nonzero"].sentence
+    assert "grad mode (raises RuntimeError)" in results["grad_mode_free"].sentence
+    assert results["gradient_finite"].status == results["gradient_informative"].status == "n/a"
 
 
-def test_a_model_that_works_in_place_on_its_input_does_not_spoil_what_others_see():
+def test_a_model_that_changes_its_input_in_place_does_not_affect_other_passes():
     pixels, targets = digits.first(16)
-    kept = pixels.clone()
-    found = probe(lambda values: honest("mlp")(values.mul_(1.0)), pixels, targets)
-    assert torch.equal(pixels, kept)
-    assert "leaf" in found["gradient_nonzero"].sentence
+    before = pixels.clone()
+    results = probe(lambda values: honest("mlp")(values.mul_(1.0)), pixels, targets)
+    assert torch.equal(pixels, before)
+    assert "leaf" in results["gradient_nonzero"].sentence
 
 
 @pytest.mark.parametrize(
@@ -240,19 +242,19 @@ def test_a_model_that_works_in_place_on_its_input_does_not_spoil_what_others_see
         ("both together", lambda pixels: pixels.requires_grad and torch.is_grad_enabled()),
     ],
 )
-def test_the_switch_that_changes_the_answer_is_named(switch, hides):
+def test_the_sentence_names_the_mode_that_changes_the_outputs(switch, hides):
     net = honest("mlp")
-    answer = grad_mode_free(
+    result = grad_mode_free(
         lambda pixels: net(pixels) + 0.1 * hides(pixels) * pixels.mean(dim=(1, 2)) @ W, *digits.first(8)
     )
-    assert answer.status == "fail" and f"with {switch} (8 of 8" in answer.sentence
-    assert answer.numbers[switch] == 8
+    assert result.status == "fail" and f"with {switch} (8 of 8 outputs" in result.sentence
+    assert result.numbers[switch] == 8
 
 
 W = torch.linspace(-1, 1, 80).view(8, 10)
 
 
-def test_noise_that_is_drawn_only_for_attackers_is_their_problem_and_ours():
+def test_noise_in_grad_mode_only_fails_the_grad_mode_probe():
     def noisy(pixels):
         logits = honest("mlp")(pixels)
         return logits + torch.randn_like(logits) if torch.is_grad_enabled() else logits
@@ -262,28 +264,28 @@ def test_noise_that_is_drawn_only_for_attackers_is_their_problem_and_ours():
     assert grad_mode_free(noisy, pixels, targets).status == "fail"
 
 
-def test_another_answer_behind_noise_is_still_another_answer():
-    def sly(pixels):
+def test_a_different_output_in_grad_mode_is_detected_despite_noise():
+    def deceptive(pixels):
         logits = honest("mlp")(pixels) + 0.01 * torch.randn(len(pixels), 10)
         return logits.roll(1, dims=1) if torch.is_grad_enabled() else logits
 
-    assert grad_mode_free(sly, *digits.first(32)).status == "fail"
+    assert grad_mode_free(deceptive, *digits.first(32)).status == "fail"
 
 
-def test_a_model_that_cannot_answer_alone_is_found_out():
+def test_a_model_that_needs_a_batch_fails():
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.BatchNorm1d(10, track_running_stats=False)).eval()
-    answer = alone_equals_batch(net, *digits.first(16))
-    assert answer.status == "fail" and "raises ValueError" in answer.sentence
+    result = alone_equals_batch(net, *digits.first(16))
+    assert result.status == "fail" and "raises ValueError" in result.sentence
 
 
-def test_an_answer_that_depends_on_the_place_in_the_batch_is_found_out():
-    def placed(pixels):
+def test_outputs_that_depend_on_the_position_in_the_batch_are_detected():
+    def positional(pixels):
         return honest("mlp")(pixels) * torch.linspace(1, 2, len(pixels))[:, None]
 
-    assert alone_equals_batch(placed, *digits.first(16)).numbers["in reverse order"] >= 14
+    assert alone_equals_batch(positional, *digits.first(16)).numbers["in reverse order"] >= 14
 
 
-def test_probabilities_flat_scores_and_saturation_are_told_apart():
+def test_probabilities_flat_scores_and_saturation_are_distinguished():
     pixels, targets = digits.first(COUNT)
     plain = outputs_are_logits(honest("mlp"), pixels, targets)
     assert plain.status == "pass" and not plain.numbers["saturated"] and not plain.numbers["uniform"]
@@ -297,24 +299,26 @@ def test_probabilities_flat_scores_and_saturation_are_told_apart():
     assert small.status == "pass" and small.numbers["uniform"] == COUNT
 
 
-def test_equal_pictures_are_no_reason_to_call_the_scores_flat():
+def test_equal_images_do_not_count_as_flat_scores():
     pixels, targets = digits.first(1)
     assert outputs_are_logits(honest("mlp"), pixels.expand(32, -1, -1, -1), targets.expand(32)).status == "pass"
 
 
-def test_a_part_without_gradient_counts_as_soon_as_it_is_more_than_a_fiftieth():
+def test_zero_gradients_fail_above_two_percent_of_samples():
     pixels, targets = digits.first(COUNT)
     net = honest("cnn")
     assert (net(pixels).argmax(dim=1) == targets).all()
     for hidden, status in ((1, "pass"), (2, "fail"), (COUNT, "fail")):
-        lit = (torch.arange(COUNT) >= hidden).float()[:, None]
-        answer = PROBES["gradient_nonzero"](
-            lambda values, lit=lit: net(values) * lit + net(values).detach() * (1 - lit), pixels, targets
+        visible = (torch.arange(COUNT) >= hidden).float()[:, None]
+        result = PROBES["gradient_nonzero"](
+            lambda values, visible=visible: net(values) * visible + net(values).detach() * (1 - visible),
+            pixels,
+            targets,
         )
-        assert answer.status == status and answer.numbers["zero"] == hidden
+        assert result.status == status and result.numbers["zero"] == hidden
 
 
-def test_the_slope_is_that_of_the_margin():
+def test_slope_is_the_gradient_of_the_margin():
     pixels, targets = digits.first(8)
     net = honest("linear")
     weight, logits = net[1].weight, net(pixels)
@@ -323,7 +327,7 @@ def test_the_slope_is_that_of_the_margin():
     torch.testing.assert_close(slope(net, pixels, targets).gradient, expected)
 
 
-def test_a_probe_costs_few_passes():
+def test_probes_take_few_passes():
     passes = 0
 
     def counted(pixels):

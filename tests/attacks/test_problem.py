@@ -1,4 +1,4 @@
-"""A model under attack: what it says over many draws, what its gradient is taken of, and what that cost."""
+"""A model under attack: outcomes over several draws, gradients, guides and pass counts."""
 
 from dataclasses import replace
 
@@ -7,24 +7,7 @@ import torch
 
 from suite.attacks.engine.problem import Problem
 from suite.errors import AttackError
-from tests.attacks.digits import Linear, first, problem_of
-
-
-class Counting:
-    """A model that counts the samples it sees, apart from whoever asks it."""
-
-    def __init__(self, model):
-        self.model, self.forward, self.backward, self.sizes = model, 0, 0, []
-
-    def __call__(self, pixels):
-        self.forward += len(pixels)
-        self.sizes.append(len(pixels))
-        if pixels.requires_grad:
-            pixels.register_hook(self._seen)
-        return self.model(pixels)
-
-    def _seen(self, gradient):
-        self.backward += len(gradient)
+from tests.attacks.digits import Counting, Linear, first, problem_of
 
 
 def linear():
@@ -38,7 +21,7 @@ def samples():
     return pixels, torch.arange(20) % 2
 
 
-def test_the_gradient_is_of_the_sum_and_the_output_comes_with_it(samples):
+def test_the_gradient_is_that_of_the_summed_loss(samples):
     pixels, targets = samples
     model = linear()
     gradient, output = problem_of(model).gradient(pixels, targets, "margin")
@@ -50,7 +33,7 @@ def test_the_gradient_is_of_the_sum_and_the_output_comes_with_it(samples):
     assert not pixels.requires_grad and pixels.grad is None
 
 
-def test_goals_turn_the_gradient_towards_a_class(net):
+def test_target_classes_change_the_gradient(net):
     pixels, targets = first(6)
     problem, target_classes = problem_of(net), torch.full((6,), 8)
     point = pixels.clone().requires_grad_(True)
@@ -60,7 +43,7 @@ def test_goals_turn_the_gradient_towards_a_class(net):
     assert not torch.allclose(problem.gradient(pixels, targets, "margin")[0], expected)
 
 
-def test_every_pass_is_counted_and_no_other(samples):
+def test_every_pass_is_counted_exactly_once(samples):
     pixels, targets = samples
     model = Counting(linear())
     problem = Problem(
@@ -77,7 +60,9 @@ def test_every_pass_is_counted_and_no_other(samples):
     assert counts() == (3, 0)
     problem.gradient(pixels[:5], targets[:5], "ce")
     assert counts() == (8, 5)
-    replace(problem, average=4).gradient(pixels[:5], targets[:5], "ce")  # made from the first, it shares the count
+    replace(problem, average=4).gradient(
+        pixels[:5], targets[:5], "ce"
+    )  # a problem made from another one shares its counts
     assert counts() == (28, 25)
     model.sizes.clear()
     problem.outcome(pixels, targets)
@@ -87,7 +72,7 @@ def test_every_pass_is_counted_and_no_other(samples):
     assert counts() == (108, 25)
 
 
-def test_two_problems_do_not_share_a_count_unless_one_is_made_from_the_other(samples):
+def test_only_problems_made_from_each_other_share_pass_counts(samples):
     one, other = problem_of(linear()), problem_of(linear())
     one.forward(samples[0])
     assert (one.passes.total, other.passes.total) == (20, 0)
@@ -95,7 +80,7 @@ def test_two_problems_do_not_share_a_count_unless_one_is_made_from_the_other(sam
 
 
 @pytest.mark.parametrize("count", [0, 1, 6, 7, 8, 20])
-def test_chunks_cover_everything_once_in_order(count):
+def test_chunks_cover_all_rows_once_in_order(count):
     problem = replace(problem_of(linear()), batch_size=7)
     chunks = list(problem.chunks(count))
     assert [row for chunk in chunks for row in range(count)[chunk]] == list(range(count))
@@ -104,23 +89,23 @@ def test_chunks_cover_everything_once_in_order(count):
 
 
 class Coin:
-    """Answers class 1 with a probability of its own for each sample: the value of its first pixel."""
+    """A model that predicts class 1 with a probability given by the first pixel of each sample."""
 
     def __init__(self):
-        self.source, self.asked = torch.Generator().manual_seed(0), 0
+        self.source, self.calls = torch.Generator().manual_seed(0), 0
 
     def __call__(self, pixels):
-        self.asked += 1
+        self.calls += 1
         heads = torch.rand(len(pixels), generator=self.source) < pixels[:, 0, 0, 0]
         return torch.stack([~heads, heads], dim=1).float() + 0 * pixels.flatten(1).sum(dim=1, keepdim=True)
 
 
-def test_an_outcome_is_the_share_of_fresh_draws_that_fool():
+def test_an_outcome_is_the_share_of_misclassified_draws():
     chances = torch.tensor([0.0, 0.1, 0.5, 0.9, 1.0])
     pixels = chances.view(-1, 1, 1, 1).expand(5, 1, 2, 2).contiguous()
     coin = Coin()
     shares = replace(problem_of(coin), draws=400).outcome(pixels, torch.zeros(5).long())
-    assert coin.asked == 400
+    assert coin.calls == 400
     assert shares[0] == 0 and shares[4] == 1
     assert (shares - chances).abs().max() < 4.5 * 0.5 / 20
     assert torch.allclose(shares * 400, (shares * 400).round(), atol=1e-3)
@@ -128,25 +113,25 @@ def test_an_outcome_is_the_share_of_fresh_draws_that_fool():
     assert set(once.tolist()) <= {0.0, 1.0}
 
 
-def test_an_outcome_is_asked_for_without_gradients_of_a_copy(net):
+def test_outcomes_are_computed_without_gradients_on_a_copy(net):
     pixels, targets = first(10)
-    seen = []
+    calls = []
 
     def forward(x):
-        seen.append((torch.is_grad_enabled(), x.requires_grad, x.data_ptr() == pixels.data_ptr()))
+        calls.append((torch.is_grad_enabled(), x.requires_grad, x.data_ptr() == pixels.data_ptr()))
         output = net(x)
-        x.zero_()  # a model that works in place spoils a copy
+        x.zero_()  # an in-place operation in the model changes the copy only
         return output
 
     before = pixels.clone()
-    watched = pixels.requires_grad_(True)
-    shares = replace(problem_of(forward), draws=2).outcome(watched, targets)
-    assert seen == [(False, False, False)] * 2
+    differentiable = pixels.requires_grad_(True)
+    shares = replace(problem_of(forward), draws=2).outcome(differentiable, targets)
+    assert calls == [(False, False, False)] * 2
     assert torch.equal(pixels.detach(), before) and not shares.requires_grad
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf], ids=str)
-def test_one_draw_of_many_that_is_not_finite_is_an_error(samples, value):
+def test_a_single_non_finite_draw_is_an_error(samples, value):
     model, calls = linear(), []
 
     def forward(x):
@@ -158,18 +143,18 @@ def test_one_draw_of_many_that_is_not_finite_is_an_error(samples, value):
 
     with pytest.raises(AttackError, match="NaN or infinite output for 1 of 20 samples"):
         replace(problem_of(forward), draws=4).outcome(*samples)
-    assert problem_of(forward).forward(samples[0]).isfinite().all()  # calls are over; asking alone refuses nothing
+    assert problem_of(forward).forward(samples[0]).isfinite().all()  # a forward pass raises no error
 
 
-def test_asking_a_model_for_its_output_refuses_nothing(samples):
+def test_forward_and_gradient_accept_non_finite_outputs(samples):
     problem = problem_of(lambda x: linear()(x) * torch.nan)
     assert problem.forward(samples[0]).isnan().all()
     gradient, output = problem.gradient(*samples, "margin")
-    assert output.isnan().all() and gradient.isnan().all()  # it is the engine that marks them
+    assert output.isnan().all() and gradient.isnan().all()  # the search marks such samples
 
 
 class Noisy:
-    """A linear model whose slope changes with every draw, about a mean that is known."""
+    """A linear model whose slope is random with a known mean."""
 
     def __init__(self):
         self.source, self.inner = torch.Generator().manual_seed(0), linear()
@@ -180,7 +165,7 @@ class Noisy:
         return torch.stack([-score / 2, score / 2], dim=1)
 
 
-def test_averaging_takes_the_noise_out_of_a_gradient(samples):
+def test_averaging_reduces_the_noise_of_a_gradient(samples):
     pixels, targets = samples
 
     def error(average):
@@ -193,7 +178,7 @@ def test_averaging_takes_the_noise_out_of_a_gradient(samples):
     assert error(100) == pytest.approx(0.1, abs=0.03)
 
 
-def test_a_guide_gives_gradients_and_is_never_asked_who_is_fooled(samples):
+def test_a_guide_provides_gradients_but_no_outcomes(samples):
     pixels, targets = samples
     model, guide = Counting(lambda x: linear()(x).detach()), Counting(lambda x: 3 * linear()(x))
     problem = replace(problem_of(model), guide=guide)
@@ -207,10 +192,10 @@ def test_a_guide_gives_gradients_and_is_never_asked_who_is_fooled(samples):
     assert (problem.passes.forward, problem.passes.backward) == (60, 20)
     with pytest.raises(AttackError, match="no gradient exists"):
         replace(problem, guide=None).gradient(pixels, targets, "margin")
-    assert problem.passes.backward == 20  # a backward pass that did not happen is not counted
+    assert problem.passes.backward == 20  # the failed backward pass is not counted
 
 
-def test_parameters_never_get_a_gradient(net):
+def test_parameters_receive_no_gradient(net):
     pixels, targets = first(8)
     for parameter in net.module.parameters():
         parameter.requires_grad_(True)

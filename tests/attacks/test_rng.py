@@ -1,4 +1,4 @@
-"""Random numbers by counting: as random as they should be, and nobody's numbers but the seed's own."""
+"""Counter-based random numbers: their distributions, and their dependence on seed and stream only."""
 
 import math
 
@@ -18,21 +18,21 @@ def splitmix(state):
     return state ^ (state >> 31)
 
 
-def plainly(seed, stream, count):
+def reference(seed, stream, count):
     golden = 0x9E3779B97F4A7C15
     state = splitmix((splitmix(seed & MASK) + stream * golden) & MASK)
     return [splitmix((state + place * golden) & MASK) for place in range(1, count + 1)]
 
 
 @pytest.mark.parametrize("stream", [0, 1, 7919, 2**40])
-def test_integers_are_those_of_python_without_limits(stream):
+def test_integers_equal_those_computed_with_python_integers(stream):
     seeds = [0, 1, -1, 12345, 2**62 + 3, -(2**63), 2**63 - 1]
     drawn = integers(as_seeds(seeds), stream, 5)
-    assert [[value & MASK for value in row] for row in drawn.tolist()] == [plainly(s, stream, 5) for s in seeds]
+    assert [[value & MASK for value in row] for row in drawn.tolist()] == [reference(s, stream, 5) for s in seeds]
 
 
-def test_splitmix_is_the_published_one():
-    """The first outputs of the generator from the state 1234567, as its authors' implementation prints them."""
+def test_splitmix_gives_the_published_numbers():
+    """The first outputs of the authors' implementation from the state 1234567."""
     golden, state, drawn = 0x9E3779B97F4A7C15, 1234567, []
     for _ in range(3):
         state = (state + golden) & MASK
@@ -40,7 +40,7 @@ def test_splitmix_is_the_published_one():
     assert drawn == [6457827717110365317, 3203168211198807973, 9817491932198370423]
 
 
-def test_uniform_numbers_fill_the_unit_interval_evenly():
+def test_uniform_numbers_are_uniform():
     drawn = uniform(as_seeds(range(500)), 3, (20, 20)).double()
     assert drawn.dtype == torch.float64 and drawn.shape == (500, 20, 20)
     assert 0 <= drawn.min() and drawn.max() < 1
@@ -49,10 +49,10 @@ def test_uniform_numbers_fill_the_unit_interval_evenly():
     assert float(drawn.mean()) == pytest.approx(0.5, abs=4 * error)
     assert float(drawn.var()) == pytest.approx(1 / 12, rel=0.01)
     assert stats.kstest(drawn.flatten()[:50_000].numpy(), "uniform").pvalue > 1e-3
-    assert stats.kstest(drawn[:, 0, 0].numpy(), "uniform").pvalue > 1e-3  # from one sample to the next as well
+    assert stats.kstest(drawn[:, 0, 0].numpy(), "uniform").pvalue > 1e-3  # also across samples
 
 
-def test_gaussian_numbers_have_the_moments_and_the_shape_of_the_normal_distribution():
+def test_gaussian_numbers_have_a_normal_distribution():
     drawn = gaussian(as_seeds(range(500)), 3, (20, 20)).double()
     count = drawn.numel()
     assert torch.isfinite(drawn).all()
@@ -66,15 +66,15 @@ def test_gaussian_numbers_have_the_moments_and_the_shape_of_the_normal_distribut
 
 
 @pytest.mark.parametrize("draw", [uniform, gaussian], ids=["uniform", "gaussian"])
-def test_a_sample_draws_the_same_whoever_else_is_there(draw):
+def test_numbers_of_a_sample_do_not_depend_on_the_batch(draw):
     seeds = as_seeds(range(100, 164))
     whole = draw(seeds, 5, (3, 4))
     assert torch.equal(torch.cat([draw(seed[None], 5, (3, 4)) for seed in seeds]), whole)
     order = torch.randperm(64, generator=torch.Generator().manual_seed(0))
     assert torch.equal(draw(seeds[order], 5, (3, 4)), whole[order])
     assert torch.equal(draw(seeds, 5, (3, 4)), whole)
-    assert torch.equal(draw(seeds, 5, (12,)), whole.flatten(1))  # the shape is only how the numbers are laid out
-    assert torch.equal(draw(seeds, 5, (20,))[:, :12], whole.flatten(1))  # nor do more numbers change the first
+    assert torch.equal(draw(seeds, 5, (12,)), whole.flatten(1))  # the shape does not change the numbers
+    assert torch.equal(draw(seeds, 5, (20,))[:, :12], whole.flatten(1))  # and drawing more does not change the first
     streams = torch.full((64,), 5)
     assert torch.equal(draw(seeds, streams, (3, 4)), whole)
 
@@ -84,7 +84,7 @@ def correlation(one, other):
 
 
 @pytest.mark.parametrize("draw", [uniform, gaussian], ids=["uniform", "gaussian"])
-def test_streams_seeds_and_places_have_nothing_to_do_with_each_other(draw):
+def test_streams_seeds_and_counters_are_uncorrelated(draw):
     seeds = as_seeds(range(200))
     limit = 4.5 / math.sqrt(200 * 100)
     for stream in (1, 2, 1000, -1):
@@ -96,16 +96,16 @@ def test_streams_seeds_and_places_have_nothing_to_do_with_each_other(draw):
         )
     drawn = draw(seeds, 0, (101,))
     assert abs(correlation(drawn[:, 1:], drawn[:, :-1])) < limit
-    # A seed and a stream that add up to the same number are not the same.
+    # Seeds and streams with the same sum give different numbers.
     assert not torch.equal(draw(as_seeds([5]), 6, (8,)), draw(as_seeds([6]), 5, (8,)))
 
 
-def test_no_two_of_many_streams_share_a_number():
+def test_many_streams_share_no_number():
     drawn = torch.cat([integers(as_seeds(range(50)), stream, 20).flatten() for stream in range(-10, 40)])
     assert len(drawn.unique()) == len(drawn) == 50 * 50 * 20
 
 
-def test_integers_beyond_64_bits_wrap_around_and_negative_ones_are_seeds_like_any_other():
+def test_large_seeds_wrap_around_and_negative_seeds_are_valid():
     seeds = as_seeds([-1, 2**64 - 1, 2**63, -(2**63), 2**70 + 9, 9])
     assert seeds.tolist() == [-1, -1, -(2**63), -(2**63), 9, 9]
     drawn = uniform(as_seeds([-1, -2, -(2**63), 2**63 - 1, 0, 1]), 0, (1000,))
@@ -118,7 +118,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.i
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_seeds_become_whole_numbers_and_their_numbers_lie_on_their_device(device):
+def test_seeds_are_int64_and_numbers_are_on_their_device(device):
     seeds = as_seeds(torch.tensor([1, 2], dtype=torch.int32), device)
     assert seeds.dtype == torch.int64 and seeds.tolist() == [1, 2] and seeds.device.type == device
     assert as_seeds([], device).shape == (0,) and as_seeds([], device).dtype == torch.int64
@@ -132,7 +132,7 @@ def test_seeds_become_whole_numbers_and_their_numbers_lie_on_their_device(device
     assert torch.equal(uniform(seeds, 3, (4,)).cpu(), uniform(seeds.cpu(), 3, (4,)))
 
 
-def test_no_global_generator_is_read_or_moved():
+def test_the_global_generator_is_neither_used_nor_changed():
     torch.manual_seed(1)
     before = torch.get_rng_state()
     once = gaussian(as_seeds([3]), 1, (4,))

@@ -1,4 +1,4 @@
-"""Gradients through what has none: the value is untouched, and the direction is worth following."""
+"""Straight-through gradients: values are unchanged, and the directions are useful."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ REPAIRED = (
 DISCRETE = ("8 levels", "bit depth 3", "JPEG-like", "thermometer")
 
 
-def defence(name):
+def defense(name):
     return TorchClassifier(fakes.built(name).requires_grad_(False))
 
 
@@ -37,8 +37,8 @@ def wrong(forward, pixels, targets):
         return int((forward(pixels).argmax(dim=1) != targets).sum())
 
 
-def climbed(gradient_at, pixels, steps=12):
-    """Take a few sign steps inside the ball, shrinking."""
+def ascend(gradient_at, pixels, steps=12):
+    """Take a few shrinking sign steps inside the ball."""
     moved = pixels
     for step in range(steps):
         length = EPS * (1 - step / steps)
@@ -47,8 +47,8 @@ def climbed(gradient_at, pixels, steps=12):
     return moved
 
 
-def shaken(pixels, targets, forward, tries=12):
-    """Return the most that any of as many random sign patterns fools."""
+def most_wrong_at_random(pixels, targets, forward, tries=12):
+    """Return the largest number of errors under random sign patterns."""
     source = torch.Generator().manual_seed(0)
     signs = (torch.randint(2, (tries, *pixels.shape), generator=source) * 2.0 - 1) * EPS
     return max(wrong(forward, (pixels + sign).clamp(0, 1), targets) for sign in signs)
@@ -57,9 +57,9 @@ def shaken(pixels, targets, forward, tries=12):
 @pytest.mark.parametrize(
     "name", [n for n, f in fakes.FAKES.items() if not f.stochastic and n != "other if requires_grad"]
 )
-def test_the_value_is_that_of_the_plain_model_bit_by_bit(name):
+def test_values_equal_those_of_the_model_bit_for_bit(name):
     pixels, _ = digits.first(COUNT)
-    forward = defence(name)
+    forward = defense(name)
     with torch.no_grad():
         plain = forward(pixels)
         assert torch.equal(straight_through(forward)(pixels), plain)
@@ -67,54 +67,56 @@ def test_the_value_is_that_of_the_plain_model_bit_by_bit(name):
 
 
 @pytest.mark.parametrize("name", REPAIRED)
-def test_a_hidden_gradient_is_found_and_worth_following(name):
+def test_a_hidden_gradient_is_recovered_and_useful(name):
     pixels, targets = digits.first(COUNT)
-    forward = defence(name)
+    forward = defense(name)
     hidden = slope(forward, pixels, targets).gradient
     assert hidden is None or (hidden.flatten(1).abs().amax(dim=1) == 0).float().mean() > 0.9
-    open_ = straight_through(forward)
-    gradient = slope(open_, pixels, targets).gradient
+    smooth = straight_through(forward)
+    gradient = slope(smooth, pixels, targets).gradient
     assert torch.isfinite(gradient).all() and (gradient.flatten(1).abs().amax(dim=1) > 0).all()
-    found = wrong(forward, climbed(lambda moved: slope(open_, moved, targets).gradient, pixels), targets)
-    assert found >= shaken(pixels, targets, forward) + 10
+    errors = wrong(forward, ascend(lambda moved: slope(smooth, moved, targets).gradient, pixels), targets)
+    assert errors >= most_wrong_at_random(pixels, targets, forward) + 10
 
 
 @pytest.mark.parametrize("name", ["8 levels", "JPEG-like"])
-def test_the_margin_rises_more_than_along_random_signs(name):
+def test_the_margin_increases_more_than_along_random_signs(name):
     pixels, targets = digits.first(COUNT)
-    forward = defence(name)
+    forward = defense(name)
     gradient = slope(straight_through(forward), pixels, targets).gradient
     source = torch.Generator().manual_seed(1)
     random = torch.randint(2, pixels.shape, generator=source) * 2.0 - 1
     with torch.no_grad():
-        up, aside = (margin(forward((pixels + EPS * way).clamp(0, 1)), targets) for way in (gradient.sign(), random))
-    assert (up > aside).float().mean() > 0.95
+        up, sideways = (
+            margin(forward((pixels + EPS * direction).clamp(0, 1)), targets) for direction in (gradient.sign(), random)
+        )
+    assert (up > sideways).float().mean() > 0.95
 
 
 @pytest.mark.parametrize("name", ["one-hot", "softmax(50 x logits)"])
-def test_scores_before_the_flattening_are_those_of_the_base(name):
+def test_scores_before_flattening_equal_those_of_the_base(name):
     pixels, targets = digits.first(COUNT)
-    forward, base = defence(name), defence("none")
-    bare = before_flattening(forward)
+    forward, base = defense(name), defense("none")
+    scores = before_flattening(forward)
     factor = 50 if "50" in name else 1
-    torch.testing.assert_close(bare(pixels), factor * base(pixels))
-    hits = [
-        wrong(forward, climbed(lambda moved, open_=open_: slope(open_, moved, targets).gradient, pixels), targets)
-        for open_ in (bare, base)
+    torch.testing.assert_close(scores(pixels), factor * base(pixels))
+    errors = [
+        wrong(forward, ascend(lambda moved, smooth=smooth: slope(smooth, moved, targets).gradient, pixels), targets)
+        for smooth in (scores, base)
     ]
-    assert hits[0] == hits[1] > 30
+    assert errors[0] == errors[1] > 30
 
 
-def test_what_is_not_flattened_is_returned_as_it_is():
+def test_outputs_that_are_not_flattened_are_returned_unchanged():
     pixels, _ = digits.first(20)
     for name in ("none", "thermometer", "log-softmax"):
-        assert torch.equal(before_flattening(defence(name))(pixels), defence(name)(pixels))
+        assert torch.equal(before_flattening(defense(name))(pixels), defense(name)(pixels))
 
 
 @pytest.mark.parametrize("name", ["none", "logits x100", "distilled", "batch statistics"])
-def test_an_honest_gradient_stays_as_it_is(name):
+def test_honest_gradients_are_unchanged(name):
     pixels, targets = digits.first(20)
-    forward = defence(name)
+    forward = defense(name)
     plain = slope(forward, pixels, targets).gradient
     torch.testing.assert_close(slope(straight_through(forward), pixels, targets).gradient, plain)
 
@@ -137,7 +139,7 @@ SAME_SLOPE = {
 
 
 @pytest.mark.parametrize("name", SAME_SLOPE)
-def test_rounding_is_differentiated_as_the_identity(name):
+def test_rounding_has_the_gradient_of_the_identity(name):
     point = VALUES.clone().requires_grad_()
     with torch.no_grad():
         expected = SAME_SLOPE[name](VALUES.clone())
@@ -160,7 +162,7 @@ SCALED = {
 
 
 @pytest.mark.parametrize("name", SCALED)
-def test_integers_carry_their_gradient_through_arithmetic(name):
+def test_gradients_pass_through_integer_arithmetic(name):
     function, expected = SCALED[name]
     point = VALUES.clone().requires_grad_()
     with StraightThrough():
@@ -170,7 +172,7 @@ def test_integers_carry_their_gradient_through_arithmetic(name):
     torch.testing.assert_close(gradient, torch.full_like(VALUES, expected))
 
 
-def bump(x):
+def sigmoid_slope(x):
     return (x / 0.1).sigmoid() * (1 - (x / 0.1).sigmoid()) / 0.1
 
 
@@ -192,14 +194,14 @@ MASKS = {
 
 
 @pytest.mark.parametrize("name", MASKS)
-def test_a_comparison_is_differentiated_as_a_sigmoid(name):
+def test_a_comparison_has_the_gradient_of_a_sigmoid(name):
     function, factor = MASKS[name]
     point = VALUES.clone().requires_grad_()
     with StraightThrough():
         out = function(point)
     assert torch.equal(out, function(VALUES))
     (gradient,) = torch.autograd.grad(out.sum(), point)
-    torch.testing.assert_close(gradient, factor * bump(VALUES), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(gradient, factor * sigmoid_slope(VALUES), atol=1e-5, rtol=1e-4)
 
 
 def test_the_temperature_is_the_width_of_the_sigmoid():
@@ -216,7 +218,7 @@ def test_where_keeps_the_gradient_of_its_branches():
     assert torch.autograd.grad(out.sum(), point)[0].tolist() == [5, 3]
 
 
-def test_one_hot_carries_the_gradient_of_the_scores():
+def test_one_hot_has_the_gradient_of_the_scores():
     scores = torch.tensor([[1.0, 3.0, 2.0]], requires_grad=True)
     with StraightThrough():
         out = functional.one_hot(scores.argmax(dim=1), 3).float()
@@ -224,22 +226,22 @@ def test_one_hot_carries_the_gradient_of_the_scores():
     assert torch.autograd.grad(out[0, 2], scores)[0].tolist() == [[0, 0, 1]]
 
 
-def test_saturated_functions_keep_a_slope_and_attention_keeps_its_softmax():
+def test_saturated_functions_have_a_gradient_and_attention_softmax_is_unchanged():
     point = torch.tensor([[40.0, -40.0]], requires_grad=True)
     for function, least in ((torch.tanh, 1e-2), (torch.sigmoid, 1e-2), (lambda x: x.softmax(dim=1), 0.9)):
         out = straight_through(function)(point)
         assert torch.equal(out, function(point))
         assert (torch.autograd.grad(out[:, 0].sum(), point)[0][0, 0] >= least).all()
     cube = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    plain, open_ = (torch.autograd.grad(f(cube)[..., 0].sum(), cube)[0] for f in (soft, straight_through(soft)))
-    assert torch.equal(plain, open_)
+    plain, smooth = (torch.autograd.grad(f(cube)[..., 0].sum(), cube)[0] for f in (soft, straight_through(soft)))
+    assert torch.equal(plain, smooth)
 
 
 def soft(x):
     return functional.softmax(x, dim=-1)
 
 
-def test_a_model_that_leaves_torch_still_answers():
+def test_a_model_that_uses_numpy_still_works():
     def outside(pixels):
         return torch.from_numpy(pixels.detach().cpu().numpy() * 2)
 
@@ -247,7 +249,7 @@ def test_a_model_that_leaves_torch_still_answers():
     assert torch.equal(straight_through(outside)(point), 2 * VALUES)
 
 
-def test_integers_used_as_places_are_left_alone():
+def test_integers_used_as_indices_are_unchanged():
     table = nn.Embedding(5, 2)
     point = torch.tensor([0.2, 3.7], requires_grad=True)
     with StraightThrough():
@@ -255,7 +257,7 @@ def test_integers_used_as_places_are_left_alone():
     assert torch.equal(out, table(torch.tensor([0, 3]))) and picked.tolist() == [0, 3]
 
 
-def test_nothing_is_changed_outside_the_block_nor_without_grad_mode():
+def test_nothing_changes_outside_the_context_or_without_grad_mode():
     point = VALUES.clone().requires_grad_()
     with pytest.raises(ZeroDivisionError), StraightThrough():
         _ = 1 / 0
@@ -264,7 +266,7 @@ def test_nothing_is_changed_outside_the_block_nor_without_grad_mode():
         assert not point.round().requires_grad
 
 
-def test_a_value_is_never_altered_by_what_it_is_differentiated_as():
+def test_the_surrogate_never_changes_the_value():
     odd = torch.tensor([-0.0, torch.inf, torch.nan, 1e-45])
     out = with_gradient_of(odd, torch.full((4,), torch.inf, requires_grad=True))
     assert torch.equal(out.view(torch.int32), odd.view(torch.int32)) and out.requires_grad

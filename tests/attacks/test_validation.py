@@ -1,4 +1,4 @@
-"""The gate: whatever breaks the rules is an error, and only a clean forward pass says who is fooled."""
+"""Validation: invalid adversarial inputs are errors, and outcomes come from a forward pass without gradients."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ def changed(pixels, edit):
 
 
 def at(row, column, height, width, value=0.3):
-    """Return an edit that shifts a box of one image, staying inside the bounds."""
+    """Return an edit that sets a box of one image to a value."""
 
     def edit(moved):
         moved[1, :, row : row + height, column : column + width] = value
@@ -53,7 +53,7 @@ VIOLATIONS = {
         lambda x: changed(changed(x, at(2, 2, 3, 3)), at(7, 7, 1, 1)),
         "over the limit",
     ),
-    "whole picture": (PATCH, lambda x: x * 0.9 + 0.01, "over the limit"),
+    "whole image": (PATCH, lambda x: x * 0.9 + 0.01, "over the limit"),
 }
 
 
@@ -68,7 +68,7 @@ def test_every_violation_is_an_error(problem, case):
         validate(problem, attack, pixels, edit(pixels), targets, size)
 
 
-def test_the_error_says_who_is_at_fault_and_by_how_much(problem):
+def test_the_error_names_the_attack_and_the_excess(problem):
     pixels, targets = first(3)
     with pytest.raises(AttackError, match=r"FGSM at eps 0.1 .* 2 of 3 .* by up to 0.1\. The attack is at fault"):
         validate(
@@ -77,31 +77,31 @@ def test_the_error_says_who_is_at_fault_and_by_how_much(problem):
 
 
 @dataclass(frozen=True)
-class Claims:
-    """An attack that is the judge of its own size."""
+class ReportedViolation:
+    """An attack that reports the given violation, true or not."""
 
     norm: str
-    claim: float
+    reported: float
     size_name: str = "eps"
 
     def violation(self, clean: Any, adversarial: Any, size: float) -> Any:
-        return torch.full((len(clean),), self.claim, dtype=torch.float64)
+        return torch.full((len(clean),), self.reported, dtype=torch.float64)
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_an_attack_that_denies_its_violation_is_caught(problem, norm):
+def test_violations_that_the_attack_denies_are_detected(problem, norm):
     pixels, targets = first(3)
     with pytest.raises(AttackError, match="over the limit for 3 of 3"):
-        validate(problem, Claims(norm, -1.0), pixels * 0, pixels * 0 + 0.5, targets, EPS)
+        validate(problem, ReportedViolation(norm, -1.0), pixels * 0, pixels * 0 + 0.5, targets, EPS)
 
 
-def test_a_violation_that_is_not_a_number_is_a_violation(problem):
+def test_a_nan_violation_is_a_violation(problem):
     pixels, targets = first(3)
     with pytest.raises(AttackError, match="over the limit for 3 of 3"):
-        validate(problem, Claims("own", float("nan")), pixels, pixels, targets, EPS)
+        validate(problem, ReportedViolation("own", float("nan")), pixels, pixels, targets, EPS)
 
 
-def test_an_attack_that_returns_the_clean_images_is_scored_by_the_model_alone(net):
+def test_outcomes_of_clean_images_come_from_one_forward_pass(net):
     pixels, targets = first(50)
     calls = []
 
@@ -112,12 +112,12 @@ def test_an_attack_that_returns_the_clean_images_is_scored_by_the_model_alone(ne
     problem = problem_of(forward)
     misclassified = validate(problem, FGSM(), pixels, pixels, targets, EPS)
     assert torch.equal(misclassified, (net(pixels).argmax(1) != targets).float())
-    assert calls == [(False, False, False)]  # no gradients, and a fresh copy
+    assert calls == [(False, False, False)]  # without gradients, on a copy
     assert validate(problem, FGSM(), pixels, pixels, (targets + 1) % 10, EPS).sum() >= 48
 
 
 @pytest.mark.parametrize("checked", [True, False], ids=["checked outputs", "raw outputs"])
-def test_a_model_that_breaks_on_the_adversarial_images_is_an_error(net, checked):
+def test_non_finite_outputs_on_adversarial_images_are_errors(net, checked):
     net.module[-1].bias.data[:] = torch.nan
     pixels, targets = first(3)
     with pytest.raises(ModelError if checked else AttackError, match="NaN or infinite"):
@@ -125,19 +125,19 @@ def test_a_model_that_breaks_on_the_adversarial_images_is_an_error(net, checked)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf], ids=str)
-def test_one_output_that_is_not_finite_makes_the_others_worthless_too(net, value):
+def test_a_single_non_finite_output_is_an_error(net, value):
     pixels, targets = first(20)
 
     def forward(x):
         output = net.raw(x)
-        output[13, 4] = value  # of a class that may not even be the largest
+        output[13, 4] = value  # even if it is not the largest logit
         return output
 
     with pytest.raises(AttackError, match="for 1 of 20 samples; they are neither robust nor misclassified"):
         validate(problem_of(forward), FGSM(), pixels, pixels, targets, EPS)
 
 
-def test_of_a_model_that_answers_at_random_the_share_of_draws_is_returned():
+def test_the_outcome_of_a_randomized_model_is_a_share_of_draws():
     draws = iter([[True, True, False], [True, False, False], [False, False, False], [True, True, False]])
 
     def forward(x):
@@ -150,10 +150,10 @@ def test_of_a_model_that_answers_at_random_the_share_of_draws_is_returned():
 
 
 CASES = 1_000_000
-"""Random cases in all; what is counted as broken is compared with an oracle of this file, in float64."""
+"""Total number of random cases; the outcomes are compared with an oracle in float64."""
 
 IMAGES = 4096
-"""Cases that share a size, and so a call of the gate where none of them breaks a rule."""
+"""Number of cases that share a size, and therefore one call of `validate`."""
 
 
 def oracle_size(delta, norm):
@@ -165,7 +165,7 @@ def oracle_size(delta, norm):
 
 
 def oracle_allowed(clean, moved, norm, size):
-    """Return which inputs keep to the rules; rounding of the size is allowed for, unless it is a count."""
+    """Return which inputs are valid, with an allowance for rounding unless the size is a count."""
     with np.errstate(invalid="ignore"):
         finite = np.isfinite(moved).reshape(len(moved), -1).all(axis=1)
         inside = ((moved >= 0) & (moved <= 1)).reshape(len(moved), -1).all(axis=1)
@@ -174,12 +174,12 @@ def oracle_allowed(clean, moved, norm, size):
 
 
 def cases(source, norm, size):
-    """Return clean images and perturbed ones: sizes around the limit, at the bounds, and a few that are not numbers."""
+    """Return clean and perturbed images: sizes around the limit, pixels at the bounds, and a few non-finite values."""
     shape = (IMAGES, 2, 2, 2)
     clean = source.random(shape, dtype=np.float32)
-    clean[: IMAGES // 4] = clean[: IMAGES // 4].round()  # a perturbation of these is cut off by the bounds
+    clean[: IMAGES // 4] = clean[: IMAGES // 4].round()  # perturbations of these are clipped by the bounds
     delta = source.normal(size=shape) * (source.random(shape) < 0.6)
-    if norm == "l0":  # of four places
+    if norm == "l0":  # of four positions
         delta *= (source.random((IMAGES, 1, 2, 2)) < source.random((IMAGES, 1, 1, 1))) / 4
     else:
         near = 1 + np.where(source.random(IMAGES) < 0.5, 1e-5, 1.0) * source.normal(size=IMAGES)
@@ -197,16 +197,16 @@ def cases(source, norm, size):
     return clean, moved
 
 
-def asked(problem, attack, clean, moved, targets, size):
-    """Return what the gate counts as broken, or None where it refuses."""
+def outcomes(problem, attack, clean, moved, targets, size):
+    """Return the outcomes, or None if validation raises an error."""
     try:
         return validate(problem, attack, *(torch.from_numpy(part) for part in (clean, moved, targets)), size).numpy()
     except AttackError:
         return None
 
 
-def test_in_a_million_cases_nothing_out_of_budget_not_finite_or_rightly_labelled_counts_as_broken():
-    source, count, seen = np.random.default_rng(0), 0, Counter()
+def test_in_a_million_cases_only_valid_misclassified_inputs_count_as_adversarial():
+    source, count, totals = np.random.default_rng(0), 0, Counter()
     while count < CASES:
         norm = NORMS[(count // IMAGES) % len(NORMS)]
         size = float(source.integers(1, 4)) if norm == "l0" else float(10 ** source.uniform(-3, 0.3))
@@ -216,17 +216,17 @@ def test_in_a_million_cases_nothing_out_of_budget_not_finite_or_rightly_labelled
         clean, moved = cases(source, norm, size)
         targets = source.integers(2, size=IMAGES)
         allowed = oracle_allowed(clean, moved, norm, size)
-        # All that keep to the rules at once: they count exactly where the label is wrong.
+        # All valid inputs at once: they count exactly if they are misclassified.
         score = moved[allowed].reshape(-1, 8).astype(np.float64) @ weight.astype(np.float64) - float(weight.sum() / 2)
         clear = np.abs(score) > 1e-4
         wrong = (score > 0) != targets[allowed]
-        counted = asked(problem, attack, clean[allowed], moved[allowed], targets[allowed], size)
+        counted = outcomes(problem, attack, clean[allowed], moved[allowed], targets[allowed], size)
         assert counted is not None and np.isin(counted, (0, 1)).all()
         assert np.array_equal(counted[clear] == 1, wrong[clear])
-        # All that do not, and each of the blocks that mix the two: nothing is counted.
-        assert asked(problem, attack, clean[~allowed], moved[~allowed], targets[~allowed], size) is None
-        assert asked(problem, attack, clean, moved, targets, size) is None
-        # Any single one of them spoils the block it is in.
+        # Invalid inputs, alone or mixed with valid ones, are an error.
+        assert outcomes(problem, attack, clean[~allowed], moved[~allowed], targets[~allowed], size) is None
+        assert outcomes(problem, attack, clean, moved, targets, size) is None
+        # A single invalid input among valid ones is an error.
         values = attack.violation(torch.from_numpy(clean), torch.from_numpy(moved), size).numpy()
         legal = np.isfinite(moved).reshape(IMAGES, -1).all(axis=1) & ((moved >= 0) & (moved <= 1)).reshape(
             IMAGES, -1
@@ -234,20 +234,20 @@ def test_in_a_million_cases_nothing_out_of_budget_not_finite_or_rightly_labelled
         assert np.array_equal((values <= 0) & legal, allowed)
         for row in np.flatnonzero(~allowed)[:4]:
             block = np.append(np.flatnonzero(allowed)[:7], row)
-            assert asked(problem, attack, clean[block], moved[block], targets[block], size) is None
-        # A wrong shape is refused, whatever is in it.
+            assert outcomes(problem, attack, clean[block], moved[block], targets[block], size) is None
+        # A wrong shape is an error.
         for odd in (moved[allowed][:, :1], moved[allowed][1:], moved[allowed].reshape(-1, 8)):
-            assert asked(problem, attack, clean[allowed], odd, targets[allowed], size) is None
+            assert outcomes(problem, attack, clean[allowed], odd, targets[allowed], size) is None
         count += IMAGES
-        seen.update(allowed=int(allowed.sum()), refused=int((~allowed).sum()), broken=int(counted.sum()))
-        seen.update(right=int((counted == 0).sum()), unclear=int((~clear).sum()))
-    assert sum((seen["allowed"], seen["refused"])) >= CASES
-    assert min(seen["allowed"], seen["refused"], seen["broken"], seen["right"]) > CASES / 10
-    assert seen["unclear"] < CASES / 1000
+        totals.update(allowed=int(allowed.sum()), refused=int((~allowed).sum()), misclassified=int(counted.sum()))
+        totals.update(right=int((counted == 0).sum()), unclear=int((~clear).sum()))
+    assert sum((totals["allowed"], totals["refused"])) >= CASES
+    assert min(totals["allowed"], totals["refused"], totals["misclassified"], totals["right"]) > CASES / 10
+    assert totals["unclear"] < CASES / 1000
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_the_limit_itself_is_allowed_and_the_next_step_beyond_the_allowance_is_not(problem, norm):
+def test_the_limit_is_allowed_and_slightly_more_is_not(problem, norm):
     pixels, targets = torch.full((2, 1, 8, 8), 0.25), torch.zeros(2).long()
     size = 3 if norm == "l0" else 0.25
     changes = {"linf": (64, size), "l2": (4, size / 2), "l1": (8, size / 8), "l0": (3, 0.5)}
@@ -264,18 +264,18 @@ def test_the_limit_itself_is_allowed_and_the_next_step_beyond_the_allowance_is_n
         validate(problem, PGD(eps=(1,), norm=norm), pixels, moved, targets, size)
 
 
-def test_a_large_set_is_checked_batch_by_batch(problem):
-    seen = []
+def test_inputs_are_checked_in_batches(problem):
+    sizes = []
 
-    class Watched(FGSM):
+    class Recording(FGSM):
         def violation(self, clean, adversarial, size):
-            seen.append(len(clean))
+            sizes.append(len(clean))
             return super().violation(clean, adversarial, size)
 
     pixels, targets = first(12)
-    shares = validate(replace(problem, batch_size=5), Watched(), pixels, pixels, targets, EPS)
-    assert seen == [5, 5, 2] and shares.shape == (12,)
+    shares = validate(replace(problem, batch_size=5), Recording(), pixels, pixels, targets, EPS)
+    assert sizes == [5, 5, 2] and shares.shape == (12,)
     far = pixels.clone()
     far[-1] = 1 - far[-1]
     with pytest.raises(AttackError, match="over the limit"):
-        validate(replace(problem, batch_size=5), Watched(), pixels, far, targets, EPS)
+        validate(replace(problem, batch_size=5), Recording(), pixels, far, targets, EPS)
