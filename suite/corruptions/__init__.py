@@ -1,1 +1,1 @@
-"""Common corruptions of images, batched: what a camera, the weather and a codec do to a picture without malice."""
+"""Common corruptions of images by cameras, weather and codecs, batched."""

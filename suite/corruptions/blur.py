@@ -11,33 +11,33 @@ from suite.corruptions import draws
 from suite.corruptions.filters import gaussian_blur, gaussian_weights, length_scale, line_blur, padded, separable
 
 DISKS = ((3, 0.1, 1.0), (4, 0.5, 1.0), (6, 0.5, 1.0), (8, 0.5, 1.01298), (10, 0.5, 1.01079))
-"""Radius of the disk and standard deviation of its own blur, in pixels, and the sum of its weights. Where the disk
-fills the reference's kernel, its blurred edge is folded back, so that the image becomes a little brighter."""
+"""Radius of the disk and standard deviation of the blur of its edge, in pixels, and the sum of its weights. If the disk
+fills the reference's kernel, its blurred edge is folded back, which makes the image slightly brighter."""
 
 GLASS = ((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2))
-"""Standard deviation of the blur, largest displacement of a pixel, number of rounds."""
+"""Standard deviation of the blur, largest displacement of a pixel, number of iterations."""
 
 MOTION = ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))
-"""Radius and standard deviation of the smear in pixels."""
+"""Radius and standard deviation of the motion blur in pixels."""
 
 ZOOMS = ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03))
-"""End and step of the zoom factors, from 1 on."""
+"""End and step of the zoom factors, which start at 1."""
 
 
 def defocus_blur(levels: Tensor, severity: int, seeds: Tensor) -> Tensor:
-    """Convolve with a disk whose edge is smoothed: a lens out of focus.
+    """Convolve with a disk whose edge is smoothed, like a lens out of focus.
 
-    Each row of the disk is a difference of two prefix sums, so that the cost grows with the radius and not its square.
+    Each row of the disk is a difference of two cumulative sums, so the cost is linear in the radius.
     """
     radius, sigma, gain = DISKS[severity - 1]
-    reach = max(1.0, radius * length_scale(levels))
-    whole = int(reach)
+    scaled = max(1.0, radius * length_scale(levels))
+    whole = int(scaled)
     height, width = levels.shape[-2:]
-    around = padded(levels, (whole, whole, whole, whole), "mirror")
-    sums = functional.pad(around.cumsum(dim=-1), (1, 0))
+    surrounded = padded(levels, (whole, whole, whole, whole), "mirror")
+    sums = functional.pad(surrounded.cumsum(dim=-1), (1, 0))
     total, count = torch.zeros_like(levels), 0
     for row in range(-whole, whole + 1):
-        half = math.isqrt(int(reach**2 - row**2))
+        half = math.isqrt(int(scaled**2 - row**2))
         line = sums[..., whole + row : whole + row + height, :]
         total.add_(line[..., whole + half + 1 : whole + half + 1 + width])
         total.sub_(line[..., whole - half : whole - half + width])
@@ -48,33 +48,33 @@ def defocus_blur(levels: Tensor, severity: int, seeds: Tensor) -> Tensor:
 
 
 def glass_blur(levels: Tensor, severity: int, seeds: Tensor) -> Tensor:
-    """Blur, let pixels wander, and blur again: frosted glass."""
+    """Blur, displace pixels at random, and blur again, like frosted glass."""
     scale = length_scale(levels)
-    sigma, distance, rounds = GLASS[severity - 1]
+    sigma, distance, iterations = GLASS[severity - 1]
     blurred = gaussian_blur(levels, sigma * scale).add_(1e-3).floor_()
     height, width = levels.shape[-2:]
     origin = torch.arange(height * width, device=levels.device).expand(len(levels), -1)
-    for turn in range(rounds):
-        origin = origin.gather(1, wandered(seeds, turn, (height, width), max(1, round(distance * scale))))
+    for iteration in range(iterations):
+        origin = origin.gather(1, displaced(seeds, iteration, (height, width), max(1, round(distance * scale))))
     moved = blurred.flatten(2).gather(2, origin[:, None].expand(-1, levels.shape[1], -1))
     return gaussian_blur(moved.reshape(levels.shape), sigma * scale)
 
 
-def wandered(seeds: Tensor, turn: int, size: tuple[int, int], distance: int) -> Tensor:
-    """Return from which pixel (n, h * w) every pixel takes its value in one round.
+def displaced(seeds: Tensor, iteration: int, size: tuple[int, int], distance: int) -> Tensor:
+    """Return the index of the pixel whose value each pixel takes in one iteration, (n, h * w).
 
-    The reference visits the pixels from the last to the first. Each takes the value of a random neighbour at that
-    moment: the neighbour's new value where it came earlier, its old one otherwise. (It means to swap the two, but
-    assigns overlapping views of an array, which copies.) Chains of new values are followed by doubling.
+    The reference visits the pixels from the last to the first. Each takes the current value of a random neighbor: the
+    neighbor's new value if it was visited before, its old one otherwise. (The reference means to swap the two, but
+    assigns overlapping views of an array, which copies.) Chains of new values are resolved by pointer doubling.
     """
     height, width = size
-    everyone = torch.arange(height * width, device=seeds.device)
-    source = (everyone + height * width).repeat(len(seeds), 1)  # an entry of h * w and more is an old value
+    index = torch.arange(height * width, device=seeds.device)
+    source = (index + height * width).repeat(len(seeds), 1)  # entries of at least h * w are old values
     rows, columns = height - 2 * distance, width - 2 * distance
     if rows <= 0 or columns <= 0:
         return source - height * width
-    steps = draws.uniform(seeds, turn, (2, rows, columns)).mul_(2 * distance).long().sub_(distance)
-    here = everyone.reshape(height, width)[distance + 1 : distance + 1 + rows, distance + 1 : distance + 1 + columns]
+    steps = draws.uniform(seeds, iteration, (2, rows, columns)).mul_(2 * distance).long().sub_(distance)
+    here = index.reshape(height, width)[distance + 1 : distance + 1 + rows, distance + 1 : distance + 1 + columns]
     there = here + steps[:, 0] * width + steps[:, 1]
     new = there > here
     source[:, here.flatten()] = torch.where(new, there, there + height * width).flatten(1)
@@ -85,16 +85,16 @@ def wandered(seeds: Tensor, turn: int, size: tuple[int, int], distance: int) -> 
 
 
 def motion_blur(levels: Tensor, severity: int, seeds: Tensor) -> Tensor:
-    """Smear along a line at a random angle within 45 degrees of level: a camera that moved."""
+    """Blur along a line at a random angle within 45 degrees of the horizontal, like a moving camera."""
     radius, sigma = (length * length_scale(levels) for length in MOTION[severity - 1])
     angles = draws.uniform(seeds, 0, (1,)).mul_(90).sub_(45).flatten().tolist()
     return line_blur(levels, max(1, round(radius)), sigma, angles)
 
 
 def zoom_blur(levels: Tensor, severity: int, seeds: Tensor) -> Tensor:
-    """Average the image with enlargements of its middle: a camera that approached.
+    """Average the image with enlargements of its center, like a camera that moves forward.
 
-    All planes of the batch are handled as channels in channels-last order, which interpolates whole vectors.
+    All planes of the batch are processed as channels in channels-last order, which vectorizes the interpolation.
     """
     height, width = levels.shape[-2:]
     planes = levels.reshape(1, -1, height, width).contiguous(memory_format=torch.channels_last)
@@ -106,13 +106,13 @@ def zoom_blur(levels: Tensor, severity: int, seeds: Tensor) -> Tensor:
 
 
 def enlarged(levels: Tensor, factor: float) -> Tensor:
-    """Return the middle of images, enlarged by bilinear interpolation to at least their own size."""
+    """Return the center of images, enlarged by bilinear interpolation to at least the image size."""
     sides = [math.ceil(side / factor) for side in levels.shape[-2:]]
     top, left = ((side - small) // 2 for side, small in zip(levels.shape[-2:], sides, strict=True))
     return stretched(levels[..., top : top + sides[0], left : left + sides[1]], factor)
 
 
 def stretched(levels: Tensor, factor: float) -> Tensor:
-    """Return images whose sides are multiplied by a factor and rounded; corner pixels stay in the corners."""
+    """Return images with sides scaled by a factor and rounded, by bilinear interpolation with aligned corners."""
     size = [round(side * factor) for side in levels.shape[-2:]]
     return functional.interpolate(levels, size=size, mode="bilinear", align_corners=True)

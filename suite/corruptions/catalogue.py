@@ -1,8 +1,8 @@
-"""The fifteen common corruptions at five severities, and the one call that applies any of them.
+"""The fifteen common corruptions at five severities, and one function that applies any of them.
 
 Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations" (ICLR 2019),
-defined them for images of 224 pixels. Their constants hold here for every image of at least 32 pixels; on smaller ones
-lengths in pixels shrink in proportion (`suite.corruptions.filters.length_scale`).
+define them for images of 224 pixels. Their constants are used here for every image of at least 32 pixels; for smaller
+images, lengths in pixels shrink in proportion (`suite.corruptions.filters.length_scale`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,8 @@ from suite.corruptions import blur, digital, noise, weather
 from suite.errors import SpecError, UnknownNameError, did_you_mean
 
 Corruption = Callable[[Tensor, int, Tensor], Tensor]
-"""Levels (n, c, h, w) in 0..255, severity from 1 to 5 and a seed per sample, to levels that may leave 0..255."""
+"""Takes levels (n, c, h, w) in 0..255, a severity from 1 to 5 and one seed per sample; returns levels, which may lie
+outside 0..255."""
 
 COMMON: Mapping[str, Corruption] = MappingProxyType(
     {
@@ -46,26 +47,26 @@ SEVERITIES = (1, 2, 3, 4, 5)
 """The severities, from mild to severe."""
 
 CHUNK = 2**18
-"""Values that are corrupted at a time on a processor, so that they stay in its cache; no result depends on it."""
+"""Pixel values that are corrupted at a time on a CPU, so that they fit into its cache; no result depends on it."""
 
 
 def corrupt(pixels: Tensor, name: str, severity: int, seeds: Sequence[int]) -> Tensor:
-    """Return corrupted copies of images, each from its own seed, independent of its company.
+    """Return corrupted copies of images; each depends on its own image and seed only, not on the batch.
 
     Args:
         pixels: (n, c, h, w) in [0, 1], one channel or three, of any size.
         name: one of `COMMON`.
-        severity: 1 to 5; 0 changes nothing.
+        severity: 1 to 5; 0 leaves images unchanged.
         seeds: one per image.
 
     Returns:
-        Images of the same shape, device and type in [0, 1], cut to whole levels of 8 bits like those of ImageNet-C.
+        Images of the same shape, device and type in [0, 1], truncated to 8-bit levels like those of ImageNet-C.
 
     Raises:
         UnknownNameError: there is no such corruption.
         SpecError: the severity, the shape or the number of seeds is wrong.
     """
-    chosen = checked(name, severity)
+    corruption = checked(name, severity)
     if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or 0 in pixels.shape[2:] or len(seeds) != len(pixels):
         raise SpecError(
             f"got pixels of shape {tuple(pixels.shape)} and {len(seeds)} seeds; expected (n, c, h, w) with one or "
@@ -76,28 +77,28 @@ def corrupt(pixels: Tensor, name: str, severity: int, seeds: Sequence[int]) -> T
     size = max(1, CHUNK // pixels[0].numel()) if pixels.device.type == "cpu" else len(pixels)
     numbers = as_seeds(seeds, pixels.device)
     corrupted = torch.empty_like(pixels, memory_format=torch.contiguous_format)
-    for at in range(0, len(pixels), size):
-        part = slice(at, at + size)
-        _cut(chosen(pixels[part].float() * 255, severity, numbers[part]), corrupted[part])
+    for start in range(0, len(pixels), size):
+        part = slice(start, start + size)
+        _write_levels(corruption(pixels[part].float() * 255, severity, numbers[part]), corrupted[part])
     return corrupted
 
 
 def checked(name: str, severity: int) -> Corruption:
-    """Return the corruption of a name, after a look at the severity.
+    """Return the corruption with a name, and check the severity.
 
     Raises:
         UnknownNameError: there is no such corruption.
-        SpecError: the severity is not a whole number from 0 to 5.
+        SpecError: the severity is not an integer from 0 to 5.
     """
     if name not in COMMON:
         raise UnknownNameError(f"There is no corruption {name!r}.{did_you_mean(name, COMMON)}")
     if type(severity) is not int or severity not in (0, *SEVERITIES):
-        raise SpecError(f"severity={severity!r}; expected a whole number from 1 (mild) to 5, or 0 for no corruption.")
+        raise SpecError(f"severity={severity!r}; expected an integer from 1 (mild) to 5, or 0 for no corruption.")
     return COMMON[name]
 
 
-def _cut(levels: Tensor, out: Tensor) -> None:
-    """Write levels as pixels in [0, 1], cut to whole levels; what lies a rounding error below one counts as it."""
+def _write_levels(levels: Tensor, out: Tensor) -> None:
+    """Write levels as pixels in [0, 1], truncated to integers with a tolerance for rounding errors."""
     whole = levels.add_(1e-3).clamp_(0, 255).floor_()
     if out.dtype == whole.dtype:
         torch.mul(whole, 1 / 255, out=out)

@@ -9,33 +9,33 @@ from suite.corruptions.filters import gaussian_weights, separable
 from suite.corruptions.jpeg import round_trip
 
 CONTRASTS = (0.4, 0.3, 0.2, 0.1, 0.05)
-"""Share of the contrast that is left."""
+"""Share of the contrast that remains."""
 
 STRETCHES = (12.5, 16.25, 21.25, 25.0, 30.0)
-"""Factor of the smoothed displacements."""
+"""Factors of the smoothed displacements."""
 
 SHARES = (0.6, 0.5, 0.4, 0.3, 0.25)
-"""Share of the pixels that is left along each side."""
+"""Share of the pixels that remains along each side."""
 
 QUALITIES = (25, 18, 15, 10, 7)
-"""Quality of the JPEG."""
+"""JPEG quality."""
 
 
 def contrast(levels: Tensor, severity: int, seeds: Tensor) -> Tensor:
-    """Draw every channel towards its mean."""
-    left = CONTRASTS[severity - 1]
+    """Pull every channel towards its mean."""
+    share = CONTRASTS[severity - 1]
     means = levels.mean(dim=(2, 3), keepdim=True)
-    return (levels * left).add_(means * (1 - left))
+    return (levels * share).add_(means * (1 - share))
 
 
 def elastic_transform(levels: Tensor, severity: int, seeds: Tensor) -> Tensor:
-    """Move every pixel a little, neighbours alike (Simard, Steinkraus and Platt 2003); lengths follow the size."""
+    """Displace pixels by a smooth random field (Simard, Steinkraus and Platt 2003) in proportion to the image size."""
     height, width = levels.shape[-2:]
     largest = 0.005 * height
     moves = draws.uniform(seeds, 0, (2, height, width)).mul_(2 * largest).sub_(largest)
     down, right = (gaussian_weights(0.01 * side, int(0.03 * side + 0.5)) for side in (height, width))
     moves = separable(moves, down, right, "half").mul_(STRETCHES[severity - 1])
-    # Centres of pixels lie at (2 * place + 1) / side - 1 of the sampler's coordinates, which run from edge to edge.
+    # Pixel centers lie at (2 * index + 1) / side - 1 in the coordinates of grid_sample, which run from edge to edge.
     rows = torch.arange(height, device=levels.device)[:, None].add(moves[:, 0]).mul_(2).add_(1).div_(height).sub_(1)
     columns = torch.arange(width, device=levels.device).add(moves[:, 1]).mul_(2).add_(1).div_(width).sub_(1)
     grid = torch.stack((columns, rows), dim=3)
@@ -43,7 +43,7 @@ def elastic_transform(levels: Tensor, severity: int, seeds: Tensor) -> Tensor:
 
 
 def pixelate(levels: Tensor, severity: int, seeds: Tensor) -> Tensor:
-    """Shrink by averaging boxes of pixels, and enlarge by repeating the results."""
+    """Downscale by box averages, and upscale by nearest neighbor."""
     height, width = levels.shape[-2:]
     share = SHARES[severity - 1]
     narrow = boxes(levels, max(1, int(width * share)), -1).add_(0.5).floor_()
@@ -53,7 +53,7 @@ def pixelate(levels: Tensor, severity: int, seeds: Tensor) -> Tensor:
 
 
 def boxes(levels: Tensor, count: int, dim: int) -> Tensor:
-    """Return means of `count` equal boxes along a dimension; a pixel belongs to the boxes that hold its centre."""
+    """Return means of `count` equal boxes along a dimension; a pixel belongs to the box that contains its center."""
     size = levels.shape[dim]
     edges = (torch.arange(count + 1, dtype=torch.float64) * (size / count) + 0.5).long()
     first, length = edges[:-1], edges[1:] - edges[:-1]
@@ -67,12 +67,12 @@ def boxes(levels: Tensor, count: int, dim: int) -> Tensor:
 
 
 def _nearest(size: int, count: int) -> Tensor:
-    """Return which of `count` boxes holds the centre of each of `size` pixels, by Pillow's running sum of steps."""
+    """Return the index of the box, of `count`, that contains each of `size` pixel centers, by Pillow's running sum."""
     steps = torch.full((size,), count / size, dtype=torch.float64)
     steps[0] /= 2
     return steps.cumsum(dim=0).long().clamp_(max=count - 1)
 
 
 def jpeg_compression(levels: Tensor, severity: int, seeds: Tensor) -> Tensor:
-    """Return the image as a JPEG of low quality shows it."""
+    """Return the image after JPEG compression at low quality."""
     return round_trip(levels, QUALITIES[severity - 1])

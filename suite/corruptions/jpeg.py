@@ -1,8 +1,8 @@
-"""What JPEG does to an image, without the file: colour, 8x8 cosines, quantisation, and back, batched.
+"""The effect of JPEG on an image without writing a file: color conversion, 8x8 DCT and quantization, and back, batched.
 
-The lossy steps of ITU-T T.81 (1992) with the tables of its annex K, scaled by quality as the Independent JPEG Group's
-library does, chroma at half the size in both directions, and that library's rounding and smooth enlargement of
-chroma. Lossless coding is left out. A decoder may differ by a level where its integer cosines round otherwise.
+These are the lossy steps of ITU-T T.81 (1992) with the tables of its annex K, scaled by quality as in the Independent
+JPEG Group's library, with chroma subsampled by 2 in both directions, and that library's rounding and smooth chroma
+upsampling. Lossless coding is left out. A decoder may differ by one level if its integer DCT rounds differently.
 """
 
 import functools
@@ -16,8 +16,8 @@ BLOCK = 8
 """Side of a block in pixels."""
 
 TIE = 1e-4
-"""Halves are common, as the mean of a block is a sum over 8, and are rounded away from zero; so is what float32 leaves
-just below a half."""
+"""Tolerance for rounding halves away from zero. They are common, because the mean of a block is a sum over 8, and
+float32 may yield values just below them."""
 
 LUMINANCE = (
     (16, 11, 10, 16, 24, 40, 51, 61),
@@ -29,7 +29,7 @@ LUMINANCE = (
     (49, 64, 78, 87, 103, 121, 120, 101),
     (72, 92, 95, 98, 112, 100, 103, 99),
 )
-"""Steps of quantisation of luminance at quality 50 (T.81, table K.1)."""
+"""Quantization steps of luminance at quality 50 (T.81, table K.1)."""
 
 CHROMINANCE = (
     (17, 18, 24, 47, 99, 99, 99, 99),
@@ -38,13 +38,13 @@ CHROMINANCE = (
     (47, 66, 99, 99, 99, 99, 99, 99),
     *((99,) * 8,) * 4,
 )
-"""The same of both colour differences (T.81, table K.2)."""
+"""Quantization steps of both chroma channels at quality 50 (T.81, table K.2)."""
 
 
 def round_trip(levels: Tensor, quality: int) -> Tensor:
-    """Return images (n, c, h, w) in 0..255 after JPEG of a quality from 1 to 100, in whole levels.
+    """Return images (n, c, h, w) in 0..255 after JPEG compression with a quality from 1 to 100, in whole levels.
 
-    One channel is luminance alone; three are red, green and blue.
+    One channel is luminance; three are red, green and blue.
     """
     whole = levels.round().clamp_(0, 255)
     if levels.shape[1] == 1:
@@ -54,34 +54,34 @@ def round_trip(levels: Tensor, quality: int) -> Tensor:
     luma = _coded(luma, scaled(LUMINANCE, quality))
     small = _coded(_halved(chroma), scaled(CHROMINANCE, quality))[..., : -(-height // 2), : -(-width // 2)]
     large = functional.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
-    return _to_colours(luma, large[..., :height, :width].round_())
+    return _to_rgb(luma, large[..., :height, :width].round_())
 
 
 def scaled(table: tuple[tuple[int, ...], ...], quality: int) -> tuple[int, ...]:
-    """Return the 64 steps of quantisation at a quality from 1 to 100."""
+    """Return the 64 quantization steps at a quality from 1 to 100."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     return tuple(min(255, max(1, (step * percent + 50) // 100)) for row in table for step in row)
 
 
-def _to_luma_chroma(colours: Tensor) -> tuple[Tensor, Tensor]:
-    """Return whole levels of luminance (n, 1, h, w) and of the blue and red differences (n, 2, h, w)."""
-    red, green, blue = colours.unbind(dim=1)
+def _to_luma_chroma(rgb: Tensor) -> tuple[Tensor, Tensor]:
+    """Return whole levels of luminance (n, 1, h, w) and of blue- and red-difference chroma (n, 2, h, w)."""
+    red, green, blue = rgb.unbind(dim=1)
     luma = (red * 0.299).add_(green, alpha=0.587).add_(blue, alpha=0.114)
     chroma = torch.stack(((blue - luma).mul_(0.5 / 0.886), (red - luma).mul_(0.5 / 0.701)), dim=1)
     return luma.round_()[:, None], chroma.add_(128).round_().clamp_(max=255)
 
 
-def _to_colours(luma: Tensor, chroma: Tensor) -> Tensor:
-    blueness, redness = chroma.sub_(128).unbind(dim=1)
-    brightness = luma[:, 0]
-    red = brightness.add(redness, alpha=1.402)
-    green = brightness.add(blueness, alpha=-0.344136).add_(redness, alpha=-0.714136)
-    blue = brightness.add(blueness, alpha=1.772)
+def _to_rgb(luma: Tensor, chroma: Tensor) -> Tensor:
+    cb, cr = chroma.sub_(128).unbind(dim=1)
+    y = luma[:, 0]
+    red = y.add(cr, alpha=1.402)
+    green = y.add(cb, alpha=-0.344136).add_(cr, alpha=-0.714136)
+    blue = y.add(cb, alpha=1.772)
     return torch.stack((red, green, blue), dim=1).round_().clamp_(0, 255)
 
 
 def _halved(chroma: Tensor) -> Tensor:
-    """Return means of 2x2 pixels; where they lie between whole levels, columns round down and up in turn."""
+    """Return means of 2x2 pixels; halves are rounded down and up in alternating columns."""
     height, width = chroma.shape[-2:]
     even = functional.pad(chroma, (0, -width % (2 * BLOCK), 0, height % 2), mode="replicate")
     means = functional.avg_pool2d(even, 2)
@@ -90,26 +90,25 @@ def _halved(chroma: Tensor) -> Tensor:
 
 
 def _coded(planes: Tensor, steps: tuple[int, ...]) -> Tensor:
-    """Return planes (n, p, h, w) in whole levels after quantisation of the cosines of every block."""
+    """Return planes (n, p, h, w) in whole levels after quantization of the DCT of every block."""
     height, width = planes.shape[-2:]
     right, bottom = -width % BLOCK, -height % BLOCK
     whole = functional.pad(planes, (0, right, 0, bottom), mode="replicate") if right or bottom else planes
     blocks = whole.reshape(*planes.shape[:2], whole.shape[2] // BLOCK, BLOCK, -1, BLOCK).transpose(3, 4)
-    there, back = _transforms(steps, planes.device, planes.dtype)
-    shape = blocks.shape
-    cosines = blocks.reshape(-1, BLOCK**2).sub(128).matmul(there)
-    quantised = cosines.abs().add_(0.5 + TIE).floor_().copysign_(cosines)
-    restored = quantised.matmul(back).add_(128).round_().clamp_(0, 255).reshape(shape)
+    forward, inverse = _transforms(steps, planes.device, planes.dtype)
+    coefficients = blocks.reshape(-1, BLOCK**2).sub(128).matmul(forward)
+    quantized = coefficients.abs().add_(0.5 + TIE).floor_().copysign_(coefficients)
+    restored = quantized.matmul(inverse).add_(128).round_().clamp_(0, 255).reshape(blocks.shape)
     return restored.transpose(3, 4).reshape(whole.shape)[..., :height, :width]
 
 
 @functools.lru_cache(maxsize=16)
 def _transforms(steps: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return the cosine transform of a flat block divided by the steps, and its inverse: (64, 64) each."""
-    places = torch.arange(BLOCK, dtype=torch.float64)
-    cosines = torch.cos((2 * places[None] + 1) * places[:, None] * math.pi / (2 * BLOCK)) / 2
+    """Return the DCT of a flattened block divided by the quantization steps, and its inverse: (64, 64) each."""
+    indices = torch.arange(BLOCK, dtype=torch.float64)
+    cosines = torch.cos((2 * indices[None] + 1) * indices[:, None] * math.pi / (2 * BLOCK)) / 2
     cosines[0] /= math.sqrt(2)
     both = torch.kron(cosines, cosines)
     sizes = torch.tensor(steps, dtype=torch.float64)
-    there, back = (both / sizes[:, None]).T, both * sizes[:, None]
-    return there.to(device, dtype).contiguous(), back.to(device, dtype).contiguous()
+    forward, inverse = (both / sizes[:, None]).T, both * sizes[:, None]
+    return forward.to(device, dtype).contiguous(), inverse.to(device, dtype).contiguous()

@@ -1,4 +1,4 @@
-"""Textures that lie over an image: the plasma fractal of fog, and ice."""
+"""Textures that are laid over an image: the plasma fractal of fog, and ice."""
 
 import functools
 import math
@@ -11,7 +11,7 @@ from torch.nn import functional
 from suite.corruptions import draws
 
 WIBBLE = 100.0
-"""Amplitude of the first octave of plasma; its scale does not matter, as the result is scaled to 0..1."""
+"""Amplitude of the first octave of plasma; its scale is arbitrary, because the result is scaled to 0..1."""
 
 ICE = (
     ((78, 149, 166), (27, 16, 15)),
@@ -20,21 +20,23 @@ ICE = (
     ((138, 153, 165), (28, 28, 30)),
     ((112, 123, 135), (44, 43, 42)),
 )
-"""Mean and standard deviation of red, green and blue in the five frost photographs that the reference draws from."""
+"""Mean and standard deviation of red, green and blue in the five frost photographs of the reference."""
 
 OCTAVES = ((1, 0.30), (2, 0.14), (4, 0.10), (8, 0.06), (16, 0.07), (32, 0.08), (64, 0.25))
-"""Size in pixels and share of the variance of each octave of ice: about the autocorrelation of those photographs."""
+"""Size in pixels and share of the variance of each octave of ice, which approximate the autocorrelation of those
+photographs."""
 
 ICE_SIDE = 512
-"""Side of a texture of ice in pixels; larger images see it enlarged."""
+"""Side of an ice texture in pixels; it is enlarged for larger images."""
 
 
 def plasma(seeds: Tensor, side: int, decay: float) -> Tensor:
-    """Return plasma fractals (n, s, s) in 0..1 on a torus by the diamond-square method, s the power of two from `side`.
+    """Return periodic plasma fractals (n, s, s) in 0..1, s the smallest power of two that is at least `side`.
 
-    Each octave halves the grid: the middle of four corners is their mean plus noise, then the middle of each edge is
-    the mean of its four neighbours plus noise (Fournier, Fussell and Carpenter 1982). The amplitude falls by the
-    square of `decay`, as the reference uses it twice.
+    They are made by the diamond-square algorithm (Fournier, Fussell and Carpenter 1982). Each octave halves the grid
+    spacing: the center of four corners is their mean plus noise, then the center of each edge is the mean of its four
+    neighbors plus noise. The amplitude falls by the square of `decay` per octave, because the reference applies it
+    twice.
     """
     octaves = max(1, math.ceil(math.log2(max(2, side))))
     noise = draws.uniform(seeds, 0, (4**octaves - 1,)).mul_(2).sub_(1)
@@ -51,11 +53,11 @@ def plasma(seeds: Tensor, side: int, decay: float) -> Tensor:
 
 
 def _refined(corners: Tensor, noise: Tensor) -> Tensor:
-    """Return a grid (n, w, w) with its middles filled in, (n, 2w, 2w), from noise (n, 3, w, w)."""
-    beside, below = corners + corners.roll(-1, 2), corners + corners.roll(-1, 1)
-    middle = (beside + beside.roll(-1, 1)).mul_(0.25).add_(noise[:, 0])
-    across = beside.add_(middle).add_(middle.roll(1, 1)).mul_(0.25).add_(noise[:, 1])
-    down = below.add_(middle).add_(middle.roll(1, 2)).mul_(0.25).add_(noise[:, 2])
+    """Return a grid (n, w, w) refined to (n, 2w, 2w) with noise (n, 3, w, w)."""
+    row_sums, column_sums = corners + corners.roll(-1, 2), corners + corners.roll(-1, 1)
+    middle = (row_sums + row_sums.roll(-1, 1)).mul_(0.25).add_(noise[:, 0])
+    across = row_sums.add_(middle).add_(middle.roll(1, 1)).mul_(0.25).add_(noise[:, 1])
+    down = column_sums.add_(middle).add_(middle.roll(1, 2)).mul_(0.25).add_(noise[:, 2])
     count, width = corners.shape[:2]
     grid = corners.new_empty(count, width, 2, width, 2)
     grid[:, :, 0, :, 0], grid[:, :, 0, :, 1], grid[:, :, 1, :, 0], grid[:, :, 1, :, 1] = corners, across, down, middle
@@ -63,12 +65,12 @@ def _refined(corners: Tensor, noise: Tensor) -> Tensor:
 
 
 def frosted(picks: Tensor, shape: Sequence[int], scale: float) -> Tensor:
-    """Return levels of ice (n, *shape) from three numbers in (0, 1) per sample: which texture, and the place in it.
+    """Return levels of ice (n, *shape) from three numbers in (0, 1) per sample: the texture and the position in it.
 
     Args:
         picks: (n, 3).
         shape: channels, height and width.
-        scale: what lengths are multiplied by; small images see the texture from farther away.
+        scale: factor of lengths (`filters.length_scale`); small images show a downscaled texture.
     """
     channels, height, width = shape
     step = max(1, round(1 / scale))
@@ -89,13 +91,13 @@ def _enlarged(ice: Tensor, height: int, width: int) -> Tensor:
 
 @functools.lru_cache(maxsize=4)
 def _textures(channels: int, device: torch.device) -> Tensor:
-    """Return the five textures, (5, channels, side, side) in 0..255, the same ones in every process."""
-    ice = torch.stack([_ice(number, *colours) for number, colours in enumerate(ICE)])
+    """Return the five textures, (5, channels, side, side) in 0..255; they are the same in every process."""
+    ice = torch.stack([_ice(number, *colors) for number, colors in enumerate(ICE)])
     return (ice if channels > 1 else ice.mean(dim=1, keepdim=True)).to(device)
 
 
 def _ice(number: int, means: Sequence[float], deviations: Sequence[float]) -> Tensor:
-    """Return one texture: octaves of smooth noise, folded at every scale into the ridges of needles."""
+    """Return one texture: octaves of smooth noise, folded at every scale into ridges that look like ice needles."""
     field = torch.zeros(1, 1, ICE_SIDE, ICE_SIDE)
     for octave, (size, share) in enumerate(OCTAVES):
         cells = draws.normal(torch.tensor([number]), octave, (1, ICE_SIDE // size + 1, ICE_SIDE // size + 1))

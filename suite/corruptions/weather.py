@@ -17,61 +17,61 @@ SNOW = (
     (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
     (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
 )
-"""Mean and deviation of the flakes, their size, the least that shows, radius and deviation of their fall, share of
-the image that is not whitened."""
+"""Mean and standard deviation of the flakes, their size, the threshold of visibility, radius and standard deviation of
+their motion blur, and weight of the image that is not whitened."""
 
 FROST = ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))
 """Weights of the image and of the frost."""
 
 FOG = ((1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4))
-"""Weight of the fog, and how fast its roughness falls from octave to octave."""
+"""Weight of the fog, and decay of its roughness from octave to octave."""
 
 BRIGHTER = (0.1, 0.2, 0.3, 0.4, 0.5)
-"""What is added to the value of hue, saturation and value."""
+"""What is added to V in the HSV color space."""
 
 LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in grey (ITU-R BT.601)."""
+"""Weights of red, green and blue in luma (ITU-R BT.601)."""
 
 
 def snow(levels: Tensor, severity: int, seeds: Tensor) -> Tensor:
-    """Whiten the image and let flakes fall, twice: the second layer is the first turned upside down."""
+    """Whiten the image and add two layers of snowflakes; the second one is the first rotated by 180 degrees."""
     kept = SNOW[severity - 1][-1]
-    flakes = fallen(levels, severity, seeds)
+    flakes = snowflakes(levels, severity, seeds)
     whitened = grey(levels).mul_(1.5).add_(0.5 * 255)
     whitened = torch.maximum(levels, whitened).mul_(1 - kept)
     return whitened.add_(levels, alpha=kept).add_(flakes + flakes.flip(-1, -2))
 
 
-def fallen(levels: Tensor, severity: int, seeds: Tensor) -> Tensor:
-    """Return one layer of flakes, whole levels (n, 1, h, w) in 0..255, on the device of the images."""
-    mean, deviation, size, least, radius, sigma, _ = SNOW[severity - 1]
+def snowflakes(levels: Tensor, severity: int, seeds: Tensor) -> Tensor:
+    """Return one layer of snowflakes, whole levels (n, 1, h, w) in 0..255, on the device of the images."""
+    mean, deviation, size, threshold, radius, sigma, _ = SNOW[severity - 1]
     height, width = levels.shape[-2:]
     scale = length_scale(levels)
     size = max(1.0, size * scale)
     sides = [math.ceil(side / size) for side in (height, width)]
     field = draws.normal(seeds, 0, (1, *sides)).mul_(deviation).add_(mean)
     flakes = stretched(field, size)
-    flakes = flakes.masked_fill(flakes < least, 0).clamp_(0, 1)
+    flakes = flakes.masked_fill(flakes < threshold, 0).clamp_(0, 1)
     angles = draws.uniform(seeds, 1, (1,)).mul_(90).sub_(135).flatten().tolist()
-    fell = line_blur(flakes, max(1, round(radius * scale)), sigma * scale, angles)
-    return fell[..., :height, :width].mul(255).round_()
+    falling = line_blur(flakes, max(1, round(radius * scale)), sigma * scale, angles)
+    return falling[..., :height, :width].mul(255).round_()
 
 
 def frost(levels: Tensor, severity: int, seeds: Tensor) -> Tensor:
-    """Lay ice over the image: one of five textures, from a random place.
+    """Lay ice over the image: a random crop of one of five textures.
 
-    The reference has photographs of frozen windows, which are not ours to ship. Ours are made of noise with the mean
-    and spread of each colour of those photographs and about their coarseness, so that the severities are alike and
-    the pictures are not: accuracies differ from the reference's by more than for other corruptions.
+    The reference uses photographs of frozen windows, which we may not redistribute. Our textures are noise with the
+    mean and standard deviation of each color channel and approximately the autocorrelation of those photographs.
+    Severities are similar, but accuracies differ from the reference's by more than for other corruptions.
     """
-    image, ice = FROST[severity - 1]
+    image_weight, ice_weight = FROST[severity - 1]
     picks = draws.uniform(seeds, 0, (3,))
     overlay = frosted(picks, levels.shape[1:], length_scale(levels))
-    return overlay.mul_(ice).add_(levels, alpha=image)
+    return overlay.mul_(ice_weight).add_(levels, alpha=image_weight)
 
 
 def fog(levels: Tensor, severity: int, seeds: Tensor) -> Tensor:
-    """Add a cloud of plasma fractal and scale back to the brightest value of the image."""
+    """Add a plasma fractal and rescale to the brightest value of the image."""
     weight, decay = FOG[severity - 1]
     height, width = levels.shape[-2:]
     cloud = plasma(seeds, max(height, width), decay)[:, None, :height, :width]
@@ -81,14 +81,14 @@ def fog(levels: Tensor, severity: int, seeds: Tensor) -> Tensor:
 
 
 def brightness(levels: Tensor, severity: int, seeds: Tensor) -> Tensor:
-    """Raise the value in hue, saturation and value: the largest colour grows, the others in proportion."""
+    """Raise V in the HSV color space: the largest channel grows, and the others in proportion."""
     value = levels.amax(dim=1, keepdim=True)
     raised = (value + 255 * BRIGHTER[severity - 1]).clamp_(max=255)
     return torch.where(value > 0, levels * (raised / value.clamp(min=1e-6)), raised)
 
 
 def grey(levels: Tensor) -> Tensor:
-    """Return the grey of images, (n, 1, h, w)."""
+    """Return images in grayscale, (n, 1, h, w)."""
     if levels.shape[1] == 1:
         return levels.clone()
     red, green, blue = LUMA

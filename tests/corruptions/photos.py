@@ -1,4 +1,4 @@
-"""Two real photographs of 224 pixels, which scikit-learn ships."""
+"""Crops of 224 pixels from the two photographs that scikit-learn ships."""
 
 import functools
 
@@ -18,8 +18,8 @@ def photo(name):
 
 
 def small_photos(side, channels):
-    """Return four pieces of the photographs, shrunk to a side: (4, channels, side, side)."""
+    """Return four crops of the photographs, downscaled to a side: (4, channels, side, side)."""
     whole = torch.cat([photo(name) for name in CROPS])
-    pieces = torch.cat([whole[..., :160, :160], whole[..., 64:, 64:]])
-    shrunk = torch.nn.functional.interpolate(pieces, size=(side, side), mode="area").clamp(0, 1)
-    return shrunk if channels == 3 else shrunk.mean(dim=1, keepdim=True)
+    crops = torch.cat([whole[..., :160, :160], whole[..., 64:, 64:]])
+    small = torch.nn.functional.interpolate(crops, size=(side, side), mode="area").clamp(0, 1)
+    return small if channels == 3 else small.mean(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""What every corruption must keep to, at every severity and for every size of image."""
+"""Properties of every corruption, at every severity and for every image size."""
 
 import itertools
 
@@ -19,7 +19,7 @@ def digits():
     return torch.from_numpy(load_digits().images[:6, None] / 16).float()
 
 
-BATCHES = {"8x8 grey": digits, "28x28 grey": lambda: small_photos(28, 1), "64x64 colour": lambda: small_photos(64, 3)}
+BATCHES = {"8x8 gray": digits, "28x28 gray": lambda: small_photos(28, 1), "64x64 color": lambda: small_photos(64, 3)}
 EVERYTHING = [(name, severity) for name in COMMON for severity in SEVERITIES]
 
 
@@ -28,7 +28,7 @@ def images(request):
     return BATCHES[request.param]()
 
 
-def test_the_fifteen_of_the_paper():
+def test_the_corruptions_are_the_fifteen_of_the_paper():
     assert list(COMMON) == [
         *("gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
         *("snow", "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression"),
@@ -36,19 +36,19 @@ def test_the_fifteen_of_the_paper():
 
 
 @pytest.mark.parametrize(("name", "severity"), EVERYTHING)
-def test_shape_range_levels_and_some_change(images, name, severity):
-    kept = images.clone()
-    found = corrupt(images, name, severity, range(len(images)))
-    assert torch.equal(images, kept)
-    assert (found.shape, found.dtype, found.device) == (images.shape, images.dtype, images.device)
-    assert torch.isfinite(found).all()
-    assert 0 <= found.min() and found.max() <= 1
-    assert (found * 255 - (found * 255).round()).abs().max() < 1e-4
-    assert ((found - images).abs().mean(dim=(1, 2, 3)) > 1e-3).all()
+def test_output_keeps_shape_range_and_levels_and_differs_from_the_input(images, name, severity):
+    original = images.clone()
+    output = corrupt(images, name, severity, range(len(images)))
+    assert torch.equal(images, original)
+    assert (output.shape, output.dtype, output.device) == (images.shape, images.dtype, images.device)
+    assert torch.isfinite(output).all()
+    assert 0 <= output.min() and output.max() <= 1
+    assert (output * 255 - (output * 255).round()).abs().max() < 1e-4
+    assert ((output - images).abs().mean(dim=(1, 2, 3)) > 1e-3).all()
 
 
 @pytest.mark.parametrize(("name", "severity"), EVERYTHING)
-def test_a_result_depends_on_the_image_and_its_seed_alone(images, name, severity, monkeypatch):
+def test_output_depends_on_the_image_and_its_seed_only(images, name, severity, monkeypatch):
     seeds = [11 * number for number in range(len(images))]
     together = corrupt(images, name, severity, seeds)
     alone = torch.cat([corrupt(images[row : row + 1], name, severity, seeds[row : row + 1]) for row in range(4)])
@@ -70,62 +70,62 @@ def test_the_seed_matters_where_chance_does_and_only_there(images, name):
 
 
 @pytest.mark.parametrize("name", COMMON)
-def test_severity_grows_on_photographs(name):
+def test_changes_grow_with_severity(name):
     images = small_photos(64, 3)
     seeds = range(4 * len(images))
     changes = [
         float((corrupt(images.repeat(4, 1, 1, 1), name, severity, seeds) - images.repeat(4, 1, 1, 1)).abs().mean())
         for severity in SEVERITIES
     ]
-    # The constants of the reference fall back a little here and there: frost 4, snow 3 and glass 2 and 4.
+    # The reference's constants are not quite monotone: frost 4, snow 3 and glass 2 and 4 change slightly less.
     assert changes[-1] > 1.15 * changes[0]
     assert all(later > 0.9 * earlier for earlier, later in itertools.pairwise(changes)), changes
 
 
 @pytest.mark.parametrize("name", COMMON)
-def test_severity_zero_is_the_clean_image(images, name):
+def test_severity_zero_leaves_the_image_unchanged(images, name):
     assert torch.equal(corrupt(images, name, 0, range(len(images))), images)
 
 
 @pytest.mark.parametrize("name", COMMON)
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 3, 2, 5), (1, 3, 37, 21), (1, 1, 300, 9), (0, 3, 8, 8)], ids=str)
-def test_any_size(name, shape):
+def test_any_image_size_works(name, shape):
     images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     for severity in SEVERITIES:
-        found = corrupt(images, name, severity, range(len(images)))
-        assert found.shape == images.shape
-        assert torch.isfinite(found).all()
+        output = corrupt(images, name, severity, range(len(images)))
+        assert output.shape == images.shape
+        assert torch.isfinite(output).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
-def test_the_type_of_the_pixels_is_kept(dtype):
+def test_the_dtype_is_kept(dtype):
     images = small_photos(32, 3)
-    found = corrupt(images.to(dtype), "fog", 2, range(4))
-    assert found.dtype == dtype
-    assert (found.float() - corrupt(images, "fog", 2, range(4))).abs().max() < 3 / 255
+    output = corrupt(images.to(dtype), "fog", 2, range(4))
+    assert output.dtype == dtype
+    assert (output.float() - corrupt(images, "fog", 2, range(4))).abs().max() < 3 / 255
 
 
-def test_an_unknown_name_offers_the_nearest():
+def test_an_unknown_name_suggests_the_nearest():
     with pytest.raises(UnknownNameError, match="Did you mean 'gaussian_noise'"):
         corrupt(digits(), "gausian_noise", 1, range(6))
 
 
 @pytest.mark.parametrize("severity", [6, -1, 1.0, True, "1"])
-def test_a_severity_is_a_whole_number_from_0_to_5(severity):
+def test_a_severity_must_be_an_integer_from_0_to_5(severity):
     with pytest.raises(SpecError, match=r"from 1 \(mild\) to 5"):
         corrupt(digits(), "fog", severity, range(6))
 
 
 @pytest.mark.parametrize("shape", [(6, 8, 8), (6, 2, 8, 8), (6, 1, 0, 8), (5, 1, 8, 8)], ids=str)
-def test_what_is_no_image_or_has_no_seed_is_refused(shape):
+def test_inputs_without_image_shape_or_seeds_are_rejected(shape):
     with pytest.raises(SpecError, match="one seed per image"):
         corrupt(torch.zeros(shape), "fog", 1, range(6))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("name", COMMON)
-def test_a_gpu_sees_the_same_images(name):
+def test_a_gpu_gives_the_same_images(name):
     images = small_photos(64, 3)
-    here, there = corrupt(images, name, 3, range(4)), corrupt(images.cuda(), name, 3, range(4))
-    assert there.is_cuda
-    assert (here - there.cpu()).abs().mean() < 0.5 / 255
+    on_cpu, on_gpu = corrupt(images, name, 3, range(4)), corrupt(images.cuda(), name, 3, range(4))
+    assert on_gpu.is_cuda
+    assert (on_cpu - on_gpu.cpu()).abs().mean() < 0.5 / 255
