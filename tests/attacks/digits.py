@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,6 +106,14 @@ class Counting:
 
     def _count_backward(self, gradient):
         self.backward += len(gradient)
+
+
+def change_gradient(values: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the same values, whose gradient is replaced by a function of it in the backward pass."""
+    values = values.clone()
+    if values.requires_grad:
+        values.register_hook(change)
+    return values
 
 
 class NanBackward(torch.autograd.Function):

@@ -91,41 +91,24 @@ def saturated(logits: Tensor) -> Tensor:
     return torch.tanh(50 * (logits - best.mean(dim=1, keepdim=True)))
 
 
-class _Poison(torch.autograd.Function):
-    """The identity with a NaN gradient: sign(NaN) moves no pixel, and no error is raised."""
-
-    @staticmethod
-    def forward(context, value):
-        return value.clone()
-
-    @staticmethod
-    def backward(context, gradient):
-        return torch.full_like(gradient, torch.nan)
+def nan_gradient(pixels: Tensor) -> Tensor:
+    """Return the pixels, with a NaN gradient: sign(NaN) moves no pixel, and no error is raised."""
+    return digits.change_gradient(pixels, lambda gradient: torch.full_like(gradient, torch.nan))
 
 
-class _Scatter(torch.autograd.Function):
-    """The identity with noise as its gradient: finite, nonzero and useless."""
+def noise_gradient(pixels: Tensor) -> Tensor:
+    """Return the pixels, with noise as their gradient: finite, nonzero and useless."""
 
-    @staticmethod
-    def forward(context, value):
-        return value.clone()
-
-    @staticmethod
-    def backward(context, gradient):
+    def noise(gradient: Tensor) -> Tensor:
         source = torch.Generator().manual_seed(0)
         return torch.randn(gradient.shape, generator=source).to(gradient) * gradient.abs().mean()
 
+    return digits.change_gradient(pixels, noise)
 
-class _Reverse(torch.autograd.Function):
-    """The identity with the reversed gradient: every step increases the confidence."""
 
-    @staticmethod
-    def forward(context, value):
-        return value.clone()
-
-    @staticmethod
-    def backward(context, gradient):
-        return -gradient
+def reversed_gradient(pixels: Tensor) -> Tensor:
+    """Return the pixels, with the reversed gradient: every step increases the confidence."""
+    return digits.change_gradient(pixels, torch.neg)
 
 
 class FlatInGradMode(nn.Module):
@@ -333,9 +316,9 @@ FAKES: dict[str, Fake] = {
         Fake("one-hot", _after(one_hot), True, FLAT | BLIND),
         Fake("saturated", _after(saturated), True, FLAT | BLIND),
         # Wrong backward passes of the base's own forward pass.
-        Fake("NaN in backward", _before(_Poison.apply), True, frozenset({"gradient_finite"})),
-        Fake("noise in backward", _before(_Scatter.apply), True, frozenset({"gradient_informative"})),
-        Fake("reversed backward", _before(_Reverse.apply), True, frozenset({"gradient_informative"})),
+        Fake("NaN in backward", _before(nan_gradient), True, frozenset({"gradient_finite"})),
+        Fake("noise in backward", _before(noise_gradient), True, frozenset({"gradient_informative"})),
+        Fake("reversed backward", _before(reversed_gradient), True, frozenset({"gradient_informative"})),
         Fake("flat in grad mode", lambda base, data: FlatInGradMode(base), True, BLIND),
         Fake(
             "other if requires_grad", lambda base, data: OtherIfRequiresGrad(base), True, frozenset({"grad_mode_free"})

@@ -11,7 +11,7 @@ from suite.attacks.constraints import NORMS, constraint
 from suite.attacks.engine.ascent import CHECK_EVERY, Budget, Search, maximize
 from suite.attacks.rng import as_seeds
 from suite.errors import AttackError, SpecError
-from tests.attacks.digits import Counting, first, problem_of, trained
+from tests.attacks.digits import Counting, change_gradient, first, problem_of, trained
 
 LINF = constraint("linf")
 EPS = {"linf": 0.1, "l2": 0.6, "l1": 2.5, "l0": 3}
@@ -421,21 +421,15 @@ def test_each_sample_has_its_own_eps(problem):
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, 0.0], ids=str)
 def test_a_useless_gradient_moves_nothing_and_affects_no_other_sample(net, value):
-    class Corrupt(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            return x.clone()
-
-        @staticmethod
-        def backward(ctx, gradient):
-            corrupted = gradient.clone()
-            corrupted[2] = value
-            return corrupted
+    def corrupted(gradient):
+        gradient = gradient.clone()
+        gradient[2] = value
+        return gradient
 
     intact, corrupt = search_of(6, 0.03), search_of(6, 0.03)
     budget = Budget(5, stop=False, last=True)
     maximize(problem_of(net), intact, LINF, budget)
-    maximize(problem_of(lambda x: net(Corrupt.apply(x))), corrupt, LINF, budget)
+    maximize(problem_of(lambda x: net(change_gradient(x, corrupted))), corrupt, LINF, budget)
     assert corrupt.nonfinite_gradients.tolist() == [0, 0, 0 if value == 0 else 5, 0, 0, 0]
     others = torch.tensor([0, 1, 3, 4, 5])
     assert torch.equal(corrupt.best[others], intact.best[others])
