@@ -1,4 +1,4 @@
-"""APGD, its targeted form, and attacks that are aimed at one class."""
+"""APGD, its targeted form, and attacks with one target class."""
 
 import math
 from dataclasses import replace
@@ -10,15 +10,15 @@ from suite.attacks.constraints import constraint
 from suite.attacks.engine.ascent import Budget, Search, maximize
 from suite.attacks.engine.problem import Problem
 from suite.attacks.engine.validation import validate
-from suite.attacks.images.apgd import APGD, Auto, Trail, checkpoints
-from suite.attacks.images.gradient import FGSM, PGD, towards
+from suite.attacks.images.apgd import APGD, AutoSteps, checkpoints
+from suite.attacks.images.gradient import FGSM, PGD, targeted
 from suite.errors import AttackError, SpecError
 from suite.kinds.classification.kind import Classification
 from suite.registry import resolve
 from tests.attacks.digits import Linear, NanBackward, first, trained
 
 EPS = {"linf": 0.1, "l2": 0.6, "l1": 3.0, "l0": 4.0}
-AIMED = {"fgsm": FGSM, "pgd": PGD, "apgd": APGD}
+TARGETED = {"fgsm": FGSM, "pgd": PGD, "apgd": APGD}
 
 
 def problem_of(model, batch_size=256):
@@ -31,14 +31,14 @@ def problem(net):
 
 
 def attacked(attack, problem, pixels, targets, eps, seeds=None):
-    """Return what the attack found, and which samples it fools by the gate's own check."""
+    """Return adversarial inputs, and which are misclassified according to the validation."""
     seeds = torch.arange(len(pixels)) if seeds is None else seeds
     moved = attack.perturb(problem, pixels, targets, eps, seeds)
     return moved, validate(problem, attack, pixels, moved, targets, eps).bool()
 
 
 def linear_task(seed, count=200, size=16):
-    """Return a linear model and samples far from the bounds, with margins around what an attack can move."""
+    """Return a linear model and samples far from the bounds, with margins in reach of the attack."""
     source = torch.Generator().manual_seed(seed)
     weight = torch.randn(size, generator=source)
     pixels = 0.5 + 0.1 * (torch.rand(count, 1, 4, 4, generator=source) - 0.5)
@@ -46,7 +46,7 @@ def linear_task(seed, count=200, size=16):
     return model, pixels, (model(pixels)[:, 1] > 0).long()
 
 
-def test_checkpoints_are_those_of_the_paper():
+def test_checkpoints_match_the_paper():
     assert sorted(checkpoints(100)) == [22, 41, 57, 70, 80, 87, 93, 99]
     shares = [0.0, 0.22]
     while shares[-1] < 1:
@@ -56,84 +56,84 @@ def test_checkpoints_are_those_of_the_paper():
         assert checkpoints(steps) == expected
 
 
-def trail_of(count):
-    """Return a trail of samples at one pixel each, with a length of one."""
-    return Trail.from_start(torch.zeros(count, 1), torch.ones(count))
+def steps_of(count, length=1.0):
+    """Return the step rule for samples of one pixel each."""
+    return AutoSteps.begin(torch.zeros(count, 1), torch.full((count,), length), Budget(100, first=1.0))
 
 
-def test_a_length_is_halved_where_fewer_than_three_quarters_of_the_steps_rise():
-    trail, ways = trail_of(2), torch.tensor([[0.0, 1, 2, 3, 2.5], [0.0, 1, 2, 1.9, 1.8]]).double()
-    for place, losses in enumerate(ways.T):
-        trail.update(torch.full((2, 1), float(place)), torch.full((2, 1), 10.0 + place), losses)
-    point, gradient = trail.check(torch.full((2, 1), 4.0), torch.full((2, 1), 14.0), 4)
-    assert trail.length.tolist() == [1, 0.5]
-    assert point.tolist() == [[4], [2]]  # the second goes back to its best point, and has the gradient there
+def test_step_size_is_halved_if_fewer_than_three_quarters_of_the_steps_rise():
+    steps, paths = steps_of(2), torch.tensor([[0.0, 1, 2, 3, 2.5], [0.0, 1, 2, 1.9, 1.8]]).double()
+    for place, losses in enumerate(paths.T):
+        steps.update(torch.full((2, 1), float(place)), torch.full((2, 1), 10.0 + place), lambda losses=losses: losses)
+    point, gradient = steps.check(torch.full((2, 1), 4.0), torch.full((2, 1), 14.0), 4)
+    assert steps.length.tolist() == [1, 0.5]
+    assert point.tolist() == [[4], [2]]  # the second returns to its best point and the gradient there
     assert gradient.tolist() == [[14], [12]]
-    assert trail.last.tolist() == [2.5, 2.0]
-    assert trail.halved.tolist() == [False, True] and trail.rises.tolist() == [0, 0]
+    assert steps.last.tolist() == [2.5, 2.0]
+    assert steps.halved.tolist() == [False, True] and steps.rises.tolist() == [0, 0]
 
 
-def test_a_length_is_halved_where_no_new_best_was_found_unless_it_was_halved_just_before():
-    trail = trail_of(2)
+def test_step_size_is_halved_without_a_new_best_unless_just_halved():
+    steps = steps_of(2)
     here, slope = torch.zeros(2, 1), torch.ones(2, 1)
-    trail.update(here, slope, torch.tensor([9.0, 9.0]).double())
-    trail.update(here, slope, torch.tensor([0.0, 9.5]).double())
-    trail.check(here, slope, 1)
-    assert trail.length.tolist() == [0.5, 1]  # the first fell
+    steps.update(here, slope, lambda: torch.tensor([9.0, 9.0]).double())
+    steps.update(here, slope, lambda: torch.tensor([0.0, 9.5]).double())
+    steps.check(here, slope, 1)
+    assert steps.length.tolist() == [0.5, 1]  # the loss of the first fell
     for losses in ([1.0, 1.0], [2.0, 2.0], [3.0, 3.0], [4.0, 4.0], [5.0, 5.0]):
-        trail.update(here, slope, torch.tensor(losses).double())
-    assert trail.rises.tolist() == [4, 4]  # enough, but neither has reached its best again
-    trail.check(here, slope, 5)
-    assert trail.length.tolist() == [0.5, 0.5]
+        steps.update(here, slope, lambda losses=losses: torch.tensor(losses).double())
+    assert steps.rises.tolist() == [4, 4]  # enough, but neither has exceeded its best
+    steps.check(here, slope, 5)
+    assert steps.length.tolist() == [0.5, 0.5]
 
 
-def test_steps_are_mixed_with_the_last_one_except_for_the_first():
+def test_steps_after_the_first_have_momentum():
     rule, clean, eps = constraint("linf", (-100.0, 100.0)), torch.zeros(1, 1), torch.full((1,), 50.0)
-    trail, slope = Trail.from_start(clean, torch.tensor([8.0])), torch.ones(1, 1)
-    one = trail.step_from(rule, clean, slope, clean, eps)
-    two = trail.step_from(rule, one, -slope, clean, eps)
-    three = trail.step_from(rule, two, slope, clean, eps)
+    steps, slope = steps_of(1, 8.0), torch.ones(1, 1)
+    one = steps.step_from(0, rule, clean, slope, clean, eps)
+    two = steps.step_from(0, rule, one, -slope, clean, eps)
+    three = steps.step_from(0, rule, two, slope, clean, eps)
     assert one.item() == 8
     assert two.item() == 8 - 0.75 * 8 + 0.25 * 8
     assert three.item() == 4 + 0.75 * 8 + 0.25 * (4 - 8)
 
 
 @pytest.mark.parametrize("loss", ["margin", "scaled_ce"])
-def test_on_a_narrow_ridge_shorter_steps_climb_higher(monkeypatch, loss):
+def test_halved_steps_climb_higher_on_a_narrow_ridge(monkeypatch, loss):
     def ridge(pixels):
         height = pixels[:, 0] - 30 * (pixels[:, 1] - 0.5).abs() - 10
         return torch.stack([torch.zeros_like(height), height], dim=1)
 
     def climbed():
         search = Search.of(torch.full((5, 2), 0.5), torch.zeros(5).long(), 0.3, torch.arange(5))
-        maximize(problem_of(ridge), search, constraint("l2"), Budget(100, loss, first=2.0, step_rule=Auto.begin))
+        maximize(problem_of(ridge), search, constraint("l2"), Budget(100, loss, first=2.0, step_rule=AutoSteps.begin))
         return search.score
 
     halved = climbed()
-    monkeypatch.setattr(Trail, "check", lambda self, point, gradient, taken: (point, gradient))
+    monkeypatch.setattr(AutoSteps, "check", lambda self, point, gradient, taken: (point, gradient))
     assert (halved > climbed() + 0.05).all()
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("aim", [{}, {"goals": 1}, {"goal": 1}], ids=["any", "rival", "goal"])
-def test_on_a_linear_model_the_robust_accuracy_is_the_closed_form(norm, seed, aim):
+@pytest.mark.parametrize("target", [{}, {"goals": 1}, {"goal": 1}], ids=["any", "rival", "goal"])
+def test_robust_accuracy_on_a_linear_model_matches_the_closed_form(norm, seed, target):
     model, pixels, targets = linear_task(seed)
-    if "goal" in aim:
+    if "goal" in target:
         pixels, targets = pixels[targets == 0], targets[targets == 0]
     margin = (2 * model(pixels)[:, 1]).abs()
     dual = float(model.weight.abs().sum() if norm == "linf" else model.weight.norm())
     for share in (0.2, 0.5, 0.8):
         eps = float(margin.quantile(share)) / dual
         clear = (margin - eps * dual).abs() > 1e-4 * margin.max()
-        attack = APGD(eps=(eps,), norm=norm, **{"steps": 30, "loss": "margin"} | aim)
+        attack = APGD(eps=(eps,), norm=norm, **{"steps": 30, "loss": "margin"} | target)
         _, misclassified = attacked(attack, problem_of(model), pixels, targets, eps)
         assert torch.equal(misclassified[clear], (margin < eps * dual)[clear])
         assert clear.float().mean() > 0.95
 
 
 @pytest.mark.parametrize("norm", EPS)
-def test_it_keeps_to_every_norm_and_breaks_what_random_noise_cannot(problem, norm):
+def test_apgd_respects_every_norm_and_is_stronger_than_noise(problem, norm):
     pixels, targets = first(100)
     attack = APGD(eps=(EPS[norm],), norm=norm, steps=30)
     _, misclassified = attacked(attack, problem, pixels, targets, EPS[norm])
@@ -146,16 +146,16 @@ def test_it_keeps_to_every_norm_and_breaks_what_random_noise_cannot(problem, nor
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize(("goals", "count", "steps"), [(0, 150, 100), (3, 80, 40)], ids=["untargeted", "targeted"])
-def test_it_leaves_no_more_than_autoattacks_own_at_equal_steps_and_takes_fewer_passes(net, norm, goals, count, steps):
+def test_apgd_is_as_strong_as_autoattack_at_equal_steps_with_fewer_passes(net, norm, goals, count, steps):
     base = pytest.importorskip("pyautoattack.autopgd_base")
     pixels, targets = first(count)
     problem = problem_of(net)
     attack = APGD(eps=(EPS[norm],), norm=norm, goals=goals, steps=steps)
     _, misclassified = attacked(attack, problem, pixels, targets, EPS[norm])
-    asked = []
+    passes = []
 
     def counted(x):
-        asked.append(len(x) * (2 if x.requires_grad else 1))
+        passes.append(len(x) * (2 if x.requires_grad else 1))
         return net(x)
 
     kwargs = {"n_iter": steps, "norm": norm.capitalize(), "eps": EPS[norm], "seed": 0, "device": "cpu"}
@@ -168,12 +168,12 @@ def test_it_leaves_no_more_than_autoattacks_own_at_equal_steps_and_takes_fewer_p
     left = [float((~misclassified).float().mean()), float((net(found).argmax(dim=1) == targets).float().mean())]
     assert left[0] <= left[1] + 2 / count + 1e-6, left
     assert 0.1 < left[0] < 0.9
-    assert problem.passes.total < sum(asked)
+    assert problem.passes.total < sum(passes)
 
 
 @pytest.mark.parametrize("attack", [APGD(steps=6), APGD(steps=3, goals=2), APGD(steps=4, goal=3), PGD(steps=3, goal=3)])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_a_sample_depends_neither_on_batches_nor_on_order(net, attack, norm):
+def test_result_does_not_depend_on_batch_size_or_order(net, attack, norm):
     pixels, targets = first(24)
     attack, seeds = replace(attack, norm=norm), torch.arange(24)
     whole = attack.perturb(problem_of(net), pixels, targets, EPS[norm], seeds)
@@ -184,7 +184,7 @@ def test_a_sample_depends_neither_on_batches_nor_on_order(net, attack, norm):
     assert torch.equal(shuffled, whole[order])
 
 
-def test_seeds_reproduce_and_differ(problem):
+def test_equal_seeds_reproduce_and_other_seeds_differ(problem):
     pixels, targets = first(20)
     attack, seeds = APGD(steps=3), torch.arange(20)
     once, again, other = (attack.perturb(problem, pixels, targets, 0.03, used) for used in (seeds, seeds, seeds + 20))
@@ -192,7 +192,7 @@ def test_seeds_reproduce_and_differ(problem):
     assert (once != other).flatten(1).any(dim=1).float().mean() > 0.5
 
 
-def test_a_fooled_sample_is_never_asked_again_and_a_standing_one_costs_two_passes_a_step(net):
+def test_misclassified_samples_leave_the_batch_and_others_cost_two_passes_per_step(net):
     pixels, targets = first(60)
     sizes = []
 
@@ -202,29 +202,29 @@ def test_a_fooled_sample_is_never_asked_again_and_a_standing_one_costs_two_passe
 
     problem = problem_of(counted)
     moved = APGD(steps=10).perturb(problem, pixels, targets, 0.1, torch.arange(60))
-    standing = int((problem_of(net).outcome(moved, targets) == 0).sum())
+    remaining = int((problem_of(net).outcome(moved, targets) == 0).sum())
     assert len(sizes) == 11 and sizes[0] == 60
     assert sizes == sorted(sizes, reverse=True)
-    assert standing <= sizes[-1] < 60
+    assert remaining <= sizes[-1] < 60
     assert problem.passes.forward == sum(sizes) and problem.passes.backward == sum(sizes[:-1])
 
 
-def test_the_nearest_rivals_of_the_clean_sample_are_aimed_at_side_by_side(net):
+def test_target_classes_are_the_nearest_rivals_of_the_clean_sample(net):
     pixels, targets = first(40)
     right = net(pixels).argmax(dim=1) == targets
-    pixels, targets, plain, aims = pixels[right], targets[right], problem_of(net), []
+    pixels, targets, plain, classes = pixels[right], targets[right], problem_of(net), []
 
     def loss(output, truth, name, target_classes):
-        if target_classes is not None and (not aims or not torch.equal(aims[-1], target_classes)):
-            aims.append(target_classes)
+        if target_classes is not None and (not classes or not torch.equal(classes[-1], target_classes)):
+            classes.append(target_classes)
         return plain.loss(output, truth, name, target_classes)
 
     APGD(steps=2, goals=3).perturb(replace(plain, loss=loss), pixels, targets, 1e-4, torch.arange(len(pixels)))
-    assert len(aims) == 1
-    assert torch.equal(aims[0].view(-1, 3), plain.rivals(net(pixels), targets, 3))
+    assert len(classes) == 1
+    assert torch.equal(classes[0].view(-1, 3), plain.rivals(net(pixels), targets, 3))
 
 
-def test_more_rivals_than_there_are_is_no_error():
+def test_more_target_classes_than_exist_are_accepted():
     model, pixels, targets = linear_task(0, count=20)
     attack = APGD(goals=9, loss="margin", steps=5)
     _, misclassified = attacked(attack, problem_of(model), pixels, targets, 0.05)
@@ -232,24 +232,24 @@ def test_more_rivals_than_there_are_is_no_error():
     assert len(attack.perturb(problem_of(model), pixels[:0], targets[:0], 0.05, torch.arange(0))) == 0
 
 
-@pytest.mark.parametrize("name", AIMED)
+@pytest.mark.parametrize("name", TARGETED)
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_a_goal_is_reached_and_samples_of_it_are_left_alone(problem, net, name, norm):
+def test_the_target_class_is_reached_and_its_samples_are_unchanged(problem, net, name, norm):
     pixels, targets = first(120)
-    attack = AIMED[name](eps=(EPS[norm],), norm=norm, goal=8)
+    attack = TARGETED[name](eps=(EPS[norm],), norm=norm, goal=8)
     eps = 2 * EPS[norm]
     moved, _ = attacked(attack, problem, pixels, targets, eps)
     assert torch.equal(moved[targets == 8], pixels[targets == 8]) and (targets == 8).any()
     reached = (net(moved).argmax(dim=1) == 8) & (targets != 8)
     assert torch.equal(attack.succeeded(problem, moved, targets), reached)
-    aimless = AIMED[name](eps=(EPS[norm],), norm=norm)
-    by_chance, misclassified = attacked(aimless, problem, pixels, targets, eps)
-    assert torch.equal(aimless.succeeded(problem, by_chance, targets), misclassified)
+    untargeted = TARGETED[name](eps=(EPS[norm],), norm=norm)
+    by_chance, misclassified = attacked(untargeted, problem, pixels, targets, eps)
+    assert torch.equal(untargeted.succeeded(problem, by_chance, targets), misclassified)
     before = (net(by_chance).argmax(dim=1) == 8) & (targets != 8)
     assert reached.sum() > before.sum() + 30, (reached.sum(), before.sum())
 
 
-def test_towards_a_goal_the_point_of_its_highest_margin_over_all_others_is_returned(net):
+def test_a_targeted_attack_returns_the_point_with_the_highest_target_margin(net):
     pixels, targets = first(30)
     plain, seen = problem_of(net), []
 
@@ -267,21 +267,21 @@ def test_towards_a_goal_the_point_of_its_highest_margin_over_all_others_is_retur
     torch.testing.assert_close(reached, margins.amax(dim=0))
 
 
-def test_a_third_class_above_goal_and_target_is_not_the_goal():
+def test_a_third_class_is_not_a_targeted_success():
     output, targets = torch.tensor([[0.0, 3.0, 5.0], [0.0, 5.0, 3.0]]), torch.tensor([0, 0])
-    aimed = towards(problem_of(lambda x: output), 1)
-    assert aimed.misclassified(output, targets).tolist() == [False, True]
-    assert aimed.loss(output, targets, "margin", None).tolist() == [-2, 2]
+    problem = targeted(problem_of(lambda x: output), 1)
+    assert problem.misclassified(output, targets).tolist() == [False, True]
+    assert problem.loss(output, targets, "margin", None).tolist() == [-2, 2]
 
 
-def test_a_class_that_the_model_does_not_have_is_no_goal(problem):
+def test_an_unknown_target_class_is_an_error(problem):
     pixels, targets = first(2)
     with pytest.raises(AttackError, match="goal=10, but the model has 10 classes"):
         PGD(goal=10).perturb(problem, pixels, targets, 0.1, torch.arange(2))
 
 
 @pytest.mark.parametrize("goals", [0, 2])
-def test_a_broken_gradient_or_output_is_an_error_and_never_robustness(net, goals):
+def test_a_nonfinite_gradient_or_output_is_an_error(net, goals):
     pixels, targets = first(4)
     attack = APGD(steps=3, goals=goals)
     with pytest.raises(AttackError, match="gradient of 1 of 4"):
@@ -292,7 +292,7 @@ def test_a_broken_gradient_or_output_is_an_error_and_never_robustness(net, goals
         attack.perturb(problem_of(lambda x: net(x) * torch.nan), pixels, targets, 1e-4, torch.arange(4))
 
 
-def test_the_given_pixels_stay_untouched_and_carry_no_graph():
+def test_inputs_are_unchanged_and_outputs_have_no_graph():
     model, (pixels, targets) = trained(), first(10)
     before = pixels.clone()
     with model.frozen():
@@ -302,7 +302,7 @@ def test_the_given_pixels_stay_untouched_and_carry_no_graph():
             assert not pixels.requires_grad and not moved.requires_grad
 
 
-def test_it_is_known_by_its_name_and_chooses_its_loss():
+def test_the_spec_builds_apgd_with_its_default_loss():
     entry, spec = resolve("attack", "apgd(goals=9, eps=[0.1], norm=l2)")
     assert entry.build(spec) == APGD(goals=9, eps=(0.1,), norm="l2", loss="dlr")
     assert APGD().loss == "scaled_ce" and APGD(loss="ce", goals=2).loss == "ce"
@@ -322,7 +322,7 @@ def test_it_is_known_by_its_name_and_chooses_its_loss():
     ],
     ids=str,
 )
-def test_what_makes_no_sense_is_refused(options):
+def test_invalid_options_are_rejected(options):
     with pytest.raises(SpecError):
         APGD(**options)
     if options.keys() == {"goal"}:

@@ -1,4 +1,4 @@
-"""The boundary attack: exact on linear models, never behind PGD on networks, and independent of its company."""
+"""The boundary attack: exact on linear models, at least as strong as PGD on networks, independent of the batch."""
 
 import math
 
@@ -22,8 +22,8 @@ def problem_of(model, batch_size=256):
     return Problem(model, losses.attack_loss, lambda o, t: o.argmax(1) != t, losses.rivals, batch_size=batch_size)
 
 
-def brute(clean, slope, missing, norm):
-    """Return the least size at which a linear function rises by what is missing in [0, 1], by bisection in float64."""
+def bisected(clean, slope, missing, norm):
+    """Return the smallest size at which a linear function rises by `missing` within [0, 1], by bisection in float64."""
     low, high = 0.0, 1e6
     for _ in range(200):
         middle = (low + high) / 2
@@ -35,18 +35,18 @@ def brute(clean, slope, missing, norm):
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("seed", range(3))
-def test_on_a_linear_model_the_distance_is_the_closed_form_in_the_box(norm, seed):
+def test_the_distance_on_a_linear_model_matches_the_closed_form_in_the_box(norm, seed):
     source = torch.Generator().manual_seed(seed)
     weight = torch.randn(5, 16, generator=source, dtype=torch.float64)
     pixels = torch.rand(40, 1, 4, 4, generator=source).clamp(0.1, 0.9).sub(0.1).mul(1.25)  # many on a bound
     logits = pixels.double().flatten(1) @ weight.T
     targets = logits.argmax(1)
     problem = problem_of(lambda p: p.flatten(1).double() @ weight.T)
-    found, distance = Boundary(norm=norm, steps=4, aimed=1).smallest(problem, pixels, targets, torch.arange(40))
-    assert (problem.forward(found).argmax(1) != targets).all()
+    points, distance = Boundary(norm=norm, steps=4, aimed=1).smallest(problem, pixels, targets, torch.arange(40))
+    assert (problem.forward(points).argmax(1) != targets).all()
     for row in range(40):
         known = min(
-            brute(pixels[row].double().flatten(), weight[goal] - weight[targets[row]], margin, norm)
+            bisected(pixels[row].double().flatten(), weight[goal] - weight[targets[row]], margin, norm)
             for goal in range(5)
             if goal != targets[row]
             for margin in [float(logits[row, targets[row]] - logits[row, goal])]
@@ -64,7 +64,7 @@ def _room(clean, slope):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_far_from_the_bounds_the_distance_is_margin_over_dual_norm(norm):
+def test_far_from_the_bounds_the_distance_is_the_margin_over_the_dual_norm(norm):
     source = torch.Generator().manual_seed(3)
     weight = torch.randn(16, generator=source, dtype=torch.float64)
     pixels = 0.5 + 0.05 * (torch.rand(30, 1, 4, 4, generator=source) - 0.5)
@@ -81,7 +81,7 @@ def test_far_from_the_bounds_the_distance_is_margin_over_dual_norm(norm):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_where_the_box_leaves_too_little_room_the_corner_is_returned(norm):
+def test_the_corner_is_returned_if_the_box_is_too_small(norm):
     clean, gradient = torch.tensor([[0.2, 0.9, 0.5]]), torch.tensor([[1.0, -2.0, 0.0]])
     corner = beyond_plane(clean, gradient, torch.tensor([100.0]), norm, (0.0, 1.0))
     torch.testing.assert_close(corner, torch.tensor([[1.0, 0.0, 0.5]]))
@@ -114,7 +114,7 @@ def vit():
 
 @pytest.mark.parametrize("architecture", ["cnn", "vit"])
 @pytest.mark.parametrize("norm", NORMS)
-def test_the_curve_is_nowhere_above_that_of_pgd(net, norm, architecture):
+def test_the_accuracy_curve_is_nowhere_above_that_of_pgd(net, norm, architecture):
     model = net if architecture == "cnn" else vit()
     pixels, targets = first(100)
     distance = Boundary(norm=norm).smallest(problem_of(model), pixels, targets, torch.arange(100))[1]
@@ -124,13 +124,13 @@ def test_the_curve_is_nowhere_above_that_of_pgd(net, norm, architecture):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_distances_are_those_of_points_that_fool(net, norm):
+def test_distances_belong_to_misclassified_points(net, norm):
     pixels, targets = first(60)
     problem = problem_of(net)
-    found, distance = Boundary(norm=norm).smallest(problem, pixels, targets, torch.arange(60))
+    points, distance = Boundary(norm=norm).smallest(problem, pixels, targets, torch.arange(60))
     assert problem.passes.total <= 60 * (3 * 9 + 1 + 2 * 6 * 25 + 6 + 14)
-    assert torch.equal(constraint(norm).size(found.double() - pixels.double()), distance)
-    assert (net(found).argmax(1) != targets).all() and found.min() >= 0 and found.max() <= 1
+    assert torch.equal(constraint(norm).size(points.double() - pixels.double()), distance)
+    assert (net(points).argmax(1) != targets).all() and points.min() >= 0 and points.max() <= 1
     wrong = net(pixels).argmax(1) != targets
     assert torch.equal(distance == 0, wrong)
     eps = float(distance.median())
@@ -141,7 +141,7 @@ def test_distances_are_those_of_points_that_fool(net, norm):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_results_depend_neither_on_batch_size_nor_on_order(net, norm):
+def test_result_does_not_depend_on_batch_size_or_order(net, norm):
     pixels, targets = first(16)
     attack, seeds = Boundary(norm=norm, steps=6, aimed=2), torch.arange(16)
     whole = attack.smallest(problem_of(net), pixels, targets, seeds)
@@ -152,15 +152,15 @@ def test_results_depend_neither_on_batch_size_nor_on_order(net, norm):
     assert all(torch.equal(part[order], other) for part, other in zip(whole, shuffled, strict=True))
 
 
-def test_nothing_is_found_where_outputs_or_gradients_are_not_numbers(net):
+def test_nothing_is_found_with_nonfinite_outputs_or_gradients(net):
     pixels, targets = first(10)
     attack = Boundary(steps=3, aimed=1)
 
     def silent(points):
         return net(points) * math.nan
 
-    found, distance = attack.smallest(problem_of(silent), pixels, targets, torch.arange(10))
-    assert torch.equal(found, pixels) and (distance == math.inf).all()
+    points, distance = attack.smallest(problem_of(silent), pixels, targets, torch.arange(10))
+    assert torch.equal(points, pixels) and (distance == math.inf).all()
 
     class NaNBackward(torch.autograd.Function):
         @staticmethod
@@ -173,13 +173,13 @@ def test_nothing_is_found_where_outputs_or_gradients_are_not_numbers(net):
 
     right = net(pixels).argmax(1) == targets
     hidden = problem_of(lambda points: net(NaNBackward.apply(points)))
-    found, distance = attack.smallest(hidden, pixels[right], targets[right], torch.arange(int(right.sum())))
-    assert torch.isfinite(found).all()
+    points, distance = attack.smallest(hidden, pixels[right], targets[right], torch.arange(int(right.sum())))
+    assert torch.isfinite(points).all()
     reached = distance.isfinite()
-    assert torch.equal(net(found).argmax(1) != targets[right], reached)
+    assert torch.equal(net(points).argmax(1) != targets[right], reached)
 
 
-def test_what_cannot_work_is_refused():
+def test_invalid_options_are_rejected():
     for fields in ({"steps": 0}, {"met": 0}, {"aimed": 10}):
         with pytest.raises(SpecError, match="boundary needs"):
             Boundary(**fields)

@@ -1,4 +1,4 @@
-"""The cascade: as strong as dear attacks on honest models, round the back of those that hide, and honest about both."""
+"""The cascade: as strong as expensive attacks, also on models that mask their gradients."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ COUNT = 48
 
 
 def flagged(name):
-    """Return the problem of a fake defence with what the probes say of it, and the same for the bare network."""
+    """Return the problem of a fake defense with its probes, and the same for the undefended network."""
     problem = problem_of(TorchClassifier(fakes.built(name)).raw)
     pixels, targets = first(COUNT)
     return replace(problem, probes=probe(problem.forward, pixels, targets))
@@ -34,44 +34,44 @@ def training():
     return torch.from_numpy(train.pixels()), torch.from_numpy(train.targets)
 
 
-def left(attack, problem, count=COUNT):
-    """Return how many samples stand behind the gate."""
+def robust_count(attack, problem, count=COUNT):
+    """Return how many samples are robust after validation."""
     pixels, targets = first(count)
     moved = attack.perturb(problem, pixels, targets, EPS, as_seeds(range(count)))
     return int((validate(problem, attack, pixels, moved, targets, EPS) < 0.5).sum())
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
-def test_every_tier_is_at_least_as_strong_as_the_one_before_it(problem, norm):
+def test_each_tier_is_at_least_as_strong_as_the_previous_one(problem, norm):
     eps = {"linf": 0.1, "l2": 0.5, "l1": 3.0}[norm]
     pixels, targets = first(COUNT)
-    found = []
+    broken = []
     for tier in ("quick", "standard"):
         attack = Cascade((eps,), norm, tier=tier)
         search, _ = attack.explored(problem, pixels, targets, eps, as_seeds(range(COUNT)))
         assert (validate(problem, attack, pixels, search.best, targets, eps) > 0.5).equal(search.misclassified)
-        found.append(int(search.misclassified.sum()))
-    assert found[0] <= found[1] < COUNT
+        broken.append(int(search.misclassified.sum()))
+    assert broken[0] <= broken[1] < COUNT
     moved = PGD((eps,), norm).perturb(problem, pixels, targets, eps, as_seeds(range(COUNT)))
-    assert found[1] >= int((validate(problem, PGD((eps,), norm), pixels, moved, targets, eps) > 0.5).sum())
+    assert broken[1] >= int((validate(problem, PGD((eps,), norm), pixels, moved, targets, eps) > 0.5).sum())
 
 
-def test_the_dear_rungs_work_on_few_samples(problem):
+def test_expensive_stages_work_on_few_samples(problem):
     pixels, targets = first(COUNT)
     search, stages = Cascade((EPS,)).explored(problem, pixels, targets, EPS, as_seeds(range(COUNT)))
     everything = sum(2 * rung.steps * max(1, rung.goals) for rung in PLANS["standard"])
     assert problem.passes.total < 0.5 * everything * COUNT
-    assert len(stages) == len(PLANS["standard"]) + 2  # the clean answers before, a search without gradients behind
+    assert len(stages) == len(PLANS["standard"]) + 2  # the clean predictions before, the Square Attack after
     assert set(search.rung[search.misclassified].tolist()) <= set(range(len(stages)))
     assert (search.rung[~search.misclassified] == -1).all()
 
 
-def test_batch_size_and_order_change_nothing(problem):
+def test_result_does_not_depend_on_batch_size_or_order(problem):
     pixels, targets = first(24)
     seeds, results = as_seeds(range(24)), []
     for batch_size in (1, 7, 256):
-        asked = replace(problem, batch_size=batch_size)
-        results.append(Cascade((EPS,), tier="quick").perturb(asked, pixels, targets, EPS, seeds))
+        small = replace(problem, batch_size=batch_size)
+        results.append(Cascade((EPS,), tier="quick").perturb(small, pixels, targets, EPS, seeds))
     order = torch.randperm(24, generator=torch.Generator().manual_seed(0))
     shuffled = Cascade((EPS,), tier="quick").perturb(problem, pixels[order], targets[order], EPS, seeds[order])
     assert all(result.equal(results[0]) for result in results)
@@ -79,9 +79,9 @@ def test_batch_size_and_order_change_nothing(problem):
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(100.0, 0.0), (1e-4, 50.0), (1e5, 0.0)])
-def test_an_affine_change_of_the_logits_changes_next_to_nothing(net, scale, shift):
-    plain = left(Cascade((EPS,), tier="quick"), problem_of(net))
-    changed = left(Cascade((EPS,), tier="quick"), problem_of(lambda pixels: net(pixels) * scale + shift))
+def test_an_affine_change_of_the_logits_hardly_changes_the_result(net, scale, shift):
+    plain = robust_count(Cascade((EPS,), tier="quick"), problem_of(net))
+    changed = robust_count(Cascade((EPS,), tier="quick"), problem_of(lambda pixels: net(pixels) * scale + shift))
     assert abs(plain - changed) <= 1
 
 
@@ -89,16 +89,16 @@ def test_an_affine_change_of_the_logits_changes_next_to_nothing(net, scale, shif
     "name",
     ["softmax(50 x logits)", "one-hot", "8 levels", "thermometer", "flat in grad mode", "NaN in backward", "k-WTA"],
 )
-def test_a_fake_defence_falls_nearly_as_far_as_the_bare_network(net, name):
+def test_fake_defenses_are_broken_nearly_as_far_as_the_undefended_network(net, name):
     problem = flagged(name)
     blinded = [item for item in problem.probes.values() if item.status == "fail"]
     assert blinded
     attack = Cascade((EPS,), tier="quick").fit(problem, training, seed=0)
-    bare = left(Cascade((EPS,), tier="quick"), problem_of(net.raw))
-    assert left(attack, problem) <= bare + (2 if attack.cures else 12)
+    bare = robust_count(Cascade((EPS,), tier="quick"), problem_of(net.raw))
+    assert robust_count(attack, problem) <= bare + (2 if attack.cures else 12)
 
 
-def test_a_stand_in_only_guides_and_never_judges():
+def test_a_guide_gives_gradients_only_and_never_outcomes():
     problem = flagged("one-hot")
     pixels, targets = first(COUNT)
     remedy = find_remedy(problem, pixels, targets)
@@ -107,21 +107,21 @@ def test_a_stand_in_only_guides_and_never_judges():
     assert "gradient_nonzero" in remedy.cures
 
 
-def test_bfloat16_finds_what_float32_finds_and_float32_judges(problem):
+def test_bfloat16_attacks_match_float32_and_are_validated_in_float32(problem):
     fast = faster(problem, precision="bfloat16")
     attack = PGD((EPS,))
-    assert abs(left(attack, fast) - left(attack, problem)) <= 1
+    assert abs(robust_count(attack, fast) - robust_count(attack, problem)) <= 1
     with pytest.raises(SpecError, match=r"precision='half'; expected one of float32, bfloat16"):
         faster(problem, precision="half")
 
 
-def test_an_unknown_tier_is_refused():
+def test_an_unknown_tier_is_rejected():
     with pytest.raises(SpecError, match=r"tiers quick, standard, max; got tier='strong'"):
         Cascade(tier="strong")
 
 
-def credulous(net):
-    """Return a guide that is fooled long before the model is, and else leads the right way."""
+def fragile_guide(net):
+    """Return a guide that misclassifies long before the model does, and otherwise has useful gradients."""
 
     def guide(pixels):
         logits = net(pixels)
@@ -131,13 +131,13 @@ def credulous(net):
 
 
 @pytest.mark.parametrize("attack", [PGD((EPS,)), APGD((EPS,), steps=20), Cascade((EPS,), tier="quick")], ids=str)
-def test_who_fools_the_guide_alone_is_attacked_on(net, attack):
+def test_samples_misclassified_by_the_guide_alone_stay_under_attack(net, attack):
     problem = problem_of(net)
-    plain, guided = left(attack, problem), left(attack, replace(problem, guide=credulous(net)))
+    plain, guided = robust_count(attack, problem), robust_count(attack, replace(problem, guide=fragile_guide(net)))
     assert plain < 0.6 * COUNT and abs(guided - plain) <= 2
 
 
-def test_twice_the_steps_are_twice_the_steps_for_a_random_model_too():
+def test_double_steps_also_double_the_steps_for_a_stochastic_model():
     problem, spent = replace(flagged("input noise"), draws=8), []
     attack = Cascade((EPS,)).fit(problem, training, seed=0)
     for tried in (attack, attack.with_double_steps()):
@@ -147,19 +147,19 @@ def test_twice_the_steps_are_twice_the_steps_for_a_random_model_too():
     assert spent[1] > 1.9 * spent[0]
 
 
-def test_without_training_samples_there_is_no_surrogate_and_still_a_search():
+def test_without_training_samples_the_search_runs_without_a_surrogate():
     problem = flagged("NaN in backward")
     attack = Cascade((EPS,), tier="quick").fit(problem, lambda: (first(0)[0], first(0)[1]), seed=0)
     assert attack._transfer is None and attack._remedy.no_gradient
-    assert left(attack, problem) < COUNT
+    assert robust_count(attack, problem) < COUNT
 
 
-def test_a_model_that_ascents_wear_down_late_is_searched_along_its_boundary(problem, monkeypatch):
+def test_many_late_misclassifications_start_the_boundary_attack(problem, monkeypatch):
     pixels, targets = first(COUNT)
 
     def stages():
         return Cascade((EPS,)).explored(problem, pixels, targets, EPS, as_seeds(range(COUNT)))[1]
 
     assert "boundary" not in stages()  # nothing falls late here
-    monkeypatch.setattr("suite.attacks.images.cascade.STUBBORN", -1.0)
+    monkeypatch.setattr("suite.attacks.images.cascade.LATE_SHARE", -1.0)
     assert "boundary" in stages()

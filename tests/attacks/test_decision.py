@@ -1,4 +1,4 @@
-"""The decision-based attack: by labels alone, near to what gradients find, and independent of its company."""
+"""The decision-based attack: labels only, close to gradient attacks, independent of the batch."""
 
 import math
 
@@ -16,12 +16,12 @@ from tests.attacks.digits import first, splits
 NORMS = ("linf", "l2")
 
 
-def refuses(*arguments):
+def unused(*arguments):
     raise AssertionError("a decision-based attack asks for no score")
 
 
 def problem_of(model, batch_size=256):
-    return Problem(model, refuses, lambda o, t: o.argmax(1) != t, losses.rivals, batch_size=batch_size)
+    return Problem(model, unused, lambda o, t: o.argmax(1) != t, losses.rivals, batch_size=batch_size)
 
 
 def training():
@@ -31,24 +31,24 @@ def training():
 
 @pytest.mark.parametrize("pool", [True, False], ids=["pool", "noise"])
 @pytest.mark.parametrize("norm", NORMS)
-def test_it_comes_near_to_the_distance_that_gradients_find(net, norm, pool):
+def test_distances_are_close_to_those_of_a_gradient_attack(net, norm, pool):
     pixels, targets = first(40)
     problem = problem_of(net)
     attack = Decision(norm=norm, queries=500)
     attack = attack.fit(problem, training, seed=0) if pool else attack
-    found, distance = attack.nearest(problem, pixels, targets, torch.arange(40))
+    points, distance = attack.nearest(problem, pixels, targets, torch.arange(40))
     assert problem.passes.backward == 0 and problem.passes.forward <= 500 * 40 + 64
-    assert (net(found).argmax(1) != targets).all() and found.min() >= 0 and found.max() <= 1
-    assert torch.equal(constraint(norm).size(found.double() - pixels.double()), distance)
-    seen = Problem(net, losses.attack_loss, problem.misclassified, losses.rivals)
-    known = Boundary(norm=norm, aimed=2).smallest(seen, pixels, targets, torch.arange(40))[1]
-    right = known > 0
-    assert (distance[right] / known[right]).median() < 1.7
+    assert (net(points).argmax(1) != targets).all() and points.min() >= 0 and points.max() <= 1
+    assert torch.equal(constraint(norm).size(points.double() - pixels.double()), distance)
+    visible = Problem(net, losses.attack_loss, problem.misclassified, losses.rivals)
+    reference = Boundary(norm=norm, aimed=2).smallest(visible, pixels, targets, torch.arange(40))[1]
+    right = reference > 0
+    assert (distance[right] / reference[right]).median() < 1.7
     assert torch.equal(distance == 0, ~right)
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_perturbations_keep_to_their_size_and_a_sample_that_is_near_enough_is_left_alone(net, norm):
+def test_perturbations_respect_the_size_and_the_search_stops_when_near_enough(net, norm):
     pixels, targets = first(40)
     size = {"linf": 0.2, "l2": 1.0}[norm]
     problem = problem_of(net)
@@ -62,7 +62,7 @@ def test_perturbations_keep_to_their_size_and_a_sample_that_is_near_enough_is_le
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_results_depend_neither_on_batch_size_nor_on_order(net, norm):
+def test_result_does_not_depend_on_batch_size_or_order(net, norm):
     pixels, targets = first(16)
     attack, seeds = Decision(norm=norm, queries=40).fit(problem_of(net), training, seed=0), torch.arange(16)
     for value in (attack, Decision(norm=norm, queries=40)):
@@ -74,26 +74,26 @@ def test_results_depend_neither_on_batch_size_nor_on_order(net, norm):
         assert all(torch.equal(part[order], other) for part, other in zip(whole, shuffled, strict=True))
 
 
-def test_an_output_that_is_not_finite_fools_nobody(net):
+def test_nonfinite_outputs_do_not_count_as_misclassified(net):
     def broken(points):
         output = net(points).clone()
         output[points.flatten(1).mean(1) > 0.4] = math.nan
         return output
 
     pixels, targets = first(30)
-    found, distance = (
+    points, distance = (
         Decision(queries=60)
         .fit(problem_of(broken), training, seed=0)
         .nearest(problem_of(broken), pixels, targets, torch.arange(30))
     )
     reached = distance.isfinite()
-    assert torch.isfinite(broken(found)[reached]).all() and reached.sum() > 10
+    assert torch.isfinite(broken(points)[reached]).all() and reached.sum() > 10
     silent = problem_of(lambda points: torch.full((len(points), 10), math.nan))
-    found, distance = Decision(queries=20).nearest(silent, pixels, targets, torch.arange(30))
-    assert torch.equal(found, pixels) and (distance == math.inf).all()
+    points, distance = Decision(queries=20).nearest(silent, pixels, targets, torch.arange(30))
+    assert torch.equal(points, pixels) and (distance == math.inf).all()
 
 
-def test_what_cannot_work_is_refused():
+def test_invalid_options_are_rejected():
     for fields in ({"queries": 0}, {"p": 0.0}):
         with pytest.raises(SpecError, match="decision needs"):
             Decision(**fields)

@@ -1,4 +1,4 @@
-"""FGSM and PGD: exact where the answer is known, strong, reproducible, and independent of their company."""
+"""FGSM and PGD: exact on linear models, strong, reproducible, and independent of the batch."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from tests.attacks.digits import Linear, NanBackward, first, problem_of, trained
 
 EPS = {"linf": 0.1, "l2": 0.6, "l1": 4.0, "l0": 3}
 DENSE = ("linf", "l2")
-"""The norms in which a single full step on a linear model is the best there is."""
+"""The norms in which a single full step is optimal on a linear model."""
 ATTACKS = {"fgsm": FGSM, "pgd": PGD}
 
 
@@ -25,7 +25,7 @@ def seeds(count, first=0):
 
 
 def linear_task(seed, count=200, size=16):
-    """Return a linear model and samples far from the bounds, with margins around what an attack can move."""
+    """Return a linear model and samples far from the bounds, with margins in reach of the attack."""
     source = torch.Generator().manual_seed(seed)
     weight = torch.randn(size, generator=source)
     pixels = 0.5 + 0.1 * (torch.rand(count, 1, 4, 4, generator=source) - 0.5)
@@ -36,7 +36,7 @@ def linear_task(seed, count=200, size=16):
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize("norm", DENSE)
 @pytest.mark.parametrize("seed", range(3))
-def test_on_a_linear_model_the_robust_accuracy_is_the_closed_form(attack, norm, seed):
+def test_robust_accuracy_on_a_linear_model_matches_the_closed_form(attack, norm, seed):
     model, pixels, targets = linear_task(seed)
     margin = (2 * model(pixels)[:, 1]).abs()
     dual = float(model.weight.abs().sum() if norm == "linf" else model.weight.norm())
@@ -51,7 +51,7 @@ def test_on_a_linear_model_the_robust_accuracy_is_the_closed_form(attack, norm, 
 
 
 @pytest.mark.parametrize("norm", DENSE)
-def test_pgd_is_at_least_as_strong_as_fgsm_and_breaks_what_random_noise_cannot(problem, norm):
+def test_pgd_is_at_least_as_strong_as_fgsm_and_stronger_than_noise(problem, norm):
     pixels, targets = first(200)
     right = {}
     for name, attack in ATTACKS.items():
@@ -65,7 +65,7 @@ def test_pgd_is_at_least_as_strong_as_fgsm_and_breaks_what_random_noise_cannot(p
 
 
 @pytest.mark.parametrize("eps", [0.06, 0.1, 0.15])
-def test_pgd_leaves_no_more_than_the_pgd_of_torchattacks_at_equal_passes(net, problem, eps):
+def test_pgd_is_at_least_as_strong_as_torchattacks_at_equal_passes(net, problem, eps):
     import torchattacks
 
     pixels, targets = first(400)
@@ -78,7 +78,7 @@ def test_pgd_leaves_no_more_than_the_pgd_of_torchattacks_at_equal_passes(net, pr
 
 
 def size_of(delta, norm):
-    """Return norms, written here once more: the code under test is not its own judge."""
+    """Return norms, computed independently of the code under test."""
     flat = delta.flatten(1)
     if norm == "l0":
         return delta.ne(0).any(dim=1).flatten(1).sum(dim=1).double()
@@ -87,7 +87,7 @@ def size_of(delta, norm):
 
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize("norm", NORMS)
-def test_box_and_norm_hold_for_many_random_cases(attack, norm):
+def test_bounds_and_norm_hold_for_many_random_cases(attack, norm):
     source = torch.Generator().manual_seed(7)
     for case in range(40):
         model, _, _ = linear_task(case)
@@ -103,7 +103,7 @@ def test_box_and_norm_hold_for_many_random_cases(attack, norm):
 
 @pytest.mark.parametrize("stop", [True, False], ids=["stop", "whole"])
 @pytest.mark.parametrize("norm", NORMS)
-def test_a_sample_never_depends_on_the_rest_of_its_batch(problem, norm, stop):
+def test_result_does_not_depend_on_the_rest_of_the_batch(problem, norm, stop):
     pixels, targets = first(32)
     attack = PGD(eps=(EPS[norm],), norm=norm, steps=4, restarts=2, stop=stop)
 
@@ -120,7 +120,7 @@ def test_a_sample_never_depends_on_the_rest_of_its_batch(problem, norm, stop):
     assert torch.equal(in_batches(7, shuffled), whole)
 
 
-def test_seeds_reproduce_and_differ(problem):
+def test_equal_seeds_reproduce_and_other_seeds_differ(problem):
     pixels, targets = first(20)
     attack = PGD(steps=3, stop=False)
     once, again, other = (attack.perturb(problem, pixels, targets, 0.05, seeds(20, begin)) for begin in (0, 0, 20))
@@ -128,7 +128,7 @@ def test_seeds_reproduce_and_differ(problem):
     assert (once != other).flatten(1).any(dim=1).float().mean() > 0.5  # some reach the same corner of the box
 
 
-def test_global_generators_are_neither_read_nor_moved(problem):
+def test_global_generators_are_neither_used_nor_changed(problem):
     pixels, targets = first(10)
     torch.manual_seed(1)
     before = torch.get_rng_state()
@@ -141,7 +141,7 @@ def test_global_generators_are_neither_read_nor_moved(problem):
 @pytest.mark.parametrize("scale", [1e-4, 100, 1e5], ids=str)
 @pytest.mark.parametrize("norm", DENSE)
 @pytest.mark.parametrize("loss", ["margin", "scaled_ce"])
-def test_these_losses_do_not_care_for_the_scale_of_the_logits(net, norm, scale, loss):
+def test_these_losses_are_invariant_to_the_scale_of_the_logits(net, norm, scale, loss):
     pixels, targets = first(150)
     plain, scaled = problem_of(net), problem_of(lambda x: scale * net(x))
     attack = PGD(norm=norm, loss=loss, steps=10)
@@ -154,8 +154,8 @@ def test_these_losses_do_not_care_for_the_scale_of_the_logits(net, norm, scale, 
 
 
 @pytest.mark.parametrize("attack", [FGSM(), PGD(loss="ce", steps=10)], ids=["fgsm", "pgd"])
-def test_the_cross_entropy_shows_the_way_where_the_model_is_sure(net, attack):
-    """The log odds of a wrong class have the direction of its gradient, and do not vanish where it does."""
+def test_cross_entropy_has_a_useful_gradient_where_the_model_is_confident(net, attack):
+    """The log odds of a wrong class have the same gradient direction and do not vanish."""
     pixels, targets = first(150)
     point = pixels.clone().requires_grad_(True)
     textbook = nn.functional.cross_entropy(1000 * net(point), targets, reduction="sum")
@@ -170,7 +170,7 @@ def test_the_cross_entropy_shows_the_way_where_the_model_is_sure(net, attack):
     assert misclassified[1][blind].sum() > 30
 
 
-def test_without_stop_the_iterate_of_the_highest_margin_is_returned(net):
+def test_without_stop_the_iterate_with_the_highest_margin_is_returned(net):
     pixels, targets = first(40)
     seen = []
 
@@ -183,30 +183,30 @@ def test_without_stop_the_iterate_of_the_highest_margin_is_returned(net):
     plain = problem_of(net)
     watched = replace(problem_of(net), loss=loss)
     moved = PGD(loss="scaled_ce", steps=6, restarts=2, stop=False).perturb(watched, pixels, targets, 0.1, seeds(40))
-    assert len(seen) == 2 * 7  # whatever is climbed, points are compared by the margin
+    assert len(seen) == 2 * 7  # points are compared by the margin, whatever loss is maximized
     reached = plain.loss(net(moved), targets, "margin", None)
     assert torch.equal(reached, torch.stack(seen).amax(dim=0))
 
 
-def test_with_stop_a_fooled_sample_is_never_asked_again(net):
+def test_with_stop_a_misclassified_sample_is_never_evaluated_again(net):
     pixels, targets = first(60)
-    asked, fell = [], []
+    evaluated, errors = [], []
 
     def misclassified(output, truth):
-        asked.append(len(output))
-        fell.append(int((output.argmax(dim=1) != truth).sum()))
+        evaluated.append(len(output))
+        errors.append(int((output.argmax(dim=1) != truth).sum()))
         return output.argmax(dim=1) != truth
 
     problem = replace(problem_of(net), misclassified=misclassified)
     moved = PGD(steps=10, restarts=2).perturb(problem, pixels, targets, 0.1, seeds(60))
-    assert asked[0] == 60 and len(asked) == 2 * 11
-    assert asked[1:] == [count - gone for count, gone in zip(asked, fell, strict=True)][:-1]
-    standing = int((problem_of(net).outcome(moved, targets) < 0.5).sum())
-    assert asked[-1] - fell[-1] == standing > 0
-    assert sum(fell) == 60 - standing
+    assert evaluated[0] == 60 and len(evaluated) == 2 * 11
+    assert evaluated[1:] == [count - gone for count, gone in zip(evaluated, errors, strict=True)][:-1]
+    remaining = int((problem_of(net).outcome(moved, targets) < 0.5).sum())
+    assert evaluated[-1] - errors[-1] == remaining > 0
+    assert sum(errors) == 60 - remaining
 
 
-def test_more_restarts_never_find_less(problem):
+def test_more_restarts_are_at_least_as_strong(problem):
     pixels, targets = first(200)
     counts = [
         int(problem.outcome(PGD(steps=5, restarts=n).perturb(problem, pixels, targets, 0.1, seeds(200)), targets).sum())
@@ -226,7 +226,7 @@ HIDDEN = {
 
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize("way", HIDDEN)
-def test_a_missing_gradient_is_an_error_and_never_robustness(net, attack, way):
+def test_a_missing_gradient_is_an_error(net, attack, way):
     wrap, message = HIDDEN[way]
     pixels, targets = first(4)
     with pytest.raises(AttackError, match=message):
@@ -234,7 +234,7 @@ def test_a_missing_gradient_is_an_error_and_never_robustness(net, attack, way):
 
 
 @pytest.mark.parametrize("checked", [True, False], ids=["checked outputs", "raw outputs"])
-def test_a_model_that_answers_nan_on_the_way_is_an_error(checked):
+def test_nan_outputs_during_the_attack_are_an_error(checked):
     class Fragile(nn.Linear):
         calls = 0
 
@@ -249,7 +249,7 @@ def test_a_model_that_answers_nan_on_the_way_is_an_error(checked):
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_a_few_images_without_finite_output_fail_the_whole_attack(net, attack):
+def test_a_few_nonfinite_outputs_fail_the_whole_attack(net, attack):
     def forward(x):
         output = net.raw(x)
         return torch.where(x.flatten(1).sum(dim=1, keepdim=True) > limit, torch.nan, output)
@@ -261,7 +261,7 @@ def test_a_few_images_without_finite_output_fail_the_whole_attack(net, attack):
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["normal", "exception inside"])
-def test_mode_and_parameters_are_left_as_they_were(fails):
+def test_mode_and_parameters_are_unchanged(fails):
     model = trained()
     pixels, targets = first(8)
     model.module[0].weight.requires_grad_(False)
@@ -286,7 +286,7 @@ def test_mode_and_parameters_are_left_as_they_were(fails):
     assert all(torch.equal(value, state[name]) for name, value in model.module.state_dict().items())
 
 
-def test_the_given_pixels_stay_untouched_and_carry_no_graph(problem):
+def test_inputs_are_unchanged_and_outputs_have_no_graph(problem):
     pixels, targets = first(10)
     before = pixels.clone()
     for attack in (FGSM(), PGD(steps=3, stop=False)):
@@ -295,7 +295,7 @@ def test_the_given_pixels_stay_untouched_and_carry_no_graph(problem):
         assert not pixels.requires_grad and not moved.requires_grad
 
 
-def test_longer_doubles_the_steps_and_nothing_else():
+def test_with_double_steps_doubles_only_the_steps():
     attack = PGD(eps=(0.1,), norm="l2", steps=7, restarts=3)
     assert attack.with_double_steps() == PGD(eps=(0.1,), norm="l2", steps=14, restarts=3)
     assert FGSM().with_double_steps() is None
@@ -320,38 +320,38 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_makes_no_sense_is_refused(case):
+def test_invalid_options_are_rejected(case):
     with pytest.raises(SpecError):
         WRONG[case]()
 
 
-def test_an_unknown_loss_is_refused(problem):
+def test_an_unknown_loss_is_rejected(problem):
     pixels, targets = first(2)
     with pytest.raises(SpecError, match="no attack loss 'hinge'; choose one of margin, ce, "):
         PGD(loss="hinge").perturb(problem, pixels, targets, 0.1, seeds(2))
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_an_aimed_attack_brings_about_its_goal_and_leaves_samples_of_it_alone(net, problem, attack):
+def test_a_targeted_attack_reaches_the_target_class_and_skips_its_samples(net, problem, attack):
     pixels, targets = first(150)
     aimed, free = (ATTACKS[attack](goal=goal, **({"steps": 10} if attack == "pgd" else {})) for goal in (8, None))
     moved = aimed.perturb(problem, pixels, targets, 0.2, seeds(150))
     own = targets == 8
     assert own.any() and torch.equal(moved[own], pixels[own])
-    said = net(moved).argmax(dim=1)
-    reached = (said == 8) & ~own
+    predicted = net(moved).argmax(dim=1)
+    reached = (predicted == 8) & ~own
     assert torch.equal(aimed.succeeded(problem, moved, targets), reached)
     accident = net(free.perturb(problem, pixels, targets, 0.2, seeds(150))).argmax(dim=1)
     assert reached.sum() > ((accident == 8) & ~own).sum()
     assert reached.sum() > {"fgsm": 30, "pgd": 100}[attack]
-    assert torch.equal(free.succeeded(problem, moved, targets), said != targets)
+    assert torch.equal(free.succeeded(problem, moved, targets), predicted != targets)
 
 
-def test_a_goal_that_the_model_does_not_know_is_an_error(problem):
+def test_an_unknown_target_class_is_an_error(problem):
     with pytest.raises(AttackError, match="goal=10, but the model has 10 classes"):
         PGD(goal=10).perturb(problem, *first(4), 0.1, seeds(4))
 
 
-def test_a_number_of_pixels_below_one_is_refused():
+def test_a_number_of_pixels_below_one_is_rejected():
     with pytest.raises(SpecError, match="expected numbers of pixels"):
         PGD(eps=(0.5,), norm="l0")

@@ -1,4 +1,4 @@
-"""Patches: whole and inside every image, never larger than their area, aimed where they should be, worth their cost."""
+"""Adversarial patches: position, size, search, training and targeted attacks."""
 
 from dataclasses import replace
 
@@ -10,8 +10,8 @@ from torch import nn
 from suite.attacks.engine.problem import Problem
 from suite.attacks.images.image_patch import ImagePatch
 from suite.attacks.images.patch import Patch
-from suite.attacks.images.patch_common import GREY, Sticker, centre, placed, random_corners
-from suite.attacks.images.patch_placement import gain_of, gain_of_best, ranked
+from suite.attacks.images.patch_common import GREY, PatchAttack, apply_patch, center_crop, random_corners
+from suite.attacks.images.patch_placement import best_patch_gain, patch_gain, rank_corners
 from suite.attacks.rng import as_seeds, uniform
 from suite.errors import AttackError, SpecError
 from suite.kinds.classification.losses import attack_loss, rivals
@@ -53,20 +53,20 @@ def checked(attack, clean, moved, area=AREA):
     return moved
 
 
-# Where a patch lies
+# Position and size
 
 
-def test_the_patch_lies_inside_exactly_once_at_every_corner():
+def test_random_corners_cover_every_position_inside_the_image():
     pixels = torch.zeros(500, 3, 6, 9)
     corners = random_corners(pixels, 4, as_seeds(range(500)))
     assert {tuple(corner) for corner in corners.tolist()} == {(r, c) for r in range(3) for c in range(6)}
-    moved = placed(pixels, torch.arange(1.0, 49).view(3, 4, 4), corners)
+    moved = apply_patch(pixels, torch.arange(1.0, 49).view(3, 4, 4), corners)
     for image, (row, column) in zip(moved, corners.tolist(), strict=True):
         assert torch.equal(image[:, row : row + 4, column : column + 4], torch.arange(1.0, 49).view(3, 4, 4))
         assert image.count_nonzero() == 48
 
 
-def test_placement_equals_slicing_with_its_gradient():
+def test_apply_patch_matches_slicing_and_its_gradient():
     source = torch.Generator().manual_seed(0)
     pixels = torch.rand(20, 2, 7, 5, generator=source, dtype=torch.float64)
     corners = random_corners(pixels, 3, as_seeds(range(20)))
@@ -79,32 +79,32 @@ def test_placement_equals_slicing_with_its_gradient():
         return moved
 
     gradients = []
-    for place in (lambda patch: placed(pixels, patch, corners), sliced):
+    for place in (lambda patch: apply_patch(pixels, patch, corners), sliced):
         patch = torch.linspace(0, 1, 18, dtype=torch.float64).view(2, 3, 3).requires_grad_(True)
         gradients.append(torch.autograd.grad((place(patch) * weights).sum(), patch)[0])
     fixed = torch.linspace(0, 1, 18, dtype=torch.float64).view(2, 3, 3)
-    assert torch.equal(placed(pixels, fixed, corners), sliced(fixed))
+    assert torch.equal(apply_patch(pixels, fixed, corners), sliced(fixed))
     assert torch.allclose(*gradients, rtol=1e-12)
 
 
 @pytest.mark.parametrize("side", range(1, 41))
-def test_every_patch_in_full_size_stays_what_it_is_to_the_bit(side):
+def test_an_unscaled_patch_is_copied_bit_for_bit(side):
     patch = torch.rand((4, 3, side, side), generator=torch.Generator().manual_seed(side))
-    moved = placed(torch.full((4, 3, 50, 45), 2.0), patch, torch.tensor([[0, 0], [3, 4], [10, 5], [7, 1]]))
+    moved = apply_patch(torch.full((4, 3, 50, 45), 2.0), patch, torch.tensor([[0, 0], [3, 4], [10, 5], [7, 1]]))
     assert torch.equal(moved[2, :, 10 : 10 + side, 5 : 5 + side], patch[2])
     assert (moved != 2).sum() == 4 * 3 * side**2
 
 
 @pytest.mark.parametrize("to", [2, 3, 5, 6])
-def test_a_smaller_patch_is_what_linear_interpolation_makes_of_it(to):
+def test_a_scaled_patch_matches_linear_interpolation(to):
     patch = torch.rand((3, 6, 6), generator=torch.Generator().manual_seed(0))
-    moved = placed(torch.full((1, 3, 9, 9), 2.0), patch, torch.tensor([[1, 2]]), torch.tensor([to]))
+    moved = apply_patch(torch.full((1, 3, 9, 9), 2.0), patch, torch.tensor([[1, 2]]), torch.tensor([to]))
     expected = nn.functional.interpolate(patch[None], size=(to, to), mode="bilinear", align_corners=False)
     assert torch.allclose(moved[:, :, 1 : 1 + to, 2 : 2 + to], expected, atol=1e-6)
     assert (moved != 2).sum() == 3 * to**2
 
 
-def test_a_patch_is_never_larger_than_its_area_and_never_smaller_than_it_could_be():
+def test_side_is_the_largest_that_fits_into_the_area():
     source = np.random.default_rng(0)
     for _ in range(500):
         height, width = source.integers(4, 300, 2)
@@ -115,66 +115,66 @@ def test_a_patch_is_never_larger_than_its_area_and_never_smaller_than_it_could_b
 
 
 @pytest.mark.parametrize("side", range(4, 40))
-def test_an_area_of_whole_pixels_is_used_in_full(side):
+def test_an_area_of_whole_pixels_is_used_fully(side):
     image = torch.zeros(1, 1, side, side)
     assert [Patch().side(image, k**2 / side**2) for k in range(1, side)] == list(range(1, side))
 
 
-def test_less_than_a_pixel_is_no_patch():
+def test_an_area_below_one_pixel_is_rejected():
     with pytest.raises(AttackError, match="less than one pixel of 8x8"):
         Patch(area=(0.01,)).side(torch.zeros(1, 1, 8, 8), 0.01)
 
 
-def test_a_given_corner_is_the_corner_and_must_fit():
+def test_a_fixed_corner_is_used_and_must_fit():
     pixels = torch.zeros(2, 1, 8, 8)
-    assert Sticker(position=(5, 4)).corners(pixels, 3, [0, 1]).tolist() == [[5, 4]] * 2
+    assert PatchAttack(position=(5, 4)).corners(pixels, 3, [0, 1]).tolist() == [[5, 4]] * 2
     with pytest.raises(AttackError, match=r"position=\[5, 6\] reaches beyond.*column up to 5"):
-        Sticker(position=(5, 6)).corners(pixels, 3, [0, 1])
+        PatchAttack(position=(5, 6)).corners(pixels, 3, [0, 1])
 
 
-def test_the_rule_counts_rows_and_columns_beyond_the_side():
+def test_violation_is_the_excess_of_the_bounding_box():
     clean = torch.zeros(4, 1, 8, 8)
     moved = clean.clone()
-    moved[1, 0, 2:5, 3:6] = 1  # just a patch
+    moved[1, 0, 2:5, 3:6] = 1  # exactly a patch
     moved[2, 0, 0, 0] = moved[2, 0, 7, 1] = 1  # two pixels, far apart
-    moved[3, 0, 4, 1:5] = 1e-6  # one column too wide, hardly visible
+    moved[3, 0, 4, 1:5] = 1e-6  # one column too wide, by a tiny change
     assert Patch().violation(clean, moved, AREA).tolist() == [-3, 0, 5, 1]
 
 
-# Where a patch promises most
+# Promising positions
 
 
-def test_the_promised_gain_is_the_gain_of_a_linear_model():
+def test_patch_gain_is_exact_for_a_linear_model():
     source = torch.Generator().manual_seed(0)
     pixels, gradient = torch.rand((5, 2, 7, 6), generator=source), torch.randn((5, 2, 7, 6), generator=source)
     patch = torch.rand((2, 3, 3), generator=source)
-    gain, best = gain_of(pixels, gradient, patch), gain_of_best(pixels, gradient, 3, (0, 1))
+    gain, best = patch_gain(pixels, gradient, patch), best_patch_gain(pixels, gradient, 3, (0, 1))
     assert gain.shape == best.shape == (5, 5, 4)
     for row in range(5):
         for column in range(4):
             corners = torch.tensor([[row, column]]).expand(5, 2)
-            moved = placed(pixels, patch, corners)
+            moved = apply_patch(pixels, patch, corners)
             assert torch.allclose(gain[:, row, column], ((moved - pixels) * gradient).sum(dim=(1, 2, 3)), atol=1e-5)
-            window = placed(pixels, torch.full((2, 3, 3), 2.0), corners) == 2
+            window = apply_patch(pixels, torch.full((2, 3, 3), 2.0), corners) == 2
             ideal = torch.where(window, (gradient > 0).float(), pixels)
             assert torch.allclose(best[:, row, column], ((ideal - pixels) * gradient).sum(dim=(1, 2, 3)), atol=1e-5)
 
 
-def test_places_come_by_gain_with_neighbours_last_and_each_once():
+def test_corners_are_ranked_by_gain_with_close_ones_last():
     gain = torch.zeros(1, 5, 5)
     gain[0, 1, 1], gain[0, 1, 2], gain[0, 4, 4] = 3, 2, 1
-    order = ranked(gain, 100, 2)[0].tolist()
+    order = rank_corners(gain, 100, 2)[0].tolist()
     assert order[:2] == [[1, 1], [4, 4]]
     assert len(order) == len({tuple(place) for place in order}) == 25
     apart = [place for place in order if place == [1, 2]]
     assert apart and order.index([1, 2]) > 2
-    assert ranked(torch.full((1, 3, 3), torch.nan), 4, 1).shape == (1, 4, 2)
+    assert rank_corners(torch.full((1, 3, 3), torch.nan), 4, 1).shape == (1, 4, 2)
 
 
-# The patch for all images
+# The universal patch
 
 
-def test_all_samples_get_the_same_patch_at_their_own_place(patch, problem):
+def test_all_samples_get_the_same_patch_at_their_own_positions(patch, problem):
     pixels, targets = first(64)
     moved = checked(patch, pixels, patch.perturb(problem, pixels, targets, AREA, range(64)))
     corners = random_corners(pixels, 3, as_seeds(range(64)))
@@ -183,7 +183,7 @@ def test_all_samples_get_the_same_patch_at_their_own_place(patch, problem):
     assert len({tuple(corner) for corner in corners.tolist()}) > 20
 
 
-def test_a_trained_patch_does_more_damage_than_grey_and_random_ones(patch, problem):
+def test_a_trained_patch_is_stronger_than_grey_and_random_patches(patch, problem):
     pixels, targets = first(400)
     moved = {"trained": patch.perturb(problem, pixels, targets, AREA, range(400))}
     moved |= {name: control(pixels, AREA, range(400)) for name, control in patch.controls().items()}
@@ -192,19 +192,19 @@ def test_a_trained_patch_does_more_damage_than_grey_and_random_ones(patch, probl
     assert counts["trained"] < min(counts["random"], counts["grey"]) - 40, counts
 
 
-def test_a_place_that_is_searched_for_does_more_damage_and_all_places_do_most(patch, problem):
+def test_searched_positions_are_stronger_and_all_positions_strongest(patch, problem):
     pixels, targets = first(200)
     searches = [patch, replace(patch, position="search", places=4), replace(patch, position="search", places=100)]
     left = [right(problem, p.perturb(problem, pixels, targets, AREA, range(200)), targets) for p in searches]
     everywhere = torch.zeros(200, dtype=torch.bool)
     for row in range(6):
         for column in range(6):
-            moved = placed(pixels, patch._patches[0][1], torch.tensor([[row, column]]).expand(200, 2))
+            moved = apply_patch(pixels, patch._patches[0][1], torch.tensor([[row, column]]).expand(200, 2))
             everywhere |= problem.outcome(moved, targets).bool()
     assert left[0] > left[1] > left[2] == 200 - int(everywhere.sum())
 
 
-def test_a_patch_at_a_given_corner_changes_nothing_else(problem, samples):
+def test_a_patch_at_a_fixed_corner_changes_only_its_square(problem, samples):
     attack = Patch(area=(AREA,), steps=20, restarts=1, position=[3, 2]).fit(problem, lambda: samples, seed=0)
     pixels, targets = first(50)
     moved = attack.perturb(problem, pixels, targets, AREA, range(50))
@@ -214,7 +214,7 @@ def test_a_patch_at_a_given_corner_changes_nothing_else(problem, samples):
     assert moved[..., inside].unique(dim=0).shape[0] == 1
 
 
-def test_the_best_of_the_restarts_on_held_out_samples_is_kept(problem, samples):
+def test_the_restart_that_is_best_on_held_out_samples_is_kept(problem, samples):
     attack = Patch(area=(AREA,), steps=5, restarts=4)
     scores = {}
 
@@ -230,12 +230,12 @@ def test_the_best_of_the_restarts_on_held_out_samples_is_kept(problem, samples):
     assert scores[kept._patches[0][1].numpy().tobytes()] == max(scores.values())
 
 
-def test_views_stay_inside_the_square_and_the_bounds_and_differ():
+def test_transformed_patches_stay_in_the_square_and_the_bounds():
     pixels = torch.full((400, 1, 12, 12), 0.5)
     numbers = uniform(as_seeds(range(400)), 7, (5,)).double()
     patch = torch.rand((1, 5, 5), generator=torch.Generator().manual_seed(0)) * 0.3 + 0.6
     attack = Patch(area=(25 / 144,), position=(4, 3), scale=0.6, brightness=0.3)
-    views = attack.seen(pixels, patch, numbers, (0.0, 1.0))
+    views = attack.transformed(pixels, patch, numbers, (0.0, 1.0))
     inside = torch.zeros(12, 12, dtype=torch.bool)
     inside[4:9, 3:8] = True
     assert (views[..., ~inside] == 0.5).all() and views.min() >= 0 and views.max() == 1
@@ -244,13 +244,13 @@ def test_views_stay_inside_the_square_and_the_bounds_and_differ():
     assert set(widths.tolist()) == {3, 4, 5}
     means = torch.stack([view[view != 0.5].mean() for view in views])
     assert means.min() < 0.5 < patch.mean() < 0.9 < means.max()
-    free = replace(attack, position="random").seen(pixels, patch, numbers, (0.0, 1.0))
+    free = replace(attack, position="random").transformed(pixels, patch, numbers, (0.0, 1.0))
     assert (attack.violation(pixels, free, attack.area[0]) <= 0).all()
     assert (free != 0.5).any(dim=0).all()
 
 
-def test_a_patch_is_trained_at_every_place_where_the_place_is_not_known(samples):
-    """A model that a bright spot fools in the left half and a dark one in the right: on average bright is better."""
+def test_with_a_random_position_training_covers_the_whole_image(samples):
+    """A bright patch works in the left half and a dark one in the right half; on average bright is better."""
     signs = torch.tensor([2.0, 2, 2, 2, -1, -1, -1, -1]).expand(8, 8)
 
     def model(pixels):
@@ -273,14 +273,14 @@ def test_training_is_reproducible(problem, samples):
     assert not torch.equal(patches[0], patches[2])
 
 
-def test_training_leaves_no_gradients_and_moves_no_global_generator(net, problem, samples):
+def test_training_leaves_gradients_and_global_generators_unchanged(net, problem, samples):
     before = torch.get_rng_state()
     Patch(area=(AREA,), steps=2).fit(problem, lambda: samples, seed=0)
     assert torch.equal(torch.get_rng_state(), before)
     assert all(p.grad is None for p in net.module.parameters())
 
 
-def test_training_goes_on_without_samples_whose_gradient_is_not_finite(net, samples):
+def test_training_skips_samples_with_nonfinite_gradients(net, samples):
     class Poison(torch.autograd.Function):
         @staticmethod
         def forward(ctx, pixels):
@@ -299,11 +299,11 @@ def test_training_goes_on_without_samples_whose_gradient_is_not_finite(net, samp
         attack.fit(problem, lambda: samples, seed=0)
 
 
-# The patch for one image
+# The image-specific patch
 
 
 @pytest.mark.parametrize("position", ["search", "random", (2, 3)], ids=str)
-def test_a_patch_of_its_own_does_more_damage_than_one_for_all(problem, samples, position):
+def test_image_specific_patches_are_stronger_than_the_universal_one(problem, samples, position):
     pixels, targets = first(150)
     general = Patch(area=(AREA,), steps=30, restarts=1, position=position).fit(problem, lambda: samples, seed=0)
     own = ImagePatch(area=(AREA,), position=position, tries=8)
@@ -311,22 +311,22 @@ def test_a_patch_of_its_own_does_more_damage_than_one_for_all(problem, samples, 
     left = [right(problem, m, targets) for m in (general.perturb(problem, pixels, targets, AREA, range(150)), moved)]
     assert left[1] < left[0] - (10 if position != "search" else 0), left
     if position != "search":
-        allowed = placed(pixels, torch.full((1, 3, 3), 2.0), own.corners(pixels, 3, range(150))) == 2
+        allowed = apply_patch(pixels, torch.full((1, 3, 3), 2.0), own.corners(pixels, 3, range(150))) == 2
         assert torch.equal(moved[~allowed], pixels[~allowed])
 
 
-def test_on_a_linear_model_the_patch_of_an_image_is_the_best_there_is():
+def test_image_patch_is_optimal_on_a_linear_model():
     weight = torch.randn(64, generator=torch.Generator().manual_seed(3))
     problem = problem_of(lambda pixels: torch.stack([pixels.flatten(1) @ weight + 100, torch.zeros(len(pixels))], 1))
     pixels, targets = first(20)[0], torch.zeros(20, dtype=torch.long)
     attack = ImagePatch(area=(AREA,), loss="margin", tries=2)
     moved = attack.perturb(problem, pixels, targets, AREA, range(20))
     drop = ((pixels - moved) * weight.view(8, 8)).sum(dim=(1, 2, 3))
-    best = gain_of_best(pixels, -weight.view(1, 1, 8, 8).expand_as(pixels), 3, (0, 1)).flatten(1).amax(dim=1)
+    best = best_patch_gain(pixels, -weight.view(1, 1, 8, 8).expand_as(pixels), 3, (0, 1)).flatten(1).amax(dim=1)
     assert torch.allclose(drop, best, atol=1e-4)
 
 
-def test_more_tries_and_more_steps_never_do_less(problem):
+def test_more_tries_and_steps_are_at_least_as_strong(problem):
     pixels, targets = first(100)
     attack = ImagePatch(area=(0.07,), tries=1, steps=4)
     left = [
@@ -337,7 +337,7 @@ def test_more_tries_and_more_steps_never_do_less(problem):
     assert attack.with_double_steps().steps == 8
 
 
-# A goal
+# Targeted attacks
 
 
 def attacks_to_goal(problem, samples):
@@ -350,7 +350,7 @@ def attacks_to_goal(problem, samples):
 
 
 @pytest.mark.parametrize("which", ["universal", "per image"])
-def test_a_goal_is_answered_far_more_often_than_under_any_control(problem, samples, which):
+def test_the_target_class_is_predicted_far_more_often_than_under_controls(problem, samples, which):
     pixels, targets = first(200)
     attack = attacks_to_goal(problem, samples)[which]
     moved = {"goal": attack.perturb(problem, pixels, targets, BIG, range(200))}
@@ -362,26 +362,26 @@ def test_a_goal_is_answered_far_more_often_than_under_any_control(problem, sampl
     assert counts["goal"] > max(counts["random"], counts["grey"], counts["example"]) + 20, counts
 
 
-def test_success_is_the_goal_answered_by_samples_of_other_classes():
-    answers = torch.tensor([8, 8, 3, 8, 1])
-    problem = problem_of(lambda pixels: nn.functional.one_hot(answers, 10).float())
+def test_success_counts_samples_of_other_classes_predicted_as_the_target():
+    predictions = torch.tensor([8, 8, 3, 8, 1])
+    problem = problem_of(lambda pixels: nn.functional.one_hot(predictions, 10).float())
     targets = torch.tensor([1, 8, 3, 4, 5])
     pixels = torch.zeros(5, 1, 8, 8)
     assert Patch(goal=8).succeeded(problem, pixels, targets).tolist() == [1, 0, 0, 1, 0]
     assert Patch().succeeded(problem, pixels, targets).tolist() == [1, 0, 0, 1, 1]
 
 
-def test_the_example_is_cut_from_the_middle_of_a_training_image_of_the_goal(problem, samples):
+def test_the_example_is_a_center_crop_of_a_training_image_of_the_target_class(problem, samples):
     attack = attacks_to_goal(problem, samples)["per image"]
-    shown = attack.controls()["example"](torch.full((1, 1, 8, 8), 2.0), BIG, [0])
-    cut = shown[shown != 2].view(4, 4)
+    example = attack.controls()["example"](torch.full((1, 1, 8, 8), 2.0), BIG, [0])
+    cut = example[example != 2].view(4, 4)
     pixels, targets = samples
-    assert any(torch.equal(cut, centre(image, 4)[0]) for image in pixels[targets == GOAL])
+    assert any(torch.equal(cut, center_crop(image, 4)[0]) for image in pixels[targets == GOAL])
     with pytest.raises(AttackError, match="goal=11"):
         ImagePatch(goal=11).fit(problem, lambda: samples, seed=0)
 
 
-# What holds for both
+# Both kinds of patch
 
 
 def both(problem, samples):
@@ -394,7 +394,7 @@ def both(problem, samples):
     ]
 
 
-def test_results_depend_neither_on_the_batch_size_nor_on_the_order(net, samples):
+def test_result_does_not_depend_on_batch_size_or_order(net, samples):
     pixels, targets = first(15)
     order = torch.randperm(15, generator=torch.Generator().manual_seed(0))
     results = []
@@ -407,7 +407,7 @@ def test_results_depend_neither_on_the_batch_size_nor_on_the_order(net, samples)
         assert torch.equal(shuffled, moved[0][order])
 
 
-def test_an_affine_change_of_the_logits_changes_next_to_nothing(net, samples):
+def test_an_affine_change_of_the_logits_hardly_changes_the_result(net, samples):
     pixels, targets = first(200)
     for scale, shift in ((1e5, 0.0), (1e-4, 50.0)):
         left = []
@@ -418,23 +418,23 @@ def test_an_affine_change_of_the_logits_changes_next_to_nothing(net, samples):
         assert abs(left[0] - left[1]) <= 4, left
 
 
-def test_every_pass_is_counted(net, samples):
-    asked = []
+def test_all_passes_are_counted(net, samples):
+    passes = []
 
     def counting(pixels):
-        asked.append(len(pixels))
+        passes.append(len(pixels))
         return net(pixels)
 
     problem = problem_of(counting)
     for attack in both(problem, samples):
         attack.perturb(problem, *first(20), AREA, range(20))
-    assert problem.passes.forward == sum(asked)
+    assert problem.passes.forward == sum(passes)
     assert 0 < problem.passes.backward < problem.passes.forward
 
 
-def test_the_controls_lie_where_the_patch_lies_and_are_what_they_are_called(patch, problem):
+def test_controls_have_the_position_of_the_patch_and_the_named_contents(patch, problem):
     pixels, targets = first(30)
-    pixels = pixels * 0 + 2.0  # a value that no patch has, so that every covered pixel shows
+    pixels = pixels * 0 + 2.0  # a value that no patch has, so that every covered pixel is detected
     covered = patch.perturb(problem, pixels, targets, AREA, range(30)) != pixels
     controls = {name: control(pixels, AREA, range(30)) for name, control in patch.controls().items()}
     for moved in controls.values():
@@ -443,7 +443,7 @@ def test_the_controls_lie_where_the_patch_lies_and_are_what_they_are_called(patc
     assert controls["random"][covered].view(30, 9).unique(dim=0).shape == (1, 9)
 
 
-def test_no_samples_are_no_error(patch, problem):
+def test_an_empty_batch_is_accepted(patch, problem):
     pixels, targets = first(5)
     for attack in (patch, replace(patch, position="search"), ImagePatch(area=(AREA,))):
         assert attack.perturb(problem, pixels[:0], targets[:0], AREA, []).shape == (0, 1, 8, 8)
@@ -460,7 +460,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_work_is_an_error(net, samples, case):
+def test_impossible_cases_are_errors(net, samples, case):
     act, message = REFUSED[case]
     with pytest.raises(AttackError, match=message):
         act(net, *samples)
@@ -481,7 +481,7 @@ NONSENSE = [
 
 
 @pytest.mark.parametrize("fields", NONSENSE, ids=str)
-def test_what_makes_no_sense_is_refused(fields):
+def test_invalid_options_are_rejected(fields):
     with pytest.raises(SpecError):
         Patch(**fields)
     with pytest.raises(SpecError):

@@ -1,4 +1,4 @@
-"""The Square Attack: inside its ball, as strong as the authors' code, and independent of its company."""
+"""The Square Attack: inside its ball, as strong as the authors' code, independent of the batch."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 
 from suite.attacks.constraints import constraint
 from suite.attacks.engine.problem import Problem
-from suite.attacks.images.square import Square, bump, measured
+from suite.attacks.images.square import Square, bump, evaluate
 from suite.errors import SpecError
 from suite.kinds.classification import losses
 from tests.attacks.digits import first
@@ -29,7 +29,7 @@ def search(model, norm, count=60, eps=None, batch_size=256, rows=None, **fields)
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_it_leaves_no_more_than_the_code_of_the_authors_at_equal_queries(net, norm):
+def test_square_is_at_least_as_strong_as_the_authors_code_at_equal_queries(net, norm):
     square = pytest.importorskip("pyautoattack.square")
     pixels, targets = first(150)
     right = net(pixels).argmax(1) == targets
@@ -45,7 +45,7 @@ def test_it_leaves_no_more_than_the_code_of_the_authors_at_equal_queries(net, no
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_points_lie_in_ball_and_bounds_and_are_what_it_says_they_are(net, norm):
+def test_points_lie_in_ball_and_bounds_with_correct_margins(net, norm):
     pixels, targets = first(60)
     best, margin, misclassified = search(net, norm, queries=60)
     excess = constraint(norm).excess(pixels, best, torch.full((60,), EPS[norm], dtype=torch.float64))
@@ -56,7 +56,7 @@ def test_points_lie_in_ball_and_bounds_and_are_what_it_says_they_are(net, norm):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_it_takes_forward_passes_alone_and_only_for_samples_that_resist(net, norm):
+def test_only_forward_passes_of_remaining_samples_are_used(net, norm):
     pixels, targets = first(60)
     problem = problem_of(net)
     radius = torch.full((60,), EPS[norm], dtype=torch.float64)
@@ -70,7 +70,7 @@ def test_it_takes_forward_passes_alone_and_only_for_samples_that_resist(net, nor
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_results_depend_neither_on_batch_size_nor_on_order(net, norm):
+def test_result_does_not_depend_on_batch_size_or_order(net, norm):
     whole = search(net, norm, queries=40)
     for batch_size in (1, 7):
         assert all(map(torch.equal, search(net, norm, queries=40, batch_size=batch_size), whole))
@@ -80,14 +80,14 @@ def test_results_depend_neither_on_batch_size_nor_on_order(net, norm):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_a_set_larger_than_the_working_memory_gives_the_same(net, norm, monkeypatch):
+def test_searching_in_parts_gives_the_same_result(net, norm, monkeypatch):
     whole = search(net, norm, queries=30)
     monkeypatch.setattr("suite.attacks.images.square.HELD", 64 * 20)
     assert all(map(torch.equal, search(net, norm, queries=30, batch_size=16), whole))
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_it_goes_on_from_a_given_start_and_never_gets_worse(net, norm):
+def test_a_given_start_is_used_and_never_gets_worse(net, norm):
     pixels, targets = first(60)
     best, margin, _ = search(net, norm, queries=30)
     radius = torch.full((60,), EPS[norm], dtype=torch.float64)
@@ -96,12 +96,12 @@ def test_it_goes_on_from_a_given_start_and_never_gets_worse(net, norm):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_a_radius_of_zero_leaves_the_pixels_as_they_are(net, norm):
+def test_a_radius_of_zero_changes_nothing(net, norm):
     assert torch.equal(search(net, norm, queries=5, eps=0.0)[0], first(60)[0])
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_an_output_that_is_not_finite_is_neither_a_success_nor_the_best(net, bad):
+def test_nonfinite_outputs_are_neither_successes_nor_best_points(net, bad):
     def broken(pixels):
         output = net(pixels).clone()
         output[pixels[:, 0, 0, 0] > 0.02, 3] = bad  # the corner of these digits is black
@@ -109,15 +109,15 @@ def test_an_output_that_is_not_finite_is_neither_a_success_nor_the_best(net, bad
 
     pixels, targets = first(60)
     best, margin, misclassified = search(broken, "linf", queries=60)
-    found = margin.isfinite()
-    assert torch.isfinite(broken(best)[found]).all() and found.sum() > 40
-    assert torch.equal(net(best)[found].argmax(1) != targets[found], misclassified[found])
-    assert not misclassified[~found].any()
-    nowhere = measured(problem_of(lambda p: torch.full((len(p), 10), bad)), pixels, targets)
+    finite = margin.isfinite()
+    assert torch.isfinite(broken(best)[finite]).all() and finite.sum() > 40
+    assert torch.equal(net(best)[finite].argmax(1) != targets[finite], misclassified[finite])
+    assert not misclassified[~finite].any()
+    nowhere = evaluate(problem_of(lambda p: torch.full((len(p), 10), bad)), pixels, targets)
     assert (nowhere[0] == -math.inf).all() and not nowhere[1].any()
 
 
-def test_on_flat_scores_it_walks_instead_of_standing():
+def test_the_search_moves_on_constant_scores():
     def one_hot(pixels):
         return torch.nn.functional.one_hot((pixels.flatten(1).mean(dim=1) > 0.5).long(), 2).float()
 
@@ -129,7 +129,7 @@ def test_on_flat_scores_it_walks_instead_of_standing():
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 5, 9), (2, 2, 3), (1, 1, 1)], ids=str)
 @pytest.mark.parametrize("norm", NORMS)
-def test_images_of_any_shape_keep_to_the_ball(norm, shape):
+def test_images_of_any_shape_stay_in_the_ball(norm, shape):
     source = torch.Generator().manual_seed(1)
     pixels = torch.rand(12, *shape, generator=source).round(decimals=1)
     weight = torch.randn(math.prod(shape), 3, generator=source)
@@ -143,7 +143,7 @@ def test_images_of_any_shape_keep_to_the_ball(norm, shape):
     assert (margin >= clean).float().mean() > 0.7
 
 
-def test_squares_shrink_as_in_the_paper_and_bumps_have_length_one():
+def test_squares_shrink_as_in_the_paper_and_bumps_have_norm_one():
     plan = Square(total=10_000)
     assert [plan.share(query) for query in (0, 10, 11, 51, 201, 501, 1001)] == [
         0.8 / 2**halvings for halvings in (0, 0, 1, 2, 3, 4, 5)
@@ -153,7 +153,7 @@ def test_squares_shrink_as_in_the_paper_and_bumps_have_length_one():
         assert bump(side).norm() == pytest.approx(1, abs=1e-6)
 
 
-def test_what_cannot_work_is_refused():
+def test_invalid_options_are_rejected():
     for fields in ({"queries": 0}, {"p": 0.0}, {"p": 1.5}, {"total": 0}):
         with pytest.raises(SpecError, match="square needs"):
             Square(**fields)

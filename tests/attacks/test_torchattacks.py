@@ -1,4 +1,4 @@
-"""torchattacks through the gate: what works, and that none of the library's traps reaches a result."""
+"""Attacks of torchattacks with validation, and the library's pitfalls."""
 
 import random
 import sys
@@ -10,7 +10,7 @@ from torch import nn
 
 from suite.attacks.constraints import constraint
 from suite.attacks.engine.validation import validate
-from suite.attacks.images import torchattacks as bridge
+from suite.attacks.images import torchattacks as module
 from suite.attacks.images.torchattacks import TorchAttack, torchattacks
 from suite.attacks.rng import as_seeds
 from suite.errors import AttackError, ModelError, PluginError, SpecError, UnknownNameError
@@ -20,7 +20,7 @@ from tests.attacks.digits import first, problem_of, trained
 
 EPS = {"linf": 0.15, "l2": 0.9}
 
-# name: arguments, and how many of 24 digits it must fool at least (measured, with a wide margin)
+# name: arguments, and the minimum number of 24 digits that must be misclassified (measured, with a wide margin)
 WORKING = {
     "FGSM": ({}, 15),
     "BIM": ({"alpha": 0.03}, 15),
@@ -75,20 +75,20 @@ def samples():
 
 
 @pytest.mark.parametrize("case", WORKING)
-def test_an_attack_of_the_library_passes_the_gate(problem, samples, case):
+def test_attacks_of_the_library_pass_validation(problem, samples, case):
     pixels, targets = samples
     options, fewest = WORKING[case]
     attack = torchattacks(case.split()[0], **options)
     moved = attack.perturb(problem, pixels, targets, EPS[attack.norm], seeds(24))
     misclassified = validate(problem, attack, pixels, moved, targets, EPS[attack.norm])
     assert int(misclassified.sum()) >= fewest
-    assert not moved.requires_grad and moved.grad_fn is None  # APGD hands its graph along
+    assert not moved.requires_grad and moved.grad_fn is None  # APGD of the library returns a graph
     unmoved = attack.perturb(problem, pixels, targets, 0.0, seeds(24))
     assert not validate(problem, attack, pixels, unmoved, targets, 0.0).any()
     assert "random" in attack.controls()
 
 
-def test_deepfool_counts_only_what_it_finds_within_the_radius(problem, samples):
+def test_deepfool_results_count_only_within_the_radius(problem, samples):
     pixels, targets = samples[0][:3], samples[1][:3]
     attack = torchattacks("DeepFool", steps=30)
     assert attack.norm == "l2"
@@ -98,7 +98,7 @@ def test_deepfool_counts_only_what_it_finds_within_the_radius(problem, samples):
     assert validate(problem, attack, pixels, far, targets, 3.0).all()
 
 
-def test_an_attack_without_a_radius_is_given_back_unperturbed_where_it_went_too_far(problem, samples):
+def test_results_beyond_the_radius_are_replaced_by_clean_inputs(problem, samples):
     pixels, targets = samples
     attack = torchattacks("GN", std=0.05)
     free = attack.perturb(problem, pixels, targets, 1.0, seeds(24))
@@ -110,7 +110,7 @@ def test_an_attack_without_a_radius_is_given_back_unperturbed_where_it_went_too_
 
 
 @pytest.mark.parametrize("name", ["PIFGSM", "PIFGSMPP"])
-def test_a_radius_of_another_name_is_set_too(name):
+def test_a_radius_with_another_name_is_also_set(name):
     model = TorchClassifier(nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 4)))
     pixels, targets = torch.full((4, 3, 8, 8), 0.5), torch.arange(4)
     with model.frozen():
@@ -122,43 +122,43 @@ def test_a_radius_of_another_name_is_set_too(name):
             assert linf(moved - pixels).max() == pytest.approx(eps, rel=1e-4)
 
 
-def test_the_library_is_told_the_number_of_classes(monkeypatch, problem, samples):
-    told = spy(monkeypatch, "APGDT")
+def test_the_library_gets_the_number_of_classes(monkeypatch, problem, samples):
+    arguments = spy(monkeypatch, "APGDT")
     model = TorchClassifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 23)))
     with model.frozen():
         torchattacks("APGDT", steps=1).perturb(problem_of(model), *samples, 0.01, seeds(24))
-    assert told["n_classes"] == 23
+    assert arguments["n_classes"] == 23
     torchattacks("APGDT", steps=1, n_classes=5).perturb(problem, *samples, 0.01, seeds(24))
-    assert told["n_classes"] == 5
+    assert arguments["n_classes"] == 5
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_the_library_is_told_size_norm_and_seed(monkeypatch, problem, samples, norm):
-    told = spy(monkeypatch, "Square")
+def test_the_library_gets_size_norm_and_seed(monkeypatch, problem, samples, norm):
+    arguments = spy(monkeypatch, "Square")
     torchattacks("Square", norm=norm, n_queries=2).perturb(problem, *samples, 0.07, seeds(24, 100))
-    assert told == {"eps": 0.07, "norm": {"linf": "Linf", "l2": "L2"}[norm], "n_queries": 2, "seed": 100}
+    assert arguments == {"eps": 0.07, "norm": {"linf": "Linf", "l2": "L2"}[norm], "n_queries": 2, "seed": 100}
 
 
 def spy(monkeypatch, name):
     import torchattacks as library
 
-    told, original = {}, getattr(library, name)
+    arguments, original = {}, getattr(library, name)
 
     class Spy(original):
         def __init__(self, model, **options):
-            told.clear()
-            told.update(options)
+            arguments.clear()
+            arguments.update(options)
             super().__init__(model, **options)
 
     Spy.__init__.__signature__ = __import__("inspect").signature(original.__init__)
     monkeypatch.setattr(library, name, Spy)
-    return told
+    return arguments
 
 
 @pytest.mark.parametrize(
     ("name", "options", "count"), [("APGDT", {}, 3), ("APGDT", {}, 2), ("APGD", {"loss": "dlr"}, 2)]
 )
-def test_a_loss_that_compares_more_classes_than_there_are_is_an_error(name, options, count):
+def test_a_loss_that_needs_more_classes_is_an_error(name, options, count):
     model = TorchClassifier(nn.Sequential(nn.Flatten(), nn.Linear(64, count)))
     pixels, _ = first(4)
     with model.frozen(), pytest.raises(AttackError, match=f"needs at least . classes; the model has {count}"):
@@ -166,7 +166,7 @@ def test_a_loss_that_compares_more_classes_than_there_are_is_an_error(name, opti
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["normal", "exception inside"])
-def test_the_mode_of_the_model_is_never_touched(samples, fails):
+def test_the_mode_of_the_model_is_unchanged(samples, fails):
     model = trained()
     model.module[1].eval()  # a batch norm that the user froze; the library would switch it back to training
     modes = [m.training for m in model.module.modules()]
@@ -211,7 +211,7 @@ def test_another_seed_draws_other_numbers(problem, samples, name):
 
 def test_generators_are_restored_after_an_exception():
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
-    with pytest.raises(ZeroDivisionError), bridge.seeded_globals(2**62 + 5):
+    with pytest.raises(ZeroDivisionError), module.seeded_globals(2**62 + 5):
         torch.rand(1), np.random.rand(), random.random()
         raise ZeroDivisionError
     assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == before
@@ -228,7 +228,7 @@ class NanBackward(torch.autograd.Function):
 
 
 @pytest.mark.parametrize("name", ["PGDL2", "CW"])
-def test_nan_from_the_library_is_an_error_and_never_a_number(net, samples, name):
+def test_nan_from_the_library_is_an_error(net, samples, name):
     attack = torchattacks(name, steps=2)
     problem = problem_of(lambda x: net(NanBackward.apply(x)))
     with pytest.raises((AttackError, ModelError), match="NaN or infinite"):
@@ -238,7 +238,7 @@ def test_nan_from_the_library_is_an_error_and_never_a_number(net, samples, name)
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf], ids=str)
 @pytest.mark.parametrize("name", ["PGD", "GN"], ids=["with radius", "without radius"])
-def test_one_broken_image_is_not_replaced_by_a_clean_one(monkeypatch, problem, samples, name, value):
+def test_a_nonfinite_image_is_not_replaced_by_the_clean_one(monkeypatch, problem, samples, name, value):
     import torchattacks as library
 
     def forward(self, images, labels=None):
@@ -252,7 +252,7 @@ def test_one_broken_image_is_not_replaced_by_a_clean_one(monkeypatch, problem, s
         validate(problem, attack, samples[0], moved, samples[1], 0.1)
 
 
-def test_pixels_that_the_library_edits_in_place_are_its_own(monkeypatch, problem, samples):
+def test_in_place_edits_by_the_library_do_not_reach_the_inputs(monkeypatch, problem, samples):
     import torchattacks as library
 
     def forward(self, images, labels=None):
@@ -269,7 +269,7 @@ def test_pixels_that_the_library_edits_in_place_are_its_own(monkeypatch, problem
 
 
 def test_cw_cannot_move_pixels_at_exactly_zero_and_one(problem, samples):
-    """A limit of the library (atanh of 1 is infinite), kept: such an attack is weak, not wrong."""
+    """A known limit of the library (atanh of 1 is infinite); such an attack is weak, not wrong."""
     pixels, targets = samples
     moved = torchattacks("CW", steps=20, c=20, lr=0.05).perturb(problem, pixels, targets, 5.0, seeds(24))
     extreme = (pixels == 0) | (pixels == 1)
@@ -288,14 +288,14 @@ def test_the_library_finds_the_device_of_a_model_without_parameters(capsys, samp
     assert weight.grad is None
 
 
-def test_a_longer_attack_has_twice_the_steps_where_there_are_steps():
+def test_with_double_steps_needs_an_attack_with_steps():
     assert torchattacks("PGD", steps=7).with_double_steps().options == {"steps": 14}
     assert torchattacks("PGD").with_double_steps().options == {"steps": 20}
     assert torchattacks("FGSM").with_double_steps() is None
 
 
 @pytest.mark.parametrize("name", ["MultiAttack", "LGV"])
-def test_combinations_are_refused(name):
+def test_combined_attacks_are_rejected(name):
     with pytest.raises(AttackError, match="name those attacks one by one"):
         torchattacks(name)
 
@@ -314,7 +314,7 @@ def test_unknown_names_and_arguments_get_a_suggestion(monkeypatch):
             torchattacks("APGD", norm=norm)
     with pytest.raises(SpecError, match="expected one of linf, l2, l1, l0"):
         torchattacks("GN", norm="l3")
-    assert torchattacks("GN", norm="l1").norm == "l1"  # no radius of its own: any norm can limit what counts
+    assert torchattacks("GN", norm="l1").norm == "l1"  # without a radius of its own, any norm can limit its result
     monkeypatch.setitem(sys.modules, "torchattacks", None)
     with pytest.raises(PluginError, match="pip install --no-deps torchattacks"):
         torchattacks("PGD")
@@ -325,7 +325,7 @@ def test_a_spec_string_builds_the_attack():
     assert entry.build(spec) == TorchAttack(eps=(0.5, 1), norm="l2", name="CW", options={"c": 3})
 
 
-def test_what_rounding_adds_to_the_radius_is_forgiven_and_no_more(problem, samples):
+def test_validation_tolerates_rounding_of_the_radius_and_no_more(problem, samples):
     pixels, targets = samples
     attack = torchattacks("PGD", alpha=0.05)
     moved = attack.perturb(problem, pixels, targets, 0.1, seeds(24))
@@ -335,19 +335,19 @@ def test_what_rounding_adds_to_the_radius_is_forgiven_and_no_more(problem, sampl
         validate(problem, attack, pixels, moved, targets, 0.1 - 1e-5)
 
 
-def test_a_crash_of_the_library_is_a_crash_and_no_result(problem, samples):
+def test_an_exception_in_the_library_is_raised(problem, samples):
     with pytest.raises(ZeroDivisionError):  # it divides by a tenth of its iterations
         torchattacks("EADL1", max_iterations=5).perturb(problem, *samples, 1.0, seeds(24))
 
 
-def test_a_gradient_of_zero_that_becomes_nan_inside_the_library_is_no_result(net, samples):
+def test_a_zero_gradient_that_becomes_nan_in_the_library_is_an_error(net, samples):
     flat = problem_of(lambda x: net(x).detach() + 0 * x.sum())
     attack = torchattacks("NIFGSM")
     with pytest.raises((AttackError, ModelError), match="NaN or infinite"):
         validate(flat, attack, samples[0], attack.perturb(flat, *samples, 0.1, seeds(24)), samples[1], 0.1)
 
 
-def test_its_autoattack_never_goes_by_the_bare_name():
+def test_the_autoattack_of_the_library_needs_its_prefix():
     entry, spec = resolve("attack", "torchattacks:AutoAttack(eps=[0.1])")
     assert spec.name == "torchattacks:AutoAttack" and entry.build(spec).name == "AutoAttack"
     with pytest.raises(UnknownNameError):

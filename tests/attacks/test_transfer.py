@@ -1,4 +1,4 @@
-"""Transfer: a surrogate learns the answers, and what fools it fools the model, also where that has no gradient."""
+"""The transfer attack: a surrogate imitates the model, also where the model has no gradient."""
 
 import math
 from dataclasses import replace
@@ -8,7 +8,7 @@ import torch
 
 from suite.attacks.constraints import constraint
 from suite.attacks.engine.problem import Problem
-from suite.attacks.images.transfer import TrainingData, Transfer, surrogate
+from suite.attacks.images.transfer import SurrogateTraining, Transfer, train_surrogate
 from suite.errors import AttackError, SpecError
 from suite.kinds.classification import losses
 from tests.attacks.digits import first, splits, trained
@@ -26,7 +26,7 @@ def training(count=300):
 
 
 def one_hot(model):
-    """Return a model that shows its choice alone: no score says more, and there is no gradient."""
+    """Return a model that outputs one-hot decisions, without scores and gradients."""
     return lambda points: torch.nn.functional.one_hot(model(points).argmax(1), 10).float()
 
 
@@ -39,7 +39,7 @@ def frozen():
 
 @pytest.fixture(scope="module")
 def fitted():
-    """Return a model that hides its scores, and an attack fitted to it."""
+    """Return a decision-only model, and an attack fitted to it."""
     hidden = one_hot(frozen())
     problem = problem_of(hidden)
     attack = Transfer(eps=(EPS,), samples=300, rounds=2, steps=10, restarts=2).fit(problem, training, seed=0)
@@ -47,7 +47,7 @@ def fitted():
     return hidden, attack
 
 
-def test_a_model_without_scores_or_gradient_is_fooled_far_more_than_by_chance(fitted):
+def test_transfer_breaks_a_decision_only_model_far_more_than_noise(fitted):
     hidden, attack = fitted
     pixels, targets = first(100)
     problem = problem_of(hidden)
@@ -60,14 +60,14 @@ def test_a_model_without_scores_or_gradient_is_fooled_far_more_than_by_chance(fi
     assert left[2] < left[1] - 0.3, left
 
 
-def test_the_surrogate_answers_as_the_model_does(fitted):
+def test_the_surrogate_agrees_with_the_model(fitted):
     hidden, attack = fitted
     pixels, _ = first(200)
     agrees = attack.surrogate.model(pixels).argmax(1) == hidden(pixels).argmax(1)
     assert agrees.float().mean() > 0.85
 
 
-def test_results_depend_neither_on_batch_size_nor_on_order(fitted):
+def test_result_does_not_depend_on_batch_size_or_order(fitted):
     hidden, attack = fitted
     pixels, targets = first(30)
     seeds = torch.arange(30)
@@ -79,7 +79,7 @@ def test_results_depend_neither_on_batch_size_nor_on_order(fitted):
     assert torch.equal(whole[order], shuffled)
 
 
-def test_a_size_of_zero_and_a_model_of_nan_leave_the_pixels_as_they_are(fitted):
+def test_size_zero_and_nan_outputs_leave_the_inputs_unchanged(fitted):
     hidden, attack = fitted
     pixels, targets = first(20)
     assert torch.equal(attack.perturb(problem_of(hidden), pixels, targets, 0.0, torch.arange(20)), pixels)
@@ -87,20 +87,20 @@ def test_a_size_of_zero_and_a_model_of_nan_leave_the_pixels_as_they_are(fitted):
     assert torch.equal(attack.perturb(silent, pixels, targets, EPS, torch.arange(20)), pixels)
 
 
-def test_training_is_the_same_twice_and_leaves_the_global_generator_alone():
+def test_training_is_reproducible_and_leaves_the_global_generator_unchanged():
     model = one_hot(frozen())
-    lesson = TrainingData(constraint("l2"), 0.5, 1, 3)
+    settings = SurrogateTraining(constraint("l2"), 0.5, 1, 3)
     pixels, _ = training(40)
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    once = surrogate(problem_of(model), pixels, lesson)
+    once = train_surrogate(problem_of(model), pixels, settings)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
-    again = surrogate(problem_of(model), pixels, lesson)
+    again = train_surrogate(problem_of(model), pixels, settings)
     assert torch.equal(once.model(pixels), again.model(pixels))
 
 
-def test_answers_that_are_not_finite_are_not_learned():
+def test_nonfinite_predictions_are_not_used_for_training():
     model = one_hot(frozen())
 
     def broken(points):
@@ -109,18 +109,18 @@ def test_answers_that_are_not_finite_are_not_learned():
         return output
 
     pixels, _ = training(60)
-    copy = surrogate(problem_of(broken), pixels, TrainingData(constraint("linf"), EPS, 1, 0))
+    copy = train_surrogate(problem_of(broken), pixels, SurrogateTraining(constraint("linf"), EPS, 1, 0))
     assert torch.isfinite(copy.model(pixels)).all()
 
 
-def test_what_cannot_work_is_refused():
+def test_invalid_options_are_rejected():
     pixels, targets = first(2)
     with pytest.raises(AttackError, match="call fit"):
         Transfer().perturb(problem_of(frozen()), pixels, targets, EPS, torch.arange(2))
     with pytest.raises(SpecError, match="transfer needs"):
         Transfer(restarts=0)
     with pytest.raises(SpecError, match="at least 4x4"):
-        surrogate(problem_of(frozen()), torch.rand(2, 1, 3, 8), TrainingData(constraint("linf"), EPS, 1, 0))
+        train_surrogate(problem_of(frozen()), torch.rand(2, 1, 3, 8), SurrogateTraining(constraint("linf"), EPS, 1, 0))
 
 
 def test_a_surrogate_inherits_neither_guide_nor_draws():
@@ -128,10 +128,10 @@ def test_a_surrogate_inherits_neither_guide_nor_draws():
         raise AssertionError("the surrogate has a gradient of its own")
 
     problem = replace(problem_of(frozen()), guide=guide, average=3, draws=5)
-    copy = surrogate(problem, training(40)[0], TrainingData(constraint("linf"), EPS, 1, 0))
+    copy = train_surrogate(problem, training(40)[0], SurrogateTraining(constraint("linf"), EPS, 1, 0))
     assert (copy.guide, copy.average, copy.draws) == (None, 1, 1)
 
 
-def test_no_training_samples_are_an_error_that_says_so():
+def test_missing_training_samples_are_an_error():
     with pytest.raises(AttackError, match="training samples, and the task has none"):
         Transfer(eps=(EPS,)).fit(problem_of(frozen()), lambda: training(0), seed=0)

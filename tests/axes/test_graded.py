@@ -12,7 +12,7 @@ from rich.console import Console
 
 from suite.attacks.engine.problem import Problem
 from suite.attacks.engine.validation import covered, validate_and_score
-from suite.attacks.images.patch_common import Sticker
+from suite.attacks.images.patch_common import PatchAttack
 from suite.axes.attribution import Attribution
 from suite.axes.calibration import Calibration
 from suite.axes.clean import Clean
@@ -110,16 +110,16 @@ def test_no_answer_gets_better_as_the_size_grows(kind, name):
     context = context_of(kind).fitted_on_validation()
     entry, spec = resolve("attack", {**PIXELS, **PATCHES}[name])
     with context.model.frozen():
-        assault = AttackSweep(
+        sweep = AttackSweep(
             context, Problem.of(context.kind, context.model.raw, adapter=context.model), entry.build(spec)
         )
-        assault.run()
-    quality = [assault.clean, *assault.right.values()]
+        sweep.run()
+    quality = [sweep.clean, *sweep.quality.values()]
     for before, after in itertools.pairwise(quality):
         assert (after <= before).all()
     assert quality[-1].mean() < quality[0].mean() - 0.2
-    for held in assault.control.values():
-        parts = [assault.clean, *held.values()]
+    for held in sweep.control.values():
+        parts = [sweep.clean, *held.values()]
         assert all((after <= before).all() for before, after in itertools.pairwise(parts))
     assert all(((q >= 0) & (q <= 1)).all() for q in quality)
 
@@ -161,7 +161,7 @@ def climbed(name, eps, steps=8):
     point = context.pixels.clone()
     for _ in range(steps):
         point.requires_grad_()
-        raised, _ = losses.raised(context.model, point, context.targets, name)
+        raised, _ = losses.loss_and_detections(context.model, point, context.targets, name)
         (gradient,) = torch.autograd.grad(raised.sum(), point)
         moved = point.detach() + eps / 4 * gradient.sign()
         point = torch.min(torch.max(moved, context.pixels - eps), context.pixels + eps).clamp(0, 1)
@@ -284,7 +284,7 @@ def test_an_object_that_is_mostly_under_the_patch_does_not_have_to_be_found(rows
     x1, y1, x2, _ = map(int, box)
     changed = pixels.clone()
     changed[:, :, y1 : y1 + rows, x1:x2] = 0.9
-    found, tally = validate_and_score(problem, Sticker(area=(0.1,)), pixels, changed, targets, 0.1)
+    found, tally = validate_and_score(problem, PatchAttack(area=(0.1,)), pixels, changed, targets, 0.1)
     assert found.item() == damage
     assert tally[0, 100, 5] == (rows > 3) and targets[0, 0, 5] == 0
     measure = context.kind.headline_measure("map", tally, seed=0)
@@ -297,7 +297,7 @@ def test_pixels_under_the_patch_do_not_have_to_be_right():
     problem = Problem.of(context.kind, context.model.raw, adapter=context.model)
     changed = pixels.clone()
     changed[:, :, 8:16, 8:16] = 0.9
-    damage, tally = validate_and_score(problem, Sticker(area=(0.2,)), pixels, changed, targets, 0.2)
+    damage, tally = validate_and_score(problem, PatchAttack(area=(0.2,)), pixels, changed, targets, 0.2)
     assert (damage == 0).all()  # a cell without contrast is background; what was there is hidden with it
     assert (tally.sum(axis=(1, 2)) == 24 * 24 - 64).all()
     whole = context.kind.tally(context.outcomes.output, context.test.targets)
@@ -426,7 +426,7 @@ def test_nan_under_attack_alone_is_a_failed_cell(tmp_path, file, kind, attack):
         ("robustness", "failed"),
     ]
     ((_, reason),) = outcome.failed
-    assert "AttackError" in reason and "NaN or infinite" in reason and "neither robust nor broken" in reason
+    assert "AttackError" in reason and "NaN or infinite" in reason and "neither robust nor misclassified" in reason
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -456,7 +456,7 @@ def test_a_model_that_sees_nothing_gets_numbers_and_reasons_and_a_board(tmp_path
     silent = rows[rows["model"].str.contains("silent")]
     explained = silent[silent["axis"] == "attribution"]
     assert explained["status"].tolist() == ["skipped"]
-    assert explained["reason"].tolist() == ["the model says nothing about any sample to explain"]
+    assert explained["reason"].tolist() == ["the model makes no prediction that could be explained"]
     by_metric = silent.set_index("metric")
     if kind == "detection":
         calibrated = silent[silent["axis"] == "calibration"].set_index("metric")
@@ -509,7 +509,7 @@ GOALS = ("fgsm(eps=[0.1], goal=1)", "image_patch(area=[0.1], position=random, tr
     [*GOALS, "patch(goal=1)", "pgd(goal=1)", "cascade(eps=[0.05])", "boundary(eps=[0.05])", "transfer", "square"],
 )
 def test_an_attack_on_single_labels_is_refused_where_an_image_has_many_answers(kind, attack):
-    with pytest.raises(SpecError, match=r"many answers"):
+    with pytest.raises(SpecError, match=r"several targets"):
         Robustness(attack, audit=0).measure(context_of(kind))
 
 

@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from suite.attacks.engine.problem import Problem
 from suite.attacks.images.image_patch import ImagePatch
 from suite.attacks.images.patch import Patch
-from suite.attacks.images.patch_common import Sticker, placed
+from suite.attacks.images.patch_common import PatchAttack, apply_patch
 from suite.kinds.classification.losses import attack_loss, rivals
 from suite.models.base import TorchClassifier
 from suite.models.networks.image_classifiers import small_cnn
@@ -31,7 +31,7 @@ GOAL = 3
 EVERYWHERE = 10_000  # more places than any image here has
 Data = tuple[Tensor, Tensor]
 
-ATTACKS: dict[str, Sticker] = {
+ATTACKS: dict[str, PatchAttack] = {
     "universal, random place": Patch(area=(AREA,)),
     "universal, 64 places searched": Patch(area=(AREA,), position="search"),
     "universal, all places searched": Patch(area=(AREA,), position="search", places=EVERYWHERE),
@@ -114,7 +114,7 @@ def report(name: str, splits: tuple[Data, Data], epochs: int, count: int) -> Non
         print(_line(title, attack, problem, train, (pixels, targets)), flush=True)
 
 
-def _line(title: str, attack: Sticker, problem: Problem, train: Data, test: Data) -> str:
+def _line(title: str, attack: PatchAttack, problem: Problem, train: Data, test: Data) -> str:
     pixels, targets = test
     seeds, before, started = torch.arange(len(pixels)), problem.passes.total, time.monotonic()
     attack = attack.fit(problem, lambda: train, seed=0)
@@ -140,7 +140,7 @@ def _line(title: str, attack: Sticker, problem: Problem, train: Data, test: Data
     )
 
 
-def _rates(attack: Sticker, problem: Problem, moved: Tensor, targets: Tensor) -> str:
+def _rates(attack: PatchAttack, problem: Problem, moved: Tensor, targets: Tensor) -> str:
     """Return the accuracy left and, with a goal, the share of other classes' samples that answer the goal, in %."""
     left = 100 * (1 - float(problem.outcome(moved, targets).double().mean()))
     if attack.goal is None:
@@ -149,14 +149,14 @@ def _rates(attack: Sticker, problem: Problem, moved: Tensor, targets: Tensor) ->
     return f"{left:.1f} ({100 * float(reached.double().mean()):.1f})"
 
 
-def _searched(attack: Sticker, problem: Problem, test: Data) -> Tensor:
+def _searched(attack: PatchAttack, problem: Problem, test: Data) -> Tensor:
     """Return the samples with a patch of random pixels where a search of as many places finds that it does most."""
     pixels, targets = test
     side = attack.side(pixels, AREA)
     noise = torch.rand((pixels.shape[1], side, side), generator=torch.Generator().manual_seed(0))
     tries = attack.places if isinstance(attack, Patch) else attack.tries if isinstance(attack, ImagePatch) else 1
     search = Patch(area=(AREA,), position="search", places=tries, goal=attack.goal)
-    return placed(pixels, noise, search.search(problem, pixels, targets, noise))
+    return apply_patch(pixels, noise, search.search(problem, pixels, targets, noise))
 
 
 def main(arguments: list[str]) -> None:

@@ -83,8 +83,7 @@ EDIT_DISTANCES: Mapping[str, Distance] = MappingProxyType({"words": word_edits, 
 def prepended_words(clean: str, other: str, width: int) -> float:
     """Return how many words were put before the clean text; infinity if the rest is not the clean text.
 
-    Each started word counts for at least one word per `ROOM` characters, so that no single word can push the text out
-    of its array.
+    Every `ROOM` characters count for at least one word, so that no single word can push the text out of its array.
 
     Args:
         clean: the clean text.

@@ -1,8 +1,8 @@
-"""The cascade: cheap attacks on all samples, then ever dearer ones on the few that are nearest to falling.
+"""The cascade: cheap attacks on all samples, then more expensive ones on the samples closest to the decision boundary.
 
-How near a sample is, its margin at the best point so far, tells well which samples more steps would still break: on
-the models the plans were chosen on, nearly all that fell late were among the nearest tenth. So each rung works on a
-share of the samples that still stand, and a budget that would be hopeless on all of them is small.
+The margin at the best point so far predicts well which samples more steps would still break: on the models used to
+choose the plans, nearly all samples that were broken late were among the closest tenth. So each stage works on a share
+of the remaining samples, and a budget that would be infeasible for all samples is affordable.
 """
 
 from collections.abc import Mapping
@@ -27,14 +27,14 @@ from suite.errors import SpecError
 
 
 @dataclass(frozen=True)
-class Rung:
-    """One round of ascents.
+class Stage:
+    """One stage of gradient ascents.
 
     Attributes:
-        share: of the samples that still stand, the nearest to falling first.
+        share: share of the remaining samples to work on, those with the highest margin first.
         steps: gradient steps of an ascent.
-        goals: how many rivals are aimed at in turn, one ascent for each; 0 for one untargeted ascent.
-        loss: the kind's loss.
+        goals: number of target classes, with one ascent for each; 0 for one untargeted ascent.
+        loss: the kind's loss that is maximized.
         start: where ascents start, see `Budget`.
     """
 
@@ -45,69 +45,68 @@ class Rung:
     start: str = "random"
 
 
-PLANS: Mapping[str, tuple[Rung, ...]] = MappingProxyType(
+PLANS: Mapping[str, tuple[Stage, ...]] = MappingProxyType(
     {
         "quick": (
-            Rung(1, 5, loss="scaled_ce", start="clean"),
-            Rung(0.7, 6, 3),
-            Rung(0.3, 10, 5),
-            Rung(0.06, 15, 6),
+            Stage(1, 5, loss="scaled_ce", start="clean"),
+            Stage(0.7, 6, 3),
+            Stage(0.3, 10, 5),
+            Stage(0.06, 15, 6),
         ),
         "standard": (
-            Rung(1, 6, loss="scaled_ce", start="clean"),
-            Rung(0.8, 8, 3),
-            Rung(0.4, 15, 9),
-            Rung(0.15, 50, 9),
-            Rung(0.1, 100, 9, loss="dlr"),
-            Rung(0.05, 100, 9),
-            Rung(0.05, 200, loss="scaled_ce"),
+            Stage(1, 6, loss="scaled_ce", start="clean"),
+            Stage(0.8, 8, 3),
+            Stage(0.4, 15, 9),
+            Stage(0.15, 50, 9),
+            Stage(0.1, 100, 9, loss="dlr"),
+            Stage(0.05, 100, 9),
+            Stage(0.05, 200, loss="scaled_ce"),
         ),
         "max": (
-            Rung(1, 10, loss="scaled_ce", start="clean"),
-            Rung(1, 20, 9),
-            Rung(1, 50),
-            Rung(0.6, 50, 9),
-            Rung(0.3, 100, 9, loss="dlr"),
-            Rung(0.1, 200, 9, loss="scaled_ce"),
+            Stage(1, 10, loss="scaled_ce", start="clean"),
+            Stage(1, 20, 9),
+            Stage(1, 50),
+            Stage(0.6, 50, 9),
+            Stage(0.3, 100, 9, loss="dlr"),
+            Stage(0.1, 200, 9, loss="scaled_ce"),
         ),
     }
 )
-"""Rungs by tier."""
+"""The stages of each tier."""
 
-
-SIGHTS: Mapping[str, tuple[float, int]] = MappingProxyType(
+SQUARE: Mapping[str, tuple[float, int]] = MappingProxyType(
     {"quick": (0, 0), "standard": (0.1, 200), "max": (0.5, 1000)}
 )
-"""By tier: the share of the samples still standing that are searched without gradients, and the queries for each."""
+"""By tier: the share of the remaining samples that the Square Attack works on, and its queries."""
 
 QUERIES = 1000
-"""Queries for every sample still standing, once a search without gradients has found what gradients had missed."""
+"""Queries for every remaining sample, once there is evidence that gradient ascents miss adversarial examples."""
 
 LATE = 50
-"""Steps of a rung from which on honest models hardly lose another sample."""
+"""Minimum steps of a late stage; models without gradient masking hardly lose another sample in such stages."""
 
-STUBBORN = 0.01
-"""Share of all samples that fall in such rungs from which on ascents alone are not trusted: the model masks, most
-likely because it is attacked beyond what it was trained for."""
+LATE_SHARE = 0.01
+"""If a larger share of all samples is broken in late stages, ascents alone are not trusted: gradients are masked, most
+likely because eps is larger than in training."""
 
 BOUNDARY = 50
-"""Steps of each run towards the boundary of such a model, which finds what ascents at a fixed eps miss."""
+"""Steps of each run of the boundary attack on such a model, which finds what ascents at a fixed eps miss."""
 
 ROUNDS = 3
-"""Rounds of such queries at most; each must fool somebody for the next to begin."""
+"""Maximum number of rounds of such queries; another round starts only if the last one broke a sample."""
 
 RANDOM = Budget(20, stop=False, last=True)
-"""The ascent against a model that answers at random; every step follows the mean of many gradients."""
+"""The ascent against a stochastic model; every step follows the mean of several gradients."""
 
 
 @attack(name="cascade")
 @dataclass(frozen=True)
 class Cascade(NormAttack):
-    """Cheap attacks on all samples, dear ones on those nearest to falling, and a way round what hides gradients.
+    """Cheap attacks on all samples, expensive ones on those closest to the boundary, and remedies for masked gradients.
 
     Attributes:
         tier: ``quick``, ``standard`` or ``max``.
-        times: by how much the steps of every rung are multiplied.
+        times: factor by which the steps of every stage are multiplied.
     """
 
     tier: str = "standard"
@@ -122,11 +121,11 @@ class Cascade(NormAttack):
 
     @property
     def cures(self) -> Mapping[str, str]:
-        """Flags that the attack knows a way round, and the way."""
+        """The flags for which the attack has a remedy, each with its remedy."""
         return self._remedy.cures if self._remedy else {}
 
     def fit(self, problem: Problem, training: Training, *, seed: int) -> Self:
-        """Return the attack with the remedies that the model's flags ask for."""
+        """Return the attack with remedies for the model's failed probes."""
         if not any(item.status == "fail" for item in problem.probes.values()):
             return self
         pixels, targets = training()
@@ -137,22 +136,22 @@ class Cascade(NormAttack):
         return replace(self, _remedy=remedy, _transfer=transfer)
 
     @property
-    def plan(self) -> tuple[Rung, ...]:
-        """The rungs in turn."""
-        return tuple(replace(rung, steps=self.times * rung.steps) for rung in PLANS[self.tier])
+    def plan(self) -> tuple[Stage, ...]:
+        """The stages, in order."""
+        return tuple(replace(stage, steps=self.times * stage.steps) for stage in PLANS[self.tier])
 
     def with_double_steps(self) -> Self:
-        """Return the attack with twice the steps in every rung."""
+        """Return the attack with twice the steps in every stage."""
         return replace(self, times=2 * self.times)
 
     def perturb(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
-        """Return, per sample, the first point that fools the model, else the one of the highest margin."""
+        """Return the first misclassified point of each sample, or the one with the highest margin."""
         return self.explored(problem, pixels, targets, size, seeds)[0].best
 
     def explored(
         self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor
     ) -> tuple[Search, list[str]]:
-        """Return the whole search, and the name of every stage by number."""
+        """Return the search, and the names of its stages."""
         guided = self._remedy.problem if self._remedy else problem
         search = Search.of(pixels, targets, size, seeds)
         everyone = torch.arange(len(pixels), device=pixels.device)
@@ -161,13 +160,13 @@ class Cascade(NormAttack):
             maximize(guided, search, self.constraint, budget, rows=everyone)
             return search, ["mean of gradients"]
         run = _Run(problem, guided, search, self)
-        run.go(everyone)
+        run.run(everyone)
         return search, run.stages
 
 
 @dataclass
 class _Run:
-    """One cascade on its way: the stages so far, and what the model was caught at."""
+    """One run of the cascade, and the names of the stages so far."""
 
     problem: Problem
     guided: Problem
@@ -176,52 +175,44 @@ class _Run:
     stages: list[str] = field(default_factory=list)
     stream: int = 0
 
-    def go(self, everyone: Tensor) -> None:
-        """Climb all rungs, then look without gradients, as far as the tier and the model's flags ask for."""
+    def run(self, everyone: Tensor) -> None:
+        """Run all stages, then searches without gradients, as the tier and the model's flags require."""
         self.begin("clean")
         self.search.evaluate(self.problem, everyone, self.search.pixels)
         masked, no_gradient = False, self.attack._remedy is not None and self.attack._remedy.no_gradient
         if not no_gradient:
-            fell = [(rung.steps >= LATE * self.attack.times, self.climb(rung)) for rung in self.attack.plan]
-            if sum(count for late, count in fell if late) > STUBBORN * len(everyone):
-                masked = self.nearest() > 0
-        lied = self.search.confirm(self.problem, self.search.misclassified.nonzero()[:, 0])
+            broken = [(stage.steps >= LATE * self.attack.times, self.ascend(stage)) for stage in self.attack.plan]
+            if sum(count for late, count in broken if late) > LATE_SHARE * len(everyone):
+                masked = self.boundary() > 0
+        unconfirmed = self.search.confirm(self.problem, self.search.misclassified.nonzero()[:, 0])
         if no_gradient:
-            self.transferred()
-        share, queries = SIGHTS[self.attack.tier]
-        found = self.queried(share, queries) if queries else 0
-        for _ in range(ROUNDS if found or lied or masked or no_gradient or self.attack.cures else 0):
-            if not self.queried(1, QUERIES):
+            self.transfer()
+        share, queries = SQUARE[self.attack.tier]
+        missed = self.square(share, queries) if queries else 0
+        for _ in range(ROUNDS if missed or unconfirmed or masked or no_gradient or self.attack.cures else 0):
+            if not self.square(1, QUERIES):
                 break
             if not no_gradient:
-                self.climb(Rung(1, 20, start="best"))
+                self.ascend(Stage(1, 20, start="best"))
 
     def begin(self, name: str) -> None:
         """Begin a stage."""
         self.search.stage = len(self.stages)
         self.stages.append(name)
 
-    def climb(self, rung: Rung) -> int:
-        """Run one rung on the samples nearest to falling; return how many fell."""
-        rows, before = self.search.nearest(rung.share), int(self.search.misclassified.sum())
-        budget = Budget(rung.steps, rung.loss, rung.start)
-        name = f"{rung.loss} towards {rung.goals} rivals" if rung.goals else rung.loss
-        self.begin(f"{name}, {rung.steps} steps")
-        target_classes = self.search.rivals(self.problem, rows, rung.goals) if rung.goals else None
-        first = self.next(max(1, rung.goals))
-        maximize(
-            self.guided,
-            self.search,
-            self.attack.constraint,
-            budget,
-            rows=rows,
-            target_classes=target_classes,
-            stream=first,
-        )
+    def ascend(self, stage: Stage) -> int:
+        """Run one stage on its share of the samples; return how many it broke."""
+        rows, before = self.search.nearest(stage.share), int(self.search.misclassified.sum())
+        budget = Budget(stage.steps, stage.loss, stage.start)
+        name = f"{stage.loss} towards {stage.goals} rivals" if stage.goals else stage.loss
+        self.begin(f"{name}, {stage.steps} steps")
+        classes = self.search.rivals(self.problem, rows, stage.goals) if stage.goals else None
+        stream, ball = self.next(max(1, stage.goals)), self.attack.constraint
+        maximize(self.guided, self.search, ball, budget, rows=rows, target_classes=classes, stream=stream)
         return int(self.search.misclassified.sum()) - before
 
-    def nearest(self) -> int:
-        """Look for the nearest point that fools each sample still standing; return how many lie within eps."""
+    def boundary(self) -> int:
+        """Run the boundary attack on the remaining samples; return how many are broken within eps."""
         self.begin("boundary")
         search, rows = self.search, self.search.remaining
         if self.attack.norm not in ("linf", "l2"):
@@ -233,12 +224,12 @@ class _Run:
         return int(search.misclassified[rows].sum())
 
     def next(self, count: int = 1) -> int:
-        """Return the first of some streams of random numbers that nobody has used."""
+        """Return the first of some unused streams of random numbers."""
         self.stream += count
         return self.stream - count + 1
 
-    def transferred(self) -> None:
-        """Try what fools a surrogate."""
+    def transfer(self) -> None:
+        """Evaluate adversarial examples of a surrogate."""
         self.begin("transfer from a surrogate")
         search, rows = self.search, self.search.remaining
         if self.attack._transfer is None or not len(rows):
@@ -246,8 +237,8 @@ class _Run:
         arguments = search.pixels[rows], search.targets[rows], float(search.eps[0]), search.seeds[rows]
         search.evaluate(self.problem, rows, self.attack._transfer.perturb(self.problem, *arguments))
 
-    def queried(self, share: float, queries: int) -> int:
-        """Search at random with scores alone; return how many samples that gradients had left standing it fools."""
+    def square(self, share: float, queries: int) -> int:
+        """Run the Square Attack on a share of the remaining samples; return how many it broke."""
         self.begin(f"square, {queries} queries")
         search, rows = self.search, self.search.nearest(share)
         if not len(rows) or self.attack.norm not in ("linf", "l2"):

@@ -1,64 +1,65 @@
-"""A decision-based attack: it sees which samples are fooled, and neither scores nor gradients.
+"""A decision-based attack: it uses the predicted class only, neither scores nor gradients.
 
-It starts from a point that fools the model, another image where it has some, and walks towards the clean sample along
-the boundary: a random change is kept where the model stays fooled nearer to the clean sample (the walk is that of
-Brendel et al. 2018; the changes are the squares of Andriushchenko et al. 2020, which suit the geometry of the balls).
+It starts from a misclassified point, such as another image, and walks along the decision boundary towards the clean
+sample: a random change is kept if the point stays misclassified and gets nearer to the clean sample. The walk is that
+of Brendel et al. (2018); the changes are the squares of Andriushchenko et al. (2020), which suit the norm balls.
 """
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from suite.attacks import rng as random
-from suite.attacks.constraints import Constraint, constraint
 from suite.attacks.constraints.base import spread
 from suite.attacks.engine.base import Training
 from suite.attacks.engine.problem import Problem
+from suite.attacks.images.boundary import NearestPoints
 from suite.attacks.images.gradient import NormAttack
 from suite.attacks.images.square import Square, bumps, squares
 from suite.decorators import attack
 from suite.errors import SpecError
 
 NOISE, QUERIES = 1300, 1400
-"""Streams of random numbers: of the noise to start from, and of the first block of queries."""
+"""Streams of random numbers: for the initial noise, and for the first block of queries."""
 
 BLOCK = 32
-"""Queries whose random numbers are drawn together."""
+"""Number of queries whose random numbers are drawn at once."""
 
 POOL = 64
-"""Training images that an attack may start from."""
+"""Number of training images that serve as starting points."""
 
 TRIES = 10
-"""Random images tried per sample where the pool has none that fools the model."""
+"""Random images tried per sample if no pool image is misclassified."""
 
 FIRST, LEAST, MOST = 0.1, 0.002, 0.5
-"""Shares of the distance by which a step goes nearer: at first, at least and at most."""
+"""Step towards the clean sample as a share of the distance: initial, minimum and maximum."""
 
 
 @attack(name="decision")
 @dataclass(frozen=True)
 class Decision(NormAttack):
-    """A walk along the boundary towards each sample, by labels alone.
+    """A walk along the decision boundary towards each sample, by predicted labels alone.
 
     Attributes:
-        queries: forward passes per sample, at most; asking the pool costs one per image of the pool once.
+        queries: maximum number of forward passes per sample, apart from one pass per pool image in total.
         p: share of the pixels that the first change covers.
-        pool: images to start from, (k, ...); `fit` takes them from the training samples. Without any, or where they
-            do not fool the model, the walk starts from random images.
+        pool: images to start from, (k, ...), which `fit` takes from the training samples. If no pool image is
+            misclassified, the walk starts from random images.
     """
 
     loss: str | None = None
     queries: int = 1000
     p: float = 0.8
     pool: Tensor | None = field(default=None, repr=False, compare=False)
+    budget_field: ClassVar[str | None] = "queries"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.norm not in ("linf", "l2"):
-            raise SpecError(f"decision knows linf and l2; got norm={self.norm!r}.")
+            raise SpecError(f"decision supports linf and l2; got norm={self.norm!r}.")
         if self.queries < 1 or not 0 < self.p <= 1:
             raise SpecError(
                 f"decision needs queries of at least 1 and p in (0, 1]; got queries={self.queries} and p={self.p}."
@@ -70,26 +71,22 @@ class Decision(NormAttack):
         order = random.integers(random.as_seeds([seed], pixels.device), NOISE, len(pixels))[0].argsort()
         return replace(self, pool=pixels[order[:POOL]])
 
-    def with_double_steps(self) -> Self:
-        """Return the attack with twice the queries."""
-        return replace(self, queries=2 * self.queries)
-
     def perturb(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
-        """Return the nearest point found where it is within the size, else the clean pixels."""
-        found, distance = self.nearest(problem, pixels, targets, seeds, enough=size)
-        return torch.where(spread(distance <= size, pixels), found, pixels)
+        """Return the nearest misclassified point if it is within the size, or the clean inputs."""
+        nearest, distance = self.nearest(problem, pixels, targets, seeds, enough=size)
+        return torch.where(spread(distance <= size, pixels), nearest, pixels)
 
     def nearest(
         self, problem: Problem, pixels: Tensor, targets: Tensor, seeds: Tensor, *, enough: float = 0.0
     ) -> tuple[Tensor, Tensor]:
-        """Return the nearest points found that fool the model, (n, ...), and their distances in float64 (n,).
+        """Return the nearest misclassified points, (n, ...), and their distances in float64 (n,).
 
         Args:
-            problem: the model, asked for `problem.misclassified` alone.
+            problem: the model; only `problem.misclassified` is used.
             pixels: clean images (n, channels, height, width).
             targets: (n, ...).
             seeds: int64 (n,).
-            enough: the distance at which a sample is left alone.
+            enough: the distance at which the search stops for a sample.
 
         Returns:
             Points, the clean ones where none was found, and distances, inf where none was found.
@@ -99,7 +96,7 @@ class Decision(NormAttack):
         own = random.as_seeds(seeds, pixels.device)
         points, distance = pixels.clone(), torch.full_like(own, math.inf, dtype=torch.float64)
         with torch.no_grad():
-            pool = _asked(problem, self.pool.to(pixels)) if self.pool is not None and len(self.pool) else None
+            pool = self._evaluated_pool(problem, pixels)
             for chunk in problem.chunks(len(pixels)):
                 walk = _Walk(self, problem, pixels[chunk], targets[chunk], own[chunk])
                 walk.begin(pool)
@@ -107,49 +104,45 @@ class Decision(NormAttack):
                 points[chunk], distance[chunk] = walk.point, walk.distance
         return points, distance
 
+    def _evaluated_pool(self, problem: Problem, pixels: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return the pool and the model's output for each image, or None if the pool is empty."""
+        if self.pool is None or not len(self.pool):
+            return None
+        images = self.pool.to(pixels)
+        return images, torch.cat([problem.forward(images[chunk]) for chunk in problem.chunks(len(images))])
 
-class _Walk:
-    """One batch: the nearest point of each sample so far, and its distance."""
 
-    def __init__(self, plan: Decision, problem: Problem, clean: Tensor, targets: Tensor, seeds: Tensor) -> None:
-        self.plan, self.problem, self.clean, self.targets, self.seeds = plan, problem, clean, targets, seeds
-        self.ball: Constraint = constraint(plan.norm, problem.bounds)
-        self.schedule = Square(norm=plan.norm, p=plan.p, queries=plan.queries)
-        self.point = clean.clone()
-        self.distance = torch.full((len(clean),), math.inf, dtype=torch.float64, device=clean.device)
+class _Walk(NearestPoints):
+    """The search for one batch."""
+
+    def __init__(self, attack: Decision, problem: Problem, clean: Tensor, targets: Tensor, seeds: Tensor) -> None:
+        super().__init__(problem, attack.norm, clean, targets, seeds)
+        self.attack = attack
+        self.schedule = Square(norm=attack.norm, p=attack.p, queries=attack.queries)
 
     def begin(self, pool: tuple[Tensor, Tensor] | None) -> None:
-        """Start from the clean sample where it fools the model, else the nearest of the pool, else random images."""
-        everyone = torch.arange(len(self.clean), device=self.clean.device)
-        self._keep(everyone, self.clean)
-        if pool is not None:
-            self._from_pool(*pool)
-        for number in range(min(TRIES, self.plan.queries - 1)):
+        """Start from the clean sample if misclassified, or the nearest pool image that is, or random images."""
+        self.update(self.clean, self.problem.forward(self.clean))
+        for image, output in zip(*pool, strict=True) if pool is not None else ():
+            self.update(image, output.expand(len(self.clean), *output.shape))
+        low, high = self.problem.bounds
+        for number in range(min(TRIES, self.attack.queries - 1)):
             rows = (~self.distance.isfinite()).nonzero()[:, 0]
             if not len(rows):
                 break
-            low, high = self.problem.bounds
             drawn = random.uniform(self.seeds[rows], NOISE + number, self.clean.shape[1:]).to(self.clean)
-            self._keep(rows, (low + (high - low) * drawn).clamp(low, high))
-
-    def _from_pool(self, images: Tensor, output: Tensor) -> None:
-        for image, said in zip(images, output, strict=True):
-            fools = self.problem.misclassified(said.expand(len(self.clean), *said.shape), self.targets)
-            size = self.ball.size(image.double() - self.clean.double())
-            nearer = fools & torch.isfinite(said).all() & (size < self.distance)
-            self.point = torch.where(spread(nearer, self.point), image, self.point)
-            self.distance = torch.where(nearer, size, self.distance)
+            self._query(rows, (low + (high - low) * drawn).clamp(low, high))
 
     def run(self, enough: float) -> None:
-        """Go nearer until the queries are used up; a step that works is repeated twice as long, one that fails shrinks.
+        """Walk until all queries are used; steps double after two successes in a row and shrink after a failure.
 
-        A sample of distance `enough` or less, or without a point to start from, is left alone.
+        Samples at distance `enough` or less, or without a starting point, are skipped.
         """
         rows = ((self.distance > enough) & self.distance.isfinite()).nonzero()[:, 0]
         share = torch.full_like(self.distance, FIRST)
         again = torch.ones_like(self.distance, dtype=torch.bool)
         bits = self.seeds[:, None, None]
-        for query in range(self.plan.queries - 1 - TRIES):
+        for query in range(self.attack.queries - 1 - TRIES):
             if query % BLOCK == 0:
                 rows = rows[self.distance[rows] > enough]
                 count = self.clean.shape[1] + 5
@@ -159,34 +152,21 @@ class _Walk:
                 rows, bits = rows[keep], bits[keep]
             if not len(rows):
                 return
-            wanted = self.distance[rows] * (1 - share[rows])
-            misclassified = self._keep(rows, self._changed(rows, wanted, again[rows], bits[:, query % BLOCK], query))
+            distance = self.distance[rows] * (1 - share[rows])
+            nearer = self._query(rows, self._proposed(rows, distance, again[rows], bits[:, query % BLOCK], query))
             grown = torch.where(again[rows], 2 * share[rows], share[rows])
             fallen = torch.where(again[rows], share[rows] / 4, share[rows] * 0.97)
-            share[rows] = torch.where(misclassified, grown, fallen).clamp(LEAST, MOST)
-            again[rows] = misclassified
+            share[rows] = torch.where(nearer, grown, fallen).clamp(LEAST, MOST)
+            again[rows] = nearer
 
-    def _changed(self, rows: Tensor, wanted: Tensor, again: Tensor, bits: Tensor, query: int) -> Tensor:
-        """Return the points drawn to a distance, as they are where the last step worked, else with a random change."""
-        clean, eps = self.clean[rows], spread(wanted, self.clean).to(self.clean)
-        drawn = self.ball.clip(self.point[rows], clean, wanted)
-        change = squares if self.plan.norm == "linf" else bumps
+    def _proposed(self, rows: Tensor, distance: Tensor, again: Tensor, bits: Tensor, query: int) -> Tensor:
+        """Return the points clipped to a distance, with a random change unless the last step succeeded."""
+        clean, eps = self.clean[rows], spread(distance, self.clean).to(self.clean)
+        clipped = self.ball.clip(self.point[rows], clean, distance)
+        change = squares if self.attack.norm == "linf" else bumps
         share = self.schedule.share(query)
-        return torch.where(spread(again, clean), drawn, change(clean, drawn, eps, bits, share, self.problem.bounds))
+        return torch.where(spread(again, clean), clipped, change(clean, clipped, eps, bits, share, self.problem.bounds))
 
-    def _keep(self, rows: Tensor, points: Tensor) -> Tensor:
-        """Ask about points and keep those that fool the model from nearer; return which, bool (k,)."""
-        output = self.problem.forward(points)
-        misclassified = self.problem.misclassified(output, self.targets[rows]) & torch.isfinite(output).flatten(1).all(
-            dim=1
-        )
-        size = self.ball.size(points.double() - self.clean[rows].double())
-        nearer = misclassified & (size < self.distance[rows])
-        self.point[rows] = torch.where(spread(nearer, points), points, self.point[rows])
-        self.distance[rows] = torch.where(nearer, size, self.distance[rows])
-        return nearer
-
-
-def _asked(problem: Problem, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return images and the model's output for each."""
-    return images, torch.cat([problem.forward(images[chunk]) for chunk in problem.chunks(len(images))])
+    def _query(self, rows: Tensor, points: Tensor) -> Tensor:
+        """Evaluate points and keep those that are misclassified and nearer; return which, bool (k,)."""
+        return self.update(points, self.problem.forward(points), rows)[1]

@@ -1,4 +1,4 @@
-"""Attacks on pixels that follow the gradient: FGSM in one step, PGD in many."""
+"""Gradient-based attacks in a norm ball: FGSM (one step) and PGD (many steps)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,14 +17,18 @@ from suite.errors import AttackError, SpecError
 
 @dataclass(frozen=True)
 class NormAttack:
-    """What all attacks on pixels inside a norm ball share.
+    """Base class of the attacks in a norm ball.
 
     Attributes:
         eps: radii of the ball, ascending, in units of the pixel range [0, 1]; for l0 a number of pixels.
         norm: ``linf``, ``l2``, ``l1`` or ``l0``.
-        loss: the kind's loss that is raised.
-        bounds: the range of the numbers that are moved; given by `fit`.
+        loss: the kind's loss that is maximized.
+        budget_field: name of the field that `with_double_steps` doubles; None if there is none.
+        _bounds: range of the inputs; set by `fit`.
     """
+
+    size_name: ClassVar[str] = "eps"
+    budget_field: ClassVar[str | None] = None
 
     eps: tuple[float, ...] = (1 / 255, 2 / 255, 4 / 255, 8 / 255)
     norm: str = "linf"
@@ -43,29 +47,24 @@ class NormAttack:
         return self.eps
 
     @property
-    def size_name(self) -> str:
-        """A radius is called eps."""
-        return "eps"
-
-    @property
     def constraint(self) -> Constraint:
-        """The norm ball within the range of the numbers that are moved."""
+        """The norm ball, intersected with the range of the inputs."""
         return constraint(self.norm, self._bounds)
 
     def fit(self, problem: Problem, training: Training, *, seed: int) -> Self:
-        """Return the attack with the range of the numbers that are moved; it needs no training samples."""
+        """Return the attack with the range of the inputs; no training samples are needed."""
         return replace(self, _bounds=problem.bounds) if problem.bounds != self._bounds else self
 
     def with_double_steps(self) -> Self | None:
-        """Return None: one step cannot be doubled."""
-        return None
+        """Return the attack with twice the steps or queries, or None if it has neither."""
+        name = self.budget_field
+        return None if name is None else replace(self, **{name: 2 * getattr(self, name)})
 
     def controls(self) -> Mapping[str, Control]:
-        """Return a random perturbation of the same size, clipped to the bounds."""
-        rule = self.constraint
+        """Return the control: a random perturbation of the same size, clipped to the bounds."""
 
         def random(pixels: Tensor, eps: float, seeds: Tensor) -> Tensor:
-            return rule.control(pixels, torch.full((len(pixels),), eps, device=pixels.device), seeds)
+            return self.constraint.control(pixels, torch.full((len(pixels),), eps, device=pixels.device), seeds)
 
         return {"random": random}
 
@@ -76,77 +75,75 @@ class NormAttack:
 
 
 @dataclass(frozen=True)
-class Aimed(NormAttack):
-    """What attacks share that can be aimed at one class.
+class TargetedAttack(NormAttack):
+    """Base class of the attacks that can be targeted at one class.
 
     Attributes:
-        goal: index of the class that all samples shall be taken for, and samples of it are left as they are; None where
-            any wrong answer will do.
+        goal: index of the target class; samples of this class are not changed. None for an untargeted attack.
     """
 
     goal: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.goal is not None and (isinstance(self.goal, bool) or not isinstance(self.goal, int) or self.goal < 0):
-            raise SpecError(f"goal={self.goal!r}; expected the index of a class, or None.")
+        check_goal(self.goal)
 
     def perturb(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
-        """Return what is found, and samples that are of the goal's class as they are."""
+        """Return adversarial inputs; samples of the target class are returned unchanged."""
         if self.goal is None:
-            return self.found(problem, pixels, targets, size, seeds)
+            return self._perturb(problem, pixels, targets, size, seeds)
         moved, rows = pixels.clone(), (targets != self.goal).nonzero()[:, 0]
         if len(rows):
-            moved[rows] = self.found(self.towards_target(problem), pixels[rows], targets[rows], size, seeds[rows])
+            moved[rows] = self._perturb(self._problem(problem), pixels[rows], targets[rows], size, seeds[rows])
         return moved
 
-    def found(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
-        """Return adversarial pixels for whatever the problem calls fooled."""
+    def _perturb(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
+        """Return adversarial inputs for the problem's definition of success."""
         raise NotImplementedError
 
     def succeeded(self, problem: Problem, pixels: Tensor, targets: Tensor) -> Tensor:
-        """Return who is not of the goal's class but answers it, bool (n,); without a goal, who is fooled."""
-        found = self.towards_target(problem).outcome(pixels, targets) >= 0.5
-        return found if self.goal is None else found & (targets != self.goal)
+        """Return which samples are wrongly predicted as the target class, or as any class if untargeted, bool (n,)."""
+        success = self._problem(problem).outcome(pixels, targets) >= 0.5
+        return success if self.goal is None else success & (targets != self.goal)
 
-    def towards_target(self, problem: Problem) -> Problem:
-        """Return the problem itself, or that of reaching the goal."""
-        return problem if self.goal is None else towards(problem, self.goal)
+    def _problem(self, problem: Problem) -> Problem:
+        return problem if self.goal is None else targeted(problem, self.goal)
 
 
 @attack(name="fgsm")
 @dataclass(frozen=True)
-class FGSM(Aimed):
+class FGSM(TargetedAttack):
     """One step of the full radius along the gradient of the cross-entropy (Goodfellow et al. 2014)."""
 
     loss: str | None = "ce"
     supports_graded_outcomes: ClassVar[bool] = True
 
-    def found(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
-        """Return the clean pixels moved once and clipped to the bounds."""
-        moved, rule = pixels.clone(), self.constraint
+    def _perturb(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
+        """Return the clean inputs after one step, clipped to the bounds."""
+        moved, ball = pixels.clone(), self.constraint
         for chunk in problem.chunks(len(pixels)):
             clean = pixels[chunk]
             gradient, output = problem.gradient(clean, targets[chunk], self.loss or "ce")
-            finite_or_refused(~torch.isfinite(output).flatten(1).all(dim=1), "output")
-            finite_or_refused(~torch.isfinite(gradient).flatten(1).all(dim=1), "gradient")
+            for values, name in ((output, "output"), (gradient, "gradient")):
+                require_finite(~torch.isfinite(values).flatten(1).all(dim=1), name)
             eps = torch.full((len(clean),), size, device=clean.device)
-            moved[chunk] = rule.clip(clean + size * rule.direction(gradient, clean), clean, eps)
+            moved[chunk] = ball.clip(clean + size * ball.direction(gradient, clean), clean, eps)
         return moved
 
 
 @attack(name="pgd")
 @dataclass(frozen=True)
-class PGD(Aimed):
-    """Projected gradient ascent from a random start (Madry et al. 2017), with steps that shrink along a cosine.
+class PGD(TargetedAttack):
+    """Projected gradient ascent from random starts (Madry et al. 2017) with a cosine schedule of the step size.
 
-    Of every sample the first iterate that fools the model is returned, else the one of the highest margin.
+    For each sample the first misclassified iterate is returned, or the one with the highest margin if there is none.
 
     Attributes:
         steps: gradient steps per start.
         restarts: random starts.
-        loss: untargeted, scaled cross-entropy finds more than the margin, whose runner-up may be the wrong one.
-        stop: let a sample leave the batch as soon as it is fooled; off for training on the worst case.
+        loss: the kind's loss that is maximized. Without a target class, scaled cross-entropy finds more than the
+            margin, whose runner-up class may be the wrong one to follow.
+        stop: stop working on a sample once it is misclassified; off for adversarial training.
     """
 
     steps: int = 20
@@ -154,39 +151,40 @@ class PGD(Aimed):
     loss: str | None = "scaled_ce"
     stop: bool = True
     supports_graded_outcomes: ClassVar[bool] = True
+    budget_field: ClassVar[str | None] = "steps"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.steps < 1 or self.restarts < 1:
             raise SpecError(f"pgd needs steps and restarts of at least 1; got {self.steps} and {self.restarts}.")
 
-    def with_double_steps(self) -> Self:
-        """Return the attack with twice the steps."""
-        return replace(self, steps=2 * self.steps)
-
-    def found(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
-        """Return, per sample, the first iterate that fools the model, else the one of the highest margin."""
+    def _perturb(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
+        """Return the first misclassified iterate of each sample, or the one with the highest margin."""
         search = Search.of(pixels, targets, size, seeds)
-        random = problem.draws > 1  # then one lucky draw is no success, and the best point the luckiest
+        random = problem.draws > 1  # one draw proves no success, and the best iterate is the luckiest one
         budget = Budget(self.steps, self.loss or "scaled_ce", stop=self.stop and not random, last=random)
         for restart in range(1 if random else self.restarts):
             rows = None if budget.stop else torch.arange(len(pixels), device=pixels.device)
             maximize(problem, search, self.constraint, budget, rows=rows, stream=restart)
-        finite_or_refused(search.invalid, "output")
-        finite_or_refused(search.nonfinite_gradients > 0, "gradient")
-        return search.best
+        return finite_best(search)
 
 
-def towards(problem: Problem, goal: int) -> Problem:
-    """Return the problem of making the model answer one class, with a margin above zero where it does and only there.
+def check_goal(goal: object) -> None:
+    """Raise SpecError unless a target class is None or a non-negative integer."""
+    if goal is not None and (isinstance(goal, bool) or not isinstance(goal, int) or goal < 0):
+        raise SpecError(f"goal={goal!r}; expected the index of a class, or None.")
 
-    It is the problem of making the model wrong about that class, turned round. The margin between the goal and the
-    right class alone would be content where a third one stands above both.
+
+def targeted(problem: Problem, goal: int) -> Problem:
+    """Return the problem of making the model predict a target class; its margin is positive exactly where it does.
+
+    It negates the untargeted problem in which the target class is the label. The margin between the target class and
+    the true class alone would also be positive where a third class is predicted.
     """
 
     def target_classes(output: Tensor) -> Tensor:
         if goal >= output.shape[1]:
-            raise AttackError(f"goal={goal}, but the model has {output.shape[1]} classes; give an index below that.")
+            raise AttackError(f"goal={goal}, but the model has {output.shape[1]} classes; use an index below that.")
         return torch.full((len(output),), goal, device=output.device)
 
     def loss(output: Tensor, targets: Tensor, name: str, rivals: Tensor | None) -> Tensor:
@@ -198,10 +196,21 @@ def towards(problem: Problem, goal: int) -> Problem:
     return replace(problem, loss=loss, misclassified=misclassified)
 
 
-def finite_or_refused(bad: Tensor, what: str) -> None:
-    """Raise AttackError where the model's output or gradient was not finite: it is neither robust nor broken."""
+def finite_best(search: Search) -> Tensor:
+    """Return the best points of a search.
+
+    Raises:
+        AttackError: the model's output or gradient was not finite for some sample.
+    """
+    require_finite(search.invalid, "output")
+    require_finite(search.nonfinite_gradients > 0, "gradient")
+    return search.best
+
+
+def require_finite(bad: Tensor, what: str) -> None:
+    """Raise AttackError if the output or gradient of any sample is marked as not finite."""
     if bad.any():
         raise AttackError(
-            f"The {what} of {int(bad.sum())} of {len(bad)} samples is NaN or infinite; a model that hides its {what} "
-            "is neither robust nor broken. Check its passes, or use cascade, which finds a way round gradients."
+            f"The {what} of {int(bad.sum())} of {len(bad)} samples is NaN or infinite, so this attack cannot measure "
+            f"robustness. Check the model's {what}, or use cascade, which does not depend on gradients alone."
         )

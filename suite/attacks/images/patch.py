@@ -1,4 +1,4 @@
-"""The universal adversarial patch: one square sticker for all images, that works wherever it is put."""
+"""The universal adversarial patch: one square patch for all images, effective at any position."""
 
 import math
 from collections.abc import Sequence
@@ -11,41 +11,41 @@ from torch import Tensor
 from suite.attacks.engine.base import Training
 from suite.attacks.engine.problem import Problem
 from suite.attacks.engine.validation import covered
-from suite.attacks.images.patch_common import Sticker, placed
-from suite.attacks.images.patch_placement import gain_of, ranked
+from suite.attacks.images.patch_common import BestCandidates, PatchAttack, apply_patch
+from suite.attacks.images.patch_placement import patch_gain, rank_corners
 from suite.attacks.rng import as_seeds, uniform
 from suite.decorators import attack
 from suite.errors import AttackError, SpecError
 
 BATCH = 64
-"""Samples per training step. Fixed, because the patch must not depend on how many samples a forward pass takes."""
+"""Samples per training step. Fixed, so that the patch does not depend on the batch size of forward passes."""
 
 HELD = 256
-"""Training samples, at most, that are held out to choose between the restarts; never more than a fifth of them."""
+"""Maximum number of training samples held out to choose among the restarts; never more than a fifth of all."""
 
 MOMENTUM = 0.9
 
-UNDECIDED = 2.0
-"""Distance from zero, in the loss, over which a sample is undecided; only such a sample can be won or lost by a step,
-so that the patch serves neither those it fools well nor those that are out of reach. `scaled_ce` has a range of 10."""
+TEMPERATURE = 2.0
+"""Temperature of the sigmoid of the loss. Samples near the decision boundary get the largest weights, samples that are
+already misclassified or out of reach get small ones. `scaled_ce` has a range of 10."""
 
 SPLIT, CHOICE, BEGIN, STEP = 0, 1, 1000, 1_000_000
-"""Streams of random numbers: the held-out samples, their views, each restart's first patch, and its steps."""
+"""Streams of random numbers: held-out samples, their views, the initial patch of each restart, and its steps."""
 
 
 @attack(name="patch")
 @dataclass(frozen=True)
-class Patch(Sticker):
-    """A patch trained on training samples in expectation over place, scale and brightness (Brown et al. 2017).
+class Patch(PatchAttack):
+    """A patch trained in expectation over position, scale and brightness on training samples (Brown et al. 2017).
 
     Attributes:
-        steps: training steps of each restart, each on one batch with fresh views of the patch.
+        steps: training steps of each restart, each on one batch with new random transformations of the patch.
         restarts: patches that are trained from random pixels; the best on held-out training samples is kept.
-        step_size: change of a patch pixel in the first step, in units of the range; it shrinks along a cosine.
-        scale: the smallest side in training, in units of the full one; measured is the full size.
-        brightness: how far brightness changes in training, up or down, as a factor and as a part of the range.
-        places: how many places are tried on a sample where ``position=search``.
-        patches: the trained patches by area; given by `fit`.
+        step_size: change of a patch pixel in the first step, as a share of the range; it falls to zero along a cosine.
+        scale: minimum side in training as a share of the full side; the evaluation uses the full side.
+        brightness: maximum change of brightness in training, as a factor and as a share of the range.
+        places: number of positions evaluated on each sample with ``position=search``.
+        _patches: the trained patches by area; set by `fit`.
     """
 
     steps: int = 60
@@ -69,10 +69,10 @@ class Patch(Sticker):
     def fit(self, problem: Problem, training: Training, *, seed: int) -> Self:
         """Return the attack with one patch per area, trained on training samples.
 
-        With a goal, samples of the goal's class are left out.
+        For a targeted attack, samples of the target class are left out.
 
         Raises:
-            AttackError: there are no samples to train on, or the model has no finite gradient on any.
+            AttackError: there are no training samples, or no gradient is finite.
         """
         pixels, targets = training()
         if self.goal is not None:
@@ -81,57 +81,53 @@ class Patch(Sticker):
             raise AttackError("A universal patch is trained on training samples, and the task has none.")
         seeds = as_seeds([seed], pixels.device)
         trained = [(area, self._best(problem, (pixels, targets), area, seeds)) for area in self.area]
-        return replace(self.with_example(training), _patches=tuple(trained))
+        return replace(super().fit(problem, training, seed=seed), _patches=tuple(trained))
 
     def perturb(
         self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Sequence[int] | Tensor
     ) -> Tensor:
-        """Return the pixels with the patch, in full size, at each sample's place."""
+        """Return the images with the patch, in full size, at each sample's position."""
         patch = dict(self._patches).get(size)
         if patch is None:
             raise AttackError(f"There is no trained patch of area {size:g}; call fit on training samples first.")
         patch = patch.to(pixels)
         if self.position == "search":
-            return placed(pixels, patch, self.search(problem, pixels, targets, patch))
-        return placed(pixels, patch, self.corners(pixels, patch.shape[-1], seeds))
+            return apply_patch(pixels, patch, self.search(problem, pixels, targets, patch))
+        return apply_patch(pixels, patch, self.corners(pixels, patch.shape[-1], seeds))
 
     def search(self, problem: Problem, pixels: Tensor, targets: Tensor, patch: Tensor) -> Tensor:
-        """Return where on each sample a patch does most, of the places that promise most, (n, 2).
+        """Return the corner with the highest loss on each sample among the most promising ones, (n, 2).
 
-        The first place that brings about what is wanted is taken.
+        The search stops at the first corner where the attack succeeds.
         """
         chosen = torch.zeros(len(pixels), 2, dtype=torch.long, device=pixels.device)
         for rows in problem.chunks(len(pixels)):
-            chosen[rows] = self._searched(problem, pixels[rows], targets[rows], patch)
+            chosen[rows] = self._search_batch(problem, pixels[rows], targets[rows], patch)
         return chosen
 
-    def _searched(self, problem: Problem, pixels: Tensor, targets: Tensor, patch: Tensor) -> Tensor:
+    def _search_batch(self, problem: Problem, pixels: Tensor, targets: Tensor, patch: Tensor) -> Tensor:
         gradient, _ = problem.gradient(pixels, targets, self._loss, self.target_classes(targets))
-        corners = ranked(gain_of(pixels, gradient, patch), self.places, max(1, patch.shape[-1] // 3))
-        chosen, alive = corners[:, 0].clone(), torch.arange(len(pixels), device=pixels.device)
-        highest = torch.full((len(pixels),), -math.inf, dtype=torch.float64, device=pixels.device)
+        corners = rank_corners(patch_gain(pixels, gradient, patch), self.places, max(1, patch.shape[-1] // 3))
+        best, alive = BestCandidates.of(pixels, targets, corners[:, 0]), torch.arange(len(pixels), device=pixels.device)
         for turn in range(corners.shape[1]):
-            place, wanted = corners[alive, turn], targets[alive]
-            tried = placed(pixels[alive], patch, place)
-            wanted = problem.hidden(wanted, covered(pixels[alive], tried))
+            place = corners[alive, turn]
+            tried = apply_patch(pixels[alive], patch, place)
+            remaining = problem.mask_covered_targets(targets[alive], covered(pixels[alive], tried))
             with torch.no_grad():
                 output = problem.forward(tried)
-            losses = problem.loss(output, wanted, self._loss, self.target_classes(wanted)).double()
-            worth = torch.where(self.reached(problem, output, wanted), math.inf, losses)
-            better = worth > highest[alive]
-            chosen[alive] = torch.where(better[:, None], place, chosen[alive])
-            highest[alive] = torch.where(better, worth, highest[alive])
-            alive = alive[highest[alive] < math.inf]
+            losses = problem.loss(output, remaining, self._loss, self.target_classes(remaining))
+            best.update(alive, place, losses, self.reached(problem, output, remaining))
+            alive = alive[best.loss[alive] < math.inf]
             if not len(alive):
                 break
-        return chosen
+        return best.candidates
 
     @property
     def _loss(self) -> str:
         return self.loss or "ce"
 
     def _best(self, problem: Problem, samples: tuple[Tensor, Tensor], area: float, seeds: Tensor) -> Tensor:
-        """Return the patch, of all restarts, that does most on held-out samples."""
+        """Return the patch of the restart that is best on held-out samples."""
         pixels, targets = samples
         order = uniform(seeds, SPLIT, (len(pixels),))[0].argsort()
         count = min(HELD, len(pixels) // 5)
@@ -167,29 +163,27 @@ class Patch(Sticker):
     def _gradient(
         self, problem: Problem, patch: Tensor, samples: tuple[Tensor, Tensor], numbers: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the gradient of how many samples the patch fools, softly counted, and how many were finite."""
+        """Return the gradient of the sum of sigmoids of the losses, and how many gradients were finite."""
         pixels, targets = samples
         movable = patch.clone().requires_grad_(True)
         with torch.enable_grad():
-            views = self.seen(pixels, movable, numbers, problem.bounds)
-        targets = problem.hidden(targets, covered(pixels, views.detach()))
-        pulls, usable = [], torch.zeros((), dtype=torch.long, device=pixels.device)
+            views = self.transformed(pixels, movable, numbers, problem.bounds)
+        targets = problem.mask_covered_targets(targets, covered(pixels, views.detach()))
+        gradients, usable = [], torch.zeros((), dtype=torch.long, device=pixels.device)
         for rows in problem.chunks(len(pixels)):
             target_classes = self.target_classes(targets[rows])
             gradient, output = problem.gradient(views[rows].detach(), targets[rows], self._loss, target_classes)
             finite = torch.isfinite(gradient).flatten(1).all(dim=1)
-            share = torch.sigmoid(problem.loss(output, targets[rows], self._loss, target_classes) / UNDECIDED)
-            pull = (share * (1 - share)).to(
-                gradient
-            )  # the slope of the sigmoid: a smooth count of the fooled is raised
-            pulls.append(torch.where(finite[:, None, None, None], gradient * pull[:, None, None, None], 0))
+            share = torch.sigmoid(problem.loss(output, targets[rows], self._loss, target_classes) / TEMPERATURE)
+            weight = (share * (1 - share)).to(gradient)  # the derivative of the sigmoid
+            gradients.append(torch.where(finite[:, None, None, None], gradient * weight[:, None, None, None], 0))
             usable += finite.sum()
-        return torch.autograd.grad(views, movable, torch.cat(pulls))[0], usable
+        return torch.autograd.grad(views, movable, torch.cat(gradients))[0], usable
 
-    def seen(self, pixels: Tensor, patch: Tensor, numbers: Tensor, bounds: tuple[float, float]) -> Tensor:
-        """Return images with the patch as a camera might see it: moved, smaller, darker or brighter.
+    def transformed(self, pixels: Tensor, patch: Tensor, numbers: Tensor, bounds: tuple[float, float]) -> Tensor:
+        """Return images with a randomly transformed patch: moved, smaller, darker or brighter.
 
-        It never reaches beyond the square that the full patch may cover.
+        With a fixed position it stays within the square of the full patch.
 
         Args:
             pixels: images (n, c, h, w).
@@ -204,19 +198,19 @@ class Patch(Sticker):
             room = torch.stack([length - sides for length in pixels.shape[-2:]], dim=1)
             corners = (numbers[:, 1:3] * (room + 1)).long()
         else:
-            given = self.corners(pixels, side, numbers.new_zeros(len(pixels)))
-            corners = given + (numbers[:, 1:3] * (side - sides + 1)[:, None]).long()
+            fixed = self.corners(pixels, side, numbers.new_zeros(len(pixels)))
+            corners = fixed + (numbers[:, 1:3] * (side - sides + 1)[:, None]).long()
         factor, shift = (self.brightness * (2 * numbers[:, 3:5].to(patch) - 1)).T[:, :, None, None, None]
-        looks = (patch * (1 + factor) + (high - low) * shift).clamp(low, high)
-        return placed(pixels, looks, corners, sides)
+        transformed = (patch * (1 + factor) + (high - low) * shift).clamp(low, high)
+        return apply_patch(pixels, transformed, corners, sides)
 
     def _score(
         self, problem: Problem, patch: Tensor, samples: tuple[Tensor, Tensor], seeds: Tensor
     ) -> tuple[float, float]:
-        """Return the share of samples that the patch brings where it should, and the mean loss for a tie."""
+        """Return the success rate of the patch, and the mean loss to break ties."""
         pixels, targets = samples
-        views = self.seen(pixels, patch, uniform(seeds, CHOICE, (len(pixels), 5))[0].double(), problem.bounds)
-        targets = problem.hidden(targets, covered(pixels, views))
+        views = self.transformed(pixels, patch, uniform(seeds, CHOICE, (len(pixels), 5))[0].double(), problem.bounds)
+        targets = problem.mask_covered_targets(targets, covered(pixels, views))
         reached, losses = [], []
         for rows in problem.chunks(len(pixels)):
             with torch.no_grad():

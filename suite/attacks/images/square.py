@@ -1,10 +1,10 @@
-"""The Square Attack: random squares, kept where they raise the margin; it sees a model's scores and no gradient."""
+"""The Square Attack: random search with squares, using the model's scores and no gradients."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
-from typing import Self
+from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -16,56 +16,53 @@ from suite.decorators import attack
 from suite.errors import SpecError
 
 START, QUERIES = 1100, 1101
-"""Streams of random numbers: of the start, and of the first block of queries."""
+"""Streams of random numbers: for the start, and for the first block of queries."""
 
 BLOCK = 32
-"""Queries whose random numbers are drawn together; on a GPU, also those between two compactions."""
+"""Number of queries whose random numbers are drawn at once; on a GPU, also between two compactions of the batch."""
 
 HELD = 2**22
-"""Numbers in one working tensor; a larger set of samples is searched in parts, with the same result."""
+"""Maximum number of elements of a working tensor; larger sets are searched in parts, with the same result."""
 
 SCALE = 10_000
-"""Queries for which the paper gives its schedule."""
+"""Number of queries of the schedule in the paper."""
 
 SHRINKS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-"""Queries of `SCALE` after which the squares cover half as much (Andriushchenko et al. 2020, section 4)."""
+"""Queries, out of `SCALE`, after which the area of the squares is halved (Andriushchenko et al. 2020, section 4)."""
 
 
 @attack(name="square")
 @dataclass(frozen=True)
 class Square(NormAttack):
-    """Random squares on top of stripes, kept where they do not lower the margin (Andriushchenko et al. 2020).
+    """Random squares on top of stripes, kept if they do not lower the margin (Andriushchenko et al. 2020).
 
-    Every sample has squares of its own at every query.
+    Squares are drawn for each sample at every query.
 
     Attributes:
-        queries: forward passes per sample, at most.
+        queries: maximum number of forward passes per sample.
         p: share of the pixels that the first square covers.
-        total: queries over which the squares shrink; None for four times the queries, at most the paper's 10,000:
-            with few queries slower shrinking leaves too many of them to large squares.
+        total: number of queries over which the squares shrink; None for four times the queries, at most the paper's
+            10,000. With few queries, a slower schedule would use large squares for too long.
     """
 
     loss: str | None = None
     queries: int = 1000
     p: float = 0.8
     total: int | None = None
+    budget_field: ClassVar[str | None] = "queries"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.norm not in ("linf", "l2"):
-            raise SpecError(f"square knows linf and l2; got norm={self.norm!r}.")
+            raise SpecError(f"square supports linf and l2; got norm={self.norm!r}.")
         if self.queries < 1 or (self.total is not None and self.total < 1) or not 0 < self.p <= 1:
             raise SpecError(
                 f"square needs queries and total of at least 1 and p in (0, 1]; got queries={self.queries}, "
                 f"total={self.total} and p={self.p}."
             )
 
-    def with_double_steps(self) -> Self:
-        """Return the attack with twice the queries."""
-        return replace(self, queries=2 * self.queries)
-
     def perturb(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
-        """Return, per sample, the first point that fools the model, else the one of the highest margin."""
+        """Return the first misclassified point of each sample, or the one with the highest margin."""
         eps = torch.full((len(pixels),), size, dtype=torch.float64, device=pixels.device)
         return self.search(problem, pixels, targets, eps, random.as_seeds(seeds, pixels.device))[0]
 
@@ -78,19 +75,19 @@ class Square(NormAttack):
         seeds: Tensor,
         start: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Search from a start; a sample leaves the batch as soon as it is fooled.
+        """Search from a start; a sample leaves the batch once it is misclassified.
 
         Args:
-            problem: the model, asked for `problem.selection_loss` in forward passes alone.
+            problem: the model; only `problem.selection_loss` in forward passes is used.
             pixels: clean images (n, channels, height, width).
             targets: (n, ...).
-            eps: a radius per sample (n,).
+            eps: radius of each sample (n,).
             seeds: int64 (n,).
-            start: points within eps of the pixels to start from; None for the paper's stripes (linf) or tiles (l2).
+            start: points within eps of the pixels; None for the paper's stripes (linf) or tiles (l2).
 
         Returns:
-            The best points (n, channels, height, width), their margin (n,) in float64, -inf where no score was finite,
-            and which of them fool the model, bool (n,).
+            The best points (n, channels, height, width), their margins (n,) in float64, -inf where no output was
+            finite, and which are misclassified, bool (n,).
         """
         if pixels.ndim != 4:
             raise SpecError(f"square changes images (channels, height, width); got samples of {pixels.shape[1:]}.")
@@ -101,26 +98,26 @@ class Square(NormAttack):
         radius = eps.to(pixels).view(-1, 1, 1, 1)
         with torch.no_grad():
             for rows in _parts(pixels, problem.batch_size):
-                live = _Live.of(rows, pixels[rows], best[rows], targets[rows], radius[rows], seeds[rows])
+                batch = _Batch.of(rows, pixels[rows], best[rows], targets[rows], radius[rows], seeds[rows])
                 if begin is not None:
-                    live.best = begin(live, problem.bounds)
-                self._climb(problem, live, (best, margin, misclassified))
+                    batch.best = begin(batch, problem.bounds)
+                self._search_batch(problem, batch, (best, margin, misclassified))
         return best, margin, misclassified
 
-    def _climb(self, problem: Problem, live: _Live, found: tuple[Tensor, Tensor, Tensor]) -> None:
-        """Search until all samples are fooled or the queries used up, and write what was found."""
-        propose, wait = (squares if self.norm == "linf" else bumps), BLOCK if live.best.is_cuda else 1
-        live.judge(problem, live.best)
+    def _search_batch(self, problem: Problem, batch: _Batch, results: tuple[Tensor, Tensor, Tensor]) -> None:
+        """Search until all samples are misclassified or the queries are used up, and store the results."""
+        propose, wait = (squares if self.norm == "linf" else bumps), BLOCK if batch.best.is_cuda else 1
+        batch.update(problem, batch.best)
         for query in range(self.queries - 1):
             if query % wait == 0:
-                live = live.without_fooled(found)
-                if not len(live.rows):
+                batch = batch.without_misclassified(results)
+                if not len(batch.rows):
                     return
             if query % BLOCK == 0:
-                live.draw(QUERIES + query // BLOCK)
-            bits, share = live.bits[:, query % BLOCK], self.share(query)
-            live.judge(problem, propose(live.clean, live.best, live.eps, bits, share, problem.bounds))
-        live.write(found)
+                batch.draw(QUERIES + query // BLOCK)
+            bits, share = batch.bits[:, query % BLOCK], self.share(query)
+            batch.update(problem, propose(batch.clean, batch.best, batch.eps, bits, share, problem.bounds))
+        batch.store(results)
 
     def share(self, query: int) -> float:
         """Return the share of the pixels that a square covers at a query, counted from 0."""
@@ -129,8 +126,8 @@ class Square(NormAttack):
 
 
 @dataclass
-class _Live:
-    """The samples still searched for, and the best point of each so far."""
+class _Batch:
+    """The samples that are still searched, and the best point of each so far."""
 
     rows: Tensor
     clean: Tensor
@@ -148,50 +145,53 @@ class _Live:
         return cls(rows, clean, best, targets, eps, seeds, margin, torch.zeros_like(rows, dtype=torch.bool), seeds)
 
     def draw(self, stream: int) -> None:
-        """Draw the random bits of the next `BLOCK` queries: a side, a place, a pixel and a sign per channel."""
+        """Draw the random bits of the next `BLOCK` queries: for a side, a position, a pixel and a sign per channel."""
         count = self.clean.shape[1] + 5
         self.bits = random.integers(self.seeds, stream, BLOCK * count).view(-1, BLOCK, count)
 
-    def judge(self, problem: Problem, point: Tensor) -> None:
-        """Keep the points that are no worse; on a plateau of the scores the search then walks, not stands."""
-        margin, misclassified = measured(problem, point, self.targets)
+    def update(self, problem: Problem, point: Tensor) -> None:
+        """Keep points that are no worse, so that the search also moves where the scores are constant."""
+        margin, misclassified = evaluate(problem, point, self.targets)
         better = ((margin >= self.margin) | misclassified) & ~self.misclassified
         self.best = torch.where(better.view(-1, 1, 1, 1), point, self.best)
         self.margin = torch.where(better, margin, self.margin)
         self.misclassified = self.misclassified | misclassified
 
-    def without_fooled(self, found: tuple[Tensor, Tensor, Tensor]) -> _Live:
-        """Write the samples that are fooled and return the others."""
+    def without_misclassified(self, results: tuple[Tensor, Tensor, Tensor]) -> _Batch:
+        """Store the results of misclassified samples and return the other samples."""
         if not self.misclassified.any():
             return self
-        self._take(self.misclassified).write(found)
+        self._take(self.misclassified).store(results)
         return self._take(~self.misclassified)
 
-    def _take(self, kept: Tensor) -> _Live:
+    def _take(self, kept: Tensor) -> _Batch:
         chosen = kept.nonzero()[:, 0]
-        return _Live(*(getattr(self, field.name)[chosen] for field in fields(self)))
+        return _Batch(*(value[chosen] for value in vars(self).values()))
 
-    def write(self, found: tuple[Tensor, Tensor, Tensor]) -> None:
-        """Write the best points, their margin and whether they fool the model where the samples stand."""
-        for whole, part in zip(found, (self.best, self.margin, self.misclassified), strict=True):
+    def store(self, results: tuple[Tensor, Tensor, Tensor]) -> None:
+        """Write best points, margins and `misclassified` into the results of the whole set."""
+        for whole, part in zip(results, (self.best, self.margin, self.misclassified), strict=True):
             whole[self.rows] = part
 
 
-def measured(problem: Problem, points: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the yardstick (n,) in float64 and who is fooled; an output that is not finite is -inf and fools nobody."""
-    margins = [torch.zeros(0, dtype=torch.float64, device=points.device)]
+def evaluate(problem: Problem, points: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the selection loss (n,) in float64 and which samples are misclassified, bool (n,).
+
+    Where the output or the loss is not finite, the loss is -inf and the sample does not count as misclassified.
+    """
+    losses = [torch.zeros(0, dtype=torch.float64, device=points.device)]
     misclassified = [torch.zeros(0, dtype=torch.bool, device=points.device)]
     for chunk in problem.chunks(len(points)):
         output = problem.forward(points[chunk])
         loss = problem.loss(output, targets[chunk], problem.selection_loss, None).double()
         finite = torch.isfinite(output).flatten(1).all(dim=1) & torch.isfinite(loss)
-        margins.append(torch.where(finite, loss, -math.inf))
+        losses.append(torch.where(finite, loss, -math.inf))
         misclassified.append(problem.misclassified(output, targets[chunk]) & finite)
-    return torch.cat(margins), torch.cat(misclassified)
+    return torch.cat(losses), torch.cat(misclassified)
 
 
 def _parts(pixels: Tensor, batch_size: int) -> tuple[Tensor, ...]:
-    """Return the rows of parts that fit into working memory, each at least a batch."""
+    """Return the rows of parts that fit into `HELD` elements, each at least a batch."""
     held = max(batch_size, HELD // max(1, pixels[0].numel())) if len(pixels) else 1
     return torch.split(torch.arange(len(pixels), device=pixels.device), held)
 
@@ -206,11 +206,11 @@ def _signs(bits: Tensor) -> Tensor:
     return ((bits >> 40) & 1).float() * 2 - 1
 
 
-def _stripes(live: _Live, bounds: tuple[float, float]) -> Tensor:
+def _stripes(batch: _Batch, bounds: tuple[float, float]) -> Tensor:
     """Return points with a random sign for every column and channel."""
-    _, channels, _, width = live.clean.shape
-    signs = _signs(random.integers(live.seeds, START, channels * width)).view(-1, channels, 1, width)
-    return (live.clean + signs.to(live.clean) * live.eps).clamp(*bounds)
+    _, channels, _, width = batch.clean.shape
+    signs = _signs(random.integers(batch.seeds, START, channels * width)).view(-1, channels, 1, width)
+    return (batch.clean + signs.to(batch.clean) * batch.eps).clamp(*bounds)
 
 
 def squares(
@@ -218,14 +218,14 @@ def squares(
 ) -> Tensor:
     """Return the best points with a square at the edge of the linf ball, one random sign per channel.
 
-    Where that changes nothing the signs are turned round, so that no query is asked twice.
+    Where this changes nothing the signs are flipped, so that no query repeats a point.
 
     Args:
         clean: (n, channels, height, width).
         best: points in the ball, of the same shape.
         eps: (n, 1, 1, 1).
         bits: random, int64 (n, channels + 5).
-        share: of the pixels, that the square covers.
+        share: share of the pixels that the square covers.
         bounds: the range of a pixel.
     """
     height, width = best.shape[2:]
@@ -239,25 +239,25 @@ def squares(
 
 
 def _between(first: Tensor, count: int, total: int) -> Tensor:
-    """Return which of `total` places lie among the `count` from the first on, bool (n, total)."""
+    """Return which of `total` positions are among the `count` positions from the first on, bool (n, total)."""
     offset = torch.arange(total, device=first.device) - first[:, None]
     return (offset >= 0) & (offset < count)
 
 
-def _tiles(live: _Live, bounds: tuple[float, float]) -> Tensor:
-    """Return points at distance eps that are bumps of a random sign on a grid, a fifth of the image on a side."""
-    _, channels, height, width = live.clean.shape
+def _tiles(batch: _Batch, bounds: tuple[float, float]) -> Tensor:
+    """Return points at distance eps with a grid of bumps of random sign, each a fifth of the image wide."""
+    _, channels, height, width = batch.clean.shape
     side = max(1, min(height, width) // 5)
     down, across = height // side, width // side
-    signs = _signs(random.integers(live.seeds, START, channels * down * across)).view(-1, channels, down, across)
-    tiles = torch.kron(signs.to(live.clean), bump(side).to(live.clean))
-    delta = torch.zeros_like(live.clean)
+    signs = _signs(random.integers(batch.seeds, START, channels * down * across)).view(-1, channels, down, across)
+    tiles = torch.kron(signs.to(batch.clean), bump(side).to(batch.clean))
+    delta = torch.zeros_like(batch.clean)
     delta[:, :, : down * side, : across * side] = tiles
-    return _at_distance(live.clean, delta, live.eps, bounds)
+    return _at_distance(batch.clean, delta, batch.eps, bounds)
 
 
 def bump(side: int) -> Tensor:
-    """Return two opposite pyramids next to each other, (side, side) of norm one (the paper, section 4.3)."""
+    """Return two adjacent pyramids of opposite sign, (side, side) with norm one (section 4.3 of the paper)."""
     half = side // 2
     whole = torch.cat([_pyramid(half, side), -_pyramid(side - half, side)])
     scaled: Tensor = whole / torch.linalg.vector_norm(whole)
@@ -265,7 +265,7 @@ def bump(side: int) -> Tensor:
 
 
 def _pyramid(height: int, width: int) -> Tensor:
-    """Return a bump that falls with the distance d to its centre as the sum over k >= d of 1 / (k + 1)^2, norm one."""
+    """Return a pyramid of norm one; at distance d from its center it is proportional to sum_{k >= d} 1 / (k + 1)^2."""
     if height == 0:
         return torch.zeros(0, width)
     rows, columns = torch.arange(height) - height // 2, torch.arange(width) - width // 2
@@ -286,7 +286,7 @@ def _length(delta: Tensor, over: tuple[int, ...]) -> Tensor:
 
 
 def bumps(clean: Tensor, best: Tensor, eps: Tensor, bits: Tensor, share: float, bounds: tuple[float, float]) -> Tensor:
-    """Return points at L2 distance eps: the mass of two windows has moved into the first, with a bump on top.
+    """Return points at L2 distance eps: the mass of two windows is moved into the first one, and a bump is added.
 
     The arguments are those of `squares`.
     """
@@ -299,15 +299,15 @@ def bumps(clean: Tensor, best: Tensor, eps: Tensor, bits: Tensor, share: float, 
     left = delta.scatter(2, second, 0.0).scatter(2, first, 0.0)
     mass, rest = delta.square().sum(dim=2, keepdim=True), left.square().sum(dim=2, keepdim=True)
     free = (eps[..., 0].square() - mass.sum(dim=1, keepdim=True)).clamp_min(0) / channels
-    turned, signs = (bits[:, 4] >> 40 & 1).bool()[:, None, None], _signs(bits[:, 5:])[:, :, None].to(delta)
-    pattern = bump(side).to(delta, non_blocking=True)  # else an accelerator is waited for at every query
-    added = torch.where(turned, pattern, pattern.T).flatten(1)[:, None] * signs + before / _length(before, (2,))
-    placed = added / _length(added, (2,)) * (free + mass - rest).clamp_min(0).sqrt()
-    return _at_distance(clean, left.scatter(2, first, placed).view_as(best), eps, bounds)
+    transposed, signs = (bits[:, 4] >> 40 & 1).bool()[:, None, None], _signs(bits[:, 5:])[:, :, None].to(delta)
+    pattern = bump(side).to(delta, non_blocking=True)  # avoids a synchronization at every query
+    added = torch.where(transposed, pattern, pattern.T).flatten(1)[:, None] * signs + before / _length(before, (2,))
+    window = added / _length(added, (2,)) * (free + mass - rest).clamp_min(0).sqrt()
+    return _at_distance(clean, left.scatter(2, first, window).view_as(best), eps, bounds)
 
 
 def _window(down: Tensor, across: Tensor, side: int, pixels: Tensor) -> Tensor:
-    """Return the flat places of a square window at random, (n, channels, side * side)."""
+    """Return the flat indices of a random square window, (n, channels, side * side)."""
     _, channels, height, width = pixels.shape
     offset = torch.arange(side, device=pixels.device)
     rows = _below(down, height - side + 1)[:, None] + offset

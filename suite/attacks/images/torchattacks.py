@@ -1,9 +1,9 @@
-"""Attacks of torchattacks, by name, behind the same gate as our own.
+"""Attacks of the library torchattacks, by name, validated like our own.
 
-The library is unmaintained and has traps; what stands here keeps them from reaching a result. It draws from global
-generators (seeded per group, then restored), switches the model between modes (it only ever sees a wrapper), hands
-back tensors that drag a graph along (detached), and some of its attacks know no limit (what is too far away is given
-back unperturbed, which counts as not found).
+The library is unmaintained and has pitfalls, which this module works around. It draws from global generators (seeded
+per group, then restored), switches the model between modes (it only gets a wrapper), returns tensors with a graph
+(detached), and some of its attacks have no limit (a result beyond the radius is replaced by the clean input, which
+counts as not found).
 """
 
 import inspect
@@ -17,36 +17,37 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from suite.attacks.constraints.base import spread
 from suite.attacks.engine.problem import Problem
 from suite.attacks.images.gradient import NormAttack
 from suite.decorators import attack
 from suite.errors import AttackError, PluginError, SpecError, UnknownNameError, did_you_mean
 
 GROUP = 32
-"""Samples per call. Fixed, because several of these attacks let one sample's result depend on its company."""
+"""Samples per call. Fixed, because in several of these attacks a result depends on the other samples of the batch."""
 
 L2_BY_DEFAULT = ("CW", "DeepFool", "EADEN")
-"""Attacks without a radius that minimise the Euclidean norm."""
+"""Attacks without a radius that minimize the Euclidean norm."""
 
 RADIUS = {"eps", "max_epsilon"}
-"""What the library calls a radius."""
+"""The library's names for the radius."""
 
 NORMS_OF_LIBRARY = {"linf": "Linf", "l2": "L2"}
-"""What the library calls the norms that its attacks with an argument of that name know."""
+"""The library's names for norms, in attacks with a norm argument."""
 
 FEWEST_CLASSES = {("APGDT", None): 4, ("AutoAttack", None): 4, ("APGD", "dlr"): 3}
-"""Classes that a loss compares, by attack and loss; with fewer the library fails with an index error."""
+"""Number of classes that a loss compares, by attack and loss; with fewer the library fails with an index error."""
 
 
 @dataclass(frozen=True)
 class TorchAttack(NormAttack):
-    """One of torchattacks' attacks.
+    """An attack of torchattacks.
 
     Attributes:
         name: the class in torchattacks.
-        eps: radii, ascending; for an attack without a radius, the limits at which its result counts.
-        norm: the norm of those radii.
-        loss: None: which gradient it follows, if any, is the library's affair.
+        eps: radii, ascending; for an attack without a radius, the limits up to which its result counts.
+        norm: the norm of these radii.
+        loss: None; the library decides which gradient the attack follows, if any.
         options: further arguments of the class.
     """
 
@@ -57,25 +58,23 @@ class TorchAttack(NormAttack):
     group = GROUP
 
     def with_double_steps(self) -> Self | None:
-        """Return the attack with twice the steps, where it has steps."""
+        """Return the attack with twice the steps, or None if it has no steps."""
         default = _parameters(self.name).get("steps")
         if default is None:
             return None
         return replace(self, options={**self.options, "steps": 2 * self.options.get("steps", default.default)})
 
     def perturb(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
-        """Return what the library's attack finds within the radius, and the clean pixels where it finds nothing."""
+        """Return what the library's attack finds within the radius, or the clean inputs where it finds nothing."""
         options = self._options(problem, pixels, size, int(seeds[0]))
         with seeded_globals(int(seeds[0])):
-            found: Tensor = _library_class(self.name)(_Wrapper(problem, pixels.device), **options)(
-                pixels.clone(), targets.clone()
-            )
-        found = found.detach().to(pixels)
+            library_attack = _library_class(self.name)(_Wrapper(problem, pixels.device), **options)
+            moved: Tensor = library_attack(pixels.clone(), targets.clone()).detach().to(pixels)
         if RADIUS & _parameters(self.name).keys():
-            return found
-        # What is not finite stays as it is: the gate must see it, not a clean picture in its place.
-        far = (self.violation(pixels, found, size) > 0) & torch.isfinite(found).flatten(1).all(dim=1)
-        return torch.where(far.view(-1, *(1,) * (pixels.ndim - 1)), pixels, found)
+            return moved
+        # Non-finite results are kept, so that validation rejects them; clean inputs in their place would hide them.
+        far = (self.violation(pixels, moved, size) > 0) & torch.isfinite(moved).flatten(1).all(dim=1)
+        return torch.where(spread(far, pixels), pixels, moved)
 
     def _options(self, problem: Problem, pixels: Tensor, size: float, seed: int) -> dict[str, Any]:
         known = _parameters(self.name)
@@ -87,8 +86,8 @@ class TorchAttack(NormAttack):
         options = dict(self.options) | dict.fromkeys(RADIUS & known.keys(), size)
         if "norm" in known:
             options["norm"] = NORMS_OF_LIBRARY[self.norm]
-        spared = {"n_classes": classes, "seed": seed}  # left alone it assumes ten classes and takes the clock as seed
-        return {key: value for key, value in spared.items() if key in known} | options
+        defaults = {"n_classes": classes, "seed": seed}  # the library's defaults are ten classes and the clock
+        return {key: value for key, value in defaults.items() if key in known} | options
 
 
 @attack(family=True)
@@ -106,7 +105,7 @@ def torchattacks(name: str, *, eps: Any = (8 / 255,), norm: str | None = None, *
 
 
 class _Wrapper(nn.Module):
-    """The model as the library sees it: modes and hooks stop here."""
+    """The model as the library sees it; it isolates the model from mode switches and hooks."""
 
     def __init__(self, problem: Problem, device: torch.device) -> None:
         super().__init__()
@@ -140,18 +139,13 @@ def seeded_globals(seed: int) -> Iterator[None]:
         np.random.set_state(numpy_state)
 
 
-def _library() -> Any:
+def _library_class(name: str) -> Any:
     try:
         import torchattacks as library
     except ImportError as error:
         raise PluginError(
             f"torchattacks is not installed ({error}). Install it with: pip install --no-deps torchattacks==3.5.1"
         ) from error
-    return library
-
-
-def _library_class(name: str) -> Any:
-    library = _library()
     names = [n for n, item in vars(library).items() if inspect.isclass(item) and hasattr(item, "forward")]
     if name not in names:
         raise UnknownNameError(f"torchattacks has no attack {name!r}.{did_you_mean(name, names)}")
@@ -162,5 +156,5 @@ def _parameters(name: str) -> dict[str, inspect.Parameter]:
     parameters = dict(inspect.signature(_library_class(name).__init__).parameters)
     unusable = {"attacks", "trainloader"} & parameters.keys()
     if unusable:
-        raise AttackError(f"torchattacks:{name} combines other attacks or models; name those attacks one by one.")
+        raise AttackError(f"torchattacks:{name} combines other attacks or models; use these attacks one by one.")
     return {key: item for key, item in parameters.items() if key not in ("self", "model", "device")}

@@ -1,12 +1,12 @@
-"""Transfer: attack a surrogate that learned to answer as the attacked model does, and try what is found on the model.
+"""Transfer attack: train a surrogate on the model's predictions, attack it, and evaluate the points on the model.
 
-A model that hides its gradient, or flattens its scores, still has to answer; whoever learns its answers has a gradient
-(Papernot et al. 2017). The surrogate's own passes are not counted, the questions put to the attacked model are.
+A model that masks its gradient or flattens its scores still returns predictions, and a surrogate that imitates them has
+a useful gradient (Papernot et al. 2017). Passes of the surrogate are not counted, queries to the attacked model are.
 """
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from suite.attacks.engine.ascent import Budget, Search, maximize
 from suite.attacks.engine.base import Training
 from suite.attacks.engine.problem import Passes, Problem
 from suite.attacks.images.gradient import NormAttack
-from suite.attacks.images.square import measured
+from suite.attacks.images.square import evaluate
 from suite.decorators import attack
 from suite.errors import AttackError, SpecError
 from suite.kinds.classification.losses import SPREAD
@@ -26,25 +26,25 @@ from suite.models.networks.image_classifiers import small_cnn
 from suite.models.training.trainer import seeded
 
 CHOICE, COPIES, RESTARTS = 1500, 1510, 1550
-"""Streams of random numbers: which training samples are used, their perturbed copies, the starts of the attack."""
+"""Streams of random numbers: the choice of training samples, their perturbed copies, and the attack's starts."""
 
 EPOCHS, BATCH, RATE = 6, 64, 3e-3
-"""Of the surrogate's training, in each of its rounds."""
+"""Epochs, batch size and learning rate of the surrogate's training, in each round."""
 
 LEARNED_STEPS = 7
-"""Gradient steps for the copies that the surrogate is trained on."""
+"""Gradient steps for the perturbed copies that the surrogate is trained on."""
 
 
 @attack(name="transfer")
 @dataclass(frozen=True)
 class Transfer(NormAttack):
-    """PGD on a surrogate; of several points the one that fools the attacked model best is returned.
+    """PGD on a surrogate; the point with the highest margin of the attacked model is returned.
 
     Attributes:
         steps: gradient steps on the surrogate per start.
-        restarts: starts, and questions to the attacked model per sample.
-        samples: training samples that the surrogate learns from.
-        rounds: of perturbed copies; each asks the attacked model once per training sample.
+        restarts: starts, and queries to the attacked model per sample.
+        samples: maximum number of training samples for the surrogate.
+        rounds: rounds of perturbed copies; each queries the attacked model once per training sample.
         surrogate: the surrogate's problem; `fit` trains it.
     """
 
@@ -53,6 +53,7 @@ class Transfer(NormAttack):
     samples: int = 1000
     rounds: int = 3
     surrogate: Problem | None = field(default=None, repr=False, compare=False)
+    budget_field: ClassVar[str | None] = "steps"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,18 +67,14 @@ class Transfer(NormAttack):
         """Return the attack with a surrogate of the attacked model."""
         pixels, _ = training()
         order = random.integers(random.as_seeds([seed], pixels.device), CHOICE, len(pixels))[0].argsort()
-        lesson = TrainingData(constraint(self.norm, problem.bounds), self.eps[-1], self.rounds, seed)
-        return replace(self, surrogate=surrogate(problem, pixels[order[: self.samples]], lesson))
-
-    def with_double_steps(self) -> Self:
-        """Return the attack with twice the steps."""
-        return replace(self, steps=2 * self.steps)
+        settings = SurrogateTraining(constraint(self.norm, problem.bounds), self.eps[-1], self.rounds, seed)
+        return replace(self, surrogate=train_surrogate(problem, pixels[order[: self.samples]], settings))
 
     def perturb(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
-        """Return, per sample, the surrogate's adversarial point of the highest margin of the attacked model.
+        """Return, for each sample, the adversarial example of the surrogate with the attacked model's highest margin.
 
         Raises:
-            AttackError: there is no surrogate.
+            AttackError: `fit` was not called.
         """
         if self.surrogate is None:
             raise AttackError("Transfer has no surrogate to attack; call fit(problem, training, seed=...) first.")
@@ -88,9 +85,11 @@ class Transfer(NormAttack):
         for restart in range(self.restarts):
             search = Search.of(pixels[rows], targets[rows], size, own[rows])
             budget = Budget(self.steps, self.loss or "margin", "random" if restart else "clean", stop=False)
-            _unstopped(copy, search, ball, budget, RESTARTS + restart)
+            # No row is left out: points further beyond the surrogate's boundary transfer better.
+            everyone = torch.arange(len(rows), device=pixels.device)
+            maximize(copy, search, ball, budget, rows=everyone, stream=RESTARTS + restart)
             with torch.no_grad():
-                margin, misclassified = measured(problem, search.best, targets[rows])
+                margin, misclassified = evaluate(problem, search.best, targets[rows])
             better = (margin > highest[rows]) | misclassified
             best[rows[better]], highest[rows[better]] = search.best[better], margin[better]
             rows = rows[~misclassified]
@@ -98,8 +97,8 @@ class Transfer(NormAttack):
 
 
 @dataclass(frozen=True)
-class TrainingData:
-    """What a surrogate's training depends on beside the model: copies within eps of a ball, rounds, seed."""
+class SurrogateTraining:
+    """Settings of the training of a surrogate: the ball and eps of the perturbed copies, the rounds and the seed."""
 
     ball: Constraint
     eps: float
@@ -107,103 +106,100 @@ class TrainingData:
     seed: int
 
 
-def surrogate(problem: Problem, pixels: Tensor, lesson: TrainingData) -> Problem:
-    """Train a small network on the answers of the attacked model; a few seconds on one thread.
+def train_surrogate(problem: Problem, pixels: Tensor, settings: SurrogateTraining) -> Problem:
+    """Train a small network to imitate the attacked model; this takes a few seconds on one thread.
 
-    Round after round it learns from the training samples, from copies with random perturbations, and from copies that
-    an attack on the surrogate so far has perturbed, each with what the attacked model says about it.
+    It learns from the training samples, from copies with random perturbations, and, round by round, from copies
+    perturbed by an attack on the current surrogate, each with the predictions of the attacked model.
 
     Args:
         problem: the attacked model; its output is one logit per class.
         pixels: training images (n, channels, height, width), at least 4 pixels on a side.
-        lesson: see `TrainingData`.
+        settings: see `SurrogateTraining`.
 
     Returns:
-        The same questions about the surrogate, with a count of passes of its own.
+        The same problem for the surrogate, with its own count of passes.
     """
     if pixels.ndim != 4 or min(pixels.shape[2:]) < 4:
         raise SpecError(f"transfer trains on images of at least 4x4 pixels; got samples of {tuple(pixels.shape[1:])}.")
     if not len(pixels):
         raise AttackError("A surrogate learns from training samples, and the task has none.")
-    answers = _Answers.of(problem, pixels)
-    with seeded(lesson.seed, pixels.device):
-        net = small_cnn(answers.said.shape[1], tuple(pixels.shape[1:]), dropout=0.0).to(pixels.device)
+    labels = _SoftLabels.of(problem, pixels)
+    with seeded(settings.seed, pixels.device):
+        net = small_cnn(labels.probabilities.shape[1], tuple(pixels.shape[1:]), dropout=0.0).to(pixels.device)
     model = TorchClassifier(net)
-    # Neither a guide nor draws: they belong to the attacked model, and the surrogate needs none.
+    # The guide and the draws belong to the attacked model; the surrogate needs neither.
     copy = replace(problem, model=model, guide=None, average=1, draws=1, passes=Passes())
-    answers.ask(problem, _noisy(pixels, lesson))
-    for number in range(lesson.rounds):
-        _learn(net, answers, lesson.seed + number)
+    classes = labels.probabilities.argmax(dim=1)
+    labels.extend(problem, _noisy(pixels, settings))
+    for number in range(settings.rounds):
+        _fit(net, labels, settings.seed + number)
         with model.frozen():
-            answers.ask(problem, _perturbed(copy, pixels, answers.said[: len(pixels)].argmax(dim=1), lesson, number))
-    _learn(net, answers, lesson.seed + lesson.rounds)
+            labels.extend(problem, _perturbed(copy, pixels, classes, settings, number))
+    _fit(net, labels, settings.seed + settings.rounds)
     net.eval().requires_grad_(False)
     return copy
 
 
 @dataclass
-class _Answers:
-    """What the attacked model said about images so far, as distributions (n, classes).
+class _SoftLabels:
+    """Images with the attacked model's predictions as probabilities (n, classes).
 
-    Its scores are scaled to the same range in every sample, so that neither tiny nor huge ones are all alike; of a
-    model that shows nothing but its choice, the choice remains. Images without a finite answer are not learned from.
+    The outputs are scaled to the same range for every sample, so that both tiny and huge scores give useful
+    probabilities, and a model that outputs only a decision gives its decision. Images without a finite output are not
+    used for training.
     """
 
     pixels: Tensor
-    said: Tensor
+    probabilities: Tensor
     usable: Tensor
 
     @classmethod
     def of(cls, problem: Problem, pixels: Tensor) -> Self:
-        """Ask about images."""
+        """Query the attacked model."""
         with torch.no_grad():
             output = torch.cat([problem.forward(pixels[chunk]) for chunk in problem.chunks(len(pixels))]).double()
         low, high = output.aminmax(dim=1, keepdim=True)
         scaled = (output - low) * (SPREAD / (high - low).clamp_min(torch.finfo(output.dtype).tiny))
         return cls(pixels, scaled.softmax(dim=1).to(pixels), torch.isfinite(output).all(dim=1))
 
-    def ask(self, problem: Problem, pixels: Tensor) -> None:
-        """Add the answers about more images."""
-        more = _Answers.of(problem, pixels)
-        self.pixels, self.said = torch.cat([self.pixels, more.pixels]), torch.cat([self.said, more.said])
+    def extend(self, problem: Problem, pixels: Tensor) -> None:
+        """Add more images and the predictions for them."""
+        more = _SoftLabels.of(problem, pixels)
+        self.pixels = torch.cat([self.pixels, more.pixels])
+        self.probabilities = torch.cat([self.probabilities, more.probabilities])
         self.usable = torch.cat([self.usable, more.usable])
 
 
-def _noisy(pixels: Tensor, lesson: TrainingData) -> Tensor:
-    seeds = _seeds(pixels, lesson)
-    return lesson.ball.start(pixels, torch.full((len(pixels),), 2 * lesson.eps).to(pixels), seeds, COPIES)
+def _noisy(pixels: Tensor, settings: SurrogateTraining) -> Tensor:
+    seeds = _seeds(pixels, settings)
+    return settings.ball.start(pixels, torch.full((len(pixels),), 2 * settings.eps).to(pixels), seeds, COPIES)
 
 
-def _perturbed(copy: Problem, pixels: Tensor, labels: Tensor, lesson: TrainingData, number: int) -> Tensor:
-    """Return copies that the surrogate is attacked with, each at an eps of its own up to the largest."""
-    seeds = _seeds(pixels, lesson)
-    eps = lesson.eps * (0.25 + 0.75 * random.uniform(seeds, COPIES + 2 * number + 1)).to(pixels)
+def _perturbed(copy: Problem, pixels: Tensor, labels: Tensor, settings: SurrogateTraining, number: int) -> Tensor:
+    """Return adversarial examples of the surrogate, each at a random eps up to the largest."""
+    seeds = _seeds(pixels, settings)
+    eps = settings.eps * (0.25 + 0.75 * random.uniform(seeds, COPIES + 2 * number + 1)).to(pixels)
     search = Search.of(pixels, labels, eps, seeds)
-    maximize(copy, search, lesson.ball, Budget(LEARNED_STEPS, stop=False), stream=COPIES + 2 * number + 2)
+    maximize(copy, search, settings.ball, Budget(LEARNED_STEPS, stop=False), stream=COPIES + 2 * number + 2)
     return search.best
 
 
-def _unstopped(copy: Problem, search: Search, ball: Constraint, budget: Budget, stream: int) -> None:
-    """Climb for all samples, those too that fool the surrogate already: the further beyond its boundary, the better."""
-    everyone = torch.arange(len(search.pixels), device=search.pixels.device)
-    maximize(copy, search, ball, budget, rows=everyone, stream=stream)
-
-
-def _seeds(pixels: Tensor, lesson: TrainingData) -> Tensor:
-    own = random.as_seeds([lesson.seed], pixels.device)
+def _seeds(pixels: Tensor, settings: SurrogateTraining) -> Tensor:
+    own = random.as_seeds([settings.seed], pixels.device)
     return random.integers(own, COPIES, len(pixels))[0]
 
 
-def _learn(net: nn.Module, answers: _Answers, seed: int) -> None:
-    """Train for some epochs on all usable answers so far, each sample as heavy as any other."""
-    rows = answers.usable.nonzero()[:, 0]
-    optimiser = torch.optim.Adam(net.parameters(), lr=RATE)
-    with seeded(seed, answers.pixels.device), torch.enable_grad():
+def _fit(net: nn.Module, data: _SoftLabels, seed: int) -> None:
+    """Train for `EPOCHS` epochs on all usable images so far, with equal weights."""
+    rows = data.usable.nonzero()[:, 0]
+    optimizer = torch.optim.Adam(net.parameters(), lr=RATE)
+    with seeded(seed, data.pixels.device), torch.enable_grad():
         net.train()
         for _ in range(EPOCHS):
             for chosen in torch.split(rows[torch.randperm(len(rows)).to(rows.device)], BATCH):
-                optimiser.zero_grad()
-                loss = nn.functional.cross_entropy(net(answers.pixels[chosen]), answers.said[chosen])
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(net(data.pixels[chosen]), data.probabilities[chosen])
                 loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-                optimiser.step()
+                optimizer.step()
         net.eval()

@@ -35,7 +35,7 @@ FIRST = "the"
 """The initial word of every slot, if the model knows it."""
 
 SHORTEST = 4
-"""Length up to which words are allowed in a trigger, however many words it has."""
+"""Words shorter than this are allowed in any trigger, however many words it has."""
 
 Samples = tuple[Tensor, Tensor]
 """Texts and targets."""

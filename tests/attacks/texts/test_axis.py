@@ -1,4 +1,4 @@
-"""Attacks on texts through the whole axis: rows, checks, what is stored, and that `suite verify` finds every lie."""
+"""Attacks on texts in the robustness axis: rows, checks, stored inputs, and their verification."""
 
 import dataclasses
 import hashlib
@@ -30,7 +30,7 @@ NORMS = {WORDS: "words", LETTERS: "characters", TYPOS: "characters", TRIGGER: "t
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    """Return a store with every attack on the trained model, and some on the rules."""
+    """Return a store with all attacks on the trained model, and some on the rule-based one."""
     store = Store(tmp_path_factory.mktemp("texts") / "store")
     outcome = Harness(store, Settings(device="cpu")).run(
         [*plan([TASK], [BAG], [*NORMS, SPACE]), *plan([TASK], [RULES], [WORDS, TYPOS])]
@@ -46,7 +46,7 @@ def rows_of(store, model, spec):
 
 
 @pytest.mark.parametrize("spec", NORMS)
-def test_every_attack_brings_its_rows_and_no_check_fails(measured, spec):
+def test_every_attack_writes_its_rows_and_no_check_fails(measured, spec):
     rows, details = rows_of(measured, "toy_reviews.py:bag", spec)
     assert details["norm"] == NORMS[spec]
     assert [name for name, (status, _) in details["checks"].items() if status == "fail"] == []
@@ -63,7 +63,7 @@ def test_every_attack_brings_its_rows_and_no_check_fails(measured, spec):
 
 
 @pytest.mark.parametrize("spec", NORMS)
-def test_the_success_rate_is_over_those_who_were_right(measured, spec):
+def test_success_rate_is_over_correctly_predicted_samples(measured, spec):
     rows, details = rows_of(measured, "toy_reviews.py:bag", spec)
     samples = measured.samples(rows["record"].iloc[0])
     clean = samples["correct_clean"].to_numpy().astype(bool)
@@ -76,7 +76,7 @@ def test_the_success_rate_is_over_those_who_were_right(measured, spec):
     assert details["passes"]["search"] < details["passes"]["attack"]
 
 
-def test_letters_become_unknown_words_and_words_become_others(measured):
+def test_typos_add_unknown_words_and_replacements_do_not(measured):
     added = {}
     for spec in (WORDS, TYPOS):
         rows, _ = rows_of(measured, "toy_reviews.py:bag", spec)
@@ -85,7 +85,7 @@ def test_letters_become_unknown_words_and_words_become_others(measured):
     assert (added[TYPOS] > 0).all()
 
 
-def test_rules_are_attacked_without_a_gradient_or_not_at_all(measured):
+def test_a_rule_based_model_skips_hotflip_and_is_attacked_by_typos(measured):
     rows, _ = rows_of(measured, "toy_reviews.py:rules", WORDS)
     assert rows["status"].tolist() == ["skipped"]
     assert "no word embedding" in rows["reason"].iloc[0]
@@ -94,7 +94,7 @@ def test_rules_are_attacked_without_a_gradient_or_not_at_all(measured):
     assert rows[rows["metric"] == "robust_accuracy"]["value"].min() < 0.6
 
 
-def test_a_second_run_in_other_batches_finds_the_same(measured, tmp_path):
+def test_result_does_not_depend_on_batch_size(measured, tmp_path):
     again = Store(tmp_path / "store")
     cells = plan([TASK], [BAG], list(NORMS))
     assert Harness(again, Settings(device="cpu", batch_size=17)).run(cells).failed == []
@@ -112,7 +112,7 @@ def verdicts(store):
 
 
 def stored(store, spec, model="toy_reviews.py:bag"):
-    """Return the record of a spec as it was put."""
+    """Return the stored record of a spec."""
     rows, details = rows_of(store, model, spec)
     name = rows["record"].iloc[0]
     (folder,) = store.root.glob(f"records/*/{name}")
@@ -124,7 +124,7 @@ def stored(store, spec, model="toy_reviews.py:bag"):
 
 
 def changed(store, root, spec, change):
-    """Return what is said of a record whose first text is another, with a digest that fits."""
+    """Return the verdict on a record with changed texts and a matching digest."""
     record = stored(store, spec)
     found = record.arrays["found"].copy()
     change(found)
@@ -136,7 +136,7 @@ def changed(store, root, spec, change):
     return verdict
 
 
-def test_honest_records_are_verified(measured):
+def test_unchanged_records_are_verified(measured):
     found = {verdict.subject.split(" (n=")[0].split(" ", 1)[1]: verdict for verdict in verdicts(measured)}
     for spec in NORMS:
         verdict = found[f"toy_reviews.py:bag {spec}"]
@@ -150,7 +150,7 @@ def test_honest_records_are_verified(measured):
 
 
 @pytest.mark.parametrize("spec", NORMS)
-def test_another_text_is_over_the_size(measured, tmp_path, spec):
+def test_a_text_with_too_many_edits_is_reported(measured, tmp_path, spec):
     def longer(found):
         text = texts_of(found[:1])[0]
         found[0] = packed([f"{text[:-1]} or so or no."], found.shape[1])[0]
@@ -159,20 +159,20 @@ def test_another_text_is_over_the_size(measured, tmp_path, spec):
     assert any(f"a perturbation of norm {NORMS[spec]} over the size" in text for text in verdict.differences)
 
 
-def test_what_is_no_text_is_named(measured, tmp_path):
+def test_rows_that_are_not_texts_are_reported(measured, tmp_path):
     for number, value in enumerate((0xD800, 0x110000, -3, 0)):
         verdict = changed(measured, tmp_path / str(number), WORDS, lambda found, v=value: found[0].__setitem__(2, v))
-        assert any("what is no text in 1 of" in text for text in verdict.differences), verdict.differences
+        assert any("invalid text in 1 of" in text for text in verdict.differences), verdict.differences
 
 
-def test_a_text_that_fools_nobody_is_named(measured, tmp_path):
+def test_a_correctly_predicted_text_is_reported(measured, tmp_path):
     test = prepare_task(TASK, 0).data.test
     place = list(test.ids).index(str(stored(measured, WORDS).arrays["found_id"][0]))
     verdict = changed(measured, tmp_path, WORDS, lambda found: found.__setitem__(0, test.pixels()[place]))
-    assert [text.split(" of ")[0] for text in verdict.differences] == ["the model is right about 1"]
+    assert [text.split(" of ")[0] for text in verdict.differences] == ["the model predicts correctly for 1"]
 
 
-def test_numbers_in_place_of_texts_are_named(measured, tmp_path):
+def test_floating_point_texts_are_reported(measured, tmp_path):
     record = stored(measured, WORDS)
     found = record.arrays["found"].astype(np.float32)
     details = {**record.details, "sha256": hashlib.sha256(found.tobytes()).hexdigest()}
@@ -183,7 +183,7 @@ def test_numbers_in_place_of_texts_are_named(measured, tmp_path):
     assert any("are float32, but the task's are int32" in text for text in verdict.differences)
 
 
-# -- a language model: some characters may be changed, others are what is asked
+# -- a language model: some characters may be changed, the others are to be predicted
 
 ROUNDS, TURNS = f"{FILE}:rounds", f"{FILE}:turns"
 FLIPS = "robustness(attack=hotflip(edits=[1, 3], unit=character), audit=4)"
@@ -197,7 +197,7 @@ def predicted(tmp_path_factory):
     return store
 
 
-def test_a_language_model_is_attacked_before_what_it_has_to_predict(predicted):
+def test_a_language_model_is_attacked_only_before_the_scored_characters(predicted):
     rows, details = rows_of(predicted, "toy_reviews.py:turns", FLIPS)
     arrays = predicted.arrays(rows["record"].iloc[0])
     test = prepare_task(ROUNDS, 0).data.test
@@ -206,14 +206,14 @@ def test_a_language_model_is_attacked_before_what_it_has_to_predict(predicted):
     assert (arrays["found"][:, 12:] == test.pixels()[places][:, 12:]).all()
     assert details["checks"]["eps0_equals_clean"][0] == "pass"
     robust = rows[rows["metric"] == "robust_bits_per_character"]
-    assert (robust["value"] > robust["control"]).all(), "more bits are worse, and random flips cost fewer"
+    assert (robust["value"] > robust["control"]).all(), "more bits are worse, and random edits cost fewer"
     assert not (rows["metric"] == "success_rate").any()
-    told = rows[rows["metric"] == "characters_changed"]
-    assert [json.loads(params)["edits"] for params in told["params"]] == [3]
-    assert told["value"].iloc[0] <= 3 / 24
+    changed = rows[rows["metric"] == "characters_changed"]
+    assert [json.loads(params)["edits"] for params in changed["params"]] == [3]
+    assert changed["value"].iloc[0] <= 3 / 24
 
 
-def test_a_scored_character_that_was_changed_is_named(predicted, tmp_path):
+def test_a_changed_scored_character_is_reported(predicted, tmp_path):
     wanted = RecordFilter((ROUNDS,), (TURNS,))
     assert [verdict.differences for verdict in verify(predicted, wanted, device="cpu")] == [(), ()]
     record = stored(predicted, FLIPS, "toy_reviews.py:turns")
@@ -227,7 +227,7 @@ def test_a_scored_character_that_was_changed_is_named(predicted, tmp_path):
 
 
 @pytest.mark.parametrize("change", ["shorter", "moved on"])
-def test_a_text_of_another_length_is_named_where_characters_are_scored(predicted, tmp_path, change):
+def test_another_length_is_reported_where_characters_are_scored(predicted, tmp_path, change):
     record = stored(predicted, FLIPS, "toy_reviews.py:turns")
     found = record.arrays["found"].copy()
     found[0] = np.append(found[0, :-1] if change == "shorter" else found[0, 1:], 0)
@@ -238,8 +238,8 @@ def test_a_text_of_another_length_is_named_where_characters_are_scored(predicted
     assert any("characters changed that may not be, in 1 of 5" in text for text in verdict.differences), verdict
 
 
-def test_words_before_a_text_that_is_another_are_no_trigger_that_verifies(measured, tmp_path):
-    """The text is as long as it was, and differs in one stretch: that counts only for models that read characters."""
+def test_a_trigger_before_a_changed_text_is_reported(measured, tmp_path):
+    """The length is unchanged and one span differs, which is allowed only for models that read characters."""
 
     def rewritten(found):
         first = texts_of(found[:1])[0]
@@ -262,8 +262,8 @@ def _clean_texts():
     return test.ids, texts_of(test.inputs)
 
 
-def test_the_gradients_that_words_are_swapped_by_are_asked_about(measured, tmp_path):
-    """A model whose gradient is always zero keeps its words, and its row must not be believed."""
+def test_gradients_of_text_attacks_are_probed(measured, tmp_path):
+    """HotFlip cannot change the words of a model with zero gradients, so its row is marked as suspect."""
     _, details = rows_of(measured, "toy_reviews.py:bag", WORDS)
     for name in ("gradient_finite", "gradient_nonzero"):
         assert details["checks"][name][0] == "pass"

@@ -202,19 +202,19 @@ class Pieces(toys.ByWord):
     """Like WordPiece: words of the vocabulary as one token, other words as two known pieces if possible."""
 
     def tokens(self, text):
-        found = []
+        tokens = []
         for token in super().tokens(text):
             word = text[token.start : token.end].lower()
             cut = next((i for i in range(1, len(word)) if word[:i] in self._ids and f"##{word[i:]}" in self._ids), None)
             if token.id == 1 and cut is not None:
                 middle = token.start + cut
-                found += [
+                tokens += [
                     toys.Token(self._ids[word[:cut]], token.start, middle),
                     toys.Token(self._ids[f"##{word[cut:]}"], middle, token.end),
                 ]
             else:
-                found.append(token)
-        return found
+                tokens.append(token)
+        return tokens
 
 
 def test_the_estimate_for_a_word_of_two_tokens_uses_both_gradients():
@@ -241,8 +241,8 @@ class SpaceMatters(toys.ByWord):
         self.vocabulary = (*self.vocabulary, *first)
 
     def tokens(self, text):
-        found = super().tokens(text)
-        return [t._replace(id=self.first.get(text[: t.end].lower(), 1)) if t.start == 0 < t.end else t for t in found]
+        tokens = super().tokens(text)
+        return [t._replace(id=self.first.get(text[: t.end].lower(), 1)) if t.start == 0 < t.end else t for t in tokens]
 
 
 def test_a_word_with_two_ids_is_listed_once_with_its_id_inside_a_text():

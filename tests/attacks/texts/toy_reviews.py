@@ -1,4 +1,4 @@
-"""A task of made-up reviews, a model that learns it, and rules that know the words."""
+"""A task of synthetic reviews, models that learn it, and a rule-based model."""
 
 import re
 
@@ -19,7 +19,7 @@ COUNTS = {"train": 400, "validation": 60, "test": 80}
 
 @task(kind="sentiment", classes=("negative", "positive"))
 def reviews(split, seed):
-    """Some words of no matter, and two or three that say what is thought."""
+    """Some neutral words and two that decide the class."""
     source = np.random.default_rng({"train": 0, "validation": 1, "test": 2}[split])
     for number in range(COUNTS[split]):
         label = int(source.integers(2))
@@ -62,23 +62,23 @@ def bag(task):
 
 
 class Hidden(Bag):
-    """Answers as the bag does, without a gradient that leads anywhere once it has learnt."""
+    """Predicts like the bag, with zero gradients after training."""
 
     def forward(self, embedded, mask):
-        answer = super().forward(embedded, mask)
-        return answer if self.training else answer.detach() + 0 * answer
+        output = super().forward(embedded, mask)
+        return output if self.training else output.detach() + 0 * output
 
 
 @model(kind="sentiment")
 def hidden(task):
-    """The mean of the embeddings, hiding."""
+    """The mean of the embeddings, with masked gradients."""
     return learning(Hidden, task)
 
 
 class Rules(TorchText):
     def raw(self, pixels):
-        told = [text.lower().rstrip(".").split() for text in texts_of(pixels.cpu().numpy())]
-        return torch.tensor([[float(sum(w in group for w in words)) for group in (BAD, GOOD)] for words in told])
+        texts = [text.lower().rstrip(".").split() for text in texts_of(pixels.cpu().numpy())]
+        return torch.tensor([[float(sum(w in group for w in words)) for group in (BAD, GOOD)] for words in texts])
 
     @property
     def table(self):
@@ -93,7 +93,7 @@ def rules(task):
 
 @task(kind="language")
 def rounds(split, seed):
-    """The letters a to e in turn, from some letter on; twelve are read and twelve predicted."""
+    """The letters a to e in turn, from some letter on; twelve are given and twelve predicted."""
     for number in range({"train": 8, "validation": 4, "test": 10}[split]):
         start = number + {"train": 0, "validation": 1, "test": 2}[split]
         text = "".join("abcde"[(start + place) % 5] for place in range(23))
@@ -101,23 +101,23 @@ def rounds(split, seed):
 
 
 class Round(nn.Module):
-    """Expects the letter behind the last one, and a little the one behind the mean of all."""
+    """Predicts the letter after the last one, and with less weight the one after the mean of all letters."""
 
     def __init__(self, classes):
         super().__init__()
         self.embedding = nn.Embedding(classes, classes)
         self.embedding.weight.data = torch.eye(classes)
-        self.register_buffer("behind", torch.roll(torch.eye(classes - 1), 1, dims=1))
+        self.register_buffer("next", torch.roll(torch.eye(classes - 1), 1, dims=1))
 
     def forward(self, embedded, mask):
         places = torch.arange(1, embedded.shape[1] + 1)[None, :, None]
         seen = 3 * embedded + 6 * embedded.cumsum(dim=1) / places
-        return torch.cat([seen[..., :1] - 9, seen[..., 1:] @ self.behind], dim=2)
+        return torch.cat([seen[..., :1] - 9, seen[..., 1:] @ self.next], dim=2)
 
 
 @model(kind="language")
 def turns(task):
-    """Knows the order of the letters."""
+    """A model that knows the order of the letters."""
     from suite.models.adapters.language import TorchLanguage
 
     return TorchLanguage(Round(len(task.classes)), task.classes, length=task.input_shape[0])
