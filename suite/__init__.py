@@ -1,6 +1,6 @@
-"""Say how good a deep network is, and when not to believe it.
+"""Benchmarks of deep networks: accuracy, robustness, calibration and attribution faithfulness, with evidence.
 
-Names are loaded when they are first used, so that ``import suite`` stays cheap.
+Names are imported when they are first used, so that ``import suite`` is fast.
 """
 
 import importlib

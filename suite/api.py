@@ -1,4 +1,4 @@
-"""Auditing a model from Python, in a few lines."""
+"""Auditing a model from Python."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -28,10 +28,10 @@ class Audit:
     """The result of an audit.
 
     Attributes:
-        rows: one line per measure, as `Store.rows`.
-        outcome: which cells ran, which were stored before, which failed and why.
-        store: where everything is kept.
-        task: the task's name on the board.
+        rows: one row per measure, with the columns of `Store.rows`.
+        outcome: which cells ran, were stored before, or failed and why.
+        store: the store with the results.
+        task: the name of the task on the board.
     """
 
     rows: pd.DataFrame
@@ -40,7 +40,7 @@ class Audit:
     task: str
 
     def __str__(self) -> str:
-        """Return the task's leaderboard as text."""
+        """Return the leaderboard of the task as text."""
         from suite.leaderboard import board
         from suite.leaderboard.text import board_table
 
@@ -51,13 +51,13 @@ class Audit:
 
 
 def load(task: str, *, seed: int = 0) -> TaskData:
-    """Return a task's samples: ``train``, ``validation`` and ``test``, each with ids, ``pixels()`` and targets.
+    """Return the samples of a task: ``train``, ``validation`` and ``test``, each with ids, ``pixels()`` and targets.
 
-    Train on ``train`` and choose on ``validation``: a model that has seen ``test`` cannot be audited on the task.
+    Train on ``train`` and select on ``validation``; do not use ``test`` for either.
 
     Args:
         task: spec of the task.
-        seed: of the split; the same as the audit's.
+        seed: seed of the split; use the same one for the audit.
 
     Raises:
         SuiteError: the task does not exist, or has no usable samples.
@@ -77,41 +77,41 @@ def audit(
     settings: Settings | None = None,
     **adapter: Any,
 ) -> Audit:
-    """Measure a model that exists in memory on all axes and return the board it stands on.
+    """Measure a model in memory on all axes, and return its results.
 
-    The test samples are those of ``suite.load(task, seed=seed).test``; the model must not have been trained on them.
+    The test samples are those of ``suite.load(task, seed=seed).test``; the model must not be trained on them.
 
     Args:
-        model: a trained module as the adapter of the task's kind takes it (for classification one that maps images to
-            logits), or that adapter round one.
+        model: a trained module for the adapter of the task's kind (for classification a map from images to logits),
+            or such an adapter.
         task: spec of the task, for example ``imagefolder(path='photos', size=64)``.
-        name: what the board calls it.
+        name: name of the model on the board.
         axes: names or specs of axes.
-        n: how many test samples at most; None for all.
-        seed: of the split, of attacks and resampling.
-        store: folder of results; SUITE_STORE or .suite by default. What is stored is not measured again.
-        settings: device, batch size, progress; by default bars are shown while it runs.
-        adapter: arguments of that adapter: bounds, mean, std, input_size, ...
+        n: maximum number of test samples; None for all.
+        seed: seed of the split, of attacks and resampling.
+        store: folder of results, by default SUITE_STORE or .suite. Stored results are not measured again.
+        settings: device, batch size and progress; by default progress bars are shown.
+        adapter: arguments of the adapter: bounds, mean, std, input_size, ...
 
     Raises:
-        SuiteError: the task or an axis does not exist. A model that fails does not raise; its rows say why.
+        SuiteError: the task or an axis does not exist. A model that fails raises nothing; its rows state the reason.
     """
     wrapped = model if isinstance(model, TorchModel) else _wrapped(model, task, adapter)
     if wrapped.recipe is not None and wrapped.weights is None:
         raise ModelError(
-            "audit measures a model as it is; this one asks to be trained. Declare it with @model instead."
+            "audit does not train, but this model has a recipe and no weights. Declare it with @model instead."
         )
     if any(entry.name == name for entry in REGISTRY.names("model")):
-        raise ModelError(f"name={name!r} is a model of the suite, whose row would be taken for yours; choose another.")
-    kept = Store(store if store is not None else default_store())
+        raise ModelError(f"name={name!r} is the name of a registered model; choose another.")
+    results = Store(store if store is not None else default_store())
     cells = plan([task], [name], axes, n=n, seed=seed, given=(name,))
-    with bars(Console(stderr=True)) as shown:
-        chosen = settings or Settings(track=shown.track, on_task_loaded=shown.on_task_loaded)
+    with bars(Console(stderr=True)) as progress:
+        chosen = settings or Settings(track=progress.track, on_task_loaded=progress.on_task_loaded)
         with few_threads():
-            outcome = Harness(kept, chosen, given={name: wrapped}).run(cells)
-    rows = kept.rows()
+            outcome = Harness(results, chosen, given={name: wrapped}).run(cells)
+    rows = results.rows()
     mine = rows[rows["key"].isin(outcome.keys)].reset_index(drop=True)
-    return Audit(mine, outcome, kept, str(mine["task"].iloc[-1]))
+    return Audit(mine, outcome, results, str(mine["task"].iloc[-1]))
 
 
 def _wrapped(model: nn.Module, task: str, arguments: Mapping[str, Any]) -> TorchModel:
@@ -120,6 +120,6 @@ def _wrapped(model: nn.Module, task: str, arguments: Mapping[str, Any]) -> Torch
         return adapter(model, **arguments)
     except TypeError as error:
         raise ModelError(
-            f"{adapter.__name__} cannot be put round the module: {error}. Give what it needs to audit as well, or hand "
-            f"over a {adapter.__name__} of your own."
+            f"{adapter.__name__} cannot wrap the module: {error}. Pass its arguments to audit, or pass a "
+            f"{adapter.__name__} instead of a module."
         ) from error

@@ -1,4 +1,4 @@
-"""The command ``suite``. Nothing heavy is imported before a command needs it."""
+"""The command ``suite``. Each command imports what it needs, so that ``suite --help`` is fast."""
 
 from __future__ import annotations
 
@@ -19,40 +19,41 @@ if TYPE_CHECKING:
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 DEMO = {
-    "digits": ("linear", "cnn", "cnn_adversarial"),
     "digit-scenes-detection": ("centernet", "fcos"),
     "digit-scenes-segmentation": ("unet", "lraspp"),
     "movie-sentiment": ("bag", "textcnn", "vader_rules"),
     "plays": ("ngram", "char_gru"),
     "mnist-codes": ("vae",),
     "mnist-samples": ("sn_hinge", "dcgan"),
+    "digits": ("linear", "cnn", "cnn_adversarial"),
 }
-"""Tasks of the demo, and the models that are trained on each."""
+"""Tasks of the demo and the models to train. Long trainings come first, so that several processes end together."""
 
-DESCRIPTION = """How good is a deep network, and when should I not believe it?
+DESCRIPTION = """Benchmark deep networks: accuracy, adversarial robustness, calibration and attribution faithfulness.
 
-  suite demo                                   small models of all five kinds on four axes
-  suite run digits --model cnn --model vit     measure models on a task
-  suite run acme.py:defects --model acme.py:net   ... of your own, from one file
-  suite board                                  the leaderboards of what is stored
-  suite report                                 the same with pictures, in the browser
+examples:
+  suite demo                                      train and evaluate small models on all kinds of tasks
+  suite run digits --model cnn --model vit        evaluate models on a task
+  suite run acme.py:defects --model acme.py:net   evaluate your own model on your own task
+  suite board                                     print the leaderboards
+  suite report                                    show results and example inputs in the browser
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 fine, 1 something failed, 2 not understood."""
+    """Run a command and return its exit status: 0 for success, 1 if something failed, 2 for a usage error."""
     options = _parser().parse_args(arguments)
     try:
         status = int(options.command(options))
-        sys.stdout.flush()  # a pipe that is closed shows here, not when Python has ended
+        sys.stdout.flush()  # raises here, and not at exit, if the pipe is closed
         return status
     except SuiteError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Stopped. What was measured is stored; the same command goes on from there.", file=sys.stderr)
+        print("Stopped. Finished results are stored; run the same command again to continue.", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of a pipe has seen enough
+    except BrokenPipeError:  # the reader closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
@@ -64,24 +65,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(command=lambda _: parser.parse_args(["--help"]))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_run(commands)
-    demo = _add(commands, "demo", _demo, "train and score small models that name, find and outline real digits")
-    _jobs(demo, min(2, os.cpu_count() or 1))
-    _how(demo)
-    board = _add(commands, "board", _board, "print the leaderboards of what is stored")
-    board.add_argument("task", nargs="?", help="only this task")
-    _which(board)
-    board.add_argument("--rank-by", default="accuracy", help="column to rank by (default: accuracy)")
-    publish = _add(commands, "publish", _publish, "write a task's current rows to leaderboards/, to be committed")
-    publish.add_argument("task")
-    _which(publish)
-    publish.add_argument("--to", default="leaderboards", help="folder (default: leaderboards)")
+    demo = _add(commands, "demo", _demo, "train and evaluate small models on all kinds of tasks")
+    _add_jobs(demo, min(2, os.cpu_count() or 1))
+    _add_device(demo)
+    board = _add(commands, "board", _board, "print the leaderboards of the stored results")
+    board.add_argument("task", nargs="?", help="the task (default: all)")
+    _add_selection(board)
+    board.add_argument("--rank-by", default="accuracy", help="the column to rank by (default: %(default)s)")
+    publish = _add(commands, "publish", _publish, "write the current results of a task to a CSV file in leaderboards/")
+    publish.add_argument("task", help="the task")
+    _add_selection(publish)
+    publish.add_argument("--to", default="leaderboards", help="the folder (default: %(default)s)")
     _add_verify(commands)
-    report = _add(commands, "report", _report, "show the stored results in the browser, on this machine only")
-    report.add_argument("--port", type=int, default=8501, help="default: 8501")
-    listing = _add(commands, "list", _list, "list tasks, models, attacks, attributions, metrics", store=False)
-    listing.add_argument("role", nargs="?", help="only this role")
-    check = _add(commands, "check", _check, "say what a third-party file gets wrong", store=False)
-    check.add_argument("file", help="a Python file with tasks or models")
+    report = _add(commands, "report", _report, "show the stored results in the browser, on localhost")
+    report.add_argument("--port", type=int, default=8501, help="the port (default: %(default)s)")
+    listing = _add(commands, "list", _list, "list tasks, models, attacks, attributions and metrics", store=False)
+    listing.add_argument("role", nargs="?", help="task, model, attack, attribution or metric (default: all)")
+    check = _add(commands, "check", _check, "check a Python file with your own tasks or models", store=False)
+    check.add_argument("file", help="the Python file")
     return parser
 
 
@@ -89,49 +90,69 @@ def _add(commands: Commands, name: str, command: object, text: str, *, store: bo
     parser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(command=command)
     if store:
-        parser.add_argument("--store", default=default_store(), help="folder of results (default: %(default)s)")
+        parser.add_argument("--store", default=default_store(), help="the folder of results (default: %(default)s)")
     return parser
 
 
 def _add_run(commands: Commands) -> None:
-    run = _add(commands, "run", _run, "measure models on tasks; what is stored is skipped")
-    run.add_argument("task", nargs="+", help="tasks: digits, imagefolder(path='photos'), acme.py:defects")
-    run.add_argument("--model", action="append", required=True, help="a model; give it several times for several")
-    run.add_argument("--axis", action="append", help="clean, robustness, calibration, attribution, or a spec of one")
-    run.add_argument("--n", type=int, help="at most this many test samples (default: all)")
-    run.add_argument("--seed", type=int, default=0, help="of splits, training, attacks, resampling (default: 0)")
-    run.add_argument("--full", action="store_true", help="train for longer, where a model has a longer recipe")
-    _jobs(run, 1)
-    run.add_argument("--strict", action="store_true", help="stop where a sample, or a part of one, has to be dropped")
-    _how(run)
+    run = _add(
+        commands, "run", _run, "evaluate models on tasks and store the results; stored results are not measured again"
+    )
+    run.add_argument("task", nargs="+", help="for example digits, imagefolder(path='photos') or acme.py:defects")
+    run.add_argument("--model", action="append", required=True, help="a model; repeat the option for several models")
+    run.add_argument(
+        "--axis",
+        action="append",
+        help="clean, robustness, calibration, attribution or a spec; may be repeated (default: these four)",
+    )
+    run.add_argument("--n", type=int, help="maximum number of test samples (default: all)")
+    run.add_argument(
+        "--seed", type=int, default=0, help="seed of splits, training, attacks and resampling (default: %(default)s)"
+    )
+    run.add_argument("--full", action="store_true", help="use the full training recipe of models that have one")
+    _add_jobs(run, 1)
+    run.add_argument(
+        "--strict", action="store_true", help="stop with an error if any sample, or part of one, must be dropped"
+    )
+    _add_device(run)
 
 
-def _jobs(parser: argparse.ArgumentParser, default: int) -> None:
+def _add_jobs(parser: argparse.ArgumentParser, default: int) -> None:
     parser.add_argument(
         "--jobs",
         type=int,
         default=default,
-        help="processes, at most one for each model on a task (default: %(default)s)",
+        help="number of processes, at most one for each model on a task (default: %(default)s)",
     )
 
 
 def _add_verify(commands: Commands) -> None:
-    verify = _add(commands, "verify", _verify, "check the stored adversarial inputs afresh, without attack code")
-    verify.add_argument("task", nargs="*", help="only these tasks, as they were run (default: all that are stored)")
-    verify.add_argument("--model", action="append", help="only this model; give it several times for several")
-    verify.add_argument("--axis", action="append", help="only this spec, like robustness(attack=pgd)")
-    _how(verify)
+    verify = _add(
+        commands,
+        "verify",
+        _verify,
+        "check stored adversarial examples again, with code that is independent of the attacks",
+    )
+    verify.add_argument("task", nargs="*", help="the tasks, as they were run (default: all)")
+    verify.add_argument("--model", action="append", help="a model, as it was run; may be repeated (default: all)")
+    verify.add_argument(
+        "--axis", action="append", help="a spec, for example robustness(attack=pgd); may be repeated (default: all)"
+    )
+    _add_device(verify)
 
 
-def _which(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--n", type=int, help="what was measured on this many test samples (default: the most)")
-    parser.add_argument("--seed", type=int, help="what was measured with this seed (default: the newest data's)")
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--n", type=int, help="results on this many test samples (default: the most)")
+    parser.add_argument("--seed", type=int, help="results with this seed (default: that of the newest data)")
 
 
-def _how(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: %(default)s)")
     parser.add_argument(
-        "--batch-size", type=int, default=64, help="changes speed and memory, not results (default: 64)"
+        "--batch-size",
+        type=int,
+        default=64,
+        help="samples per forward pass; does not change results (default: %(default)s)",
     )
 
 
@@ -144,13 +165,13 @@ def _run(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     options.n, options.seed, options.full, options.strict = None, 0, False, False
     outcome = _measure(options, DEMO, None)
-    _print_boards(options.store, list(DEMO))
-    print("Look at the pictures with:  make report   (or: suite report)")
+    _print_boards(options.store, ["digits", *(task for task in DEMO if task != "digits")])
+    print("To see example inputs, run:  suite report")
     return 1 if outcome.failed else 0
 
 
 def _measure(options: argparse.Namespace, work: Mapping[str, Sequence[str]], axes: Sequence[str] | None) -> Outcome:
-    """Measure models by task."""
+    """Measure models on their tasks."""
     from rich.console import Console
 
     if min(options.batch_size, options.jobs) < 1 or (options.n is not None and options.n < 1):
@@ -172,17 +193,18 @@ def _measure(options: argparse.Namespace, work: Mapping[str, Sequence[str]], axe
             task: [with_full_recipe(model) for model in models] if options.full else models
             for task, models in work.items()
         }
-        planned = (
-            plan([task], models, axes or AXES, n=options.n, seed=options.seed) for task, models in chosen.items()
-        )
-        cells = [cell for part in planned for cell in part]
-    with bars(console) as shown:
+        cells = [
+            cell
+            for task, models in chosen.items()
+            for cell in plan([task], models, axes or AXES, n=options.n, seed=options.seed)
+        ]
+    with bars(console) as progress:
         settings = Settings(
             options.device,
             options.batch_size,
-            shown.track,
-            shown.on_cell_done,
-            shown.on_task_loaded,
+            progress.track,
+            progress.on_cell_done,
+            progress.on_task_loaded,
             strict=options.strict,
         )
         outcome = run_in_processes(Store(options.store), settings, cells, options.jobs)
@@ -208,7 +230,7 @@ def _display_name(task: str) -> str:
 def _print_boards(
     folder: str, tasks: Sequence[str], rank_by: str = "accuracy", n: int | None = None, seed: int | None = None
 ) -> int:
-    """Print the boards of some tasks, or of all that are stored, on all samples or on n of them."""
+    """Print the boards of some tasks, or of all stored ones; `n` and `seed` select the results."""
     from rich.console import Console
 
     from suite.leaderboard import board
@@ -225,7 +247,7 @@ def _print_boards(
         for name in tasks or names:
             console.print(board_table(board(store, name, rank_by=rank_by, n=n, seed=seed), width=console.width))
         for record, why in store.damaged.items():
-            console.print(f"Record {record} cannot be read and was left out: {why}", markup=False)
+            console.print(f"Record {record} cannot be read and is omitted: {why}", markup=False)
     print(text.get(), end="")
     return 0
 
@@ -252,16 +274,16 @@ def _verify(options: argparse.Namespace) -> int:
     use_threads()
     limit_memory()
     store = Store(options.store)
-    wanted = RecordFilter(options.task, options.model or (), options.axis or ())
-    verdicts = []
-    for verdict in verify(store, wanted, device=options.device, batch_size=options.batch_size):
-        print("\n".join(verdict.lines()), flush=True)
-        verdicts.append(verdict)
+    chosen = RecordFilter(options.task, options.model or (), options.axis or ())
+    results = []
+    for result in verify(store, chosen, device=options.device, batch_size=options.batch_size):
+        print("\n".join(result.lines()), flush=True)
+        results.append(result)
     for record, why in store.damaged.items():
         print(f"FAIL record {record} cannot be read: {why}")
-    wrong = sum(bool(verdict.differences) for verdict in verdicts) + len(store.damaged)
-    inputs = sum(verdict.inputs or 0 for verdict in verdicts if not verdict.differences)
-    print(f"{len(verdicts)} records, {inputs:,} inputs verified, {wrong or 'no'} records differ.")
+    wrong = sum(bool(result.differences) for result in results) + len(store.damaged)
+    inputs = sum(result.inputs or 0 for result in results if not result.differences)
+    print(f"{len(results)} records, {inputs:,} inputs verified, {wrong or 'no'} records differ.")
     return 1 if wrong else 0
 
 
@@ -273,51 +295,50 @@ def _report(options: argparse.Namespace) -> int:
     if find_spec("streamlit") is None or app is None or app.origin is None:
         raise SuiteError("The report needs Streamlit and plotly: pip install 'trust-suite[report]'")
     os.environ["SUITE_STORE"] = str(Path(options.store).resolve())
-    arguments = ["--server.address", "localhost", "--server.port", str(options.port)]
-    quiet = [
-        "--browser.gatherUsageStats",
-        "false",
-        "--server.headless",
-        "true",
-        "--server.fileWatcherType",
-        "none",
-        "--client.toolbarMode",
-        "viewer",
-    ]
-    print(f"The report is at http://localhost:{options.port} (Ctrl-C ends it).", flush=True)
-    # Streamlit warns that caches are made before its server runs, which is what is meant here.
+    settings = {
+        "server.address": "localhost",
+        "server.port": str(options.port),
+        "browser.gatherUsageStats": "false",
+        "server.headless": "true",
+        "server.fileWatcherType": "none",
+        "client.toolbarMode": "viewer",
+    }
+    arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
+    print(f"The report is at http://localhost:{options.port} (press Ctrl-C to stop).", flush=True)
+    # Streamlit warns about caches that are created before its server runs, which is intended here.
     logging.getLogger(import_module("streamlit.runtime.caching.cache_data_api").__name__).disabled = True
-    for view in ("board_view", "model_view", "gallery_view"):  # read now, so that the first page does not wait for it
+    for view in ("board_view", "model_view", "gallery_view"):  # imported early, so that the first page loads fast
         import_module(f"suite.reports.{view}")
     from streamlit.web.cli import main as streamlit
 
-    streamlit(["run", app.origin, *arguments, *quiet], standalone_mode=False)
+    streamlit(["run", app.origin, *arguments], standalone_mode=False)
     return 0
 
 
 def _list(options: argparse.Namespace) -> int:
+    from suite.listing import listing
     from suite.registry import REGISTRY
 
     roles = ("task", "model", "attack", "attribution", "metric")
     if options.role is not None and options.role.removesuffix("s") not in roles:
-        raise SuiteError(f"There is nothing called {options.role!r} to list; choose one of {', '.join(roles)}.")
+        raise SuiteError(f"There is no role {options.role!r}; choose one of {', '.join(roles)}.")
     for role in [options.role.removesuffix("s")] if options.role else roles:
         print(f"{role}s")
-        for entry in REGISTRY.names(role):
-            print(f"  {entry.name + (':NAME' if entry.family else ''):24} {entry.summary}")
+        for name, summary in listing(role):
+            print(f"  {name:24} {summary}")
     for plugin, why in REGISTRY.broken.items():
-        print(f"The plugin {plugin} could not be loaded: {why}", file=sys.stderr)
+        print(f"The plug-in {plugin} cannot be loaded: {why}", file=sys.stderr)
     return 0
 
 
 def _check(options: argparse.Namespace) -> int:
     from suite.runner.conformance import check_file
 
-    findings = check_file(options.file)
-    for finding in findings:
-        print(f"{'ok  ' if finding.passed else 'FAIL'} {finding.subject}: {finding.sentence}")
-    wrong = sum(not finding.passed for finding in findings)
-    print(f"{len(findings)} checks, {wrong} failed." if wrong else f"{len(findings)} checks, all passed.")
+    results = check_file(options.file)
+    for result in results:
+        print(f"{'ok  ' if result.passed else 'FAIL'} {result.subject}: {result.sentence}")
+    wrong = sum(not result.passed for result in results)
+    print(f"{len(results)} checks, {wrong} failed." if wrong else f"{len(results)} checks, all passed.")
     return 1 if wrong else 0
 
 

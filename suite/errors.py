@@ -1,19 +1,19 @@
-"""Every error the suite raises on purpose.
+"""The errors that the suite raises on purpose.
 
     SuiteError
-    ├── SpecError           a spec string, or its arguments, cannot be understood
-    ├── UnknownNameError    no task, model, attack, ... of that name
-    ├── PluginError         a third-party file or package breaks the contract
+    ├── SpecError           a spec string or its arguments are invalid
+    ├── UnknownNameError    there is no task, model, attack, ... of this name
+    ├── PluginError         a third-party file or package cannot be used
     ├── DataError           samples cannot be read, or none is usable
-    ├── ModelError          a model cannot be built, or answers with something its kind cannot use
-    │   ├── NotApplicableError  the model has no use for this question; a skipped row
+    ├── ModelError          a model cannot be built, or its output cannot be used
+    │   ├── NotApplicableError  a measure does not apply to the model; its row is skipped
     │   ├── WeightsError    weights are missing, do not fit, or are not safe to load
     │   └── TrainingError   training diverged
-    ├── AttackError         an adversarial input broke the rules of its attack
-    ├── MeasureError        a number that must not be reported (not finite, outside its interval)
+    ├── AttackError         an adversarial example violates the constraints of its attack
+    ├── MeasureError        a number is invalid (not finite, or outside its interval)
     └── StoreError          stored results cannot be read or written
 
-A message says what was got, what was expected, and what to do next.
+A message states the problem, what was expected, and what to do.
 """
 
 import difflib
@@ -21,11 +21,11 @@ from collections.abc import Iterable
 
 
 class SuiteError(Exception):
-    """Base of every error that the suite raises on purpose."""
+    """Base class of the errors that the suite raises on purpose."""
 
 
 class SpecError(SuiteError):
-    """A spec string, or its arguments, cannot be understood."""
+    """A spec string or its arguments are invalid."""
 
 
 class UnknownNameError(SuiteError):
@@ -33,7 +33,7 @@ class UnknownNameError(SuiteError):
 
 
 class PluginError(SuiteError):
-    """A third-party file or package breaks the contract."""
+    """A third-party file or package cannot be used."""
 
 
 class DataError(SuiteError):
@@ -45,7 +45,7 @@ class ModelError(SuiteError):
 
 
 class NotApplicableError(ModelError):
-    """The model has no use for this question: its row is skipped with the message as the reason, and not failed."""
+    """A measure does not apply to the model; its row is skipped with the message as reason."""
 
 
 class WeightsError(ModelError):
@@ -53,15 +53,15 @@ class WeightsError(ModelError):
 
 
 class TrainingError(ModelError):
-    """Training diverged or had nothing to learn from."""
+    """Training diverged, or there are no training samples."""
 
 
 class AttackError(SuiteError):
-    """An adversarial input broke the rules of its attack."""
+    """An adversarial example violates the constraints of its attack."""
 
 
 class MeasureError(SuiteError):
-    """A number that must not be reported."""
+    """A number is invalid and must not be reported."""
 
 
 class StoreError(SuiteError):
@@ -69,7 +69,7 @@ class StoreError(SuiteError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean 'x'?`` for the nearest known names, or a list of all, or nothing."""
+    """Return `` Did you mean 'x'?`` for similar known names, else a list of all known names."""
     names = sorted(set(known))
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if near:

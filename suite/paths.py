@@ -1,8 +1,8 @@
-"""Where results are kept."""
+"""The location of results."""
 
 import os
 
 
 def default_store() -> str:
-    """Return the folder of results: SUITE_STORE, else .suite in the current folder."""
+    """Return the folder of results: SUITE_STORE, by default .suite in the current folder."""
     return os.environ.get("SUITE_STORE") or ".suite"

@@ -1,8 +1,8 @@
-"""What can be named: tasks, models, attacks, metrics, attributions, and the kinds and axes behind them.
+"""The registry of tasks, models, attacks, metrics, attributions, kinds and axes.
 
-A decorator registers a factory under its function's name; nothing is built before somebody asks for it by a spec.
-Names come from four places, all through the same decorators: the suite itself, the files in `tasks/`, packages with an
-entry point in the group ``suite.plugins``, and single files given by path (``acme.py:defects``).
+A decorator registers a factory under the name of its function; a spec builds it. Entries come from four places: the
+suite itself, the files in `tasks/`, packages with an entry point in the group ``suite.plugins``, and single files given
+by path (``acme.py:defects``).
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from suite.errors import PluginError, SpecError, UnknownNameError, did_you_mean
 from suite.spec import Spec, make, parse
 
 ENTRY_POINTS = "suite.plugins"
-"""Entry point group of installed plugins; each entry point names a module to import."""
+"""Entry point group of installed plug-ins; each entry point names a module to import."""
 
 BUILT_IN = {
     "attack": (
@@ -75,17 +75,23 @@ BUILT_IN = {
         "suite.kinds.synthesis.metrics",
     ),
 }
-"""Modules of the suite that register something, by role; tasks and models are registered by the files in tasks/."""
+"""Modules of the suite that register entries, by role; the files in tasks/ register tasks and models."""
 
 INTERACTIVE = "<interactive>"
-"""Origin of what was not written in a file."""
+"""Origin of entries that are not defined in a file."""
 
 Factory = TypeVar("Factory", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Something registered: its factory, where it came from, and what its decorator said about it."""
+    """A registered factory.
+
+    Attributes:
+        origin: the file that defines it.
+        family: whether the factory takes the name after the colon (``timm:resnet18``) as its first argument.
+        meta: further arguments of the decorator.
+    """
 
     role: str
     name: str
@@ -103,11 +109,11 @@ class Entry:
         """Return the spec with every default filled in.
 
         Args:
-            spec: what was asked for.
-            injected: parameters that the harness gives, so that a spec may not.
+            spec: the spec to complete.
+            injected: parameters that the harness provides; a spec must not set them.
 
         Raises:
-            SpecError: an argument is unknown, missing or given by the harness.
+            SpecError: an argument is unknown, missing or provided by the harness.
         """
         parameters = dict(inspect.signature(self.factory).parameters)
         if self.family:
@@ -131,16 +137,16 @@ class Entry:
         return make(spec.name, {**defaults, **given})
 
     def build(self, spec: Spec, **injected: Any) -> Any:
-        """Call the factory with the spec's arguments, filled with defaults, and what the harness gives."""
+        """Call the factory with the arguments of the spec, its defaults, and what the harness provides."""
         accepted = inspect.signature(self.factory).parameters
-        given = {name: value for name, value in injected.items() if name in accepted}
+        provided = {name: value for name, value in injected.items() if name in accepted}
         bound = self.bind(spec, injected=tuple(injected))
         member = (spec.name.partition(f"{self.name}:")[2],) if self.family else ()
-        return self.factory(*member, **bound.kwargs, **given)
+        return self.factory(*member, **bound.kwargs, **provided)
 
 
 def _as_default(value: Any, default: Any) -> Any:
-    """Return a value in the form of the default: eps=1 is eps=1.0, and eps=[1.0] where a list is expected."""
+    """Convert a value to the type of the default: eps=1 to eps=1.0, and to eps=[1.0] if a list is expected."""
     if isinstance(default, tuple) and not isinstance(value, tuple):
         return (_as_default(value, default[0] if default else value),)
     if isinstance(default, tuple):
@@ -150,19 +156,26 @@ def _as_default(value: Any, default: Any) -> Any:
 
 
 class Registry:
-    """All entries, by scope: the empty scope for what is installed, a file's path for a one-file plugin."""
+    """All entries by scope: the empty scope for everything installed, the path for a file.
+
+    Attributes:
+        broken: the errors of plug-ins that cannot be loaded, by name.
+    """
 
     def __init__(self) -> None:
         self.broken: dict[str, str] = {}
         self._entries: dict[tuple[str, str, str], Entry] = {}
         self._loaded: set[tuple[str, str]] = set()
-        self._asked_packages = False
+        self._loaded_plugins = False
         self._scope: ContextVar[str] = ContextVar("scope", default="")
 
     def add(self, entry: Entry) -> None:
-        """Register an entry; the same place may register again, another place may not take its name.
+        """Register an entry. The same file may register a name again, another file may not.
 
-        What a one-file plugin registers belongs to that file, wherever the factory itself was written.
+        Entries that a file given by path registers belong to it, wherever their factories are defined.
+
+        Raises:
+            PluginError: another file has registered the name.
         """
         scope = self._scope.get()
         entry = replace(entry, origin=scope or entry.origin)
@@ -170,13 +183,12 @@ class Registry:
         old = self._entries.get(key)
         if old is not None and old.origin != entry.origin:
             raise PluginError(
-                f"The {entry.role} {entry.name!r} of {entry.origin} is already taken by {old.origin}. "
-                "Rename one of them."
+                f"{entry.origin} registers the {entry.role} {entry.name!r}, but so does {old.origin}. Rename one."
             )
         self._entries[key] = entry
 
     def names(self, role: str) -> list[Entry]:
-        """Return every installed entry of a role, by name."""
+        """Return every installed entry of a role, sorted by name."""
         self._load_installed(role)
         self._load_entry_points()
         return sorted(
@@ -184,10 +196,10 @@ class Registry:
         )
 
     def get(self, role: str, name: str) -> Entry:
-        """Return the entry of a name, a family member (``timm:resnet18``) or a file's entry (``acme.py:net``).
+        """Return the entry for a name, a member of a family (``timm:resnet18``), or a name in a file (``acme.py:net``).
 
         Raises:
-            UnknownNameError: nothing of that name; the message offers near ones.
+            UnknownNameError: the name does not exist; the message suggests similar ones.
             PluginError: the file cannot be loaded.
         """
         file, in_file, rest = name.rpartition(".py:")
@@ -210,10 +222,14 @@ class Registry:
         raise UnknownNameError(self._unknown(role, name))
 
     def of_file(self, path: str | Path) -> list[Entry]:
-        """Load a file and return everything it registers."""
+        """Load a file and return everything it registers.
+
+        Raises:
+            PluginError: the file cannot be loaded.
+        """
         scope = str(Path(path).resolve())
         if (scope, scope) not in self._loaded:
-            # First all that is installed: what the file imports of it must not be taken for the file's own.
+            # Everything installed comes first, so that what the file imports is not registered as its own.
             self._load_entry_points()
             for role in (*BUILT_IN, "task"):
                 self._load_installed(role)
@@ -222,41 +238,39 @@ class Registry:
 
     def _unknown(self, role: str, name: str) -> str:
         if name.endswith(".py"):
-            return f"{name!r} is a file: write {name}:NAME, the name of {_a(role)} in it."
+            return f"{name!r} is a file. Write {name}:NAME with the name of {_a(role)} in it."
         wanted, colon, _ = name.partition(":")
         known = [e.name + (":" if e.family else "") for e in self.names(role)]
-        broken = "".join(f" (The plugin {plugin} could not be loaded: {why})" for plugin, why in self.broken.items())
+        broken = "".join(f" (The plug-in {plugin} cannot be loaded: {why})" for plugin, why in self.broken.items())
         return f"There is no {role} {name!r}.{did_you_mean(wanted + colon, known)}{broken}"
 
     def _load_installed(self, role: str) -> None:
         for module in BUILT_IN.get(role, ()):
             importlib.import_module(module)
         if role in ("task", "model"):
-            for path in sorted(tasks_folder().glob("*.py")):
-                if path.name != "__init__.py":
-                    self._load_file(path, "")
+            for path in tasks_files():
+                self._load_file(path, "")
 
     def _load_entry_points(self) -> None:
-        if self._asked_packages:
+        if self._loaded_plugins:
             return
-        self._asked_packages = True
-        points = importlib.metadata.entry_points(group=ENTRY_POINTS)
-        for role in (*BUILT_IN, "task") if points else ():
-            self._load_installed(role)  # a package must not take a name of the suite's own
-        for point in points:
+        self._loaded_plugins = True
+        for role in (*BUILT_IN, "task") if plugins() else ():
+            self._load_installed(role)  # first, so that a plug-in cannot take a name of the suite
+        for point in plugins():
             try:
                 with self._scoped(""):
                     point.load()
-            except (Exception, SystemExit) as error:  # a broken plugin is reported by name and must not break others
+            except (Exception, SystemExit) as error:  # a broken plug-in must not break the others
                 self.broken[point.name] = f"{type(error).__name__}: {error}"
 
     def _load_file(self, path: Path, scope: str) -> None:
         if (str(path), scope) in self._loaded:
             return
         if not path.is_file():
-            raise PluginError(f"There is no file {path}. Give the path of a Python file, like acme.py:defects.")
+            raise PluginError(f"There is no file {path}. Give the path of a Python file, for example acme.py:defects.")
         if path.suffix != ".py":
-            raise PluginError(f"{path} cannot be imported; expected a Python file that ends in .py.")
+            raise PluginError(f"{path} is not a Python file; its name must end in .py.")
         address = hashlib.sha256(f"{path}\0{scope}".encode(errors="surrogateescape")).hexdigest()[:8]
         module_name = f"suite_file_{path.stem}_{address}"
         location = importlib.util.spec_from_file_location(module_name, path, loader=_Reader(module_name, str(path)))
@@ -266,17 +280,17 @@ class Registry:
         try:
             with self._scoped(scope):
                 _Reader(module_name, str(path)).exec_module(module)
-        except (Exception, SystemExit) as error:  # whatever a stranger's file raises, the user learns which and why
+        except (Exception, SystemExit) as error:  # third-party code may raise anything
             sys.modules.pop(module_name, None)
             self._forget(scope, str(path))
             raise PluginError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
         self._loaded.add((str(path), scope))
 
     def _forget(self, scope: str, origin: str) -> None:
-        """Drop what half a file has registered."""
-        halves = [key for key, entry in self._entries.items() if key[0] == scope and entry.origin == origin]
-        for key in halves:
-            del self._entries[key]
+        """Remove what a file has registered before it failed."""
+        self._entries = {
+            key: entry for key, entry in self._entries.items() if key[0] != scope or entry.origin != origin
+        }
 
     @contextmanager
     def _scoped(self, scope: str) -> Iterator[None]:
@@ -288,7 +302,7 @@ class Registry:
 
 
 class _Reader(importlib.machinery.SourceFileLoader):
-    """Loads a file and leaves nothing beside it: no ``__pycache__`` in a stranger's checkout."""
+    """Loads a file without writing ``__pycache__`` next to it."""
 
     def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
         """Write no bytecode."""
@@ -298,12 +312,18 @@ REGISTRY = Registry()
 """The registry of this process."""
 
 
-def tasks_folder() -> Path:
-    """Return the folder of the built-in benchmarks, in a checkout as in an installed wheel."""
-    found = importlib.util.find_spec("suite.tasks")
-    if found is None or not found.submodule_search_locations:
+def plugins() -> importlib.metadata.EntryPoints:
+    """Return the entry points of installed plug-ins."""
+    return importlib.metadata.entry_points(group=ENTRY_POINTS)
+
+
+def tasks_files() -> list[Path]:
+    """Return the files of the built-in tasks and models, in a checkout as in an installed wheel."""
+    package = importlib.util.find_spec("suite.tasks")
+    if package is None or not package.submodule_search_locations:
         raise PluginError("The folder of built-in tasks is missing; install the project with: pip install -e .")
-    return Path(next(iter(found.submodule_search_locations)))
+    folder = Path(next(iter(package.submodule_search_locations)))
+    return sorted(path for path in folder.glob("*.py") if path.name != "__init__.py")
 
 
 def resolve(role: str, text: str | Spec) -> tuple[Entry, Spec]:
@@ -313,16 +333,18 @@ def resolve(role: str, text: str | Spec) -> tuple[Entry, Spec]:
 
 
 def register(role: str, *, family: bool = False, name: str | None = None, **meta: Any) -> Callable[[Factory], Factory]:
-    """Return a decorator that registers a factory under its own name and hands it back unchanged."""
+    """Return a decorator that registers a factory, by default under its own name, and returns it unchanged."""
 
     def keep(factory: Factory) -> Factory:
         label: str = name or getattr(factory, "__name__", None) or ""
         if not label.replace("-", "_").replace(".", "_").isidentifier():
             raise PluginError(
-                f"{label!r} cannot name {_a(role)}; give one of letters, digits, _, - and dots with name='...'."
+                f"{label!r} is no name for {_a(role)}; give one of letters, digits, _, - and dots with name='...'."
             )
         if family and not inspect.signature(factory).parameters:
-            raise PluginError(f"The family {label} takes no arguments; its first one is the name after the colon.")
+            raise PluginError(
+                f"The family {label} takes no arguments; it needs a first argument for the name after the colon."
+            )
         REGISTRY.add(Entry(role, label, factory, _origin(factory), family, meta))
         return factory
 
@@ -330,10 +352,10 @@ def register(role: str, *, family: bool = False, name: str | None = None, **meta
 
 
 def _origin(factory: Callable[..., Any]) -> str:
-    """Return the file that a factory was written in."""
+    """Return the file that defines a factory."""
     try:
         return inspect.getsourcefile(inspect.unwrap(factory)) or INTERACTIVE
-    except TypeError:  # a partial or another callable object, or a class of an interactive session
+    except TypeError:  # a callable object such as a partial, or a class of an interactive session
         return INTERACTIVE
 
 

@@ -1,7 +1,7 @@
-"""Spec strings: ``pgd(eps=8/255, steps=40)`` to a canonical value and back.
+"""Spec strings such as ``pgd(eps=8/255, steps=40)``, and their canonical form.
 
-A spec is a name and keyword arguments. Numbers, fractions, strings, booleans, None, lists and nested specs are all
-there is; the text is parsed with `ast` and never evaluated, so a spec from a stranger can do no harm.
+A spec is a name with keyword arguments. Values are numbers, fractions, strings, booleans, None, lists and nested specs.
+The text is parsed with `ast` and never evaluated, so an untrusted spec is safe.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from typing import Any
 from suite.errors import SpecError
 
 LONGEST = 4000
-"""Characters in the longest spec that is parsed; `ast` recurses, and a longer text is a mistake or an attack."""
+"""Maximum length of a spec in characters; `ast` recurses, and no useful spec is longer."""
 
 LARGEST = 2**63
-"""Integers stay below it in size; a larger one is a mistake, and too long to print or to divide."""
+"""Integers must be smaller in magnitude; no useful one is larger."""
 
-# A name holds no spaces, quotes or brackets; the path of a file in front of one may hold all but round brackets.
+# A name contains no spaces, quotes or brackets; the path of a file before it may contain anything but parentheses.
 _NAME = re.compile(r"(?:[^()\x00-\x1f]+\.py:)?[^\s()\[\]{}'\",=]+")
 
 _ALMOST = {"true": "True", "false": "False", "none": "None", "null": "None"}
 
 
 class Ratio(float):
-    """A fraction that computes as a float and prints as it was written.
+    """A float that prints as the fraction it was written as.
 
     >>> Ratio(8, 255) == 8 / 255, str(Ratio(8, 255))
     (True, '8/255')
@@ -59,13 +59,13 @@ class Ratio(float):
 
 @dataclass(frozen=True, eq=False)
 class Spec:
-    """A name and its keyword arguments, in canonical (sorted) order.
+    """A name and its keyword arguments in canonical (sorted) order.
 
-    Two specs are equal when they mean the same: ``pgd(eps=1/4)`` equals ``pgd(eps=0.25)``, whatever the spelling;
-    ``f(x=1)`` and ``f(x=True)`` differ. Equal specs have equal digests, and only they.
+    Specs are equal if their values are: ``pgd(eps=1/4)`` equals ``pgd(eps=0.25)``, but ``f(x=1)`` and ``f(x=True)``
+    differ. Specs have equal digests if and only if they are equal.
 
     Raises:
-        SpecError: the name, the name of an argument or a value cannot be written in a spec string.
+        SpecError: the name, an argument name or a value cannot be written in a spec string.
     """
 
     name: str
@@ -73,11 +73,11 @@ class Spec:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise SpecError(f"The name {self.name!r} is empty or holds spaces, quotes or brackets.")
+            raise SpecError(f"The name {self.name!r} is empty or contains spaces, quotes or brackets.")
         names = [key for key, _ in self.args]
         for key in names:
             if not _is_argument(key):
-                raise SpecError(f"{self.name}: {key!r} cannot be the name of an argument.")
+                raise SpecError(f"{self.name}: {key!r} is not a valid argument name.")
             if names.count(key) > 1:
                 raise SpecError(f"{self.name}: the argument {key} is given twice.")
         object.__setattr__(self, "args", tuple(sorted((key, _freeze(value)) for key, value in self.args)))
@@ -107,7 +107,7 @@ class Spec:
         return Spec(self.name, tuple((key, value) for key, value in self.args if key not in names))
 
     def canonical(self) -> Any:
-        """Return a JSON value that is equal for equal specs."""
+        """Return a JSON value; equal specs have equal values."""
         return _plain(self)
 
 
@@ -124,13 +124,13 @@ def parse(text: str | Spec) -> Spec:
             and a member (``timm:resnet18``). Bare words are strings: ``pgd(norm=linf)``.
 
     Raises:
-        SpecError: the text is not a spec; the message shows where and what would be.
+        SpecError: the text is not a spec; the message shows the problem and a correct form.
     """
     if isinstance(text, Spec):
         return text
     text = text.strip()
     if len(text) > LONGEST:
-        raise SpecError(f"A spec of {len(text)} characters was given; at most {LONGEST} are read.")
+        raise SpecError(f"A spec may have at most {LONGEST} characters; got {len(text)}.")
     name, bracket, rest = text.partition("(")
     name = name.strip()
     if not bracket:
@@ -138,12 +138,12 @@ def parse(text: str | Spec) -> Spec:
     try:
         tree = _tree(f"f({rest}")
         if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name) or tree.func.id != "f":
-            raise SpecError(f"{text!r} is not a spec: something follows the closing bracket.")
+            raise SpecError(f"{text!r} is not a spec: there is text after the closing parenthesis.")
         return _call(tree, name, text)
     except (SyntaxError, ValueError) as error:
-        colon = " Inside, a name with a colon is written spec('torchattacks:PGD(steps=10)')." if ":" in rest else ""
+        colon = " Write a nested spec with a colon as spec('torchattacks:PGD(steps=10)')." if ":" in rest else ""
         why = str(error).partition(" (<unknown>")[0]
-        raise SpecError(f"{text!r} is not a spec: {why}. Write it like pgd(eps=8/255, steps=40).{colon}") from None
+        raise SpecError(f"{text!r} is not a spec: {why}. Write for example pgd(eps=8/255, steps=40).{colon}") from None
     except (RecursionError, MemoryError):
         raise SpecError(f"{text[:60]!r}... is nested too deeply for a spec.") from None
 
@@ -159,7 +159,7 @@ def _json(value: Any) -> str:
 
 def _tree(text: str) -> ast.expr:
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # what Python only warns about ('C:\\data', 1or 2) is no spec
+        warnings.simplefilter("error")  # text that Python only warns about ('C:\\data', 1or 2) is no spec
         return ast.parse(text, mode="eval").body
 
 
@@ -183,7 +183,7 @@ def _value(node: ast.expr, text: str) -> Any:
         case ast.Name(id=word):
             if word.lower() in _ALMOST:
                 meant = _ALMOST[word.lower()]
-                raise SpecError(f"{text!r}: write {meant} for the value, or {word!r} in quotes for the word.")
+                raise SpecError(f"{text!r}: write {meant} for the value, or {word!r} with quotes for the string.")
             return word
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return _negative(_value(operand, text), text)
@@ -196,7 +196,7 @@ def _value(node: ast.expr, text: str) -> Any:
         case ast.Call(func=ast.Name(id=name)):
             return _call(node, name, text)
     raise SpecError(
-        f"{text!r}: {ast.unparse(node)!r} is not a value a spec can hold. "
+        f"{text!r}: {ast.unparse(node)!r} is not a valid value. "
         "Use numbers, fractions like 8/255, 'strings', True, False, None, lists, or another spec."
     )
 
@@ -207,7 +207,7 @@ def _is_number(value: Any) -> bool:
 
 def _negative(value: Any, text: str) -> Any:
     if not _is_number(value):
-        raise SpecError(f"{text!r}: only a number can be negative, not {value!r}.")
+        raise SpecError(f"{text!r}: {value!r} is not a number and cannot be negated.")
     if isinstance(value, Ratio):
         numerator, denominator = value.__getnewargs__()
         return Ratio(-numerator, denominator)
@@ -232,17 +232,17 @@ def _freeze(value: Any) -> Any:
         case int() if abs(value) < LARGEST:
             return int(value)
         case int():
-            raise SpecError("An integer of 2**63 or more cannot stand in a spec.")
+            raise SpecError("Integers in a spec must be smaller than 2**63 in magnitude.")
         case float() if math.isfinite(value):
             return value if isinstance(value, Ratio) else float(value)
     raise SpecError(
-        f"{value!r} ({type(value).__name__}) cannot stand in a spec; use finite numbers, fractions like 8/255, "
+        f"{value!r} ({type(value).__name__}) is not a valid value of a spec; use finite numbers, fractions like 8/255, "
         "strings, True, False, None, lists, or another spec."
     )
 
 
 def _is_argument(name: str) -> bool:
-    # Python reads identifiers in their NFKC form, so that others would come back changed.
+    # Python normalizes identifiers to NFKC, so others would not survive parsing.
     return name.isidentifier() and not keyword.iskeyword(name) and unicodedata.normalize("NFKC", name) == name
 
 

@@ -1,12 +1,12 @@
-"""Results on disk: append-only records, written whole or not at all.
+"""The store: append-only records on disk, written atomically.
 
     STORE/
       records/ab/<key>.<serial>.<status>/   rows.json  samples.parquet  details.json  arrays.npz   (never changed)
       models/<digest>/                      weights.safetensors  history.json                       (never changed)
-      scratch/                              folders being written; left-overs of a killed run mean nothing
-      index.parquet                         all rows in one table; a cache, rebuilt from the records when it is stale
+      scratch/                              folders being written; those of a killed run are ignored
+      index.parquet                         all rows in one table; a cache, updated from the records
 
-A folder is filled under scratch/, every file synced to disk, and renamed into place: a reader sees all of it or none.
+A folder is written under scratch/, synced to disk and renamed into place, so readers see either all of it or nothing.
 """
 
 import io
@@ -27,7 +27,7 @@ from suite.errors import StoreError
 from suite.types import Record
 
 JSON_COLUMNS = ("params", "checks", "digests")
-"""Columns of the row table that hold canonical JSON text."""
+"""Columns of the table that contain JSON."""
 
 RENAMED = {
     "memorised": "ngram_memorization",
@@ -35,20 +35,20 @@ RENAMED = {
     "hallucinations": "false_positives_per_image",
     "stranger_auroc": "out_of_distribution_auroc",
 }
-"""Today's names of metrics that older records call otherwise."""
+"""Current names of metrics that older records store under another name."""
 
 STALE_SECONDS = 24 * 3600
-"""Age after which a folder in scratch/ belongs to no living run."""
+"""Age after which a folder in scratch/ is deleted, because its run has ended."""
 
 
 class Store:
     """A folder of results.
 
     Args:
-        root: the folder; made on the first write, together with a .gitignore so that no checkout is dirtied.
+        root: the folder; created on the first write, with a .gitignore.
 
     Attributes:
-        damaged: records that could not be read, by name, with the reason; they are left where they are.
+        damaged: the reasons why records cannot be read, by record; these records are kept.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -60,7 +60,7 @@ class Store:
         """Store a record and return its folder.
 
         Raises:
-            StoreError: the folder cannot be written; nothing that was stored is touched.
+            StoreError: the folder cannot be written. Existing records are not changed.
         """
         files = {"rows.json": _json(_rows(record)), "details.json": _json(record.details)}
         if record.samples:
@@ -79,18 +79,19 @@ class Store:
             folder = parent / f"{key}.{serial:04d}.{record.status}"
             if not taken and self._commit(folder, files):
                 return folder
-        raise StoreError(f"{key} has 9,999 records in {parent}; remove some of its failed ones.")
+        raise StoreError(f"{key} has 9,999 records in {parent}; delete some of the failed ones.")
 
     def done(self) -> set[str]:
         """Return the keys that are stored with status ok."""
-        table = self._indexed()  # which leaves damaged records out
+        table = self._indexed()  # without damaged records
         return set(table.loc[table["cell_status"] == "ok", "key"]) if len(table) else set()
 
     def rows(self) -> pd.DataFrame:
-        """Return every current row, one line each.
+        """Return all current rows.
 
-        Of several records of one key the newest good one counts, else the newest. Columns: those of `Provenance`,
-        `RunInfo` and `Measure`, `status` of the row, `cell_status` of the record, and `record`, its folder's name.
+        For each key these are the rows of its newest record with status ok, or else of its newest record. Columns:
+        those of `Provenance`, `RunInfo` and `Measure`, `status` of the row, `cell_status` of the record, and `record`,
+        the name of its folder.
         """
         table = self._indexed()
         if table.empty:
@@ -98,19 +99,19 @@ class Store:
         ranked = table[["key", "record", "cell_status"]].drop_duplicates()
         ranked = ranked.assign(good=ranked["cell_status"] == "ok").sort_values(["good", "record"])
         current = ranked.groupby("key")["record"].last()
-        return _as_of_today(table[table["record"].isin(current)].reset_index(drop=True))
+        return _current(table[table["record"].isin(current)].reset_index(drop=True))
 
     def samples(self, record: str) -> pd.DataFrame:
-        """Return a record's per-sample outcomes, empty if it has none."""
+        """Return the per-sample outcomes of a record, empty if it has none."""
         path = self._folder(record) / "samples.parquet"
         return pd.read_parquet(path) if path.exists() else pd.DataFrame()
 
     def details(self, record: str) -> dict[str, Any]:
-        """Return a record's details for pages of the report."""
+        """Return the details of a record."""
         return dict(json.loads((self._folder(record) / "details.json").read_text("utf-8")))
 
     def arrays(self, record: str) -> dict[str, np.ndarray[Any, Any]]:
-        """Return a record's arrays, empty if it has none."""
+        """Return the arrays of a record, empty if it has none."""
         path = self._folder(record) / "arrays.npz"
         if not path.exists():
             return {}
@@ -118,12 +119,12 @@ class Store:
             return {name: archive[name] for name in archive.files}
 
     def model_folder(self, digest: str) -> Path | None:
-        """Return the folder of trained weights, or None if they are not stored."""
+        """Return the folder of trained weights; None if they are not stored."""
         folder = self.root / "models" / digest
         return folder if folder.is_dir() else None
 
     def put_model(self, digest: str, weights: bytes, history: Mapping[str, Any]) -> Path:
-        """Store trained weights (safetensors) with their training history."""
+        """Store trained weights (safetensors) with their training history, and return the folder."""
         folder = self.root / "models" / digest
         self._commit(folder, {"weights.safetensors": weights, "history.json": _json(history)})
         return folder
@@ -134,7 +135,7 @@ class Store:
         return dict(json.loads((folder / "history.json").read_text("utf-8"))) if folder else {}
 
     def rebuild(self) -> int:
-        """Throw the index away, make it anew from the records, and return the number of rows."""
+        """Rebuild the index from the records, and return the number of rows."""
         (self.root / "index.parquet").unlink(missing_ok=True)
         self._table = None
         return len(self._indexed())
@@ -142,7 +143,7 @@ class Store:
     def _folder(self, record: str) -> Path:
         folder = self.root / "records" / record[:2] / record
         if not folder.is_dir():
-            raise StoreError(f"There is no record {record} in {self.root}; rebuild the index with Store.rebuild().")
+            raise StoreError(f"{self.root} has no record {record}; rebuild the index with Store.rebuild().")
         return folder
 
     def _records(self) -> Iterator[tuple[str, Path]]:
@@ -156,7 +157,7 @@ class Store:
         if self._table is None:
             self._table = self._read_index()
         known = set(self._table["record"]) if len(self._table) else set()
-        if known - paths.keys():  # somebody removed records: what is left decides
+        if known - paths.keys():  # records were deleted
             self._table = self._table[self._table["record"].isin(paths.keys())]
         new = [row for name in sorted(paths.keys() - known) for row in self._read_rows(name, paths[name])]
         if new:
@@ -168,19 +169,19 @@ class Store:
         path = self.root / "index.parquet"
         try:
             return pd.read_parquet(path) if path.exists() else pd.DataFrame()
-        except Exception:  # any damage to a cache has the same remedy: make it anew
+        except Exception:  # a damaged index is rebuilt
             return pd.DataFrame()
 
     def _write_index(self, table: pd.DataFrame) -> None:
         try:
             scratch = self._scratch()
         except StoreError:
-            return  # a read-only store can be read without its index being refreshed
+            return  # a read-only store works without an updated index
         try:
             table.to_parquet(scratch / "index.parquet", index=False)
             (scratch / "index.parquet").replace(self.root / "index.parquet")
         except OSError:
-            return  # the disk is full; the records are what counts
+            return  # the disk is full; the index is only a cache
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -212,11 +213,11 @@ class Store:
             folder = scratch / uuid.uuid4().hex
             folder.mkdir()
         except OSError as error:
-            raise StoreError(f"{self.root} cannot be written: {error}. Choose another place with --store.") from error
+            raise StoreError(f"{self.root} cannot be written: {error}. Choose another folder with --store.") from error
         return folder
 
     def _commit(self, folder: Path, files: Mapping[str, bytes]) -> bool:
-        """Write a folder whole; False if another run has put one there first."""
+        """Write a folder atomically; return False if it exists already."""
         scratch = self._scratch()
         try:
             for name, content in files.items():
@@ -253,7 +254,7 @@ def _json(value: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """Return a numpy scalar as Python's own; third parties put them into params and details."""
+    """Convert a numpy scalar to a Python number."""
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{value!r} ({type(value).__name__}) cannot be stored as JSON")
@@ -269,10 +270,8 @@ def _rows(record: Record) -> dict[str, Any]:
     }
 
 
-def _as_of_today(table: pd.DataFrame) -> pd.DataFrame:
-    """Give rows of older records today's status and metric names; under schema 1 an inconclusive
-    row with a number had a failed check.
-    """
+def _current(table: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with current status and metric names; in schema 1 an inconclusive row with a number was suspect."""
     before = (table["schema"] < 2) & (table["status"] == "inconclusive") & table["value"].notna()
     return table.assign(status=table["status"].mask(before, "suspect"), metric=table["metric"].replace(RENAMED))
 

@@ -1,4 +1,4 @@
-"""The values that travel between the layers: frozen, and free of torch."""
+"""Frozen data classes that all layers share; they do not depend on torch."""
 
 import math
 from collections.abc import Mapping
@@ -8,13 +8,13 @@ from typing import Any, Literal
 from suite.errors import MeasureError
 
 SCHEMA = 2
-"""Version of the stored row; raised whenever a field changes its meaning.
+"""Version of the stored rows; it increases when a field changes its meaning.
 
-2: a number with a failed check has the status ``suspect``; under 1 it shared ``inconclusive`` with what is undefined.
+2: a number with a failed check has the status ``suspect``; in version 1 it was ``inconclusive``.
 """
 
 NOT_APPLICABLE = "not-applicable"
-"""The method of a measure that this model or task has no use for; its reason says why."""
+"""The method of a measure that does not apply to a model or task; its reason says why."""
 
 Status = Literal["ok", "suspect", "inconclusive", "failed", "skipped"]
 Verdict = Literal["valid", "suspect", "invalid"]
@@ -26,11 +26,11 @@ class Sample:
     """One labelled input of a task.
 
     Attributes:
-        id: stable and unique within the task; outcomes of all axes are joined on it.
-        input: what the model sees; for images an array (height, width) or (channels, height, width), uint8 in
-            0..255 or floating point in 0..1; for texts a string.
-        target: what is true of it; for classification a class name or a class index.
-        shares: where several people were asked, the share of them who chose each class, adding up to 1.
+        id: stable and unique within the task; the outcomes of all axes are joined on it.
+        input: for images an array (height, width) or (channels, height, width), uint8 in 0..255 or floating point in
+            0..1; for texts a string.
+        target: the ground truth; for classification a class name or a class index.
+        shares: the fraction of annotators who chose each class, with sum 1; None if unknown.
     """
 
     id: str
@@ -41,7 +41,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A record that a task could not turn into a sample; the data report names it and its reason."""
+    """A record that is not a usable sample; the data report lists it with the reason."""
 
     id: str
     reason: str
@@ -49,18 +49,18 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Measure:
-    """One number with its interval, and the evidence that it means something.
+    """One number with its interval and the checks of it.
 
     Attributes:
-        metric: the name of what was measured.
-        value: the estimate, or None where it is undefined; then `reason` says why.
-        lo, hi: the interval of `value` at confidence `level`, or None where there is none.
-        n: how many samples the value rests on.
-        method: how the interval was made, for example ``wilson`` or ``bootstrap-percentile(1000)``.
+        metric: the name of the metric.
+        value: the estimate; None if it is undefined, with a `reason`.
+        lo, hi: the interval of `value` at confidence `level`; None if there is none.
+        n: number of samples that the value is computed from.
+        method: the method of the interval, for example ``wilson`` or ``bootstrap-percentile(1000)``.
         params: what distinguishes this number from others of the same metric (eps, class, number of bins, ...).
-        checks: what was verified about it: name to pass, fail or n/a.
-        control: the same measure for the random control of equal size, where there is one.
-        n_failed: how many samples had no outcome; they count against the model.
+        checks: the results of checks by name: pass, fail or n/a.
+        control: the same measure for the random control of equal size; None if there is none.
+        n_failed: number of samples without an outcome; they count against the model.
         reason: why the value is undefined or suspect.
     """
 
@@ -86,17 +86,17 @@ class Measure:
                 if not math.isfinite(number):
                     raise MeasureError(
                         f"{self.metric}: {name} is {number}; expected a finite number. "
-                        "Give None and a reason for what is undefined."
+                        "Use None with a reason for an undefined number."
                     )
                 object.__setattr__(self, name, float(number))
         if self.value is None and not self.reason:
-            raise MeasureError(f"{self.metric}: the value is undefined without a reason; give one.")
+            raise MeasureError(f"{self.metric}: the value is None without a reason; give one.")
         if self.value is not None and self.lo is not None and self.hi is not None:
             slack = 1e-9 * max(1.0, abs(self.value))
             if not self.lo - slack <= self.value <= self.hi + slack:
                 raise MeasureError(
                     f"{self.metric}: value {self.value} lies outside its interval [{self.lo}, {self.hi}] "
-                    f"({self.method}); the interval must belong to the value."
+                    f"({self.method}); the interval must contain the value."
                 )
 
     @property
@@ -110,16 +110,16 @@ class Measure:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the number can be believed; see `verdict_of`."""
+        """Whether the number can be trusted; see `verdict_of`."""
         return verdict_of(self.status)
 
 
 def verdict_of(status: str) -> Verdict:
-    """Return what a row's status says about its number.
+    """Return whether the number of a row can be trusted, from its status.
 
-    ``valid``: every check that applies passed. ``suspect``: there is a number, but a check of it failed; a suspect
-    robust accuracy is an upper bound, since a better attack would find more. ``invalid``: there is no number to
-    believe, for it is undefined, failed, was skipped, or has a status that this version does not know.
+    ``valid``: all applicable checks passed. ``suspect``: a check of the number failed; a suspect robust accuracy is an
+    upper bound, because a stronger attack would lower it. ``invalid``: there is no number, because it is undefined,
+    failed, was skipped, or has a status that this version does not know.
     """
     if status == "ok":
         return "valid"
@@ -127,17 +127,17 @@ def verdict_of(status: str) -> Verdict:
 
 
 def not_applicable(metric: str, reason: str, **params: Any) -> Measure:
-    """Return the measure that stands where a number makes no sense for this model or task."""
+    """Return a measure without a value, for a metric that does not apply to a model or task."""
     return Measure(metric, None, None, None, 0, NOT_APPLICABLE, params=params, reason=reason)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One unit of work: an axis asked of a model on a task. Small and picklable, so that any worker can run it.
+    """One unit of work: one axis for one model on one task; picklable, so that any process can run it.
 
     Attributes:
         task, model, axis: spec strings.
-        n: how many test samples at most; None for all.
+        n: maximum number of test samples; None for all.
         seed: seed of training, attacks and resampling.
     """
 
@@ -150,11 +150,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a record's numbers come from; equal for two runs of one command on one machine.
+    """The provenance of a record; equal for two runs of one command on one machine.
 
     Attributes:
-        key: the content address: what was asked, of what, by which code.
-        digests: SHA-256 of the data, the model (its weights, or all that training depends on), the code, the
+        key: the SHA-256 of specs, data, model and code, under which the record is stored.
+        digests: SHA-256 of the data, the model (its weights, or everything that training depends on), the code, the
             environment and the sample ids.
     """
 
@@ -176,7 +176,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What differs between two runs of one command: when it ran, how long it took, from which commit."""
+    """What differs between two runs of one command: run id, time, duration, memory and commit."""
 
     run: str
     time: str
@@ -187,13 +187,13 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class Record:
-    """All that one cell leaves behind.
+    """Everything that is stored for one cell.
 
     Attributes:
-        measures: the rows; for a cell that failed or was skipped, one undefined measure with the reason.
-        samples: per-sample outcomes: column name to values; ``id`` is the sample's id.
-        details: JSON values for pages of the report: curves, confusion, learning curve.
-        arrays: numpy arrays for pages of the report: images, perturbations, maps.
+        measures: the rows; for a failed or skipped cell one undefined measure with the reason.
+        samples: per-sample outcomes by column name; ``id`` contains the sample ids.
+        details: JSON values for the report: curves, confusion matrix, learning curve.
+        arrays: numpy arrays for the report: images, perturbations, attribution maps.
     """
 
     provenance: Provenance

@@ -92,10 +92,10 @@ def test_a_module_that_is_called_in_another_way_fails_by_its_name_on_every_axis(
         (
             "digits",
             {"means": [0.5]},
-            r"TorchClassifier cannot be put round the module: .*'means'.* a TorchClassifier of",
+            r"TorchClassifier cannot wrap the module: .*'means'.* a TorchClassifier instead",
         ),
-        ("mnist-codes", {}, "TorchAutoencoder cannot be put round the module: .*'shape'"),
-        ("movie-sentiment", {}, "TorchText cannot be put round the module: .*'tokenizer'"),
+        ("mnist-codes", {}, "TorchAutoencoder cannot wrap the module: .*'shape'"),
+        ("movie-sentiment", {}, "TorchText cannot wrap the module: .*'tokenizer'"),
     ],
 )
 def test_what_an_adapter_lacks_or_does_not_take_is_an_error_that_names_it(tmp_path, task, arguments, said):
@@ -118,5 +118,5 @@ def test_samples_to_train_on_come_without_those_that_judge():
 
 
 def test_the_name_of_a_model_of_the_suite_is_not_given_to_another(tmp_path):
-    with pytest.raises(ModelError, match="name='cnn' is a model of the suite"):
+    with pytest.raises(ModelError, match="name='cnn' is the name of a registered model"):
         suite.audit(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), task="digits", name="cnn", store=tmp_path)

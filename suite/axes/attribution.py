@@ -1,4 +1,4 @@
-"""Attribution faithfulness: whether the pixels a method points at are those the model used."""
+"""Attribution faithfulness: whether a method highlights the pixels that the model uses."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,19 +19,22 @@ from suite.spec import Spec, parse
 from suite.types import not_applicable
 
 PATH = 64
-"""Inputs in one pass at least, for a path of integrated gradients; a larger batch of boxes or masks may not fit."""
+"""Smallest number of inputs per pass for kinds with many outputs, whose larger batches may not fit in memory."""
+
+NOTHING_TO_EXPLAIN = "the model makes no prediction that could be explained"
+"""Reason of a skipped row."""
 
 
 @register("axis", name="attribution")
 @dataclass(frozen=True)
 class Attribution:
-    """Deletion, insertion and infidelity of several methods beside a random map.
+    """Deletion, insertion and infidelity of several methods and of a random map as control.
 
     Attributes:
-        methods: specs of attribution methods, or a single one. Rows name a method as its spec is written where
-            several specs have one name.
-        samples: how many test samples are explained.
-        steps: points of a curve.
+        methods: specs of attribution methods, or a single one. If several specs have the same name, rows show the
+            whole spec.
+        samples: number of test samples to explain.
+        steps: number of points of a curve.
     """
 
     methods: Spec | str | tuple[Spec | str, ...] = (
@@ -45,17 +48,17 @@ class Attribution:
     steps: int = 16
 
     def measure(self, context: Context) -> AxisResult:
-        """Explain the predicted class of some samples and follow it while cells are deleted and inserted.
+        """Explain the predictions for some samples and track the score while cells are deleted and inserted.
 
         Raises:
             SpecError: a method has the name of the random control.
         """
-        methods = self._built()
-        rows = self._rows(context)
+        methods = self._methods()
+        rows = rows_to_explain(context, self.samples)
         if not rows:
-            return AxisResult([not_applicable("insertion_auc", "the model says nothing about any sample to explain")])
+            return AxisResult([not_applicable("insertion_auc", NOTHING_TO_EXPLAIN)])
         with context.model.frozen():
-            pixels = context.pixels[torch.tensor(rows, device=context.device)]
+            pixels = context.pixels[rows]
             outputs = torch.from_numpy(context.outcomes.output[rows]).to(context.device)
             scalars = context.kind.explained(context.model, pixels, outputs)
             explained = Explained(
@@ -68,63 +71,63 @@ class Attribution:
                 max_batch=context.model.max_batch(pixels),
                 region=scalars.region,
             )
-            found = evaluate(
+            result = evaluate(
                 explained,
                 methods,
                 settings=Settings(steps=self.steps, gallery=GALLERY),
-                watch=lambda everyone: context.track(everyone, "attribution", len(everyone)),
+                watch=lambda names: context.track(names, "attribution", len(names)),
             )
-        measures = faithfulness_measures(found, seed=seed_of(*context.names) % 2**32)
-        skipped = [not_applicable("insertion_auc", reason, method=name) for name, reason in found.skipped.items()]
+        measures = faithfulness_measures(result, seed=seed_of(*context.names) % 2**32)
+        skipped = [not_applicable("insertion_auc", reason, method=name) for name, reason in result.skipped.items()]
         return AxisResult(
             [*measures, *skipped],
-            _columns(context, rows, found),
-            _details(found),
-            _gallery(context, rows, found, scalars.region),
+            _columns(context, rows, result),
+            _details(result),
+            _gallery(context, rows, result, scalars.region),
         )
 
-    def _rows(self, context: Context) -> list[int]:
-        """Return the samples to explain: the first in which there is something to explain, the gallery's among them."""
-        order = in_digest_order(context.test.ids)
-        fit = context.kind.explainable(context.outcomes.output)
-        return [row for row in order if fit[row]][: self.samples]
-
-    def _built(self) -> dict[str, Method]:
-        """Return the methods by the names that rows show: a spec's name, or all of it where the name is not unique."""
+    def _methods(self) -> dict[str, Method]:
+        """Return the methods by the label of their rows: the name, or the whole spec if the name is not unique."""
         given = (self.methods,) if isinstance(self.methods, Spec | str) else self.methods
         specs = [parse(method) for method in given]
         names = [spec.name for spec in specs]
         if CONTROL in names:
             raise SpecError(
-                f"got an attribution method named {CONTROL!r}; that name belongs to the random control, which is "
-                "always measured. Leave it out, or register the method under another name."
+                f"got an attribution method named {CONTROL!r}; this name is reserved for the random control, which is "
+                "always measured. Remove it, or register the method under another name."
             )
         labels = [spec.name if names.count(spec.name) == 1 else str(spec) for spec in specs]
         entries = [resolve("attribution", spec)[0] for spec in specs]
         return {label: entry.build(spec) for label, entry, spec in zip(labels, entries, specs, strict=True)}
 
 
-def _columns(context: Context, rows: list[int], found: Faithfulness) -> dict[str, Any]:
-    by_key = {f"{metric}@{method}/{baseline}": values for (method, metric, baseline), values in found.values.items()}
+def rows_to_explain(context: Context, count: int) -> list[int]:
+    """Return the first samples, in digest order, whose predictions can be explained; they include the gallery."""
+    explainable = context.kind.explainable(context.outcomes.output)
+    return [row for row in in_digest_order(context.test.ids) if explainable[row]][:count]
+
+
+def _columns(context: Context, rows: list[int], result: Faithfulness) -> dict[str, Any]:
+    by_key = {f"{metric}@{method}/{baseline}": values for (method, metric, baseline), values in result.values.items()}
     return {"id": [context.test.ids[row] for row in rows], **by_key}
 
 
-def _details(found: Faithfulness) -> dict[str, Any]:
+def _details(result: Faithfulness) -> dict[str, Any]:
     curves: dict[str, dict[str, list[float]]] = {}
-    for (method, direction, baseline), curve in found.curves.items():
+    for (method, direction, baseline), curve in result.curves.items():
         curves.setdefault(method, {})[f"{direction}/{baseline}"] = curve.tolist()
-    steps = max((len(curve) for curve in found.curves.values()), default=1)
-    return {"curves": curves, "fractions": np.linspace(0, 1, steps).tolist(), "skipped": dict(found.skipped)}
+    steps = max((len(curve) for curve in result.curves.values()), default=1)
+    return {"curves": curves, "fractions": np.linspace(0, 1, steps).tolist(), "skipped": dict(result.skipped)}
 
 
-def _gallery(context: Context, rows: list[int], found: Faithfulness, region: Tensor | None) -> dict[str, Any]:
-    shown = rows[:GALLERY]
-    small = context.test.take(shown)
+def _gallery(context: Context, rows: list[int], result: Faithfulness, region: Tensor | None) -> dict[str, Any]:
+    rows = rows[:GALLERY]
+    split = context.test.take(rows)
     return {
-        "ids": np.array(small.ids),
-        "images": small.pixels(),
-        "label": small.targets,
-        **context.kind.output_arrays(context.outcomes.output[shown]),
+        "ids": np.array(split.ids),
+        "images": split.pixels(),
+        "label": split.targets,
+        **context.kind.output_arrays(context.outcomes.output[rows]),
         **({} if region is None else {"region": region[:GALLERY].cpu().numpy()}),
-        **{f"map_{name}": maps for name, maps in found.maps.items()},
+        **{f"map_{name}": maps for name, maps in result.maps.items()},
     }

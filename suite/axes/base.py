@@ -1,4 +1,4 @@
-"""What an axis is given and what it hands back."""
+"""The interface of an axis: its context and its result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from suite.types import Measure
 Item = TypeVar("Item")
 
 GALLERY = 12
-"""Samples that the pages of the report show; the same ones on every axis."""
+"""Number of samples in the galleries of the report; the same samples on every axis."""
 
 
 class Track(Protocol):
@@ -33,16 +33,16 @@ class Track(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """Everything an axis may ask: the kind, the model, the samples.
+    """Everything an axis may use: the kind, the model and the samples.
 
     Attributes:
-        test: the samples that are scored.
-        names: what seeds of single samples are made from, beside the sample's id: task, model and axis spec.
-        members: returns the model trained with the first k seeds, the model itself among them; raises
+        test: the samples to evaluate.
+        names: task, model and axis spec; together with its id they determine the seeds of a sample.
+        members: takes k and returns the model trained with the first k seeds, the model itself included; raises
             NotApplicableError for a model that the suite did not train.
-        history: the training history of the model, empty where the suite did not train it.
+        history: the training history of the model; empty if the suite did not train it.
         batch_size: samples per forward pass; results do not depend on it.
-        seed: seed of whatever is random beyond single samples.
+        seed: seed of everything random that does not belong to a single sample.
     """
 
     kind: Kind
@@ -59,34 +59,42 @@ class Context:
 
     @cached_property
     def pixels(self) -> Tensor:
-        """Return what the model is shown of the test samples, on the device, (n, ...)."""
+        """The model inputs of the test samples on the device, (n, ...)."""
         return torch.from_numpy(self.model.inputs(self.test)).to(self.device)
 
     @cached_property
     def targets(self) -> Tensor:
-        """Return the test targets on the device."""
+        """The test targets on the device, (n, ...)."""
         return torch.from_numpy(self.test.targets).to(self.device)
 
     def forward(self, split: Split, model: TorchModel | None = None) -> Array:
-        """Return the raw outputs of a whole split in float32, by a frozen model without gradients."""
+        """Return the raw float32 outputs of a frozen model, by default this one, for a whole split."""
         predictor = model or self.model
         parts = []
         with predictor.frozen(), torch.no_grad():
             for start in range(0, len(split), self.batch_size):
-                few = split.take(range(start, min(start + self.batch_size, len(split))))
-                shown = torch.from_numpy(predictor.inputs(few)).to(self.device)
-                parts.append(predictor(shown).float().cpu().numpy())
+                batch = split.take(range(start, min(start + self.batch_size, len(split))))
+                inputs = torch.from_numpy(predictor.inputs(batch)).to(self.device)
+                parts.append(predictor(inputs).float().cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros((0,), np.float32)
 
     @cached_property
     def outcomes(self) -> Outcomes:
-        """Return what the model says about the clean test samples."""
-        output, classes = self.forward(self.test), self.data.info.classes
-        about = (self.test.ids, output, self.test.targets, classes, self.seed, self.kind)
-        return Outcomes(*about, model=self.model, data=self.data, inputs=self.pixels)
+        """The outputs of the model for the clean test samples, with ids and targets."""
+        return Outcomes(
+            self.test.ids,
+            self.forward(self.test),
+            self.test.targets,
+            self.data.info.classes,
+            self.seed,
+            self.kind,
+            model=self.model,
+            data=self.data,
+            inputs=self.pixels,
+        )
 
     def in_space(self, space: str) -> Context:
-        """Return the context with the model as it is seen from another space.
+        """Return the context with the model as a function of another space, for example of word embeddings.
 
         Raises:
             NotApplicableError: the model has no such space.
@@ -94,29 +102,34 @@ class Context:
         return replace(self, model=self.model.in_space(space), names=(*self.names, space))
 
     def fitted_on_validation(self) -> Context:
-        """Return the context with the kind as it settles on this model, by its validation samples."""
+        """Return the context with the kind fitted to this model on validation samples."""
         kind = self.kind.fitted_on_validation(lambda: (self.validation_output, self.data.validation.targets), self.data)
-        settled = replace(self, kind=kind)
-        if (known := self.__dict__.get("validation_output")) is not None:
-            settled.__dict__["validation_output"] = known  # as cached_property keeps it
-        return settled
+        fitted = replace(self, kind=kind)
+        if "validation_output" in self.__dict__:  # where cached_property keeps its value
+            fitted.__dict__["validation_output"] = self.validation_output
+        return fitted
 
     @cached_property
     def validation_output(self) -> Array:
-        """Return the raw outputs for the validation samples."""
+        """The raw outputs for the validation samples."""
         return self.forward(self.data.validation)
 
     def sample_seeds(self, purpose: str, rows: Iterable[int]) -> list[int]:
-        """Return one seed per sample that depends on nothing but who it is and what for."""
+        """Return one seed per sample, which depends only on `names`, the sample's id, the purpose and the seed."""
         return [seed_of(*self.names, purpose, self.test.ids[row], str(self.seed)) for row in rows]
+
+    def output_arrays(self, inputs: Tensor) -> dict[str, Array]:
+        """Return the predictions of the frozen model for some inputs, by name, as they are stored for galleries."""
+        with self.model.frozen(), torch.no_grad():
+            return dict(self.kind.output_arrays(self.model(inputs).float().cpu().numpy()))
 
     @cached_property
     def gallery(self) -> list[int]:
-        """Return the rows of the samples that are shown: the first in the order of their ids' digests."""
+        """The rows of the gallery: the first samples in digest order of their ids."""
         return in_digest_order(self.test.ids)[:GALLERY]
 
     def batches(self, rows: Array, label: str, size: int | None = None) -> Iterator[Array]:
-        """Yield rows in batches, with progress."""
+        """Yield rows in batches with a progress bar."""
         width = size or self.batch_size
         starts = range(0, len(rows), width)
         for start in self.track(starts, label, len(starts)):
@@ -125,7 +138,7 @@ class Context:
 
 @dataclass(frozen=True)
 class AxisResult:
-    """What an axis found: measures, per-sample columns, and what the report shows."""
+    """The result of an axis: measures, per-sample columns, and details and arrays for the report."""
 
     measures: list[Measure]
     samples: Mapping[str, Any] = field(default_factory=dict)
@@ -134,8 +147,8 @@ class AxisResult:
 
 
 class Axis(Protocol):
-    """One axis with its configuration."""
+    """An axis with its configuration."""
 
     def measure(self, context: Context) -> AxisResult:
-        """Ask the kind and the model, and return what was found."""
+        """Evaluate the model and return the result."""
         ...

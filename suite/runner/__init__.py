@@ -1,1 +1,1 @@
-"""The runner: plans cells, prepares tasks and models, measures, and stores."""
+"""The runner: plans cells, prepares tasks and models, measures them and stores the records."""

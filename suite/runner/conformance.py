@@ -1,4 +1,4 @@
-"""The conformance kit: what a third-party file gets wrong, said before a long run finds out."""
+"""Checks of the tasks and models in a third-party file, before a long run."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,81 +18,83 @@ from suite.spec import parse
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One check of one thing: whether it passed, and a sentence that says what was seen and what to do."""
+class CheckResult:
+    """The result of one check: its subject, whether it passed, and a sentence on what is wrong and how to correct it."""
 
     subject: str
     passed: bool
     sentence: str
 
 
-def check_file(path: str) -> list[Finding]:
-    """Check every task and model that a file registers.
+def check_file(path: str) -> list[CheckResult]:
+    """Check every task and model in a file.
 
     Raises:
         PluginError: the file cannot be loaded, or registers nothing.
     """
     entries = REGISTRY.of_file(path)
     if not entries:
-        raise PluginError(f"{path} registers nothing. Put @task(kind='classification') or @model() above a function.")
-    findings: list[Finding] = []
+        raise PluginError(
+            f"{path} registers nothing. Decorate a function with @task(kind='classification') or @model()."
+        )
+    results: list[CheckResult] = []
     prepared: dict[str, PreparedTask] = {}
     for entry in sorted(entries, key=lambda entry: entry.role != "task"):
         subject = f"{entry.role} {entry.name}"
         if not entry.summary:
-            findings.append(
-                Finding(subject, False, "has no docstring; give it one, its first line is what `suite list` shows")
-            )
+            results.append(CheckResult(subject, False, "has no docstring; `suite list` shows its first line"))
         try:
             if entry.role == "task":
-                prepared[entry.name] = _task(path, entry, findings)
+                prepared[entry.name] = _task(path, entry, results)
             elif entry.role == "model":
                 task = _task_for(entry, prepared, [other.name for other in entries if other.role == "task"])
-                findings.extend(_model(path, entry, task))
+                results.extend(_model(path, entry, task))
             else:
-                findings.append(Finding(subject, True, "is registered; only a run can say more"))
+                results.append(CheckResult(subject, True, "is registered; other roles are not checked"))
         except SuiteError as error:
-            findings.append(Finding(subject, False, str(error)))
-        except Exception as error:  # a stranger's code raises what it likes; the kit reports all of it
-            findings.append(Finding(subject, False, f"raised {type(error).__name__}: {error}"))
-    return findings
+            results.append(CheckResult(subject, False, str(error)))
+        except Exception as error:  # third-party code may raise anything
+            results.append(CheckResult(subject, False, f"raised {type(error).__name__}: {error}"))
+    return results
 
 
-def _task(path: str, entry: Entry, findings: list[Finding]) -> PreparedTask:
+def _task(path: str, entry: Entry, results: list[CheckResult]) -> PreparedTask:
     subject = f"task {entry.name}"
     first, again = (prepare_task(f"{path}:{entry.name}", 0) for _ in range(2))
     same = first.data.digest == again.data.digest
-    findings.append(_said(subject, same, "reads the same twice", "reads differently twice; seed what is random"))
+    results.append(
+        _result(subject, same, "yields the same samples twice", "yields different samples twice; use the seed")
+    )
     report: DataReport = first.data.report
-    findings.append(Finding(subject, not report.dropped, f"samples: {report.sentence()}"))
+    results.append(CheckResult(subject, not report.dropped, f"samples: {report.sentence()}"))
     shared = [detail for _, detail in report.dropped.get("duplicate", ()) if _split_of(detail) != _split_of(detail, -1)]
-    findings.append(
-        _said(
+    results.append(
+        _result(
             subject,
             not shared,
             "has no sample in two splits",
-            f"has {len(shared)} samples in two splits (a {''.join(shared[:1])}); a model would be tested on what it "
-            "has learnt",
+            f"has {len(shared)} samples in two splits (a {''.join(shared[:1])}); a model would be tested on samples "
+            "that it was trained on",
         )
     )
-    lonely = [name for name, count in report.kept.items() if not count and name != "test"]
-    findings.append(
-        _said(
+    empty = [name for name, count in report.kept.items() if not count and name != "test"]
+    results.append(
+        _result(
             subject,
-            not lonely,
+            not empty,
             "has train, validation and test samples",
-            f"has no {' and no '.join(lonely)} samples: models cannot be trained on it, nor a temperature fitted",
+            f"has no {' and no '.join(empty)} samples: it can neither train models nor fit a temperature",
         )
     )
     if first.kind.single_label:
-        findings.append(_every_class(subject, first))
+        results.append(_every_class(subject, first))
     return first
 
 
-def _every_class(subject: str, task: PreparedTask) -> Finding:
+def _every_class(subject: str, task: PreparedTask) -> CheckResult:
     present = set(task.data.test.targets.tolist())
     names = [name for index, name in enumerate(task.data.info.classes) if index not in present]
-    return _said(subject, not names, "has every class in test", f"has no test sample of {', '.join(names)}")
+    return _result(subject, not names, "has test samples of every class", f"has no test sample of {', '.join(names)}")
 
 
 def _split_of(detail: str, place: int = 0) -> str:
@@ -100,84 +102,83 @@ def _split_of(detail: str, place: int = 0) -> str:
 
 
 def _task_for(entry: Entry, prepared: dict[str, PreparedTask], own: list[str]) -> PreparedTask:
-    wanted = (entry.meta["tasks"] or tuple(prepared) or own or ("digits",))[0]
-    if wanted in own and wanted not in prepared:
-        raise PluginError(f"was not checked, because the task {wanted} cannot be read; mend that first")
-    return prepared[wanted] if wanted in prepared else prepare_task(wanted, 0)
+    task = (entry.meta["tasks"] or tuple(prepared) or own or ("digits",))[0]
+    if task in own and task not in prepared:
+        raise PluginError(f"was not checked, because the task {task} cannot be loaded; correct the task first")
+    return prepared[task] if task in prepared else prepare_task(task, 0)
 
 
-def _model(path: str, entry: Entry, task: PreparedTask) -> Iterator[Finding]:
+def _model(path: str, entry: Entry, task: PreparedTask) -> Iterator[CheckResult]:
     subject = f"model {entry.name}"
     info: TaskInfo = task.data.info
     with seeded(0, torch.device("cpu")):
         built = entry.build(parse(f"{path}:{entry.name}"), task=info)
-    wanted = task.kind.adapter
-    is_adapter = isinstance(built, wanted)
-    yield _said(
+    adapter = task.kind.adapter
+    is_adapter = isinstance(built, adapter)
+    yield _result(
         subject,
         is_adapter,
-        f"returns a {wanted.__name__}",
-        f"returns {type(built).__name__}; wrap it: {wanted.__name__}(module)",
+        f"returns {adapter.__name__}",
+        f"returns {type(built).__name__}; wrap it: {adapter.__name__}(module)",
     )
     if not is_adapter:
         return
-    known = built.weights is not None or built.recipe is not None
-    yield _said(
+    yield _result(
         subject,
-        known,
-        "says where its weights come from",
-        "has neither weights= nor recipe=, so that it would be measured as initialised; give one of them",
+        built.weights is not None or built.recipe is not None,
+        "has weights or a recipe",
+        "has neither weights= nor recipe=, so it would be evaluated with random weights; give one of them",
     )
     few = task.data.test.take(range(min(16, len(task.data.test))))
     with built.frozen():
-        for name, passed, good, bad in _behaviour(built, task.kind, few, info.classes):
-            yield _said(f"{subject} on {info.name}", passed(), f"{name}: {good}", f"{name}: {bad}")
+        for name, passed, good, bad in _behavior(built, task.kind, few, info.classes):
+            yield _result(f"{subject} on {info.name}", passed(), f"{name}: {good}", f"{name}: {bad}")
 
 
-def _behaviour(
+def _behavior(
     model: TorchModel, kind: Kind, few: Split, classes: Sequence[str]
 ) -> Iterator[tuple[str, Callable[[], bool], str, str]]:
     pixels, targets = torch.from_numpy(model.inputs(few)), torch.from_numpy(few.targets)
     with torch.no_grad():
         output = model(pixels)
-    unfit = _unfit(kind, output, classes)
-    yield "output", lambda: not unfit, f"fits the {len(classes)} classes of the task", unfit
+    misfit = _misfit(kind, output, classes)
+    yield "output", lambda: not misfit, f"fits the {len(classes)} classes of the task", misfit
     if kind.default_uncertainty == "softmax":
         yield (
             "scale",
             lambda: not _are_probabilities(output),
-            "not probabilities",
-            "rows are probabilities; return logits, a second softmax hides the gradient from attacks",
+            "the outputs are not probabilities",
+            "the outputs are probabilities; return logits, because a second softmax makes gradients vanish",
         )
     yield (
-        "repeat",
+        "determinism",
         lambda: _same(model, pixels, output),
-        "equal twice",
-        "the same samples get another answer in a second call; seed what is random, and leave dropout off in eval()",
+        "two calls give the same outputs",
+        "two calls give different outputs for the same samples; seed everything random, and turn dropout off in eval()",
     )
     yield (
-        "company",
+        "batch",
         lambda: bool(torch.allclose(_alone(model, pixels), output, atol=1e-4)),
-        "no sample depends on the others in its batch",
-        "a sample's answer depends on the others in its batch; does eval() reach every BatchNorm?",
+        "outputs do not depend on the other samples of the batch",
+        "an output depends on the other samples of its batch; is every BatchNorm in eval mode?",
     )
     yield (
         "gradient",
-        lambda: _has_gradient(*_entered(model, few, pixels), kind, targets),
-        "finite, not zero",
-        "the gradient on the input is NaN, zero or absent, so that attacks see nothing; do not detach or round",
+        lambda: _has_gradient(*_differentiable(model, few, pixels), kind, targets),
+        "the input gradient is finite and not zero",
+        "the input gradient is NaN, zero or absent, so attacks cannot use it; do not detach or round",
     )
 
 
-def _entered(model: TorchModel, few: Split, shown: torch.Tensor) -> tuple[TorchModel, torch.Tensor]:
-    """Return where a gradient can be asked for: at the pixels, or at the embeddings of texts."""
-    if shown.is_floating_point():
-        return model, shown
+def _differentiable(model: TorchModel, few: Split, inputs: torch.Tensor) -> tuple[TorchModel, torch.Tensor]:
+    """Return the model with inputs that have a gradient: pixels, or the embeddings of texts."""
+    if inputs.is_floating_point():
+        return model, inputs
     space = model.in_space("embedding")
     return space, torch.from_numpy(space.inputs(few))
 
 
-def _unfit(kind: Kind, output: torch.Tensor, classes: Sequence[str]) -> str:
+def _misfit(kind: Kind, output: torch.Tensor, classes: Sequence[str]) -> str:
     try:
         kind.check_output(output, classes)
     except ModelError as error:
@@ -210,5 +211,5 @@ def _has_gradient(model: TorchModel, pixels: torch.Tensor, kind: Kind, targets: 
     return gradient is not None and bool(torch.isfinite(gradient).all()) and bool((gradient != 0).any())
 
 
-def _said(subject: str, passed: bool, good: str, bad: str) -> Finding:
-    return Finding(subject, passed, good if passed else bad)
+def _result(subject: str, passed: bool, good: str, bad: str) -> CheckResult:
+    return CheckResult(subject, passed, good if passed else bad)

@@ -1,4 +1,4 @@
-"""Plan, skip what is stored, train or load, measure, store. A failure is a row, never a crash."""
+"""The harness: plans cells, skips stored ones, measures the others and stores them. A failure becomes a row."""
 
 from __future__ import annotations
 
@@ -11,22 +11,29 @@ from dataclasses import dataclass, field
 
 from suite.errors import DataError, StoreError
 from suite.models.base import TorchModel
-from suite.registry import REGISTRY, resolve
+from suite.registry import resolve
 from suite.runner.identity import build_nested, full_spec
-from suite.runner.job import Job, Run, nothing_found, reason_of
-from suite.runner.preparation import INJECTED, ModelProvider, PreparedTask, prepare_task
-from suite.runner.settings import Settings, pick_device
-from suite.spec import make, parse
+from suite.runner.job import Job, Run, failure, reason_of
+from suite.runner.preparation import INJECTED, ModelProvider, PreparedTask, kind_of, prepare_task
+from suite.runner.process import pick_device
+from suite.runner.settings import Settings
+from suite.spec import parse
 from suite.store import Store
 from suite.types import Cell, Status
 
 AXES = ("clean", "robustness", "calibration", "attribution")
-"""Axes in the order they are measured: the cheapest first."""
+"""The default axes, in the order in which they are measured: the cheapest first."""
 
 
 @dataclass
 class Outcome:
-    """What a run did: cells by how they ended, and the keys under which their records are stored."""
+    """The outcome of a run.
+
+    Attributes:
+        ran: the cells that were measured, each with its status and the reason of a failure.
+        stored: the cells that had been stored before.
+        keys: the keys of the records of all cells.
+    """
 
     ran: list[tuple[Cell, Status, str]] = field(default_factory=list)
     stored: list[Cell] = field(default_factory=list)
@@ -34,11 +41,11 @@ class Outcome:
 
     @property
     def failed(self) -> list[tuple[Cell, str]]:
-        """The cells that failed, with the reason."""
+        """The cells that failed, each with the reason."""
         return [(cell, reason) for cell, status, reason in self.ran if status == "failed"]
 
     def add(self, other: Outcome) -> None:
-        """Add what another run did."""
+        """Add the outcome of another run."""
         self.ran += other.ran
         self.stored += other.stored
         self.keys |= other.keys
@@ -59,12 +66,12 @@ def plan(
         tasks: spec strings of tasks.
         models: spec strings of models.
         axes: names (the task's presets are used) or specs such as ``robustness(attack=pgd(eps=[0.1]))``.
-        n: how many test samples at most.
+        n: maximum number of test samples; None for all.
         seed: seed of the split, of training, attacks and resampling.
-        given: names of models that exist in memory only.
+        given: names of models that exist only in memory.
 
     Raises:
-        SuiteError: a name or an argument does not exist; nothing has run then.
+        SuiteError: a name or an argument does not exist. This is found before anything runs.
     """
     cells: list[Cell] = []
     tasks, models = list(dict.fromkeys(tasks)), list(dict.fromkeys(models))
@@ -74,10 +81,9 @@ def plan(
     for task in tasks:
         entry, spec = resolve("task", task)
         full_spec("task", spec, injected=INJECTED["task"])
-        kind = REGISTRY.get("kind", entry.meta["kind"]).factory()
+        presets = {**kind_of(task).presets, **entry.meta["presets"]}
         for axis in axes:
             bare = parse(axis)
-            presets = {**kind.presets, **entry.meta["presets"]}
             for chosen in presets.get(bare.name, (axis,)) if not bare.args else (axis,):
                 full_spec("axis", chosen)
                 build_nested(chosen)
@@ -91,7 +97,7 @@ class Harness:
     Args:
         store: receives the records.
         settings: device, batch size, progress.
-        given: models that exist in memory only, by the name that cells call them.
+        given: models that exist only in memory, by their name in the cells.
     """
 
     def __init__(
@@ -104,15 +110,15 @@ class Harness:
         self._run = Run(store, self.settings, device, models, task, uuid.uuid4().hex[:12])
 
     def run(self, cells: Sequence[Cell]) -> Outcome:
-        """Measure every cell that is not stored with status ok; store each as soon as it is measured.
+        """Measure every cell that is not stored with status ok, and store each one at once.
 
         Raises:
-            StoreError: nothing can be kept any more.
-            DataError: a task drops something, and settings are strict; nothing has been measured then.
+            StoreError: the store cannot be written.
+            DataError: settings are strict and a task drops samples. This is found before anything is measured.
         """
         if self.settings.strict:
             for task, seed in dict.fromkeys((cell.task, cell.seed) for cell in cells):
-                self._refuse_dropped(self._run.task(task, seed))
+                self._check_nothing_dropped(self._run.task(task, seed))
         outcome, done = Outcome(), self.store.done()
         for cell in self.settings.track(cells, "cells", len(cells)):
             began = time.perf_counter()
@@ -127,10 +133,10 @@ class Harness:
                     continue
                 self.store.put(job.record(job.measure(), status, began))
             except StoreError:
-                raise  # nothing can be kept any more
-            except Exception as error:  # whatever a model raises becomes a row; the other cells go on
+                raise
+            except Exception as error:  # third-party code may raise anything; the other cells still run
                 status, reason = "failed", reason_of(error)
-                self.store.put(job.record(nothing_found(cell, reason), status, began))
+                self.store.put(job.record(failure(cell, reason), status, began))
             outcome.keys.add(job.key())
             outcome.ran.append((cell, status, reason))
             self.settings.on_cell_done(cell, status, reason)
@@ -141,21 +147,21 @@ class Harness:
         self.settings.on_task_loaded(f"{task.data.info.name}: {task.data.report.sentence()}")
         return task
 
-    def _refuse_dropped(self, task: PreparedTask) -> None:
+    def _check_nothing_dropped(self, task: PreparedTask) -> None:
         report = task.data.report
         if report.dropped:
             raise DataError(
-                f"Task {task.data.info.name} was to be read strictly: {report.sentence()}. Mend these records, or run "
-                "without --strict."
+                f"Task {task.data.info.name} drops samples in strict mode: {report.sentence()}. Correct the data, or "
+                "run without --strict."
             )
 
 
 def with_full_recipe(model: str) -> str:
-    """Return a model's spec with ``full=True`` where it takes that and does not say otherwise.
+    """Return the spec of a model with ``full=True`` if the model has this argument and the spec does not set it.
 
     Raises:
         SuiteError: there is no such model.
     """
     entry, spec = resolve("model", model)
-    takes = "full" in inspect.signature(entry.factory).parameters and "full" not in spec.kwargs
-    return str(make(parse(model).name, {**spec.kwargs, "full": True})) if takes else model
+    has_full = "full" in inspect.signature(entry.factory).parameters
+    return str(spec.but(full=True)) if has_full and "full" not in spec.kwargs else model

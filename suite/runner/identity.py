@@ -1,4 +1,4 @@
-"""What a result depends on, as digests: the content address that decides whether it is stored already."""
+"""The identity of a result: digests of everything it depends on."""
 
 import ast
 import functools
@@ -28,40 +28,39 @@ NUMERIC = (
     "types.py",
     "spec.py",
 )
-"""Parts of the package that numbers depend on; a change anywhere else leaves stored results valid."""
+"""Parts of the package that determine the numbers; changes elsewhere leave stored results valid."""
 
 NESTED = {"attack": "attack", "methods": "attribution"}
-"""Arguments of an axis that name something registered, and its role."""
+"""Arguments of an axis that are specs, with their roles."""
 
 PACKAGES = ("torch", "torchvision", "timm", "torchattacks", "captum", "numpy", "scipy", "pandas", "scikit-learn")
 """Packages whose versions are recorded with every result."""
 
 
 def full_spec(role: str, text: str | Spec, *, injected: tuple[str, ...] = ()) -> Spec:
-    """Return a spec with every default filled in, also of the specs inside it.
+    """Return a spec with all defaults filled in, also in nested specs.
 
     Raises:
-        UnknownNameError, SpecError: it names or sets something that does not exist.
+        UnknownNameError, SpecError: a name or an argument does not exist.
     """
     entry, spec = resolve(role, text)
     bound = entry.bind(spec, injected=injected)
-    inner = {name: _full_values(NESTED[name], value) for name, value in bound.args if name in NESTED}
-    return bound.but(**inner)
+    return bound.but(**{name: _full_values(NESTED[name], value) for name, value in bound.args if name in NESTED})
 
 
 def _full_values(role: str, value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_full_values(role, item) for item in value)
     if not isinstance(value, str | Spec):
-        raise SpecError(f"{value!r} does not name {role}; expected a spec such as pgd(eps=[0.1]).")
+        raise SpecError(f"{value!r} is not a spec of role {role}; expected one such as pgd(eps=[0.1]).")
     return full_spec(role, parse(value))
 
 
 def build_nested(text: str | Spec) -> None:
-    """Build what an axis spec names inside, so that a wrong value is found before anything runs.
+    """Build the attack or the methods of an axis spec, to find wrong values before anything runs.
 
     Raises:
-        SuiteError: an attack or a method refuses its arguments.
+        SuiteError: an attack or a method rejects its arguments.
     """
     for role, item in _nested(parse(text)):
         entry, spec = resolve(role, item)
@@ -69,70 +68,69 @@ def build_nested(text: str | Spec) -> None:
 
 
 def _nested(spec: Spec) -> Iterator[tuple[str, str | Spec]]:
-    """Yield what a spec names inside: role and spec."""
+    """Yield the nested specs with their roles."""
     for name, value in spec.args:
         if name in NESTED:
             yield from ((NESTED[name], item) for item in (value if isinstance(value, tuple) else (value,)))
 
 
 def origins(role: str, text: str | Spec) -> set[str]:
-    """Return the files that what a spec names was written in, and what the specs inside it name.
+    """Return the files that define what a spec and its nested specs name.
 
     Raises:
-        UnknownNameError: it names something that does not exist.
+        UnknownNameError: a name does not exist.
     """
     entry, spec = resolve(role, text)
     return {entry.origin}.union(*(origins(inner, item) for inner, item in _nested(spec)))
 
 
 def display_name(spec: Spec) -> str:
-    """Return a spec as boards show it: of a file by path only the file's name, so that no machine's paths travel."""
+    """Return a spec as boards show it, without the folder of a file, so that results contain no local paths."""
     return str(without_folder(spec))
 
 
 def without_folder(spec: Spec) -> Spec:
-    """Return the spec without the folder of a file by path: from wherever it is called, it is the same thing."""
+    """Return a spec such as ``folder/acme.py:net`` without the folder."""
     path, in_file, name = spec.name.rpartition(".py:")
     return Spec(f"{Path(path).name}.py:{name}", spec.args) if in_file else spec
 
 
 @functools.cache
 def code_digest(files: tuple[str, ...] = ()) -> str:
-    """Return the SHA-256 of the code that numbers depend on: the suite's own, and the given files."""
+    """Return the SHA-256 of the code that determines the numbers: that of the suite, and the given files."""
     content = hashlib.sha256()
     for file in [*_package_files(), *sorted(set(files))]:
         path = Path(str(file))
         if path.is_file():
-            content.update(path.name.encode() + b"\0" + _meaning(path))
+            content.update(path.name.encode() + b"\0" + _canonical_code(path))
     return content.hexdigest()
 
 
 @functools.cache
-def _meaning(path: Path) -> bytes:
-    """Return a file's code without comments, layout and docstrings: what cannot change a number changes no key."""
+def _canonical_code(path: Path) -> bytes:
+    """Return the code of a file without comments, layout and docstrings, which cannot change a number."""
     try:
         tree = ast.parse(path.read_bytes())
     except SyntaxError:
         return path.read_bytes()
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [part for part in node.body if not _is_text(part)] or [ast.Pass()]
+            node.body = [part for part in node.body if not _is_docstring(part)] or [ast.Pass()]
     return ast.dump(tree).encode()
 
 
-def _is_text(node: ast.stmt) -> bool:
+def _is_docstring(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _package_files() -> list[Path]:
-    here = Path(__file__).parents[1]
-    parts: list[Path] = [here / part for part in NUMERIC]
+    parts = [Path(__file__).parents[1] / part for part in NUMERIC]
     return sorted(file for part in parts for file in (part.rglob("*.py") if part.is_dir() else [part]))
 
 
 @functools.cache
 def environment(threads: int) -> Mapping[str, str]:
-    """Return the versions that a result was made with."""
+    """Return the versions of Python, the machine, threads and packages that a result was computed with."""
     versions = {"python": platform.python_version(), "machine": platform.machine(), "threads": str(threads)}
     versions["mkl_cbwr"] = os.environ.get("MKL_CBWR", "default")
     for name in PACKAGES:
@@ -145,20 +143,20 @@ def environment(threads: int) -> Mapping[str, str]:
 
 @functools.cache
 def git_state() -> str:
-    """Return the commit of the checkout that the suite runs from, with ``+`` if it is changed; empty elsewhere."""
+    """Return the commit of the checkout with ``+`` for uncommitted changes; an empty string outside a checkout."""
     here = Path(__file__).parent
 
-    def ask(*arguments: str) -> str:
+    def git(*arguments: str) -> str:
         command = ["git", "-C", str(here), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()  # noqa: S603  # fixed command
 
     try:
-        commit = ask("rev-parse", "--short=12", "HEAD")
-        return commit + ("+" if ask("status", "--porcelain") else "")
+        commit = git("rev-parse", "--short=12", "HEAD")
+        return commit + ("+" if git("status", "--porcelain") else "")
     except (OSError, subprocess.SubprocessError):
         return ""
 
 
 def ids_digest(ids: Iterable[str]) -> str:
-    """Return the SHA-256 of sample ids in order."""
+    """Return the SHA-256 of sample ids, which depends on their order."""
     return hashlib.sha256("\0".join(ids).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""One cell on its way from specs to a record."""
+"""A job: measures one cell and makes its record."""
 
 import time
 from collections.abc import Callable
@@ -31,20 +31,20 @@ from suite.store import Store
 from suite.types import Cell, Measure, Provenance, Record, RunInfo, Status
 
 LONGEST_REASON = 400
-"""Characters of an exception's message that are kept in a failed row."""
+"""Maximum length of an exception's message in a failed row, in characters."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What all cells of one run share.
+    """What all cells of a run share.
 
     Attributes:
         store: receives the records.
         settings: device, batch size, progress.
-        device: where models are measured.
-        workshop: builds, loads and trains the models.
-        task: (task spec, seed) to the task with its samples.
-        id: a name for the run.
+        device: the device that models run on.
+        models: builds, loads and trains the models.
+        task: takes a task spec and a seed; returns the task with its samples.
+        id: the name of the run.
     """
 
     store: Store
@@ -56,7 +56,7 @@ class Run:
 
 
 class Job:
-    """One cell on its way from specs to a record; what is known so far decides what a failure can say."""
+    """Measures one cell and makes its record. If a step fails, the record holds what is known up to then."""
 
     def __init__(self, run: Run, cell: Cell) -> None:
         self.run, self.cell = run, cell
@@ -65,21 +65,21 @@ class Job:
         self.model_digest = "unknown"
 
     def identify(self) -> None:
-        """Read the samples and find out who the model is, without training it."""
+        """Load the samples and compute the digest of the model, without training it."""
         cell, models = self.cell, self.run.models
         self.task = self.run.task(cell.task, cell.seed)
         self.model = models.build(cell.model, self.task, cell.seed)
         self.model_digest = models.digest(self.model, cell.model, self.task, cell.seed)
 
     def key(self) -> str:
-        """Return the content address of the result."""
+        """Return the key of the result: the digest of everything it depends on."""
         return digest(self._parts())
 
     def measure(self) -> AxisResult:
-        """Train or load the model and ask the axis."""
+        """Train or load the model and measure the axis."""
         cell, task = self.cell, self.task
         if task is None or self.model is None:
-            raise SuiteError("A cell is measured after it is identified.")
+            raise SuiteError("Call identify() before measure().")
         models = self.run.models
         entry, spec = resolve("axis", cell.axis)
         axis: Axis = entry.build(spec)
@@ -98,8 +98,8 @@ class Job:
         )
         return axis.measure(context.fitted_on_validation())
 
-    def record(self, finding: AxisResult, status: Status, began: float) -> Record:
-        """Return what is stored."""
+    def record(self, result: AxisResult, status: Status, began: float) -> Record:
+        """Return the record of a result; `began` is the `time.perf_counter` of the start."""
         cell = self.cell
         entry, spec = resolve("task", cell.task)
         axis, axis_spec = resolve("axis", cell.axis)
@@ -122,7 +122,7 @@ class Job:
         seconds = round(time.perf_counter() - began, 3)
         run_info = RunInfo(self.run.id, now, seconds, peak_megabytes(self.run.device), git_state())
         return Record(
-            provenance, run_info, status, tuple(finding.measures), finding.samples, finding.details, finding.arrays
+            provenance, run_info, status, tuple(result.measures), result.samples, result.details, result.arrays
         )
 
     def _parts(self) -> dict[str, Any]:
@@ -141,7 +141,7 @@ class Job:
         }
 
     def _names(self) -> tuple[str, ...]:
-        """Return what seeds are made from: what was asked, however it was spelt."""
+        """Return the names that seeds depend on; they are the same for equal specs."""
         parts = self._parts()
         return digest(parts["task"]), parts["model"], digest(parts["axis"])
 
@@ -170,14 +170,14 @@ def _model_name(text: str, run: Run) -> str:
     return text if text in run.models.given else display_name(parse(text))
 
 
-def nothing_found(cell: Cell, reason: str) -> AxisResult:
-    """Return what a cell that failed leaves: one undefined measure with the reason."""
+def failure(cell: Cell, reason: str) -> AxisResult:
+    """Return the result of a failed cell: one undefined measure with the reason."""
     return AxisResult([Measure("-", None, None, None, 0, "none", reason=reason, params={"axis": cell.axis})])
 
 
 def reason_of(error: Exception) -> str:
-    """Return an exception as one line for a row."""
+    """Return an exception as one line of text."""
     out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
-    what = "out of memory: " if out_of_memory else ""
+    prefix = "out of memory: " if out_of_memory else ""
     message = " ".join(str(error).split())[:LONGEST_REASON]
-    return f"{what}{type(error).__name__}: {message}"
+    return f"{prefix}{type(error).__name__}: {message}"

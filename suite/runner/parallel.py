@@ -1,6 +1,6 @@
-"""Cells in several processes of one machine: a store takes records from any number of them.
+"""Measuring cells in several processes of one machine.
 
-The cells of one model on one task stay together, so that it is trained once.
+The cells of one model on one task stay in one process, so that the model is trained once.
 """
 
 import multiprocessing
@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing.managers import SyncManager
 from pathlib import Path
-from queue import Empty, Queue
-from typing import Any
+from queue import Queue
+from typing import Any, TypeAlias
 
 from suite.runner.harness import Harness, Outcome
 from suite.runner.process import limit_memory, use_threads
@@ -19,36 +18,40 @@ from suite.runner.settings import Settings, silent
 from suite.store import Store
 from suite.types import Cell
 
-PATIENCE = 0.2
-"""Seconds between two looks at what the processes say."""
+POLL_SECONDS = 0.2
+"""Seconds between two readings of the messages of the processes."""
+
+Messages: TypeAlias = "Queue[tuple[str, tuple[Any, ...]]]"
+"""Names of callbacks of `Settings`, with their arguments."""
 
 
 @dataclass(frozen=True)
-class _Post:
-    """Sends what a harness says to the process that shows it."""
+class _Callbacks:
+    """Callbacks of a harness that send their arguments to the main process."""
 
-    queue: Queue[tuple[str, tuple[Any, ...]]]
+    messages: Messages
 
-    def on_cell_done(self, *said: Any) -> None:
-        self.queue.put(("tell", said))
+    def on_cell_done(self, *arguments: Any) -> None:
+        self.messages.put(("on_cell_done", arguments))
 
-    def on_task_loaded(self, *said: Any) -> None:
-        self.queue.put(("inform", said))
+    def on_task_loaded(self, *arguments: Any) -> None:
+        self.messages.put(("on_task_loaded", arguments))
 
 
 def run_in_processes(store: Store, settings: Settings, cells: Sequence[Cell], jobs: int) -> Outcome:
-    """Measure cells in as many processes as asked for, at most one for each model on a task.
+    """Measure cells in several processes, at most one for each model on a task.
 
-    Rows are those of `Harness.run`. While it runs, one bar counts the cells; other bars are not shown.
+    Models start in the order of the cells: with the longest trainings first, all processes finish at about the same
+    time. Rows are those of `Harness.run`. One progress bar counts the cells; other bars are not shown.
 
     Args:
         store: receives the records of all processes.
-        settings: as for a harness.
-        cells: the work.
-        jobs: processes; 1 to stay in this one.
+        settings: settings of the harness.
+        cells: the cells to measure.
+        jobs: number of processes; 1 for the current process.
 
     Raises:
-        SuiteError: as `Harness.run`, from any process; the others end with the cell they are at.
+        SuiteError: as `Harness.run`, from any process; the others stop after their current cell.
     """
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
@@ -57,14 +60,15 @@ def run_in_processes(store: Store, settings: Settings, cells: Sequence[Cell], jo
     if workers < 2:
         return Harness(store, settings).run(cells)
     outcome = Outcome()
-    with _manager() as manager, _pool(workers) as pool:
-        post = _Post(manager.Queue())
-        quiet = replace(settings, track=silent, on_cell_done=post.on_cell_done, on_task_loaded=post.on_task_loaded)
-        asked = [pool.submit(_measure, store.root, quiet, group, workers) for group in groups.values()]
-        for _ in settings.track(_ends(post, settings, asked, len(cells)), "cells", len(cells)):
+    with multiprocessing.get_context("spawn").Manager() as manager, _pool(workers) as pool:
+        messages: Messages = manager.Queue()
+        send = _Callbacks(messages)
+        quiet = replace(settings, track=silent, on_cell_done=send.on_cell_done, on_task_loaded=send.on_task_loaded)
+        futures = [pool.submit(_measure, store.root, quiet, group, workers) for group in groups.values()]
+        for _ in settings.track(_finished_cells(messages, settings, futures, len(cells)), "cells", len(cells)):
             pass
-        for done in asked:
-            outcome.add(done.result())
+        for future in futures:
+            outcome.add(future.result())
     return outcome
 
 
@@ -74,40 +78,29 @@ def _measure(root: Path, settings: Settings, cells: Sequence[Cell], workers: int
     return Harness(Store(root), settings).run(cells)
 
 
-def _ends(post: _Post, settings: Settings, asked: Sequence[Future[Outcome]], total: int) -> Iterator[None]:
-    """Pass on what is said, and yield once for each cell."""
-    heard: set[str] = set()
-    counted, left = 0, set(asked)
-    while left or not post.queue.empty():
-        failed = next((done for done in asked if done.done() and done.exception()), None)
+def _finished_cells(
+    messages: Messages, settings: Settings, futures: Sequence[Future[Outcome]], total: int
+) -> Iterator[None]:
+    """Forward the messages of the processes to the callbacks, and yield once per cell."""
+    loaded: set[str] = set()
+    count, running = 0, set(futures)
+    while running or not messages.empty():
+        failed = next((future for future in futures if future.done() and future.exception()), None)
         if failed is not None:
-            for future in left:
+            for future in running:
                 future.cancel()
             failed.result()
-        for name, said in _said(post):
-            if name == "inform" and said[0] not in heard:  # every process reads a task for itself
-                heard.add(said[0])
-                settings.on_task_loaded(*said)
-            elif name == "tell":
-                settings.on_cell_done(*said)
-                counted += 1
+        while not messages.empty():  # this process is the only reader
+            name, arguments = messages.get()
+            if name == "on_cell_done":
+                settings.on_cell_done(*arguments)
+                count += 1
                 yield
-        left = set(wait(left, timeout=PATIENCE).not_done)
-    yield from (None for _ in range(total - counted))  # what was stored before is not told of
-
-
-def _said(post: _Post) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    while True:
-        try:
-            yield post.queue.get_nowait()
-        except Empty:
-            return
-
-
-@contextmanager
-def _manager() -> Iterator[SyncManager]:
-    with multiprocessing.get_context("spawn").Manager() as manager:
-        yield manager
+            elif arguments[0] not in loaded:  # every process loads the task, but one message is enough
+                loaded.add(arguments[0])
+                settings.on_task_loaded(*arguments)
+        running = set(wait(running, timeout=POLL_SECONDS).not_done)
+    yield from (None for _ in range(total - count))  # cells that were stored before
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Getting a cell's task and model ready: samples read once, weights loaded, or trained once and stored."""
+"""Preparation of tasks and models: loads samples and weights, and trains each model once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from suite.spec import digest
 from suite.store import Store
 
 INJECTED = {"task": ("split", "seed"), "model": ("task",)}
-"""Arguments that the harness gives to a factory, by role."""
+"""Arguments of factories that the harness provides, by role."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class PreparedTask:
     data: TaskData
 
     def test(self, n: int | None) -> Split:
-        """Return the test samples, or n of them: always the same n, and a larger n contains a smaller one."""
+        """Return all test samples or n of them; the choice is deterministic, and a larger n includes a smaller one."""
         return self.data.test if n is None else self.data.test.few(n)
 
 
@@ -42,17 +42,17 @@ def kind_of(task: str) -> Kind:
     """Return the kind of a task.
 
     Raises:
-        SuiteError: no such task or kind.
+        SuiteError: the task or its kind does not exist.
     """
     kind: Kind = REGISTRY.get("kind", resolve("task", task)[0].meta["kind"]).factory()
     return kind
 
 
 def prepare_task(text: str, seed: int) -> PreparedTask:
-    """Read a task's samples.
+    """Load the samples of a task.
 
     Raises:
-        SuiteError: no such task or kind, or no usable samples.
+        SuiteError: the task or its kind does not exist, or has no usable samples.
     """
     entry, spec = resolve("task", text)
     full_spec("task", spec, injected=INJECTED["task"])
@@ -65,8 +65,8 @@ class ModelProvider:
     """Builds, loads and trains the models of one run.
 
     Attributes:
-        store: where trained weights are kept.
-        given: models that exist in memory only, by name; they are not looked up.
+        store: keeps the trained weights.
+        given: models that exist only in memory, by name; they take precedence over registered ones.
     """
 
     store: Store
@@ -76,28 +76,30 @@ class ModelProvider:
     _failed: dict[str, Exception] = field(default_factory=dict)
 
     def build(self, text: str, task: PreparedTask, seed: int) -> TorchModel:
-        """Return a model as declared: with its weights if it has any, else as initialised from the seed.
+        """Return a model with its weights if it has any, else as initialized with the seed.
 
         Raises:
-            SuiteError: no such model, or it cannot be built for this task.
+            SuiteError: the model does not exist, or cannot be built for this task.
         """
         if text in self.given:
             return self.given[text].to(self.device)
         entry, spec = resolve("model", text)
         tasks = entry.meta["tasks"]
         if tasks is not None and task.entry.name not in tasks:
-            raise ModelError(f"Model {text} was made for {', '.join(tasks)}, not for {task.entry.name}.")
+            raise ModelError(f"Model {text} is declared for {', '.join(tasks)}, not for {task.entry.name}.")
         if entry.meta["kind"] != task.kind.name:
-            raise ModelError(f"Model {text} is for {entry.meta['kind']}, but {task.entry.name} is {task.kind.name}.")
+            raise ModelError(
+                f"Model {text} is of kind {entry.meta['kind']}, but {task.entry.name} is of kind {task.kind.name}."
+            )
         with seeded(seed, self.device):
             model = entry.build(spec, task=task.data.info)
-        wanted = task.kind.adapter
-        if not isinstance(model, wanted):
-            raise ModelError(f"Model {text} is a {type(model).__name__}; its function must return a {wanted.__name__}.")
+        adapter = task.kind.adapter
+        if not isinstance(model, adapter):
+            raise ModelError(f"Model {text} is a {type(model).__name__}; its function must return {adapter.__name__}.")
         return model.to(self.device)
 
     def digest(self, model: TorchModel, text: str, task: PreparedTask, seed: int) -> str:
-        """Return the identity of a model: of its weights, or of all that its training depends on."""
+        """Return the SHA-256 of the weights of a model, or of everything that its training depends on."""
         if not _to_train(model):
             return model.digest(self._probe(model, task))
         files = origins("model", text)
@@ -115,22 +117,22 @@ class ModelProvider:
         )
 
     def ready(self, model: TorchModel, identity: str, task: PreparedTask, seed: int) -> TorchModel:
-        """Return a model ready to be asked: trained, if it has a recipe and no weights, or as trained before.
+        """Return a model with its final weights; train it first if it has a recipe and is not stored.
 
         Args:
-            model: as `build` returned it; it is changed in place.
+            model: the model as `build` returned it; it is changed in place.
             identity: its `digest`.
-            task: gives the samples.
-            seed: of the training.
+            task: the task with the training samples.
+            seed: seed of the training.
 
         Raises:
-            SuiteError: the model's output does not fit the task, or training diverged.
+            SuiteError: the output of the model does not fit the task, or training diverged.
         """
         with model.frozen(), torch.no_grad():
             task.kind.check_output(model(self._probe(model, task)), task.data.info.classes)
         if not _to_train(model):
             return model
-        if identity in self._failed:  # a training that failed for one axis is not tried again for the next
+        if identity in self._failed:  # a failed training is not repeated for every axis
             raise self._failed[identity]
         folder = self.store.model_folder(identity)
         if folder is None:
@@ -144,14 +146,14 @@ class ModelProvider:
         return model
 
     def members(self, count: int, text: str, task: PreparedTask, seed: int) -> list[TorchModel]:
-        """Return a model trained from `count` seeds.
+        """Return a model trained with `count` seeds, from `seed` on.
 
         Raises:
-            NotApplicableError: the suite did not train this model, so that it has no other members.
-            SuiteError: as `build` and `ready`, of any member.
+            NotApplicableError: the suite did not train this model.
+            SuiteError: as `build` and `ready`, for any member.
         """
         if not _to_train(self.build(text, task, seed)):
-            raise NotApplicableError("the model came with its weights; an ensemble needs a model that the suite trains")
+            raise NotApplicableError("the model comes with weights; an ensemble needs a model that the suite trains")
         return [self._member(text, task, seed + member) for member in range(count)]
 
     def _member(self, text: str, task: PreparedTask, seed: int) -> TorchModel:
@@ -166,10 +168,10 @@ class ModelProvider:
     def _train(self, model: TorchModel, task: PreparedTask, seed: int) -> dict[str, Any]:
         recipe = model.recipe
         if recipe is None:
-            raise ModelError("This model has no recipe to train it by.")
+            raise ModelError("This model has no recipe to train it with.")
         perturb = _adversary(recipe.adversary, task.kind) if recipe.adversary else None
-        lesson = TrainingData(task.data.train, task.data.validation, task.kind, seed, self.track, perturb)
-        return train(model, recipe, lesson, device=self.device)
+        data = TrainingData(task.data.train, task.data.validation, task.kind, seed, self.track, perturb)
+        return train(model, recipe, data, device=self.device)
 
 
 def _to_train(model: TorchModel) -> bool:
@@ -177,7 +179,7 @@ def _to_train(model: TorchModel) -> bool:
 
 
 def _adversary(text: str, kind: Kind) -> Any:
-    """Return a function that replaces a training batch by adversarial images of the attack's largest size."""
+    """Return a function that replaces a training batch by adversarial examples of the attack's largest size."""
     entry, spec = resolve("attack", text)
     attack = entry.build(spec)
 

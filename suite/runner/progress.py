@@ -18,12 +18,12 @@ MARKS = {"ok": "[green]✓[/green]", "failed": "[red]✗[/red]"}
 
 @dataclass(frozen=True)
 class Bars:
-    """Progress on a terminal: pass `track` and `tell` to the harness."""
+    """Progress on a terminal: pass its methods to `Settings`."""
 
     progress: Progress
 
     def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
-        """Yield the items while a bar of their own shows how many are done and how long the rest will take."""
+        """Yield the items, with a progress bar."""
         bar = self.progress.add_task(label, total=total)
         try:
             for item in items:
@@ -33,11 +33,11 @@ class Bars:
             self.progress.remove_task(bar)
 
     def on_task_loaded(self, sentence: str) -> None:
-        """Print a sentence above the bars."""
+        """Print a sentence about a loaded task above the bars."""
         self.progress.console.print(escape(sentence), soft_wrap=True)
 
     def on_cell_done(self, cell: Cell, status: Status, reason: str) -> None:
-        """Print what became of a cell."""
+        """Print the outcome of a cell above the bars."""
         why = f": {escape(reason)}" if reason else ""
         names = " ".join(escape(part) for part in (cell.task, cell.model, cell.axis))
         self.progress.console.print(f"{MARKS[status]} {names}{why}", soft_wrap=True)
@@ -45,7 +45,7 @@ class Bars:
 
 @contextmanager
 def bars(console: Console) -> Iterator[Bars]:
-    """Show bars while the block runs."""
+    """Show progress bars within the block."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,1 +1,1 @@
-"""Verification of stored adversarial inputs, without attack code."""
+"""Verification of stored adversarial examples, without the code of the attacks."""

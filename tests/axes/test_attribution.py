@@ -79,7 +79,7 @@ def test_a_single_method_is_a_list_of_one(method):
 def test_the_name_of_the_control_is_taken(monkeypatch, methods):
     entry = Entry("attribution", "random", lambda stream="": None, "test")
     monkeypatch.setitem(REGISTRY._entries, ("", "attribution", "random"), entry)
-    with pytest.raises(SpecError, match=r"belongs to the random control.*Leave it out"):
+    with pytest.raises(SpecError, match=r"reserved for the random control.*Remove it"):
         measure(methods)
 
 

@@ -52,6 +52,6 @@ def test_a_member_that_goes_wrong_fails_the_cell(error):
 
 
 def test_a_model_that_came_with_weights_has_no_members(tmp_path):
-    workshop = ModelProvider(Store(tmp_path), torch.device("cpu"), silent, given={"mine": trained()})
-    with pytest.raises(NotApplicableError, match="came with its weights"):
-        workshop.members(2, "mine", prepare_task("digits", 0), 0)
+    provider = ModelProvider(Store(tmp_path), torch.device("cpu"), silent, given={"mine": trained()})
+    with pytest.raises(NotApplicableError, match="comes with weights"):
+        provider.members(2, "mine", prepare_task("digits", 0), 0)

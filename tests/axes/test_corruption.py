@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from suite.axes.base import Context
-from suite.axes.corruption import SHOWN, Corruption, summary
+from suite.axes.corruption import CORRUPTED_GALLERY, Corruption, summary
 from suite.corruptions.catalogue import COMMON, corrupt
 from suite.data import DataReport, Split, TaskData, TaskInfo
 from suite.errors import SpecError, UnknownNameError
@@ -105,7 +105,7 @@ def test_intervals_resample_images_and_not_outcomes():
 def test_a_model_that_is_never_right_retains_nothing_that_could_be_measured():
     error, retention = summary(Classification(), np.zeros(5, dtype=bool), list(np.zeros((2, 5), dtype=bool)), 0)
     assert error.value == 1
-    assert retention.value is None and "no clean sample is right" in retention.reason
+    assert retention.value is None and "no clean sample correctly" in retention.reason
 
 
 def test_curves_begin_with_the_clean_image(finding):
@@ -139,12 +139,12 @@ def test_the_order_of_the_samples_changes_nothing(finding):
 def test_the_gallery_shows_a_few_images_under_every_corruption(context, finding):
     arrays = finding.arrays
     assert int(arrays["severity"]) == 3
-    assert list(arrays["ids"]) == [context.test.ids[row] for row in context.gallery[:SHOWN]]
+    assert list(arrays["ids"]) == [context.test.ids[row] for row in context.gallery[:CORRUPTED_GALLERY]]
     for name in ("clean", *FEW.names):
-        assert arrays[f"image_{name}"].shape == (SHOWN, 1, 8, 8)
+        assert arrays[f"image_{name}"].shape == (CORRUPTED_GALLERY, 1, 8, 8)
         assert arrays[f"image_{name}"].dtype == np.uint8
-        assert arrays[f"prediction_{name}"].shape == arrays[f"confidence_{name}"].shape == (SHOWN,)
-    for place, row in enumerate(context.gallery[:SHOWN]):
+        assert arrays[f"prediction_{name}"].shape == arrays[f"confidence_{name}"].shape == (CORRUPTED_GALLERY,)
+    for place, row in enumerate(context.gallery[:CORRUPTED_GALLERY]):
         right = arrays["prediction_motion_blur"][place] == arrays["label"][place]
         assert right == finding.samples["correct@motion_blur/3"][row]
 
@@ -169,8 +169,8 @@ def test_what_is_no_image_is_a_skipped_row():
     ("options", "error", "said"),
     [
         ({"names": ("fogg",)}, UnknownNameError, "Did you mean 'fog'"),
-        ({"names": ()}, SpecError, "each once"),
-        ({"names": ("fog", "fog")}, SpecError, "each once"),
+        ({"names": ()}, SpecError, "distinct"),
+        ({"names": ("fog", "fog")}, SpecError, "distinct"),
         ({"severities": (6,)}, SpecError, "from 1"),
         ({"severities": (0, 1)}, SpecError, "ascending"),
         ({"severities": (2, 1)}, SpecError, "ascending"),

@@ -94,7 +94,7 @@ def test_batches_change_nothing(finding, batch_size):
 def test_the_square_is_filled_as_asked_and_nothing_else_changes(fill):
     pixels = torch.rand((5, 3, 9, 12), generator=torch.Generator().manual_seed(0))
     at = torch.tensor([[0, 0], [5, 8], [2, 3], [4, 4], [5, 0]])
-    found = Occlusion(fill=fill).covered(pixels, 4, at)
+    found = Occlusion(fill=fill).occluded(pixels, 4, at)
     for image, clean, (top, left) in zip(found, pixels, at.tolist(), strict=True):
         wanted = clean.clone()
         colour = torch.full((3, 1, 1), 0.5) if fill == "grey" else clean.mean(dim=(1, 2), keepdim=True)
@@ -114,7 +114,7 @@ def test_sides_and_stops():
     assert [side_of(torch.zeros(1, 1, 8, 8), share) for share in (0.02, 0.0625, 0.25, 0.99)] == [1, 2, 4, 7]
     assert side_of(torch.zeros(1, 1, 12, 12), 25 / 144) == 5
     assert side_of(torch.zeros(1, 1, 4, 100), 0.5) == 4
-    with pytest.raises(SpecError, match="less than one; give more"):
+    with pytest.raises(SpecError, match="less than one pixel"):
         side_of(torch.zeros(1, 1, 8, 8), 0.01)
     assert stops(8, 4, 7) == [0, 1, 2, 3, 4]
     assert stops(224, 100, 3) == [0, 62, 124]

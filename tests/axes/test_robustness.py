@@ -240,15 +240,19 @@ WEAK = {"single_step_finds_no_more", "queries_find_no_more", "transfer_finds_no_
 
 # name: (attack, which checks fail and no others, what the first of them says)
 FAULTS = {
-    "moves at zero": (MovesAtZero(), {"eps0_equals_clean"}, "at size 0 the attack broke down: .*over the limit"),
-    "breaks at zero": (BreaksAtZero(), {"eps0_equals_clean"}, "at size 0 the attack broke down: .*NaN"),
-    "overshoots": (Overshoots(), {"falls_with_eps"}, "a larger eps fooled fewer samples .*overshoots"),
-    "timid": (Timid(eps=(0.02, 0.05, 0.1)), {"chance_at_large_eps"}, r"with every image allowed, \d+ of 64 stay right"),
-    "tires": (TiresWithSteps(), {"more_steps_never_help"}, "twice the steps fool .* instead of"),
+    "moves at zero": (MovesAtZero(), {"eps0_equals_clean"}, "the attack raised an error at size 0: .*over the limit"),
+    "breaks at zero": (BreaksAtZero(), {"eps0_equals_clean"}, "the attack raised an error at size 0: .*NaN"),
+    "overshoots": (Overshoots(), {"falls_with_eps"}, "a larger eps misclassifies fewer samples .*overshoots"),
+    "timid": (
+        Timid(eps=(0.02, 0.05, 0.1)),
+        {"chance_at_large_eps"},
+        r"with unlimited perturbations, \d+ of 64 stay correct",
+    ),
+    "tires": (TiresWithSteps(), {"more_steps_never_help"}, "twice the steps misclassify .* instead of"),
     "wakes": (
         WakesWithSteps(share=0.1),
         {"chance_at_large_eps", "more_steps_find_no_more", *WEAK},
-        "twice the steps fool .* instead of",
+        "twice the steps misclassify .* instead of",
     ),
     "nothing": (
         DoesNothing(eps=(0.1, 0.35)),
@@ -435,7 +439,7 @@ class NanOnTheWay(nn.Module):
 
 @pytest.mark.parametrize("attack", ["cascade(eps=[0.1], tier=quick)", "square(eps=[0.1], queries=30)", "boundary"])
 def test_nan_under_attack_never_passes_for_robustness(attack):
-    with pytest.raises(AttackError, match=r"NaN or infinite output .* neither robust nor broken"):
+    with pytest.raises(AttackError, match=r"NaN or infinite output .* neither robust nor misclassified"):
         Robustness(attack).measure(context_of(TorchClassifier(NanOnTheWay()), count=40))
 
 
@@ -449,7 +453,7 @@ def test_an_attack_that_does_nothing_is_no_evidence(measured):
     entry, spec = resolve("attack", "torchattacks:VANILA(eps=[0.02])")
     finding = measured(entry.build(spec), context_of())
     (measure,) = robust(finding)
-    assert measure.status == "suspect" and "fooled no sample" in measure.reason
+    assert measure.status == "suspect" and "misclassified no sample" in measure.reason
 
 
 class PoisonedGradient(nn.Module):

@@ -15,7 +15,7 @@ from suite.attacks.engine.problem import Problem
 from suite.attacks.images.boundary import Boundary
 from suite.attacks.images.gradient import FGSM, PGD, NormAttack
 from suite.axes.robustness.axis import DRAWS, Robustness
-from suite.axes.robustness.sweep import AttackSweep, found
+from suite.axes.robustness.sweep import AttackSweep, adversarial_arrays
 from suite.errors import AttackError
 from suite.models.base import TorchClassifier
 from suite.models.training.trainer import seeded
@@ -30,9 +30,9 @@ def assault_of(attack, context=None, **fields):
     context = context or context_of()
     with context.model.frozen(), seeded(context.seed, context.device):
         problem = replace(Problem.of(context.kind, context.model.raw, batch_size=context.batch_size), **fields)
-        assault = AttackSweep(context, problem, attack)
-        assault.run()
-    return assault
+        sweep = AttackSweep(context, problem, attack)
+        sweep.run()
+    return sweep
 
 
 def says(model, pixels):
@@ -99,28 +99,28 @@ def test_passes_are_those_that_the_model_sees(monkeypatch):
 
     problem = Problem.of(context.kind, counted, batch_size=16)
     with context.model.frozen():
-        assault = AttackSweep(context, problem, PGD(eps=(0.1,), steps=4))
-        assault.run()
+        sweep = AttackSweep(context, problem, PGD(eps=(0.1,), steps=4))
+        sweep.run()
     assert problem.passes.total == sum(seen) > 40 * 4
 
 
 def test_shares_are_zero_or_one_for_a_model_that_always_answers_the_same():
-    assault = assault_of(PGD(eps=EPS, steps=5))
-    for held in (assault.clean, *assault.right.values(), *assault.control["random"].values()):
+    sweep = assault_of(PGD(eps=EPS, steps=5))
+    for held in (sweep.clean, *sweep.quality.values(), *sweep.control["random"].values()):
         assert held.dtype == np.float64 and set(np.unique(held)) <= {0.0, 1.0}
-    curve = [assault.clean, *assault.right.values()]
+    curve = [sweep.clean, *sweep.quality.values()]
     assert all((after <= before).all() for before, after in pairwise(curve))
-    rows = np.flatnonzero(assault.clean > 0.5)
-    scratch = assault.attacked(assault.attack, rows, EPS[1])
+    rows = np.flatnonzero(sweep.clean > 0.5)
+    scratch = sweep.attacked(sweep.attack, rows, EPS[1])
     assert scratch.shape == rows.shape and set(np.unique(scratch)) == {0.0, 1.0}
 
 
 def test_nobody_is_attacked_where_nobody_stands():
     context = context_of(count=20)
     context.test.targets[:] = (says(context.model, context.pixels).numpy() + 1) % 10
-    assault = assault_of(PGD(eps=EPS, steps=2), context)
-    assert not assault.clean.any() and all(not held.any() for held in assault.right.values())
-    stored = found(assault)
+    sweep = assault_of(PGD(eps=EPS, steps=2), context)
+    assert not sweep.clean.any() and all(not held.any() for held in sweep.quality.values())
+    stored = adversarial_arrays(sweep)
     assert stored["found"].shape == (0, 1, 8, 8) and stored["found_id"].shape == stored["found_size"].shape == (0,)
 
 
@@ -142,7 +142,7 @@ def test_an_attack_that_looks_for_the_smallest_size_runs_once_for_all_sizes():
     few, many = Watched(eps=(0.1,), steps=4, aimed=1), Watched(eps=tuple(np.linspace(0.01, 0.3, 30)), steps=4, aimed=1)
     once, all_sizes = assault_of(few), assault_of(many)
     assert few.runs == many.runs == [int(once.clean.sum())]
-    assert len(all_sizes.right) == 30
+    assert len(all_sizes.quality) == 30
     # What remains per size is the gate, which asks once about each that stands, and the control.
     more = all_sizes.problem.passes.total - once.problem.passes.total
     assert more <= 2 * 29 * len(once.clean)
@@ -151,7 +151,7 @@ def test_an_attack_that_looks_for_the_smallest_size_runs_once_for_all_sizes():
         rows = np.flatnonzero(once.clean)
         pixels, targets = once.pixels(rows)
         _, distance = few.smallest(once.problem, pixels, targets, once.seeds("smallest", rows))
-    for size, held in (*all_sizes.right.items(), *once.right.items()):
+    for size, held in (*all_sizes.quality.items(), *once.quality.items()):
         assert np.array_equal(held[rows] == 0, distance.numpy() <= size)
 
 
@@ -262,7 +262,7 @@ class Script(NormAttack):
 
 
 def scripted(shares):
-    """Return an assault on one grey image; the model is wrong in given shares of its draws, by size."""
+    """Return an sweep on one grey image; the model is wrong in given shares of its draws, by size."""
     context = context_of(count=1)
     clean = torch.full((1, 1, 8, 8), 0.5)
     context.__dict__["pixels"] = clean
@@ -276,29 +276,29 @@ def scripted(shares):
         output[:, (int(context.targets[0]) + int(wrong)) % 10] = 1
         return output
 
-    assault = AttackSweep(context, replace(Problem.of(context.kind, forward), draws=4), Script())
-    assault.run()
-    return assault
+    sweep = AttackSweep(context, replace(Problem.of(context.kind, forward), draws=4), Script())
+    sweep.run()
+    return sweep
 
 
 def test_what_was_found_stays_when_chance_lets_a_larger_size_fail():
-    assault = scripted({0.1: 0.25, 0.2: 0.75, 0.3: 0.5})
-    assert [float(held[0]) for held in assault.right.values()] == [0.75, 0.25, 0.5]
-    assert assault.found_at.tolist() == [0.2]
-    moved = found(assault)["found"]
+    sweep = scripted({0.1: 0.25, 0.2: 0.75, 0.3: 0.5})
+    assert [float(held[0]) for held in sweep.quality.values()] == [0.75, 0.25, 0.5]
+    assert sweep.found_at.tolist() == [0.2]
+    moved = adversarial_arrays(sweep)["found"]
     assert np.abs(moved - 0.5).max() == pytest.approx(0.2, abs=1e-6)  # not the larger one that did not fool it
 
 
 def test_half_of_the_draws_is_not_most_of_them():
-    assault = scripted({0.1: 0.5, 0.2: 0.5, 0.3: 0.5})
-    assert np.isnan(assault.found_at).all() and len(found(assault)["found"]) == 0
-    assert np.abs(assault.adversarial.numpy() - 0.5).max() == pytest.approx(0.3, abs=1e-6)  # the largest try is shown
+    sweep = scripted({0.1: 0.5, 0.2: 0.5, 0.3: 0.5})
+    assert np.isnan(sweep.found_at).all() and len(adversarial_arrays(sweep)["found"]) == 0
+    assert np.abs(sweep.adversarial.numpy() - 0.5).max() == pytest.approx(0.3, abs=1e-6)  # the largest try is shown
 
 
 def test_who_always_falls_is_attacked_no_further():
-    assault = scripted({0.1: 1.0})
-    assert [float(held[0]) for held in assault.right.values()] == [0, 0, 0]
-    assert assault.found_at.tolist() == [0.1]
+    sweep = scripted({0.1: 1.0})
+    assert [float(held[0]) for held in sweep.quality.values()] == [0, 0, 0]
+    assert sweep.found_at.tolist() == [0.1]
 
 
 # Faults
@@ -362,7 +362,7 @@ def test_an_attack_that_gives_back_clean_pixels_gets_no_ok_row(measured, hit, si
     honest = assault_of(Fake())
     for measure in robust(finding):
         assert measure.status == "suspect" and "fail" in measure.checks.values()
-        assert measure.value >= honest.right[measure.params["eps"]].mean() - 1e-12
+        assert measure.value >= honest.quality[measure.params["eps"]].mean() - 1e-12
 
 
 @pytest.mark.parametrize("way", ["nan", "crash"])

@@ -89,18 +89,18 @@ WRONG_MODELS = {
     ),
     "probabilities": (
         net("return self.logits(x).softmax(dim=1)"),
-        "scale: rows are probabilities; return logits, a second softmax hides the gradient from attacks",
+        "scale: the outputs are probabilities; return logits, because a second softmax makes gradients vanish",
     ),
     "NaN": (net("return self.logits(x) * float('nan')"), "NaN or infinite logits for 16 of 16 images"),
     "shape": (net("return self.logits(x)[:, 0]"), "The model returned (16,) for 16 images; expected (images, classes)"),
     "raises": (net("raise KeyError('no such layer')"), "model net raised KeyError: 'no such layer'"),
     "random": (
         net("return self.logits(x) + torch.rand(len(x), 3)"),
-        "repeat: the same samples get another answer in a second call; seed what is random",
+        "determinism: two calls give different outputs for the same samples; seed everything random",
     ),
     "dropout stays on": (
         net("return nn.functional.dropout(self.logits(x), 0.5, training=True)"),
-        "leave dropout off in eval()",
+        "turn dropout off in eval()",
     ),
     "BatchNorm stays in train mode": (
         net(
@@ -108,15 +108,15 @@ WRONG_MODELS = {
             "self.norm = nn.BatchNorm1d(3)\n        self.norm.eval = lambda: self.norm",
         )
         + "\nWrong.eval = lambda self: self\n",
-        "company: a sample's answer depends on the others in its batch; does eval() reach every BatchNorm?",
+        "batch: an output depends on the other samples of its batch; is every BatchNorm in eval mode?",
     ),
     "no gradient": (
         net("return self.logits(x.detach())"),
-        "gradient: the gradient on the input is NaN, zero or absent",
+        "gradient: the input gradient is NaN, zero or absent",
     ),
     "zero gradient": (
         net("return self.logits(x.round() + 0 * x)"),
-        "is NaN, zero or absent, so that attacks see nothing",
+        "is NaN, zero or absent, so attacks cannot use it",
     ),
     "NaN gradient": (net("return self.logits(x) + 0 * (x - x).sqrt().sum()"), "is NaN, zero or absent"),
     "no adapter": (
@@ -136,7 +136,7 @@ WRONG_MODELS = {
     "no docstring": (
         "\n@model(task='things')\ndef net():\n"
         "    return TorchClassifier(nn.Sequential(nn.Flatten(), nn.Linear(36, 3)), recipe=Recipe())\n",
-        "model net has no docstring; give it one",
+        "model net has no docstring; `suite list`",
     ),
     "another task": (GOOD_MODEL.replace('"things"', '"thinks"'), "There is no task 'thinks'"),
 }
@@ -191,7 +191,7 @@ WRONG_TASKS = {
     ),
     "not reproducible": (
         things("yield Sample(str(place), np.random.default_rng().random((6, 6)), LABELS[place])"),
-        "task things reads differently twice; seed what is random",
+        "task things yields different samples twice; use the seed",
     ),
     "test samples in train": (
         things("yield Sample(f'{split}-{place}', pixels(place), LABELS[place])").replace(
@@ -205,7 +205,7 @@ WRONG_TASKS = {
     ),
     "no train": (
         things("if split == 'test': yield Sample(str(place), pixels(place), LABELS[place])"),
-        "has no train and no validation samples: models cannot be trained on it",
+        "has no train and no validation samples: it can neither train models",
     ),
     "raises": (things("yield 1 / 0"), "task things raised ZeroDivisionError"),
     "unknown kind": (
@@ -224,7 +224,7 @@ def test_a_wrong_task_is_told_what_is_wrong(findings, text, sentence):
 def test_a_model_of_a_task_that_cannot_be_read_is_not_blamed_for_it(findings):
     for text in (GOOD_MODEL, GOOD_MODEL.replace('task="things"', "")):
         wrong, _ = findings(things("yield 1") + text)
-        assert "model net was not checked, because the task things cannot be read; mend that first" in wrong
+        assert "model net was not checked, because the task things cannot be loaded; correct the task first" in wrong
 
 
 def test_a_good_file_passes_everything(findings, tmp_path, capsys):
@@ -245,17 +245,17 @@ def test_a_wrong_file_has_exit_status_1_and_an_unusable_one_2(findings, tmp_path
     findings(GOOD_TASK + WRONG_MODELS["probabilities"][0])
     assert main(["check", str(tmp_path / "acme.py")]) == 1
     said = capsys.readouterr().out
-    assert "FAIL model net on things: scale: rows are probabilities" in said
+    assert "FAIL model net on things: scale: the outputs are probabilities" in said
     assert said.endswith("checks, 1 failed.\n")
     (tmp_path / "empty.py").write_text("")
     assert main(["check", str(tmp_path / "empty.py")]) == 2
-    assert "registers nothing. Put @task" in capsys.readouterr().err
+    assert "registers nothing. Decorate a function with @task" in capsys.readouterr().err
     assert main(["check", str(tmp_path / "absent.py")]) == 2
 
 
 def test_other_roles_are_named_but_cannot_be_checked_alone(findings):
     wrong, found = findings("\nfrom suite import attack\n@attack()\ndef push(): 'Push.'\n")
-    assert (wrong, [finding.sentence for finding in found]) == ([], ["is registered; only a run can say more"])
+    assert (wrong, [finding.sentence for finding in found]) == ([], ["is registered; other roles are not checked"])
 
 
 def test_a_path_with_spaces_is_a_path(tmp_path):

@@ -8,7 +8,8 @@ import torch
 
 from suite.errors import SuiteError
 from suite.runner.harness import Harness, plan
-from suite.runner.settings import Settings, pick_device
+from suite.runner.process import pick_device
+from suite.runner.settings import Settings
 from suite.store import Store
 from tests.test_store import numbers
 

@@ -24,7 +24,7 @@ from suite.store import Store
 from suite.types import Measure, Provenance, Record, RunInfo
 from suite.verify.records import RecordFilter
 from suite.verify.sizes import SIZES, limit
-from suite.verify.verifier import Verdict, verify
+from suite.verify.verifier import Verification, verify
 
 LINF = "robustness(attack=fgsm(eps=[0.1, 0.2]), audit=4)"
 L2 = "robustness(attack=fgsm(eps=[0.5, 1.0], norm=l2), audit=4)"
@@ -188,14 +188,14 @@ def test_a_random_model_skips_the_labels_alone(tmp_path, toy):
     (verdict,) = verdicts(store, names)
     assert verdict.differences == ()
     assert verdict.inputs > 3
-    assert verdict.notes == ("labels were not checked, because the model answers at random",)
+    assert verdict.notes == ("outcomes were not checked, because the model is stochastic",)
     honest = stored(store, LINF)
     place = list(honest.samples["id"]).index(honest.arrays["found_id"][0])
     size = float(honest.arrays["found_size"][0])
     lie = with_column(honest, f"robust@{size!r}", lambda values: np.put(values, place, 1.0))
     (verdict,) = verdicts(kept(store, tmp_path / "lie", lie), names)
-    assert any(f"robust@{size!r} is not what follows" in difference for difference in verdict.differences)
-    assert not any("labels" in difference for difference in verdict.differences)
+    assert any(f"robust@{size!r} disagrees with" in difference for difference in verdict.differences)
+    assert not any("outcomes" in difference for difference in verdict.differences)
 
 
 # -- what is not
@@ -284,18 +284,18 @@ def fewer_samples(record, clean):
 
 LIES = {
     "a pixel outside the bounds": (outside, "pixels outside [0, 1] in 1 of {k} ({first})"),
-    "a perturbation over eps": (too_far, "a perturbation of norm linf over the size, by up to 0.00"),
-    "an input that fools nobody": (harmless, "the model is right about 1 of {k} ({first})"),
+    "a perturbation over eps": (too_far, "a perturbation of norm linf exceeds its size by up to 0.00"),
+    "an input that fools nobody": (harmless, "the model predicts correctly for 1 of {k} ({first})"),
     "another digest": (other(sha256="0" * 64), "the SHA-256 of the stored inputs is"),
-    "a flipped outcome": (flipped, "robust@0.2 is not what follows from the stored inputs for 1 of {n} ({first})"),
-    "a clean outcome": (wrong_clean, "correct_clean is not what the model answers for 1 of {n}"),
-    "a smaller size": (smaller_size, "a perturbation of norm linf over the size, by up to 0.1"),
+    "a flipped outcome": (flipped, "robust@0.2 disagrees with the stored inputs for 1 of {n} ({first})"),
+    "a clean outcome": (wrong_clean, "correct_clean disagrees with the model for 1 of {n}"),
+    "a smaller size": (smaller_size, "a perturbation of norm linf exceeds its size by up to 0.1"),
     "another mean": (
         lambda record, clean: with_row(record, 0.2, value=0.987, lo=0.5, hi=1.0),
-        "the row of robust_accuracy at eps 0.2 says 0.987, but the mean of its column is",
+        "the row of robust_accuracy at eps 0.2 has value 0.987, but the mean of its column is",
     ),
     "not a number": (lambda record, clean: with_found(record, (0, 0, 0), np.nan), "NaN or infinite pixels in 1 of {k}"),
-    "an id twice": (renamed(None), "an id stands twice"),
+    "an id twice": (renamed(None), "an id occurs twice"),
     "float64": (
         lambda record, clean: sealed(record, found=record.arrays["found"].astype(float)),
         "the stored inputs are float64; expected float32",
@@ -306,13 +306,13 @@ LIES = {
     ),
     "images of another size": (
         lambda record, clean: sealed(record, found=record.arrays["found"][..., 1:]),
-        "the stored inputs have shape (1, 8, 7), but the task's have (1, 8, 8)",
+        "the stored inputs have shape (1, 8, 7), but those of the task have (1, 8, 8)",
     ),
-    "a sample left out": (fewer_samples, "the per-sample outcomes are not those of the samples that were measured"),
-    "other data": (digest(data="0" * 64), "the task's data have changed"),
+    "a sample left out": (fewer_samples, "the per-sample outcomes have other ids than the evaluated samples"),
+    "other data": (digest(data="0" * 64), "the data of the task have changed"),
     "a missing model": (
         digest(model="f" * 64),
-        "WeightsError: the weights ffffffffffff are not among the models in the store",
+        "WeightsError: the store has no weights ffffffffffff",
     ),
     "an unknown model": (provenance(model="quick2"), "There is no model 'quick2'"),
     "an unknown task": (provenance(task="toy2"), "There is no task 'toy2'"),
@@ -343,13 +343,13 @@ def test_several_lies_are_all_named(measured, wanted, tmp_path):
     (verdict,) = verdicts(kept(measured, tmp_path, record), wanted)
     text = "\n".join(verdict.differences)
     assert "the row of robust_accuracy at eps 0.2 has no column" in text
-    assert "the row of robust_accuracy at eps 0.1 is of norm linf, but the inputs are of norm l2" in text
-    assert "a perturbation of norm l2 over the size" in text
+    assert "the row of robust_accuracy at eps 0.1 has norm linf, but the inputs have norm l2" in text
+    assert "a perturbation of norm l2 exceeds its size" in text
 
 
 def test_a_stranger_among_the_samples_is_named(measured, wanted, tmp_path):
     (verdict,) = verdicts(kept(measured, tmp_path, renamed("toy-9999")(stored(measured, LINF), None)), wanted)
-    assert "not among the samples that were measured: 1 of" in "\n".join(verdict.differences)
+    assert "not among the evaluated samples: 1 of" in "\n".join(verdict.differences)
     assert "not among the test samples of the task: 1 of" in "\n".join(verdict.differences)
     assert "toy-9999" in verdict.differences[0]
 
@@ -368,7 +368,7 @@ def test_a_change_far_from_the_others_is_over_the_size(measured, wanted, clean, 
         lie = with_found(record, (0, *corner), np.nextafter(before[(0, *corner)], np.float32(0.5)))
     (verdict,) = verdicts(kept(measured, tmp_path, lie), wanted)
     norm = "l2" if spec == L2 else "patch"
-    assert any(f"a perturbation of norm {norm} over the size" in text for text in verdict.differences)
+    assert any(f"a perturbation of norm {norm} exceeds its size" in text for text in verdict.differences)
 
 
 def test_a_norm_that_nobody_knows_here_is_noted(measured, wanted, tmp_path):
@@ -377,7 +377,7 @@ def test_a_norm_that_nobody_knows_here_is_noted(measured, wanted, tmp_path):
     record = dataclasses.replace(record, measures=tuple(measures), details={**record.details, "norm": "visual"})
     (verdict,) = verdicts(kept(measured, tmp_path, record), wanted)
     assert verdict.differences == ()
-    assert verdict.notes == ("sizes were not checked, because the norm visual is none of linf, l2, l1, l0, patch",)
+    assert verdict.notes == ("sizes were not checked, because the norm visual is not one of linf, l2, l1, l0, patch",)
 
 
 def test_a_damaged_file_is_named(measured, wanted, tmp_path):
@@ -404,7 +404,7 @@ def test_a_model_in_memory_is_verified_by_those_who_have_it(tmp_path, toy):
     with torch.no_grad():
         mine.module[1].bias += 0.01
     (verdict,) = verdicts(store, names, given={"mine": mine})
-    assert "not the one that was measured" in verdict.differences[0]
+    assert "not the model that was evaluated" in verdict.differences[0]
 
 
 # -- sizes, computed twice
@@ -486,8 +486,8 @@ def test_without_the_file_the_command_says_where_it_looked(said, measured, tmp_p
     monkeypatch.chdir(tmp_path)
     status, out, _ = said("verify", "--axis", LINF, "--device", "cpu", "--store", measured.root)
     assert status == 1
-    assert "the task cannot be read: PluginError: There is no file" in out
-    assert "Name task and model as they were run: suite verify PATH.py:TASK" in out
+    assert "the task cannot be loaded: PluginError: There is no file" in out
+    assert "Give the paths of task and model: suite verify PATH.py:TASK" in out
 
 
 def test_a_record_whose_rows_cannot_be_read_is_a_difference(said, measured, toy, tmp_path):
@@ -498,9 +498,9 @@ def test_a_record_whose_rows_cannot_be_read_is_a_difference(said, measured, toy,
 
 
 def test_filters_that_match_nothing_and_empty_stores_are_mistakes(measured, tmp_path):
-    with pytest.raises(UnknownNameError, match=r"No robustness of 'toy.py:quck'.*Did you mean 'toy.py:quick'"):
+    with pytest.raises(UnknownNameError, match=r"no robustness results for 'toy.py:quck'.*Did you mean 'toy.py:quick'"):
         verdicts(measured, RecordFilter(models=("toy.py:quck",)))
-    with pytest.raises(UnknownNameError, match="No robustness of 'clean'"):
+    with pytest.raises(UnknownNameError, match="no robustness results for 'clean'"):
         verdicts(measured, RecordFilter(axes=("clean",)))
     with pytest.raises(StoreError, match="suite demo"):
         verdicts(Store(tmp_path), RecordFilter())
@@ -561,5 +561,5 @@ def test_no_attack_code_is_loaded(tmp_path):
 
 
 def test_a_verdict_is_one_line_or_one_for_every_difference():
-    assert Verdict("r", "s", 3, ("a", "b")).lines() == ["FAIL s: a", "FAIL s: b"]
-    assert Verdict("r", "s", 3, (), ("c",)).lines() == ["ok   s: 3 inputs verified; c"]
+    assert Verification("r", "s", 3, ("a", "b")).lines() == ["FAIL s: a", "FAIL s: b"]
+    assert Verification("r", "s", 3, (), ("c",)).lines() == ["ok   s: 3 inputs verified; c"]

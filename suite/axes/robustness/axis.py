@@ -1,8 +1,8 @@
-"""Adversarial robustness: what is left of the accuracy when somebody interferes, and how sure we are that they tried.
+"""Adversarial robustness: accuracy under attack, with evidence that the attack was strong.
 
-The list of sizes is attacked from small to large, and only samples that are still right: an input that was found at a
-small size lies inside every larger one, so that the curve is the worst case so far. Evidence comes from questions to
-the model, and from runs of their own on a small audit set, where every size is attacked from scratch.
+Sizes are attacked in ascending order, each on the samples that are still classified correctly. An adversarial example
+of a small size is valid for every larger size too, so the curve is the worst case up to each size. The evidence comes
+from probes of the model and from separate attacks on a small audit set, where every size is attacked from scratch.
 """
 
 import hashlib
@@ -19,8 +19,8 @@ from suite.attacks.engine.precision import faster
 from suite.attacks.engine.problem import Probe, Problem
 from suite.axes.base import AxisResult, Context
 from suite.axes.robustness.checks import Evidence, audit
-from suite.axes.robustness.sweep import AttackSweep, found, gallery_arrays
-from suite.axes.robustness.text_metrics import remarks
+from suite.axes.robustness.sweep import AttackSweep, adversarial_arrays, gallery_arrays
+from suite.axes.robustness.text_metrics import text_measures
 from suite.data.digests import in_digest_order
 from suite.errors import NotApplicableError, SpecError
 from suite.kinds.base import Array, Kind
@@ -31,14 +31,13 @@ from suite.spec import Spec
 from suite.types import Measure, not_applicable
 
 DRAWS = 32
-"""Fresh answers that count for one outcome of a model that answers at random."""
-
+"""Forward passes that are averaged into one outcome of a stochastic model."""
 
 SPACES = ("input", "embedding")
-"""What can be changed: what the model is shown, or the embeddings of words."""
+"""What can be perturbed: the input of the model, or the word embeddings of a text model."""
 
-ASKED = 256
-"""Samples among which right ones are sought to ask about; the probes take the first 64 of them."""
+CANDIDATES = 256
+"""Test samples from which the probes take correctly predicted ones, at most 64."""
 
 
 @register("axis", name="robustness")
@@ -48,11 +47,12 @@ class Robustness:
 
     Attributes:
         attack: spec of the attack.
-        audit: how many right samples the checks run on.
-        precision: of the gradients, ``float32`` or ``bfloat16``; what counts is always judged by the model as it is.
-        compiled: take gradients of the model compiled by `torch.compile`.
-        space: what is changed: ``input``, what the model is shown; or ``embedding``, the embeddings of a text's words,
-            which no text has: a bound on what could be found among texts.
+        audit: number of correctly predicted samples that the checks run on.
+        precision: precision of the gradients, ``float32`` or ``bfloat16``; outcomes are always those of the unchanged
+            model.
+        compiled: compute gradients with `torch.compile`.
+        space: what is perturbed: ``input``, the input of the model; or ``embedding``, the word embeddings of a text.
+            Perturbed embeddings belong to no text, so the result bounds what an attack on texts could achieve.
     """
 
     attack: Spec | str = "pgd"
@@ -66,7 +66,7 @@ class Robustness:
             raise SpecError(f"space={self.space!r}; expected {' or '.join(SPACES)}.")
 
     def measure(self, context: Context) -> AxisResult:
-        """Attack every right sample at every size, check the attack, and keep what it found."""
+        """Attack every correctly predicted sample at every size, and check the attack."""
         try:
             return self._measured(context)
         except NotApplicableError as error:
@@ -77,29 +77,28 @@ class Robustness:
         attack: Attack = entry.build(spec)
         if self.space != "input":
             context = context.in_space(self.space)
-        _refuse_misfit(attack, spec, context)
-        context = replace(context, kind=fitting(attack, spec, context.kind))
-        # Models that draw their answers draw them from PyTorch's own generator: seeded, two runs give the same row.
+        _check_inputs(attack, spec, context)
+        context = replace(context, kind=kind_for_attack(attack, spec, context.kind))
+        # Stochastic models use PyTorch's global generator; with a seed, two runs give the same row.
         with context.model.frozen(), seeded(context.seed, context.device):
-            asked = Problem.of(context.kind, context.model.raw, batch_size=context.batch_size, adapter=context.model)
-            problem = probed(asked, context, attack.loss)
+            problem = with_probes(_problem(context), context, attack.loss)
             if problem.objective is not None and (self.compiled or self.precision != "float32"):
                 raise SpecError(
-                    f"precision={self.precision}, compiled={self.compiled}: losses of {context.kind.name} are taken of "
-                    "the model as it is; leave both out."
+                    f"precision={self.precision}, compiled={self.compiled}: attack losses of {context.kind.name} need "
+                    "the unchanged model; leave both arguments out."
                 )
             problem = faster(problem, precision=self.precision, compiled=self.compiled)
-            assault = AttackSweep(context, problem, attack)
-            assault.run()
-            spent = problem.passes.total
-            evidence = audit(assault, assault.audited(self.audit))
-            name = title(spec) if self.space == "input" else f"{title(spec)} on {self.space}"
-            report = _Report(assault, name, evidence)
-            successes, extra = report.successes(), [*report.shifts(), *report.remarks()]
-            problem.refuse_broken()
-        reference = assault.reference
+            sweep = AttackSweep(context, problem, attack)
+            sweep.run()
+            attack_passes = problem.passes.total
+            evidence = audit(sweep, sweep.audit_rows(self.audit))
+            name = f"{spec.name} {spec.kwargs['loss']}" if "loss" in spec.kwargs else spec.name
+            report = _Report(sweep, name if self.space == "input" else f"{name} on {self.space}", evidence)
+            successes, extra = report.successes(), [*report.shifts(), *text_measures(sweep, report.params)]
+            problem.refuse_nonfinite_outputs()
+        reference = sweep.reference
         rates, controls = [report.rate(size, size == reference) for size in attack.sizes], report.control_rates()
-        stored = found(assault)
+        stored = adversarial_arrays(sweep)
         details = {
             "attack": report.name,
             "spec": str(spec),
@@ -112,213 +111,203 @@ class Robustness:
             "unit": context.kind.unit,
             "curve": report.curve(rates, controls),
             "checks": {name: [item.status, item.sentence] for name, item in evidence.items()},
-            "passes": {"search": assault.spent, "attack": spent, "with checks": problem.passes.total},
+            "passes": {"search": sweep.spent, "attack": attack_passes, "with checks": problem.passes.total},
             "found_by": dict(Counter(stored["found_rung"].tolist())),
             "stochastic": problem.draws > 1,
             "sha256": hashlib.sha256(stored["found"].tobytes()).hexdigest(),
         }
-        arrays = gallery_arrays(assault, reference) | stored if self.space == "input" else {}
+        arrays = gallery_arrays(sweep, reference) | stored if self.space == "input" else {}
         measures = [*rates, *controls, *successes, *report.secondary_metrics(), *extra]
         return AxisResult(measures, report.columns(), details, arrays)
 
 
-def title(spec: Spec) -> str:
-    """Return what readers call an attack: its name, and its loss where that was chosen."""
-    return f"{spec.name} {spec.kwargs['loss']}" if "loss" in spec.kwargs else spec.name
+def _problem(context: Context) -> Problem:
+    return Problem.of(context.kind, context.model.raw, batch_size=context.batch_size, adapter=context.model)
 
 
-def fitting(attack: Attack, spec: Spec, kind: Kind) -> Kind:
-    """Return the kind as the attack sees it.
+def kind_for_attack(attack: Attack, spec: Spec, kind: Kind) -> Kind:
+    """Return the kind with the loss of the attack.
 
     Raises:
-        SpecError: the attack can only make samples of one label wrong, or look like one class.
+        SpecError: the attack needs one label per sample, and the kind has several targets per sample.
     """
     if not kind.single_label and not getattr(attack, "supports_graded_outcomes", False):
         raise SpecError(
-            f"{spec.name} attacks samples with one label, and those of {kind.name} have many answers. Use fgsm, pgd, "
+            f"{spec.name} needs one label per sample, but {kind.name} has several targets per sample. Use fgsm, pgd, "
             "worst_case, patch or image_patch."
         )
     if not kind.single_label and getattr(attack, "goal", None) is not None:
-        raise SpecError(f"{spec}: a goal is one class for a sample, and those of {kind.name} have many answers.")
+        raise SpecError(f"{spec}: goal= needs one label per sample, but {kind.name} has several targets per sample.")
     return kind.for_attack_loss(attack.loss)
 
 
-def _refuse_misfit(attack: Attack, spec: Spec, context: Context) -> None:
-    """Raise SpecError where an attack on texts meets numbers, or the other way round."""
+def _check_inputs(attack: Attack, spec: Spec, context: Context) -> None:
+    """Raise SpecError if the attack does not work on this kind of input."""
     is_text, wants_text = not context.pixels.is_floating_point(), getattr(attack, "texts", False)
     if is_text and not wants_text:
         raise SpecError(
-            f"{spec.name} moves numbers, and the samples of {context.kind.name} are texts. Use hotflip, typos or "
-            "trigger, or move the embeddings: robustness(attack=pgd(...), space=embedding)."
+            f"{spec.name} perturbs numbers, but the samples of {context.kind.name} are texts. Use hotflip, typos or "
+            "trigger, or attack the embeddings: robustness(attack=pgd(...), space=embedding)."
         )
     limit = context.model.max_perturbation
     if limit is not None and (attack.norm != "linf" or max(attack.sizes) >= limit):
         raise SpecError(
-            f"{spec}: embeddings are moved by norm=linf and eps below {limit:g}, in standard deviations; a larger step "
-            "would make words of padding, and another norm would let the random control spend itself on it."
+            f"{spec}: attacks on embeddings need norm=linf and eps below {limit:g} standard deviations. A larger step "
+            "could turn padding into words, and in another norm the random control would mostly perturb padding."
         )
     if wants_text and not is_text:
-        raise SpecError(f"{spec.name} changes texts, and the samples of {context.kind.name} are none. Use fgsm or pgd.")
+        raise SpecError(
+            f"{spec.name} changes texts, but the samples of {context.kind.name} are not texts. Use fgsm or pgd."
+        )
 
 
-def probed(problem: Problem, context: Context, loss: str | None) -> Problem:
-    """Return the problem with what the probes say of the model, and as many draws as its answers need."""
-    rows = in_digest_order(context.test.ids)[:ASKED]
+def with_probes(problem: Problem, context: Context, loss: str | None) -> Problem:
+    """Return the problem with the probe results, and with several draws per outcome if the model is stochastic."""
+    rows = in_digest_order(context.test.ids)[:CANDIDATES]
     pixels, targets = context.pixels[rows], context.targets[rows]
-    right = (problem.outcome(pixels, targets) < 0.5).nonzero()[:, 0]
-    if not len(right):
+    correct = problem.outcome(pixels, targets) < 0.5
+    if not correct.any():
         return problem
-    whole, (low, high) = context.kind.single_label, problem.bounds
-    if not pixels.is_floating_point():  # between two texts there is nothing that a gradient could lead through
-        probes = probe(problem.forward, pixels[right], targets[right], ("deterministic",))
-        probes |= gradients_of_texts(context, loss)
-        return replace(problem, probes=probes, draws=DRAWS if probes["deterministic"].status == "fail" else 1)
+    pixels, targets = pixels[correct], targets[correct]
+    low, high = problem.bounds
 
-    def answered(asked: Tensor) -> Tensor:
-        return context.kind.normalized_output(problem.forward(asked), asked)
+    def forward(scaled: Tensor) -> Tensor:
+        inputs = low + scaled * (high - low)
+        return context.kind.normalized_output(problem.forward(inputs), inputs)
 
-    def unscaled(asked: Tensor) -> Tensor:
-        return answered(low + asked * (high - low))
-
-    is_unit = problem.bounds == (0.0, 1.0)  # the probes move within that, by steps of the size of an attack on images
-    scaled = pixels if is_unit else (pixels - low) / (high - low)
-    asked = answered if is_unit else unscaled
-    probes = probe(asked, scaled[right], targets[right], PROBES if whole else GENERAL)
-    if not whole and loss is not None:
-        probes |= gradient_of_loss(problem, pixels[right], targets[right], loss)
-    random = probes["deterministic"].status == "fail"
-    return replace(problem, probes=probes, draws=DRAWS if random else 1)
+    if not pixels.is_floating_point():  # texts are discrete and have no gradient
+        probes = probe(problem.forward, pixels, targets, ("deterministic",)) | _embedding_gradients(context, loss)
+    else:  # the probes take steps in [0, 1], of the size of an attack on images
+        names = PROBES if context.kind.single_label else GENERAL
+        probes = probe(forward, (pixels - low) / (high - low), targets, names)
+        if not context.kind.single_label and loss is not None:
+            probes |= gradient_of_loss(problem, pixels, targets, loss)
+    return replace(problem, probes=probes, draws=DRAWS if probes["deterministic"].status == "fail" else 1)
 
 
-def gradients_of_texts(context: Context, loss: str | None) -> dict[str, Probe]:
-    """Return what probes say of the gradients that an attack on texts follows: those of the embeddings."""
+def _embedding_gradients(context: Context, loss: str | None) -> dict[str, Probe]:
+    """Return the probes of the embedding gradients, which attacks on texts follow."""
     if loss is None:
         return {}
     try:
-        inside = context.in_space("embedding")
+        context = context.in_space("embedding")
     except NotApplicableError:
         return {}
-    problem = Problem.of(inside.kind, inside.model.raw, batch_size=inside.batch_size, adapter=inside.model)
-    found = probed(problem, inside, loss).probes
-    return {name: item for name, item in found.items() if name.startswith("gradient")}
+    probes = with_probes(_problem(context), context, loss).probes
+    return {name: item for name, item in probes.items() if name.startswith("gradient")}
 
 
 @dataclass(frozen=True)
 class _Report:
-    """The rows and columns of an attack."""
+    """Turns an attack sweep into rows and per-sample columns."""
 
-    assault: AttackSweep
+    sweep: AttackSweep
     name: str
     evidence: dict[str, Evidence]
 
     def rate(self, size: float, reference: bool) -> Measure:
         """Return the headline measure at a size with its interval, control and checks."""
-        assault, params = self.assault, self._params(size)
+        sweep, params = self.sweep, self.params(size)
         failed = [item.sentence for item in self.evidence.values() if item.status == "fail"]
-        return self._overall(
-            f"robust_{assault.context.kind.headline}",
-            assault.tally[size],
+        return self._headline(
+            f"robust_{sweep.context.kind.headline}",
+            sweep.tally[size],
             params={**params, "reference": True} if reference else params,
-            control=self._value(assault.control_tally["random"][size]),
+            control=self._value(sweep.control_tally["random"][size]),
             checks={check: item.status for check, item in self.evidence.items()},
             reason="; ".join(failed) or None,
         )
 
     def control_rates(self) -> list[Measure]:
-        """Return the headline measure under every control, as rows of their own."""
+        """Return the headline measure under every control, one row each."""
         return [
-            self._overall(
-                f"control_{self.assault.context.kind.headline}", tally, params=self._params(size, control=control)
+            self._headline(
+                f"control_{self.sweep.context.kind.headline}", tally, params=self.params(size, control=control)
             )
-            for control, by_size in self.assault.control_tally.items()
+            for control, by_size in self.sweep.control_tally.items()
             for size, tally in by_size.items()
         ]
 
     def secondary_metrics(self) -> list[Measure]:
-        """Return what the kind says beside the headline measure: clean, attacked and under the random control."""
-        assault, kind = self.assault, self.assault.context.kind
-        random, measures = assault.control_tally["random"], []
-        for size in (0.0, *assault.attack.sizes):
-            held = kind.secondary_metrics(random.get(size, assault.clean_tally), seed=assault.context.seed, params={})
-            params = self._params(size) | ({"reference": True} if size == assault.reference else {})
-            found = kind.secondary_metrics(
-                assault.tally.get(size, assault.clean_tally), seed=assault.context.seed, params=params
-            )
-            measures += [replace(one, control=other.value) for one, other in zip(found, held, strict=True)]
+        """Return the secondary metrics of the kind on clean and attacked samples, with the random control."""
+        sweep, kind = self.sweep, self.sweep.context.kind
+        random, measures = sweep.control_tally["random"], []
+        for size in (0.0, *sweep.attack.sizes):
+            controls = kind.secondary_metrics(random.get(size, sweep.clean_tally), seed=sweep.context.seed, params={})
+            params = self.params(size) | ({"reference": True} if size == sweep.reference else {})
+            tally = sweep.tally.get(size, sweep.clean_tally)
+            attacked = kind.secondary_metrics(tally, seed=sweep.context.seed, params=params)
+            measures += [replace(one, control=other.value) for one, other in zip(attacked, controls, strict=True)]
         return measures
 
     def curve(self, rates: list[Measure], controls: list[Measure]) -> list[dict[str, float | None]]:
-        """Return the headline measure with its interval, and every control's, from size zero on."""
-        assault, name_of_size = self.assault, self.assault.attack.size_name
-        clean = self._overall("clean", assault.clean_tally)
+        """Return the headline measure and its controls with intervals, by size; the first point is size 0."""
+        sweep, name_of_size = self.sweep, self.sweep.attack.size_name
+        clean = self._headline("clean", sweep.clean_tally)
         parts: dict[str, dict[float, Measure]] = {"accuracy": {m.params[name_of_size]: m for m in rates}}
         for measure in controls:
             parts.setdefault(measure.params["control"], {})[measure.params[name_of_size]] = measure
         points = []
-        for size in (0.0, *assault.attack.sizes):
+        for size in (0.0, *sweep.attack.sizes):
             point: dict[str, float | None] = {"size": float(size)}
             for name, by_size in parts.items():
-                found = by_size.get(size, clean)
-                lo, hi = (found.value if bound is None else bound for bound in (found.lo, found.hi))
-                point |= {name: found.value, f"{name}_lo": lo, f"{name}_hi": hi}
+                measure = by_size.get(size, clean)
+                lo, hi = (measure.value if bound is None else bound for bound in (measure.lo, measure.hi))
+                point |= {name: measure.value, f"{name}_lo": lo, f"{name}_hi": hi}
             points.append(point)
         return points
 
-    def _params(self, size: float, **more: Any) -> dict[str, Any]:
-        attack = self.assault.attack
+    def params(self, size: float, **more: Any) -> dict[str, Any]:
+        """Return what identifies a row of some size."""
+        attack = self.sweep.attack
         return {"attack": self.name, **more, "norm": attack.norm, attack.size_name: size}
 
     def _value(self, tally: Array) -> float | None:
-        value = float(self.assault.context.kind.statistic(tally)(None)[0])
+        value = float(self.sweep.context.kind.statistic(tally)(None)[0])
         return value if np.isfinite(value) else None
 
     def successes(self) -> list[Measure]:
-        """Return how often an attack with a goal reached it: a banana with a sticker that becomes a toaster."""
-        attack, seed = self.assault.attack, self.assault.context.seed
+        """Return the success rate of a targeted attack by size; an empty list for an untargeted one."""
+        attack, seed = self.sweep.attack, self.sweep.context.seed
         measures = []
         for size in attack.sizes:
-            reached, control = self.assault.reached(size), self.assault.reached(size, control=True)
+            reached, control = self.sweep.reached(size), self.sweep.reached(size, control=True)
             if reached is None or control is None or not len(reached):
                 return []
-            params = {"attack": self.name, "norm": attack.norm, attack.size_name: size, "goal": self.goal()}
+            params = {"attack": self.name, "norm": attack.norm, attack.size_name: size, "goal": self._goal()}
             fields: dict[str, Any] = {"params": params, "control": float(control.mean()), "higher_is_better": False}
-            whole = self.assault.problem.draws == 1
             measures.append(
                 stats.rate("targeted_success", reached > 0.5, **fields)
-                if whole
+                if self.sweep.problem.draws == 1
                 else stats.mean_measure("targeted_success", reached, seed=seed, **fields)
             )
         return measures
 
-    def remarks(self) -> list[Measure]:
-        """Return what is said of an attack on texts: its success, its passes, and what it changed."""
-        return remarks(self.assault, self._params)
-
     def shifts(self) -> list[Measure]:
-        """Return how far the attack moved what lies behind the answers at its largest size, beside random changes."""
-        assault, params = self.assault, self._params(self.assault.attack.sizes[-1])
-        found, control = assault.shifts()
-        fields: dict[str, Any] = {"seed": assault.context.seed, "unit": "nat", "higher_is_better": False}
+        """Return how far the attack at its largest size shifts the latent distribution; the control is random."""
+        sweep, params = self.sweep, self.params(self.sweep.attack.sizes[-1])
+        shifts, control = sweep.shifts()
+        fields: dict[str, Any] = {"seed": sweep.context.seed, "unit": "nat", "higher_is_better": False}
         return [
             stats.mean_measure(name, values, params=params, control=float(control[name].mean()), **fields)
-            for name, values in found.items()
+            for name, values in shifts.items()
         ]
 
-    def goal(self) -> str:
-        """Return the class that the attack aims at."""
-        return self.assault.context.data.info.classes[int(getattr(self.assault.attack, "goal", 0))]
+    def _goal(self) -> str:
+        """Return the target class of the attack."""
+        return self.sweep.context.data.info.classes[int(getattr(self.sweep.attack, "goal", 0))]
 
     def columns(self) -> dict[str, Any]:
-        """Return the per-sample outcomes on clean input and at every size: right or wrong, or the quality."""
-        kept = {"correct_clean": self.assault.clean}
-        kept |= {f"robust@{float(size)!r}": held for size, held in self.assault.right.items()}
-        whole = self.assault.problem.draws == 1 and self.assault.context.kind.single_label
-        columns = {name: np.asarray(held > 0.5) if whole else held for name, held in kept.items()}
-        return {"id": list(self.assault.context.test.ids), **columns}
+        """Return the per-sample outcomes, clean and at every size: correct or not, or the quality in [0, 1]."""
+        columns = {"correct_clean": self.sweep.clean}
+        columns |= {f"robust@{float(size)!r}": quality for size, quality in self.sweep.quality.items()}
+        if self.sweep.problem.draws == 1 and self.sweep.context.kind.single_label:
+            columns = {name: np.asarray(quality > 0.5) for name, quality in columns.items()}
+        return {"id": list(self.sweep.context.test.ids), **columns}
 
-    def _overall(self, metric: str, tally: Array, **fields: Any) -> Measure:
-        """Return the headline measure; of random answers it is the mean over samples of the share over draws."""
-        draws, kind = self.assault.problem.draws, self.assault.context.kind
+    def _headline(self, metric: str, tally: Array, **fields: Any) -> Measure:
+        """Return the headline measure; for a stochastic model, the mean over samples of the share over draws."""
+        draws, kind = self.sweep.problem.draws, self.sweep.context.kind
         if draws > 1:
             fields["params"] = {**fields.get("params", {}), "draws": draws}
-        return kind.headline_measure(metric, tally, seed=self.assault.context.seed, **fields)
+        return kind.headline_measure(metric, tally, seed=self.sweep.context.seed, **fields)

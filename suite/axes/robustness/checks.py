@@ -1,4 +1,4 @@
-"""Evidence that an attack was applied properly and tried hard: stored with every robust accuracy."""
+"""Checks that an attack was applied correctly and is strong; stored with every robust accuracy."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,17 +12,16 @@ from suite.attacks.engine.base import Attack
 from suite.attacks.images.gradient import FGSM
 from suite.attacks.images.square import Square
 from suite.attacks.images.transfer import Transfer
-from suite.axes.robustness.sweep import AttackSweep
+from suite.axes.robustness.sweep import NOTHING_TO_ATTACK, AttackSweep
 from suite.errors import AttackError, SpecError
 from suite.kinds.base import Array
 from suite.types import Check
 
 SIGNIFICANT = 0.01
-"""A difference on the audit set counts against the attack when chance would show it less often than this."""
-
+"""Significance level of the tests on the audit set."""
 
 NOTABLE = 0.1
-"""Difference in damage to a sample from which on two attacks, or an attack and none, are told apart on it."""
+"""Smallest difference in damage to a sample that counts as a difference between two attacks."""
 
 CHECKS = (
     "eps0_equals_clean",
@@ -35,136 +34,133 @@ CHECKS = (
     "transfer_finds_no_more",
     "random_does_less",
 )
-"""What is checked of every attack, beside the probes of the model (`suite.attacks.diagnostics.probes.PROBES`)."""
+"""Checks of every attack, in addition to the probes of the model (`suite.attacks.diagnostics.probes.PROBES`)."""
 
 UNMOVED = 16
-"""Samples attacked at size zero, where no attack finds anything and every one spends all it has."""
+"""Samples attacked at size zero, where every attack uses its whole budget."""
 
 QUERIES = 300
-"""Queries per sample of the search that white-box attacks are compared with."""
+"""Queries per sample of the black-box attack that white-box attacks are compared with."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The result of one check, with a sentence for the reader."""
+    """The result of one check, with a sentence that explains it."""
 
     status: Check
     sentence: str
 
 
-def audit(assault: AttackSweep, rows: Array) -> dict[str, Evidence]:
+def audit(sweep: AttackSweep, rows: Array) -> dict[str, Evidence]:
     """Run every check of an attack.
 
     Args:
-        assault: the attack on the model, already run.
-        rows: right samples to attack from scratch.
+        sweep: the finished sweep.
+        rows: correctly predicted samples to attack from scratch.
     """
-    known = probed(assault)
+    probes = probe_evidence(sweep)
     if not len(rows):
-        nothing = Evidence("n/a", "the model is right about no sample, so there is nothing to attack")
-        return dict.fromkeys(CHECKS, nothing) | known
-    smallest, *larger = assault.attack.sizes  # at the smallest size the attack itself began from scratch
-    scratch = {smallest: 1 - assault.right[smallest][rows]}
-    scratch |= {size: assault.attacked(assault.attack, rows, size) for size in larger}
-    chance = chance_at_large_eps(assault, rows)
+        return dict.fromkeys(CHECKS, Evidence("n/a", NOTHING_TO_ATTACK)) | probes
+    smallest, *larger = sweep.attack.sizes  # the sweep itself attacked the smallest size from scratch
+    scratch = {smallest: 1 - sweep.quality[smallest][rows]}
+    scratch |= {size: sweep.attacked(sweep.attack, rows, size) for size in larger}
+    chance = chance_at_large_eps(sweep, rows)
     return {
-        "eps0_equals_clean": eps0_equals_clean(assault, rows[:UNMOVED]),
-        "falls_with_eps": falls_with_eps(assault, scratch),
+        "eps0_equals_clean": eps0_equals_clean(sweep, rows[:UNMOVED]),
+        "falls_with_eps": falls_with_eps(sweep, scratch),
         "chance_at_large_eps": chance,
-        **twice_the_steps(assault, rows, scratch),
-        **others_find_no_more(assault, rows, scratch),
-        "random_does_less": random_does_less(assault, works=chance.status == "pass"),
-        **known,
+        **twice_the_steps(sweep, rows, scratch),
+        **others_find_no_more(sweep, rows, scratch),
+        "random_does_less": random_does_less(sweep, works=chance.status == "pass"),
+        **probes,
     }
 
 
-def probed(assault: AttackSweep) -> dict[str, Evidence]:
-    """Return what the probes say of the model; a flag that the attack has a way round passes, and says so."""
-    cures = dict(getattr(assault.attack, "cures", {}))
-    if assault.problem.draws > 1:
-        cures.setdefault(
-            "deterministic",
-            f"the model answers at random: an outcome is the share of {assault.problem.draws} fresh draws",
-        )
+def probe_evidence(sweep: AttackSweep) -> dict[str, Evidence]:
+    """Return the probe results; a failed probe passes, with the reason, if the attack handles the problem."""
+    cures = dict(getattr(sweep.attack, "cures", {}))
+    if sweep.problem.draws > 1:
+        draws = f"the model is stochastic: an outcome is the share of {sweep.problem.draws} draws"
+        cures.setdefault("deterministic", draws)
     return {
         name: Evidence("pass", cures[name]) if name in cures else Evidence(item.status, item.sentence)
-        for name, item in assault.problem.probes.items()
+        for name, item in sweep.problem.probes.items()
     }
 
 
-def eps0_equals_clean(assault: AttackSweep, rows: Array) -> Evidence:
-    """Attack at size zero: every right sample must stay right."""
-    if assault.attack.norm == "patch":
-        return Evidence("n/a", "a patch of size zero does not exist")
+def eps0_equals_clean(sweep: AttackSweep, rows: Array) -> Evidence:
+    """Attack at size zero: every correctly predicted sample must stay correct."""
+    if sweep.attack.norm == "patch":
+        return Evidence("n/a", "there is no patch of size zero")
     try:
-        misclassified = int(_turned(assault, rows, assault.attacked(assault.attack, rows, 0.0)).sum())
+        misclassified = int(_newly_wrong(sweep, rows, sweep.attacked(sweep.attack, rows, 0.0)).sum())
     except AttackError as error:
-        return Evidence("fail", f"at size 0 the attack broke down: {error}")
+        return Evidence("fail", f"the attack raised an error at size 0: {error}")
     if misclassified:
-        return Evidence(
-            "fail", f"at size 0, {misclassified} of {len(rows)} right samples turned wrong; they must not change"
-        )
-    return Evidence("pass", f"at size 0 all {len(rows)} right samples stay right")
+        return Evidence("fail", f"at size 0, {misclassified} of {len(rows)} correct predictions become wrong; none may")
+    return Evidence("pass", f"at size 0 all {len(rows)} correct predictions stay correct")
 
 
-def falls_with_eps(assault: AttackSweep, scratch: dict[float, Array]) -> Evidence:
-    """Attack every size from scratch: a larger size must not find fewer."""
+def falls_with_eps(sweep: AttackSweep, scratch: dict[float, Array]) -> Evidence:
+    """Attack every size from scratch: a larger size must not misclassify fewer samples."""
     sizes = list(scratch)
     for small, large in pairwise(sizes):
-        if _fewer(scratch[large], scratch[small]):
-            counts = f"{_fell(scratch[large])} at {large:.3g} after {_fell(scratch[small])} at {small:.3g}"
-            name = assault.attack.size_name
-            return Evidence("fail", f"from scratch, a larger {name} fooled fewer samples ({counts}): it overshoots")
-    fell = ", ".join(f"{_fell(damage)}" for damage in scratch.values())
-    return Evidence("pass", f"from scratch, {fell} of {len(scratch[sizes[0]])} are fooled as the size grows")
+        if _less_damage(scratch[large], scratch[small]):
+            counts = (
+                f"{_misclassified(scratch[large])} at {large:.3g} after {_misclassified(scratch[small])} at {small:.3g}"
+            )
+            name = sweep.attack.size_name
+            return Evidence(
+                "fail", f"from scratch, a larger {name} misclassifies fewer samples ({counts}): the attack overshoots"
+            )
+    counts = ", ".join(f"{_misclassified(damage)}" for damage in scratch.values())
+    return Evidence("pass", f"from scratch, {counts} of {len(scratch[sizes[0]])} are misclassified as the size grows")
 
 
-def twice_the_steps(assault: AttackSweep, rows: Array, scratch: dict[float, Array]) -> dict[str, Evidence]:
-    """Attack with twice the steps: the model must not come out better, and not much worse either."""
-    longer = assault.attack.with_double_steps()
-    if longer is None:
+def twice_the_steps(sweep: AttackSweep, rows: Array, scratch: dict[float, Array]) -> dict[str, Evidence]:
+    """Attack with twice the steps: the damage must not change significantly in either direction."""
+    double = sweep.attack.with_double_steps()
+    if double is None:
         nothing = Evidence("n/a", "the attack has no steps to double")
         return {"more_steps_never_help": nothing, "more_steps_find_no_more": nothing}
-    size = assault.attack.sizes[len(assault.attack.sizes) // 2]
-    once, twice = scratch[size], assault.attacked(longer, rows, size)
-    where = f"of {len(rows)} at {assault.attack.size_name} {size:.3g}"
-    sentence = f"twice the steps fool {_fell(twice)} instead of {_fell(once)} {where}"
+    size = sweep.reference
+    once, twice = scratch[size], sweep.attacked(double, rows, size)
+    counts = f"{_misclassified(twice)} instead of {_misclassified(once)} of {len(rows)}"
+    sentence = f"twice the steps misclassify {counts} at {sweep.attack.size_name} {size:.3g}"
     return {
-        "more_steps_never_help": Evidence("fail" if _fewer(twice, once) else "pass", sentence),
-        "more_steps_find_no_more": Evidence("fail" if _fewer(once, twice) else "pass", sentence),
+        "more_steps_never_help": Evidence("fail" if _less_damage(twice, once) else "pass", sentence),
+        "more_steps_find_no_more": Evidence("fail" if _less_damage(once, twice) else "pass", sentence),
     }
 
 
-def chance_at_large_eps(assault: AttackSweep, rows: Array) -> Evidence:
-    """Attack with every image allowed: no more may stay right than guessing would."""
-    attack, pixels = assault.attack, assault.context.pixels
-    if attack.norm not in NORMS or not _tries_all(attack):
-        return Evidence("n/a", "asked only of attacks in several steps inside the ball of a norm, for any wrong class")
-    low, high = assault.problem.bounds
-    everything = constraint(attack.norm).size(torch.full_like(pixels[:1], high - low))
-    size, guessing = float(everything[0]), assault.context.kind.guessing(len(assault.context.data.info.classes))
-    held = len(rows) - _fell(assault.attacked(attack, rows, size))
-    sentence = f"with every image allowed, {held} of {len(rows)} stay right"
-    chance = binomtest(held, len(rows), guessing, alternative="greater").pvalue
-    return Evidence("fail" if chance < SIGNIFICANT else "pass", sentence)
+def chance_at_large_eps(sweep: AttackSweep, rows: Array) -> Evidence:
+    """Attack with an unlimited size: accuracy must not be significantly above guessing."""
+    attack, pixels = sweep.attack, sweep.context.pixels
+    if attack.norm not in NORMS or not _is_multi_step_untargeted(attack):
+        return Evidence("n/a", "applies only to untargeted multi-step attacks in the ball of a norm")
+    low, high = sweep.problem.bounds
+    size = float(constraint(attack.norm).size(torch.full_like(pixels[:1], high - low))[0])
+    chance = sweep.context.kind.chance_level(len(sweep.context.data.info.classes))
+    correct = len(rows) - _misclassified(sweep.attacked(attack, rows, size))
+    p_value = binomtest(correct, len(rows), chance, alternative="greater").pvalue
+    sentence = f"with unlimited perturbations, {correct} of {len(rows)} stay correct"
+    return Evidence("fail" if p_value < SIGNIFICANT else "pass", sentence)
 
 
-def others_find_no_more(assault: AttackSweep, rows: Array, scratch: dict[float, Array]) -> dict[str, Evidence]:
-    """Try weaker attacks where the attack failed: who needs less knowledge, or one step, must not find much more."""
-    attack, size = assault.attack, assault.reference
-    images = attack.norm in ("linf", "l2") and assault.context.pixels.ndim == 4
-    if not images or not _tries_all(attack) or assault.problem.draws > 1:
-        reason = (
-            "asked only of linf and l2 attacks in several steps, for any wrong class, on images and models that answer "
-            "the same again"
+def others_find_no_more(sweep: AttackSweep, rows: Array, scratch: dict[float, Array]) -> dict[str, Evidence]:
+    """Run weaker attacks where the attack failed: with one step or less knowledge they must not do much better."""
+    attack, size = sweep.attack, sweep.reference
+    images = attack.norm in ("linf", "l2") and sweep.context.pixels.ndim == 4
+    if not images or not _is_multi_step_untargeted(attack) or sweep.problem.draws > 1:
+        nothing = Evidence(
+            "n/a", "applies only to untargeted multi-step linf and l2 attacks on images and deterministic models"
         )
-        nothing = Evidence("n/a", reason)
         return dict.fromkeys(("single_step_finds_no_more", "queries_find_no_more", "transfer_finds_no_more"), nothing)
-    if not assault.context.kind.single_label:
-        nothing = Evidence("n/a", "asked only where a sample has one label")
+    if not sweep.context.kind.single_label:
+        nothing = Evidence("n/a", "applies only to samples with one label")
         return {
             "single_step_finds_no_more": finds_no_more(
-                assault, FGSM(attack.sizes, attack.norm, attack.loss), rows, scratch[size]
+                sweep, FGSM(attack.sizes, attack.norm, attack.loss), rows, scratch[size]
             ),
             "queries_find_no_more": nothing,
             "transfer_finds_no_more": nothing,
@@ -176,92 +172,86 @@ def others_find_no_more(assault: AttackSweep, rows: Array, scratch: dict[float, 
     }
     return {
         f"{name}_finds_no_more".replace("queries_finds", "queries_find"): finds_no_more(
-            assault, other, rows, scratch[size]
+            sweep, other, rows, scratch[size]
         )
         for name, other in others.items()
     }
 
 
-def _tries_all(attack: Attack) -> bool:
-    """Return whether an attack means to leave nothing standing: not in one step, and not towards one class alone."""
+def _is_multi_step_untargeted(attack: Attack) -> bool:
+    """Return whether an attack takes several steps and aims at any wrong class."""
     return attack.with_double_steps() is not None and getattr(attack, "goal", None) is None
 
 
-def finds_no_more(assault: AttackSweep, other: Attack, rows: Array, damage: Array) -> Evidence:
-    """Run another attack on the rows that an attack did not find."""
+def finds_no_more(sweep: AttackSweep, other: Attack, rows: Array, damage: Array) -> Evidence:
+    """Run another attack on the rows where the attack failed."""
     left = rows[damage <= 0.5]
     if not len(left):
-        return Evidence("pass", "nothing was left standing to try it on")
+        return Evidence("pass", "the attack left no sample to try it on")
     try:
-        fitted = other.fit(assault.problem, assault.training, seed=assault.context.seed)
-        more = assault.attacked(fitted, left, assault.reference)
+        fitted = other.fit(sweep.problem, sweep.training, seed=sweep.context.seed)
+        more = sweep.attacked(fitted, left, sweep.reference)
     except (AttackError, SpecError) as error:
-        return Evidence("n/a", f"it could not be run: {error}")
+        return Evidence("n/a", f"the other attack could not be run: {error}")
     both = damage.copy()
     both[damage <= 0.5] = np.maximum(more, damage[damage <= 0.5])
-    sentence = f"{type(other).__name__.lower()} fools {_fell(more)} of {len(left)} that were left standing"
-    return Evidence("fail" if _fewer(damage, both) else "pass", sentence)
+    sentence = f"{type(other).__name__.lower()} misclassifies {_misclassified(more)} of {len(left)} left correct"
+    return Evidence("fail" if _less_damage(damage, both) else "pass", sentence)
 
 
-def random_does_less(assault: AttackSweep, *, works: bool) -> Evidence:
+def random_does_less(sweep: AttackSweep, *, works: bool) -> Evidence:
     """Compare with random perturbations of equal size, by paired tests at every size.
 
     Args:
-        assault: the attack on the model, already run.
-        works: whether the attack fools the model where every image is allowed; then one that fools nobody at these
-            sizes may have met a model that withstands them.
+        sweep: the finished sweep.
+        works: whether the attack succeeds with unlimited perturbations. If it does, an attack without success at these
+            sizes may simply face a robust model.
     """
-    name, random, right = assault.attack.size_name, assault.control["random"], assault.right
-    if assault.problem.draws > 1:
-        random, right = ({size: _whole(held) for size, held in shares.items()} for shares in (random, right))
-    # One label is right or wrong, and so notable; where answers are graded many small differences say as much as a few.
-    notable = NOTABLE if assault.context.kind.single_label else 0.0
-    worse = [f"{name} {size:.3g}" for size, held in right.items() if _fewer(1 - held, 1 - random[size], notable)]
-    if worse:
+    name, random, attacked = sweep.attack.size_name, sweep.control["random"], sweep.quality
+    if sweep.problem.draws > 1:  # a stochastic model counts as correct if most draws are
+        random, attacked = (
+            {size: np.asarray(share > 0.5, dtype=np.float64) for size, share in shares.items()}
+            for shares in (random, attacked)
+        )
+    # For graded outcomes many small differences count as much as a few large ones.
+    notable = NOTABLE if sweep.context.kind.single_label else 0.0
+    pairs = [(size, 1 - quality, 1 - random[size]) for size, quality in attacked.items()]
+    if worse := [f"{name} {size:.3g}" for size, damage, control in pairs if _less_damage(damage, control, notable)]:
         return Evidence("fail", f"random perturbations did more damage than the attack at {', '.join(worse)}")
-    more = any(_fewer(1 - random[size], 1 - held, notable) for size, held in right.items())
-    clean = assault.clean > 0.5
-    if not works and not (more and not notable) and not any((clean & (held <= 0.5)).any() for held in right.values()):
-        did = "fooled no sample" if notable else "did no more damage than random changes"
-        return Evidence("fail", f"the attack {did} at any size, so that nothing shows that it works")
-    gaps = [100 * float(random[size].mean() - held.mean()) for size, held in right.items()]
-    sentence = f"against random perturbations of equal size the attack fools {_listed(gaps)} points more, size by size"
+    more = any(_less_damage(control, damage, notable) for _, damage, control in pairs)
+    succeeds = any(((sweep.clean > 0.5) & (quality <= 0.5)).any() for quality in attacked.values())
+    if not works and not (more and not notable) and not succeeds:
+        outcome = "misclassified no sample" if notable else "did no more damage than random perturbations"
+        return Evidence("fail", f"the attack {outcome} at any size, so there is no evidence that it works")
+    gaps = ", ".join(f"{100 * float(random[size].mean() - quality.mean()):.1f}" for size, quality in attacked.items())
+    sentence = f"the attack does {gaps} points more damage than random perturbations of equal size, from small to large"
     if more:
         return Evidence("pass", sentence)
-    return Evidence("n/a", f"{sentence}; at this n that is not told apart from chance")
+    return Evidence("n/a", f"{sentence}; at this n the difference is not significant")
 
 
-def _turned(assault: AttackSweep, rows: Array, share: Array) -> Array:
-    """Return which right samples turned wrong; of random answers, which more often than chance explains.
+def _newly_wrong(sweep: AttackSweep, rows: Array, damage: Array) -> Array:
+    """Return which correctly predicted samples become wrong; for a stochastic model, which significantly.
 
-    Random answers are compared draw by draw, by Fisher's exact one-sided test shared out over the samples (Bonferroni).
+    Draws of a stochastic model are compared by Fisher's exact one-sided test with Bonferroni's correction.
     """
-    draws = assault.problem.draws
+    draws = sweep.problem.draws
     if draws == 1:
-        return np.asarray(share - (1 - assault.clean[rows]) > NOTABLE)
-    wrong = np.rint(draws * np.stack([share, 1 - assault.clean[rows]], axis=1)).astype(int)
-    chances = [fisher_exact([pair, draws - pair], alternative="greater").pvalue for pair in wrong]
-    return np.array(chances) < SIGNIFICANT / len(rows)
+        return np.asarray(damage - (1 - sweep.clean[rows]) > NOTABLE)
+    wrong = np.rint(draws * np.stack([damage, 1 - sweep.clean[rows]], axis=1)).astype(int)
+    p_values = [fisher_exact([pair, draws - pair], alternative="greater").pvalue for pair in wrong]
+    return np.array(p_values) < SIGNIFICANT / len(rows)
 
 
-def _listed(numbers: list[float]) -> str:
-    return ", ".join(f"{number:.1f}" for number in numbers)
-
-
-def _fell(damage: Array) -> int:
-    """Return how many samples are answered more wrongly than rightly."""
+def _misclassified(damage: Array) -> int:
+    """Return how many samples have a damage above 0.5."""
     return int((damage > 0.5).sum())
 
 
-def _whole(share: Array) -> Array:
-    """Return 1 where random answers are more often right than not, else 0."""
-    return np.asarray(share > 0.5, dtype=np.float64)
-
-
-def _fewer(damage: Array, before: Array, notable: float = NOTABLE) -> bool:
+def _less_damage(damage: Array, before: Array, notable: float = NOTABLE) -> bool:
     """Return whether an attack did significantly less damage than another, by the exact one-sided sign test.
 
-    A sample counts where the two differ notably; where damage is 0 or 1 this is McNemar's exact test.
+    Only samples with a notable difference count. If damage is 0 or 1, this is McNemar's exact test.
     """
     lost, won = int((before - damage > notable).sum()), int((damage - before > notable).sum())
     return lost > won and bool(binomtest(lost, lost + won, 0.5, alternative="greater").pvalue < SIGNIFICANT)
