@@ -1,4 +1,4 @@
-"""Models: safe weights, honest adapters, a trainer that can be repeated."""
+"""Models: loading of weights, the adapter of classifiers, and the trainer."""
 
 import os
 import pickle
@@ -41,7 +41,7 @@ class Trap:
 
 
 @pytest.mark.parametrize("form", ["torch", "plain pickle", "inside a state dict"])
-def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path, form):
+def test_pickle_with_code_is_refused_and_not_run(tmp_path, form):
     trace, file = tmp_path / "trace", tmp_path / "weights.pt"
     if form == "plain pickle":
         file.write_bytes(pickle.dumps(Trap(trace)))
@@ -50,18 +50,18 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path, form):
     with pytest.raises(WeightsError, match="save"):
         TorchClassifier(net(), weights=file)
     assert not trace.exists()
-    pickle.loads(pickle.dumps(Trap(trace)))  # the trap is real
+    pickle.loads(pickle.dumps(Trap(trace)))  # the trap works
     assert trace.exists()
 
 
-def test_a_whole_pickled_module_is_refused_with_what_to_do(tmp_path):
+def test_pickled_module_is_refused_with_advice(tmp_path):
     torch.save(net(), tmp_path / "module.pt")
     with pytest.raises(WeightsError, match=r"could run code.*save module\.state_dict\(\)"):
         read_state(tmp_path / "module.pt")
 
 
 @pytest.mark.parametrize("form", ["safetensors", "pt", "wrapped"])
-def test_plain_weights_load_and_predict_the_same(tmp_path, form):
+def test_plain_weights_are_loaded_exactly(tmp_path, form):
     source, target = net(), net()
     nn.init.zeros_(target[1].weight)
     if form == "safetensors":
@@ -83,21 +83,21 @@ MISFITS = {
 
 
 @pytest.mark.parametrize(("state", "reason"), MISFITS.values(), ids=MISFITS)
-def test_weights_that_do_not_fit_are_an_error_that_says_how(tmp_path, state, reason):
+def test_misfitting_weights_raise_a_specific_error(tmp_path, state, reason):
     if state is not None:
         save_file(state, tmp_path / "w.safetensors")
     with pytest.raises(WeightsError, match=reason):
         TorchClassifier(net(), weights=tmp_path / "w.safetensors")
 
 
-def test_damaged_weights_are_an_error(tmp_path):
+def test_damaged_weights_raise_an_error(tmp_path):
     for name in ("w.safetensors", "w.pt"):
         (tmp_path / name).write_bytes(b"rubbish" * 10)
         with pytest.raises(WeightsError):
             read_state(tmp_path / name)
 
 
-def test_stored_bytes_are_safetensors_of_the_same_weights(tmp_path):
+def test_to_bytes_writes_loadable_safetensors(tmp_path):
     source = small_cnn(3, (1, 8, 8))
     (tmp_path / "w.safetensors").write_bytes(to_bytes(source))
     target = small_cnn(3, (1, 8, 8))
@@ -105,7 +105,7 @@ def test_stored_bytes_are_safetensors_of_the_same_weights(tmp_path):
     assert state_digest(source) == state_digest(target)
 
 
-def test_normalisation_bounds_and_size_are_inside():
+def test_adapter_applies_bounds_normalization_and_resizing():
     module = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 4, 2))
     adapter = TorchClassifier(module, bounds=(0, 255), mean=(10, 20, 30), std=(2, 4, 5), input_size=(4, 4))
     pixels = torch.rand(3, 3, 4, 4)
@@ -118,7 +118,7 @@ def test_normalisation_bounds_and_size_are_inside():
 
 
 @pytest.mark.parametrize("build", [small_cnn, TinyViT], ids=["cnn", "vit"])
-def test_logits_do_not_depend_on_the_batch_they_are_in(build):
+def test_logits_do_not_depend_on_the_batch(build):
     torch.manual_seed(0)
     adapter = TorchClassifier(build(10, (1, 8, 8)))
     pixels = torch.rand(50, 1, 8, 8)
@@ -129,7 +129,7 @@ def test_logits_do_not_depend_on_the_batch_they_are_in(build):
             assert torch.equal(parts, whole), size
 
 
-def test_a_model_is_restored_after_use_and_after_an_error():
+def test_frozen_restores_the_model_after_an_error():
     module = nn.Sequential(nn.BatchNorm2d(1), nn.Dropout(0.5), nn.Flatten(), nn.Linear(16, 2))
     module[0].eval()
     adapter = TorchClassifier(module)
@@ -153,16 +153,16 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("spoil", "reason"), WRONG.values(), ids=WRONG)
-def test_an_output_that_cannot_be_used_is_an_error(spoil, reason):
-    class Spoilt(nn.Module):
+def test_invalid_outputs_raise_an_error(spoil, reason):
+    class Broken(nn.Module):
         def forward(self, pixels):
             return spoil(pixels.flatten(1)[:, :4])
 
     with pytest.raises(ModelError, match=reason):
-        TorchClassifier(Spoilt())(torch.rand(3, 1, 4, 4))
+        TorchClassifier(Broken())(torch.rand(3, 1, 4, 4))
 
 
-def test_what_is_not_a_module_is_refused():
+def test_invalid_module_or_bounds_are_refused():
     with pytest.raises(ModelError, match=r"expected a torch\.nn\.Module"):
         TorchClassifier("resnet")
     with pytest.raises(ModelError, match="not a range"):
@@ -170,7 +170,7 @@ def test_what_is_not_a_module_is_refused():
 
 
 class SqueezeExcitation(nn.Module):
-    """A block whose convolutions that are registered and called last see a pooled map."""
+    """A block whose last convolutions run on a pooled map."""
 
     def __init__(self):
         super().__init__()
@@ -196,14 +196,14 @@ GRADCAM_LAYERS = {
 
 
 @pytest.mark.parametrize(("build", "layer"), GRADCAM_LAYERS.values(), ids=GRADCAM_LAYERS)
-def test_gradcam_reads_the_last_convolution_that_answers_with_a_map(build, layer):
+def test_gradcam_layer_is_the_last_convolution_with_a_map(build, layer):
     adapter = TorchClassifier(build())
     assert adapter.gradcam_layer(torch.rand(2, 1, 64, 64)) is layer(adapter.module)
     assert not any(child._forward_hooks for child in adapter.module.modules())
     assert adapter.module.training
 
 
-def test_gradcam_reads_the_layer_that_was_named_and_leaves_no_hook_behind_a_failure():
+def test_gradcam_layer_can_be_given_and_hooks_are_removed_after_an_error():
     module = SqueezeExcitation()
     assert TorchClassifier(module, layer=module.up).gradcam_layer(torch.rand(1, 1, 8, 8)) is module.up
     with pytest.raises(ModelError, match="NaN"):
@@ -211,7 +211,7 @@ def test_gradcam_reads_the_layer_that_was_named_and_leaves_no_hook_behind_a_fail
     assert not any(child._forward_hooks for child in module.modules())
 
 
-def lesson(seed=0, count=300, **changes):
+def training_data(seed=0, count=300, **changes):
     data = prepare_task("digits", 0).data
     parts = {"train": data.train.take(range(count)), "validation": data.validation, **changes}
     return TrainingData(parts["train"], parts["validation"], Classification(), seed, silent)
@@ -221,11 +221,11 @@ def trained(seed=0, recipe=None, **changes):
     torch.manual_seed(7)
     model = TorchClassifier(small_cnn(10, (1, 8, 8), width=4))
     return model, train(
-        model, recipe or Recipe(epochs=20, patience=20, batch_size=32), lesson(seed, **changes), device=CPU
+        model, recipe or Recipe(epochs=20, patience=20, batch_size=32), training_data(seed, **changes), device=CPU
     )
 
 
-def test_training_is_repeatable_and_learns():
+def test_training_is_reproducible_and_improves_accuracy():
     (first, history), (second, again), (other, _) = trained(), trained(), trained(seed=1)
     assert state_digest(first.module) == state_digest(second.module) != state_digest(other.module)
     assert {**history, "seconds": 0} == {**again, "seconds": 0}
@@ -239,14 +239,14 @@ def test_early_stopping_keeps_the_epoch_of_the_lowest_validation_loss():
     best = int(np.argmin(losses))
     assert history["chosen_epoch"] == best + 1
     assert history["stopped"] == "early" and len(losses) == best + 1 + recipe.patience
-    data = lesson().validation
+    data = training_data().validation
     with model.frozen(), torch.no_grad():
         output = model(torch.from_numpy(data.pixels()))
         loss = nn.functional.cross_entropy(output, torch.from_numpy(data.targets))
     assert float(loss) == pytest.approx(losses[best], rel=1e-5)
 
 
-def test_training_leaves_the_global_generators_alone():
+def test_training_does_not_change_global_random_state():
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
@@ -260,14 +260,13 @@ def test_training_leaves_the_global_generators_alone():
     assert torch.equal(torch.rand(4), expected)
 
 
-def test_training_without_validation_samples_is_an_error():
-    empty = lesson().validation.take([])
+def test_training_without_validation_samples_raises_an_error():
+    empty = training_data().validation.take([])
     with pytest.raises(TrainingError, match="0 for validation"):
         trained(validation=empty)
 
 
-def test_adversarial_training_makes_the_same_network_harder_to_fool(tmp_path):
-    """The lecture's 'retrain so that small changes do not matter'."""
+def test_adversarial_training_raises_robust_accuracy(tmp_path):
     from suite.runner.harness import Harness, plan
     from suite.store import Store
 
@@ -283,7 +282,7 @@ def test_adversarial_training_makes_the_same_network_harder_to_fool(tmp_path):
 INFO = TaskInfo("t", "classification", "1", ("a", "b", "c"), (3, 40, 40))
 
 
-def test_a_timm_model_brings_its_normalisation_and_size():
+def test_timm_model_has_its_own_normalization_and_input_size():
     entry, spec = resolve("model", "timm:test_resnet.r160_in1k")
     adapter = entry.build(spec, task=INFO)
     assert adapter.input_size == (160, 160)
@@ -293,7 +292,7 @@ def test_a_timm_model_brings_its_normalisation_and_size():
     assert adapter.recipe is not None and adapter.gradcam_layer(torch.rand(2, 3, 40, 40)) is not None
 
 
-def test_timm_weights_come_from_a_local_file(tmp_path):
+def test_timm_weights_are_loaded_from_a_local_file(tmp_path):
     entry, spec = resolve("model", "timm:test_vit")
     source = entry.build(spec, task=INFO)
     file = tmp_path / "w.safetensors"
@@ -303,7 +302,7 @@ def test_timm_weights_come_from_a_local_file(tmp_path):
     assert loaded.recipe is None
 
 
-def test_timm_takes_grey_images_and_names_what_it_does_not_know():
+def test_timm_supports_gray_images_and_suggests_names():
     entry, spec = resolve("model", "timm:test_resnet")
     grey = entry.build(spec, task=TaskInfo("t", "classification", "1", ("a", "b"), (1, 32, 32)))
     assert len(grey.mean) == 1
@@ -311,14 +310,14 @@ def test_timm_takes_grey_images_and_names_what_it_does_not_know():
         entry.build(resolve("model", "timm:resnet1888")[1], task=INFO)
 
 
-def test_published_timm_weights_without_network_say_what_to_do(monkeypatch):
+def test_pretrained_timm_weights_without_network_raise_an_error_with_advice(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     entry, spec = resolve("model", "timm:test_resnet.r160_in1k(pretrained=True)")
     with pytest.raises(ModelError, match="weights=FILE"):
         entry.build(spec, task=INFO)
 
 
-def test_published_timm_weights_are_trained_further_because_their_last_layer_is_new(monkeypatch):
+def test_pretrained_timm_weights_are_fine_tuned(monkeypatch):
     import timm
 
     create = timm.create_model

@@ -228,7 +228,7 @@ class Problem:
         point = embedded.clone().requires_grad_(True)
         self.passes.forward += len(codes)
         with torch.enable_grad():
-            output = self.adapter.answer(point, reading.mask)
+            output = self.adapter.forward_embedded(point, reading.mask)
             self._count_nonfinite(output.detach())
             gradient = _input_gradient(self.loss(output, targets, loss, None), point)
         if gradient is None:

@@ -102,7 +102,7 @@ class TorchAutoencoder(TorchModel):
             ModelError: the encoder returns another form, or a log variance although codes are deterministic.
         """
         padded = pad_batch(self.prepare(pixels))
-        mean, log_variance = self.module.encode(padded)  # type: ignore[operator]  # asked for by the constructor
+        mean, log_variance = self.module.encode(padded)  # type: ignore[operator]  # checked by the constructor
         if not isinstance(mean, Tensor) or mean.ndim != 2 or len(mean) != len(padded):
             raise ModelError("The encoder did not return (mean, log variance) of shape (n, latent) each.")
         if self.variational != (log_variance is not None):
@@ -122,7 +122,7 @@ class TorchAutoencoder(TorchModel):
         Raises:
             ModelError: the decoder returns another shape.
         """
-        logits = self.module.decode(codes)  # type: ignore[operator]  # asked for by the constructor
+        logits = self.module.decode(codes)  # type: ignore[operator]  # checked by the constructor
         if not isinstance(logits, Tensor) or tuple(logits.shape) != (len(codes), *self.shape):
             raise ModelError(
                 f"The decoder returned {form_of(logits)} for {len(codes)} codes; expected {(len(codes), *self.shape)}."

@@ -70,7 +70,7 @@ class TorchLanguage(TorchText):
         mask = mask | (~mask.any(axis=1, keepdims=True) & (np.arange(width) == width - 1))
         return Reading(*(torch.from_numpy(part).to(codes.device) for part in (ids, mask, spans)))
 
-    def answer(self, embedded: Tensor, mask: Tensor) -> Tensor:
+    def forward_embedded(self, embedded: Tensor, mask: Tensor) -> Tensor:
         """Return logits (n, length - 1, classes) of all characters but the first, for embeddings (n, length, d).
 
         The module does not get the last character, whose successor is not scored. Padding is moved from the left to
@@ -79,8 +79,8 @@ class TorchLanguage(TorchText):
         embedded, mask = embedded[:, :-1], mask[:, :-1]
         padding = (~mask).sum(dim=1)
         if not padding.any():
-            return super().answer(embedded, mask)
-        logits = super().answer(_rolled(embedded, padding), _rolled(mask, padding))
+            return super().forward_embedded(embedded, mask)
+        logits = super().forward_embedded(_rolled(embedded, padding), _rolled(mask, padding))
         return _rolled(logits, -padding)
 
     def shaped(self, output: Any, pixels: Tensor) -> Tensor:
@@ -188,5 +188,5 @@ class WindowStepper:
         past = ids[:, None] if state is None else torch.cat([state, ids[:, None]], dim=1)
         past = past[:, -(self.model.length - 1) :]
         window = torch.cat([past, past[:, -1:]], dim=1)  # the last character of a window is not read
-        logits = self.model.answer(self.model.embed(window), torch.ones_like(window, dtype=torch.bool))
+        logits = self.model.forward_embedded(self.model.embed(window), torch.ones_like(window, dtype=torch.bool))
         return logits[:, -1], past

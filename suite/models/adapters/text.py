@@ -103,7 +103,7 @@ class TorchText(TorchModel):
     def raw(self, pixels: Tensor) -> Tensor:
         """Return logits for code points (n, characters)."""
         reading = self.read(pixels)
-        return self.answer(self.embed(reading.ids), reading.mask)
+        return self.forward_embedded(self.embed(reading.ids), reading.mask)
 
     def read(self, codes: Tensor) -> Reading:
         """Return the tokens of texts given as code points (n, characters)."""
@@ -157,7 +157,7 @@ class TorchText(TorchModel):
         embedded: Tensor = self.module.get_submodule("embedding")(ids)
         return embedded
 
-    def answer(self, embedded: Tensor, mask: Tensor) -> Tensor:
+    def forward_embedded(self, embedded: Tensor, mask: Tensor) -> Tensor:
         """Return logits (n, classes) for embeddings (n, length, d) and a mask (n, length).
 
         Raises:
@@ -235,4 +235,4 @@ class Embedded(TorchModel):
         mask = pixels.detach()[..., 0] < self.limits[1] - self.max_perturbation
         mask = mask | (~mask.any(dim=1, keepdim=True) & (torch.arange(mask.shape[1], device=mask.device) == 0))
         embedded = torch.where(mask[..., None], pixels * self.unit, 0.0)
-        return self.text.answer(embedded.to(self.dtype), mask)
+        return self.text.forward_embedded(embedded.to(self.dtype), mask)

@@ -38,7 +38,7 @@ class Words:
                 "training texts?"
             )
         self.vocabulary: Sequence[str] = ("", UNKNOWN, *words[:most])
-        self._ids = {word: place for place, word in enumerate(self.vocabulary) if place > self.unknown}
+        self._ids = {word: index for index, word in enumerate(self.vocabulary) if index > self.unknown}
 
     def tokens(self, text: str) -> list[Token]:
         """Return the words of a text in order; spans are positions in the original text."""

@@ -224,7 +224,7 @@ def _check_embeddings(model: TorchText, folder: Path) -> None:
     with torch.no_grad(), _quiet():
         reading = model.read(torch.from_numpy(codes))
         try:
-            padded = model.answer(model.embed(reading.ids), reading.mask)
+            padded = model.forward_embedded(model.embed(reading.ids), reading.mask)
             rows = zip(reading.ids, reading.mask, strict=True)
             plain = torch.cat([module.net(input_ids=ids[None, mask]).logits[:, module.order] for ids, mask in rows])
         except Exception as error:  # unknown architectures raise many types of errors

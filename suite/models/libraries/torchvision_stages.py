@@ -19,8 +19,8 @@ Tensors = dict[str, Tensor]
 """Losses, maps, outputs or targets by name."""
 
 
-class OneStage(nn.Module):
-    """FCOS, RetinaNet and SSD with the interface of `TorchDetector`.
+class _Detector(nn.Module):
+    """A detector of torchvision with the interface of `TorchDetector`.
 
     Args:
         net: a detector of torchvision.
@@ -33,16 +33,29 @@ class OneStage(nn.Module):
     def __init__(self, net: nn.Module, labels: Sequence[int]) -> None:
         super().__init__()
         self.net = net
-        self.classes, self.channels, self.nms = len(labels), len(self.net.transform.image_mean), self.net.nms_thresh
+        self.classes, self.channels = len(labels), len(self.net.transform.image_mean)
         self.register_buffer("labels", torch.tensor(labels), persistent=False)
-
-    def raw(self, images: Tensor) -> Tensor:
-        """Return the box of every anchor and its score for each class, (n, anchors, 4 + classes)."""
-        return self._candidates(images, *self._pass(images)[:3])
 
     def losses(self, images: Tensor, targets: Truth) -> Tensors:
         """Return torchvision's losses, each (n,), computed for every image alone."""
         return self.both(images, targets)[0]
+
+    def both(self, images: Tensor, targets: Truth) -> tuple[Tensors, Tensor]:
+        """Return the losses and the candidates from one forward pass."""
+        raise NotImplementedError
+
+
+class OneStage(_Detector):
+    """FCOS, RetinaNet and SSD."""
+
+    @property
+    def nms(self) -> float:
+        """IoU threshold of non-maximum suppression."""
+        return float(self.net.nms_thresh)
+
+    def raw(self, images: Tensor) -> Tensor:
+        """Return the box of every anchor and its score for each class, (n, anchors, 4 + classes)."""
+        return self._candidates(images, *self._pass(images)[:3])
 
     def both(self, images: Tensor, targets: Truth) -> tuple[Tensors, Tensor]:
         """Return the losses and the candidates from one forward pass."""
@@ -96,37 +109,24 @@ class OneStage(nn.Module):
         return hasattr(self.net, "neg_to_pos_ratio")
 
 
-class TwoStage(nn.Module):
-    """Faster and Mask R-CNN with the interface of `TorchDetector`.
+class TwoStage(_Detector):
+    """Faster and Mask R-CNN.
 
     The second stage sees only the proposals of the first, so the candidates are the final detections, each with a score
     for one class. Losses exist in training mode only and sample proposals; outside training the sample is fixed.
-
-    Args:
-        net: a detector of torchvision.
-        labels: its own label for each class.
     """
 
-    net: Any
-    labels: Tensor
     nms = 1.0
 
     def __init__(self, net: nn.Module, labels: Sequence[int]) -> None:
-        super().__init__()
-        self.net = net
-        self.classes, self.channels = len(labels), len(self.net.transform.image_mean)
+        super().__init__(net, labels)
         self.net.roi_heads.score_thresh, self.net.roi_heads.detections_per_img = THRESHOLD, LIMIT
         self.net.roi_heads.mask_roi_pool = None  # disables masks and their ground truth
-        self.register_buffer("labels", torch.tensor(labels), persistent=False)
 
     def raw(self, images: Tensor) -> Tensor:
         """Return the detections, (n, 100, 4 + classes)."""
         batch, _ = self.net.transform(list(images))
         return self._candidates(images, batch, self._features(batch))
-
-    def losses(self, images: Tensor, targets: Truth) -> Tensors:
-        """Return torchvision's losses, each (n,), computed for every image alone."""
-        return self.both(images, targets)[0]
 
     def both(self, images: Tensor, targets: Truth) -> tuple[Tensors, Tensor]:
         """Return the losses and the candidates from one pass through the backbone."""

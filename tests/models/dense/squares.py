@@ -1,4 +1,4 @@
-"""Bright squares on dark noise: scenes that a detector can learn in seconds, with truth that is exact."""
+"""Bright squares on dark noise: scenes that a detector learns in seconds."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""The adapter round a detector: what it asks of a module, and that a broken one never looks like a blind one."""
+"""The adapter of detectors: its contract with the module, and non-finite outputs."""
 
 import pytest
 import torch
@@ -11,21 +11,21 @@ from suite.models.adapters.detector import TorchDetector, sum_losses, train_mode
 
 
 class Fixed(nn.Module):
-    """Answers with given candidates, scaled by the images' mean so that there is a gradient."""
+    """Returns given candidates, scaled by the images' mean so that there is a gradient."""
 
     classes, channels = 2, 3
 
     def __init__(self, candidates):
         super().__init__()
         self.register_buffer("candidates", torch.as_tensor(candidates, dtype=torch.float32))
-        self.asked = []
+        self.queries = []
 
     def raw(self, images):
         level = images.mean(dim=(1, 2, 3))[:, None, None] * 2
         return torch.cat([self.candidates[..., :4], self.candidates[..., 4:]], -1)[None] * level
 
     def losses(self, images, targets):
-        self.asked.append(targets)
+        self.queries.append(targets)
         sums = torch.stack([t["boxes"].sum() + 1000 * t["labels"].sum() for t in targets])
         return {"any": images.mean(dim=(1, 2, 3)), "name": sums}
 
@@ -34,16 +34,16 @@ CANDIDATES = [
     [0, 0, 10, 10, 0.9, 0.0],  # kept
     [0, 0, 10, 9, 0.8, 0.0],  # overlaps the first by .9: suppressed
     [0, 0, 10, 10, 0.0, 0.7],  # of another class: kept
-    [20, 20, 30, 30, 0.3, 0.6],  # counts for both classes
+    [20, 20, 30, 30, 0.3, 0.6],  # a detection of both classes
     [40, 40, 50, 50, 0.04, 0.0],  # under the threshold
 ]
 HALF = torch.full((1, 3, 8, 8), 0.5)
 
 
-def test_detections_of_a_case_solved_by_hand():
-    found = TorchDetector(Fixed(CANDIDATES))(HALF)
-    assert found.shape == (1, LIMIT, 6)
-    wanted = torch.tensor(
+def test_detections_by_hand():
+    output = TorchDetector(Fixed(CANDIDATES))(HALF)
+    assert output.shape == (1, LIMIT, 6)
+    target = torch.tensor(
         [
             [0, 0, 10, 10, 0.9, 0],
             [0, 0, 10, 10, 0.7, 1],
@@ -51,11 +51,11 @@ def test_detections_of_a_case_solved_by_hand():
             [20, 20, 30, 30, 0.3, 0],
         ]
     )
-    assert torch.allclose(found[0, :4], wanted)
-    assert (found[0, 4:] == torch.tensor([0, 0, 0, 0, 0, -1.0])).all()
+    assert torch.allclose(output[0, :4], target)
+    assert (output[0, 4:] == torch.tensor([0, 0, 0, 0, 0, -1.0])).all()
 
 
-def test_a_module_says_how_much_overlap_it_allows():
+def test_nms_threshold_is_that_of_the_module():
     module = Fixed(CANDIDATES).eval()
     module.nms = 0.95
     assert (TorchDetector(module)(HALF)[0, :, 5] >= 0).sum() == 5
@@ -72,35 +72,35 @@ def random_candidates(images, places, classes, seed=0):
 
 
 @pytest.mark.parametrize("places", [3, 60, 900])
-def test_selection_is_torchvisions_suppression_of_every_class(places):
+def test_suppression_matches_torchvision_per_class(places):
     candidates = random_candidates(4, places, 3)
-    for image, found in zip(candidates, select_detections(candidates, 0.5), strict=True):
+    for image, output in zip(candidates, select_detections(candidates, 0.5), strict=True):
         boxes = image[:, None, :4].expand(-1, 3, 4).reshape(-1, 4)
         scores, labels = image[:, 4:].reshape(-1), torch.arange(3).repeat(places)
         good = scores >= THRESHOLD
         kept = batched_nms(boxes[good], scores[good], labels[good], 0.5)[:LIMIT]
-        wanted = torch.cat([boxes[good][kept], scores[good][kept, None], labels[good][kept, None].float()], dim=1)
-        assert torch.equal(found[: len(wanted)], wanted)
-        assert (found[len(wanted) :, 5] == -1).all() and (found[len(wanted) :, 4] == 0).all()
-        assert (found[:, 4].diff() <= 0).all()
+        target = torch.cat([boxes[good][kept], scores[good][kept, None], labels[good][kept, None].float()], dim=1)
+        assert torch.equal(output[: len(target)], target)
+        assert (output[len(target) :, 5] == -1).all() and (output[len(target) :, 4] == 0).all()
+        assert (output[:, 4].diff() <= 0).all()
 
 
-def test_an_images_detections_do_not_depend_on_its_company():
+def test_detections_do_not_depend_on_the_batch():
     candidates = random_candidates(9, 200, 3)
     whole = select_detections(candidates, 0.5)
     assert torch.equal(torch.stack([select_detections(c[None], 0.5)[0] for c in candidates]), whole)
-    candidates[0] += 1e6  # far away company, and broken company
+    candidates[0] += 1e6  # another image far away, and a non-finite one
     candidates[1, 7, 2] = torch.nan
     assert torch.equal(select_detections(candidates, 0.5)[2:], whole[2:])
 
 
 def test_boxes_and_scores_stay_differentiable():
     candidates = random_candidates(1, 5, 2).requires_grad_()
-    found = select_detections(candidates, 1.0)
-    found[..., 4].sum().backward(retain_graph=True)
+    output = select_detections(candidates, 1.0)
+    output[..., 4].sum().backward(retain_graph=True)
     assert (candidates.grad[..., 4:] == (candidates[..., 4:] >= THRESHOLD)).all()
     assert (candidates.grad[..., :4] == 0).all()
-    found[..., :4].sum().backward()
+    output[..., :4].sum().backward()
     assert candidates.grad[..., :4].abs().sum() > 0
     pixels = HALF.clone().requires_grad_()
     TorchDetector(Fixed(CANDIDATES)).candidates(pixels).sum().backward()
@@ -109,7 +109,7 @@ def test_boxes_and_scores_stay_differentiable():
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 @pytest.mark.parametrize("column", [2, 4])
-def test_one_broken_candidate_is_a_broken_image_and_not_one_detection_less(value, column):
+def test_non_finite_candidate_makes_its_image_nan(value, column):
     pixels = torch.cat([HALF, HALF * 1.1])
     module = Fixed(CANDIDATES).eval()
     module.candidates[4, column] = value
@@ -119,7 +119,7 @@ def test_one_broken_candidate_is_a_broken_image_and_not_one_detection_less(value
         detector(pixels)
 
 
-def test_a_module_with_its_own_prediction_is_believed_only_where_its_candidates_are_sound():
+def test_predict_is_used_only_for_finite_candidates():
     class Predicts(Fixed):
         def predict(self, images):
             one = {"boxes": torch.tensor([[1.0, 2, 3, 4], [5, 6, 7, 8]]), "scores": torch.tensor([0.2, 0.9])}
@@ -129,12 +129,14 @@ def test_a_module_with_its_own_prediction_is_believed_only_where_its_candidates_
             candidates = super().raw(images)
             return torch.where((images.mean(dim=(1, 2, 3)) > 0.6)[:, None, None], torch.nan, candidates)
 
-    found = TorchDetector(Predicts(CANDIDATES)).raw(torch.cat([HALF, HALF * 1.5]))
-    assert torch.allclose(found[0, :3], torch.tensor([[5, 6, 7, 8, 0.9, 0], [1, 2, 3, 4, 0.2, 1], [0, 0, 0, 0, 0, -1]]))
-    assert found[1].isnan().all()
+    output = TorchDetector(Predicts(CANDIDATES)).raw(torch.cat([HALF, HALF * 1.5]))
+    assert torch.allclose(
+        output[0, :3], torch.tensor([[5, 6, 7, 8, 0.9, 0], [1, 2, 3, 4, 0.2, 1], [0, 0, 0, 0, 0, -1]])
+    )
+    assert output[1].isnan().all()
 
 
-def test_an_infinite_output_behind_a_sound_score_spoils_its_image_alone():
+def test_non_finite_output_makes_only_its_image_nan():
     candidates, logits = torch.ones(3, 4, 6), torch.zeros(3, 4, 2)
     logits[1, 2, 0] = torch.inf
     assert propagate_nan(candidates, logits).isnan().flatten(1).all(1).tolist() == [False, True, False]
@@ -145,21 +147,21 @@ def test_an_infinite_output_behind_a_sound_score_spoils_its_image_alone():
 TARGETS = torch.tensor([[[1.0, 2, 3, 4, 1, 0], [9, 9, 12, 12, 0, 1], [0, 0, 0, 0, -1, 0]], [[0, 0, 0, 0, -1, 0]] * 3])
 
 
-def test_losses_of_all_names_are_added_and_padding_and_ignored_boxes_left_out():
+def test_losses_are_summed_without_padding_and_ignored_boxes():
     module = Fixed(CANDIDATES).eval()
-    losses, found = TorchDetector(module).losses(torch.cat([HALF, HALF]), TARGETS)
+    losses, output = TorchDetector(module).losses(torch.cat([HALF, HALF]), TARGETS)
     assert torch.allclose(losses, torch.tensor([1010.5, 0.5]))
-    assert len(module.asked[0]) == 8  # filled up, so that no image's result depends on its company
-    assert module.asked[0][0]["boxes"].tolist() == [[1, 2, 3, 4]] and module.asked[0][0]["labels"].tolist() == [1]
-    assert module.asked[0][1]["boxes"].shape == (0, 4) and module.asked[0][1]["labels"].dtype == torch.int64
-    assert torch.equal(found, TorchDetector(module)(torch.cat([HALF, HALF]))) and not found.requires_grad
+    assert len(module.queries[0]) == 8  # padded to a multiple of 8
+    assert module.queries[0][0]["boxes"].tolist() == [[1, 2, 3, 4]] and module.queries[0][0]["labels"].tolist() == [1]
+    assert module.queries[0][1]["boxes"].shape == (0, 4) and module.queries[0][1]["labels"].dtype == torch.int64
+    assert torch.equal(output, TorchDetector(module)(torch.cat([HALF, HALF]))) and not output.requires_grad
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_a_module_with_one_number_for_a_batch_is_asked_image_by_image(named):
+def test_module_with_batch_losses_is_called_per_image(named):
     class Batch(Fixed):
         def losses(self, images, targets):
-            self.asked.append(len(images))
+            self.queries.append(len(images))
             loss = images.mean() + sum(len(t["boxes"]) for t in targets)
             return {"loss": loss} if named else loss
 
@@ -170,10 +172,10 @@ def test_a_module_with_one_number_for_a_batch_is_asked_image_by_image(named):
     losses[0].backward()
     assert pixels.grad[0].abs().sum() > 0 and pixels.grad[1].abs().sum() == 0
     detector.losses(pixels, TARGETS)
-    assert detector.module.asked == [8, *[1] * 8, *[1] * 8]  # found out once
+    assert detector.module.queries == [8, *[1] * 8, *[1] * 8]  # detected once
 
 
-def test_both_answers_come_from_one_pass_where_the_module_can():
+def test_both_takes_one_forward_pass():
     class Both(Fixed):
         passes = 0
 
@@ -185,10 +187,10 @@ def test_both_answers_come_from_one_pass_where_the_module_can():
             raise AssertionError("a second pass")
 
     module = Both(CANDIDATES).eval()
-    losses, found = TorchDetector(module).losses(HALF, TARGETS[:1])
-    assert module.passes == 1 and losses.shape == (1,) and found.shape == (1, LIMIT, 6)
-    losses, found = TorchDetector(module.train()).losses(HALF, TARGETS[:1])
-    assert losses.shape == (1,) and not len(found)  # nobody asks for detections while it learns
+    losses, output = TorchDetector(module).losses(HALF, TARGETS[:1])
+    assert module.passes == 1 and losses.shape == (1,) and output.shape == (1, LIMIT, 6)
+    losses, output = TorchDetector(module.train()).losses(HALF, TARGETS[:1])
+    assert losses.shape == (1,) and not len(output)  # no detections in training
 
 
 BAD = {
@@ -204,13 +206,13 @@ BAD = {
 
 
 @pytest.mark.parametrize(("pixels", "targets", "reason"), BAD.values(), ids=BAD)
-def test_bad_input_is_refused_with_what_was_expected(pixels, targets, reason):
+def test_invalid_input_is_refused(pixels, targets, reason):
     detector = TorchDetector(Fixed(CANDIDATES))
     with pytest.raises(ModelError, match=reason):
         detector(pixels) if targets is None else detector.losses(pixels, targets)
 
 
-def test_an_ignored_box_may_have_any_class_row_but_a_counted_one_may_not():
+def test_only_ignored_boxes_may_have_invalid_classes():
     detector = TorchDetector(Fixed(CANDIDATES))
     losses, _ = detector.losses(HALF, torch.tensor([[[0, 0, 4, 4, 1.0, 1]]]))
     assert losses.tolist() == [0.5]
@@ -218,12 +220,12 @@ def test_an_ignored_box_may_have_any_class_row_but_a_counted_one_may_not():
         detector.losses(HALF, torch.tensor([[[0, 0, 4, 4, torch.nan, 0]]]))
 
 
-def test_an_image_without_anything_to_find_is_accepted():
+def test_image_without_objects_is_valid():
     losses, _ = TorchDetector(Fixed(CANDIDATES)).losses(HALF, torch.zeros(1, 0, 6))
     assert losses.tolist() == [0.5]
 
 
-def test_modules_that_cannot_be_detectors_are_refused():
+def test_invalid_modules_are_refused():
     with pytest.raises(ModelError, match="Linear without raw and losses"):
         TorchDetector(nn.Linear(1, 1))
     with pytest.raises(ModelError, match="input_size"):
@@ -234,7 +236,7 @@ def test_modules_that_cannot_be_detectors_are_refused():
         sum_losses({"a": 0})
 
 
-def test_normalisation_is_inside():
+def test_adapter_normalizes_images():
     class Probe(Fixed):
         def raw(self, images):
             self.seen = images
@@ -246,7 +248,7 @@ def test_normalisation_is_inside():
 
 
 class Trains(Fixed):
-    """Gives losses in training mode alone, as many detectors do."""
+    """Returns losses in training mode only, like many detectors."""
 
     losses_in_training = True
 
@@ -260,7 +262,7 @@ class Trains(Fixed):
         return self.drop(self.norms[0](images)).mean(dim=(1, 2, 3))
 
 
-def test_losses_of_training_mode_are_had_without_learning():
+def test_losses_in_training_mode_do_not_update_statistics():
     module = Trains().eval()
     module.norms[2].train()
     detector = TorchDetector(module)
@@ -272,7 +274,7 @@ def test_losses_of_training_mode_are_had_without_learning():
     assert all(torch.equal(v, state[k]) for k, v in module.state_dict().items())
     module.train()
     detector.losses(HALF, TARGETS[:1])
-    assert module.norms[0].num_batches_tracked == 1  # while it is trained, its statistics move
+    assert module.norms[0].num_batches_tracked == 1  # training updates the statistics
 
 
 def test_modes_are_restored_after_an_error():

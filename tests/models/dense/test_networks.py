@@ -1,4 +1,4 @@
-"""The small detectors and segmenters: losses against other implementations, and that they can learn at all."""
+"""The small detectors and segmenters: losses against other implementations, and training on simple scenes."""
 
 import math
 
@@ -26,7 +26,7 @@ def detector(name):
     torch.manual_seed(0)
     adapter = TorchDetector(DETECTORS[name]())
     with torch.no_grad():
-        for parameter in adapter.module.parameters():  # so that some candidates count before any training
+        for parameter in adapter.module.parameters():  # so that some candidates pass the threshold
             parameter += torch.randn_like(parameter) * 0.02
     adapter.module.eval()
     return adapter
@@ -40,22 +40,22 @@ def segmenter(name):
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_candidates_and_losses_do_not_depend_on_an_images_company(name):
+def test_candidates_and_losses_do_not_depend_on_the_batch(name):
     adapter, (pixels, targets) = detector(name), squares(11)
     with torch.no_grad():
-        candidates, (losses, found) = adapter.candidates(pixels), adapter.losses(pixels, targets)
+        candidates, (losses, result) = adapter.candidates(pixels), adapter.losses(pixels, targets)
         for size in (1, 3, 8):
             parts = list(zip(pixels.split(size), targets.split(size), strict=True))
             assert torch.equal(torch.cat([adapter.candidates(p) for p, _ in parts]), candidates), size
-            assert torch.equal(torch.cat([adapter.losses(p, t)[1] for p, t in parts]), found), size
+            assert torch.equal(torch.cat([adapter.losses(p, t)[1] for p, t in parts]), result), size
             alone = torch.cat([adapter.losses(p, t)[0] for p, t in parts])
             assert torch.equal(alone, losses), size
-        assert torch.equal(adapter(pixels), found)
+        assert torch.equal(adapter(pixels), result)
     assert losses.isfinite().all() and (losses > 0).all() and losses.unique().numel() == 11
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_losses_and_candidates_have_gradients_for_their_own_image_alone(name):
+def test_losses_and_candidates_have_gradients_for_their_own_image_only(name):
     adapter, (pixels, targets) = detector(name), squares(3)
     for answer in (lambda p: adapter.losses(p, targets)[0], adapter.candidates):
         point = pixels.clone().requires_grad_()
@@ -76,7 +76,7 @@ def test_images_without_objects_have_a_loss_and_a_gradient(name):
 
 @pytest.mark.parametrize("name", DETECTORS)
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_detector_with_broken_weights_is_an_error_and_finds_nothing_quietly(name, value):
+def test_detector_with_non_finite_weights_raises_an_error(name, value):
     adapter = detector(name)
     with torch.no_grad():
         next(p for p in adapter.module.parameters() if p.ndim == 4)[0] = value
@@ -86,16 +86,16 @@ def test_a_detector_with_broken_weights_is_an_error_and_finds_nothing_quietly(na
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_a_broken_image_does_not_break_its_company(name):
+def test_non_finite_image_does_not_affect_others(name):
     adapter, (pixels, _) = detector(name), squares(3)
     whole = adapter.raw(pixels)
     pixels[1, 0, 3, 3] = math.nan
-    found = adapter.raw(pixels)
-    assert found[1].isnan().all() and torch.equal(found[[0, 2]], whole[[0, 2]])
+    result = adapter.raw(pixels)
+    assert result[1].isnan().all() and torch.equal(result[[0, 2]], whole[[0, 2]])
 
 
 @pytest.mark.parametrize(("name", "steps"), [("centernet", 60), ("fcos", 70)])
-def test_a_detector_learns_where_bright_squares_are(name, steps):
+def test_detectors_learn_bright_squares(name, steps):
     torch.manual_seed(0)
     adapter, (pixels, targets) = TorchDetector(DETECTORS[name]()), squares(32)
     optimiser = torch.optim.AdamW(adapter.module.parameters(), lr=5e-3)
@@ -107,9 +107,9 @@ def test_a_detector_learns_where_bright_squares_are(name, steps):
         optimiser.step()
     adapter.module.eval()
     with torch.no_grad():
-        found = adapter(pixels)
+        result = adapter(pixels)
     hits = []
-    for rows, truth in zip(found, targets, strict=True):
+    for rows, truth in zip(result, targets, strict=True):
         truth = truth[truth[:, 4] >= 0]
         best = rows[: len(truth)]  # as many detections as there are objects
         overlap = box_iou(truth[:, :4], best[:, :4]) * (truth[:, 4:5] == best[:, 5])
@@ -117,10 +117,10 @@ def test_a_detector_learns_where_bright_squares_are(name, steps):
     assert sum(hits) / len(hits) > 0.8, sum(hits) / len(hits)
 
 
-def test_the_losses_of_fcos_are_torchvisions_own_of_each_image_alone():
+def test_fcos_losses_match_torchvision_per_image():
     adapter, (pixels, targets) = detector("fcos"), squares(12, seed=3)
-    targets[0, 0, :4] = torch.tensor([3.0, 3, 5, 30])  # narrow: hardly any place lies inside
-    targets[1, :2] = torch.tensor([[2.0, 2, 30, 30, 0, 0], [6, 6, 26, 26, 1, 0]])  # one within the other
+    targets[0, 0, :4] = torch.tensor([3.0, 3, 5, 30])  # narrow: hardly any location lies inside
+    targets[1, :2] = torch.tensor([[2.0, 2, 30, 30, 0, 0], [6, 6, 26, 26, 1, 0]])  # nested boxes
     targets[2, :, 4] = -1
     losses, _ = adapter.losses(pixels, targets)
     for image, rows, loss in zip(pixels, targets, losses, strict=True):
@@ -130,43 +130,43 @@ def test_the_losses_of_fcos_are_torchvisions_own_of_each_image_alone():
         assert torch.allclose(sum(own.values()), loss, rtol=1e-5)
 
 
-def test_the_detections_of_fcos_are_torchvisions_own():
+def test_fcos_detections_match_torchvision():
     adapter, (pixels, _) = detector("fcos"), squares(4)
     with torch.no_grad():
-        for found, own in zip(adapter(pixels), adapter.module.net(list(pixels)), strict=True):
+        for result, own in zip(adapter(pixels), adapter.module.net(list(pixels)), strict=True):
             count = len(own["scores"])
-            assert count > 5 and (found[:, 5] >= 0).sum() == count
-            wanted = torch.cat([own["boxes"], own["scores"][:, None], own["labels"][:, None]], dim=1)
-            assert torch.allclose(found[:count], wanted, atol=1e-4)
+            assert count > 5 and (result[:, 5] >= 0).sum() == count
+            target = torch.cat([own["boxes"], own["scores"][:, None], own["labels"][:, None]], dim=1)
+            assert torch.allclose(result[:count], target, atol=1e-4)
 
 
-def test_the_heat_that_is_wanted_is_a_bump_of_the_boxs_size_at_its_centre():
+def test_target_heat_map_is_a_gaussian_of_the_box_size_at_its_center():
     boxes = torch.tensor([[[8.0, 4, 24, 12], [20, 20, 28, 28], [1, 1, 2, 2]]])
-    wanted = bumps(torch.zeros(1, 2, 8, 8), boxes, torch.tensor([[1, 0, -1]]))
-    assert wanted[0, 1, 2, 4] == 1 and (wanted[0, 1] == 1).sum() == 1  # centre (16, 8): column 4, row 2
-    assert wanted[0, 0, 6, 6] == 1 and wanted[0].flatten(1).argmax(1).tolist() == [6 * 8 + 6, 2 * 8 + 4]
+    target = bumps(torch.zeros(1, 2, 8, 8), boxes, torch.tensor([[1, 0, -1]]))
+    assert target[0, 1, 2, 4] == 1 and (target[0, 1] == 1).sum() == 1  # center (16, 8): column 4, row 2
+    assert target[0, 0, 6, 6] == 1 and target[0].flatten(1).argmax(1).tolist() == [6 * 8 + 6, 2 * 8 + 4]
     wide, high = 16 / 8 / STRIDE, 8 / 8 / STRIDE
-    assert wanted[0, 1, 2, 5] == pytest.approx(math.exp(-1 / (2 * wide**2)))
-    assert wanted[0, 1, 3, 4] == pytest.approx(math.exp(-1 / (2 * high**2)))
+    assert target[0, 1, 2, 5] == pytest.approx(math.exp(-1 / (2 * wide**2)))
+    assert target[0, 1, 3, 4] == pytest.approx(math.exp(-1 / (2 * high**2)))
 
 
-def test_the_loss_of_a_centre_detector_on_a_case_solved_by_hand():
+def test_centernet_loss_by_hand():
     net = centernet(1, (3, 16, 16), width=8)
     heat = torch.full((1, 1, 4, 4), -2.0)
-    truth, labels = torch.tensor([[[6.0, 6, 7, 7]]]), torch.tensor([[0]])  # so small that no neighbour is half right
+    truth, labels = torch.tensor([[[6.0, 6, 7, 7]]]), torch.tensor([[0]])  # so small that all other cells have target 0
     chance = 1 / (1 + math.exp(2))
-    wanted = -((1 - chance) ** 2) * math.log(chance) - 15 * chance**2 * math.log(1 - chance)
-    assert net._heat_loss(heat, truth, labels).item() == pytest.approx(wanted, rel=1e-5)
-    boxes = torch.tensor([6.0, 6, 7, 8]).view(1, 4, 1, 1).expand(1, 4, 4, 4)  # half of it is right, its hull is itself
+    target = -((1 - chance) ** 2) * math.log(chance) - 15 * chance**2 * math.log(1 - chance)
+    assert net._heat_loss(heat, truth, labels).item() == pytest.approx(target, rel=1e-5)
+    boxes = torch.tensor([6.0, 6, 7, 8]).view(1, 4, 1, 1).expand(1, 4, 4, 4)  # IoU 1/2; the box is its own hull
     assert net._box_loss(boxes, truth, labels).item() == pytest.approx(0.5)
     boxes = boxes.clone()
-    boxes[:, :, 3, 3] = 0  # not next to the centre's cell (1, 1): nobody asks
+    boxes[:, :, 3, 3] = 0  # not next to the center's cell (1, 1), so not trained
     assert net._box_loss(boxes, truth, labels).item() == pytest.approx(0.5)
     assert net._box_loss(boxes, truth, torch.tensor([[-1]])).item() == 0
 
 
 @pytest.mark.parametrize("name", SEGMENTERS)
-def test_segmenters_answer_at_the_images_size_and_for_each_image_alone(name):
+def test_segmenter_logits_have_the_image_size_and_do_not_depend_on_the_batch(name):
     adapter = segmenter(name)
     for height, across in ((32, 32), (37, 50)):
         pixels = torch.rand(9, 3, height, across)
@@ -177,7 +177,7 @@ def test_segmenters_answer_at_the_images_size_and_for_each_image_alone(name):
 
 
 @pytest.mark.parametrize("name", SEGMENTERS)
-def test_a_segmenter_learns_where_bright_squares_are(name):
+def test_segmenters_learn_bright_squares(name):
     adapter, (pixels, targets) = segmenter(name), squares(16)
     masks = torch.zeros(16, 32, 32, dtype=torch.long)
     for mask, rows in zip(masks, targets, strict=True):
@@ -195,7 +195,7 @@ def test_a_segmenter_learns_where_bright_squares_are(name):
 
 
 @pytest.mark.parametrize("name", SEGMENTERS)
-def test_a_segmenter_with_broken_weights_is_an_error(name):
+def test_segmenter_with_non_finite_weights_raises_an_error(name):
     adapter = segmenter(name)
     with torch.no_grad():
         next(p for p in adapter.module.parameters() if p.ndim == 4)[0] = math.nan
@@ -203,14 +203,14 @@ def test_a_segmenter_with_broken_weights_is_an_error(name):
         adapter(torch.rand(1, 3, 32, 32))
 
 
-def test_backbones_that_do_not_fit_say_what_they_have():
+def test_unsuitable_backbones_are_refused():
     with pytest.raises(UnknownNameError, match=r"Did you mean .*resnet10t"):
         fcos(2, SHAPE, backbone="resnet10")
-    with pytest.raises(ModelError, match=r"features at \[2, 4, 8, 16, 32\] pixels a cell; expected all of \[4, 6\]"):
+    with pytest.raises(ModelError, match=r"feature maps at strides \[2, 4, 8, 16, 32\]; expected all of \[4, 6\]"):
         fcos(2, SHAPE, strides=(4, 6))
 
 
-def test_images_of_one_channel_are_served_by_networks_built_for_them():
+def test_networks_support_one_channel():
     for net in (centernet(2, (1, 32, 32), width=8), fcos(2, (1, 32, 32))):
         adapter = TorchDetector(net.eval())
         assert adapter(torch.rand(2, 1, 32, 32)).shape == (2, 100, 6)

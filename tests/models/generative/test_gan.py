@@ -1,4 +1,4 @@
-"""Generators: losses by hand, penalties against gradients by hand, what is kept of a training, what is refused."""
+"""GANs: losses and penalties by hand, choice of the checkpoint, invalid recipes and modules."""
 
 import copy
 
@@ -29,7 +29,7 @@ def built(*, recipe=None, seed=0, shape=(1, 16, 16), **options):
 
 
 class Stub:
-    """A kind that scores checkpoints as it is told."""
+    """A kind with given scores of the checkpoints."""
 
     def __init__(self, *values):
         self.values, self.seen = iter(values), []
@@ -42,7 +42,7 @@ class Stub:
         return score
 
 
-def lesson(kind, *, seed=0, count=32, side=16):
+def training_data(kind, *, seed=0, count=32, side=16):
     return TrainingData(
         blobs(count, "t", side), blobs(16, "validation", side), kind, seed, lambda items, label, total: iter(items)
     )
@@ -66,14 +66,14 @@ def test_losses_by_hand():
     assert wasserstein.generator(fake).tolist() == [-0.5, 3.0]
 
 
-def test_the_cross_entropy_is_that_of_torch():
+def test_cross_entropy_matches_torch():
     scores, one = torch.randn(9), torch.ones(9)
     plain = nn.functional.binary_cross_entropy_with_logits
     expected = plain(scores, one, reduction="none") + plain(-scores, 0 * one, reduction="none")
     assert torch.allclose(OBJECTIVES["bce"].critic(scores, -scores), expected)
 
 
-def test_the_slope_of_a_plane_is_its_weight_and_the_penalty_reaches_the_weight():
+def test_gradient_penalty_of_a_linear_critic():
     weight = torch.tensor([3.0, 4.0], requires_grad=True)
     penalty = gradient_penalty(lambda images: images.flatten(1) @ weight, torch.randn(5, 1, 1, 2))
     assert penalty.tolist() == pytest.approx([16.0] * 5)  # (5 - 1)^2
@@ -81,20 +81,20 @@ def test_the_slope_of_a_plane_is_its_weight_and_the_penalty_reaches_the_weight()
     assert weight.grad.tolist() == pytest.approx([2 * 4 * 3 / 5, 2 * 4 * 4 / 5])
 
 
-def test_the_slope_of_a_square_depends_on_where_it_is_taken():
+def test_gradient_penalty_of_a_quadratic_critic_depends_on_the_point():
     points = torch.tensor([[[[1.0, 2.0]]], [[[0.0, 0.5]]]])
-    found = gradient_penalty(lambda images: images.flatten(1).square().sum(dim=1), points)
-    assert found.tolist() == pytest.approx([(20**0.5 - 1) ** 2, 0.0], abs=1e-6)
+    result = gradient_penalty(lambda images: images.flatten(1).square().sum(dim=1), points)
+    assert result.tolist() == pytest.approx([(20**0.5 - 1) ** 2, 0.0], abs=1e-6)
 
 
-def test_a_critic_without_slope_has_a_finite_gradient():
+def test_gradient_penalty_of_a_constant_critic_has_a_finite_gradient():
     weight = torch.zeros(3, requires_grad=True)
     gradient_penalty(lambda images: images.flatten(1) @ weight, torch.randn(2, 1, 1, 3)).sum().backward()
     assert torch.isfinite(weight.grad).all()
 
 
 @pytest.mark.parametrize("penalty", [between, around])
-def test_a_penalty_is_that_of_finite_differences_where_it_says_it_is_taken(penalty):
+def test_gradient_penalties_match_finite_differences(penalty):
     torch.manual_seed(0)
     critic = nn.Sequential(nn.Flatten(), nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 1), nn.Flatten(0)).double()
     real, fake = torch.rand(3, 1, 2, 2).double(), torch.rand(3, 1, 2, 2).double()
@@ -111,14 +111,14 @@ def test_a_penalty_is_that_of_finite_differences_where_it_says_it_is_taken(penal
         moved = moved.view(1, 1, 2, 2)
         slopes[:, pixel] = ((critic(points + moved) - critic(points - moved)) / (2 * step)).detach()
     expected = (slopes.norm(dim=1) - 1) ** 2
-    found = penalty(critic, real, fake, torch.Generator().manual_seed(4)).detach()
-    assert torch.allclose(found, expected, atol=1e-6)
+    result = penalty(critic, real, fake, torch.Generator().manual_seed(4)).detach()
+    assert torch.allclose(result, expected, atol=1e-6)
 
 
-def test_spectral_norm_holds_every_layer_of_the_critic_at_one():
+def test_spectral_norm_of_every_critic_layer_is_one():
     torch.manual_seed(0)
     critic = Critic((1, 16, 16), 8, 1, True).train()
-    for _ in range(60):  # of the power iteration
+    for _ in range(60):  # power iteration
         critic(torch.rand(2, 1, 16, 16))
     critic.eval()
     layers = [layer for layer in critic.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
@@ -134,12 +134,12 @@ def test_spectral_norm_holds_every_layer_of_the_critic_at_one():
     ("objective", "penalty", "spectral"),
     [("bce", "none", False), ("bce", "around", False), ("wasserstein", "between", False), ("hinge", "none", True)],
 )
-def test_the_same_seed_gives_the_same_weights_and_another_gives_others(objective, penalty, spectral):
+def test_weights_depend_on_the_seed_only(objective, penalty, spectral):
     recipe = GanRecipe(objective=objective, penalty=penalty, steps=4, checkpoints=2, batch_size=8, critic_steps=2)
 
     def weights(seed):
         model = built(recipe=recipe, spectral=spectral)
-        history = train(model, recipe, lesson(Stub(2.0, 1.0), seed=seed), device=CPU)
+        history = train(model, recipe, training_data(Stub(2.0, 1.0), seed=seed), device=CPU)
         return history, torch.cat([value.flatten().float() for value in model.module.state_dict().values()])
 
     (history, first), (_, again), (_, other) = weights(1), weights(1), weights(2)
@@ -150,10 +150,10 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others(objective
     assert all(np.isfinite(epoch["train_loss"]) for epoch in history["epochs"])
 
 
-def test_the_checkpoint_of_the_best_score_is_kept_and_not_the_last():
+def test_best_checkpoint_is_kept():
     recipe = GanRecipe(steps=12, checkpoints=4, batch_size=8)
     model, kind = built(recipe=recipe), Stub(3.0, 1.0, 2.0, 5.0)
-    history = train(model, recipe, lesson(kind), device=CPU)
+    history = train(model, recipe, training_data(kind), device=CPU)
     assert history["chosen_epoch"] == 2
     assert [epoch["step"] for epoch in history["epochs"]] == [3, 6, 9, 12]
     with torch.no_grad(), model.frozen():
@@ -162,16 +162,16 @@ def test_the_checkpoint_of_the_best_score_is_kept_and_not_the_last():
     assert not torch.equal(kept, kind.seen[3])
 
 
-def test_a_score_or_a_loss_that_is_not_finite_fails_the_training():
+def test_non_finite_score_or_loss_raises_an_error():
     recipe = GanRecipe(steps=2, checkpoints=2, batch_size=8)
     with pytest.raises(TrainingError, match="score of samples is nan after 2"):
-        train(built(recipe=recipe), recipe, lesson(Stub(1.0, float("nan"))), device=CPU)
+        train(built(recipe=recipe), recipe, training_data(Stub(1.0, float("nan"))), device=CPU)
     wild = GanRecipe(steps=30, checkpoints=1, batch_size=8, learning_rate=1e38, critic_rate=1e38)
     with pytest.raises(TrainingError, match="lower learning rates"):
-        train(built(recipe=wild), wild, lesson(Stub(1.0)), device=CPU)
+        train(built(recipe=wild), wild, training_data(Stub(1.0)), device=CPU)
 
 
-def test_the_critic_learns_to_tell_a_constant_from_noise():
+def test_critic_separates_constant_images_from_noise():
     recipe = GanRecipe(objective="bce", steps=40, checkpoints=1, batch_size=16, learning_rate=1e-9, inertia=0.0)
     model, flat = built(recipe=recipe), blobs(32, "t", 16)
     flat.inputs[:] = 255
@@ -182,9 +182,9 @@ def test_the_critic_learns_to_tell_a_constant_from_noise():
     assert float(real.min()) > float(fake.max())
 
 
-def test_the_kept_generator_is_an_average_of_the_ones_on_the_way():
+def test_generator_is_an_exponential_moving_average():
     recipe = GanRecipe(steps=3, checkpoints=1, batch_size=8, inertia=0.5)
-    trainer = GanTrainer(built(recipe=recipe).module, recipe, lesson(Stub()), CPU)
+    trainer = GanTrainer(built(recipe=recipe).module, recipe, training_data(Stub()), CPU)
     name = "generator.last.weight"
     mean = trainer.module.state_dict()[name].clone()
     for step in range(1, 4):
@@ -194,39 +194,39 @@ def test_the_kept_generator_is_an_average_of_the_ones_on_the_way():
         assert torch.allclose(trainer.averaged_state()[name], mean, atol=1e-6)
 
 
-def test_more_checkpoints_than_steps_are_as_many_as_steps():
+def test_number_of_checkpoints_is_capped_at_the_steps():
     recipe = GanRecipe(steps=2, checkpoints=9, batch_size=8)
-    assert len(train(built(recipe=recipe), recipe, lesson(Stub(1.0, 2.0)), device=CPU)["epochs"]) == 2
+    assert len(train(built(recipe=recipe), recipe, training_data(Stub(1.0, 2.0)), device=CPU)["epochs"]) == 2
 
 
 @pytest.mark.parametrize(
     "wrong", [{"objective": "mse"}, {"penalty": "everywhere"}, {"steps": 0}, {"batch_size": 1}, {"checkpoints": 0}]
 )
-def test_a_recipe_says_what_it_does_not_know(wrong):
+def test_invalid_recipes_are_refused(wrong):
     with pytest.raises(SpecError):
         GanRecipe(**wrong)
 
 
-def test_every_setting_of_a_recipe_is_part_of_its_identity():
+def test_recipe_settings_are_part_of_its_identity():
     plain, other = GanRecipe().canonical(), GanRecipe(critic_steps=2).canonical()
     assert plain != other
     assert "gradient penalty around" in str(GanRecipe(penalty="around"))
     assert set(PENALTIES) == {"none", "between", "around"}
 
 
-def test_a_generator_is_not_trained_by_an_ordinary_recipe():
+def test_generator_requires_a_gan_recipe():
     from suite.models.recipe import Recipe
 
     model = built()
     model.recipe = Recipe()
     with pytest.raises(ModelError, match="GanRecipe"):
-        train(model, model.recipe, lesson(Stub()), device=CPU)
+        train(model, model.recipe, training_data(Stub()), device=CPU)
 
 
 # the adapter
 
 
-def test_latents_come_from_ids_and_not_from_places():
+def test_latents_depend_on_sample_ids_only():
     model, split = built(), blobs(6, "a")
     whole, turned = model.inputs(split), model.inputs(split.take([5, 2]))
     assert whole.dtype == np.float32
@@ -238,7 +238,7 @@ def test_latents_come_from_ids_and_not_from_places():
     assert model.inputs(split.take([])).shape == (0, 6)
 
 
-def test_images_do_not_depend_on_the_company_bit_for_bit():
+def test_images_do_not_depend_on_the_batch():
     model = built()
     latents = model.latents(21, 0)
     with torch.no_grad(), model.frozen():
@@ -250,14 +250,14 @@ def test_images_do_not_depend_on_the_company_bit_for_bit():
     assert 0 <= float(whole.min()) <= float(whole.max()) <= 1
 
 
-def test_fewer_samples_are_the_first_of_more():
+def test_larger_sample_starts_with_the_smaller_one():
     model = built()
     with model.frozen():
         assert torch.equal(model.sample(5, 3), model.sample(40, 3)[:5])
         assert not torch.equal(model.sample(5, 3), model.sample(5, 4))
 
 
-def test_lines_between_latents_begin_and_end_at_them():
+def test_interpolation_includes_both_ends():
     model = built()
     first, second = model.latents(3, 0), model.latents(3, 1)
     with model.frozen():
@@ -268,8 +268,8 @@ def test_lines_between_latents_begin_and_end_at_them():
         assert torch.allclose(lines[:, 2], model.generate((first + second) / 2), atol=1e-5)
 
 
-def test_wrong_modules_and_outputs_are_told():
-    with pytest.raises(ModelError, match="without generator"):
+def test_invalid_modules_and_outputs_are_refused():
+    with pytest.raises(ModelError, match="without critic and generator"):
         TorchGenerator(nn.Linear(1, 1))
     with pytest.raises(ModelError, match=r"torch\.nn\.Module"):
         TorchGenerator("pair")
@@ -285,13 +285,13 @@ def test_wrong_modules_and_outputs_are_told():
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 16), (1, 9, 9), (3, 3, 3), (1, 7, 7)])
-def test_images_that_these_networks_cannot_make_are_refused(shape):
+def test_unsupported_image_sizes_are_refused(shape):
     with pytest.raises(ModelError, match="size=32"):
         Pair(shape)
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (3, 64, 64)])
-def test_images_have_the_shape_of_the_task(shape):
+def test_generated_images_have_the_shape_of_the_task(shape):
     model = TorchGenerator(Pair(shape, width=16))
     with torch.no_grad(), model.frozen():
         images = model.sample(2, 0)
@@ -299,7 +299,7 @@ def test_images_have_the_shape_of_the_task(shape):
         assert model.critic_scores(images).shape == (2,)
 
 
-def test_a_state_goes_through_a_copy():
+def test_state_can_be_copied():
     pair = Pair((1, 16, 16), latent=6, width=16, spectral=True)
     twin = copy.deepcopy(pair)
     twin.load_state_dict(pair.state_dict())

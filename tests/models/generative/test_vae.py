@@ -1,4 +1,4 @@
-"""Autoencoders: bounds of the likelihood against integration, divergences by hand, and what a model refuses."""
+"""Autoencoders: likelihood bounds against numerical integration, divergences by hand, invalid inputs and modules."""
 
 import math
 
@@ -17,11 +17,11 @@ from suite.models.adapters.evidence import bernoulli, divergences
 from suite.models.networks.vae import ConvAutoencoder, autoencoder
 
 SLOPES, SHIFTS = (2.0, -1.5, 0.7, 3.0), (0.3, -0.2, 0.0, -1.0)
-"""Of the logits of four pixels in a code of one number."""
+"""Slopes of the logits of four pixels with respect to a one-dimensional code."""
 
 
 class Linear(nn.Module):
-    """Logits linear in one number; its code's mean is linear in the pixels and its log variance fixed."""
+    """Logits linear in a one-dimensional code with a mean linear in the pixels and a constant log variance."""
 
     def __init__(self, slopes=SLOPES, shifts=SHIFTS, pull=0.15, log_variance=-0.2):
         super().__init__()
@@ -62,22 +62,22 @@ def integrated(image, model):
     return -math.log(exact), -quad(integrand, mean - 8, mean + 8)[0]
 
 
-def test_probabilities_of_all_images_by_integration_add_up_to_one():
+def test_integrated_probabilities_of_all_images_sum_to_one():
     model = linear()
     total = sum(math.exp(-integrated(image.numpy(), model)[0]) for image in every_image())
     assert total == pytest.approx(1, abs=1e-6)
 
 
-def test_elbo_and_importance_weighted_bound_are_those_of_numerical_integration():
+def test_elbo_and_importance_weighted_bound_match_numerical_integration():
     model, images = linear(), every_image()
-    found = model.evidence(images, 20_000, [seed_of("test", str(n), "0") for n in range(16)])
+    result = model.evidence(images, 20_000, [seed_of("test", str(n), "0") for n in range(16)])
     expected = np.array([integrated(image.numpy(), model) for image in images])
-    assert found.importance.numpy() == pytest.approx(expected[:, 0], abs=0.02)
-    assert found.negative_elbo.numpy() == pytest.approx(expected[:, 1], abs=0.05)
+    assert result.importance.numpy() == pytest.approx(expected[:, 0], abs=0.02)
+    assert result.negative_elbo.numpy() == pytest.approx(expected[:, 1], abs=0.05)
     assert (expected[:, 1] > expected[:, 0]).all()
 
 
-def test_the_bound_lies_above_the_truth_and_falls_with_the_draws():
+def test_importance_weighted_bound_tightens_with_more_draws():
     model, images = linear(pull=0.25), every_image()
     exact = np.mean([integrated(image.numpy(), model)[0] for image in images])
     means = []
@@ -88,18 +88,18 @@ def test_the_bound_lies_above_the_truth_and_falls_with_the_draws():
     assert means[-1] == pytest.approx(exact, abs=0.02)
 
 
-def test_one_draw_is_the_elbo_with_the_divergence_sampled():
+def test_one_draw_is_the_elbo_with_a_sampled_divergence():
     model, images = linear(), every_image()
     seeds = list(range(16))
-    found = model.evidence(images, 1, seeds)
+    result = model.evidence(images, 1, seeds)
     noise = torch.stack([torch.randn(100, 1, generator=torch.Generator().manual_seed(s))[0] for s in seeds]).double()
     with model.frozen(), torch.no_grad():
         mean, log_variance = model.code(images)
         code, spread = mean + (log_variance / 2).exp() * noise, (log_variance / 2).exp()
         missed = bernoulli(model.decoded(code), images).numpy()
     logs = (norm.logpdf(code) - norm.logpdf(code, mean, spread))[:, 0]
-    assert found.importance.numpy() == pytest.approx(missed - logs, abs=1e-6)
-    assert found.reconstruction.numpy() == pytest.approx(missed, abs=1e-6)
+    assert result.importance.numpy() == pytest.approx(missed - logs, abs=1e-6)
+    assert result.reconstruction.numpy() == pytest.approx(missed, abs=1e-6)
 
 
 def test_divergence_by_hand():
@@ -118,7 +118,7 @@ def images():
     return torch.from_numpy(np.random.default_rng(0).integers(0, 2, (13, 1, 10, 11)).astype(np.float32))
 
 
-def test_nothing_depends_on_the_batch(network, images):
+def test_results_do_not_depend_on_the_batch(network, images):
     seeds = [seed_of("x", f"i{n}", "0") for n in range(13)]
     with network.frozen(), torch.no_grad():
         whole = network(images)
@@ -133,33 +133,33 @@ def test_nothing_depends_on_the_batch(network, images):
         assert torch.equal(values, getattr(turned, name).flip(0))
 
 
-def test_the_first_draws_of_more_are_the_same(network):
+def test_more_draws_start_with_the_same_ones(network):
     assert torch.equal(network.prior(150, 3)[:40], network.prior(40, 3))
     assert torch.equal(network.sample(30, 3), network.sample(120, 3)[:30])
     assert not torch.equal(network.prior(40, 3), network.prior(40, 4))
 
 
-def test_images_of_any_size_come_back_in_their_size_and_range(network, images):
+def test_reconstructions_have_the_size_and_range_of_images(network, images):
     back = network.reconstruct(images)
     assert back.shape == images.shape and float(back.min()) >= 0 and float(back.max()) <= 1
     assert network.sample(5, 0).shape == (5, 1, 10, 11)
 
 
-def test_a_way_between_images_begins_and_ends_with_their_reconstructions(network, images):
+def test_interpolation_starts_and_ends_with_the_reconstructions(network, images):
     ways = network.interpolate(images[:3], images[3:6], 5)
     assert ways.shape == (3, 5, 1, 10, 11)
     assert torch.allclose(ways[:, 0], network.reconstruct(images[:3]), atol=1e-6)
     assert torch.allclose(ways[:, -1], network.reconstruct(images[3:6]), atol=1e-6)
 
 
-def test_a_plain_autoencoder_has_codes_without_spread_and_no_density(images):
+def test_plain_autoencoder_has_deterministic_codes_and_no_density(images):
     plain = autoencoder((1, 10, 11), latent=3, width=4, variational=False)
     with plain.frozen(), torch.no_grad():
         known = split_output(plain(images), 110)
     assert (known.log_variance == NO_SPREAD).all() and not known.is_gaussian.any()
-    for asked in (lambda: plain.sample(3, 0), lambda: plain.evidence(images, 5, list(range(13)))):
+    for queries in (lambda: plain.sample(3, 0), lambda: plain.evidence(images, 5, list(range(13)))):
         with pytest.raises(NotApplicableError, match="neither a prior nor a density"):
-            asked()
+            queries()
 
 
 def test_log_variances_are_clamped(images):
@@ -183,7 +183,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("way", BAD)
-def test_what_is_no_image_is_refused(way, network, images):
+def test_invalid_images_are_refused(way, network, images):
     spoil, error, message = BAD[way]
     with pytest.raises(error, match=message):
         network.reconstruct(spoil(images))
@@ -191,21 +191,21 @@ def test_what_is_no_image_is_refused(way, network, images):
         network.evidence(spoil(images), 5, list(range(13)))
 
 
-def test_grey_images_have_no_likelihood(network, images):
+def test_gray_images_have_no_likelihood(network, images):
     with pytest.raises(NotApplicableError, match="binarize the images"):
         network.evidence(images * 0.5, 5, list(range(13)))
     with pytest.raises(DataError, match="2 seeds for 13 images"):
         network.evidence(images, 5, [1, 2])
 
 
-def test_constant_images_and_a_single_one_have_finite_bounds(network):
+def test_bounds_of_constant_and_single_images_are_finite(network):
     for value in (0.0, 1.0):
-        found = network.evidence(torch.full((1, 1, 10, 11), value), 10, [0])
-        assert torch.isfinite(found.importance).all() and float(found.importance) > 0
+        result = network.evidence(torch.full((1, 1, 10, 11), value), 10, [0])
+        assert torch.isfinite(result.importance).all() and float(result.importance) > 0
 
 
-class Odd(Linear):
-    """Answers with something else than it should."""
+class Invalid(Linear):
+    """Returns codes or logits of a wrong form."""
 
     def __init__(self, encoded=None, decoded=None):
         super().__init__()
@@ -220,8 +220,8 @@ class Odd(Linear):
 
 ODD = {
     "no code": ({"encoded": lambda m, v: (m[0], v)}, "did not return"),
-    "no log variance": ({"encoded": lambda m, v: (m, None)}, "returns none for the log variance"),
-    "shapes differ": ({"encoded": lambda m, v: (m, v.repeat(1, 2))}, "give equal ones"),
+    "no log variance": ({"encoded": lambda m, v: (m, None)}, "returns no log variance"),
+    "shapes differ": ({"encoded": lambda m, v: (m, v.repeat(1, 2))}, "expected equal shapes"),
     "NaN": ({"encoded": lambda m, v: (m * torch.nan, v)}, "NaN or infinite a reconstruction"),
     "small images": ({"decoded": lambda x: x[..., :1]}, r"\(16, 1, 2, 1\) for 16 codes; expected \(16, 1, 2, 2\)"),
     "infinite": ({"decoded": lambda x: x + torch.inf}, "NaN or infinite"),
@@ -229,13 +229,13 @@ ODD = {
 
 
 @pytest.mark.parametrize("way", ODD)
-def test_a_module_that_answers_with_something_else_is_refused(way):
+def test_module_with_invalid_output_is_refused(way):
     settings, message = ODD[way]
     with pytest.raises(ModelError, match=message):
-        TorchAutoencoder(Odd(**settings), shape=(1, 2, 2))(every_image())
+        TorchAutoencoder(Invalid(**settings), shape=(1, 2, 2))(every_image())
 
 
-def test_a_module_without_a_decoder_is_refused():
+def test_module_without_a_decoder_is_refused():
     with pytest.raises(ModelError, match="has no encode and no decode"):
         TorchAutoencoder(nn.Linear(2, 2), shape=(1, 2, 2))
     with pytest.raises(ModelError, match=r"expected \(channels, height, width\)"):
@@ -247,7 +247,7 @@ def test_images_of_another_task_are_refused(network):
         network(torch.zeros(2, 1, 8, 8))
 
 
-def test_gradients_reach_the_pixels(network, images):
+def test_pixels_have_gradients(network, images):
     point = images.clone().requires_grad_(True)
     network.raw(point).sum().backward()
     assert float(point.grad.abs().sum()) > 0

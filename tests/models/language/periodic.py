@@ -1,4 +1,4 @@
-"""A text that repeats itself, as windows, and models of it."""
+"""Windows of a periodic text."""
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ def split(name, texts, context):
 
 
 def periodic(length=32, context=16, train=64, few=6):
-    """Return a task of windows of a text with period 14, each from another phase."""
+    """Return a task of windows of a text with period 14, each with another phase."""
     text = PERIOD * 200
     texts = [text[start : start + length] for start in range(0, 5 * (train + few), 5)]
     made = split("train", texts[:train], context), split("validation", texts[train:], context)

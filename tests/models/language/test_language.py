@@ -1,4 +1,4 @@
-"""The adapter of language models: characters, windows, companies, spaces, states."""
+"""The adapter of language models: characters, windows, batches, embeddings, states."""
 
 import math
 
@@ -28,22 +28,22 @@ def built(name, length=32):
     return adapter
 
 
-def test_an_alphabet_knows_its_characters_and_calls_the_others_unknown():
+def test_alphabet_maps_other_characters_to_unknown():
     alphabet = Alphabet(("<unk>", "b", "a", "é", "🙂"))
-    found = alphabet.ids(packed(["ab🙂", "é?"], 3))
-    assert found.tolist() == [[2, 1, 4], [3, 0, 0]]
+    result = alphabet.ids(packed(["ab🙂", "é?"], 3))
+    assert result.tolist() == [[2, 1, 4], [3, 0, 0]]
     assert [tuple(token) for token in alphabet.tokens("a!")] == [(2, 0, 1), (0, 1, 2)]
     assert [tuple(token) for token in alphabet.tokens("")] == [(0, 0, 0)]
     assert alphabet.text([2, 1, 0]) == "ab\ufffd"
 
 
 @pytest.mark.parametrize("classes", [("a", "b"), ("<unk>",), ("<unk>", "ab"), ("<unk>", "")])
-def test_an_alphabet_of_anything_but_characters_is_refused(classes):
+def test_alphabet_refuses_invalid_classes(classes):
     with pytest.raises(ModelError, match="single characters"):
         Alphabet(classes)
 
 
-def test_a_shorter_text_is_read_from_its_end():
+def test_shorter_texts_are_padded_on_the_left():
     adapter = built("gru")
     reading = adapter.read(torch.from_numpy(packed(["to be", "to"], 5)))
     assert reading.ids.shape == (2, 5)
@@ -55,7 +55,7 @@ def test_a_shorter_text_is_read_from_its_end():
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_logits_do_not_depend_on_company_and_never_on_what_comes_later(name):
+def test_logits_are_causal_and_independent_of_the_batch(name):
     adapter, shown = built(name), codes(periodic(few=19))
     with torch.no_grad():
         whole = adapter(shown)
@@ -70,7 +70,7 @@ def test_logits_do_not_depend_on_company_and_never_on_what_comes_later(name):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_steps_say_what_the_whole_says(name):
+def test_steps_match_the_forward_pass(name):
     adapter, shown = built(name), codes(periodic())
     ids, state, logits = adapter.read(shown).ids, None, []
     with torch.no_grad():
@@ -80,7 +80,7 @@ def test_steps_say_what_the_whole_says(name):
         assert torch.allclose(torch.stack(logits, dim=1), adapter(shown), atol=1e-5)
 
 
-def test_a_state_is_carried_over_any_length():
+def test_state_is_carried_over_texts_of_any_length():
     adapter = built("lstm")
     text = "to be, or not." * 90
     bits = adapter.carried_bits(text)
@@ -96,15 +96,15 @@ def test_a_state_is_carried_over_any_length():
         built("transformer").carried_bits(text)
 
 
-def test_more_characters_than_positions_are_an_error_and_a_long_prompt_is_cut():
+def test_context_limit_raises_an_error_and_truncates_prompts():
     adapter = built("transformer")
-    with pytest.raises(ModelError, match="table of 32 positions"):
+    with pytest.raises(ModelError, match="has 32 positions"):
         adapter(torch.from_numpy(packed(["to be " * 7], 42)))
     (text,) = adapter.generate(1, 50, 0, prompt="to be, or not. " * 9)
     assert len(text) == 50
 
 
-def test_logits_that_are_not_finite_or_of_another_shape_are_refused():
+def test_non_finite_or_misshapen_logits_are_refused():
     adapter = built("gru")
     with torch.no_grad():
         adapter.module.head.bias[3] = torch.nan
@@ -127,7 +127,7 @@ def test_logits_that_are_not_finite_or_of_another_shape_are_refused():
         TorchLanguage(Flat(), CLASSES, length=32)(codes(periodic()))
 
 
-def test_a_module_without_steps_reads_again_and_draws_the_same():
+def test_module_without_step_samples_the_same_texts():
     class Plain(nn.Module):
         def __init__(self, inner):
             super().__init__()
@@ -141,7 +141,7 @@ def test_a_module_without_steps_reads_again_and_draws_the_same():
     assert plain.generate(2, 20, 5, prompt="to be") == adapter.generate(2, 20, 5, prompt="to be")
 
 
-def test_in_the_space_of_embeddings_only_the_context_can_be_moved():
+def test_only_context_embeddings_can_be_perturbed():
     adapter, data = built("gru"), periodic()
     seen = adapter.in_space("embedding")
     shown = torch.from_numpy(seen.inputs(data.test))
@@ -153,7 +153,7 @@ def test_in_the_space_of_embeddings_only_the_context_can_be_moved():
         moved = shown + 0.5 * torch.sign(torch.randn(shown.shape, generator=torch.Generator().manual_seed(0)))
         moved = moved.clamp(low, high)
         back = torch.cat([shown[:, :16], moved[:, 16:]], dim=1)
-        assert torch.allclose(seen(back), clean, atol=1e-5)  # what is scored stands where it stood
+        assert torch.allclose(seen(back), clean, atol=1e-5)  # scored characters are unchanged
         assert not torch.allclose(seen(moved), clean, atol=1e-2)
     point = shown.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(seen.raw(point)[:, 15:].square().sum(), point)
@@ -162,7 +162,7 @@ def test_in_the_space_of_embeddings_only_the_context_can_be_moved():
         adapter.in_space("latent")
 
 
-def test_embeddings_too_narrow_for_the_marks_are_refused():
+def test_embeddings_too_small_for_the_marks_are_refused():
     adapter = TorchLanguage(Recurrent(len(CLASSES), width=4, hidden=8), CLASSES, length=32)
-    with pytest.raises(NotApplicableError, match="no room"):
+    with pytest.raises(NotApplicableError, match="too small to encode"):
         adapter.in_space("embedding")

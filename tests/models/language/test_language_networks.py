@@ -1,4 +1,4 @@
-"""The small language models: that they learn, and that nothing of a window's future reaches its past."""
+"""The small language models: training, reproducibility and divergence."""
 
 import pytest
 import torch
@@ -24,12 +24,12 @@ def trained(name, epochs=12):
     recipe = Recipe(epochs=epochs, batch_size=8, learning_rate=1e-2)
     model = TorchLanguage(MAKERS[name](), CLASSES, length=32, recipe=recipe)
     data = periodic()
-    lesson = TrainingData(data.train, data.validation, Language(), 0, lambda items, label, total: items)
-    return model, data, train(model, recipe, lesson, device=torch.device("cpu"))
+    training_data = TrainingData(data.train, data.validation, Language(), 0, lambda items, label, total: items)
+    return model, data, train(model, recipe, training_data, device=torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_periodic_text_is_learnt_and_gone_on_with(name):
+def test_periodic_text_is_learned_and_continued(name):
     model, data, history = trained(name)
     with torch.no_grad():
         assert bits(Language(), model(codes(data)), data.test.targets) < 0.15
@@ -38,23 +38,23 @@ def test_a_periodic_text_is_learnt_and_gone_on_with(name):
     assert text == ("to be, or not." * 5)[:50]
 
 
-def test_two_trainings_of_one_seed_are_the_same():
+def test_training_is_reproducible():
     first, second = (trained("gru", epochs=1)[0].module.state_dict() for _ in range(2))
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
-def test_an_unknown_cell_is_refused():
+def test_unknown_cell_is_refused():
     with pytest.raises(ModelError, match="gru, lstm"):
         Recurrent(5, cell="rnn")
 
 
-def test_dropout_is_found_where_it_drops_anything():
+def test_dropout_layers_have_a_positive_rate():
     assert TorchLanguage(Recurrent(len(CLASSES), dropout=0.2), CLASSES).dropout_layers()
     assert not TorchLanguage(Recurrent(len(CLASSES)), CLASSES).dropout_layers()
 
 
 class Impossible(Recurrent):
-    """Answers as any other, but while it learns piece by piece one character gets logits of its own."""
+    """A recurrent model with a fixed logit for one character in `read`."""
 
     def __init__(self, logit):
         super().__init__(len(CLASSES), hidden=8, width=8)
@@ -66,18 +66,18 @@ class Impossible(Recurrent):
 
 
 @pytest.mark.parametrize("logit", [-float("inf"), float("nan")])
-def test_a_loss_in_pieces_that_is_not_finite_fails_the_training(logit):
+def test_non_finite_loss_of_a_piece_raises_an_error(logit):
     model, data = TorchLanguage(Impossible(logit), CLASSES, length=32), periodic(train=16)
-    lesson = TrainingData(data.train, data.validation, Language(), 0, lambda items, label, total: items)
+    training_data = TrainingData(data.train, data.validation, Language(), 0, lambda items, label, total: items)
     with pytest.raises(TrainingError, match=r"epoch 1.*lower learning rate"):
-        learn_in_pieces(model, Recipe(epochs=2, batch_size=8), lesson, torch.device("cpu"))
+        learn_in_pieces(model, Recipe(epochs=2, batch_size=8), training_data, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("name", ["gru", "lstm"])
-def test_steps_that_blow_up_fail_the_training_of_a_model_with_a_state(name):
+def test_diverging_training_of_a_recurrent_model_raises_an_error(name):
     model, data = TorchLanguage(MAKERS[name](), CLASSES, length=32), periodic(train=16)
     recipe = Recipe(epochs=3, batch_size=8, learning_rate=1e30)
-    lesson = TrainingData(data.train, data.validation, Language(), 0, lambda items, label, total: items)
+    training_data = TrainingData(data.train, data.validation, Language(), 0, lambda items, label, total: items)
     model.recipe = recipe
     with pytest.raises(TrainingError, match="lower learning rate"):
-        train(model, recipe, lesson, device=torch.device("cpu"))
+        train(model, recipe, training_data, device=torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""Counting: against a dictionary, by hand, and through safetensors."""
+"""The n-gram model against a dictionary, by hand, and with stored weights."""
 
 from collections import Counter
 
@@ -16,7 +16,7 @@ from tests.models.language.periodic import CLASSES, bits, codes, periodic
 
 
 class Naive:
-    """The same model with a dictionary of histories, one character at a time."""
+    """The same model as a dictionary of histories, one character at a time."""
 
     def __init__(self, texts, classes, order):
         self.classes, self.order, self.behind = classes, order, {}
@@ -37,39 +37,39 @@ class Naive:
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 5])
-def test_it_says_what_a_dictionary_says(order):
+def test_probabilities_match_a_dictionary_implementation(order):
     generator = np.random.default_rng(order)
-    texts, asked = (generator.choice(5, size=(n, 40), p=[0, 0.4, 0.3, 0.2, 0.1]) for n in (30, 3))
-    asked[0, 7] = 0  # never met in training
+    texts, queries = (generator.choice(5, size=(n, 40), p=[0, 0.4, 0.3, 0.2, 0.1]) for n in (30, 3))
+    queries[0, 7] = 0  # unseen in training
     model, naive = NGram(5, order=order), Naive(texts.tolist(), 5, order)
     assert model.count(torch.from_numpy(texts)) == 0
-    found = model(torch.from_numpy(asked)).double().exp().numpy()
-    np.testing.assert_allclose(found.sum(axis=2), 1, atol=1e-6)
-    for row, text in enumerate(asked.tolist()):
+    result = model(torch.from_numpy(queries)).double().exp().numpy()
+    np.testing.assert_allclose(result.sum(axis=2), 1, atol=1e-6)
+    for row, text in enumerate(queries.tolist()):
         for place in range(40):
-            np.testing.assert_allclose(found[row, place], naive.chances(text[: place + 1]), atol=1e-6)
+            np.testing.assert_allclose(result[row, place], naive.chances(text[: place + 1]), atol=1e-6)
 
 
-def test_a_distribution_by_hand():
-    # "aab" over <unk>, a, b. Behind nothing: a twice, b once; 2 kinds: (c + 2/3) / 5.
-    # Behind a: a once, b once; 2 kinds: (1 + 2 lower) / 4.
+def test_smoothed_distribution_by_hand():
+    # "aab" over <unk>, a, b. Empty history: a twice, b once; 2 types: (c + 2/3) / 5.
+    # After a: a once, b once; 2 types: (1 + 2 lower) / 4.
     model = NGram(3, order=2)
     model.count(torch.tensor([[1, 1, 2]]))
     lower = np.array([2 / 3, 2 + 2 / 3, 1 + 2 / 3]) / 5
     behind_a = (np.array([0, 1, 1]) + 2 * lower) / 4
-    found = model(torch.tensor([[1, 2]])).exp().numpy()[0]
-    np.testing.assert_allclose(found, [behind_a, lower], atol=1e-7)  # nothing was ever seen behind b
+    result = model(torch.tensor([[1, 2]])).exp().numpy()[0]
+    np.testing.assert_allclose(result, [behind_a, lower], atol=1e-7)  # no counts after b
 
 
-def test_without_counts_every_character_is_as_likely():
-    found = NGram(7)(torch.tensor([[1, 2, 3]])).exp()
-    assert torch.allclose(found, torch.full_like(found, 1 / 7))
+def test_distribution_without_counts_is_uniform():
+    result = NGram(7)(torch.tensor([[1, 2, 3]])).exp()
+    assert torch.allclose(result, torch.full_like(result, 1 / 7))
 
 
-def test_a_full_table_forgets_the_rarest_of_the_longest_runs():
+def test_full_table_drops_the_rarest_longest_ngrams():
     texts = torch.tensor([[1, 1, 1, 1, 2, 1, 1, 3]])
     model = NGram(4, order=2, room=5)
-    # runs: a, b, c and aa 4 times, ab, ba, ac once each; five fit, the singles first
+    # n-grams: a, b, c and aa 4 times, ab, ba, ac once each; five fit, shorter ones first
     assert model.count(texts) == 2
     kept = dict(zip((model.keys - 4).tolist(), model.counts.tolist(), strict=True))
     assert {1 * 4 + 1, 1 * 4 + 2} == {key for key in kept if key >= 0}
@@ -78,23 +78,23 @@ def test_a_full_table_forgets_the_rarest_of_the_longest_runs():
 
 
 @pytest.mark.parametrize(("classes", "order"), [(77, 10), (77, 0)])
-def test_orders_that_have_no_keys_are_refused(classes, order):
+def test_orders_with_overflowing_keys_are_refused(classes, order):
     with pytest.raises(ModelError, match="order"):
         NGram(classes, order=order)
 
 
-def lesson(data):
+def training_data(data):
     return TrainingData(data.train, data.validation, Language(), 0, lambda items, label, total: items)
 
 
-def test_it_learns_a_periodic_text_and_is_stored_and_loaded(tmp_path):
+def test_periodic_text_is_learned_and_weights_are_loaded(tmp_path):
     data, kind = periodic(), Language()
 
     def built():
         return TorchNGram(NGram(len(CLASSES), room=4096), CLASSES, length=32, recipe=Recipe(epochs=1))
 
     model = built()
-    history = train(model, model.recipe, lesson(data), device=torch.device("cpu"))
+    history = train(model, model.recipe, training_data(data), device=torch.device("cpu"))
     output = model(codes(data))
     assert bits(kind, output, data.test.targets) < 0.1
     assert history["stopped"] == "counted" and history["runs_forgotten"] == 0
@@ -109,7 +109,7 @@ def test_it_learns_a_periodic_text_and_is_stored_and_loaded(tmp_path):
     assert torch.equal(torch.cat(parts), output)
 
 
-def test_it_generates_what_it_has_counted_and_has_no_gradients():
+def test_generation_follows_counts_and_gradients_are_not_applicable():
     data = periodic()
     model = TorchNGram(NGram(len(CLASSES), room=4096), CLASSES, length=32)
     model.module.count(model.read(torch.from_numpy(data.train.inputs)).ids)

@@ -1,4 +1,4 @@
-"""Drawing texts: the distribution, the seeds, and what a text may depend on."""
+"""Sampling of texts: distribution, seeds, and independence of the batch."""
 
 import math
 
@@ -20,7 +20,7 @@ def prompts(count):
     return torch.ones((count, 1), dtype=torch.int64)
 
 
-def test_characters_come_as_often_as_the_model_says_and_the_unknown_one_never():
+def test_sampled_frequencies_match_probabilities_without_unknown():
     drawn = continue_texts(fixed, prompts(40), 250, seeds=range(40))
     shares = np.bincount(drawn.ids.flatten().numpy(), minlength=4) / drawn.ids.numel()
     assert shares[0] == 0
@@ -29,14 +29,14 @@ def test_characters_come_as_often_as_the_model_says_and_the_unknown_one_never():
     assert torch.allclose(drawn.bits, expected)
 
 
-def test_a_low_temperature_takes_the_most_probable_one_and_a_high_one_any():
+def test_temperature_interpolates_between_greedy_and_uniform():
     cold = continue_texts(fixed, prompts(4), 50, seeds=range(4), temperature=0.05)
     assert (cold.ids == 1).all()
     hot = continue_texts(fixed, prompts(40), 250, seeds=range(40), temperature=1e6)
     np.testing.assert_allclose(np.bincount(hot.ids.flatten().numpy())[1:] / 10_000, 1 / 3, atol=0.02)
 
 
-def test_a_text_depends_on_its_own_seed_and_on_nothing_else():
+def test_text_depends_on_its_own_seed_only():
     whole = continue_texts(fixed, prompts(70), 20, seeds=range(70))
     for row in (0, 31, 32, 69):
         alone = continue_texts(fixed, prompts(1), 20, seeds=[row])
@@ -46,7 +46,7 @@ def test_a_text_depends_on_its_own_seed_and_on_nothing_else():
     assert torch.equal(longer.ids[0, :20], whole.ids[3])
 
 
-def test_the_last_number_below_one_stays_in_the_alphabet():
+def test_largest_uniform_number_stays_in_the_alphabet():
     def sure(ids, state):
         return torch.tensor([[0.0, -math.inf, 0.0]]).expand(len(ids), -1).clamp_min(-1e4), None
 
@@ -58,12 +58,12 @@ def test_the_last_number_below_one_stays_in_the_alphabet():
     [
         ({"temperature": 0.0}, "temperature"),
         ({"temperature": math.inf}, "temperature"),
-        ({"seeds": [1]}, "a seed for each"),
+        ({"seeds": [1]}, "one seed per prompt"),
         ({"prompts": torch.ones((2, 0), dtype=torch.int64)}, "at least one character"),
     ],
 )
-def test_bad_questions_are_refused(given, message):
-    asked = {"prompts": prompts(2), "seeds": [0, 1], "temperature": 1.0} | given
-    shown = asked.pop("prompts")
+def test_invalid_arguments_are_refused(given, message):
+    queries = {"prompts": prompts(2), "seeds": [0, 1], "temperature": 1.0} | given
+    shown = queries.pop("prompts")
     with pytest.raises(ModelError, match=message):
-        continue_texts(fixed, shown, 5, **asked)
+        continue_texts(fixed, shown, 5, **queries)

@@ -1,4 +1,4 @@
-"""Classifiers of transformers from a folder: written here, with random weights."""
+"""Classifiers of transformers from a folder, with random weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from suite.attacks.texts.lexicon import Lexicon
 from suite.data import TaskInfo
 from suite.data.text import WORD, packed, texts_of
 from suite.errors import ModelError, WeightsError
-from suite.kinds.sentiment.kind import sentiment
+from suite.kinds.sentiment.kind import Sentiment
 from suite.models.adapters.text import Token, TorchText
 from suite.models.libraries import huggingface
 from suite.models.libraries.huggingface import huggingface_text, match_outputs
@@ -27,13 +27,13 @@ transformers = pytest.importorskip("transformers", reason="the extra huggingface
 TASK = TaskInfo("films", "sentiment", "1", ("negative", "positive"), (64,))
 PIECES = "[PAD] [UNK] [CLS] [SEP] [MASK] it was not fine good bad ! , . un ##see ##n".split()
 WHOLE = {"it", "was", "not", "fine", "good", "bad", "un"}
-"""Pieces that are words by themselves."""
+"""Pieces that are whole words."""
 
 NAMES = {0: "POSITIVE", 1: "NEG"}
 TEXTS = ("It was not fine!", "unseen", "good good good, not bad, not good, fine fine fine.", "nothing known")
 
 
-def written(folder: Path, network: str = "Bert", names: dict[int, str] = NAMES, **options: Any) -> Path:
+def saved(folder: Path, network: str = "Bert", names: dict[int, str] = NAMES, **options: Any) -> Path:
     """Write a small classifier of an architecture with a tokenizer of whole words and pieces."""
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = folder / "vocab.txt"
@@ -57,7 +57,7 @@ def written(folder: Path, network: str = "Bert", names: dict[int, str] = NAMES, 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(tmp_path_factory.mktemp("bert"))
+    return saved(tmp_path_factory.mktemp("bert"))
 
 
 @pytest.fixture(scope="module")
@@ -70,17 +70,17 @@ def codes(*texts: str) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("network", ["Bert", "DistilBert"])
-def test_logits_are_the_librarys_own_in_the_order_of_the_task(network: str, tmp_path: Path) -> None:
-    folder = written(tmp_path / "model", network)
-    found = huggingface_text(folder, TASK)(codes(*TEXTS))
+def test_logits_match_transformers_in_the_order_of_the_task(network: str, tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model", network)
+    result = huggingface_text(folder, TASK)(codes(*TEXTS))
     with huggingface._quiet():
         net = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     expected = [net(**tokenizer(text, return_tensors="pt")).logits[0, [1, 0]] for text in TEXTS]
-    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(result, torch.stack(expected), rtol=1e-4, atol=1e-5)
 
 
-def test_tokens_stand_for_characters_of_the_text_and_what_is_added_for_none(model: TorchText) -> None:
+def test_spans_cover_the_text_and_special_tokens_have_none(model: TorchText) -> None:
     place = PIECES.index
     assert model.tokenizer.tokens("Unseen  FINE") == [
         Token(place("[CLS]"), 0, 0),
@@ -93,23 +93,23 @@ def test_tokens_stand_for_characters_of_the_text_and_what_is_added_for_none(mode
     assert model.tokenizer.tokens("") == [Token(place("[CLS]"), 0, 0), Token(place("[SEP]"), 0, 0)]
 
 
-def test_the_vocabulary_spells_what_stands_in_a_text(model: TorchText) -> None:
+def test_vocabulary_holds_the_text_of_each_token(model: TorchText) -> None:
     spelt = model.tokenizer.vocabulary
-    assert len(spelt) == len(model.table) == 20  # three rows more than the tokenizer has words
+    assert len(spelt) == len(model.table) == 20  # three rows more than the tokenizer has tokens
     assert list(spelt[:5]) == [""] * 5
     assert list(spelt[5:]) == [piece.removeprefix("##") for piece in PIECES[5:]] + [""] * 3
     assert (model.tokenizer.pad, model.tokenizer.unknown) == (0, 1)
 
 
-def test_no_more_is_read_than_there_are_positions(model: TorchText, folder: Path) -> None:
+def test_length_is_capped_at_the_positions_of_the_model(model: TorchText, folder: Path) -> None:
     assert model.length == 24
     short = huggingface_text(folder, TASK, length=5)
     reading = short.read(codes("good " * 30))
     assert reading.ids.shape == (1, 5)
-    assert reading.ids[0, -1] == PIECES.index("[SEP]")  # the end of the text is still marked
+    assert reading.ids[0, -1] == PIECES.index("[SEP]")  # truncation keeps the final special token
 
 
-def test_answers_do_not_depend_on_the_batch_to_the_last_bit(model: TorchText) -> None:
+def test_logits_do_not_depend_on_the_batch(model: TorchText) -> None:
     generator = np.random.default_rng(0)
     rows = codes(*(" ".join(generator.choice(PIECES[5:14], generator.integers(1, 15))) for _ in range(35)))
     with model.frozen(), torch.no_grad():
@@ -117,17 +117,17 @@ def test_answers_do_not_depend_on_the_batch_to_the_last_bit(model: TorchText) ->
         assert torch.equal(torch.cat([model(part) for part in rows.split(3)]), whole)
 
 
-def test_gradients_lead_to_the_words(model: TorchText) -> None:
+def test_word_embeddings_have_gradients(model: TorchText) -> None:
     reading = model.read(codes("not good"))
     embedded = model.embed(reading.ids).detach().requires_grad_(True)
     with model.frozen():
-        model.answer(embedded, reading.mask)[:, 0].sum().backward()
+        model.forward_embedded(embedded, reading.mask)[:, 0].sum().backward()
     strength = embedded.grad.abs().sum(dim=2)[0]
     assert (strength[:4] > 0).all()
     assert not strength[4:].any()
 
 
-def test_the_space_of_embeddings_gives_the_same_answers(model: TorchText) -> None:
+def test_embedding_space_gives_the_same_logits(model: TorchText) -> None:
     from suite.data import Split
 
     split = Split(("a", "b"), packed(TEXTS[:2], 20), np.zeros(2, np.int64))
@@ -148,17 +148,17 @@ def test_outputs_are_matched_by_name() -> None:
     ("names", "message"),
     [
         (("neg", "neu", "pos"), "one output per class"),
-        (("LABEL_0", "LABEL_1"), r"0 outputs speak of 'negative'.*labels=\('negative', 'positive'\)"),
-        (("neg", "negative"), "2 outputs speak of 'negative'"),
+        (("LABEL_0", "LABEL_1"), r"0 outputs match 'negative'.*labels=\('negative', 'positive'\)"),
+        (("neg", "negative"), "2 outputs match 'negative'"),
     ],
 )
-def test_outputs_that_do_not_speak_of_the_classes_are_an_error(names: tuple[str, ...], message: str) -> None:
+def test_outputs_that_do_not_match_the_classes_raise_an_error(names: tuple[str, ...], message: str) -> None:
     with pytest.raises(ModelError, match=message):
         match_outputs(names, TASK.classes, Path("x"))
 
 
-def test_labels_say_what_the_models_names_do_not(tmp_path: Path) -> None:
-    folder = written(tmp_path / "model", names={0: "LABEL_0", 1: "LABEL_1"})
+def test_labels_override_the_names_of_the_model(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model", names={0: "LABEL_0", 1: "LABEL_1"})
     first = huggingface_text(folder, TASK, labels=("negative", "positive"))(codes(*TEXTS))
     turned = huggingface_text(folder, TASK, labels=("positive", "negative"))(codes(*TEXTS))
     assert torch.equal(first, turned.flip(1))
@@ -166,7 +166,7 @@ def test_labels_say_what_the_models_names_do_not(tmp_path: Path) -> None:
         huggingface_text(folder, TASK, labels=("a", "b", "c"))
 
 
-def test_a_missing_folder_and_a_missing_config_are_errors(tmp_path: Path) -> None:
+def test_missing_folder_and_missing_config_raise_errors(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no folder"):
         huggingface_text(tmp_path / "nowhere", TASK)
     with pytest.raises(ModelError, match=r"no config\.json"):
@@ -184,12 +184,12 @@ def test_pickled_weights_are_refused_with_advice(folder: Path, tmp_path: Path) -
         huggingface_text(copied, TASK)
 
 
-def test_a_model_without_a_classifier_is_refused(tmp_path: Path) -> None:
+def test_model_without_a_classifier_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not a fine-tuned classifier"):
-        huggingface_text(written(tmp_path / "model", head="Model"), TASK)
+        huggingface_text(saved(tmp_path / "model", head="Model"), TASK)
 
 
-def test_a_damaged_folder_is_an_error_with_its_name(folder: Path, tmp_path: Path) -> None:
+def test_damaged_folder_is_named_in_the_error(folder: Path, tmp_path: Path) -> None:
     copied = tmp_path / "copy"
     shutil.copytree(folder, copied)
     (copied / "config.json").write_text("{", "utf-8")
@@ -207,20 +207,20 @@ def test_code_from_the_folder_is_never_run(folder: Path, tmp_path: Path) -> None
         huggingface_text(copied, TASK)
 
 
-def test_a_decoder_that_embeddings_mislead_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="does not take embeddings as its ids"):
-        huggingface_text(written(tmp_path / "model", "GPT2"), TASK)
+def test_decoder_without_embedding_inputs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="does not support embeddings as inputs"):
+        huggingface_text(saved(tmp_path / "model", "GPT2"), TASK)
 
 
-def test_a_missing_package_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ModelError, match=r"pip install 'trust-suite\[huggingface\]'"):
         huggingface_text(folder, TASK)
 
 
-def test_only_words_that_are_read_as_one_id_are_put_in_place_of_others(model: TorchText) -> None:
+def test_lexicon_holds_words_of_one_token_only(model: TorchText) -> None:
     lexicon = Lexicon(model)
-    assert set(lexicon.words) == WHOLE  # "see" and "n" end a word alone
+    assert set(lexicon.words) == WHOLE  # "see" and "n" occur only as ends of words
     for word, id in zip(lexicon.words, lexicon.word_ids, strict=True):
         assert [token.id for token in model.tokenizer.tokens(f"It {word}.")][2:-2] == [id]
     for word in ("Good", "unseen"):
@@ -230,17 +230,19 @@ def test_only_words_that_are_read_as_one_id_are_put_in_place_of_others(model: To
     assert lexicon.neighbours("nothing", 100, -1.0).spellings == ()
 
 
-def test_words_that_the_tokenizer_never_reads_are_not_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lexicon_leaves_out_words_that_the_tokenizer_never_produces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys.modules[__name__], "PIECES", [*PIECES, "Film", "café", "it's"])
-    found = Lexicon(huggingface_text(written(tmp_path / "model"), TASK))
-    assert {"Film", "café", "it's"} <= set(found.tokenizer.vocabulary)
-    assert not {"film", "Film", "café", "it's"} & set(found.words)  # lower case, without accents, cut at signs
-    assert set(found.words) == WHOLE
+    result = Lexicon(huggingface_text(saved(tmp_path / "model"), TASK))
+    assert {"Film", "café", "it's"} <= set(result.tokenizer.vocabulary)
+    assert not {"film", "Film", "café", "it's"} & set(result.words)  # lower case, accents, punctuation
+    assert set(result.words) == WHOLE
 
 
-def test_hotflip_swaps_words_of_one_id_for_words_of_one_id(model: TorchText) -> None:
+def test_hotflip_replaces_words_of_one_token(model: TorchText) -> None:
     rows = torch.from_numpy(packed(("Unseen, it was fine!", "not good, not bad"), 60))
-    problem = Problem.of(sentiment(), model.raw, adapter=model)
+    problem = Problem.of(Sentiment(), model.raw, adapter=model)
     with model.frozen():
         targets = model(rows).argmax(dim=1)
         attack = HotFlip([1, 2], neighbours=1000, similarity=-1.0).fit(problem, lambda: (rows, targets), seed=0)

@@ -1,4 +1,4 @@
-"""The text models of the registry: built for a task, trained, stored, and the same again."""
+"""The registered text models: training, stored weights and reproducibility."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from suite.data import Split, TaskInfo
 from suite.data.text import WORD, packed, texts_of
 from suite.errors import ModelError
 from suite.kinds.inputs import vocabulary
-from suite.kinds.sentiment.kind import sentiment
+from suite.kinds.sentiment.kind import Sentiment
 from suite.models.adapters.text import TorchText
 from suite.models.networks.text_presets import PLANS, text_model
 from suite.models.recipe import Recipe
@@ -28,7 +28,7 @@ PLAIN = "the a movie film plot was is and very quite so it this".split()
 
 
 def split(n: int, seed: int) -> Split:
-    """Return texts of eight words, two of which say what the text is."""
+    """Return texts of eight words, two of which determine the class."""
     generator = np.random.default_rng(seed)
     targets = generator.integers(0, 2, n)
     rows = [[*generator.choice(PLAIN, 6), *generator.choice(GOOD if target else BAD, 2)] for target in targets]
@@ -41,20 +41,20 @@ TASK = TaskInfo("toy", "sentiment", "1", ("neg", "pos"), (80,), words=vocabulary
 
 
 def built(name: str, seed: int = 0, **options: object) -> TorchText:
-    """Return a model as the suite builds it: under a seed, from its factory in tasks/."""
+    """Return a model from its factory in tasks/, seeded as in the suite."""
     torch.manual_seed(seed)
     return REGISTRY.get("model", name).factory(TASK, **options)
 
 
 def taught(name: str) -> TorchText:
     model = built(name, length=12)
-    lesson = TrainingData(TRAIN, VALIDATION, sentiment(), 0, lambda epochs, what, count: iter(epochs))
-    train(model, Recipe(epochs=4, batch_size=16, learning_rate=1e-2), lesson, device=torch.device("cpu"))
+    training_data = TrainingData(TRAIN, VALIDATION, Sentiment(), 0, lambda epochs, what, count: iter(epochs))
+    train(model, Recipe(epochs=4, batch_size=16, learning_rate=1e-2), training_data, device=torch.device("cpu"))
     return model
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_learns_and_is_stored_and_a_second_training_is_the_same(name: str, tmp_path: Path) -> None:
+def test_training_is_reproducible_and_weights_are_loaded(name: str, tmp_path: Path) -> None:
     first, again = taught(name), taught(name)
     file = tmp_path / "weights.safetensors"
     file.write_bytes(to_bytes(first.module))
@@ -70,7 +70,7 @@ def test_it_learns_and_is_stored_and_a_second_training_is_the_same(name: str, tm
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_answers_at_full_size_do_not_depend_on_the_batch_to_the_last_bit(name: str) -> None:
+def test_logits_of_full_models_do_not_depend_on_the_batch(name: str) -> None:
     model, rows = built(name, full=True), torch.from_numpy(TEST.pixels())
     with model.frozen(), torch.no_grad():
         whole = model(rows)
@@ -79,55 +79,55 @@ def test_answers_at_full_size_do_not_depend_on_the_batch_to_the_last_bit(name: s
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_gradients_reach_every_word_in_evaluation(name: str) -> None:
+def test_every_word_has_a_gradient_in_evaluation_mode(name: str) -> None:
     model = built(name)
     reading = model.read(torch.from_numpy(TEST.pixels()[:8]))
     embedded = model.embed(reading.ids).detach().requires_grad_(True)
     with model.frozen():
-        model.answer(embedded, reading.mask)[:, 1].sum().backward()
+        model.forward_embedded(embedded, reading.mask)[:, 1].sum().backward()
     assert torch.isfinite(embedded.grad).all()
     assert (embedded.grad.abs().sum(dim=(1, 2)) > 0).all()
 
 
 @pytest.mark.parametrize("plan", PLANS)
-def test_a_full_recipe_takes_more_passes_than_the_quick_one(plan: tuple[str, bool]) -> None:
+def test_full_recipes_have_more_steps_than_quick_ones(plan: tuple[str, bool]) -> None:
     name, _ = plan
     assert PLANS[name, True].recipe.epochs > PLANS[name, False].recipe.epochs
 
 
 @pytest.mark.parametrize(("characters", "length"), [(80, 48), (600, 100), (2032, 256)])
-def test_as_much_is_read_as_the_longest_text_may_have(characters: int, length: int) -> None:
+def test_default_length_follows_the_longest_text(characters: int, length: int) -> None:
     task = TaskInfo("toy", "sentiment", "1", ("neg", "pos"), (characters,), words=("a",))
     assert text_model(task, "text_transformer").length == length
     assert text_model(task, "bag", length=7).length == 7
 
 
-def test_a_task_without_training_texts_is_an_error() -> None:
+def test_task_without_training_texts_raises_an_error() -> None:
     with pytest.raises(ModelError, match="training texts"):
         text_model(TaskInfo("toy", "sentiment", "1", ("neg", "pos"), (80,)), "bag")
 
 
-def test_every_text_model_is_registered_for_sentiment_and_says_what_it_is() -> None:
+def test_text_models_are_registered_with_a_summary() -> None:
     for name in (*NAMES, "vader_rules", "huggingface"):
         entry = REGISTRY.get("model", name)
         assert entry.meta["kind"] == "sentiment"
         assert entry.summary
 
 
-def test_the_vocabulary_is_that_of_the_training_texts() -> None:
+def test_vocabulary_comes_from_the_training_texts() -> None:
     words = {word for text in texts_of(TRAIN.inputs) for word in text.split()}
     known = set(built("bag").tokenizer.vocabulary[2:])
     assert known < words and len(known) == math.ceil(0.9 * len(words))
 
 
-def test_of_every_vocabulary_some_words_are_left_to_learn_what_an_unknown_one_is_like() -> None:
-    """Else its embedding stays as it was drawn, and decides what a typo does."""
+def test_rare_words_train_the_embedding_of_unknown_words() -> None:
+    """Otherwise their embedding keeps its random initial value, and typos have random effects."""
     for name in NAMES:
         drawn, learnt = (made.table[made.tokenizer.unknown].detach() for made in (built(name, length=12), taught(name)))
-        assert torch.cosine_similarity(drawn, learnt, dim=0) < 0.99  # weight decay alone would leave its direction
+        assert torch.cosine_similarity(drawn, learnt, dim=0) < 0.99  # weight decay alone keeps the direction
 
 
-def test_a_small_training_split_is_gone_through_more_often() -> None:
+def test_small_training_splits_get_more_epochs() -> None:
     recipe = Recipe(epochs=6, batch_size=128, least_steps=300, patience=6)
     assert recipe.on(150) == replace(recipe, epochs=150, patience=150)
     assert recipe.on(8550) is recipe  # 402 steps
@@ -137,7 +137,7 @@ def test_a_small_training_split_is_gone_through_more_often() -> None:
 
 @pytest.mark.parametrize("text", ["zzz", "Qqq zzz, yyy!", "?!... --", "...", "   "])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_text_without_a_known_word_is_scored_as_unknown_words_alone_and_in_company(name: str, text: str) -> None:
+def test_text_without_known_words_is_scored_as_unknown_words(name: str, text: str) -> None:
     model, others = built(name, length=12), [*texts_of(TEST.inputs[:10]), " ".join(PLAIN)]
     unknown = model.tokenizer.unknown
     with model.frozen(), torch.no_grad():
@@ -145,7 +145,7 @@ def test_a_text_without_a_known_word_is_scored_as_unknown_words_alone_and_in_com
         max_batch = model(torch.from_numpy(packed([*others, text], 80)))[-1:]
         count = max(1, len(WORD.findall(text)))
         mask = (torch.arange(12) < count)[None]
-        expected = model.answer(model.embed(torch.where(mask, unknown, model.tokenizer.pad)), mask)
+        expected = model.forward_embedded(model.embed(torch.where(mask, unknown, model.tokenizer.pad)), mask)
         known = model(torch.from_numpy(packed(["good"], 4)))
     assert torch.isfinite(alone).all()
     assert torch.equal(alone, max_batch)

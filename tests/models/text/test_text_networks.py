@@ -1,4 +1,4 @@
-"""Networks of words: padding counts for nothing, and no text's answer depends on its company."""
+"""Text networks: outputs depend neither on padding nor on the batch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MAKERS: dict[str, Callable[[], nn.Module]] = {
 def net(request: pytest.FixtureRequest) -> nn.Module:
     torch.manual_seed(0)
     made = MAKERS[request.param]()
-    with torch.no_grad():  # embeddings are drawn small; here every word is to count
+    with torch.no_grad():  # larger embeddings, so that every word matters
         made.embedding.weight[1:] *= 10
     return made.eval()
 
@@ -39,8 +39,8 @@ def net(request: pytest.FixtureRequest) -> nn.Module:
 def texts(count: int) -> Tensor:
     generator = np.random.default_rng(0)
     lengths = [1, 2, 3, *generator.integers(1, LENGTH + 1, count - 3)]
-    written = [" ".join(f"w{word}" for word in generator.integers(0, 60, length)) for length in lengths]
-    return torch.from_numpy(packed(written, max(map(len, written))))
+    saved = [" ".join(f"w{word}" for word in generator.integers(0, 60, length)) for length in lengths]
+    return torch.from_numpy(packed(saved, max(map(len, saved))))
 
 
 def batch(count: int = 24) -> tuple[Tensor, Tensor]:
@@ -50,7 +50,7 @@ def batch(count: int = 24) -> tuple[Tensor, Tensor]:
     return torch.randn(count, LENGTH, WIDTH, generator=generator), mask
 
 
-def test_answers_do_not_depend_on_the_batch_to_the_last_bit(net: nn.Module) -> None:
+def test_logits_do_not_depend_on_the_batch(net: nn.Module) -> None:
     model, rows = TorchText(net, VOCABULARY, length=LENGTH), texts(67)
     with model.frozen(), torch.no_grad():
         whole = model(rows)
@@ -60,29 +60,29 @@ def test_answers_do_not_depend_on_the_batch_to_the_last_bit(net: nn.Module) -> N
         assert torch.equal(model(rows[order]), whole[order])
 
 
-def test_what_is_masked_has_no_influence(net: nn.Module) -> None:
+def test_masked_tokens_have_no_influence(net: nn.Module) -> None:
     embedded, mask = batch()
     other = torch.where(mask[..., None], embedded, torch.full_like(embedded, 7.0))
     assert torch.equal(net(embedded, mask), net(other, mask))
 
 
-def test_more_padding_changes_nothing(net: nn.Module) -> None:
+def test_more_padding_does_not_change_logits(net: nn.Module) -> None:
     embedded, mask = batch()
     longer = nn.functional.pad(embedded, (0, 0, 0, LENGTH))
     torch.testing.assert_close(net(longer, nn.functional.pad(mask, (0, LENGTH))), net(embedded, mask))
 
 
-def test_every_real_word_can_count(net: nn.Module) -> None:
+def test_every_word_can_change_the_logits(net: nn.Module) -> None:
     embedded, mask = batch()
     embedded.requires_grad_(True)
     net(embedded, mask)[:, 0].sum().backward()
     moved = embedded.grad.abs().sum(dim=2) > 0
     assert not moved[~mask].any()
     reached = moved[mask].float().mean()
-    assert reached == 1 or (isinstance(net, TextCNN) and reached > 0.8)  # a maximum passes a word by
+    assert reached == 1 or (isinstance(net, TextCNN) and reached > 0.8)  # max pooling may ignore a word
 
 
-def test_a_row_of_padding_alone_is_finite_and_always_the_same(net: nn.Module) -> None:
+def test_row_of_padding_has_finite_constant_logits(net: nn.Module) -> None:
     embedded, _ = batch(8)
     empty = torch.zeros(8, LENGTH, dtype=torch.bool)
     embedded.requires_grad_(True)
@@ -93,7 +93,7 @@ def test_a_row_of_padding_alone_is_finite_and_always_the_same(net: nn.Module) ->
     assert torch.isfinite(embedded.grad).all()
 
 
-def test_dropout_is_a_layer_that_is_off_in_evaluation(net: nn.Module) -> None:
+def test_dropout_is_off_in_evaluation_mode(net: nn.Module) -> None:
     embedded, mask = batch()
     model = TorchText(net, VOCABULARY, length=LENGTH)
     assert model.dropout_layers()
@@ -102,7 +102,7 @@ def test_dropout_is_a_layer_that_is_off_in_evaluation(net: nn.Module) -> None:
         assert not torch.equal(net(embedded, mask), net(embedded, mask))
 
 
-def test_padding_is_embedded_as_nothing_and_stays_so(net: nn.Module) -> None:
+def test_padding_embedding_stays_zero(net: nn.Module) -> None:
     rows = texts(16)
     model = TorchText(net, VOCABULARY, length=LENGTH)
     optimiser = torch.optim.AdamW(net.parameters(), lr=0.1)
@@ -111,10 +111,10 @@ def test_padding_is_embedded_as_nothing_and_stays_so(net: nn.Module) -> None:
     assert not model.table[0].any()
 
 
-def test_it_learns_which_word_matters(net: nn.Module) -> None:
+def test_networks_learn_a_keyword(net: nn.Module) -> None:
     generator = np.random.default_rng(3)
-    written = [" ".join(f"w{word}" for word in generator.integers(3, 50, 5)) + f" w{place % 3}" for place in range(48)]
-    rows, targets = torch.from_numpy(packed(written, max(map(len, written)))), torch.arange(48) % 3
+    saved = [" ".join(f"w{word}" for word in generator.integers(3, 50, 5)) + f" w{place % 3}" for place in range(48)]
+    rows, targets = torch.from_numpy(packed(saved, max(map(len, saved)))), torch.arange(48) % 3
     model, optimiser = TorchText(net, VOCABULARY, length=LENGTH), torch.optim.AdamW(net.parameters(), lr=1e-2)
     net.train()
     for _ in range(25):
@@ -126,11 +126,11 @@ def test_it_learns_which_word_matters(net: nn.Module) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics card")
-def test_gradients_flow_on_a_graphics_card(net: nn.Module) -> None:
+def test_gradients_exist_on_a_gpu(net: nn.Module) -> None:
     model = TorchText(net, VOCABULARY, length=LENGTH).to("cuda")
     with model.frozen():
         reading = model.read(texts(8).cuda())
         embedded = model.embed(reading.ids).requires_grad_(True)
-        model.answer(embedded, reading.mask).sum().backward()
+        model.forward_embedded(embedded, reading.mask).sum().backward()
     assert torch.isfinite(embedded.grad).all()
     assert embedded.grad.abs().sum() > 0

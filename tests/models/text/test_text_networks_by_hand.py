@@ -1,4 +1,4 @@
-"""Networks of words against their definitions, one text at a time."""
+"""Text networks against their definitions, one text at a time."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ def batch(width: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(len(LENGTHS), 9, width), mask
 
 
-def test_a_bag_is_the_mean_and_a_linear_layer() -> None:
+def test_bag_is_the_mean_and_a_linear_layer() -> None:
     net = Bag(10, 2, width=6).eval()
     embedded, mask = batch(6)
     for row, (text, length) in zip(net(embedded, mask), zip(embedded, LENGTHS, strict=True), strict=True):
         torch.testing.assert_close(row, net.head(text[:length].mean(dim=0)))
 
 
-def test_a_bag_leaves_whole_words_out_in_training() -> None:
+def test_bag_drops_whole_words_in_training() -> None:
     net = Bag(10, 2, width=6, dropout=0.5).train()
     net.head = nn.Identity()
-    words = torch.eye(6)[None]  # each word is its own direction, so that the mean says how much of it is left
+    words = torch.eye(6)[None]  # one-hot words, so that the mean shows the dropout mask
     left = net(words, torch.ones(1, 6, dtype=torch.bool))[0] * 6
     assert set(left.tolist()) == {0.0, 2.0}
 
 
-def test_a_filter_is_centred_and_its_maximum_taken_over_real_words() -> None:
+def test_filters_are_centered_and_pooled_over_words() -> None:
     net = TextCNN(10, 2, width=4, channels=3, spans=(3,)).eval()
     net.head = nn.Identity()
     embedded, mask = batch(4)
@@ -53,7 +53,7 @@ def test_a_filter_is_centred_and_its_maximum_taken_over_real_words() -> None:
         torch.testing.assert_close(row, torch.stack(responses).amax(dim=0).clamp(min=0))
 
 
-def test_recurrent_states_are_those_of_pytorchs_packed_bidirectional_network() -> None:
+def test_states_match_a_packed_bidirectional_gru() -> None:
     net = BiGRU(10, 2, width=4, hidden=3).eval()
     net.head = nn.Identity()
     whole = nn.GRU(4, 3, batch_first=True, bidirectional=True)
@@ -66,7 +66,7 @@ def test_recurrent_states_are_those_of_pytorchs_packed_bidirectional_network() -
     torch.testing.assert_close(net(embedded, mask), torch.cat([last[0], last[1]], dim=1))
 
 
-def test_a_block_attends_as_pytorchs_own_does() -> None:
+def test_block_matches_pytorchs_encoder_layer() -> None:
     block = Block(8, 2, dropout=0.0).eval()
     theirs = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
     pairs = {
@@ -77,11 +77,11 @@ def test_a_block_attends_as_pytorchs_own_does() -> None:
         {f"{name}{part}": value for name, mine in pairs.items() for part, value in mine.state_dict().items()}
     )
     rows, mask = batch(8)
-    expected = theirs.train()(rows, src_key_padding_mask=~mask)  # without dropout training takes the plain path
+    expected = theirs.train()(rows, src_key_padding_mask=~mask)  # training mode avoids the fast path
     torch.testing.assert_close(block(rows, mask)[mask], expected[mask])
 
 
-def test_a_transformer_knows_the_order_of_words_and_a_bag_does_not() -> None:
+def test_word_order_matters_to_the_transformer_only() -> None:
     embedded, mask = torch.randn(1, 4, 8), torch.ones(1, 4, dtype=torch.bool)
     net, bag = TextTransformer(10, 2, 4, width=8).eval(), Bag(10, 2, width=8).eval()
     with torch.no_grad():
@@ -91,12 +91,12 @@ def test_a_transformer_knows_the_order_of_words_and_a_bag_does_not() -> None:
     torch.testing.assert_close(bag(embedded, mask), bag(turned, mask))
 
 
-def test_cudnn_is_left_aside_exactly_where_it_would_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[bool] = []
+def test_cudnn_is_disabled_only_for_gradients_in_evaluation_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    queries: list[bool] = []
 
     @contextmanager
     def flags(**options: Any) -> Any:
-        asked.append(options["enabled"])
+        queries.append(options["enabled"])
         yield
 
     monkeypatch.setattr(torch.backends.cudnn, "flags", flags)
@@ -105,9 +105,9 @@ def test_cudnn_is_left_aside_exactly_where_it_would_refuse(monkeypatch: pytest.M
     recurrent, other = (TorchText(net, words, length=4) for net in (BiGRU(4, 2), Bag(4, 2)))
 
     def calls(model: TorchText) -> list[bool]:
-        asked.clear()
-        model.answer(embedded, mask)
-        return list(asked)
+        queries.clear()
+        model.forward_embedded(embedded, mask)
+        return list(queries)
 
     with recurrent.frozen(), other.frozen():
         assert calls(recurrent) == [False]

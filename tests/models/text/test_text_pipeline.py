@@ -1,4 +1,4 @@
-"""Texts on their way from a task to an answer: code points, words, embeddings, and attacks on those."""
+"""Texts from a task to the output of a model: code points, tokens, embeddings, and attacks on embeddings."""
 
 import numpy as np
 import pytest
@@ -27,13 +27,13 @@ TASK, MODEL = f"{FILE}:opinions", f"{FILE}:words"
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
-def test_a_text_comes_back_from_its_code_points(written):
-    points = codes(written)
-    assert points.dtype == np.int32 and len(points) == len(written)
-    assert text_of(np.pad(points, (0, 3))) == written
+def test_texts_are_recovered_from_code_points(saved):
+    points = codes(saved)
+    assert points.dtype == np.int32 and len(points) == len(saved)
+    assert text_of(np.pad(points, (0, 3))) == saved
 
 
-def test_several_texts_share_an_array():
+def test_texts_of_different_lengths_share_an_array():
     rows = packed(["ab", "", "né€😀"], 5)
     assert rows.shape == (3, 5) and texts_of(rows) == ["ab", "", "né€😀"]
     with pytest.raises(DataError, match="6 characters does not fit into 5"):
@@ -41,41 +41,39 @@ def test_several_texts_share_an_array():
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [(float("nan"), "type float"), (None, "NoneType"), (b"ab", "bytes"), ("a\0b", "NUL at character 1"),
-     ("ab\ud800", "surrogate pair at character 2")],
+     ("ab\ud800", "unpaired surrogate at character 2")],
 )  # fmt: skip
-def test_what_is_no_text_is_refused_by_name(value, said):
-    with pytest.raises(DataError, match=said):
+def test_invalid_texts_are_refused(value, message):
+    with pytest.raises(DataError, match=message):
         codes(value)
 
 
 @pytest.mark.parametrize("blank", ["", "  ", "\n\t"])
-def test_a_text_of_nothing_is_refused(blank):
+def test_blank_texts_are_refused(blank):
     with pytest.raises(DataError, match="nothing to read"):
         text(blank)
 
 
 @pytest.mark.parametrize("signs", [".", "?!... --", "\u200b", "😀"])
-def test_a_text_of_signs_alone_is_a_text(signs):
+def test_text_of_punctuation_is_valid(signs):
     points, remarks = text(signs)
     assert text_of(points) == signs and remarks == ()
 
 
-def test_a_long_text_is_cut_and_counted():
+def test_long_texts_are_truncated_and_counted():
     points, remarks = text("x" * 5000)
     assert len(points) == 2000 and remarks == ("cut to its first 2,000 of 5,000 characters",)
 
 
-def test_the_vocabulary_is_that_of_the_training_texts_by_frequency():
+def test_vocabulary_is_sorted_by_frequency_in_the_training_texts():
     assert vocabulary(packed(["b a b", "A c's!"], 12)) == ("a", "b", "!", "c's")
 
 
-def test_admitted_texts_have_room_for_edits_and_raters_keep_their_places():
+def test_texts_have_room_for_edits_and_shares_keep_their_order():
     data = prepare_task(TASK, 0).data
-    longest = max(
-        len(written) for split in (data.train, data.validation, data.test) for written in texts_of(split.inputs)
-    )
+    longest = max(len(saved) for split in (data.train, data.validation, data.test) for saved in texts_of(split.inputs))
     assert data.info.input_shape == (longest + ROOM,) and data.test.inputs.dtype == np.int32
     assert data.test.shares.shape == (len(data.test), 2)
     expected = np.where(data.test.targets[:, None] == 1, (0.2, 0.8), (1.0, 0.0))
@@ -85,7 +83,7 @@ def test_admitted_texts_have_room_for_edits_and_raters_keep_their_places():
     assert set(data.info.words) >= {"good", "bad"} and data.info.words[0] in ("the", *vocabulary(data.train.inputs))
 
 
-def test_raters_must_add_up_to_one(tmp_path):
+def test_shares_must_add_up_to_one(tmp_path):
     file = tmp_path / "odd.py"
     file.write_text(
         "from suite import Sample, task\n\n\n@task(kind='sentiment', classes=('a', 'b'))\ndef odd(split, seed):\n"
@@ -95,7 +93,7 @@ def test_raters_must_add_up_to_one(tmp_path):
         prepare_task(f"{file}:odd", 0)
 
 
-def test_the_kind_admits_labels_as_classification_does():
+def test_labels_are_validated_as_in_classification():
     admitted = Sentiment().validate_sample(Sample("1", "fine", "positive"), ("negative", "positive"))
     assert text_of(admitted.value) == "fine" and admitted.target == "positive"
     with pytest.raises(DataError, match="not one of"):
@@ -109,21 +107,21 @@ def reader():
     return TorchText(Bag(len(tokenizer.vocabulary), 2), tokenizer, length=4)
 
 
-def test_what_is_read_of_a_text(reader):
+def test_reading_has_ids_mask_and_spans(reader):
     reading = reader.read(torch.from_numpy(packed(["Good  odd film", "", "a b c d e"], 20)))
     assert reading.ids.tolist() == [[2, 1, 4, 0], [1, 0, 0, 0], [1, 1, 1, 1]]
     assert reading.mask.sum(1).tolist() == [3, 1, 4]
     assert reading.spans[0].tolist() == [[0, 4], [6, 9], [10, 14], [0, 0]]
 
 
-def test_an_answer_does_not_depend_on_company(reader):
+def test_logits_do_not_depend_on_the_batch(reader):
     rows = torch.from_numpy(packed([f"good bad {word}" for word in "abcdefghijk"], 30))
     with reader.frozen(), torch.no_grad():
-        max_batch, alone = reader(rows), torch.cat([reader(row[None]) for row in rows])
-    assert torch.equal(max_batch, alone)
+        batched, single = reader(rows), torch.cat([reader(row[None]) for row in rows])
+    assert torch.equal(batched, single)
 
 
-def test_the_space_of_embeddings_answers_as_the_texts_do(reader):
+def test_embedding_space_gives_the_same_logits(reader):
     task = prepare_task(TASK, 0)
     space = reader.in_space("embedding")
     assert isinstance(space, Embedded)
@@ -133,7 +131,7 @@ def test_the_space_of_embeddings_answers_as_the_texts_do(reader):
         torch.testing.assert_close(space(shown), reader(torch.from_numpy(task.data.test.inputs)), atol=1e-5, rtol=1e-5)
 
 
-def test_padding_stays_padding_wherever_it_is_moved_to(reader):
+def test_perturbed_padding_stays_padding(reader):
     task = prepare_task(TASK, 0)
     space = reader.in_space("embedding")
     shown = torch.from_numpy(space.inputs(task.data.test.take(range(4))))
@@ -145,26 +143,26 @@ def test_padding_stays_padding_wherever_it_is_moved_to(reader):
         assert torch.isfinite(space(torch.full_like(shown, space.limits[1]))).all()
 
 
-def test_only_what_embeds_has_such_a_space(reader):
-    with pytest.raises(NotApplicableError, match="no embedding"):
+def test_embedding_space_requires_an_embedding(reader):
+    with pytest.raises(NotApplicableError, match="no word embedding"):
         TorchText(nn.Linear(2, 2), reader.tokenizer).in_space("embedding")
     with pytest.raises(NotApplicableError, match="called 'latent'"):
         reader.in_space("latent")
 
 
-class Odd(SpacedWords):
-    """Cuts texts into something else."""
+class Invalid(SpacedWords):
+    """Returns fixed tokens."""
 
-    def __init__(self, found):
+    def __init__(self, result):
         super().__init__(["good", "bad", "film"])
-        self.found = found
+        self.result = result
 
     def tokens(self, text):
-        return self.found
+        return self.result
 
 
-class Answering(Bag):
-    """Answers with something else."""
+class Returning(Bag):
+    """Returns modified logits."""
 
     def __init__(self, answer):
         super().__init__(5, 2)
@@ -175,7 +173,7 @@ class Answering(Bag):
 
 
 @pytest.mark.parametrize(
-    ("tokenizer", "length", "said"),
+    ("tokenizer", "length", "message"),
     [
         (SpacedWords(["good"]), 0, "SpacedWords and length=0"),
         (SpacedWords(["good"]), -3, "length=-3; expected .* a length of at least 1"),
@@ -184,63 +182,63 @@ class Answering(Bag):
         (type("Table", (), {"tokens": ["good"]})(), 4, "of type Table"),
     ],
 )
-def test_what_is_no_tokenizer_or_length_is_refused_at_once(tokenizer, length, said):
-    with pytest.raises(ModelError, match=said):
+def test_invalid_tokenizer_or_length_is_refused(tokenizer, length, message):
+    with pytest.raises(ModelError, match=message):
         TorchText(Bag(3, 2), tokenizer, length=length)
 
 
-def test_a_text_model_is_made_of_a_module(reader):
+def test_text_model_requires_a_module(reader):
     with pytest.raises(ModelError, match=r"TorchText got a function; expected a torch\.nn\.Module"):
         TorchText(lambda embedded, mask: embedded, reader.tokenizer)
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("result", "message"),
     [
-        ([2, 3], "into int; expected suite.models.adapters.text.Token"),
-        ([(2, 0, 4)], "into tuple"),
-        (["good"], "into str"),
+        ([2, 3], "of type int; expected suite.Token"),
+        ([(2, 0, 4)], "of type tuple"),
+        (["good"], "of type str"),
     ],
 )
-def test_tokens_must_say_where_their_characters_stand(found, said):
-    with pytest.raises(ModelError, match=said):
-        TorchText(Bag(5, 2), Odd(found)).read(torch.from_numpy(packed(["good"], 8)))
+def test_invalid_tokens_are_refused(result, message):
+    with pytest.raises(ModelError, match=message):
+        TorchText(Bag(5, 2), Invalid(result)).read(torch.from_numpy(packed(["good"], 8)))
 
 
-def test_a_tokenizer_that_finds_nothing_has_found_an_unknown_word():
-    reading = TorchText(Bag(5, 2), Odd([]), length=3).read(torch.from_numpy(packed(["good"], 8)))
+def test_text_without_tokens_is_one_unknown_token():
+    reading = TorchText(Bag(5, 2), Invalid([]), length=3).read(torch.from_numpy(packed(["good"], 8)))
     assert (reading.ids.tolist(), reading.mask.tolist()) == ([[1, 0, 0]], [[True, False, False]])
 
 
 @pytest.mark.parametrize(
-    ("rows", "found", "said"),
+    ("rows", "result", "message"),
     [
-        (4, [Token(4, 0, 4)], "ids from 0 to 4, but the embedding has 4 rows. Build it with a row for each entry"),
+        (4, [Token(4, 0, 4)], "ids from 0 to 4, but the embedding has 4 rows. Build it with one row per entry"),
         (5, [Token(-1, 0, 4)], "ids from -1 to 0, but the embedding has 5 rows"),
         (5, [Token(5, 0, 4)], "ids from 0 to 5, but the embedding has 5 rows"),
     ],
 )
-def test_an_embedding_that_does_not_match_the_vocabulary_is_told(rows, found, said):
-    model = TorchText(Bag(rows, 2), Odd(found), length=3)
-    with pytest.raises(ModelError, match=said):
+def test_ids_outside_the_embedding_raise_an_error(rows, result, message):
+    model = TorchText(Bag(rows, 2), Invalid(result), length=3)
+    with pytest.raises(ModelError, match=message):
         model(torch.from_numpy(packed(["good"], 8)))
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
-        (lambda logits: logits[:, None], r"returned torch\.float32 \(8, 1, 2\) for 8 texts"),
-        (lambda logits: logits[:, 0], r"returned torch\.float32 \(8,\) for 8 texts"),
-        (lambda logits: logits[:1], r"returned torch\.float32 \(1, 2\) for 8 texts"),
-        (lambda logits: logits.argmax(dim=1, keepdim=True), r"returned torch\.int64 \(8, 1\)"),
-        (lambda logits: {"logits": logits}, r"returned dict for 8 texts; expected numbers \(texts, classes\)"),
+        (lambda logits: logits[:, None], r"returned \(8, 1, 2\) for 8 texts"),
+        (lambda logits: logits[:, 0], r"returned \(8,\) for 8 texts"),
+        (lambda logits: logits[:1], r"returned \(1, 2\) for 8 texts"),
+        (lambda logits: logits.argmax(dim=1, keepdim=True), r"returned torch\.int64; expected floating-point"),
+        (lambda logits: {"logits": logits}, r"returned dict for 8 texts; expected \(texts, classes\)"),
         (lambda logits: None, "returned NoneType"),
         (lambda logits: logits * torch.tensor([1.0, torch.nan]), "NaN or infinite logits for 2 of 2 texts"),
     ],
 )
-def test_answers_that_are_no_logits_are_refused(answer, said, reader):
-    with pytest.raises(ModelError, match=said):
-        TorchText(Answering(answer), reader.tokenizer, length=4)(torch.from_numpy(packed(["good", "bad film"], 12)))
+def test_invalid_outputs_are_refused(answer, message, reader):
+    with pytest.raises(ModelError, match=message):
+        TorchText(Returning(answer), reader.tokenizer, length=4)(torch.from_numpy(packed(["good", "bad film"], 12)))
 
 
 class Recurrent(Bag):
@@ -252,7 +250,7 @@ class Recurrent(Bag):
         return self.head(self.layer(embedded)[0][:, -1])
 
 
-def test_gradients_of_a_recurrent_model_are_taken_in_evaluation_mode_without_cudnn(monkeypatch, reader):
+def test_recurrent_model_has_gradients_in_evaluation_mode_without_cudnn(monkeypatch, reader):
     seen = []
 
     def remembered(**options):
@@ -264,22 +262,22 @@ def test_gradients_of_a_recurrent_model_are_taken_in_evaluation_mode_without_cud
     reading = recurrent.read(torch.from_numpy(packed(["good film"], 20)))
     with recurrent.frozen():
         point = recurrent.embed(reading.ids).requires_grad_(True)
-        recurrent.answer(point, reading.mask).sum().backward()
+        recurrent.forward_embedded(point, reading.mask).sum().backward()
         assert not recurrent.module.training and seen == [{"enabled": False}]
         with torch.no_grad():
-            recurrent.answer(point, reading.mask)
+            recurrent.forward_embedded(point, reading.mask)
         with reader.frozen():
-            reader.answer(reader.embed(reading.ids), reading.mask)
+            reader.forward_embedded(reader.embed(reading.ids), reading.mask)
     assert len(seen) == 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_on_a_gpu_too(reader):
+def test_recurrent_model_has_gradients_on_a_gpu(reader):
     recurrent = TorchText(Recurrent(), reader.tokenizer, length=4).to("cuda")
     reading = recurrent.read(torch.from_numpy(packed(["good film"], 20)).to("cuda"))
     with recurrent.frozen():
         point = recurrent.embed(reading.ids).requires_grad_(True)
-        recurrent.answer(point, reading.mask).sum().backward()
+        recurrent.forward_embedded(point, reading.mask).sum().backward()
     assert torch.isfinite(point.grad).all()
 
 
@@ -291,7 +289,7 @@ def run(tmp_path_factory):
     return store, outcome
 
 
-def test_embeddings_are_attacked_by_the_attacks_on_pixels(run):
+def test_pixel_attacks_work_on_embeddings(run):
     store, _ = run
     rows = store.rows()
     robust = rows[rows["metric"] == "robust_accuracy"]
@@ -300,7 +298,7 @@ def test_embeddings_are_attacked_by_the_attacks_on_pixels(run):
     assert set(rows[rows["axis"] == "clean"]["metric"]) >= {"accuracy", "macro_f1"}
 
 
-def test_an_attack_on_pixels_does_not_meet_texts(run):
+def test_pixel_attacks_are_skipped_on_texts(run):
     _, outcome = run
     ((_, reason),) = outcome.failed
     assert "samples of sentiment are texts" in reason and "space=embedding" in reason
@@ -309,7 +307,7 @@ def test_an_attack_on_pixels_does_not_meet_texts(run):
 
 @pytest.fixture(scope="module")
 def opinions():
-    """Return a few opinions and an untrained bag of words that is shown them."""
+    """Return a few opinions and an untrained bag of words."""
     torch.manual_seed(0)
     tokenizer, data = SpacedWords(["good", "bad", "film"]), prepare_task(TASK, 0).data
     model = TorchText(Bag(len(tokenizer.vocabulary), 2), tokenizer, length=4)
@@ -324,13 +322,13 @@ def opinions():
         "pgd(eps=[0.1], norm=l1, steps=1)", "fgsm(eps=[7])",
     ],
 )  # fmt: skip
-def test_embeddings_are_moved_by_less_than_makes_words_of_padding(opinions, attack):
+def test_perturbations_that_could_unmask_padding_are_refused(opinions, attack):
     assert opinions.in_space("embedding").model.max_perturbation == 4
     with pytest.raises(SpecError, match="norm=linf and eps below 4, in standard deviations; a larger step would make"):
         Robustness(attack, audit=2, space="embedding").measure(opinions)
 
 
-def test_just_below_that_embeddings_are_moved_and_padding_stays_padding(opinions):
+def test_padding_stays_padding_at_the_largest_perturbation(opinions):
     finding = Robustness("pgd(eps=[3.99], steps=2, restarts=1)", audit=2, space="embedding").measure(opinions)
     (robust,) = [row for row in finding.measures if row.metric == "robust_accuracy"]
     assert robust.params["eps"] == 3.99 and robust.value is not None
@@ -347,8 +345,8 @@ def test_just_below_that_embeddings_are_moved_and_padding_stays_padding(opinions
         assert not torch.equal(space(moved), space(shown))
 
 
-def test_the_tokenizer_is_part_of_what_a_model_is():
-    """Two models with the same tensors that read other words are two models, also where no probed text shows it."""
+def test_tokenizer_is_part_of_the_digest():
+    """Models with the same tensors and different vocabularies differ, even if their outputs on the probe agree."""
     module, probe = Bag(6, 2), torch.from_numpy(packed(["a b", "b a"], 8))
     words = ("a", "b", "c", "d")
     first = TorchText(module, SpacedWords(words), length=4).digest(probe)
@@ -358,7 +356,7 @@ def test_the_tokenizer_is_part_of_what_a_model_is():
 
 
 @pytest.mark.parametrize(("kind", "room"), [("sentiment", ROOM), ("language", 0)])
-def test_texts_have_room_for_edits_whether_or_not_one_is_shorter(tmp_path, kind, room):
+def test_texts_of_equal_length_have_room_for_edits(tmp_path, kind, room):
     file = tmp_path / "equal.py"
     target = "'ab'[number % 2]" if kind == "sentiment" else "3"
     file.write_text(
@@ -371,7 +369,7 @@ def test_texts_have_room_for_edits_whether_or_not_one_is_shorter(tmp_path, kind,
     assert prepare_task(f"{file}:equal", 0).data.info.input_shape == (9 + room,)
 
 
-def test_texts_that_differ_in_case_and_spaces_alone_are_one_text(tmp_path):
+def test_texts_that_differ_in_case_and_spaces_are_duplicates(tmp_path):
     file = tmp_path / "twins.py"
     file.write_text(
         "from suite import Sample, task\n\n\n"

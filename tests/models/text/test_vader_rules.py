@@ -111,7 +111,7 @@ def test_embeddings_and_gradients_are_not_applicable() -> None:
     for use in (
         lambda: rules.table,
         lambda: rules.embed(reading.ids),
-        lambda: rules.answer(torch.zeros(1, 6, 2), reading.mask),
+        lambda: rules.forward_embedded(torch.zeros(1, 6, 2), reading.mask),
         lambda: rules.in_space("embedding"),
     ):
         with pytest.raises(NotApplicableError, match="no word embedding"):
