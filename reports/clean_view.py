@@ -1,4 +1,4 @@
-"""The clean axis of one model: how good it is when nobody interferes, and how it got there."""
+"""The clean axis of one model: performance on unperturbed samples, and its training."""
 
 import json
 from typing import Any
@@ -7,129 +7,111 @@ import pandas as pd
 import streamlit as st
 
 from suite.leaderboard.cells import DASH
-from suite.reports import figures, frames, measures, samples_gallery, scene_frames, sources
-from suite.reports.parts import WIDTH, picture, proxy
+from suite.reports import figures, frames, metrics, samples_gallery, sources
+from suite.reports.parts import WIDTH, chart, proxy
 from suite.reports.text import number, plain, with_interval
 
 BY_CLASS = {
     "recall": (
-        "recall: share of the class that was found (%)",
-        "Recall per class: the share of each class that the model found. Lines are 95 % intervals.",
+        "recall (%)",
+        "Recall per class: the share of each class that the model predicts correctly. Lines are 95 % intervals.",
     ),
     "class_map": (
         "mAP of the class (%)",
-        "mAP per class: how well the objects of each class are found. Lines are 95 % intervals; a class without a test "
-        "object has no number.",
+        "mAP per class. Lines are 95 % intervals; a class without a test object has no number.",
     ),
     "class_iou": (
         "IoU of the class (%)",
-        "IoU per class: of the pixels that are of the class or are called so, the share that is both. Lines are 95 % "
-        "intervals; a class that neither is nor is said anywhere has no number.",
+        "IoU per class: pixels that are both predicted and true, divided by those that are either. Lines are 95 % "
+        "intervals; a class that occurs in neither has no number.",
     ),
 }
-"""Measures of classes: the title of the axis, and how to read the picture."""
+"""Metrics per class: axis title and caption."""
 
 
 def clean(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> None:
-    """Show the headline measure, learning curves, confusion matrix and classes; of detectors what became of objects."""
-    metrics = set(rows["metric"])
+    """Show the headline metric, learning curves, confusion matrix, classes, and the states of objects."""
+    names = set(rows["metric"])
     proxy(rows, details)
     headline = _headline(rows)
-    if meaning := measures.meanings(metrics):
+    if meaning := metrics.meanings(names):
         st.markdown(meaning)
     key = str(rows["record"].iloc[0])
     digest = str(json.loads(rows["digests"].iloc[0]).get("model") or "")
-    _samples(sources.arrays(folder, key))
-    graded = bool(metrics & {"map", "miou"})
-    _learning(details.get("training") or sources.history(folder, digest), key, _quality(metrics))
-    beside = st.container(horizontal=True)
-    _confusion(beside, details, "pixels" if graded else "samples", key)
+    if samples_gallery.kinds(sources.arrays(folder, key)):
+        st.markdown("Generated samples and reconstructions are on the page **Gallery**, under *Samples*.")
+    is_scene = bool(names & {"map", "miou"})
+    quality = "mean quality per image" if is_scene else "mean quality per sample"
+    quality = quality if names & set(metrics.MEANINGS) else "accuracy"
+    _learning(details.get("training") or sources.history(folder, digest), key, quality)
+    row = st.container(horizontal=True)
+    _confusion(row, details, "pixels" if is_scene else "samples", key)
     for metric, (title, caption) in BY_CLASS.items():
         frame = frames.class_frame(rows, metric)
         if len(frame):
-            with beside.container(width=WIDTH):
-                picture(figures.by_class(frame, title), f"{metric} {key}", caption)
-    _words(rows[rows["metric"] != headline])
+            with row.container(width=WIDTH):
+                chart(figures.by_class(frame, title), f"{metric} {key}", caption)
+    further = frames.meaning_frame(rows[rows["metric"] != headline], metrics.EXPLAINED)
+    if len(further):
+        st.dataframe(further, hide_index=True)
     _objects(rows, details)
     _data(details.get("data") or {})
 
 
 def _headline(rows: pd.DataFrame) -> str | None:
-    """Say the headline measure, the first that is known and is not of a class, and return its name."""
-    for metric, name in measures.NAMES.items():
-        found = [row for row in rows[rows["metric"] == metric].to_dict("records") if '"class"' not in row["params"]]
-        if found:
-            line = min(found, key=lambda row: len(row["params"]))
-            st.markdown(f"{measures.capital(name)} on the test samples: **{with_interval(line)}**, n = {line['n']:,}.")
+    """Show the headline metric, the first known one that is not per class, and return its name."""
+    for metric, name in metrics.NAMES.items():
+        values = [row for row in rows[rows["metric"] == metric].to_dict("records") if '"class"' not in row["params"]]
+        if values:
+            line = min(values, key=lambda row: len(row["params"]))
+            st.markdown(f"{metrics.capital(name)} on the test samples: **{with_interval(line)}**, n = {line['n']:,}.")
             return metric
     return None
 
 
-def _samples(stored: dict[str, Any]) -> None:
-    """Say where to look at what the model makes."""
-    if samples_gallery.known(stored):
-        st.markdown("What it makes stands on the page **Gallery**, under *Samples*.")
-
-
-def _quality(metrics: set[str]) -> str:
-    """Return what the share of right answers is called in learning curves."""
-    if metrics & {"map", "miou"}:
-        return "mean quality of an image"
-    return "mean quality of a sample" if metrics & set(measures.MEANINGS) else "accuracy"
-
-
-def _confusion(beside: Any, details: dict[str, Any], unit: str, key: str) -> None:
+def _confusion(slot: Any, details: dict[str, Any], unit: str, key: str) -> None:
     counts = details.get("confusion")
     if not counts:
         return
-    numbers = f"numbers are percent of the row's {unit}" if figures.long_counts(counts) else f"numbers count {unit}"
+    numbers = f"numbers are percent of the row's {unit}" if figures.long_counts(counts) else f"numbers are {unit}"
     caption = (
-        f"Confusion matrix. Rows are the true class, columns what the model said; {numbers}. "
-        "Off the diagonal are the mistakes. Colour only repeats the share of the row."
+        f"Confusion matrix. Rows are true classes, columns predicted classes; {numbers}. Errors are off the diagonal. "
+        "Color repeats the share of the row."
     )
-    with beside.container(width=WIDTH):
-        picture(figures.confusion(details["classes"], counts, unit), f"confusion {key}", caption)
-
-
-def _words(rows: pd.DataFrame) -> None:
-    """Show the further measures that are known, each with what it asks."""
-    table = scene_frames.wording_frame(rows, measures.IN_WORDS)
-    if len(table):
-        st.dataframe(table, hide_index=True)
+    with slot.container(width=WIDTH):
+        chart(figures.confusion(details["classes"], counts, unit), f"confusion {key}", caption)
 
 
 def _objects(rows: pd.DataFrame, details: dict[str, Any]) -> None:
-    """Show what became of the objects at the threshold."""
-    table = scene_frames.states_frame(rows)
+    """Show the states of the objects at the score threshold."""
+    table = frames.states_frame(rows)
     if table.empty:
         return
     threshold = details.get("threshold")
-    at = "" if threshold is None else f" at a score of {number(threshold, 'fraction')} or more"
-    many = "" if details.get("objects") is None else f" The test images hold {details['objects']:,} objects."
-    st.markdown(
-        f"What became of the objects, if the model is taken at its word{at} (chosen on validation images).{many}"
-    )
+    at = "" if threshold is None else f" of {number(threshold, 'fraction')}"
+    count = "" if details.get("objects") is None else f" The test images contain {details['objects']:,} objects."
+    st.markdown(f"States of the objects at a score threshold{at} (selected on validation images).{count}")
     st.dataframe(table, hide_index=True)
 
 
 def _learning(history: dict[str, Any], key: str, name: str) -> None:
     frame = frames.learning_frame(history)
     if frame.empty:
-        st.info("No training history was stored: the weights came ready made.")
+        st.info("No training history was stored: the model was given trained weights.")
         return
-    beside = st.container(horizontal=True)
+    row = st.container(horizontal=True)
     for quantity, title in (("loss", "loss"), ("accuracy", name)):
         if frame[quantity].isna().all():
             continue
-        with beside.container(width=WIDTH):
+        with row.container(width=WIDTH):
             caption = (
-                f"Learning curve, {title}. Where validation turns away from training, the model starts to learn "
-                "its training samples by heart. The dotted line is the epoch whose weights are used."
+                f"Learning curve, {title}. The model overfits where validation becomes worse while training still "
+                "improves. The dotted line marks the epoch whose weights are used."
             )
             loss = str(history.get("loss_called") or "loss (nats)")
             figure = figures.learning_curve(frame, quantity, history.get("chosen_epoch"), f"{name} (%)", loss)
-            picture(figure, f"learning {quantity} {key}", caption)
-    ended = {"early": "stopped early, as validation no longer improved", "limit": "ran to its limit of epochs"}
+            chart(figure, f"learning {quantity} {key}", caption)
+    ended = {"early": "stopped early, because validation no longer improved", "limit": "reached its limit of epochs"}
     st.markdown(
         f"Training {ended.get(str(history.get('stopped')), 'ended')}; recipe {plain(history.get('recipe', DASH))}, "
         f"seed {plain(history.get('seed', DASH))}, {plain(history.get('seconds', DASH))} s."

@@ -1,7 +1,7 @@
-"""From tables to pictures: pure functions that return plotly figures.
+"""Plotly figures from tables: pure functions, no Streamlit.
 
-Every series differs in dash and marker as well as in colour; the colours are legible on light and on dark pages and to
-colour-blind readers. Names from outside pass through `figure_text`, since plotly reads tags and templates.
+Series differ in dash and marker as well as in color; the colors are legible on light and dark pages and to color-blind
+readers. Untrusted names pass through `figure_text`, since plotly interprets tags and templates.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from suite.reports.measures import PERCENT, in_unit
+from suite.reports.metrics import PERCENT, in_unit
 from suite.reports.text import figure_text
 
 BLUE, ORANGE, GREEN, PURPLE, AMBER, GREY = "#3182c4", "#d95f02", "#1a9e77", "#b3589a", "#b98a00", "#888888"
@@ -25,35 +25,34 @@ STYLES = (
     (AMBER, "longdashdot", "cross"),
 )
 CONTROL = (GREY, "dot", "x")
-"""The random control looks the same in every picture."""
+"""Style of the random control in every figure."""
 
 CONTROLS = (CONTROL, (AMBER, "dash", "triangle-down"))
-"""Where an attack has several controls: the random one first."""
+"""Styles of several controls, the random one first."""
 
 
 def learning_curve(
-    frame: pd.DataFrame, quantity: str, chosen: int | None, title: str = "accuracy (%)", loss: str = "loss (nats)"
+    frame: pd.DataFrame, quantity: str, selected: int | None, title: str = "accuracy (%)", loss: str = "loss (nats)"
 ) -> go.Figure:
-    """Return loss or another column per epoch for training and validation, with the chosen epoch marked."""
+    """Return the loss or another column per epoch for training and validation, with the selected epoch marked."""
     figure = go.Figure()
     for (part, lines), style in zip(frame.groupby("part", sort=True), STYLES, strict=False):
         if lines[quantity].isna().all():
             continue
         figure.add_trace(_line(lines["epoch"], lines[quantity], str(part), style))
-    if chosen is not None:
-        figure.add_vline(x=chosen, line={"color": GREY, "dash": "dot", "width": 2})
+    if selected is not None:
+        figure.add_vline(x=selected, line={"color": GREY, "dash": "dot", "width": 2})
         figure.add_annotation(
-            x=chosen, y=1.0, yref="paper", text=f"chosen: epoch {chosen}", showarrow=False, yanchor="bottom"
+            x=selected, y=1.0, yref="paper", text=f"selected: epoch {selected}", showarrow=False, yanchor="bottom"
         )
-    return _dressed(figure, "epoch", figure_text(loss) if quantity == "loss" else title)
+    return _layout(figure, "epoch", figure_text(loss) if quantity == "loss" else title)
 
 
 def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]], unit: str = "samples") -> go.Figure:
-    """Return the confusion matrix: counts as text, in percent of the row where they are long; colour by the share."""
+    """Return the confusion matrix: counts as text, or percent of the row if they are long; color is the percentage."""
     shares = [[100 * cell / max(1, sum(row)) for cell in row] for row in counts]
     texts = [[str(cell) for cell in row] for row in counts]
-    places = list(range(len(classes)))
-    names = [_tick(name) for name in classes]
+    places, names = list(range(len(classes))), [_tick(name) for name in classes]
     figure = go.Figure(
         go.Heatmap(
             z=shares,
@@ -69,7 +68,7 @@ def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]], unit: str
             colorbar={"title": {"text": "% of the<br>true class"}},
         )
     )
-    _dressed(figure, "predicted class", "true class")
+    _layout(figure, "predicted class", "true class")
     ticks = {"tickvals": places, "ticktext": names, "showgrid": False}
     figure.update_xaxes(**ticks, tickangle=0 if max(map(len, names), default=0) < 4 else -40)
     figure.update_yaxes(**ticks, autorange="reversed")
@@ -77,14 +76,13 @@ def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]], unit: str
 
 
 def long_counts(counts: Sequence[Sequence[int]]) -> bool:
-    """Return whether the counts of a confusion matrix are too long to stand in its cells."""
+    """Return whether the counts of a confusion matrix are too long for its cells."""
     return max((cell for row in counts for cell in row), default=0) >= 10_000
 
 
 def by_class(frame: pd.DataFrame, title: str) -> go.Figure:
-    """Return a measure per class as points with intervals, from class, value, lo, hi (percent), n."""
-    places = list(range(len(frame)))
-    names = [_tick(name) for name in frame["class"]]
+    """Return a metric per class as points with intervals, from class, value, lo, hi (percent), n."""
+    places, names = list(range(len(frame))), [_tick(name) for name in frame["class"]]
     figure = go.Figure(
         go.Scatter(
             x=frame["value"],
@@ -96,24 +94,31 @@ def by_class(frame: pd.DataFrame, title: str) -> go.Figure:
             hovertemplate="%{x:.1f} %, n = %{customdata}<extra></extra>",
         )
     )
-    _dressed(figure, title, "true class")
+    _layout(figure, title, "true class")
     figure.update_xaxes(range=[-2, 102])
     figure.update_yaxes(tickvals=places, ticktext=names, autorange="reversed")
     return figure.update_layout(height=max(380, min(900, 30 * len(frame) + 160)))
 
 
-def reliability(frame: pd.DataFrame, events: str = "samples", right: str = "right answers") -> go.Figure:
-    """Return a reliability diagram: the share that is right against confidence above, events per bin below."""
+def reliability(frame: pd.DataFrame, events: str = "samples", correct: str = "correct predictions") -> go.Figure:
+    """Return a reliability diagram: accuracy against confidence above, events per bin below."""
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.7, 0.3], vertical_spacing=0.06)
     filled = frame[frame["accuracy"].notna()]
-    even = go.Scatter(
-        x=[0, 100], y=[0, 100], mode="lines", name="perfect", line={"color": GREY, "dash": "dot"}, hoverinfo="skip"
+    diagonal = go.Scatter(
+        x=[0, 100],
+        y=[0, 100],
+        mode="lines",
+        name="calibrated",
+        line={"color": GREY, "dash": "dot"},
+        hoverinfo="skip",
     )
-    figure.add_trace(even, row=1, col=1)
+    figure.add_trace(diagonal, row=1, col=1)
     points = _line(filled["confidence"], filled["accuracy"], "this model", STYLES[0])
     if filled["lo"].notna().any():
         points.update(error_y=_whiskers(filled["accuracy"], (filled["lo"], filled["hi"]), BLUE))
-    points.update(customdata=filled["count"], hovertemplate="confidence %{x:.1f} %, right %{y:.1f} % of %{customdata}")
+    points.update(
+        customdata=filled["count"], hovertemplate="confidence %{x:.1f} %, %{y:.1f} % of %{customdata} correct"
+    )
     figure.add_trace(points, row=1, col=1)
     bars = go.Bar(
         x=frame["middle"],
@@ -123,24 +128,24 @@ def reliability(frame: pd.DataFrame, events: str = "samples", right: str = "righ
         marker={"color": BLUE, "opacity": 0.6},
     )
     figure.add_trace(bars.update(showlegend=False), row=2, col=1)
-    _dressed(figure, None, None)
-    figure.update_yaxes(title_text=f"{right} (%)", range=[-2, 102], row=1, col=1)
+    _layout(figure, None, None)
+    figure.update_yaxes(title_text=f"{correct} (%)", range=[-2, 102], row=1, col=1)
     figure.update_yaxes(title_text=events, row=2, col=1)
     figure.update_xaxes(title_text="confidence (%)", range=[-2, 102], row=2, col=1)
     return figure.update_layout(height=440)
 
 
 def robustness(
-    frame: pd.DataFrame, norm: str, measure: str = "right answers", *, unit: str = "fraction", of: str = "pixels"
+    frame: pd.DataFrame, norm: str, metric: str = "accuracy", *, unit: str = "fraction", space: str = "pixels"
 ) -> go.Figure:
-    """Return the headline measure against the size of the attack, and under harmless changes, with bands.
+    """Return the headline metric against the size of the attack and of the controls, with intervals as bands.
 
     Args:
         frame: from `robustness_frame`.
-        norm: what sizes are measured by.
-        measure: what readers call the headline measure.
-        unit: of the headline measure.
-        of: what is moved, a key of `MOVED`.
+        norm: norm of the sizes.
+        metric: name of the headline metric.
+        unit: unit of the headline metric.
+        space: what the attack changes, a key of `SPACES`.
     """
     figure = go.Figure()
     styles = iter(CONTROLS)
@@ -150,12 +155,12 @@ def robustness(
         label = "attack" if name == "accuracy" else figure_text(f"{name} control")
         figure.add_trace(_band(frame["size"], frame[f"{name}_lo"], frame[f"{name}_hi"], style[0]))
         figure.add_trace(_line(frame["size"], frame[name], label, style))
-    _dressed(figure, f"size of the change: {_size(norm, of)}", in_unit(measure, unit))
+    _layout(figure, _size(norm, space), in_unit(metric, unit))
     return figure.update_yaxes(range=[-2, 102]) if unit in PERCENT else figure.update_yaxes(rangemode="tozero")
 
 
 def secondary_metrics(frame: pd.DataFrame, norm: str) -> go.Figure:
-    """Return a panel per title of `frame` (size, title, value, lo, hi, control): the attack beside random change."""
+    """Return a panel per title of `frame` (size, title, value, lo, hi, control): the attack and the random control."""
     titles = list(dict.fromkeys(frame["title"]))
     figure = make_subplots(rows=len(titles), cols=1, shared_xaxes=True, vertical_spacing=0.1, subplot_titles=titles)
     for row, title in enumerate(titles, start=1):
@@ -165,55 +170,57 @@ def secondary_metrics(frame: pd.DataFrame, norm: str) -> go.Figure:
             line = _line(part["size"], part[column], name, style).update(showlegend=row == 1, legendgroup=name)
             figure.add_trace(line, row=row, col=1)
         figure.data[-1].update(error_y=_whiskers(part["value"], (part["lo"], part["hi"]), BLUE))
-    _dressed(figure, None, None)
+    _layout(figure, None, None)
     figure.update_yaxes(rangemode="tozero").update_annotations(font_size=13)
-    figure.update_xaxes(title_text=f"size of the change: {_size(norm)}", row=len(titles), col=1)
+    figure.update_xaxes(title_text=_size(norm), row=len(titles), col=1)
     return figure.update_layout(height=120 + 150 * len(titles), legend={"y": -0.35 / len(titles)})
 
 
-MOVED = {
-    "pixels": "pixels 0 to 1",
+SPACES = {
+    "pixels": "pixel values in [0, 1]",
     "embedding": "in standard deviations of the embeddings",
-    "latent": "of the numbers behind an image",
+    "latent": "of the latent vector",
 }
-"""What an attack moves, and what its sizes are measured in."""
+"""What an attack changes, and the unit of its sizes."""
 
 COUNTED = {
-    "patch": "share of the image that is covered",
-    "words": "words that are changed",
-    "characters": "characters that are changed",
-    "trigger": "words that are put before every text",
+    "patch": "share of the image covered",
+    "words": "words changed",
+    "characters": "characters changed",
+    "trigger": "words inserted before every text",
 }
-"""Sizes that are no distances."""
+"""Sizes that are not norms."""
 
 
-def _size(norm: str, of: str = "pixels") -> str:
-    return COUNTED.get(norm, f"eps, {figure_text(norm)} norm ({MOVED.get(of, figure_text(of))})")
+def _size(norm: str, space: str = "pixels") -> str:
+    """Return the title of an axis of sizes."""
+    size = COUNTED.get(norm, f"eps, {figure_text(norm)} norm ({SPACES.get(space, figure_text(space))})")
+    return f"perturbation size: {size}"
 
 
-def glance(frame: pd.DataFrame, titles: Sequence[str], axis: str = "right answers (%)") -> go.Figure:
-    """Return a dot with an interval for every model and measure, from model, measure, bound, value, lo, hi (percent).
+def overview(frame: pd.DataFrame, titles: Sequence[str], axis: str = "accuracy (%)") -> go.Figure:
+    """Return a point with an interval for every model and metric, from model, metric, bound, value, lo, hi (percent).
 
-    An upper bound is a hollow mark with ``≤ ?`` beside it.
+    An upper bound is a hollow marker, labeled ``≤ ?``.
     """
     figure = go.Figure()
-    for (model, part), (colour, _, symbol) in zip(frame.groupby("model", sort=False), STYLES, strict=False):
+    for (model, part), (color, _, symbol) in zip(frame.groupby("model", sort=False), STYLES, strict=False):
         symbols = [f"{symbol}-open" if bound else symbol for bound in part["bound"]]
         figure.add_trace(
             go.Scatter(
                 x=part["value"],
-                y=part["measure"].map(figure_text),
+                y=part["metric"].map(figure_text),
                 mode="markers+text",
                 name=_tick(model),
                 text=["≤ ?" if bound else "" for bound in part["bound"]],
                 textposition="middle left",
-                marker={"color": colour, "symbol": symbols, "size": 10},
-                error_x=_whiskers(part["value"], (part["lo"], part["hi"]), colour),
+                marker={"color": color, "symbol": symbols, "size": 10},
+                error_x=_whiskers(part["value"], (part["lo"], part["hi"]), color),
                 orientation="h",
                 offsetgroup=_tick(model),
             )
         )
-    _dressed(figure, axis, None)
+    _layout(figure, axis, None)
     order = [figure_text(title) for title in titles]
     figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], type="category")
     figure.update_layout(height=150 + 55 * len(titles), scattermode="group")
@@ -221,62 +228,59 @@ def glance(frame: pd.DataFrame, titles: Sequence[str], axis: str = "right answer
 
 
 def faithfulness(frame: pd.DataFrame, kind: str) -> go.Figure:
-    """Return the curves of one kind (deletion, insertion, context_deletion), the random map as control."""
-    figure = go.Figure()
-    styles = iter(STYLES)
-    for method, part in frame[frame["kind"] == kind].groupby("method", sort=False):
-        style = CONTROL if method == "random" else next(styles, STYLES[0])
-        label = "random map (control)" if method == "random" else figure_text(str(method).replace("_", " "))
-        figure.add_trace(_line(part["share"], part["score"], label, style))
-    where = "put back" if kind == "insertion" else "deleted"
-    whole = "rest of the image" if kind == "context_deletion" else "image"
-    _dressed(figure, f"part of the {whole} {where} (%)", "score of the answer (%)")
-    return figure.update_layout(height=430, legend={"y": -0.28})
+    """Return the curves of one kind (deletion, insertion, context_deletion), with the random map as control."""
+    figure = _method_curves(frame[frame["kind"] == kind], "score", {"random": "random map (control)"})
+    verb = "inserted" if kind == "insertion" else "deleted"
+    whole = "context" if kind == "context_deletion" else "image"
+    return _layout(figure, f"share of the {whole} {verb} (%)", "score (%)", 430, -0.28)
 
 
-LABELS = {"random": "random order (control)", "recency": "last first (control)"}
-"""What readers call the orders that explain nothing."""
-
-
-def rationale(frame: pd.DataFrame, kind: str, called: str = "words") -> go.Figure:
-    """Return how far the score falls by the share of features, a line per method; `called` says what they are."""
-    figure = go.Figure()
-    styles, controls = iter(STYLES), iter(CONTROLS)
-    for method, part in frame[frame["kind"] == kind].groupby("method", sort=False):
-        style = next(controls, CONTROL) if method in LABELS else next(styles, STYLES[0])
-        label = LABELS.get(str(method), figure_text(str(method).replace("_", " ")))
-        figure.add_trace(_line(part["share"], part["fall"], label, style))
-    what = "deleted" if kind == "comprehensiveness" else "kept"
-    _dressed(figure, f"{called} {what} (%), the strongest first", "fall of the score of the answer (points)")
+def rationale(frame: pd.DataFrame, kind: str, features: str = "words") -> go.Figure:
+    """Return the drop of the score by the share of features, one line per method; `features` is a plural noun."""
+    labels = {"random": "random order (control)", "recency": "last first (control)"}
+    figure = _method_curves(frame[frame["kind"] == kind], "fall", labels)
+    verb = "deleted" if kind == "comprehensiveness" else "kept"
     shares = sorted(set(frame["share"]))
     figure.update_xaxes(type="log", tickvals=shares, ticktext=[f"{share:g}" for share in shares])
-    return figure.update_layout(height=430, legend={"y": -0.28})
+    x = f"{features} {verb} (%), highest attribution first"
+    return _layout(figure, x, "drop of the score (points)", 430, -0.28)
+
+
+def _method_curves(frame: pd.DataFrame, values: str, controls: Mapping[str, str]) -> go.Figure:
+    """Return one line per method; `controls` has the labels of the controls."""
+    figure = go.Figure()
+    styles, control_styles = iter(STYLES), iter(CONTROLS)
+    for method, part in frame.groupby("method", sort=False):
+        style = next(control_styles, CONTROL) if method in controls else next(styles, STYLES[0])
+        label = controls.get(str(method), figure_text(str(method).replace("_", " ")))
+        figure.add_trace(_line(part["share"], part[values], label, style))
+    return figure
 
 
 def _line(x: Any, y: Any, name: str, style: tuple[str, str, str]) -> go.Scatter:
-    colour, dash, marker = style
+    color, dash, marker = style
     return go.Scatter(
         x=x,
         y=y,
         name=name,
         mode="lines+markers",
-        line={"color": colour, "dash": dash, "width": 2},
+        line={"color": color, "dash": dash, "width": 2},
         marker={"symbol": marker, "size": 7},
     )
 
 
-def _band(x: pd.Series[Any], lo: pd.Series[Any], hi: pd.Series[Any], colour: str) -> go.Scatter:
-    """Return the area between two lines; where one is undefined the band has a gap."""
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    around: list[tuple[Any, Any]] = []
+def _band(x: pd.Series[Any], lo: pd.Series[Any], hi: pd.Series[Any], color: str) -> go.Scatter:
+    """Return the area between two lines, with a gap where one of them is undefined."""
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    outline: list[tuple[Any, Any]] = []
     gap = (lo.isna() | hi.isna()).reset_index(drop=True)
     for _, run in gap[~gap].groupby(gap.cumsum()[~gap]):
-        there = [(x.iloc[at], hi.iloc[at]) for at in run.index]
-        back = [(x.iloc[at], lo.iloc[at]) for at in run.index[::-1]]
-        around += [*([(None, None)] if around else []), *there, *back]
+        upper = [(x.iloc[at], hi.iloc[at]) for at in run.index]
+        lower = [(x.iloc[at], lo.iloc[at]) for at in run.index[::-1]]
+        outline += [*([(None, None)] if outline else []), *upper, *lower]
     return go.Scatter(
-        x=[place for place, _ in around],
-        y=[height for _, height in around],
+        x=[at for at, _ in outline],
+        y=[height for _, height in outline],
         mode="lines",
         fill="toself",
         fillcolor=f"rgba({red},{green},{blue},0.2)",
@@ -286,9 +290,9 @@ def _band(x: pd.Series[Any], lo: pd.Series[Any], hi: pd.Series[Any], colour: str
     )
 
 
-def _whiskers(middle: pd.Series[Any], ends: tuple[pd.Series[Any], pd.Series[Any]], colour: str) -> Mapping[str, Any]:
+def _whiskers(middle: pd.Series[Any], ends: tuple[pd.Series[Any], pd.Series[Any]], color: str) -> Mapping[str, Any]:
     lo, hi = ends
-    return {"type": "data", "symmetric": False, "array": hi - middle, "arrayminus": middle - lo, "color": colour}
+    return {"type": "data", "symmetric": False, "array": hi - middle, "arrayminus": middle - lo, "color": color}
 
 
 def _tick(name: Any) -> str:
@@ -296,8 +300,8 @@ def _tick(name: Any) -> str:
     return figure_text(text if len(text) <= 18 else text[:17] + "…")
 
 
-def _dressed(figure: go.Figure, x: str | None, y: str | None) -> go.Figure:
+def _layout(figure: go.Figure, x: str | None, y: str | None, height: float = 380, legend: float = -0.25) -> go.Figure:
     figure.update_xaxes(title_text=x, automargin=True, zeroline=False)
     figure.update_yaxes(title_text=y, automargin=True, zeroline=False)
-    legend = {"orientation": "h", "y": -0.25, "yanchor": "top", "x": 0}
-    return figure.update_layout(height=380, margin={"l": 10, "r": 10, "t": 30, "b": 10}, legend=legend)
+    figure.update_layout(legend={"orientation": "h", "y": legend, "yanchor": "top", "x": 0})
+    return figure.update_layout(height=height, margin={"l": 10, "r": 10, "t": 30, "b": 10})

@@ -1,52 +1,71 @@
-"""From stored rows and details to tables of a page: pure functions, no Streamlit."""
+"""Tables of a page, from stored rows and details: pure functions, no Streamlit."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from suite.leaderboard import Board, Column
-from suite.leaderboard.cells import ARROWS, DASH, beside, bounded, is_upper_bound, marked, percent
-from suite.leaderboard.columns import HEADLINES, ROBUST
+from suite.leaderboard.cells import (
+    ARROWS,
+    DASH,
+    control_name,
+    format_number,
+    has_interval,
+    is_upper_bound,
+    mark_verdict,
+)
+from suite.leaderboard.metrics import HEADLINES, ROBUST
 from suite.leaderboard.text import printable
 from suite.metrics.stats import wilson
-from suite.reports.measures import PERCENT, described, scale
+from suite.reports.metrics import STATES, described, scale, size_of
 from suite.reports.text import around, number, span, up_to, with_mark
-from suite.reports.verdicts import spoken
+from suite.reports.verdicts import label
+
+PLAUSIBLE = {"pointing_game": "maximum inside", "energy_inside": "weight inside"}
+"""Metrics of where a map lies, which do not tell what the model uses."""
+
+OBJECTS = {
+    "disappearance_rate": "objects missed (%)",
+    "mislabel_rate": "objects with the wrong class (%)",
+    "false_positives_per_image": "false positives per image",
+}
+"""What an attack does to objects: metrics, and the titles of their panels."""
 
 
 def board_frame(board: Board) -> pd.DataFrame:
-    """Return a board for display, with headings of two levels: the measure, then value, interval, verdict and ties.
+    """Return a board for display, with headings of two levels: the metric, then value, interval, verdict and ties.
 
-    Readers sort by any column. Only valid numbers stand under *value*, so that sorting by a robust accuracy never puts
-    an upper bound above one of them; a suspect number stands under *verdict*, with its marks.
+    Readers can sort by any column. Only valid numbers are under *value*, so sorting by a robust accuracy never puts an
+    upper bound above one of them; a suspect number is under *verdict*, with its marks.
     """
     frame = board.frame
     shown: dict[tuple[str, str], Any] = {
         ("", "rank"): frame["rank"].where(frame["rank"].notna(), DASH),
         ("", "model"): frame["model"].map(printable),
-        ("", "worst verdict"): frame["status"].map(spoken),
+        ("", "worst verdict"): frame["status"].map(label),
     }
     for column in board.columns:
-        shown.update(_measured(frame, column))
-    shown["", "what failed"] = [printable("; ".join(reasons)) or DASH for reasons in frame["reasons"]]
+        shown.update(_fields(frame, column))
+    shown["", "failures"] = [printable("; ".join(reasons)) or DASH for reasons in frame["reasons"]]
     return pd.DataFrame(shown)
 
 
-def _measured(frame: pd.DataFrame, column: Column) -> dict[tuple[str, str], Any]:
-    scale = 100 if column.unit in PERCENT else 1
-    head = f"{printable(column.title)}{' %' if scale == 100 else ''} {ARROWS[column.higher_is_better]}".strip()
+def _fields(frame: pd.DataFrame, column: Column) -> dict[tuple[str, str], Any]:
+    factor = scale(column.unit)
+    head = f"{printable(column.title)}{' %' if factor == 100 else ''} {ARROWS[column.higher_is_better]}".strip()
     shown: dict[tuple[str, str], Any] = {
-        (head, "value"): pd.to_numeric(frame[column.name]).where(frame[f"{column.name}_status"] == "ok") * scale,
+        (head, "value"): pd.to_numeric(frame[column.name]).where(frame[f"{column.name}_status"] == "ok") * factor,
         (head, "95 % interval"): [_interval(line, column) for _, line in frame.iterrows()],
     }
     if column.metric in ROBUST or not frame[f"{column.name}_status"].dropna().eq("ok").all():
         shown[head, "verdict"] = [_verdict(line, column) for _, line in frame.iterrows()]
-    if held := beside(column.metric):
-        shown[head, held] = pd.to_numeric(frame[f"{column.name}_control"]).where(frame[column.name].notna()) * scale
+    if control := control_name(column.metric):
+        shown[head, control] = pd.to_numeric(frame[f"{column.name}_control"]).where(frame[column.name].notna()) * factor
     ties = frame[f"{column.name}_ties"]
     if ties.notna().any():
         shown[head, "ties"] = ties.where(ties.notna(), DASH)
@@ -57,7 +76,7 @@ def _measured(frame: pd.DataFrame, column: Column) -> dict[tuple[str, str], Any]
 
 
 def _interval(line: pd.Series[Any], column: Column) -> str:
-    if not bounded(line, column):
+    if not has_interval(line, column):
         return DASH
     lo, hi = line[f"{column.name}_lo"], line[f"{column.name}_hi"]
     is_bound = is_upper_bound(column.metric, line[f"{column.name}_status"], column.higher_is_better)
@@ -65,30 +84,30 @@ def _interval(line: pd.Series[Any], column: Column) -> str:
 
 
 def _verdict(line: pd.Series[Any], column: Column) -> str:
-    """Return what a number is worth, and the number itself where it is suspect: ``≤ 71.2 ? suspect``."""
+    """Return the verdict on a number, and the number itself where it is suspect: ``≤ 71.2 ? suspect``."""
     status = line[f"{column.name}_status"]
     if status != "suspect":
-        return spoken(status)
-    value = percent(line[column.name], column.unit)
-    return f"{marked(value, column.metric, status, column.higher_is_better)} suspect"
+        return label(status)
+    value = format_number(line[column.name], column.unit)
+    return f"{mark_verdict(value, column.metric, status, column.higher_is_better)} suspect"
 
 
-def measure_frame(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return stored rows for display: one line per measure with its evidence."""
-    lines = [_measure_line(row) for _, row in rows.iterrows()]
-    names = ["measure", "value", "95 % interval", "n", "control", "verdict", "checks", "reason", "interval by"]
+def metric_frame(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return stored rows for display: one line per metric with its checks and reasons."""
+    lines = [_metric_line(row) for _, row in rows.iterrows()]
+    names = ["metric", "value", "95 % interval", "n", "control", "verdict", "checks", "reason", "interval by"]
     return pd.DataFrame(lines, columns=names)
 
 
-def _measure_line(row: pd.Series[Any]) -> dict[str, Any]:
+def _metric_line(row: pd.Series[Any]) -> dict[str, Any]:
     checks = json.loads(row["checks"])
     return {
-        "measure": printable(described(row["metric"], json.loads(row["params"]))),
+        "metric": printable(described(row["metric"], json.loads(row["params"]))),
         "value": with_mark(row),
         "95 % interval": around(row),
         "n": row["n"],
         "control": number(row["control"], row["unit"]),
-        "verdict": spoken(row["status"]),
+        "verdict": label(row["status"]),
         "checks": printable("; ".join(f"{name}: {result}" for name, result in checks.items())) or DASH,
         "reason": DASH if not isinstance(row["reason"], str) else printable(row["reason"]),
         "interval by": row["method"] if pd.notna(row["lo"]) else DASH,
@@ -111,10 +130,10 @@ def learning_frame(history: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def class_frame(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return a measure of classes with columns class, value, lo, hi (percent) and n, in the order stored."""
+    """Return a metric per class with columns class, value, lo, hi (percent) and n, in the stored order."""
     part = rows[(rows["metric"] == metric) & rows["value"].notna()]
-    part = part.loc[[json.loads(params).get("class") is not None for params in part["params"]]]
-    classes = [str(json.loads(params).get("class")) for params in part["params"]]
+    classes = part["params"].map(lambda params: json.loads(params).get("class"))
+    part, classes = part[classes.notna()], classes[classes.notna()].astype(str)
     numbers = part[["value", "lo", "hi"]].astype(float).mul(100)
     return numbers.assign(n=part["n"], **{"class": classes}).reset_index(drop=True)
 
@@ -122,7 +141,7 @@ def class_frame(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 def reliability_frame(diagram: Mapping[str, Any], *, independent: bool = True) -> pd.DataFrame:
     """Return a reliability diagram: confidence, accuracy, lo, hi (percent), count; middle and width of the bins.
 
-    Events that are not independent, as pixels of an image, have no intervals.
+    Events that are not independent, such as the pixels of an image, have no intervals.
     """
     edges = pd.Series(diagram["edges"], dtype=float) * 100
     frame = pd.DataFrame(
@@ -134,47 +153,47 @@ def reliability_frame(diagram: Mapping[str, Any], *, independent: bool = True) -
             "accuracy": pd.to_numeric(pd.Series(diagram["accuracy"], dtype=object)) * 100,
         }
     )
-    bounds = [
-        _wilson_percent(share, count) if independent else (None, None)
+    intervals = [
+        wilson(round(share * count), count) if independent and share is not None and count else (np.nan, np.nan)
         for share, count in zip(diagram["accuracy"], diagram["count"], strict=True)
     ]
-    return frame.assign(lo=[lo for lo, _ in bounds], hi=[hi for _, hi in bounds])
+    return frame.assign(lo=[100 * lo for lo, _ in intervals], hi=[100 * hi for _, hi in intervals])
 
 
-def glance_frame(board: Board, *, most: int) -> pd.DataFrame:
-    """Return the headline measure of the first models, a line each: model, measure, unit, bound, value, lo, hi.
+def overview_frame(board: Board, *, most: int) -> pd.DataFrame:
+    """Return the headline metric of the first models, a line each: model, metric, unit, bound, value, lo, hi.
 
-    Shares are in percent. Where `bound` is true the value is an upper bound, and there is no lower end.
+    Fractions are in percent. Where `bound` is true, the value is an upper bound without a lower end.
     """
     lines = [
-        {"model": line["model"], "measure": column.title, "unit": column.unit, **_glanced(line, column)}
+        {"model": line["model"], "metric": column.title, "unit": column.unit, **_point(line, column)}
         for column in _headlines(board)
         for _, line in board.frame.head(most).iterrows()
         if pd.notna(line[column.name]) and line[f"{column.name}_status"] in ("ok", "suspect")
     ]
-    frame = pd.DataFrame(lines, columns=["model", "measure", "unit", "bound", "value", "lo", "hi"])
+    frame = pd.DataFrame(lines, columns=["model", "metric", "unit", "bound", "value", "lo", "hi"])
     return frame.astype({"bound": bool, "value": float, "lo": float, "hi": float})
 
 
 def _headlines(board: Board) -> list[Column]:
-    """Return the columns of the headline measure, clean and under attack: what one axis can show."""
+    """Return the columns of the headline metric, clean and under attack."""
     shown = [column for column in board.columns if column.metric in (*ROBUST, *HEADLINES)]
     attacked = [column.metric.removeprefix("robust_") for column in shown if column.metric in ROBUST]
     order = [*attacked, *(name for name in HEADLINES if name in {column.metric for column in shown})]
     return [column for column in shown if column.metric.removeprefix("robust_") == order[0]]
 
 
-def _glanced(line: pd.Series[Any], column: Column) -> dict[str, Any]:
-    times = scale(column.unit)
+def _point(line: pd.Series[Any], column: Column) -> dict[str, Any]:
+    factor = scale(column.unit)
     bound = is_upper_bound(column.metric, line[f"{column.name}_status"], column.higher_is_better)
-    lo, hi = (times * line[f"{column.name}_{end}"] if bounded(line, column) else None for end in ("lo", "hi"))
-    return {"bound": bound, "value": times * line[column.name], "lo": None if bound else lo, "hi": hi}
+    lo, hi = (factor * line[f"{column.name}_{end}"] if has_interval(line, column) else None for end in ("lo", "hi"))
+    return {"bound": bound, "value": factor * line[column.name], "lo": None if bound else lo, "hi": hi}
 
 
 def robustness_frame(details: Mapping[str, Any], unit: str = "fraction") -> pd.DataFrame:
-    """Return an attack's curve: size, then the headline measure under it and every control, with intervals.
+    """Return an attack's curve: size, then the headline metric under attack and every control, with intervals.
 
-    Shares are in percent, other units as they are.
+    Fractions are in percent, other units as they are.
     """
     frame = pd.DataFrame(details.get("curve", []))
     if frame.empty:
@@ -184,7 +203,7 @@ def robustness_frame(details: Mapping[str, Any], unit: str = "fraction") -> pd.D
 
 
 def rationale_frame(details: Mapping[str, Any]) -> pd.DataFrame:
-    """Return how far the score falls without, and with only, the first features: method, kind, share, fall (%)."""
+    """Return the drop of the score without, and with only, the top features: method, kind, share, fall (percent)."""
     lines = [
         {"method": method, "kind": kind, "share": 100 * share, "fall": _percent(fall)}
         for method, kinds in (details.get("rationale") or {}).items()
@@ -208,7 +227,7 @@ def faithfulness_frame(details: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def dropped_frame(data: Mapping[str, Any]) -> pd.DataFrame:
-    """Return what the data report dropped: reason, sample, detail."""
+    """Return the samples that the task dropped: reason, sample, detail."""
     lines = [
         {"reason": printable(reason), "sample": printable(entry[0]), "detail": printable(entry[1])}
         for reason, entries in data.get("dropped", {}).items()
@@ -217,13 +236,57 @@ def dropped_frame(data: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["reason", "sample", "detail"])
 
 
-def _wilson_percent(share: float | None, count: int) -> tuple[float | None, float | None]:
-    """Return the 95 % interval of a bin's share of right answers in percent."""
-    if share is None or not count:
-        return None, None
-    lo, hi = wilson(round(share * count), count)
-    return 100 * lo, 100 * hi
-
-
 def _percent(value: float | None) -> float | None:
     return None if value is None else 100 * value
+
+
+def meaning_frame(rows: pd.DataFrame, meanings: Mapping[str, str]) -> pd.DataFrame:
+    """Return the metrics that `meanings` names, in its order: name, meaning, value and interval."""
+    lines = []
+    for metric, text in meanings.items():
+        of_metric = rows[rows["metric"] == metric].to_dict("records")
+        alike = [(row, params) for row in of_metric if "class" not in (params := json.loads(row["params"]))]
+        for row, params in alike:
+            line = {"metric": _distinct_name(metric, params, [other for _, other in alike]), "meaning": text}
+            lines.append(line | {"value": with_mark(row), "95 % interval": around(row)})
+    return pd.DataFrame(lines, columns=["metric", "meaning", "value", "95 % interval"])
+
+
+def _distinct_name(metric: str, params: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> str:
+    """Return a metric with the params that distinguish it from rows of the same name, and whether it is a proxy."""
+    shown = {
+        name: value
+        for name, value in params.items()
+        if name == "proxy" or any(other.get(name) != value for other in alike)
+    }
+    return printable(described(metric.replace("_", " "), shown))
+
+
+def states_frame(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the states of the objects in clean images, in words."""
+    return meaning_frame(rows, STATES).drop(columns="metric").rename(columns={"meaning": "objects"})
+
+
+def objects_frame(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what an attack did to objects by size: columns metric, title, size, value, lo, hi, control.
+
+    Shares are in percent, false positives per image; size 0 is the clean image.
+    """
+    part = rows[rows["metric"].isin(OBJECTS) & rows["value"].notna()]
+    numbers = part[["value", "lo", "hi", "control"]].astype(float).mul(part["unit"].map(scale), axis=0)
+    numbers.insert(0, "metric", pd.Categorical(part["metric"], list(OBJECTS)))
+    numbers.insert(1, "title", part["metric"].map(OBJECTS))
+    numbers.insert(2, "size", [size_of(json.loads(params)) for params in part["params"]])
+    return numbers.dropna(subset="size").sort_values(["metric", "size"], ignore_index=True)
+
+
+def plausibility_frame(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return, by method, how much of a map lies inside the explained object, with interval, and the random control."""
+    lines: dict[str, dict[str, str]] = {}
+    for row in rows[rows["metric"].isin(PLAUSIBLE) & rows["value"].notna()].to_dict("records"):
+        method = printable(json.loads(row["params"]).get("method", DASH)).replace("_", " ")
+        spread, title = around(row), PLAUSIBLE[row["metric"]]
+        value = number(row["value"], row["unit"]) + ("" if spread == DASH else f" ({spread})")
+        line = lines.setdefault(method, {"method": method})
+        line |= {title: value, f"{title}, random map": number(row["control"], row["unit"])}
+    return pd.DataFrame(list(lines.values())).fillna(DASH)

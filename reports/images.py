@@ -1,4 +1,4 @@
-"""From stored arrays to pictures of a page: pure functions, no Streamlit."""
+"""Images from stored arrays: pure functions, no Streamlit."""
 
 import io
 from typing import Any
@@ -16,7 +16,7 @@ GAP = 2
 
 
 def rgb(image: Array) -> NDArray[np.uint8]:
-    """Return an image (c, h, w) in [0, 1] as (h, w, 3); other numbers of channels than 3 are shown as their mean."""
+    """Return an image (c, h, w) in [0, 1] as (h, w, 3); if it does not have 3 channels, their mean is shown."""
     image = np.nan_to_num(np.asarray(image, dtype=float))
     planes = image if len(image) == 3 else np.repeat(image.mean(axis=0, keepdims=True), 3, axis=0)
     scaled = np.clip(planes, 0, 1) * 255
@@ -24,14 +24,14 @@ def rgb(image: Array) -> NDArray[np.uint8]:
 
 
 def in_unit(image: Array) -> NDArray[np.float64]:
-    """Return images of any shape in [0, 1]: uint8 is divided by 255, floating point is cut off."""
+    """Return images of any shape in [0, 1]: uint8 is divided by 255, floating point is clipped."""
     image = np.asarray(image)
     values = image / 255 if image.dtype == np.uint8 else np.nan_to_num(image.astype(float))
     return np.clip(values, 0, 1)
 
 
 def grid(pictures: Array, columns: int, width: int) -> Image.Image:
-    """Return images (n, c, h, w) side by side, enlarged to about a width each, with a mid-grey line between them."""
+    """Return images (n, c, h, w) side by side, each enlarged to about a width, with gray lines between them."""
     count = len(pictures)
     columns = max(1, min(columns, count))
     rows = -(-count // columns)
@@ -41,7 +41,7 @@ def grid(pictures: Array, columns: int, width: int) -> Image.Image:
 
 
 def strips(pictures: Array, width: int) -> Image.Image:
-    """Return rows of images (rows, columns, c, h, w), enlarged to about a width each, with a line between them."""
+    """Return rows of images (rows, columns, c, h, w), each enlarged to about a width, with gray lines between them."""
     rows, columns = np.shape(pictures)[:2]
     tiles = [[enlarged(rgb(image), width) for image in row] for row in in_unit(pictures)]
     wide, high = (side + GAP for side in tiles[0][0].size)
@@ -53,9 +53,10 @@ def strips(pictures: Array, width: int) -> Image.Image:
 
 
 def amplified(clean: Array, adversarial: Array) -> tuple[NDArray[np.uint8], float]:
-    """Return the change between two images (c, h, w) as (h, w, 3), and how much it was amplified.
+    """Return the difference of two images (c, h, w) as (h, w, 3), and the factor by which it was amplified.
 
-    Mid-grey is no change, brighter is more, darker is less. The factor is the largest round number that clips nothing.
+    Mid-gray is no change, brighter is an increase, darker a decrease. The factor is the largest round number that does
+    not clip.
     """
     delta = np.nan_to_num(np.asarray(adversarial, dtype=float) - np.asarray(clean, dtype=float))
     largest = float(np.abs(delta).max(initial=0.0))
@@ -72,12 +73,12 @@ def _round_down(number: float) -> float:
 
 
 def heat(values: Array, width: int = WIDTH) -> Image.Image:
-    """Return a signed map (h, w) enlarged: orange speaks for the class, striped blue against it, white for neither."""
+    """Return a signed map (h, w) enlarged: orange supports the class, striped blue opposes it, white is neutral."""
     values = np.nan_to_num(np.asarray(values, dtype=float))
     strength = values / (np.abs(values).max(initial=0.0) or 1.0)
     towards = np.where(strength[..., None] > 0, np.array([178, 70, 0]), np.array([0, 70, 140]))
-    colour = 255 + np.abs(strength)[..., None] * (towards - 255)
-    large = np.asarray(enlarged(colour.round().astype(np.uint8), width)).copy()
+    color = 255 + np.abs(strength)[..., None] * (towards - 255)
+    large = np.asarray(enlarged(color.round().astype(np.uint8), width)).copy()
     against = np.asarray(enlarged((strength < -0.1).astype(np.uint8)[..., None].repeat(3, axis=2), width))[..., 0] > 0
     row, column = np.indices(against.shape)
     large[against & ((row + column) % 8 < 2)] = 255
@@ -85,14 +86,14 @@ def heat(values: Array, width: int = WIDTH) -> Image.Image:
 
 
 def enlarged(image: NDArray[np.uint8], width: int = WIDTH) -> Image.Image:
-    """Return (h, w, 3) enlarged by a whole factor, every pixel kept as a square."""
+    """Return (h, w, 3) enlarged by a whole factor; every pixel becomes a square."""
     factor = max(1, width // image.shape[1])
     size = (image.shape[1] * factor, image.shape[0] * factor)
     return Image.fromarray(image).resize(size, Image.Resampling.NEAREST)
 
 
 def png(image: Image.Image) -> bytes:
-    """Return a picture as PNG."""
+    """Return an image as PNG."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""One model: what was measured on each axis, and the evidence for it."""
+"""One model: the results on each axis, with their checks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,20 +13,19 @@ from suite.reports import (
     clean_view,
     damage_view,
     frames,
-    rationale_view,
     sources,
     verdicts,
 )
 from suite.reports.text import plain
 
 TITLES = {
-    "clean": "Clean: how good is it when nobody interferes?",
-    "robustness": "Robustness to attacks",
-    "corruption": "Common corruptions: noise, blur, weather, codecs",
+    "clean": "Clean: performance on unperturbed samples",
+    "robustness": "Robustness to adversarial attacks",
+    "corruption": "Common corruptions: noise, blur, weather, compression",
     "occlusion": "Occlusion: part of the image is covered",
-    "calibration": "Calibration: is its confidence honest?",
-    "attribution": "Attribution: do explanations point at what matters?",
-    "rationale": "Rationale: do explanations name the words, or numbers, that matter?",
+    "calibration": "Calibration: does confidence match accuracy?",
+    "attribution": "Attribution: do explanations highlight the pixels that the model uses?",
+    "rationale": "Rationale: do explanations name the words or code values that the model uses?",
 }
 
 SECTIONS: dict[str, Callable[[str, pd.DataFrame, dict[str, Any]], None]] = {
@@ -36,46 +35,46 @@ SECTIONS: dict[str, Callable[[str, pd.DataFrame, dict[str, Any]], None]] = {
     "occlusion": damage_view.occlusion,
     "calibration": axis_views.calibration,
     "attribution": attribution_view.attribution,
-    "rationale": rationale_view.rationale,
+    "rationale": attribution_view.rationale,
 }
 
 
 def show(folder: str, task: str, model: str, now: sources.State) -> None:
-    """Show all that is stored about a model on a task."""
-    everyone = sources.selection(folder, task, now).rows
-    rows, asked = everyone[everyone["model"] == model], set(everyone["axis"])
+    """Show everything that is stored about a model on a task."""
+    all_rows = sources.selection(folder, task, now).rows
+    rows, measured = all_rows[all_rows["model"] == model], set(all_rows["axis"])
     st.header("Model")
     st.markdown(f"{plain(model)} on task {plain(task)}")
-    for axis in (axis for axis in TITLES if axis in asked):
+    for axis in (axis for axis in TITLES if axis in measured):
         part = rows[rows["axis"] == axis]
         st.subheader(TITLES[axis], divider="gray")
         if part.empty:
-            st.info("Not measured.")  # but of another model on this task
+            st.info("Not measured.")  # only for other models on this task
         for _, record in part.sort_values("spec", kind="stable").groupby("record", sort=False):
-            if _sound(record):
+            if _has_results(record):
                 SECTIONS[axis](folder, record, sources.details(folder, str(record["record"].iloc[0])))
-                _measures(record)
+                _numbers(record)
     others = rows[~rows["axis"].isin(TITLES)]
     if len(others):
         st.subheader("Other axes", divider="gray")
-        _measures(others)
-    if unasked := [axis for axis in TITLES if axis not in asked]:
-        st.caption(f"Not measured of any model on this task: {', '.join(unasked)}.")
+        _numbers(others)
+    if missing := [axis for axis in TITLES if axis not in measured]:
+        st.caption(f"Not measured for any model on this task: {', '.join(missing)}.")
 
 
-def _sound(rows: pd.DataFrame) -> bool:
-    """Say what failed or was skipped, and return whether there is something to show."""
+def _has_results(rows: pd.DataFrame) -> bool:
+    """Show why a record failed or was skipped, and return whether it did neither."""
     first = rows.iloc[0]
     if first["cell_status"] not in ("failed", "skipped"):
         return True
-    said = f"{plain(first['spec'])} **{first['cell_status']}**: {plain(first['reason'] or 'no reason was stored')}"
-    (st.error if first["cell_status"] == "failed" else st.warning)(said)
+    text = f"{plain(first['spec'])} **{first['cell_status']}**: {plain(first['reason'] or 'no reason was stored')}"
+    (st.error if first["cell_status"] == "failed" else st.warning)(text)
     return False
 
 
-def _measures(rows: pd.DataFrame) -> None:
-    with st.expander(f"All {len(rows)} numbers of this part, with checks and reasons"):
-        table = frames.measure_frame(rows).style.map(verdicts.style, subset=["verdict"])
+def _numbers(rows: pd.DataFrame) -> None:
+    with st.expander(f"All {len(rows)} numbers of this section, with checks and reasons"):
+        table = frames.metric_frame(rows).style.map(verdicts.style, subset=["verdict"])
         st.dataframe(table, hide_index=True, placeholder=DASH)
         first = rows.iloc[0]
         st.caption(

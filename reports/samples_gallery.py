@@ -1,112 +1,98 @@
-"""What a model makes: texts, images, reconstructions and ways between images, by which arrays are stored."""
+"""Generated texts and images, reconstructions and interpolations, as far as they are stored."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import streamlit as st
+from PIL import Image
 
 from suite.reports import images, texts
 from suite.reports.images import Array
 
 SIDE = 72
-"""Width in pixels that the pictures of a grid are enlarged to, about."""
+"""Approximate width in pixels of an image in a grid."""
 
 COLUMNS, PAIRS = 16, 12
-"""Pictures in a row of a grid, and pairs that are shown."""
+"""Images in a row of a grid, and pairs shown, at most."""
 
-BETWEEN = (
-    "Each row leads from one image to another: the numbers that an image is made from move in equal steps. Smooth rows "
-    "without a blurred or broken middle show that the model has learnt what lies between images, and not single images "
-    "by heart."
-)
-
-
-def known(stored: Mapping[str, Any]) -> bool:
-    """Return whether there is anything to show among some arrays."""
-    return bool(kinds(stored))
+CAPTIONS = {
+    "generated": ("Generated images", "Images decoded from random latent vectors, not selected."),
+    "reconstructed": ("Reconstructions", "Top: test images. Bottom: their reconstructions (encoded, then decoded)."),
+    "interpolated": (
+        "Interpolations",
+        "Each row interpolates between two images in equal steps of the latent vector. Smooth rows without a blurred "
+        "or broken middle show that the model has learned what lies between images, and not only single images.",
+    ),
+    "nearest": (
+        "Nearest training images",
+        "Top: generated images. Bottom: the nearest training image of each. Identical pairs would show that the model "
+        "has memorized images.",
+    ),
+}
+"""Array name to title and caption."""
 
 
 def kinds(stored: Mapping[str, Any]) -> list[str]:
-    """Return what there is to show, in the order of showing: names of arrays."""
+    """Return the names of the arrays that can be shown, in the order shown."""
     dimensions = {name: np.ndim(values) for name, values in stored.items() if np.size(values)}
-    wanted = {"generated": (2, 4), "reconstructed": (4,), "interpolated": (5,), "nearest": (4, 5)}
-    found = [name for name, sizes in wanted.items() if dimensions.get(name) in sizes]
-    needed = {"reconstructed": "images"}
-    found = [name for name in found if needed.get(name, name) in dimensions]
-    if dimensions.get("generated") == 2 and not texts.is_codes(stored["generated"]):
-        found.remove("generated")
-    return [name for name in found if name != "nearest" or _pairs(stored) is not None]
+    is_text = dimensions.get("generated") == 2 and texts.is_codes(stored["generated"])
+    known = {
+        "generated": dimensions.get("generated") == 4 or is_text,
+        "reconstructed": dimensions.get("reconstructed") == 4 and "images" in dimensions,
+        "interpolated": dimensions.get("interpolated") == 5,
+        "nearest": "nearest" in dimensions and _pairs(stored) is not None,
+    }
+    return [name for name, is_known in known.items() if is_known]
 
 
 def show(stored: Mapping[str, Any], classes: list[str], key: str) -> None:
-    """Show all of it."""
+    """Show the generated samples, reconstructions, interpolations and nearest training images."""
     for name in kinds(stored):
         if name == "generated" and np.ndim(stored[name]) == 2:
             _texts(stored)
-        elif name == "generated":
-            st.markdown("#### Generated images")
-            _put(images.grid(stored[name], COLUMNS, SIDE), "What the model makes of random numbers, unselected.")
-        elif name == "reconstructed":
-            _reconstructed(stored)
-        elif name == "interpolated":
-            st.markdown("#### Between two images")
-            _put(images.strips(stored[name], SIDE), BETWEEN)
-        else:
-            _nearest(_pairs(stored))
+            continue
+        title, caption = CAPTIONS[name]
+        st.markdown(f"#### {title}")
+        st.image(images.png(_sheet(name, stored)), caption=caption, width="content")
 
 
 def _texts(stored: Mapping[str, Any]) -> None:
-    """Show generated texts in blocks, under the temperature that they were drawn at."""
+    """Show generated texts in blocks, each below its sampling temperature."""
     st.markdown("#### Generated texts")
     temperature = np.ravel(stored.get("temperature", ()))
     prompts = np.asarray(stored.get("prompt", ()))
     for at, codes in enumerate(stored["generated"]):
-        heat = float(temperature[at]) if at < len(temperature) else None
         prompt = texts.text_of(prompts[at]) if texts.is_codes(prompts) and at < len(prompts) else ""
-        said = "Drawn" if heat is None else f"Temperature {heat:g}"
-        st.markdown(f"{said}{', behind the words of a test text in grey italics' if prompt else ''}:")
+        title = f"Temperature {float(temperature[at]):g}" if at < len(temperature) else "Sampled"
+        st.markdown(f"{title}{', continuing a test text (gray italics)' if prompt else ''}:")
         before = f'<span style="opacity:0.65;font-style:italic">{texts.safe(prompt)}</span>' if prompt else ""
         st.html(texts.framed(before + texts.safe(texts.text_of(codes))))
     if len(temperature):
-        st.caption("The lower the temperature, the safer the guesses, and the more the text repeats itself.")
+        st.caption("At a lower temperature the model chooses more likely characters, and the text repeats itself more.")
 
 
-def _reconstructed(stored: Mapping[str, Any]) -> None:
-    st.markdown("#### Reconstructions")
-    both = _stacked(stored["images"], stored["reconstructed"])
-    _put(
-        images.strips(both.transpose(1, 0, 2, 3, 4), SIDE),
-        "Above test images, below what the model makes of them: encoded, and decoded again.",
-    )
-
-
-def _nearest(pairs: Array | None) -> None:
-    if pairs is None:
-        return
-    st.markdown("#### Nearest training images")
-    _put(
-        images.strips(pairs[:PAIRS].transpose(1, 0, 2, 3, 4), SIDE),
-        "Above generated images, below the training image that is nearest to each. Pairs that are the same, pixel for "
-        "pixel, would show that the model has learnt images by heart.",
-    )
+def _sheet(name: str, stored: Mapping[str, Any]) -> Image.Image:
+    if name == "generated":
+        return images.grid(stored[name], COLUMNS, SIDE)
+    if name == "interpolated":
+        return images.strips(stored[name], SIDE)
+    reconstructed = name == "reconstructed"
+    pairs = _stacked(stored["images"], stored[name]) if reconstructed else np.asarray(_pairs(stored))[:PAIRS]
+    return images.strips(pairs.transpose(1, 0, 2, 3, 4), SIDE)
 
 
 def _pairs(stored: Mapping[str, Any]) -> Array | None:
-    """Return generated images beside their nearest training images, (k, 2, c, h, w)."""
-    nearest, made = np.asarray(stored["nearest"]), np.asarray(stored.get("generated", ()))
+    """Return generated images with their nearest training images, (k, 2, c, h, w); None if they do not fit."""
+    nearest, generated = np.asarray(stored["nearest"]), np.asarray(stored.get("generated", ()))
     if nearest.ndim == 5:
         return nearest if nearest.shape[1] == 2 else None
-    if nearest.ndim == 4 and made.ndim == 4 and made.shape[1:] == nearest.shape[1:]:
-        return _stacked(made, nearest)
+    if nearest.ndim == generated.ndim == 4 and generated.shape[1:] == nearest.shape[1:]:
+        return _stacked(generated, nearest)
     return None
 
 
 def _stacked(first: Array, second: Array) -> Array:
-    """Return two lists of images (k, c, h, w) as pairs (k, 2, c, h, w), as many as both have."""
+    """Return two arrays of images (k, c, h, w) as pairs (k, 2, c, h, w), as many as both have, at most `PAIRS`."""
     count = min(len(first), len(second), PAIRS)
     return np.stack([images.in_unit(np.asarray(part)[:count]) for part in (first, second)], axis=1)
-
-
-def _put(picture: Any, caption: str) -> None:
-    st.image(images.png(picture), caption=caption, width="content")

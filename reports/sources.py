@@ -1,6 +1,6 @@
-"""What the pages read: the store and nothing else, cached until the store changes."""
+"""The data of the pages: read from the store only, and cached until the store changes."""
 
-import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,15 @@ from suite.store import Store
 State = tuple[tuple[str, int], ...]
 
 
-def root() -> str:
-    """Return the folder of the store: environment variable SUITE_STORE, else .suite."""
-    return os.environ.get("SUITE_STORE") or ".suite"
-
-
 def state(folder: str) -> State:
-    """Return what changes whenever a record is added or removed: the folders of records and their times."""
+    """Return the folders of records and their modification times, which change with every record added or removed."""
     records = Path(folder) / "records"
     return tuple(sorted((path.name, path.stat().st_mtime_ns) for path in records.glob("??")))
 
 
 @st.cache_resource(max_entries=2, show_spinner="Reading the store")
 def rows(folder: str, now: State) -> tuple[pd.DataFrame, int]:
-    """Return all rows, shared and never changed, and how many records are damaged."""
+    """Return all rows (shared, so do not modify them) and the number of damaged records."""
     store = Store(folder)
     return store.rows(), len(store.damaged)
 
@@ -46,24 +41,22 @@ def selection(folder: str, task: str, now: State) -> Selection:
 @st.cache_data(max_entries=200, show_spinner=False)
 def details(folder: str, record: str) -> dict[str, Any]:
     """Return a record's details, empty if they cannot be read; records never change."""
-    try:
-        return Store(folder).details(record)
-    except (SuiteError, OSError, ValueError):
-        return {}
+    return _or_empty(Store(folder).details, record)
 
 
 @st.cache_data(max_entries=30, show_spinner=False)
 def arrays(folder: str, record: str) -> dict[str, Any]:
     """Return a record's arrays, empty if they cannot be read; records never change."""
-    try:
-        return dict(Store(folder).arrays(record))
-    except (SuiteError, OSError, ValueError):
-        return {}
+    return _or_empty(Store(folder).arrays, record)
 
 
 def history(folder: str, digest: str) -> dict[str, Any]:
     """Return the training history of stored weights, empty if there is none."""
+    return _or_empty(Store(folder).history, digest) if digest else {}
+
+
+def _or_empty(read: Callable[[str], Mapping[str, Any]], key: str) -> dict[str, Any]:
     try:
-        return Store(folder).history(digest) if digest else {}
-    except (OSError, ValueError):
+        return dict(read(key))
+    except (SuiteError, OSError, ValueError):
         return {}

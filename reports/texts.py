@@ -1,13 +1,14 @@
-"""Texts as HTML: what speaks for an answer, and what an attack changed. Pure functions, no Streamlit.
+"""Texts as HTML, with attributions or the changes of an attack marked: pure functions, no Streamlit.
 
-Texts are strangers' data. Every character of them passes through `safe`, and nothing else of them reaches the page.
-Marks differ in line and slant and not in colour alone, and say their number where the pointer rests.
+Texts are untrusted data: every character of them passes through `safe` before it reaches the page. Marks differ in
+underline and slant and not only in color, and show their number as a tooltip.
 """
 
 import difflib
 import html
+import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,38 +17,37 @@ from numpy.typing import NDArray
 from suite.leaderboard.text import printable
 
 Array = NDArray[Any]
-Span = tuple[int, int]
 
 FAINTEST = 0.1
-"""Share of the strongest number below which a feature is not marked: it hardly matters."""
+"""Share of the largest value below which a feature is not marked."""
 
 NAMED = 3
-"""Features that a sentence names on each side."""
+"""Features that a sentence names on each side, at most."""
 
 LONGEST = 40
-"""Characters of a feature's name in a sentence."""
+"""Longest name of a feature in a sentence, in characters."""
 
 ALIKE = 0.6
-"""Share of letters in common from which on two words are shown as one that was misspelt, letter by letter."""
+"""Similarity from which two words are compared letter by letter, as a word and its misspelling."""
 
 FRAME = "white-space:pre-wrap;overflow-wrap:anywhere;line-height:2;font-size:1.05rem"
 FOR = "font-weight:700;font-style:normal;text-decoration:underline solid 2px"
 AGAINST = "font-weight:400;font-style:italic;text-decoration:underline dotted 3px"
-GONE = "font-style:italic;text-decoration:line-through 2px"
+OLD = "font-style:italic;text-decoration:line-through 2px"
 NEW = "font-weight:700;text-decoration:underline solid 2px"
-TINTS = {FOR: "217,95,2", AGAINST: "49,130,196", GONE: "49,130,196", NEW: "217,95,2"}
-"""Colours of the marks; see-through, so that they fit light and dark pages."""
+TINTS = {FOR: "217,95,2", AGAINST: "49,130,196", OLD: "49,130,196", NEW: "217,95,2"}
+"""Colors of the marks; transparent, so that they suit light and dark pages."""
 
 WORD = re.compile(r"\w+(?:['’]\w+)*|\s+|[^\w\s]")
 
 
 class Change(NamedTuple):
-    """What differs between two texts.
+    """The differences between two texts.
 
     Attributes:
-        before, after: the texts as HTML, with what went and what came.
-        words: how many words differ.
-        pairs: words and what stands in their place, empty where a word was put in or left out.
+        before, after: the texts as HTML, with deleted and inserted words marked.
+        words: number of words that differ.
+        pairs: old and new words; one is empty where a word was inserted or deleted.
     """
 
     before: str
@@ -62,30 +62,30 @@ def is_codes(values: Any) -> bool:
 
 
 def text_of(codes: Any) -> str:
-    """Return the text of code points, up to the first 0; what is no character becomes a replacement character."""
+    """Return the text of code points, up to the first 0; invalid points become the replacement character."""
     points = [int(point) for point in np.ravel(codes)]
     points = points[: points.index(0)] if 0 in points else points
     return "".join(_character(point) for point in points)
 
 
 def safe(text: Any) -> str:
-    """Return a text from outside as HTML that shows exactly that text; line breaks stay."""
+    """Return an untrusted text as HTML that shows exactly that text, with its line breaks."""
     lines = str(text).replace("\r\n", "\n").replace("\t", " ").split("\n")
     return html.escape("\n".join(printable(line) for line in lines), quote=True)
 
 
 def framed(content: str) -> str:
-    """Return HTML as a block that keeps spaces and wraps where it must."""
+    """Return HTML as a block that keeps spaces and wraps long lines."""
     return f'<div style="{FRAME}">{content}</div>'
 
 
 def highlighted(text: str, spans: Array, values: Array) -> str:
-    """Return a text as HTML with its features marked by what they are worth.
+    """Return a text as HTML with its features marked by their attribution.
 
     Args:
         text: the text.
-        spans: characters of each feature, (features, 2): start, and end behind it; 0, 0 for those without.
-        values: what each is worth, (features,): above 0 speaks for the answer, below 0 against it.
+        spans: start and end (exclusive) of each feature in characters, (features, 2); 0, 0 for features without text.
+        values: attributions, (features,): positive supports the prediction, negative opposes it.
     """
     shares = strengths(values)
     placed = [(int(start), int(end), place) for place, (start, end) in enumerate(spans) if 0 <= start < end]
@@ -98,53 +98,54 @@ def highlighted(text: str, spans: Array, values: Array) -> str:
 
 
 def listed(names: Sequence[str], values: Any, present: Any) -> str:
-    """Return names of features as HTML, marked by what they are worth; single characters stand without spaces."""
+    """Return the names of features as HTML, marked by attribution; single characters have no spaces between them."""
     shares = strengths(values)
-    shown = [place for place in range(len(names)) if place < len(present) and present[place]]
-    between = "" if all(len(names[place]) <= 1 for place in shown) else " "
-    return framed(between.join(marked(names[place], shares[place], float(values[place])) for place in shown))
+    features = [feature for feature in zip(names, shares, values, present, strict=False) if feature[-1]]
+    between = "" if all(len(name) <= 1 for name, *_ in features) else " "
+    return framed(between.join(marked(name, share, float(value)) for name, share, value, _ in features))
 
 
 def marked(word: str, share: float, value: float) -> str:
-    """Return a feature as HTML, marked by its share of the strongest, from -1 to 1; what hardly matters is plain."""
+    """Return a feature as HTML, marked by its share of the largest value, from -1 to 1; weak ones are plain."""
     if abs(share) < FAINTEST:
         return safe(word)
     shown = safe(word).replace("\n", "↵\n") if word.strip(" ") else VISIBLE[" "] * max(1, len(word))
-    style, side = (FOR, "for") if share > 0 else (AGAINST, "against")
-    return _mark(shown, style, 0.12 + 0.38 * abs(share), f"{value:+.3g}, speaks {side} the answer")
+    style, verb = (FOR, "supports") if share > 0 else (AGAINST, "opposes")
+    return _mark(shown, style, 0.12 + 0.38 * abs(share), f"{value:+.3g}, {verb} the prediction")
 
 
 def strengths(values: Any) -> Array:
-    """Return values as shares of the strongest, from -1 to 1; what is not finite is 0."""
+    """Return values as shares of the largest absolute value, from -1 to 1; non-finite values are 0."""
     known = np.nan_to_num(np.asarray(values, dtype=float), nan=0.0, posinf=0.0, neginf=0.0)
     return np.asarray(known / (np.abs(known).max(initial=0.0) or 1.0))
 
 
 def strongest(names: Sequence[str], values: Any) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
-    """Return the features that speak most for and most against an answer, with what they are worth."""
+    """Return the features that support and that oppose the prediction most, with their values."""
     shares, order = strengths(values), np.argsort(-np.nan_to_num(np.asarray(values, dtype=float)), kind="stable")
-    ahead = [int(place) for place in order if shares[place] >= FAINTEST][:NAMED]
-    behind = [int(place) for place in order[::-1] if shares[place] <= -FAINTEST][:NAMED]
-    return tuple([(str(names[p])[:LONGEST], float(values[p])) for p in part] for part in (ahead, behind))  # type: ignore[return-value]
+    named = [(str(names[at])[:LONGEST], float(values[at]), shares[at]) for at in order]
+    supporting = [(name, value) for name, value, share in named if share >= FAINTEST]
+    opposing = [(name, value) for name, value, share in named[::-1] if share <= -FAINTEST]
+    return supporting[:NAMED], opposing[:NAMED]
 
 
 VISIBLE = {" ": "␣", "\n": "↵", "\t": "⇥"}
-"""What stands for characters that cannot be seen."""
+"""Visible symbols for white space."""
 
 
 def legend() -> str:
-    """Return the key of highlighted features as HTML."""
+    """Return the legend of marked features as HTML."""
     examples = (
-        (_mark("bold, underlined, orange", FOR, 0.5, "for"), "speaks for the answer"),
-        (_mark("italic, dotted, blue", AGAINST, 0.5, "against"), "speaks against it"),
-        ("plain", "hardly matters"),
+        (_mark("bold, underlined, orange", FOR, 0.5, "supports"), "supports the prediction"),
+        (_mark("italic, dotted, blue", AGAINST, 0.5, "opposes"), "opposes it"),
+        ("unmarked", "has little effect"),
     )
-    said = "; ".join(f"{mark} {meaning}" for mark, meaning in examples)
-    return framed(f"{said}. The stronger the colour, the more it matters; rest the pointer on a mark for its number.")
+    meanings = "; ".join(f"{mark} {meaning}" for mark, meaning in examples)
+    return framed(f"{meanings}. A stronger color is a stronger effect; hover over a mark to see its value.")
 
 
 def changed(before: str, after: str) -> Change:
-    """Return two texts with the words that differ marked, and in words that were replaced one by one their letters."""
+    """Return two texts with the words that differ marked, and the letters that differ in similar words."""
     old, new = WORD.findall(before), WORD.findall(after)
     left, right = [""], [""]
     pairs: list[tuple[str, str]] = []
@@ -153,30 +154,24 @@ def changed(before: str, after: str) -> Change:
             left.append(safe("".join(old[a:b])))
             right.append(safe("".join(new[c:d])))
             continue
-        for gone, came in _side_by_side(old[a:b], new[c:d]):
-            left.append(_differing(gone, came, GONE))
-            right.append(_differing(came, gone, NEW))
-            pairs += [(gone, came)] if (gone + came).strip() else []
+        for before_word, after_word in itertools.zip_longest(old[a:b], new[c:d], fillvalue=""):
+            left.append(_differing(before_word, after_word, OLD))
+            right.append(_differing(after_word, before_word, NEW))
+            pairs += [(before_word, after_word)] if (before_word + after_word).strip() else []
     return Change(framed("".join(left)), framed("".join(right)), len(pairs), tuple(pairs))
 
 
 def change_legend() -> str:
-    """Return the key of changed texts as HTML."""
-    gone, came = _mark("struck through", GONE, 0.35, "before"), _mark("bold, underlined", NEW, 0.35, "after")
-    return framed(f"{gone} is what the attack took away; {came} is what it put there.")
-
-
-def _side_by_side(old: list[str], new: list[str]) -> Iterator[tuple[str, str]]:
-    """Yield the words of two runs in pairs; those of the longer one that are left stand alone."""
-    for place in range(max(len(old), len(new))):
-        yield (old[place] if place < len(old) else ""), (new[place] if place < len(new) else "")
+    """Return the legend of changed texts as HTML."""
+    old, new = _mark("struck through", OLD, 0.35, "before"), _mark("bold, underlined", NEW, 0.35, "after")
+    return framed(f"{old}: deleted by the attack; {new}: inserted by the attack.")
 
 
 def _differing(word: str, other: str, style: str) -> str:
-    """Return a word as HTML, its letters that the other one has not in a stronger colour."""
+    """Return a word as HTML, with the letters that are not in the other one in a stronger color."""
     if not word:
         return ""
-    title = f"instead of {other}" if style == NEW and other else f"became {other}" if other else "alone"
+    title = f"instead of {other}" if style == NEW and other else f"became {other}" if other else "no counterpart"
     pieces = []
     letters = difflib.SequenceMatcher(None, word, other, autojunk=False)
     if letters.ratio() < ALIKE:
@@ -193,5 +188,5 @@ def _mark(content: str, style: str, strength: float, title: str) -> str:
 
 
 def _character(point: int) -> str:
-    good = 0 < point <= 0x10FFFF and not 0xD800 <= point <= 0xDFFF
-    return chr(point) if good else "\N{REPLACEMENT CHARACTER}"
+    is_valid = 0 < point <= 0x10FFFF and not 0xD800 <= point <= 0xDFFF
+    return chr(point) if is_valid else "\N{REPLACEMENT CHARACTER}"

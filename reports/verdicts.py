@@ -1,4 +1,4 @@
-"""The three verdicts on a number, in words and signs first, colours only beside them: pure functions, no Streamlit."""
+"""The three verdicts on a number, as a sign and a word; color is only added to them: pure functions, no Streamlit."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 
 import pandas as pd
 
-from suite.leaderboard.cells import DASH, missing, why
-from suite.leaderboard.columns import ROBUST
-from suite.reports.measures import size_of
+from suite.leaderboard.cells import DASH, is_missing, reason_text
+from suite.leaderboard.metrics import ROBUST
+from suite.reports.metrics import size_of
 from suite.reports.text import plain
-from suite.types import verdict_of
+from suite.types import Verdict, verdict_of
 
-SIGNS = {"valid": "✓", "suspect": "?", "invalid": "✗"}
-COLOURS = {"valid": "#1a9e77", "suspect": "#d95f02", "invalid": "#b3589a"}
-"""Those of the pictures, legible on light and on dark pages; every one stands beside its sign and its word."""
+SIGNS: dict[Verdict, str] = {"valid": "✓", "suspect": "?", "invalid": "✗"}
+COLORS: dict[Verdict, str] = {"valid": "#1a9e77", "suspect": "#d95f02", "invalid": "#b3589a"}
+"""Colors of the figures, legible on light and dark pages; each comes with its sign and word."""
 
 IN_SHORT = """
-**✓ valid**: every check passed. **? suspect**: there is a number, but a check of it failed; the true number under
-attack may be worse, never better, which **≤** says. **✗ invalid**: there is no number to believe.
+**✓ valid**: every check passed. **? suspect**: the number failed a check; **≤** marks an upper bound: the true
+robust accuracy may be lower, never higher. **✗ invalid**: there is no usable number.
 """
 
 
-def spoken(status: Any) -> str:
-    """Return a stored status as its verdict: ``✓ valid``, ``? suspect``, ``✗ invalid (failed)``."""
-    if missing(status):
+def label(status: Any) -> str:
+    """Return the verdict on a stored status: ``✓ valid``, ``? suspect``, ``✗ invalid (failed)``."""
+    if is_missing(status):
         return DASH
     if status == "skipped":
         return f"{DASH} skipped"
@@ -35,35 +35,30 @@ def spoken(status: Any) -> str:
     return f"{SIGNS[verdict]} {verdict}{detail}"
 
 
-def worst(statuses: pd.Series[Any]) -> str:
-    """Return the least believable verdict of some stored statuses; what does not apply to a model is none."""
-    found = {verdict_of(str(status)) for status in statuses.dropna() if status != "skipped"}
-    return next((verdict for verdict in reversed(SIGNS) if verdict in found), "valid")
+def worst(statuses: pd.Series[Any]) -> Verdict:
+    """Return the worst verdict on some stored statuses; skipped ones do not count."""
+    verdicts = {verdict_of(str(status)) for status in statuses.dropna() if status != "skipped"}
+    return next((verdict for verdict in reversed(SIGNS) if verdict in verdicts), "valid")
 
 
 def style(text: Any) -> str:
-    """Return the colour of a table's cell that names a verdict, as CSS; empty for any other."""
-    found = (COLOURS[verdict] for verdict in SIGNS if verdict in str(text).split())
-    return next((f"color: {colour}; font-weight: 600" for colour in found), "")
+    """Return the color of a table cell that names a verdict, as CSS; empty for any other cell."""
+    words = str(text).split()
+    return next((f"color: {COLORS[verdict]}; font-weight: 600" for verdict in SIGNS if verdict in words), "")
 
 
 def reasons(rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    """Yield every verdict but valid with its sentence in markdown, once for all sizes that share the reason."""
-    said = {
+    """Yield (verdict, sentence in markdown) for each verdict but valid, once for all sizes that share the reason."""
+    titles = {
         "suspect": "? Suspect, so the numbers are upper bounds",
-        "invalid": "✗ Invalid, so there is no number to believe",
+        "invalid": "✗ Invalid, so there is no usable number",
         "skipped": "Skipped, because it does not apply",
     }
     if (rows["metric"].isin(ROBUST) & rows["higher_is_better"].eq(False)).any():
-        said["suspect"] = "? Suspect: a better attack would make the numbers larger, and worse"
+        titles["suspect"] = "? Suspect, because a stronger attack would make the numbers larger and worse"
     verdict = rows["status"].map(verdict_of).mask(rows["status"] == "skipped", "skipped")
-    reason = pd.Series(list(map(why, rows["reason"], rows["checks"])), index=rows.index, dtype=object)
-    for (found, said_why), part in rows[verdict != "valid"].groupby([verdict, reason]):
-        sizes = ", ".join(f"{size:g}" for size in _sizes(part))
-        yield str(found), f"{said[str(found)]}{f', at size {sizes}' if sizes else ''}: {plain(said_why)}"
-
-
-def _sizes(rows: pd.DataFrame) -> list[float]:
-    """Return the sizes of an attack that rows are about, ascending."""
-    params = rows["params"].map(json.loads)
-    return sorted({size for one in params if (size := size_of(one)) is not None})
+    reason = pd.Series(list(map(reason_text, rows["reason"], rows["checks"])), index=rows.index, dtype=object)
+    for (name, text), part in rows[verdict != "valid"].groupby([verdict, reason]):
+        sizes = {size_of(json.loads(params)) for params in part["params"]} - {None}
+        at = f", at size {', '.join(f'{size:g}' for size in sorted(sizes))}" if sizes else ""
+        yield str(name), f"{titles[str(name)]}{at}: {plain(text)}"

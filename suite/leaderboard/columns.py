@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import pandas as pd
@@ -142,13 +143,8 @@ def _size_label(norm: Any, size: float, spec: str) -> str:
 
 def _as_typed(size: float, spec: str) -> str:
     """Return a size as its spec has it: 8/255 where that was typed, else rounded."""
-    typed = (text for text in re.findall(r"\d+/\d+", spec) if math.isclose(_ratio(text), size, rel_tol=1e-9))
-    return next(typed, f"{size:.3g}")
-
-
-def _ratio(text: str) -> float:
-    numerator, denominator = text.split("/")
-    return int(numerator) / (int(denominator) or math.nan)
+    ratios = re.findall(r"\d+/0*[1-9]\d*", spec)
+    return next((text for text in ratios if math.isclose(Fraction(text), size, rel_tol=1e-9)), f"{size:.3g}")
 
 
 def _corruption(rows: pd.DataFrame) -> Iterator[Column]:

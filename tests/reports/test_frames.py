@@ -5,23 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from suite.leaderboard import board, select
+from suite.leaderboard import board
 from suite.store import Store
 from tests.reports import synthetic as s
+from tests.reports.pages import rows_of
 
 pytest.importorskip("plotly", reason="the report needs the extra `report`")
 from suite.reports import figures, frames
 from suite.reports.text import figure_text, number, plain, span
 
 
-def rows_of(store: Store, model: str, axis: str):
-    rows = select(store.rows(), s.TASK).rows
-    return rows[(rows["model"] == model) & (rows["axis"] == axis)]
-
-
 def details_of(store: Store, model: str, axis: str, attack: str = "pgd") -> dict:
-    found = [store.details(record) for record in rows_of(store, model, axis)["record"].unique()]
-    return next(details for details in found if details.get("attack", attack) == attack)
+    records = rows_of(store, s.TASK, axis, model)["record"].unique()
+    return next(details for details in map(store.details, records) if details.get("attack", attack) == attack)
 
 
 def test_board_frame_has_value_interval_and_ties_side_by_side(store: Store) -> None:
@@ -37,30 +33,30 @@ def test_board_frame_has_value_interval_and_ties_side_by_side(store: Store) -> N
     assert robust.tolist()[:2] == pytest.approx([96.0, 65.0]) and np.isnan(robust.iloc[2])
     assert ("accuracy % ↑", "random") not in frame
     assert frame["insertion over random % ↑", "best method"].tolist() == ["gradcam", "–", "–"]
-    assert "TrainingError" in frame["", "what failed"].tolist()[2]
+    assert "TrainingError" in frame["", "failures"].tolist()[2]
 
 
-def test_measure_frame_shows_dashes_not_zeros(store: Store) -> None:
-    frame = frames.measure_frame(rows_of(store, s.GOOD, "calibration"))
-    line = frame[frame["measure"] == "temperature"].iloc[0]
+def test_metric_frame_shows_dashes_for_missing_values(store: Store) -> None:
+    frame = frames.metric_frame(rows_of(store, s.TASK, "calibration", s.GOOD))
+    line = frame[frame["metric"] == "temperature"].iloc[0]
     assert (line["value"], line["95 % interval"], line["control"], line["reason"]) == ("1.7 ratio", "–", "–", "–")
-    pgd = frames.measure_frame(rows_of(store, s.GOOD, "robustness"))
+    pgd = frames.metric_frame(rows_of(store, s.TASK, "robustness", s.GOOD))
     assert any("more_steps_never_help: pass" in checks for checks in pgd["checks"])
-    assert "reference" not in " ".join(pgd["measure"])
+    assert "reference" not in " ".join(pgd["metric"])
 
 
-def test_learning_frame_and_figure_mark_the_chosen_epoch() -> None:
+def test_learning_curve_marks_the_selected_epoch() -> None:
     frame = frames.learning_frame(s.training())
     assert len(frame) == 24
     figure = figures.learning_curve(frame, "loss", 8)
     assert [trace.name for trace in figure.data] == ["train", "validation"]
-    assert figure.layout.annotations[0].text == "chosen: epoch 8"
+    assert figure.layout.annotations[0].text == "selected: epoch 8"
     assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("epoch", "loss (nats)")
     assert frames.learning_frame({}).empty
 
 
 def test_recall_is_in_percent_with_its_interval(store: Store) -> None:
-    frame = frames.class_frame(rows_of(store, s.GOOD, "clean"), "recall")
+    frame = frames.class_frame(rows_of(store, s.TASK, "clean", s.GOOD), "recall")
     assert frame["class"].tolist() == [str(k) for k in range(10)]
     assert (frame["lo"] <= frame["value"]).all() and (frame["value"] <= frame["hi"]).all()
     assert frame["value"].max() == 100
@@ -69,7 +65,7 @@ def test_recall_is_in_percent_with_its_interval(store: Store) -> None:
     assert list(figure.layout.yaxis.ticktext) == frame["class"].tolist()
 
 
-def test_confusion_keeps_counts_as_text_and_number_names_as_names() -> None:
+def test_confusion_matrix_shows_counts_and_escapes_names() -> None:
     figure = figures.confusion(["7", "<b>8</b>"], [[9, 1], [0, 0]])
     assert [list(row) for row in figure.data[0].text] == [["9", "1"], ["0", "0"]]
     assert list(figure.layout.xaxis.ticktext) == ["7", "&lt;b&gt;8&lt;/b&gt;"]
@@ -104,15 +100,17 @@ def test_robustness_curve_has_bands_and_control(store: Store) -> None:
     assert frames.robustness_frame({"curve": []}).empty
 
 
-def test_the_glance_shows_right_answers_of_the_first_models(store: Store) -> None:
-    seen = frames.glance_frame(board(store, s.TASK), most=2)
-    assert set(seen["model"]) == {s.GOOD, s.WEAK} and "accuracy" in set(seen["measure"])
-    assert (seen["lo"][~seen["bound"]] <= seen["value"][~seen["bound"]]).all() and (seen["value"] <= seen["hi"]).all()
-    figure = figures.glance(seen, list(dict.fromkeys(seen["measure"])))
+def test_the_overview_shows_accuracy_of_the_first_models(store: Store) -> None:
+    points = frames.overview_frame(board(store, s.TASK), most=2)
+    assert set(points["model"]) == {s.GOOD, s.WEAK} and "accuracy" in set(points["metric"])
+    assert (points["lo"][~points["bound"]] <= points["value"][~points["bound"]]).all() and (
+        points["value"] <= points["hi"]
+    ).all()
+    figure = figures.overview(points, list(dict.fromkeys(points["metric"])))
     assert len(figure.data) == 2 and len({trace.marker.symbol for trace in figure.data}) == 2
 
 
-def test_series_differ_in_more_than_colour(store: Store) -> None:
+def test_series_differ_in_dash_and_marker(store: Store) -> None:
     frame = frames.faithfulness_frame(details_of(store, s.GOOD, "attribution"))
     figure = figures.faithfulness(frame[frame["baseline"] == "mean"], "insertion")
     looks = {(trace.line.dash, trace.marker.symbol) for trace in figure.data}
@@ -151,11 +149,11 @@ def test_plain_is_one_code_span(text: object, shown: str) -> None:
     assert plain(text) == shown
 
 
-def test_figure_text_holds_no_markup() -> None:
+def test_figure_text_has_no_markup() -> None:
     assert figure_text("<a href='x'>$y$ %{z}") == "&lt;a href='x'&gt;&#36;y&#36; &#37;&#123;z&#125;"
 
 
-def test_numbers_as_readers_see_them() -> None:
+def test_numbers_as_text() -> None:
     assert number(0.9745, "fraction") == "97.5 %"
     assert number(None, "fraction") == number(float("nan"), "nats") == "–"
     assert number(0.2134, "nats") == "0.213 nats"
@@ -163,13 +161,13 @@ def test_numbers_as_readers_see_them() -> None:
     assert span(None, 0.2, "fraction") == "–"
 
 
-def test_an_interval_of_no_width_is_not_shown_as_one(tmp_path) -> None:
+def test_a_degenerate_interval_is_not_shown(tmp_path) -> None:
     store = Store(tmp_path)
     record = s.clean("m", 0.9, ["0", "1"])
     first = replace(record.measures[0], lo=0.9, hi=0.9, method="degenerate(constant sample)")
     store.put(replace(record, measures=(first, *record.measures[1:])))
     made = board(store, s.TASK)
     assert frames.board_frame(made)["accuracy % ↑", "95 % interval"].tolist() == ["–"]
-    seen = frames.glance_frame(made, most=1)
-    assert seen["value"].tolist() == pytest.approx([90]) and seen[["lo", "hi"]].isna().all(axis=None)
-    assert figures.glance(seen, ["accuracy"]).to_json()
+    points = frames.overview_frame(made, most=1)
+    assert points["value"].tolist() == pytest.approx([90]) and points[["lo", "hi"]].isna().all(axis=None)
+    assert figures.overview(points, ["accuracy"]).to_json()

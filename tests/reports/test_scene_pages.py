@@ -1,4 +1,4 @@
-"""Every page for a detector and a segmenter, and the tables behind them."""
+"""Pages and tables of a detector and a segmenter."""
 
 from __future__ import annotations
 
@@ -8,80 +8,72 @@ from typing import Any
 
 import pytest
 
-from suite.leaderboard import board, select
+from suite.leaderboard import board
 from suite.store import Store
 from tests.reports import synthetic as s
 from tests.reports import synthetic_scenes as c
-from tests.reports.test_app import words
+from tests.reports.pages import captions, rows_of, words
 
 pytest.importorskip("plotly", reason="the report needs the extra `report`")
-from suite.reports import about_view, attribution_view, damage_view, figures, frames, measures, scene_frames
+from suite.reports import about_view, attribution_view, damage_view, figures, frames, metrics
 
 TASKS = [(c.BOXES, c.DETECTOR, "mAP"), (c.MASKS, c.SEGMENTER, "mean IoU")]
 VIEWS = ["Attacks and explanations", "Corruptions", "Occlusion"]
 
 
-def rows_of(store: Store, task: str, axis: str):
-    rows = select(store.rows(), task).rows
-    return rows[rows["axis"] == axis]
-
-
-def captions(app) -> str:
-    return "".join(str(image.proto) for image in app.get("image"))
-
-
 @pytest.mark.parametrize(("task", "model", "name"), TASKS)
-def test_the_board_names_the_measure_and_says_what_it_is(visit, task: str, model: str, name: str) -> None:
+def test_the_board_explains_its_headline_metric(visit, task: str, model: str, name: str) -> None:
     said = words(visit(task=task))
     short = "mIoU" if name == "mean IoU" else name
-    assert f"**{short}** (mean" in said and f"The same {name} as a picture" in said
-    assert "right answers" not in said and "Right answers" not in said
+    assert f"**{short}** (mean" in said and f"Overview: {name}, clean and under each attack" in said
+    assert "accuracy" not in said.replace("robust accuracy", "").lower()
 
 
 @pytest.mark.parametrize(("task", "model", "name"), TASKS)
-def test_the_model_page_speaks_of_boxes_or_pixels(visit, task: str, model: str, name: str) -> None:
+def test_the_model_page_uses_the_headline_metric(visit, task: str, model: str, name: str) -> None:
     said = words(visit(page="Model", task=task, model=model))
     assert "62.0 % (95 % interval 60.0 to 64.0)" in said
-    assert "right answers" not in said.lower() and f"{measures.capital(name)} against the size" in said
+    assert "accuracy" not in said.lower().replace("pixel accuracy", "").replace("does confidence match accuracy", "")
+    assert f"{metrics.capital(name)} against perturbation size" in said
     assert "**plausibility, not faithfulness**" in said
     assert "`saliency` **✓ beats the random map** in all 2 comparisons" in said
     assert "`saliency` **✗ does not beat the random map** in 1 of 1 comparisons" in said
 
 
-def test_calibration_is_told_by_boxes_and_by_regions(visit) -> None:
+def test_calibration_covers_boxes_and_regions(visit) -> None:
     said = words(visit(page="Model", task=c.BOXES))
-    assert "boxes with a score of, say, 80 %" in said and "the detections of one image go together" in said
+    assert "boxes with a score of, say, 80 %" in said and "the detections of one image are not independent" in said
     assert "D-ECE 10.0 %" in said and "OCE 25.0 %" in said
-    assert "Nothing was said with any confidence" in said
+    assert "There are no predictions with a confidence" in said
     said = words(visit(page="Model", task=c.MASKS))
     assert "ECE 10.0 %" in said and "ECE of the foreground 15.0 %" in said and "ECE of the boundary 20.0 %" in said
 
 
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize(("task", "model", "name"), TASKS)
-def test_every_gallery_shows_and_tells_the_answers(visit, task: str, model: str, name: str, view: str) -> None:
+def test_every_gallery_shows_and_describes_outputs(visit, task: str, model: str, name: str, view: str) -> None:
     app = visit(page="Gallery", task=task, model=model)
     app.radio(key=f"pictures {task} {model}").set_value(view).run()
     assert not app.exception
     shown = captions(app)
     if name == "mAP":
-        assert "2 objects: 1 found, 1 wrong class" in shown
-        assert "2 objects: 1 missed, 1 gone; 1 box where nothing is" in shown
-        assert "**solid blue** found it" in words(app)
+        assert "2 objects: 1 detected, 1 wrong class" in shown
+        assert "2 objects: 1 missed, 1 newly missed; 1 false positive" in shown
+        assert "**solid blue** detects an object" in words(app)
     else:
-        assert "mean IoU 100.0 %; 100.0 % of the pixels right" in shown and "not seen at all" in shown
-        assert "Classes in these pictures" in shown and "**Striped black and white**" in words(app)
+        assert "mean IoU 100.0 %; pixel accuracy 100.0 %" in shown and "missed entirely" in shown
+        assert "Classes in these images" in shown and "**Black and white stripes**" in words(app).replace("\n", " ")
     for element in (*app.markdown, *app.caption):
         assert s.HOSTILE_CLASS not in element.value.replace(f"`{s.HOSTILE_CLASS}`", "")
 
 
 @pytest.mark.parametrize(("task", "model", "name"), TASKS)
-def test_an_attack_with_gaps_is_shown_as_far_as_it_goes(visit, task: str, model: str, name: str) -> None:
+def test_an_attack_without_outputs_is_shown(visit, task: str, model: str, name: str) -> None:
     app = visit(page="Gallery", task=task, model=model)
     attack = app.selectbox(key=f"attack {task} {model}")
     attack.select(next(option for option in attack.options if option.endswith("broken"))).run()
     assert not app.exception
-    assert "attacked: no answer was stored" in captions(app)
+    assert "attacked: no output was stored" in captions(app)
     assert "**✗ invalid**" in words(app)
 
 
@@ -91,12 +83,13 @@ def test_a_classifier_has_the_same_galleries(visit, view: str) -> None:
     app.radio(key=f"pictures {s.TASK} {s.GOOD}").set_value(view).run()
     assert not app.exception
     shown = captions(app)
-    assert "clean, truly `0`: says `0` (right), 80.0 % sure" in shown
+    assert "clean, true class `0`: predicts `0` (correct), confidence 80.0 %" in shown
     if view == "Corruptions":
         app.selectbox(key=f"corruption sample {s.TASK} {s.GOOD}").select("test/00001").run()
-        assert "`gaussian noise`: says `0` (wrong), 80.0 % sure" in captions(app)
+        assert "`gaussian noise`: predicts `0` (wrong), confidence 80.0 %" in captions(app)
     else:
-        assert "worst place: says `0` (wrong), 80.0 % sure" in shown and "at the worst place 0.10" in shown
+        assert "worst position: predicts `0` (wrong), confidence 80.0 %" in shown
+        assert "at the worst position 0.10" in shown
 
 
 @pytest.mark.parametrize(
@@ -104,7 +97,7 @@ def test_a_classifier_has_the_same_galleries(visit, view: str) -> None:
     ["label", "label worst", "heat worst_corner", "boxes", "severity boxes_fog", "images image_clean clean", "eps"],
 )
 @pytest.mark.parametrize("make", [c.corruption, c.occlusion, c.robustness, c.attribution])
-def test_missing_arrays_leave_out_pictures_and_no_page(visit, tmp_path: Path, make: Any, lost: str) -> None:
+def test_missing_arrays_do_not_break_the_gallery(visit, tmp_path: Path, make: Any, lost: str) -> None:
     store = Store(tmp_path / "store")
     store.put(c.clean("detection"))
     whole = make("detection")
@@ -113,33 +106,33 @@ def test_missing_arrays_leave_out_pictures_and_no_page(visit, tmp_path: Path, ma
     visit(store.root, page="Gallery", task=c.BOXES)
 
 
-def test_the_glance_has_the_headline_measures_alone(store: Store) -> None:
+def test_the_overview_has_only_the_headline_metric(store: Store) -> None:
     made = board(store, c.BOXES)
-    seen = frames.glance_frame(made, most=5)
-    assert seen["measure"].tolist()[0] == "mAP" and len(seen) == 2
-    assert measures.axis_title(column.metric for column in made.columns) == "mAP (%)"
-    assert measures.axis_title(["accuracy", "robust_accuracy", "ece"]) == "right answers (%)"
+    points = frames.overview_frame(made, most=5)
+    assert points["metric"].tolist()[0] == "mAP" and len(points) == 2
+    assert metrics.axis_title(column.metric for column in made.columns) == "mAP (%)"
+    assert metrics.axis_title(["accuracy", "robust_accuracy", "ece"]) == "accuracy (%)"
     table = frames.board_frame(made)
     assert ("pgd vanish linf 0.03 disappearance % ↓", "random") in table
     assert ("mAP % ↑", "random") not in table and ("mAP % ↑", "verdict") not in table
 
 
-def test_companions_are_percent_and_per_image_beside_their_control(store: Store) -> None:
+def test_object_metrics_have_units_and_controls(store: Store) -> None:
     rows = rows_of(store, c.BOXES, "robustness")
-    frame = scene_frames.companion_frame(rows)
+    frame = frames.objects_frame(rows)
     missed = frame[frame["metric"] == "disappearance_rate"]
     assert missed["size"].tolist() == [0.0, *c.EPS]
     assert missed["value"].tolist() == pytest.approx([40, 60, 80])
     assert missed["control"].tolist() == pytest.approx([41] * 3)
     assert frame[frame["metric"] == "false_positives_per_image"]["value"].tolist() == pytest.approx([1.5, 1.7, 1.9])
     figure = figures.secondary_metrics(frame, "linf")
-    assert [note.text for note in figure.layout.annotations] == list(scene_frames.COMPANIONS.values())
+    assert [note.text for note in figure.layout.annotations] == list(frames.OBJECTS.values())
     looks = {(trace.name, trace.line.dash, trace.marker.symbol) for trace in figure.data}
     assert len(figure.data) == 6 and len(looks) == 2
-    assert scene_frames.companion_frame(rows_of(store, s.TASK, "robustness")).empty
+    assert frames.objects_frame(rows_of(store, s.TASK, "robustness")).empty
 
 
-def test_undefined_points_leave_gaps_and_no_band_reaches_over_them(store: Store) -> None:
+def test_undefined_points_are_gaps_in_line_and_band(store: Store) -> None:
     for record in rows_of(store, c.MASKS, "robustness")["record"].unique():
         details = store.details(record)
         frame = frames.robustness_frame(details)
@@ -151,21 +144,21 @@ def test_undefined_points_leave_gaps_and_no_band_reaches_over_them(store: Store)
         assert figure.layout.yaxis.title.text == "mean IoU (%)"
 
 
-def test_plausible_rows_do_not_count_as_faithful(store: Store) -> None:
-    assert not set(scene_frames.PLAUSIBLE) & {*attribution_view.FAITHFUL, *attribution_view.CONTEXT}
-    table = scene_frames.plausibility_frame(rows_of(store, c.MASKS, "attribution"))
+def test_plausibility_is_separate_from_faithfulness(store: Store) -> None:
+    assert not set(frames.PLAUSIBLE) & {*attribution_view.FAITHFUL, *attribution_view.CONTEXT}
+    table = frames.plausibility_frame(rows_of(store, c.MASKS, "attribution"))
     assert table["method"].tolist() == ["saliency", "random"]
-    assert table["strongest pixel inside"].tolist()[0] == "90.0 % (88.0 to 92.0)"
+    assert table["maximum inside"].tolist()[0] == "90.0 % (88.0 to 92.0)"
     assert table["weight inside, random map"].tolist()[0] == "40.0 %"
-    assert scene_frames.plausibility_frame(rows_of(store, s.TASK, "attribution")).empty
+    assert frames.plausibility_frame(rows_of(store, s.TASK, "attribution")).empty
 
 
-def test_objects_and_measures_in_words(store: Store) -> None:
+def test_states_and_metrics_have_a_meaning(store: Store) -> None:
     rows = rows_of(store, c.BOXES, "clean")
-    states = scene_frames.states_frame(rows)
+    states = frames.states_frame(rows)
     assert states["value"].tolist() == ["30.0 %", "30.0 %", "40.0 %", "1.5 per image"]
-    table = scene_frames.wording_frame(rows, measures.IN_WORDS)
-    assert table["measure"].tolist() == ["map50", "map75", "ar1", "ar10", "ar100", "olrp"]
+    table = frames.meaning_frame(rows, metrics.EXPLAINED)
+    assert table["metric"].tolist() == ["map50", "map75", "ar1", "ar10", "ar100", "olrp"]
     frame = frames.class_frame(rows, "class_map")
     assert frame["class"].tolist() == c.NAMES[:2]  # the third has no object, and so no number
 
@@ -177,11 +170,11 @@ def test_confusion_of_many_pixels_is_in_percent() -> None:
     assert "pixels" in figure.data[0].hovertemplate
 
 
-def test_points_of_events_that_go_together_have_no_whiskers(store: Store) -> None:
+def test_dependent_events_have_no_intervals(store: Store) -> None:
     details = store.details(rows_of(store, c.MASKS, "calibration")["record"].iloc[0])
     frame = frames.reliability_frame(details["reliability"]["softmax"], independent=False)
     assert frame["lo"].isna().all()
-    figure = figures.reliability(frame, "pixels", "right pixels")
+    figure = figures.reliability(frame, "pixels", "correct pixels")
     assert figure.data[1].error_y.array is None and figure.layout.yaxis2.title.text == "pixels"
 
 
@@ -197,7 +190,7 @@ def test_a_history_without_training_accuracy_draws_validation_alone() -> None:
     history = s.training()
     for epoch in history["epochs"]:
         epoch["train_accuracy"] = None
-    figure = figures.learning_curve(frames.learning_frame(history), "accuracy", 8, "mean quality of an image (%)")
+    figure = figures.learning_curve(frames.learning_frame(history), "accuracy", 8, "mean quality per image (%)")
     assert [trace.name for trace in figure.data] == ["validation"]
 
 
@@ -205,5 +198,5 @@ def test_a_history_without_training_accuracy_draws_validation_alone() -> None:
     "word",
     ["mAP", "LRP", "disappearance", "D-ECE", "LaECE", "OCE", "mIoU", "pixel ECE", "foreground", "context", "pointing"],
 )
-def test_about_explains_every_measure_of_scenes(word: str) -> None:
+def test_the_about_page_explains_every_scene_metric(word: str) -> None:
     assert any(line.startswith("|") and word in line for line in about_view.TEXT.splitlines())

@@ -1,4 +1,4 @@
-"""Every page for models of texts and makers of images."""
+"""Pages of text models and generative models."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from suite.leaderboard import board, select
+from suite.leaderboard import board
 from suite.store import Store
 from tests.reports import synthetic_texts as t
-from tests.reports.test_app import words
+from tests.reports.pages import captions, rows_of, words
 
 pytest.importorskip("plotly", reason="the report needs the extra `report`")
 from suite.reports import damage_view, figures, frames, verdicts
@@ -31,7 +31,7 @@ def seen() -> dict[tuple[str, ...], Any]:
 
 @pytest.fixture
 def go(visit, made: Store, seen: dict[tuple[str, ...], Any]):
-    """Return a function that opens a page of the store of texts once, and a view of its gallery; for looking only."""
+    """Return a function that opens a page of the text store once, and a view of its gallery; do not change the page."""
 
     def run(view: str = "", **query: str):
         key = (view, *sorted(query.values()))
@@ -50,18 +50,9 @@ def blocks(app) -> str:
     return "\n".join(str(block.proto.body) for block in app.get("html"))
 
 
-def captions(app) -> str:
-    return "".join(str(image.proto) for image in app.get("image"))
-
-
-def rows_of(made: Store, task: str, axis: str):
-    rows = select(made.rows(), task).rows
-    return rows[rows["axis"] == axis]
-
-
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("page", ["Board", "Model", "Gallery"])
-def test_texts_from_outside_never_become_markup(go, task: str, page: str) -> None:
+def test_untrusted_texts_never_become_markup(go, task: str, page: str) -> None:
     app = go(page=page, task=task)
     assert not any(element.allow_html for element in app.markdown)
     for element in (*app.markdown, *app.caption, *app.info):
@@ -70,70 +61,70 @@ def test_texts_from_outside_never_become_markup(go, task: str, page: str) -> Non
         )
 
 
-def test_attacked_texts_stand_below_clean_ones(go) -> None:
+def test_attacked_texts_are_below_clean_ones(go) -> None:
     app = go(page="Gallery", task=t.REVIEWS)
     said, shown = words(app), blocks(app)
-    assert "Clean, truly `pos`: says `pos` (right), 90.0 % sure" in said
-    assert "Attacked: says `neg` (wrong), 90.0 % sure" in said
-    assert "1 word changed: `good` became `godo`; size 1." in said
-    assert "`dull` put in" in said
-    assert "Nothing was changed" not in said and "`good` became `goood`" in said
+    assert "clean, true class `pos`: predicts `pos` (correct), confidence 90.0 %" in said
+    assert "attacked: predicts `neg` (wrong), confidence 90.0 %" in said
+    assert "1 word changed: `good` → `godo`; size 1." in said
+    assert "`dull` inserted" in said
+    assert "Unchanged" not in said and "`good` → `goood`" in said
     assert "&lt;script&gt;" in shown and "<script" not in shown and "<img" not in shown
     assert "line-through" in shown and "instead of good" in shown
-    assert "mid-grey is no change" not in said
+    assert "mid-gray is no" not in said
     assert app.selectbox(key=f"attack {t.REVIEWS} {t.READER}").value == "hotflip (words)"
 
 
-def test_words_are_marked_by_the_method_that_is_chosen(go, seen) -> None:
+def test_words_are_marked_by_the_selected_method(go, seen) -> None:
     app = go("Words and numbers", page="Gallery", task=t.REVIEWS)
-    seen.clear()  # another method is chosen below
+    seen.clear()  # another method is selected below
     first = blocks(app)
-    assert "speaks for the answer" in first and "speaks against" in first and "<script" not in first
-    assert "most against it:" in words(app).lower() and "Sample `text/0`: truly `pos`" in words(app)
+    assert "supports the prediction" in first and "opposes" in first and "<script" not in first
+    assert "opposing:" in words(app).lower() and "Sample `text/0`: true class `pos`" in words(app)
     box = next(box for box in app.selectbox if box.key.startswith("rationale method"))
     assert box.options == ["occlusion", "gradient_x_input"]
     app.selectbox(key=box.key).select("gradient_x_input").run()
     assert not app.exception and blocks(app) != first
 
 
-def test_characters_and_numbers_are_marked_too(go) -> None:
+def test_characters_and_code_values_are_marked(go) -> None:
     shown = blocks(go("Words and numbers", page="Gallery", task=t.PLAYS))
     assert "␣" in shown and "↵" in shown and "&lt;" in shown
     app = go("Words and numbers", page="Gallery", task=t.FACES)
-    assert "Most for the answer: `z0` +0.5, `z4` +0.3; most against it: `z5` -0.4, `z1` -0.2." in words(app)
-    assert "No feature stands out." in words(app) and "made from it" in captions(app)
+    assert "Supporting: `z0` +0.5, `z4` +0.3; opposing: `z5` -0.4, `z1` -0.2." in words(app)
+    assert "No feature stands out." in words(app) and "decoded image" in captions(app)
 
 
-def test_the_model_page_tells_the_rationale(go) -> None:
+def test_the_model_page_shows_the_rationale(go) -> None:
     said = words(go(page="Model", task=t.REVIEWS))
     assert "Deleted words are `read as <b>unknown</b>`. 7 samples with fewer than two words are left out." in said
     assert "`occlusion` **✓ beats deletion in random order** in all 2 comparisons" in said
     assert "`gradient x input` **✗ does not beat deletion in random order** in 2 of 2 comparisons" in said
-    assert "shares out all but 2.0 % of what it has to" in said
-    assert "last ones first" not in said
+    assert "the attributions miss 2.0 % of the sum" in said
+    assert "deletion from the end" not in said
     said = words(go(page="Model", task=t.PLAYS))
     assert "Deleted characters are" in said
-    assert "`occlusion` **✓ beats deletion of the last ones first** in all 2 comparisons" in said
-    assert "Deleted numbers of the code are" in words(go(page="Model", task=t.FACES))
+    assert "`occlusion` **✓ beats deletion from the end** in all 2 comparisons" in said
+    assert "Deleted code values are" in words(go(page="Model", task=t.FACES))
 
 
-def test_the_model_page_speaks_in_bits(go) -> None:
+def test_the_model_page_shows_bits(go) -> None:
     app = go(page="Model", task=t.PLAYS)
     said = words(app)
     assert "Bits per character on the test samples: **2.35 bits (95 % interval 2.33 to 2.37)**" in said
     assert "**Lower is better.**" in said and "under *Samples*" in said
-    assert "characters guessed with, say, 80 %" in said and "the characters of one text go together" in said
+    assert "characters predicted with, say, 80 %" in said and "the characters of one text are not independent" in said
     assert "ECE of characters 3.1 %" in said and "NLL 1.62 nat" in said
-    table = next(table.value for table in app.dataframe if "in words" in table.value)
-    assert table["measure"].tolist() == ["bits per byte", "ngram_memorization"]
-    everything = [measure for table in app.dataframe for measure in table.value.get("measure", [])]
-    assert any("a_measure_that_nobody_knows" in measure for measure in everything)
+    table = next(table.value for table in app.dataframe if "meaning" in table.value)
+    assert table["metric"].tolist() == ["bits per byte", "ngram memorization"]
+    everything = [metric for table in app.dataframe for metric in table.value.get("metric", [])]
+    assert any("a_measure_that_nobody_knows" in metric for metric in everything)
 
 
-def test_an_attack_on_texts_says_what_it_did(go) -> None:
+def test_an_attack_on_texts_shows_edits_and_cost(go) -> None:
     app = go(page="Model", task=t.REVIEWS)
-    table = next(table.value for table in app.dataframe if "success rate" in str(table.value.get("measure")))
-    assert table["measure"].tolist() == ["success rate (edits 1)", "success rate (edits 2)", "queries"]
+    table = next(table.value for table in app.dataframe if "success rate" in str(table.value.get("metric")))
+    assert table["metric"].tolist() == ["success rate (edits 1)", "success rate (edits 2)", "queries"]
     assert table["value"].tolist() == ["40.0 %", "70.0 %", "1,088 passes"]
 
 
@@ -141,19 +132,19 @@ def test_samples_are_shown_by_their_arrays(go) -> None:
     app = go("Samples", page="Gallery", task=t.PLAYS)
     shown = blocks(app)
     assert "ROMEO:\nWhat light" in shown and "&lt;b&gt;Ay&lt;/b&gt; me" in shown and "<script" not in shown
-    assert "Temperature 0.8, behind the words of a test text" in words(app)
+    assert "Temperature 0.8, continuing a test text" in words(app)
     faces = captions(go("Samples", page="Gallery", task=t.FACES))
-    assert "What the model makes of random numbers" in faces and "Each row leads from one image" in faces
-    assert "nearest to each" in faces
+    assert "decoded from random latent vectors" in faces and "Each row interpolates" in faces
+    assert "the nearest training image of each" in faces
     codes = captions(go("Samples", page="Gallery", task=t.CODES))
-    assert "Above test images" in codes and "Each row leads" in codes and "nearest" not in codes
+    assert "Top: test images" in codes and "Each row interpolates" in codes and "nearest" not in codes
 
 
-def test_what_an_attack_makes_of_latents_and_codes_is_shown(go) -> None:
+def test_attacked_latents_and_codes_are_decoded(go) -> None:
     app = go(page="Gallery", task=t.FACES)
-    assert "Clean `on manifold` yes; attacked `on manifold` no" in words(app)
+    assert "clean: `on manifold` yes; attacked: `on manifold` no" in words(app)
     assert "`generated`, clean" in captions(app) and "`generated`, attacked" in captions(app)
-    assert "truly" not in words(app) and "numbers that the model makes an image from" in words(app)
+    assert "true class" not in words(app) and "latent vector that the model decodes" in words(app)
     codes = captions(go(page="Gallery", task=t.CODES))
     assert "clean: `divergence` 12.3" in codes and "`reconstruction`, attacked" in codes
     assert "`divergence` 1.5" in captions(go("Corruptions", page="Gallery", task=t.CODES))
@@ -162,10 +153,10 @@ def test_what_an_attack_makes_of_latents_and_codes_is_shown(go) -> None:
 def test_proxies_are_marked(go, made: Store) -> None:
     app = go(page="Model", task=t.FACES)
     said = words(app)
-    assert said.count("Proxy: there is no standard for this question") == 3
+    assert said.count("Proxy: there is no standard metric for this question") == 3
     assert "`a generator <b>predicts</b>`" in said
-    table = frames.measure_frame(rows_of(made, t.FACES, "robustness"))
-    assert table["measure"].iloc[0].startswith("robust_precision (proxy, attack pgd")
+    table = frames.metric_frame(rows_of(made, t.FACES, "robustness"))
+    assert table["metric"].iloc[0].startswith("robust_precision (proxy, attack pgd")
     assert "Proxy" not in words(go(page="Model", task=t.CODES))
 
 
@@ -173,52 +164,52 @@ def test_less_is_better_has_no_retention(go) -> None:
     app = go(page="Model", task=t.CODES)
     said = words(app)
     assert "Mean code length over all corruptions and severities: **0.5 bit per dimension" in said
-    assert "Growth (1 is as on clean images, more is worse)" in said and "2.4 ratio" in said
+    assert "Growth (1 is the clean level, more is worse)" in said and "2.4 ratio" in said
     assert "Retention" not in said and "AlexNet" not in said
     assert "Code length (bit per dimension) under each corruption" in said
 
 
-def test_curves_are_in_the_unit_of_the_measure(made: Store) -> None:
+def test_curves_are_in_the_unit_of_the_metric(made: Store) -> None:
     row = rows_of(made, t.PLAYS, "robustness")
     details = made.details(row["record"].iloc[0])
     frame = frames.robustness_frame(details, "bits")
     assert frame["accuracy"].tolist() == pytest.approx([2.3, 2.8, 3.3])
     figure = figures.robustness(frame, "characters", "bits per character", unit="bits")
     assert figure.layout.yaxis.title.text == "bits per character" and figure.layout.yaxis.range is None
-    assert figure.layout.xaxis.title.text == "size of the change: characters that are changed"
-    moved = figures.robustness(frame, "linf", of="embedding").layout.xaxis.title.text
+    assert figure.layout.xaxis.title.text == "perturbation size: characters changed"
+    moved = figures.robustness(frame, "linf", space="embedding").layout.xaxis.title.text
     assert "standard deviations of the embeddings" in moved
-    assert "a &lt;b&gt;" in figures.robustness(frame, "linf", of="a <b>").layout.xaxis.title.text
+    assert "a &lt;b&gt;" in figures.robustness(frame, "linf", space="a <b>").layout.xaxis.title.text
     curves = {"corruptions": {"fog": [{"severity": 1, "accuracy": 0.1234}]}}
     assert damage_view.corruption_frame({**curves, "unit": "bits"})["severity 1"].tolist() == [0.123]
     assert damage_view.corruption_frame(curves)["severity 1"].tolist() == [12.3]
 
 
 @pytest.mark.parametrize(("task", "unit"), [(t.REVIEWS, "fraction"), (t.PLAYS, "bits"), (t.CODES, "bit per dimension")])
-def test_a_picture_of_the_board_has_one_unit(made: Store, task: str, unit: str) -> None:
-    seen = frames.glance_frame(board(made, task), most=3)
-    assert set(seen["unit"]) == {unit}
-    assert (seen["value"].max() > 10) == (unit == "fraction")
-    figure = figures.glance(seen, list(seen["measure"]), f"x{' (%)' if unit == 'fraction' else ''}")
+def test_the_overview_has_one_unit(made: Store, task: str, unit: str) -> None:
+    points = frames.overview_frame(board(made, task), most=3)
+    assert set(points["unit"]) == {unit}
+    assert (points["value"].max() > 10) == (unit == "fraction")
+    figure = figures.overview(points, list(points["metric"]), f"x{' (%)' if unit == 'fraction' else ''}")
     assert (figure.layout.xaxis.range is not None) == (unit == "fraction")
 
 
-def test_the_board_names_its_measure(go) -> None:
-    assert "The same code length (bit per dimension) as a picture" in words(go(task=t.CODES))
-    assert "The same bits per character as a picture" in words(go(task=t.PLAYS))
+def test_the_overview_names_its_metric(go) -> None:
+    assert "Overview: code length (bit per dimension), clean" in words(go(task=t.CODES))
+    assert "Overview: bits per character, clean" in words(go(task=t.PLAYS))
 
 
-def test_a_weak_attack_on_bits_is_said_to_hide_larger_numbers(tmp_path: Path) -> None:
+def test_a_suspect_number_in_bits_may_be_larger(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(t.attack_on_plays(suspect=True))
     found = list(verdicts.reasons(rows_of(store, t.PLAYS, "robustness")))
     assert found == [
-        ("suspect", "? Suspect: a better attack would make the numbers larger, and worse, at size 1, 2: "
+        ("suspect", "? Suspect, because a stronger attack would make the numbers larger and worse, at size 1, 2: "
          "`no more than chance`")
     ]  # fmt: skip
 
 
-def test_curves_of_rationales_tell_methods_apart_without_colour(made: Store) -> None:
+def test_rationale_curves_differ_in_dash_and_marker(made: Store) -> None:
     details = made.details(rows_of(made, t.PLAYS, "rationale")["record"].iloc[0])
     frame = frames.rationale_frame(details)
     assert len(frame) == 4 * 2 * 5 and frame["share"].max() == 50
@@ -227,11 +218,11 @@ def test_curves_of_rationales_tell_methods_apart_without_colour(made: Store) -> 
         "occlusion", "gradient x input", "random order (control)", "last first (control)",
     }  # fmt: skip
     assert len({(trace.line.dash, trace.marker.symbol) for trace in figure.data}) == 4
-    assert figure.layout.xaxis.title.text == "characters deleted (%), the strongest first"
+    assert figure.layout.xaxis.title.text == "characters deleted (%), highest attribution first"
     assert frames.rationale_frame({}).empty
 
 
-def test_a_rationale_that_was_skipped_says_why(visit, tmp_path: Path) -> None:
+def test_a_skipped_rationale_has_its_reason(visit, tmp_path: Path) -> None:
     from suite.types import not_applicable
 
     store = Store(tmp_path)
@@ -240,4 +231,4 @@ def test_a_rationale_that_was_skipped_says_why(visit, tmp_path: Path) -> None:
     store.put(replace(record, measures=(not_applicable("comprehensiveness", reason),), details={}, arrays={}))
     said = words(visit(store.root, page="Model"))
     assert "`the input is an image <b>`" in said
-    assert "No pictures are stored" in words(visit(store.root, page="Gallery"))
+    assert "No samples are stored" in words(visit(store.root, page="Gallery"))

@@ -1,4 +1,4 @@
-"""Texts as HTML: what is marked, how it is said without colour, and that strangers' texts stay text."""
+"""Texts as HTML: marks, legends without color, and untrusted texts that stay text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("plotly", reason="the report needs the extra `report`")
 from suite.data.text import packed
-from suite.reports import answers, images, measures, samples_gallery, text_gallery, texts
+from suite.reports import images, metrics, outputs, samples_gallery, text_gallery, texts
 from suite.reports.text import number
 from tests.reports import synthetic as s
 from tests.reports import synthetic_texts as t
@@ -60,7 +60,7 @@ def words_of(text: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("text", NASTY)
-def test_strangers_texts_stay_text(text: str) -> None:
+def test_untrusted_texts_stay_text(text: str) -> None:
     spans = words_of(text)
     shown = harmless(texts.highlighted(text, spans, np.linspace(-1, 1, len(spans))))
     expected = html.unescape(texts.safe(text))
@@ -73,17 +73,17 @@ def test_strangers_texts_stay_text(text: str) -> None:
         assert harmless(change.after) == html.unescape(texts.safe(other))
 
 
-def test_a_mark_differs_in_more_than_colour_and_says_its_number() -> None:
+def test_a_mark_differs_in_style_and_shows_its_value() -> None:
     shown = texts.highlighted("good and bad", np.array([[0, 4], [5, 8], [9, 12]]), np.array([0.5, 0.01, -0.25]))
     good, bad = re.findall(r"<mark.*?</mark>", shown)
-    assert "font-weight:700" in good and "underline solid" in good and "+0.5, speaks for" in good and ">good<" in good
-    assert "font-style:italic" in bad and "underline dotted" in bad and "-0.25, speaks against" in bad
+    assert "font-weight:700" in good and "underline solid" in good and "+0.5, supports" in good and ">good<" in good
+    assert "font-style:italic" in bad and "underline dotted" in bad and "-0.25, opposes" in bad
     assert ">and<" not in shown and " and " in Tags(shown).text
     strength = [float(re.search(r"rgba\([\d,]+,([\d.]+)\)", mark).group(1)) for mark in (good, bad)]
     assert strength[0] > strength[1]
 
 
-def test_what_is_no_number_and_what_does_not_fit_marks_nothing() -> None:
+def test_invalid_values_and_spans_are_not_marked() -> None:
     spans = np.array([[0, 3], [2, 5], [4, 99], [-1, 2], [5, 5]])
     shown = texts.highlighted("abcdef", spans, np.array([1.0, 1.0, 1.0, 1.0, 1.0]))
     assert harmless(shown) == "abcdef" and shown.count("<mark") == 1
@@ -91,13 +91,13 @@ def test_what_is_no_number_and_what_does_not_fit_marks_nothing() -> None:
     assert "<mark" not in texts.highlighted("ab", np.array([[0, 2]]), np.zeros(1))
 
 
-def test_characters_stand_close_and_words_apart() -> None:
+def test_only_words_are_separated_by_spaces() -> None:
     there = np.array([True, True, True, False])
     assert harmless(texts.listed(["a", " ", "\n", "z"], np.array([1.0, 1.0, 1.0, 1.0]), there)) == "a␣↵\n"
     assert harmless(texts.listed(["z0", "z1", "z2", "z3"], np.zeros(4), there)) == "z0 z1 z2"
 
 
-def test_the_strongest_are_named_on_both_sides() -> None:
+def test_the_strongest_features_of_both_signs_are_named() -> None:
     ahead, behind = texts.strongest(["a", "b", "c", "d", "e"], [0.4, -0.2, 0.5, 0.01, np.nan])
     assert ahead == [("c", 0.5), ("a", 0.4)]
     assert behind == [("b", -0.2)]
@@ -132,21 +132,21 @@ def test_a_misspelt_word_shows_its_letters_and_another_word_shows_as_a_whole() -
 
 def test_the_summary_of_a_change_is_in_words() -> None:
     change = texts.changed("a good film", "a godo film dull")
-    assert text_gallery.summary(change, 2.0) == "2 words changed: `good` became `godo`, `dull` put in; size 2."
-    assert text_gallery.summary(texts.changed("a", "a"), 2.0).startswith("Nothing was changed")
+    assert text_gallery.summary(change, 2.0) == "2 words changed: `good` → `godo`, `dull` inserted; size 2."
+    assert text_gallery.summary(texts.changed("a", "a"), 2.0).startswith("Unchanged")
     many = texts.changed("a b c d e f g h", "1 2 3 4 5 6 7 8")
     assert text_gallery.summary(many, None).endswith("and 2 more.")
-    assert "`x` became `<`, `script` put in" in text_gallery.summary(texts.changed("x", "<script>"), 1.0)
+    assert "`x` → `<`, `script` inserted" in text_gallery.summary(texts.changed("x", "<script>"), 1.0)
 
 
-def test_stored_codes_are_read_whatever_they_hold() -> None:
+def test_invalid_code_points_are_replaced() -> None:
     assert texts.text_of(packed(["hé🎬"], 8)[0]) == "hé🎬"
     assert texts.text_of(np.array([65, -3, 0x110000, 0xD800, 0, 66])) == "A\ufffd\ufffd\ufffd"
     assert texts.is_codes(packed(["a"], 3)) and not texts.is_codes(np.zeros((2, 3))) and not texts.is_codes(None)
     assert not texts.is_codes(np.zeros(3, int))
 
 
-def test_what_there_is_to_show_follows_from_the_arrays() -> None:
+def test_gallery_sections_follow_from_the_arrays() -> None:
     made = s.digit_like(4)
     assert samples_gallery.kinds({"generated": packed(["a"], 3)}) == ["generated"]
     assert samples_gallery.kinds({"generated": np.zeros((2, 3))}) == []
@@ -155,10 +155,10 @@ def test_what_there_is_to_show_follows_from_the_arrays() -> None:
     assert samples_gallery.kinds({"images": made, "generated": made, "nearest": made}) == ["generated", "nearest"]
     assert samples_gallery.kinds({"nearest": np.stack([made, made], 1)}) == ["nearest"]
     assert samples_gallery.kinds({"nearest": made, "interpolated": made[None]}) == ["interpolated"]
-    assert not samples_gallery.known({"ids": np.array(["a"]), "generated": np.zeros((0, 3), int)})
+    assert not samples_gallery.kinds({"ids": np.array(["a"]), "generated": np.zeros((0, 3), int)})
 
 
-def test_grids_and_strips_hold_every_image() -> None:
+def test_grids_and_strips_contain_every_image() -> None:
     made = np.stack([np.full((1, 2, 2), shade) for shade in (0, 100, 200, 255, 50)]).astype(np.uint8)
     sheet = np.asarray(images.grid(made, 3, 2))
     assert sheet.shape == (2 + images.GAP + 2, 3 * 2 + 2 * images.GAP, 3)
@@ -168,7 +168,7 @@ def test_grids_and_strips_hold_every_image() -> None:
     assert images.strips(made[None], 4).size == (5 * 4 + 4 * images.GAP, 4)
 
 
-def test_further_numbers_and_images_of_an_answer_are_found() -> None:
+def test_extra_values_of_an_output() -> None:
     stored = {
         "ids": np.array(["a"]),
         "clean": np.zeros((1, 4)),
@@ -179,30 +179,31 @@ def test_further_numbers_and_images_of_an_answer_are_found() -> None:
         "image_fog": np.zeros((1, 1, 2, 2)),
         "divergence_fog": np.array([3.0]),
     }
-    said = answers.told(stored, 0, "clean_{}")
-    assert answers.words(said, None, []) == "`divergence` 12.3, `sound` yes"
-    assert set(answers.asides(stored, 0, "clean_{}", 3)) == {"picture"}
-    assert answers.words(answers.told(stored, 0, "{}_fog"), None, []) == "`divergence` 3"
-    assert answers.asides(stored, 0, "{}_fog", 3) == {}
-    assert answers.told(stored, 0) == {}
-    assert answers.words({}, 1, []) == "no answer was stored"
+    output = outputs.output_of(stored, 0, "clean_{}")
+    assert outputs.describe(output, None, []) == "`divergence` 12.3, `sound` yes"
+    assert set(outputs.extra_values(stored, 0, "clean_{}", 3)) == {"picture"}
+    assert outputs.describe(outputs.output_of(stored, 0, "{}_fog"), None, []) == "`divergence` 3"
+    assert outputs.extra_values(stored, 0, "{}_fog", 3) == {}
+    assert outputs.output_of(stored, 0) == {}
+    assert outputs.describe({}, 1, []) == "no output was stored"
 
 
-def test_answers_about_places_of_a_text() -> None:
-    said = {"prediction": np.array([9, 9, 1, 2, 3]), "confidence": np.array([0, 0, 0.5, 0.5, 0.8])}
-    assert answers.words(said, np.array([1, 2, 4]), []) == "gets 2 of the 3 characters that count right, 60.0 % sure"
-    assert answers.words(said, np.zeros(9), []) == "says something of 5 places"
-    assert answers.truth_words(said, np.array([1, 2, 4]), ["a"]) == ""
-    assert answers.truth_words({"boxes": 1}, np.int64(0), ["a"]) == ""
+def test_character_predictions_in_words() -> None:
+    output = {"prediction": np.array([9, 9, 1, 2, 3]), "confidence": np.array([0, 0, 0.5, 0.5, 0.8])}
+    expected = "predicts 2 of the 3 scored characters correctly, mean confidence 60.0 %"
+    assert outputs.describe(output, np.array([1, 2, 4]), []) == expected
+    assert outputs.describe(output, np.zeros(9), []) == "predicts 5 characters"
+    assert outputs.describe_truth(output, np.array([1, 2, 4]), ["a"]) == ""
+    assert outputs.describe_truth({"boxes": 1}, np.int64(0), ["a"]) == ""
 
 
 def test_units_and_proxies_in_words() -> None:
-    assert measures.in_unit("mAP", "fraction") == "mAP (%)"
-    assert measures.in_unit("code length", "bit per dimension") == "code length (bit per dimension)"
-    assert measures.in_unit("bits per character", "bits") == "bits per character"
-    assert measures.axis_title(["robust_code_length"], "bit") == "code length (bit)"
-    assert measures.axis_title(["nothing known"]) == "headline measure (%)"
-    assert measures.described("ece", {"proxy": True, "bins": 15, "reference": True}) == "ece (proxy, bins 15)"
-    assert measures.described("ece", {"proxy": False}) == "ece"
-    assert measures.size_of({"edits": 2}) == 2.0 and measures.size_of({"eps": "no"}) is None
+    assert metrics.in_unit("mAP", "fraction") == "mAP (%)"
+    assert metrics.in_unit("code length", "bit per dimension") == "code length (bit per dimension)"
+    assert metrics.in_unit("bits per character", "bits") == "bits per character"
+    assert metrics.axis_title(["robust_code_length"], "bit") == "code length (bit)"
+    assert metrics.axis_title(["nothing known"]) == "headline metric (%)"
+    assert metrics.described("ece", {"proxy": True, "bins": 15, "reference": True}) == "ece (proxy, bins 15)"
+    assert metrics.described("ece", {"proxy": False}) == "ece"
+    assert metrics.size_of({"edits": 2}) == 2.0 and metrics.size_of({"eps": "no"}) is None
     assert number(1088.4375, "passes") == "1,088 passes" and number(1e12, "") == "1e+12"

@@ -1,4 +1,4 @@
-"""The report says valid, suspect and invalid in words and signs, and never by colour alone."""
+"""The report shows verdicts by word and sign, and never by color alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 
 from suite.leaderboard import board, select
 from suite.store import Store
-from tests.leaderboard.test_verdicts import WHY, undefined
 from tests.reports import synthetic as s
 
 pytest.importorskip("plotly", reason="the report needs the extra `report`")
@@ -29,15 +28,15 @@ PGD, FGSM = "pgd linf 0.05 % ↑", "fgsm linf 0.05 % ↑"
         (float("nan"), "–"),
     ],
 )
-def test_every_status_is_told_by_sign_and_word(status: object, words: str) -> None:
-    assert verdicts.spoken(status) == words
+def test_every_status_has_a_sign_and_a_word(status: object, words: str) -> None:
+    assert verdicts.label(status) == words
 
 
-def test_colours_stand_only_beside_a_word() -> None:
+def test_only_verdicts_are_colored() -> None:
     styled = {word: verdicts.style(word) for word in ("✓ valid", "≤ 71.2 ? suspect", "✗ invalid (failed)")}
     assert all(styled.values()) and len(set(styled.values())) == 3
     assert verdicts.style("–") == verdicts.style("71.2") == ""
-    assert set(verdicts.SIGNS) == set(verdicts.COLOURS) and len(set(verdicts.SIGNS.values())) == 3
+    assert set(verdicts.SIGNS) == set(verdicts.COLORS) and len(set(verdicts.SIGNS.values())) == 3
 
 
 def test_the_board_shows_a_suspect_number_as_a_bound_under_verdict(store: Store) -> None:
@@ -56,40 +55,40 @@ def test_sorting_by_value_never_puts_a_bound_above_a_valid_number(store: Store) 
 def test_an_undefined_number_is_invalid_on_the_board(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(s.robustness("fine", "pgd", 0.9))
-    store.put(undefined("lost"))
+    store.put(s.undefined("lost"))
     assert frames.board_frame(board(store, s.TASK))[PGD, "verdict"].tolist() == ["✓ valid", "✗ invalid"]
 
 
 def test_the_table_of_a_model_has_bounds_and_verdicts(store: Store) -> None:
     rows = select(store.rows(), s.TASK).rows
     rows = rows[(rows["model"] == s.WEAK) & rows["spec"].str.contains("fgsm")]
-    table = frames.measure_frame(rows).set_index("measure")
+    table = frames.metric_frame(rows).set_index("metric")
     line = table.loc["robust_accuracy (attack fgsm, eps 0.05, norm linf)"]
     assert (line["value"], line["95 % interval"], line["verdict"]) == ("≤ 67.3 % ?", "up to 72.4", "? suspect")
-    assert line["reason"] == WHY
+    assert line["reason"] == s.SUSPECT_REASON
 
 
-def test_the_picture_marks_a_bound_by_shape_and_text(store: Store) -> None:
-    seen = frames.glance_frame(board(store, s.TASK), most=2)
-    bounds = seen[seen["bound"]]
-    assert bounds[["model", "measure"]].to_numpy().tolist() == [[s.WEAK, "fgsm linf 0.05"]]
+def test_the_overview_marks_a_bound_by_shape_and_text(store: Store) -> None:
+    points = frames.overview_frame(board(store, s.TASK), most=2)
+    bounds = points[points["bound"]]
+    assert bounds[["model", "metric"]].to_numpy().tolist() == [[s.WEAK, "fgsm linf 0.05"]]
     assert bounds["lo"].isna().all() and bounds["hi"].notna().all()
-    weak = next(trace for trace in figures.glance(seen, ["accuracy"]).data if trace.name == s.WEAK)
+    weak = next(trace for trace in figures.overview(points, ["accuracy"]).data if trace.name == s.WEAK)
     at = list(weak.text).index("≤ ?")
     assert weak.y[at] == "fgsm linf 0.05" and list(weak.text).count("≤ ?") == 1
     assert [symbol.endswith("-open") for symbol in weak.marker.symbol].index(True) == at
 
 
-def test_reasons_are_said_once_with_the_sizes_they_are_about(store: Store, tmp_path: Path) -> None:
+def test_reasons_are_given_once_with_their_sizes(store: Store, tmp_path: Path) -> None:
     rows = select(store.rows(), s.TASK).rows
     weak = rows[(rows["model"] == s.WEAK) & rows["spec"].str.contains("fgsm")]
-    expected = f"? Suspect, so the numbers are upper bounds, at size 0.02, 0.05, 0.1: `{WHY}`"
+    expected = f"? Suspect, so the numbers are upper bounds, at size 0.02, 0.05, 0.1: `{s.SUSPECT_REASON}`"
     assert list(verdicts.reasons(weak)) == [("suspect", expected)]
     assert verdicts.worst(weak["status"]) == "suspect"
     fine = rows[(rows["model"] == s.GOOD) & rows["spec"].str.contains("fgsm")]
     assert list(verdicts.reasons(fine)) == [] and verdicts.worst(fine["status"]) == "valid"
     other = Store(tmp_path)
-    other.put(undefined("lost"))
+    other.put(s.undefined("lost"))
     ((verdict, sentence),) = verdicts.reasons(other.rows())
     assert verdict == verdicts.worst(other.rows()["status"]) == "invalid"
     assert "✗ Invalid" in sentence and "`the outputs are NaN on 12 of 300 samples`" in sentence
