@@ -14,7 +14,7 @@ def test_the_number_of_cells_is_bounded(side, cell):
     assert grid.count <= 256
 
 
-def test_pool_sums_each_cell_and_spread_undoes_it():
+def test_pool_sums_each_cell_and_spread_repeats_it():
     grid = Grid(3, 5, 2)
     maps = torch.arange(15.0).reshape(1, 3, 5)
     assert grid.shape == (2, 3)
@@ -22,16 +22,16 @@ def test_pool_sums_each_cell_and_spread_undoes_it():
     assert grid.spread(torch.arange(6)[None])[0].tolist() == [[0, 0, 1, 1, 2], [0, 0, 1, 1, 2], [3, 3, 4, 4, 5]]
 
 
-def test_pool_refuses_maps_of_another_size():
+def test_pool_refuses_maps_of_the_wrong_size():
     with pytest.raises(MeasureError, match=r"\(1, 4, 4\); expected \(n, 3, 5\)"):
         Grid(3, 5, 2).pool(torch.zeros(1, 4, 4))
 
 
-def test_ranks_follow_falling_values():
+def test_ranks_follow_descending_values():
     assert rank_cells(torch.tensor([[0.1, -3.0, 2.0, 0.5]]), [0]).tolist() == [[2, 3, 0, 1]]
 
 
-def test_ties_are_broken_by_chance_and_by_the_sample_alone():
+def test_ties_are_broken_at_random_by_the_seed_of_the_sample():
     constant = torch.ones(200, 9, dtype=torch.float64)
     ranks = rank_cells(constant, range(200))
     assert (ranks.sort(1).values == torch.arange(9)).all()
@@ -39,7 +39,7 @@ def test_ties_are_broken_by_chance_and_by_the_sample_alone():
     assert torch.equal(rank_cells(constant[:3], [5, 6, 7]), ranks[5:8])
 
 
-def test_rounding_does_not_make_an_order():
+def test_rounding_differences_are_ties():
     constant = torch.ones(4, 9, dtype=torch.float64)
     noise = torch.linspace(0, 1e-9, 9, dtype=torch.float64)
     assert torch.equal(rank_cells(constant + noise, range(4)), rank_cells(constant, range(4)))

@@ -68,7 +68,7 @@ def test_a_linear_case_solved_by_hand():
     assert curve_area(insertion).tolist() == [25 / 4]
 
 
-def test_the_true_attribution_has_the_best_order_of_all():
+def test_true_attribution_has_the_best_order():
     weights = torch.tensor([0.3, -1.2, 2.0, 0.7, -0.1, 1.1], dtype=torch.float64)
     score = lambda x, rows: (x.flatten(1) @ weights).sigmoid()  # noqa: E731
     sample = images(1, 1, 2, 3)
@@ -85,7 +85,7 @@ def test_the_true_attribution_has_the_best_order_of_all():
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
-def test_the_batch_size_changes_nothing(batch_size):
+def test_curve_does_not_depend_on_the_batch_size(batch_size):
     inputs, score = images(5, 2, 6, 6), softmax_score(2, 6)
     rank = pixel_order(5, 36).reshape(5, 6, 6)
     curve = perturbation_curve(score, inputs, channel_mean(inputs), rank, steps=9, batch_size=batch_size)
@@ -93,14 +93,14 @@ def test_the_batch_size_changes_nothing(batch_size):
     torch.testing.assert_close(curve, whole, atol=1e-14, rtol=0)
 
 
-def test_the_mean_baseline_keeps_only_the_light():
+def test_mean_baseline_keeps_the_channel_means():
     inputs = images(2, 3, 4, 5)
     mean = channel_mean(inputs)
     torch.testing.assert_close(mean.mean((2, 3)), inputs.mean((2, 3)))
     assert mean.std((2, 3)).max() < 1e-12
 
 
-def test_the_blur_equals_its_definition_and_keeps_a_constant():
+def test_blur_equals_its_definition_and_keeps_constants():
     inputs = images(1, 1, 5, 8)
     sd = BLUR * 8
     expected = torch.zeros(5, 8).double()
@@ -122,10 +122,10 @@ def test_more_steps_than_cells_are_refused():
     ("score", "message"),
     [
         (lambda x, rows: torch.full((len(x),), float("nan")), "not finite"),
-        (lambda x, rows: x.flatten(1), r"returned shape \(5, 4\) for 5 images"),
+        (lambda x, rows: x.flatten(1), r"returned shape \(5, 4\) for 5 inputs"),
     ],
 )
-def test_useless_scores_are_refused(score, message):
+def test_invalid_scores_are_refused(score, message):
     inputs = images(1, 1, 2, 2)
     with pytest.raises(ModelError, match=message):
         perturbation_curve(score, inputs, inputs, torch.arange(4).reshape(1, 2, 2), steps=4)

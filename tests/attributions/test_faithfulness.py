@@ -82,7 +82,7 @@ def measures(found):
     return {(m.params["method"], m.metric, m.params["baseline"]): m for m in listed}
 
 
-def test_chance_loses_against_the_truth(measures):
+def test_random_control_loses_against_the_true_attribution(measures):
     for metric in AREAS:
         measure = measures["planted", metric, "mean"]
         assert measure.checks == {"beats_random": "pass"}
@@ -92,7 +92,7 @@ def test_chance_loses_against_the_truth(measures):
         assert better > 0.1
 
 
-def test_the_gradient_of_a_linear_model_predicts_its_changes(measures):
+def test_gradient_of_a_linear_model_has_zero_infidelity(measures):
     gradient = measures["saliency", "infidelity_scaled", "noise"]
     assert gradient.value < 1e-10
     assert gradient.checks == {"beats_random": "pass"}
@@ -102,14 +102,14 @@ def test_the_gradient_of_a_linear_model_predicts_its_changes(measures):
 @pytest.mark.parametrize("method", ["constant", "broken"])
 @pytest.mark.parametrize("metric", sorted(AREAS))
 @pytest.mark.parametrize("baseline", ["mean", "blur"])
-def test_a_map_without_information_does_not_beat_chance(measures, method, metric, baseline):
+def test_uninformative_map_does_not_beat_the_control(measures, method, metric, baseline):
     measure = measures[method, metric, baseline]
     assert measure.checks == {"beats_random": "fail"}
     assert measure.status == "suspect"
     assert measure.reason == "does not beat the random control"
 
 
-def test_chance_is_seldom_beaten_by_chance():
+def test_random_maps_rarely_beat_the_control():
     """The check is a 99 % interval, one-sided in effect: expect a pass in about one draw of two hundred."""
     others = {f"chance{draw}": RandomAttribution(f"chance{draw}") for draw in range(30)}
     listed = faithfulness_measures(evaluate(explain(), others, settings=Settings(steps=8)), seed=0, replicates=400)
@@ -118,7 +118,7 @@ def test_chance_is_seldom_beaten_by_chance():
     assert passes <= 4
 
 
-def test_a_constant_map_seldom_beats_chance_whatever_the_seeds():
+def test_constant_map_rarely_beats_the_control():
     listed = []
     for draw in range(30):
         found = evaluate(explain(first_seed=1000 * draw), {"constant": Constant()}, settings=Settings(steps=8))
@@ -128,30 +128,30 @@ def test_a_constant_map_seldom_beats_chance_whatever_the_seeds():
     assert passes <= 4
 
 
-def test_the_control_is_compared_with_nothing(measures):
+def test_control_has_no_comparison(measures):
     control = measures[CONTROL, "deletion_auc", "blur"]
     assert control.checks == {"beats_random": "n/a"}
     assert control.control == control.value
 
 
-def test_only_a_local_map_is_held_against_changes(found, measures):
+def test_only_local_methods_have_infidelity(found, measures):
     local = {"saliency", "broken", CONTROL}
     assert {method for method, metric, _ in found.values if metric.startswith("infidelity")} == local
     skipped = [measure for measure in measures.values() if measure.status == "skipped"]
     assert {measure.params["method"] for measure in skipped} == {"planted", "gradient", "constant"}
     assert {(m.metric, m.params["baseline"], m.value) for m in skipped} == {("infidelity", "noise", None)}
-    assert all("how much of the output a pixel makes up" in measure.reason for measure in skipped)
+    assert all("total contribution to the output" in measure.reason for measure in skipped)
 
 
 @pytest.mark.parametrize(
     ("method", "local"),
     [(Saliency, True), (SmoothGrad, True), (IntegratedGradients, False), (Occlusion, False), (GradCam, False)],
 )
-def test_gradients_are_local_and_totals_are_not(method, local):
+def test_gradients_are_local_and_total_contributions_are_not(method, local):
     assert method.local is local
 
 
-def test_progress_follows_every_method_as_it_is_measured():
+def test_watch_follows_every_method():
     asked = []
 
     @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def test_progress_follows_every_method_as_it_is_measured():
     assert seen == [("a", ["a"]), ("b", ["a", "b"]), (CONTROL, ["a", "b"])]
 
 
-def test_measures_say_what_they_are(measures):
+def test_measures_have_units_directions_and_params(measures):
     for (_, metric, _), measure in measures.items():
         if measure.status == "skipped":
             continue
@@ -194,12 +194,12 @@ def test_results_are_plain_arrays(found):
     assert {key[1:] for key in found.curves} == {(d, b) for d in ("deletion", "insertion") for b in ("mean", "blur")}
 
 
-def test_a_method_that_does_not_apply_is_skipped_with_its_reason(found):
+def test_methods_that_do_not_apply_are_skipped_with_a_reason(found):
     assert set(found.skipped) == {"gradcam"}
     assert "without a convolution" in found.skipped["gradcam"]
 
 
-def test_deletion_of_one_order_is_insertion_of_the_other_way_round(found):
+def test_deletion_and_insertion_share_their_end_points(found):
     for baseline in ("mean", "blur"):
         deletion, insertion = (found.curves["planted", way, baseline] for way in ("deletion", "insertion"))
         assert deletion[0] == pytest.approx(insertion[-1], abs=1e-12)
@@ -207,7 +207,7 @@ def test_deletion_of_one_order_is_insertion_of_the_other_way_round(found):
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
-def test_neither_batch_nor_neighbours_change_a_value(batch_size):
+def test_values_do_not_depend_on_batch_size_or_other_samples(batch_size):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         layers = nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 4)
@@ -235,7 +235,7 @@ def test_neither_batch_nor_neighbours_change_a_value(batch_size):
         np.testing.assert_allclose(values, whole.values[key][:4], atol=1e-12, rtol=1e-10, err_msg=str(key))
 
 
-def test_few_samples_allow_no_comparison():
+def test_few_samples_have_no_comparison():
     listed = faithfulness_measures(evaluate(explain(5), {"planted": Planted()}), seed=0)
     assert {m.checks["beats_random"] for m in listed if m.status != "skipped"} == {"n/a"}
 
@@ -245,26 +245,26 @@ def test_a_single_sample_has_no_interval():
     assert all(m.lo is None and m.value is not None for m in listed if m.status != "skipped")
 
 
-def test_an_image_of_few_cells_gets_fewer_steps():
+def test_image_of_few_cells_gets_fewer_steps():
     tiny = Explained(
         INPUTS[:, :, :2, :3], lambda x, r: x.sum((1, 2, 3)), lambda x, r: x.mean((1, 2, 3)), range(SAMPLES)
     )
     assert evaluate(tiny, {}).curves[CONTROL, "deletion", "mean"].shape == (7,)
 
 
-def test_the_name_of_the_control_is_taken():
+def test_name_of_the_control_is_reserved():
     with pytest.raises(MeasureError, match="'random'"):
         evaluate(explain(3), {CONTROL: Planted()})
     assert evaluate(explain(3), {CONTROL: RandomAttribution()}).values
 
 
-def test_scores_that_are_not_finite_are_refused():
+def test_non_finite_scores_are_refused():
     broken = Explained(INPUTS[:3], additive, lambda x, rows: probability(x, rows) / 0 - np.inf, range(3))
     with pytest.raises(ModelError, match=r"score function: .* not finite"):
         evaluate(broken, {})
 
 
 @pytest.mark.parametrize("fields", [{"baselines": ("white",)}, {"baselines": ()}, {"steps": 0}, {"gallery": -1}])
-def test_useless_settings_are_refused(fields):
+def test_invalid_settings_are_refused(fields):
     with pytest.raises(MeasureError, match="expected"):
         Settings(**fields)

@@ -48,7 +48,7 @@ def whole(x, rows):
 
 
 @pytest.mark.parametrize("name", BLACK_BOXES)
-def test_methods_without_gradients_find_an_object_that_is_seen_whole_or_not_at_all(name):
+def test_methods_without_gradients_locate_an_object_of_a_step_score(name):
     explained = explain(whole)
     maps = pixel_map(BLACK_BOXES[name], attribute(BLACK_BOXES[name], explained))
     assert torch.isfinite(maps).all()
@@ -56,41 +56,41 @@ def test_methods_without_gradients_find_an_object_that_is_seen_whole_or_not_at_a
         assert (maps[explained.region].min() > maps[:, 6:].max()).item()
 
 
-def test_occlusion_gives_zeros_for_a_scalar_that_is_zero_everywhere():
+def test_occlusion_of_a_constant_scalar_is_zero():
     assert not attribute(Occlusion(), explain(lambda x, rows: torch.zeros(len(x)).double())).any()
 
 
 @pytest.mark.parametrize("name", GRADIENTS)
-def test_a_scalar_of_steps_gives_a_map_of_zeros(name):
+def test_gradients_of_a_step_function_are_zero(name):
     model = network()
     flat = explain(lambda x, rows: (4 * model(x)[:, 0]).round(), layer=model[0])
     assert not attribute(GRADIENTS[name], flat).any()
 
 
-def test_maps_of_zeros_are_measured_as_chance():
+def test_maps_of_zeros_score_like_the_control():
     model = network()
     flat = explain(lambda x, rows: (4 * model(x)[:, 0]).round(), layer=model[0])
-    found = evaluate(flat, GRADIENTS, settings=Settings(steps=8))
-    assert all(np.isfinite(values).all() for values in found.values.values())
+    result = evaluate(flat, GRADIENTS, settings=Settings(steps=8))
+    assert all(np.isfinite(values).all() for values in result.values.values())
     area = 9 / 64
     for name in GRADIENTS:
-        assert found.values[name, "pointing_game", "none"] == pytest.approx(area)
-        assert found.values[name, "energy_inside", "none"] == pytest.approx(area)
+        assert result.values[name, "pointing_game", "none"] == pytest.approx(area)
+        assert result.values[name, "energy_inside", "none"] == pytest.approx(area)
     # the same order, by the seeds of the samples, whichever method has nothing to say
-    deletions = [found.values[name, "deletion_auc", "mean"] for name in GRADIENTS]
+    deletions = [result.values[name, "deletion_auc", "mean"] for name in GRADIENTS]
     assert all(np.array_equal(values, deletions[0]) for values in deletions)
-    assert {m.status for m in faithfulness_measures(found, seed=0)} <= {"ok", "suspect", "skipped"}
+    assert {m.status for m in faithfulness_measures(result, seed=0)} <= {"ok", "suspect", "skipped"}
 
 
 @pytest.mark.parametrize("name", GRADIENTS)
-def test_a_scalar_that_is_cut_off_has_no_gradient(name):
+def test_detached_scalar_has_no_gradient(name):
     model = network().requires_grad_(False)
     cut = explain(lambda x, rows: (model(x)[:, 0] > 0).double(), layer=model[0])
-    with pytest.raises(NotApplicableError, match="cut off from its input"):
+    with pytest.raises(NotApplicableError, match="detached from its input"):
         attribute(GRADIENTS[name], cut)
 
 
-def test_a_black_box_is_explained_by_the_methods_that_need_no_gradient():
-    found = evaluate(explain(whole), {**GRADIENTS, **BLACK_BOXES}, settings=Settings(steps=8))
-    assert set(found.skipped) == set(GRADIENTS)
-    assert {method for method, _, _ in found.values} == {*BLACK_BOXES, "random"}
+def test_black_box_supports_methods_without_gradients():
+    result = evaluate(explain(whole), {**GRADIENTS, **BLACK_BOXES}, settings=Settings(steps=8))
+    assert set(result.skipped) == set(GRADIENTS)
+    assert {method for method, _, _ in result.values} == {*BLACK_BOXES, "random"}

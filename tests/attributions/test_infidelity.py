@@ -26,13 +26,13 @@ def explain(target, dtype=torch.float32, batch_size=256, count=5):
 
 
 @pytest.mark.parametrize("normalize", [False, True])
-def test_it_equals_captum_on_the_same_noise(normalize):
+def test_infidelity_equals_captum_on_the_same_noise(normalize):
     from captum.metrics import infidelity
 
     explained = explain(bent)
     raw = torch.randn(5, 3, 5, 5, generator=torch.Generator().manual_seed(3))
-    answers = probe(explained, samples=7, sd=0.2)
-    noise = answers.noise(torch.arange(5)).flatten(0, 1)
+    probed = probe(explained, samples=7, sd=0.2)
+    noise = probed.noise(torch.arange(5)).flatten(0, 1)
     theirs = infidelity(
         explained.target,
         lambda inputs: (noise, inputs - noise),
@@ -42,28 +42,28 @@ def test_it_equals_captum_on_the_same_noise(normalize):
         n_perturb_samples=7,
         normalize=normalize,
     )
-    ours = measure_infidelity(raw, answers)
+    ours = measure_infidelity(raw, probed)
     torch.testing.assert_close((ours.scaled if normalize else ours.raw).float(), theirs, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_gradient_of_a_linear_model_has_none(dtype):
-    answers = probe(explain(straight, dtype))
+def test_gradient_of_a_linear_model_has_zero_infidelity(dtype):
+    noise = probe(explain(straight, dtype))
     gradient = WEIGHTS[0].reshape(1, 3, 5, 5).expand(5, -1, -1, -1).to(dtype)
-    assert measure_infidelity(gradient, answers).raw.max() <= 1e-10
-    assert measure_infidelity(-4 * gradient, answers).scaled.max() <= 1e-10
-    assert measure_infidelity(4 * gradient, answers).raw.min() > 1e-3
+    assert measure_infidelity(gradient, noise).raw.max() <= 1e-10
+    assert measure_infidelity(-4 * gradient, noise).scaled.max() <= 1e-10
+    assert measure_infidelity(4 * gradient, noise).raw.min() > 1e-3
 
 
-def test_a_map_of_zeros_predicts_nothing():
-    answers = probe(explain(straight))
-    found = measure_infidelity(torch.zeros(5, 3, 5, 5), answers)
-    torch.testing.assert_close(found.scaled, (answers.change**2).mean(1))
-    torch.testing.assert_close(found.raw, found.scaled)
+def test_map_of_zeros_predicts_no_change():
+    noise = probe(explain(straight))
+    result = measure_infidelity(torch.zeros(5, 3, 5, 5), noise)
+    torch.testing.assert_close(result.scaled, (noise.change**2).mean(1))
+    torch.testing.assert_close(result.raw, result.scaled)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
-def test_neither_batch_nor_neighbours_change_it(batch_size):
+def test_infidelity_does_not_depend_on_batch_size_or_other_samples(batch_size):
     raw = torch.randn(5, 3, 5, 5, generator=torch.Generator().manual_seed(3))
     whole = measure_infidelity(raw, probe(explain(straight, torch.float64)))
     parts = measure_infidelity(raw[:2], probe(explain(straight, torch.float64, batch_size, count=2)))
@@ -78,9 +78,9 @@ def test_it_asks_the_model_no_more_than_it_must():
         asked.append(len(x))
         return straight(x, rows)
 
-    answers = probe(explain(counted, batch_size=16), samples=7)
+    noise = probe(explain(counted, batch_size=16), samples=7)
     for _ in range(3):
-        measure_infidelity(torch.ones(5, 3, 5, 5), answers)
+        measure_infidelity(torch.ones(5, 3, 5, 5), noise)
     assert sum(asked) == 5 * (1 + 7)
 
 

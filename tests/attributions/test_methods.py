@@ -50,7 +50,7 @@ def explain_network(**fields):
 
 
 @pytest.mark.parametrize("method", [Saliency(), SmoothGrad(samples=3)])
-def test_the_gradient_of_a_linear_model_is_its_weights(method):
+def test_gradient_of_a_linear_model_is_its_weights(method):
     raw = attribute(method, explain())
     torch.testing.assert_close(raw, WEIGHTS)
     torch.testing.assert_close(pixel_map(method, raw), WEIGHTS.abs().sum(1))
@@ -63,7 +63,7 @@ def test_integrated_gradients_are_exact_on_a_linear_model():
     torch.testing.assert_close(pixel_map(method, raw), (WEIGHTS * images(7)).sum(1), atol=1e-6, rtol=0)
 
 
-def test_integrated_gradients_share_out_the_whole_change():
+def test_integrated_gradients_add_up():
     explained = explain_network()
     rows = torch.arange(7)
     change = explained.target(explained.inputs, rows) - explained.target(explained.inputs * 0, rows)
@@ -72,7 +72,7 @@ def test_integrated_gradients_share_out_the_whole_change():
     torch.testing.assert_close(raw.sum((1, 2, 3)), change.detach(), atol=2e-3, rtol=0)
 
 
-def test_occlusion_of_single_pixels_is_the_truth_of_an_additive_model():
+def test_occlusion_of_single_pixels_is_exact_on_an_additive_model():
     method = Occlusion(window=1, stride=1)
     maps = pixel_map(method, attribute(method, explain(batch_size=20)))
     torch.testing.assert_close(maps, (WEIGHTS * images(7)).sum(1))
@@ -86,7 +86,7 @@ def test_occlusion_averages_the_windows_that_cover_a_pixel():
     assert attribute(Occlusion(window=50, stride=50), explain()).std((1, 2, 3)).max() < 1e-12
 
 
-def test_gradcam_is_its_definition():
+def test_gradcam_equals_its_definition():
     explained = explain_network()
     model, captured = convolutional(), []
     model[2].register_forward_hook(lambda module, args, output: captured.append(output))
@@ -98,7 +98,7 @@ def test_gradcam_is_its_definition():
     assert maps.max() > 0
 
 
-def test_gradcam_copes_with_a_target_that_pads_its_batches():
+def test_gradcam_accepts_a_target_that_pads_its_batches():
     model = convolutional()
 
     def padded(x, rows):
@@ -111,7 +111,7 @@ def test_gradcam_copes_with_a_target_that_pads_its_batches():
 def test_gradcam_refuses_a_target_that_splits_its_batches():
     model = convolutional()
     split = explain(lambda x, rows: torch.cat([model(part)[:, 0] for part in x.split(2)]), layer=model[2])
-    with pytest.raises(ModelError, match="saw 1 inputs of a batch of 7"):
+    with pytest.raises(ModelError, match="processed 1 inputs of a batch of 7"):
         attribute(GradCam(), split)
 
 
@@ -126,22 +126,22 @@ def test_gradcam_does_not_apply_without_a_convolution():
         attribute(GradCam(), explain(layer=None))
 
 
-def test_gradcam_does_not_apply_where_the_image_is_pooled_away():
+def test_gradcam_does_not_apply_after_global_pooling():
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(2, 3, 1), nn.Flatten()).double()
-    with pytest.raises(NotApplicableError, match="more than one place"):
+    with pytest.raises(NotApplicableError, match="more than one position"):
         attribute(GradCam(), explain(lambda x, rows: model(x)[:, 0], layer=model[1]))
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
-def test_neither_batch_nor_neighbours_change_an_attribution(method, batch_size):
+def test_attributions_do_not_depend_on_batch_size_or_other_samples(method, batch_size):
     whole = attribute(method, explain_network())
     parts = attribute(method, explain_network(batch_size=batch_size, count=4))
     torch.testing.assert_close(parts, whole[:4], atol=1e-13, rtol=1e-12)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
-def test_methods_keep_the_inputs_and_the_global_generator(method):
+def test_methods_change_neither_inputs_nor_the_global_generator(method):
     explained = explain_network()
     before, state = explained.inputs.clone(), torch.random.get_rng_state()
     with torch.no_grad():
@@ -167,7 +167,7 @@ def test_random_maps_differ_between_samples_and_streams():
         (Occlusion(window=1, stride=2), ModelError, "stride <= window"),
     ],
 )
-def test_useless_methods_are_refused(method, error, message):
+def test_invalid_methods_are_refused(method, error, message):
     with pytest.raises(error, match=message):
         attribute(method, explain())
 
@@ -181,24 +181,24 @@ def test_useless_methods_are_refused(method, error, message):
         ({"batch_size": 0}, "batch_size=0"),
     ],
 )
-def test_useless_samples_are_refused(fields, message):
+def test_invalid_samples_are_refused(fields, message):
     good = {"inputs": torch.zeros(2, 1, 4, 4), "target": additive, "score": additive, "seeds": [0, 1]}
     with pytest.raises(MeasureError, match=message):
         Explained(**(good | fields))
 
 
-def test_a_target_of_the_wrong_shape_is_refused():
+def test_target_of_the_wrong_shape_is_refused():
     with pytest.raises(ModelError, match=r"target function returned shape \(7, 6, 6\) for 7 inputs"):
         attribute(Saliency(), explain(lambda x, rows: x[:, 0]))
 
 
-def test_methods_are_skipped_where_captum_is_not_installed(monkeypatch):
+def test_methods_do_not_apply_without_captum(monkeypatch):
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     with pytest.raises(NotApplicableError, match="pip install"):
         attribute(Saliency(), explain())
 
 
-def test_importing_loads_no_more_than_it_must():
+def test_importing_loads_neither_torch_nor_captum():
     code = (
         "import sys, suite.attributions; assert 'torch' not in sys.modules\n"
         "import suite.attributions.maps.methods; assert 'captum' not in sys.modules\n"

@@ -24,7 +24,7 @@ def explain(count=3, shape=(2, 6, 9), score=refuse, **fields):
     return Explained(inputs, score, score, seeds=range(count), **fields)
 
 
-def test_the_centre_is_a_gaussian_in_the_middle_of_every_image():
+def test_center_prior_is_a_centered_gaussian():
     maps = pixel_map(Centre(), attribute(Centre(), explain(shape=(2, 7, 9))))
     torch.testing.assert_close(maps, maps[:1].expand_as(maps))
     assert maps[0].argmax() == 3 * 9 + 4
@@ -36,7 +36,7 @@ def test_the_centre_is_a_gaussian_in_the_middle_of_every_image():
     assert maps.max() == pytest.approx(1)
 
 
-def test_edges_are_the_sobel_filter_of_another_library():
+def test_edges_equal_the_sobel_filter_of_another_library():
     explained = explain()
     for raw, image in zip(attribute(Edges(), explained), explained.inputs, strict=True):
         for found, channel in zip(raw.numpy(), image.numpy(), strict=True):
@@ -44,12 +44,12 @@ def test_edges_are_the_sobel_filter_of_another_library():
             assert found == pytest.approx((down**2 + across**2) ** 0.5, abs=1e-12)
 
 
-def test_an_even_image_has_no_edges():
+def test_constant_image_has_no_edges():
     even = Explained(torch.full((1, 3, 5, 5), 0.7), refuse, refuse, seeds=[0])
     assert attribute(Edges(), even).abs().max() < 1e-6
 
 
-def test_priors_are_compared_like_any_method_and_have_no_infidelity():
+def test_priors_are_compared_with_the_control_and_have_no_infidelity():
     region = torch.zeros(10, 8, 8, dtype=torch.bool)
     region[:, 2:6, 2:6] = True
     middle = explain(10, (1, 8, 8), lambda x, rows: x[:, 0, 2:6, 2:6].flatten(1).std(1), region=region)
@@ -61,11 +61,11 @@ def test_priors_are_compared_like_any_method_and_have_no_infidelity():
 
 
 @pytest.mark.parametrize("sd", [0.0, -1.0, float("nan")])
-def test_a_prior_without_a_width_is_refused(sd):
+def test_prior_without_width_is_refused(sd):
     with pytest.raises(ModelError, match="expected a number above 0"):
         attribute(Centre(sd), explain())
 
 
 @pytest.mark.parametrize(("name", "method"), [("centre", Centre), ("edges", Edges)])
-def test_they_have_names(name, method):
+def test_priors_are_registered(name, method):
     assert REGISTRY.get("attribution", name).factory is method

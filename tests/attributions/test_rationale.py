@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from suite.attributions.features.curves import counted, emptied, falls, ranked
+from suite.attributions.features.curves import emptied, feature_counts, ranked, score_drops
 from suite.attributions.features.faithfulness import CONTROLS, RECENCY, evaluate, rationale_measures
 from suite.attributions.features.methods import METHODS, Features, layer_integrated_gradients
 from suite.errors import MeasureError, ModelError
@@ -72,37 +72,37 @@ def test_occlusion_of_a_linear_model_ranks_by_contribution():
     torch.testing.assert_close(values[:, 0], whole - added[:, 1:].sum(1).sigmoid())
 
 
-def test_both_metrics_are_those_of_plain_python():
+def test_both_metrics_equal_plain_python():
     rationale, added = linear(8)
-    found = evaluate(features_of(rationale), ["occlusion"], fractions=FRACTIONS)
+    result = evaluate(features_of(rationale), ["occlusion"], fractions=FRACTIONS)
     orders = added.argsort(1, descending=True).tolist()
     expected = [by_hand(values, order) for values, order in zip(added, orders, strict=True)]
-    np.testing.assert_allclose(found.values("occlusion", "comprehensiveness"), [one for one, _ in expected])
-    np.testing.assert_allclose(found.values("occlusion", "sufficiency"), [one for _, one in expected])
+    np.testing.assert_allclose(result.values("occlusion", "comprehensiveness"), [one for one, _ in expected])
+    np.testing.assert_allclose(result.values("occlusion", "sufficiency"), [one for _, one in expected])
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_true_order_is_the_best_of_all_orders(seed):
+def test_true_order_is_the_best_of_all_orders(seed):
     rationale, added = linear(seed=seed)
     everyone = [by_hand(added[0], order) for order in permutations(range(WORDS))]
-    found = evaluate(features_of(rationale), ["gradient_x_input"], fractions=FRACTIONS)
-    assert found.values("gradient_x_input", "comprehensiveness")[0] == pytest.approx(max(c for c, _ in everyone))
-    assert found.values("gradient_x_input", "sufficiency")[0] == pytest.approx(min(s for _, s in everyone))
+    result = evaluate(features_of(rationale), ["gradient_x_input"], fractions=FRACTIONS)
+    assert result.values("gradient_x_input", "comprehensiveness")[0] == pytest.approx(max(c for c, _ in everyone))
+    assert result.values("gradient_x_input", "sufficiency")[0] == pytest.approx(min(s for _, s in everyone))
 
 
 def test_recency_deletes_the_last_words_first():
     rationale, added = linear(3, absent=2)
-    found = evaluate(features_of(rationale), [], fractions=FRACTIONS)
+    result = evaluate(features_of(rationale), [], fractions=FRACTIONS)
     expected = [by_hand(values[:WORDS], range(WORDS)[::-1])[0] for values in added]
-    np.testing.assert_allclose(found.values(RECENCY, "comprehensiveness"), expected)
+    np.testing.assert_allclose(result.values(RECENCY, "comprehensiveness"), expected)
 
 
-def test_a_share_is_rounded_up_to_one_word_or_more():
+def test_fractions_are_rounded_up_to_at_least_one_word():
     present = torch.arange(20) < torch.tensor([[2], [15], [20]])
-    assert counted(present, FRACTIONS).tolist() == [[1, 1, 1, 1, 1], [1, 1, 2, 3, 8], [1, 1, 2, 4, 10]]
+    assert feature_counts(present, FRACTIONS).tolist() == [[1, 1, 1, 1, 1], [1, 1, 2, 3, 8], [1, 1, 2, 4, 10]]
 
 
-def test_ranks_put_what_is_absent_last_and_ties_in_an_order_of_the_sample():
+def test_absent_features_rank_last_and_ties_depend_on_the_seed():
     present = torch.tensor([[True, True, False, True]])
     assert ranked(torch.tensor([[-3.0, 5.0, 9.0, 0.0]]), present, [1]).tolist() == [[2, 0, 3, 1]]
     ties = [ranked(torch.zeros(1, 4), present, [seed])[0].tolist() for seed in range(40)]
@@ -110,20 +110,20 @@ def test_ranks_put_what_is_absent_last_and_ties_in_an_order_of_the_sample():
     assert all(rank[2] == 3 for rank in ties)
 
 
-def test_deleting_everything_is_the_whole():
+def test_deleting_every_feature_gives_the_whole_drop():
     rationale, added = linear(4, absent=1)
     torch.testing.assert_close(emptied(features_of(rationale)), added.sum(1).sigmoid() - 0.5)
     features = features_of(rationale)
     order = ranked(added, features.present, features.seeds)
-    everything = falls(features, order, [1.0])
-    torch.testing.assert_close(everything.without[:, 0], emptied(features))
-    torch.testing.assert_close(everything.alone[:, 0], torch.zeros(4, dtype=torch.float64))
+    without, alone = score_drops(features, order, [1.0])
+    torch.testing.assert_close(without[:, 0], emptied(features))
+    torch.testing.assert_close(alone[:, 0], torch.zeros(4, dtype=torch.float64))
 
 
-def test_the_random_control_is_a_mean_of_orders_and_is_beaten_by_the_truth():
+def test_random_control_averages_orders_and_loses_to_true_contributions():
     rationale, _ = linear(40)
-    found = evaluate(features_of(rationale), list(METHODS), fractions=FRACTIONS)
-    measures = {(m.params["method"], m.metric): m for m in rationale_measures(found, seed=0)}
+    result = evaluate(features_of(rationale), list(METHODS), fractions=FRACTIONS)
+    measures = {(m.params["method"], m.metric): m for m in rationale_measures(result, seed=0)}
     for method in METHODS:
         assert measures[method, "comprehensiveness"].checks == {"beats_random": "pass"}
         assert measures[method, "sufficiency"].checks == {"beats_random": "pass"}
@@ -133,11 +133,11 @@ def test_the_random_control_is_a_mean_of_orders_and_is_beaten_by_the_truth():
     assert control.control == control.value
     assert control.checks == {"beats_random": "n/a"}
     assert measures["occlusion", "sufficiency"].higher_is_better is False
-    few = len(np.unique(np.round(found.followed["random"].comprehensiveness, 12)))
+    few = len(np.unique(np.round(result.followed["random"].comprehensiveness, 12)))
     assert few > 40, "one order alone would give each sample one of six values at the smallest share"
 
 
-def test_a_method_that_knows_nothing_does_not_beat_chance(monkeypatch):
+def test_uninformative_method_does_not_beat_the_control(monkeypatch):
     rationale, _ = linear(40)
 
     def guess(features):
@@ -148,29 +148,29 @@ def test_a_method_that_knows_nothing_does_not_beat_chance(monkeypatch):
     from suite.attributions.features import faithfulness as module
 
     monkeypatch.setattr(module, "METHODS", {**METHODS, "guess": guess})
-    found = evaluate(features_of(rationale), ["guess"], fractions=FRACTIONS)
-    guessed = next(m for m in rationale_measures(found, seed=0) if m.params["method"] == "guess")
+    result = evaluate(features_of(rationale), ["guess"], fractions=FRACTIONS)
+    guessed = next(m for m in rationale_measures(result, seed=0) if m.params["method"] == "guess")
     assert guessed.checks == {"beats_random": "fail"}
     assert guessed.status == "suspect"
     assert guessed.reason == "does not beat the random control"
 
 
-def test_where_ends_matter_methods_have_to_beat_them():
+def test_methods_have_to_beat_recency_if_ends_matter():
     """Only the last word counts: nothing can beat the order that deletes it first."""
     rationale, added = linear(30, ends_matter=True)
     added[:] = torch.tensor([0.0, 0.0, 0.0, 0.0, 0.0, 4.0], dtype=torch.float64)
-    found = evaluate(features_of(rationale), ["occlusion"], fractions=FRACTIONS)
-    measures = rationale_measures(found, seed=0, ends_matter=True)
+    result = evaluate(features_of(rationale), ["occlusion"], fractions=FRACTIONS)
+    measures = rationale_measures(result, seed=0, ends_matter=True)
     first = next(m for m in measures if m.metric == "comprehensiveness")
     assert first.checks == {"beats_random": "pass", "beats_recency": "fail"}
     assert "last features first" in first.reason
 
 
-def test_what_deleting_cannot_change_has_no_gap():
+def test_gap_is_undefined_if_deletion_changes_nothing():
     rationale, added = linear(8)
     added[:] = 0
-    found = evaluate(features_of(rationale), ["occlusion"], fractions=FRACTIONS)
-    gap = next(m for m in rationale_measures(found, seed=0) if m.metric == "comprehensiveness_gap")
+    result = evaluate(features_of(rationale), ["occlusion"], fractions=FRACTIONS)
+    gap = next(m for m in rationale_measures(result, seed=0) if m.metric == "comprehensiveness_gap")
     assert gap.value is None
     assert "does not lower the score" in gap.reason
 
@@ -204,7 +204,7 @@ def curved():
     return model, ids, Rationale(ids > 0, point, blank, target, score, [[""] * 5] * 7, "id 0")
 
 
-def test_integrated_gradients_are_those_of_captums_layer_and_add_up(curved):
+def test_integrated_gradients_equal_captum_and_add_up(curved):
     captum = pytest.importorskip("captum.attr")
     model, ids, rationale = curved
     shares = layer_integrated_gradients(features_of(rationale))
@@ -234,16 +234,16 @@ def steep(slope):
     )
 
 
-def test_a_steep_target_gets_more_steps_until_it_adds_up():
+def test_steep_target_gets_more_steps_until_attributions_add_up():
     shares = layer_integrated_gradients(features_of(steep(400.0), batch_size=64))
     assert shares.steps.item() > 50
     assert shares.missed.item() <= 0.05
     assert layer_integrated_gradients(features_of(steep(3.0))).steps.item() == 50
 
 
-def test_what_never_adds_up_is_suspect():
-    found = evaluate(features_of(steep(1e7)), ["layer_integrated_gradients"], fractions=FRACTIONS)
-    row = next(m for m in rationale_measures(found, seed=0) if m.metric == "convergence_delta")
+def test_attributions_that_never_add_up_fail_the_check():
+    result = evaluate(features_of(steep(1e7)), ["layer_integrated_gradients"], fractions=FRACTIONS)
+    row = next(m for m in rationale_measures(result, seed=0) if m.metric == "convergence_delta")
     assert row.checks == {"adds_up": "fail"}
     assert row.status == "suspect"
     assert row.value > 0.9
@@ -251,7 +251,7 @@ def test_what_never_adds_up_is_suspect():
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7])
-def test_neither_batch_nor_neighbours_change_a_value(curved, batch_size):
+def test_values_do_not_depend_on_batch_size_or_other_samples(curved, batch_size):
     _, _, rationale = curved
     whole = evaluate(features_of(rationale), list(METHODS), fractions=FRACTIONS)
     some = Features(rationale, torch.tensor([4, 1]), [4, 1], batch_size)
@@ -263,16 +263,16 @@ def test_neither_batch_nor_neighbours_change_a_value(curved, batch_size):
             )
 
 
-def test_a_model_without_points_has_occlusion_alone():
+def test_model_without_embeddings_supports_occlusion_only():
     rationale, _ = linear(8)
     blind = Rationale(rationale.present, None, None, None, rationale.score, rationale.names, "left out")
-    found = evaluate(features_of(blind), list(METHODS), fractions=FRACTIONS)
-    assert set(found.skipped) == {"gradient_x_input", "layer_integrated_gradients"}
-    assert "no gradient leads back" in found.skipped["gradient_x_input"]
-    assert set(found.followed) == {"occlusion", *CONTROLS}
+    result = evaluate(features_of(blind), list(METHODS), fractions=FRACTIONS)
+    assert set(result.skipped) == {"gradient_x_input", "layer_integrated_gradients"}
+    assert "features have no gradient" in result.skipped["gradient_x_input"]
+    assert set(result.followed) == {"occlusion", *CONTROLS}
 
 
-def test_progress_is_told_of_every_name():
+def test_watch_gets_every_name():
     seen = []
 
     def watch(names):
@@ -285,7 +285,7 @@ def test_progress_is_told_of_every_name():
     assert seen == ["occlusion", "random", "recency"]
 
 
-def test_scores_that_are_no_numbers_are_refused():
+def test_non_finite_scores_are_refused():
     rationale, _ = linear(2)
     broken = Rationale(
         rationale.present, None, None, None, lambda kept, rows: kept.double().sum(1) / 0, rationale.names, "left out"
@@ -299,5 +299,5 @@ def test_scores_that_are_no_numbers_are_refused():
 
 def test_features_need_samples_and_seeds():
     rationale, _ = linear(2)
-    with pytest.raises(MeasureError, match="a seed for each"):
+    with pytest.raises(MeasureError, match="one seed per sample"):
         Features(rationale, torch.arange(2), [1])

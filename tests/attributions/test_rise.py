@@ -54,20 +54,20 @@ def best_spearman(mask):
 
 
 @pytest.mark.parametrize("score", [brightness, seen])
-def test_a_planted_patch_is_found_with_300_masks(score):
+def test_300_masks_locate_a_planted_patch(score):
     for mask, found in zip(truth(), maps_of(Rise(), explain(score)), strict=True):
         assert mask.flatten()[found.argmax()]
         assert spearmanr(found.flatten(), mask.flatten()).statistic > 0.9 * best_spearman(mask)
         assert found[mask].mean() > 4 * found[~mask].abs().mean()
 
 
-def test_a_patch_brighter_than_the_mean_is_found_by_masks_of_the_mean():
+def test_mean_masks_locate_a_bright_patch():
     inputs = truth().double()[:, None].expand(-1, 2, -1, -1)
     explained = Explained(inputs, brightness, brightness, seeds=range(4))
     assert truth().flatten(1)[torch.arange(4), maps_of(Rise(fill="mean"), explained).flatten(1).argmax(1)].all()
 
 
-def test_masks_are_the_bilinear_reading_of_a_shifted_coarse_grid():
+def test_masks_interpolate_a_shifted_coarse_grid():
     explained = Explained(torch.rand(2, 1, 12, 20), brightness, brightness, seeds=[3, 4])
     draws = _Draws.of(explained, Rise(masks=5, grid=4))
     rows, which = torch.tensor([0, 1, 1]), torch.tensor([4, 0, 3])
@@ -94,7 +94,7 @@ def test_every_pixel_is_kept_equally_often(keep):
     assert ((masks.mean(0) - keep) / error).abs().max() < 5
 
 
-def test_the_map_is_the_covariance_of_score_and_mask():
+def test_map_is_the_covariance_of_score_and_mask():
     method, explained = Rise(masks=70, keep=0.4), explain(count=2)
     draws = _Draws.of(explained, method)
     found = method.estimate(explained)
@@ -108,7 +108,7 @@ def test_the_map_is_the_covariance_of_score_and_mask():
         np.testing.assert_allclose(found.standard_error[row], terms.std(0, ddof=1) / 70**0.5, atol=1e-12)
 
 
-def test_the_standard_error_is_the_spread_of_other_draws():
+def test_standard_error_equals_the_spread_over_seeds():
     method = Rise(masks=100)
     found = [method.estimate(explain(count=1, first_seed=1000 * draw)) for draw in range(40)]
     spread = torch.stack([each.value[0] for each in found]).std(0)
@@ -116,27 +116,27 @@ def test_the_standard_error_is_the_spread_of_other_draws():
     assert 0.85 < (spread / reported).mean() < 1.15
 
 
-def test_a_score_that_never_changes_gives_a_map_of_zeros():
+def test_constant_score_gives_a_map_of_zeros():
     for value in (0.0, 0.1, 1 / 3):
         constant = explain(lambda x, rows, value=value: torch.full((len(x),), value, dtype=torch.float64))
         assert not maps_of(Rise(masks=97), constant).any()
 
 
-def test_masks_of_the_mean_do_not_change_an_even_image():
+def test_mean_masks_do_not_change_a_constant_image():
     even = Explained(torch.full((1, 2, SIDE, SIDE), 0.3).double(), brightness, brightness, seeds=[0])
     assert maps_of(Rise(masks=20, fill="mean"), even).abs().max() < 1e-12
     assert maps_of(Rise(masks=20), even).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("batch_size", [1, 13, 64, 1000])
-def test_neither_batch_nor_neighbours_change_an_attribution(batch_size):
+def test_attributions_do_not_depend_on_batch_size_or_other_samples(batch_size):
     method = Rise(masks=20)
     whole = attribute(method, explain())
     parts = attribute(method, explain(batch_size=batch_size, count=2))
     torch.testing.assert_close(parts, whole[:2], atol=1e-14, rtol=0)
 
 
-def test_no_call_is_larger_than_the_batch():
+def test_no_call_exceeds_the_batch_size():
     sizes = []
 
     def counted(x, rows):
@@ -148,7 +148,7 @@ def test_no_call_is_larger_than_the_batch():
     assert sum(sizes) == 4 * 30
 
 
-def test_it_keeps_the_inputs_the_dtype_and_the_global_generator():
+def test_rise_keeps_inputs_dtype_and_the_global_generator():
     explained = explain(dtype=torch.float32)
     before, state = explained.inputs.clone(), torch.random.get_rng_state()
     assert attribute(Rise(masks=5), explained).dtype == torch.float32
@@ -156,12 +156,12 @@ def test_it_keeps_the_inputs_the_dtype_and_the_global_generator():
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_an_image_smaller_than_the_grid_is_masked_by_the_pixel():
+def test_small_images_are_masked_by_pixel():
     tiny = Explained(torch.rand(1, 1, 3, 5), lambda x, r: x[:, 0, 1, 1], lambda x, r: x[:, 0, 1, 1], seeds=[0])
     assert maps_of(Rise(), tiny).flatten().argmax() == 6
 
 
-def test_it_asks_neither_for_gradients_nor_for_captum(monkeypatch):
+def test_rise_needs_neither_gradients_nor_captum(monkeypatch):
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     with pytest.raises(ModelError, match="captum"):
         attribute(IntegratedGradients(), explain())
@@ -169,10 +169,10 @@ def test_it_asks_neither_for_gradients_nor_for_captum(monkeypatch):
 
 
 @pytest.mark.parametrize("options", [{"masks": 1}, {"grid": 0}, {"keep": 0.0}, {"keep": 1.0}, {"fill": "white"}])
-def test_useless_options_are_refused(options):
+def test_invalid_options_are_refused(options):
     with pytest.raises(ModelError, match="expected masks >= 2, grid >= 1, 0 < keep < 1"):
         attribute(Rise(**options), explain())
 
 
-def test_it_has_a_name():
+def test_rise_is_registered():
     assert REGISTRY.get("attribution", "rise").factory is Rise

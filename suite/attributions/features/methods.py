@@ -1,27 +1,28 @@
-"""Methods that say what each feature of a list is worth: the words of a text, the numbers of a latent."""
+"""Attribution methods for lists of features: the words of a text, the numbers of a latent."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from suite.attributions.maps.explained import one_each, require_finite
+from suite.attributions.maps.explained import captum_attr, one_each, require_finite
 from suite.errors import MeasureError, NotApplicableError
 from suite.kinds.base import Rationale
 
 STEPS = (50, 100, 200, 400)
-"""Points on the path of integrated gradients; a sample gets more of them until its attributions add up."""
+"""Points on the path of integrated gradients, increased until the attributions of a sample add up."""
 
 TOLERANCE = 0.05
-"""Share of the difference to explain that attributions may miss."""
+"""Largest relative convergence error: the attributions' sum may miss this fraction of the explained difference."""
 
 SMALLEST = 0.01
-"""Difference, in units of the target, below which a share of it says nothing: errors are then a share of this."""
+"""Smallest denominator of the relative convergence error, in units of the target."""
 
-NO_POINT = "the model has no embeddings, so that no gradient leads back to its features; occlusion needs none"
+NO_POINT = "the model has no embeddings, so that features have no gradient; use occlusion"
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +30,10 @@ class Features:
     """The samples whose features are explained.
 
     Attributes:
-        rationale: what the kind says about them.
-        rows: which samples of the rationale are explained, int64 (n,).
-        seeds: one non-negative integer per explained sample, for the order of ties and of the random control.
-        batch_size: inputs in one call of the model. Results do not depend on it.
+        rationale: features, scores and targets from the kind.
+        rows: indices of the explained samples of the rationale, int64 (n,).
+        seeds: one non-negative integer per explained sample, for ties and the random control.
+        batch_size: inputs per call of the model. Results do not depend on it.
     """
 
     rationale: Rationale
@@ -44,7 +45,7 @@ class Features:
         if not len(self.rows) or len(self.seeds) != len(self.rows) or self.batch_size < 1:
             raise MeasureError(
                 f"got {len(self.rows)} samples, {len(self.seeds)} seeds and batch_size={self.batch_size}; expected at "
-                "least one sample, a seed for each, and 1 input or more at a time."
+                "least one sample, one seed per sample, and a batch_size of at least 1."
             )
 
     @property
@@ -52,24 +53,29 @@ class Features:
         """Which features the explained samples have, bool (n, features)."""
         return self.rationale.present[self.rows]
 
+    @functools.cached_property
+    def whole(self) -> Tensor:
+        """The scores with all features, float64 (n,)."""
+        return self.scores(torch.ones_like(self.present), torch.arange(len(self.rows), device=self.rows.device))
+
     def scores(self, kept: Tensor, samples: Tensor) -> Tensor:
-        """Return the scores when only kept features (m, features) of the explained samples (m,) are left, float64 (m,).
+        """Return the scores with only the kept features (m, features) of the explained samples (m,), float64 (m,).
 
         Raises:
             ModelError: a score is not finite, or not one number per input.
         """
-        found = [torch.zeros(0, dtype=torch.float64, device=kept.device)]
+        scores = [torch.zeros(0, dtype=torch.float64, device=kept.device)]
         with torch.no_grad():
             for part in torch.split(torch.arange(len(samples), device=kept.device), self.batch_size):
                 score = self.rationale.score(kept[part], self.rows[samples[part]])
-                found.append(one_each(score, part, "score of a rationale").double())
-        return torch.cat(found)
+                scores.append(one_each(score, part, "score of a rationale").double())
+        return torch.cat(scores)
 
     def point(self) -> tuple[Tensor, Tensor]:
-        """Return points and what they are blank, (n, features, d); what is absent stays as it is.
+        """Return points and blank points, both (n, features, d); absent features are equal in both.
 
         Raises:
-            NotApplicableError: the model has no point to take gradients at.
+            NotApplicableError: the model has no embeddings.
         """
         if self.rationale.point is None or self.rationale.blank is None or self.rationale.target is None:
             raise NotApplicableError(NO_POINT)
@@ -77,33 +83,33 @@ class Features:
         return point, torch.where(self.present[..., None], self.rationale.blank[self.rows].detach(), point)
 
     def target(self, points: Tensor, samples: Tensor) -> Tensor:
-        """Return the scalars to explain at points (m, features, d) of the explained samples (m,); raise unless finite.
+        """Return the scalars to explain at points (m, features, d) of the explained samples (m,).
 
         Raises:
             ModelError: a scalar is not finite, or not one number per point.
-            NotApplicableError: it is cut off from its points.
+            NotApplicableError: it is detached from its points.
         """
         if self.rationale.target is None:
             raise NotApplicableError(NO_POINT)
         values = one_each(self.rationale.target(points, self.rows[samples]), samples, "target of a rationale")
         if points.requires_grad and not values.requires_grad:
-            raise NotApplicableError("the target is cut off from the features, so that it has no gradient")
+            raise NotApplicableError("the target is detached from the features, so that it has no gradient")
         return values
 
     def chunks(self, cost: int = 1) -> Iterator[Tensor]:
-        """Yield the explained samples in order, as many at a time as fit when each needs `cost` inputs."""
+        """Yield the explained samples in order, in batches that fit if each needs `cost` inputs."""
         everyone = torch.arange(len(self.rows), device=self.rows.device)
         yield from torch.split(everyone, max(1, self.batch_size // cost))
 
 
 class Shares(NamedTuple):
-    """What features are worth.
+    """Attributions of features.
 
     Attributes:
-        values: (n, features) in float64, 0 where a feature is absent; the most important is the largest.
-        missed: share of the difference between input and blank that the values do not add up to, (n,); None for methods
-            that promise no sum.
-        steps: points on the path of each sample, (n,), where there is a path.
+        values: (n, features) in float64, 0 for absent features, largest for the most important.
+        missed: relative error of the values' sum against the difference between input and blank, (n,); None for
+            methods without completeness.
+        steps: points on the path of each sample, (n,), if there is a path.
     """
 
     values: Tensor
@@ -112,22 +118,22 @@ class Shares(NamedTuple):
 
 
 def gradient_x_input(features: Features) -> Shares:
-    """Explain by the gradient of the target times the point, summed over a feature's numbers."""
+    """Explain by the gradient of the target times the point, summed over the dimensions of a feature."""
     point, _ = features.point()
-    found = []
+    gradients = []
     for samples in features.chunks():
         leaf = point[samples].clone().requires_grad_()
         with torch.enable_grad():
             (gradient,) = torch.autograd.grad(features.target(leaf, samples).sum(), leaf)
-        found.append((gradient.double() * leaf.detach().double()).sum(dim=2))
-    return Shares(_of_present(torch.cat(found), features, "gradient_x_input"))
+        gradients.append((gradient.double() * leaf.detach().double()).sum(dim=2))
+    return Shares(_of_present(torch.cat(gradients), features, "gradient_x_input"))
 
 
 def layer_integrated_gradients(features: Features) -> Shares:
     """Explain by the gradients along the straight path from blank features to the point (Sundararajan et al. 2017).
 
-    The path has 50 points by the Gauss-Legendre rule, and up to 400 for samples whose attributions miss more than
-    `TOLERANCE` of the difference that they have to add up to.
+    The path has 50 Gauss-Legendre points, and up to 400 for samples whose relative convergence error exceeds
+    `TOLERANCE`.
     """
     point, blank = features.point()
     everyone = torch.arange(len(point), device=point.device)
@@ -146,15 +152,13 @@ def layer_integrated_gradients(features: Features) -> Shares:
 
 
 def occlusion(features: Features) -> Shares:
-    """Explain by how far the score falls when a single feature is deleted."""
+    """Explain by the drop of the score when a single feature is deleted."""
     present = features.present
     samples, deleted = present.nonzero(as_tuple=True)
     kept = torch.ones_like(present)[samples]
     kept[torch.arange(len(samples), device=kept.device), deleted] = False
-    everyone = torch.arange(len(present), device=present.device)
-    whole = features.scores(torch.ones_like(present), everyone)
     values = torch.zeros(present.shape, dtype=torch.float64, device=present.device)
-    values[samples, deleted] = whole[samples] - features.scores(kept, samples)
+    values[samples, deleted] = features.whole[samples] - features.scores(kept, samples)
     return Shares(values)
 
 
@@ -169,7 +173,7 @@ METHODS: Mapping[str, Callable[[Features], Shares]] = MappingProxyType(
 
 
 def _differences(features: Features, point: Tensor, blank: Tensor) -> Tensor:
-    """Return how far the target falls from point to blank, (n,) in float64."""
+    """Return the difference of the target between point and blank, (n,) in float64."""
     with torch.no_grad():
         parts = [
             features.target(point[samples], samples).double() - features.target(blank[samples], samples).double()
@@ -179,28 +183,17 @@ def _differences(features: Features, point: Tensor, blank: Tensor) -> Tensor:
 
 
 def _integrated(features: Features, ends: tuple[Tensor, Tensor], samples: Tensor, steps: int) -> Tensor:
-    """Return integrated gradients of some samples, summed over a feature's numbers, (m, features)."""
-    captum, (point, blank) = _captum().IntegratedGradients(features.target), ends
+    """Return integrated gradients of some samples, summed over the dimensions of a feature, (m, features)."""
+    captum, (point, blank) = captum_attr().IntegratedGradients(features.target), ends
     with torch.enable_grad():
-        found: Tensor = captum.attribute(
+        gradients: Tensor = captum.attribute(
             point[samples].clone().requires_grad_(),
             baselines=blank[samples],
             additional_forward_args=samples,
             n_steps=steps,
             internal_batch_size=max(len(samples), features.batch_size),
         )
-    return found.detach().double().sum(dim=2)
-
-
-def _captum() -> Any:
-    # Loaded on first use: it takes seconds, and it is an extra that a plain install does not have.
-    try:
-        import captum.attr
-    except ImportError as error:
-        raise NotApplicableError(
-            "got no captum; expected it for integrated gradients. Run: pip install trust-suite[attribution]"
-        ) from error
-    return captum.attr
+    return gradients.detach().double().sum(dim=2)
 
 
 def _of_present(values: Tensor, features: Features, method: str) -> Tensor:

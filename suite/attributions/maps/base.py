@@ -1,8 +1,8 @@
-"""What an attribution method is, how its answer is checked and reduced to a map, and the random control.
+"""The interface of attribution methods, the reduction of attributions to pixel maps, and the random control.
 
-A method returns raw attributions of the inputs' shape, signed where the method is. `pixel_map` reduces them to what
-is drawn and ranked, by the field's convention: the magnitudes summed over channels for gradients (their sign says
-which way to change a pixel, not how much rests on it), the signed sum for methods that share out the output itself.
+A method returns raw attributions in the shape of the inputs. `pixel_map` reduces them to the map that is drawn and
+ranked: magnitudes summed over channels for gradients (whose sign is the direction of a change, not its importance),
+the signed sum for methods that distribute the output over the pixels.
 """
 
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from suite.errors import ModelError
 
 
 class Method(Protocol):
-    """An attribution method: configuration in its fields, data in the call.
+    """An attribution method: its fields are the configuration, its call takes the data.
 
-    A method that asks for something this model does not have raises `suite.errors.NotApplicableError`.
+    A method that needs something the model does not have raises `suite.errors.NotApplicableError`.
     """
 
     magnitude: ClassVar[bool]
-    """Whether the map is the sum of magnitudes over channels, instead of the signed sum."""
+    """Whether the map sums magnitudes over channels instead of signed values."""
 
     local: ClassVar[bool]
-    """Whether an attribution says what one unit of change in a pixel does, as a gradient does. Where it says what a
-    pixel makes up in all (its fall against a baseline), it cannot be multiplied by a change, as infidelity does."""
+    """Whether an attribution is the effect of a unit change of a pixel, as a gradient is. An attribution that is the
+    total contribution of a pixel against a baseline cannot be multiplied by a change, as infidelity does."""
 
     def __call__(self, explained: Explained) -> Tensor:
         """Return raw attributions, (n, c, h, w), in the dtype of the inputs."""
@@ -34,10 +34,10 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class RandomAttribution:
-    """Explain by chance: the control that every method has to beat.
+    """Random attributions: the control that every method has to beat.
 
     Attributes:
-        stream: a name for the draw; controls of different streams are independent.
+        stream: name of the random stream; controls of different streams are independent.
     """
 
     stream: str = "random"
@@ -53,17 +53,17 @@ class RandomAttribution:
 
 
 def attribute(method: Method, explained: Explained) -> Tensor:
-    """Return the raw attributions of a method, (n, c, h, w); raise `ModelError` unless they fit and are finite."""
+    """Return the raw attributions of a method, (n, c, h, w); raise `ModelError` if the shape is wrong or not finite."""
     raw = method(explained).detach()
     if raw.shape != explained.inputs.shape:
         raise ModelError(
             f"{method}: returned attributions of shape {tuple(raw.shape)}; expected that of the inputs, "
-            f"{tuple(explained.inputs.shape)}. A map without channels is to be shared out over them."
+            f"{tuple(explained.inputs.shape)}. Distribute a map without channels over them."
         )
     require_finite(raw, f"the attributions of {method}")
     return raw
 
 
 def pixel_map(method: Method, raw: Tensor) -> Tensor:
-    """Reduce raw attributions (n, c, h, w) to one number per pixel, (n, h, w), as `method.magnitude` says."""
+    """Reduce raw attributions (n, c, h, w) to one number per pixel, (n, h, w), by `method.magnitude`."""
     return (raw.abs() if method.magnitude else raw).double().sum(1)

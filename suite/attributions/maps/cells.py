@@ -1,4 +1,4 @@
-"""The features that curves delete: square cells of an image, and the order in which a map ranks them."""
+"""Square cells of an image, which curves delete, and their ranking by an attribution map."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from suite.attributions.maps.explained import generator
 from suite.errors import MeasureError
 
 MOST_CELLS_A_SIDE = 16
-"""Bounds the cost of occlusion and the number of ranks; 8 px give 8 cells a side, 28 px 14, 32 px and 224 px 16."""
+"""Largest number of cells per side; 8 px give 8 cells per side, 28 px 14, 32 px and 224 px 16."""
 
 SAME = 1e-6
-"""Values that differ by less than about this part of a map's largest magnitude are ties, not an order: the difference
-may be rounding, and the order would then depend on the batch size or the machine."""
+"""Values that differ by less than about this fraction of a map's largest magnitude are ties: the difference may be
+rounding, which depends on the batch size and the machine."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,17 @@ class Grid:
 
     @classmethod
     def fit(cls, height: int, width: int) -> Grid:
-        """Return the grid of the smallest cells that are at most 16 a side."""
+        """Return the grid of the smallest cells with at most 16 per side."""
         return cls(height, width, -(-max(height, width) // MOST_CELLS_A_SIDE))
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Cells in a column and in a row."""
+        """Number of cells in a column and in a row."""
         return -(-self.height // self.cell), -(-self.width // self.cell)
 
     @property
     def count(self) -> int:
-        """The number of cells."""
+        """Number of cells."""
         return self.shape[0] * self.shape[1]
 
     def pool(self, maps: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class Grid:
         if tuple(maps.shape[1:]) != (self.height, self.width):
             raise MeasureError(
                 f"got maps of shape {tuple(maps.shape)}; expected (n, {self.height}, {self.width}). "
-                "Make one map per sample, of the size of its image."
+                "Return one map per sample, of the size of its image."
             )
         rows, columns = self.shape
         margin = (0, columns * self.cell - self.width, 0, rows * self.cell - self.height)
@@ -65,14 +65,14 @@ class Grid:
         return padded.reshape(len(maps), rows, self.cell, columns, self.cell).sum((2, 4)).flatten(1)
 
     def spread(self, values: Tensor) -> Tensor:
-        """Give each pixel the value of its cell: (n, count) to (n, h, w)."""
+        """Return the value of its cell for each pixel, (n, count) to (n, h, w)."""
         image = values.reshape(len(values), *self.shape)
         repeated = image.repeat_interleave(self.cell, 1).repeat_interleave(self.cell, 2)
         return repeated[:, : self.height, : self.width]
 
 
 def rank_cells(values: Tensor, seeds: Sequence[int]) -> Tensor:
-    """Rank the cells of each sample by falling value, ties in a random order of the sample's own.
+    """Rank the cells of each sample by descending value, with ties in a random order that depends on its seed.
 
     Args:
         values: pooled attributions (n, cells).
@@ -80,7 +80,7 @@ def rank_cells(values: Tensor, seeds: Sequence[int]) -> Tensor:
 
     Returns:
         Ranks (n, cells), int64, on the device of `values`: 0 for the cell to delete first. Without the random order
-        a constant map would delete from the top left, which on centred objects is better, or worse, than chance.
+        a constant map would delete from the top left, which differs from chance on centered objects.
     """
     largest = values.abs().amax(1, keepdim=True)
     levels = (values / torch.where(largest > 0, largest * SAME, torch.ones_like(largest))).round().cpu()

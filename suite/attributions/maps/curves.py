@@ -1,33 +1,33 @@
-"""Deletion and insertion curves (Petsiuk et al. 2018, RISE), and the baselines that deleted pixels are taken from."""
+"""Deletion and insertion curves (Petsiuk et al. 2018, RISE), and the baselines that replace deleted pixels."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from suite.attributions.maps.explained import Scalar, require_finite
-from suite.errors import MeasureError, ModelError
+from suite.attributions.maps.explained import Scalar, one_each
+from suite.errors import MeasureError
 
 BLUR = 0.125
-"""Standard deviation of the blur as a part of the image's longer side: wide enough to remove shapes."""
+"""Standard deviation of the blur as a fraction of the longer side of the image: it removes shapes."""
 
 
 @torch.no_grad()
 def perturbation_curve(
     score: Scalar, start: Tensor, end: Tensor, rank: Tensor, *, steps: int, batch_size: int = 256
 ) -> Tensor:
-    """Follow the score while the pixels of one image are replaced by those of another, in the order of their rank.
+    """Track the score while the pixels of one image are replaced by those of another, in the order of their rank.
 
-    Deletion goes from the sample to a baseline, insertion from a baseline to the sample. Every step replaces an equal
-    number of cells, or one more where they do not divide.
+    Deletion goes from the sample to a baseline, insertion from a baseline to the sample. Every step replaces the same
+    number of cells, up to rounding.
 
     Args:
         score: (inputs, rows) -> (m,).
         start: images (n, c, h, w).
         end: as many images of the same shape.
         rank: the rank of each pixel's cell (n, h, w), int64, 0 for the first to be replaced (`Grid.spread`).
-        steps: points after the first; at most the number of cells.
-        batch_size: images in one call of `score`.
+        steps: number of points after the first, at most the number of cells.
+        batch_size: images per call of `score`.
 
     Returns:
         Scores (n, steps + 1), float64; the first belongs to `start`, the last to `end`.
@@ -39,9 +39,7 @@ def perturbation_curve(
     replaced = _replaced_cells(int(rank.max()) + 1, steps).to(rank.device)
     points = torch.arange(len(start) * (steps + 1), device=start.device)
     scores = [_score_points(score, start, end, rank, replaced, chunk) for chunk in torch.split(points, batch_size)]
-    curve = torch.cat(scores).reshape(len(start), steps + 1)
-    require_finite(curve, "the scores of a perturbation curve")
-    return curve
+    return torch.cat(scores).reshape(len(start), steps + 1)
 
 
 def curve_area(curve: Tensor) -> Tensor:
@@ -53,12 +51,12 @@ def curve_area(curve: Tensor) -> Tensor:
 
 
 def channel_mean(inputs: Tensor) -> Tensor:
-    """Return images (n, c, h, w) that have everywhere the mean of their channel: no shape is left, the light is."""
+    """Return images (n, c, h, w) in which every pixel has the mean of its channel."""
     return inputs.double().mean((2, 3), keepdim=True).to(inputs).expand_as(inputs).contiguous()
 
 
 def blur(inputs: Tensor) -> Tensor:
-    """Blur images (n, c, h, w) by a Gaussian of `BLUR` times their longer side, renormalised at the edges."""
+    """Blur images (n, c, h, w) by a Gaussian of `BLUR` times their longer side, renormalized at the edges."""
     height, width = inputs.shape[2:]
     sd = BLUR * max(height, width)
     down, across = _gaussian_rows(height, sd).to(inputs.device), _gaussian_rows(width, sd).to(inputs.device)
@@ -66,7 +64,7 @@ def blur(inputs: Tensor) -> Tensor:
 
 
 BASELINES: dict[str, Callable[[Tensor], Tensor]] = {"mean": channel_mean, "blur": blur}
-"""What deleted pixels become, by name. Which one is used changes the ranking of methods, so that both are reported."""
+"""Replacements of deleted pixels, by name. Both are reported, since the choice changes the ranking of methods."""
 
 
 def _replaced_cells(cells: int, steps: int) -> Tensor:
@@ -81,13 +79,8 @@ def _replaced_cells(cells: int, steps: int) -> Tensor:
 def _score_points(score: Scalar, start: Tensor, end: Tensor, rank: Tensor, replaced: Tensor, points: Tensor) -> Tensor:
     rows, step = points // len(replaced), points % len(replaced)
     gone = rank[rows] < replaced[step][:, None, None]
-    scores = score(torch.where(gone.unsqueeze(1), end[rows], start[rows]), rows)
-    if scores.shape != rows.shape:
-        raise ModelError(
-            f"the score function returned shape {tuple(scores.shape)} for {len(rows)} images; expected "
-            f"({len(rows)},). Return one number for each image."
-        )
-    return scores.double()
+    images = torch.where(gone.unsqueeze(1), end[rows], start[rows])
+    return one_each(score(images, rows), rows, "score function").double()
 
 
 def _gaussian_rows(side: int, sd: float) -> Tensor:

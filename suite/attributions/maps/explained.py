@@ -1,35 +1,36 @@
-"""What is explained: inputs, the scalar and the score that rest on them, and one seed per sample."""
+"""The samples to explain: inputs, the scalar and the score that depend on them, and one seed per sample."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from suite.errors import MeasureError, ModelError
+from suite.errors import MeasureError, ModelError, NotApplicableError
 
 Scalar = Callable[[Tensor, Tensor], Tensor]
-"""A function (inputs, rows) -> (m,): row ``rows[i]`` says which sample the (perturbed) input i was made from."""
+"""A function (inputs, rows) -> (m,), where ``rows[i]`` is the sample that (perturbed) input i was made from."""
 
 
 @dataclass(frozen=True, eq=False)
 class Explained:
-    """The samples to explain, and the two functions of them that matter.
+    """The samples to explain, with the scalar and the score that depend on them.
 
     Attributes:
         inputs: images (n, c, h, w), floating point, in 0..1 where the functions expect it.
-        target: the scalar that attributions explain, differentiable; for a classifier the logit of the class that it
-            predicts for the clean sample. It calls the model once for all its inputs, and pads them at the end if at
-            all (Grad-CAM reads a layer meanwhile).
-        score: what deletion and insertion curves follow; for a classifier the probability of that same class.
-        seeds: one non-negative integer per sample; everything random about a sample follows from it alone.
-        layer: the module whose output Grad-CAM reads, or None where the model has no convolution.
-        batch_size: how many inputs one call of `target` or `score` gets, at least as many as one sample's unit of
-            work needs (a path of integrated gradients, ...). Results do not depend on it.
-        together: how many inputs the model sees at once at most; None for all that it is given.
-        region: the box or region of the clean image that is explained, (n, h, w) bool, at least one pixel each; None
-            where the image as a whole is, as for a classifier.
+        target: the scalar that attributions explain, differentiable; for a classifier the logit of the predicted
+            class of the clean sample. It calls the model once for all its inputs and pads them only at the end, since
+            Grad-CAM reads a layer during the call.
+        score: the value of deletion and insertion curves; for a classifier the probability of the same class.
+        seeds: one non-negative integer per sample; all randomness of a sample depends on it alone.
+        layer: the module whose output Grad-CAM reads, or None if the model has no convolution.
+        batch_size: number of inputs per call of `target` or `score`; larger if one sample needs more at once (such as a
+            path of integrated gradients). Results do not depend on it.
+        max_batch: largest number of inputs that the model processes at once; None without a limit.
+        region: the box or region of the clean image that is explained, (n, h, w) bool, at least one pixel each; None if
+            the whole image is explained, as for a classifier.
     """
 
     inputs: Tensor
@@ -64,7 +65,7 @@ class Explained:
         return int(self.inputs.shape[0])
 
     def chunks(self, cost: int = 1) -> Iterator[Tensor]:
-        """Yield the rows of all samples in order, as many at a time as fit when each needs `cost` inputs."""
+        """Yield the rows of all samples in order, in batches that fit if each sample needs `cost` inputs."""
         size = max(1, self.batch_size // cost)
         yield from torch.split(torch.arange(len(self), device=self.inputs.device), size)
 
@@ -84,7 +85,7 @@ def generator(seed: int, stream: str) -> torch.Generator:
 
 
 def gaussian(explained: Explained, rows: Tensor, draws: int, stream: str) -> Tensor:
-    """Return standard normal noise for some samples, (m, draws, c, h, w), the same whatever else is asked for."""
+    """Return standard normal noise for some samples, (m, draws, c, h, w), which depends on their seeds alone."""
     shape = (draws, *explained.inputs.shape[1:])
     noise = [torch.randn(shape, generator=generator(explained.seeds[row], stream)) for row in rows.tolist()]
     return torch.stack(noise).to(explained.inputs)
@@ -110,7 +111,7 @@ def _check_region(region: Tensor, shape: tuple[int, ...]) -> None:
     if empty:
         raise MeasureError(
             f"got no pixel in the regions of the samples in rows {empty[:5]} ({len(empty)} of {shape[0]}); expected at "
-            "least one. Leave out the samples in which nothing was found to explain."
+            "least one. Leave out the samples without a region."
         )
 
 
@@ -123,3 +124,18 @@ def one_each(values: Tensor, inputs: Tensor, what: str) -> Tensor:
         )
     require_finite(values.detach(), f"the {what}")
     return values
+
+
+def captum_attr() -> Any:
+    """Import captum.attr on first use: it takes 2.7 s and is an optional dependency.
+
+    Raises:
+        NotApplicableError: captum is not installed.
+    """
+    try:
+        import captum.attr
+    except ImportError as error:
+        raise NotApplicableError(
+            "this attribution method needs captum, which is not installed. Run: pip install trust-suite[attribution]"
+        ) from error
+    return captum.attr

@@ -1,4 +1,4 @@
-"""Faithfulness of a set of attribution methods, per sample, next to a random control."""
+"""Faithfulness of attribution methods and a random control, per sample."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from suite.attributions.maps.localization import context_curve, context_rows, en
 from suite.errors import MeasureError, NotApplicableError
 
 CONTROL = "random"
-"""Name of the random control, which is always measured; no other method may have it."""
+"""Reserved name of the random control, which is always measured."""
 
 Key = tuple[str, str, str]
-"""(method, metric, baseline); the baseline of infidelity is ``noise``, that of what deletes nothing is ``none``."""
+"""(method, metric, baseline); the baseline is ``noise`` for infidelity and ``none`` for metrics without deletion."""
 
 Watch = Callable[[list[tuple[str, Method]]], Iterable[tuple[str, Method]]]
-"""Hands on the methods one by one, each when the one before is measured: a place for a progress bar."""
+"""Wraps the iteration over methods, for example in a progress bar."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is measured.
+    """Settings of `evaluate`.
 
     Attributes:
-        steps: points of a curve after the first; fewer where an image has fewer cells.
+        steps: points of a curve after the first; at most the number of cells.
         baselines: names in `BASELINES`.
-        noise_samples: draws of noise per sample for infidelity, 2 or more.
+        noise_samples: noise draws per sample for infidelity, at least 2.
         noise_sd: their standard deviation, in units of the input.
-        gallery: how many samples to keep the maps of, from the first.
+        gallery: number of samples, from the first, whose maps are kept.
     """
 
     steps: int = 16
@@ -58,18 +58,18 @@ DEFAULT = Settings()
 
 @dataclass(frozen=True, eq=False)
 class Faithfulness:
-    """What `evaluate` found, as plain numpy.
+    """Results of `evaluate` as numpy arrays.
 
     Attributes:
         values: per sample (n,), float64, by method, metric and baseline. Metrics: ``deletion_auc``,
-            ``insertion_auc``; for methods that are `local`, ``infidelity``, ``infidelity_scaled``; where a region is
-            explained, ``pointing_game``, ``energy_inside`` and ``context_deletion_auc``. The last is NaN for samples
-            whose region touches every cell: they have no context to delete, whatever the method.
-        curves: mean curves (steps + 1,) by method, ``deletion``, ``insertion`` or ``context_deletion`` (of the samples
-            that have a context, if any), and baseline.
+            ``insertion_auc``; for methods that are `local`, ``infidelity``, ``infidelity_scaled``; if a region is
+            explained, ``pointing_game``, ``energy_inside`` and ``context_deletion_auc``. The last is NaN, for all
+            methods, for samples whose region overlaps every cell: they have no context to delete.
+        curves: mean curves (steps + 1,) by method, ``deletion``, ``insertion`` or ``context_deletion`` (of samples with
+            a context, if any), and baseline.
         maps: pixel maps of the first samples by method, (k, h, w), float32.
         skipped: why a method was not applicable, by method.
-        settings: what was asked for.
+        settings: settings of the evaluation.
     """
 
     values: Mapping[Key, NDArray[np.float64]]
@@ -85,10 +85,10 @@ def evaluate(
     """Measure methods, and the random control, on the same samples, baselines and noise.
 
     Args:
-        explained: the samples, and what to explain of them.
-        methods: by the name to report them under; `CONTROL` is added.
-        settings: how much is measured.
-        watch: is given the named methods, the control at the end, and hands them on; for progress.
+        explained: the samples to explain.
+        methods: methods by reported name; `CONTROL` is added.
+        settings: baselines, steps and noise.
+        watch: wraps the iteration over the named methods, with the control last.
 
     Returns:
         Values per sample; independent of the batch size and of which other methods are measured.
@@ -97,36 +97,36 @@ def evaluate(
         ModelError: a scalar, a score or an attribution is not finite, or of the wrong shape.
         MeasureError: a method has the control's name.
     """
-    everyone = list(_with_control(methods).items())
-    bench = _Bench.prepare(explained, settings)
-    for name, method in watch(everyone):
+    named = list(_with_control(methods).items())
+    evaluation = _Evaluation.prepare(explained, settings)
+    for name, method in watch(named):
         try:
-            bench.add(name, method)
+            evaluation.add(name, method)
         except NotApplicableError as error:
-            bench.skipped[name] = str(error)
-    return Faithfulness(bench.values, bench.curves, bench.maps, bench.skipped, settings)
+            evaluation.skipped[name] = str(error)
+    return Faithfulness(evaluation.values, evaluation.curves, evaluation.maps, evaluation.skipped, settings)
 
 
 @dataclass(eq=False)
-class _Bench:
-    """What all methods share, and the results so far; lives for one call of `evaluate`."""
+class _Evaluation:
+    """State that all methods share, and the results so far, of one call of `evaluate`."""
 
     explained: Explained
     settings: Settings
     grid: Grid
-    ends: Mapping[str, Tensor]
-    answers: Probe
+    baselines: Mapping[str, Tensor]
+    noise: Probe
     values: dict[Key, NDArray[np.float64]] = field(default_factory=dict)
     curves: dict[Key, NDArray[np.float64]] = field(default_factory=dict)
     maps: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def prepare(cls, explained: Explained, settings: Settings) -> _Bench:
+    def prepare(cls, explained: Explained, settings: Settings) -> _Evaluation:
         height, width = explained.inputs.shape[2:]
-        ends = {name: BASELINES[name](explained.inputs) for name in settings.baselines}
-        answers = probe(explained, samples=settings.noise_samples, sd=settings.noise_sd)
-        return cls(explained, settings, Grid.fit(height, width), ends, answers)
+        baselines = {name: BASELINES[name](explained.inputs) for name in settings.baselines}
+        noise = probe(explained, samples=settings.noise_samples, sd=settings.noise_sd)
+        return cls(explained, settings, Grid.fit(height, width), baselines, noise)
 
     def add(self, name: str, method: Method) -> None:
         raw = attribute(method, self.explained)
@@ -134,24 +134,24 @@ class _Bench:
         self.maps[name] = maps[: self.settings.gallery].float().cpu().numpy()
         order = rank_cells(self.grid.pool(maps), self.explained.seeds)
         rank = self.grid.spread(order)
-        for baseline, end in self.ends.items():
-            self._follow(name, "deletion", baseline, (self.explained.inputs, end, rank))
-            self._follow(name, "insertion", baseline, (end, self.explained.inputs, rank))
+        for baseline, end in self.baselines.items():
+            self._add_curve(name, "deletion", baseline, (self.explained.inputs, end, rank))
+            self._add_curve(name, "insertion", baseline, (end, self.explained.inputs, rank))
         if method.local:
-            self._predict(name, raw)
+            self._add_infidelity(name, raw)
         if self.explained.region is not None:
-            self._locate(name, maps, order, self.explained.region)
+            self._add_localization(name, maps, order, self.explained.region)
 
-    def _predict(self, name: str, raw: Tensor) -> None:
-        infidelity = measure_infidelity(raw, self.answers)
+    def _add_infidelity(self, name: str, raw: Tensor) -> None:
+        infidelity = measure_infidelity(raw, self.noise)
         self.values[name, "infidelity", "noise"] = infidelity.raw.cpu().numpy()
         self.values[name, "infidelity_scaled", "noise"] = infidelity.scaled.cpu().numpy()
 
-    def _locate(self, name: str, maps: Tensor, order: Tensor, region: Tensor) -> None:
+    def _add_localization(self, name: str, maps: Tensor, order: Tensor, region: Tensor) -> None:
         self.values[name, "pointing_game", "none"] = pointing_game(maps, region).cpu().numpy()
         self.values[name, "energy_inside", "none"] = energy_inside(maps, region).cpu().numpy()
         rows = context_rows(self.grid, region).cpu().numpy()
-        for baseline, end in self.ends.items():
+        for baseline, end in self.baselines.items():
             values = self.values[name, "context_deletion_auc", baseline] = np.full(len(maps), np.nan)
             if len(rows):
                 curve = context_curve(self.explained, self.grid, order, end, steps=self._steps)
@@ -162,7 +162,7 @@ class _Bench:
     def _steps(self) -> int:
         return min(self.settings.steps, self.grid.count)
 
-    def _follow(self, name: str, direction: str, baseline: str, path: tuple[Tensor, Tensor, Tensor]) -> None:
+    def _add_curve(self, name: str, direction: str, baseline: str, path: tuple[Tensor, Tensor, Tensor]) -> None:
         curve = perturbation_curve(self.explained.rate, *path, steps=self._steps, batch_size=self.explained.batch_size)
         self.values[name, f"{direction}_auc", baseline] = curve_area(curve).cpu().numpy()
         self.curves[name, direction, baseline] = curve.mean(0).cpu().numpy()
@@ -171,6 +171,6 @@ class _Bench:
 def _with_control(methods: Mapping[str, Method]) -> dict[str, Method]:
     if CONTROL in methods and methods[CONTROL] != RandomAttribution():
         raise MeasureError(
-            f"got a method named {CONTROL!r}; that name belongs to the random control. Report it under another name."
+            f"got a method named {CONTROL!r}; this name is reserved for the random control. Use another name."
         )
     return {**methods, CONTROL: RandomAttribution()}

@@ -1,9 +1,9 @@
-"""Where a map lies, for what is explained in a region: inside it, and whether the context it points at matters.
+"""Localization of a map with respect to the explained region, and whether its context matters.
 
-`pointing_game` and `energy_inside` measure plausibility: whether a map lies where a person expects it. A model may
-well rest on what is outside, and a map that is faithful then scores low, while a map of the object's outline that asked
-no model scores high. `context_curve` measures faithfulness, on what a curve over the whole image hardly shows: deleting
-the object itself removes what is explained, whatever else the model uses.
+`pointing_game` and `energy_inside` measure plausibility: whether a map lies where a person expects it. If a model uses
+pixels outside the region, a faithful map scores low, and an outline of the object that ignores the model scores high.
+`context_curve` measures faithfulness outside the region, which a curve over the whole image hardly shows, since
+deleting the object itself removes the prediction.
 """
 
 import torch
@@ -15,15 +15,15 @@ from suite.attributions.maps.explained import Explained
 
 
 def pointing_game(maps: Tensor, region: Tensor) -> Tensor:
-    """Return the share of each map's maximal pixels that lie in the region, (n,), float64: 0 or 1 but for ties.
+    """Return the share of each map's maximal pixels that lie in the region, (n,), float64: 0 or 1 without ties.
 
-    The pointing game of Zhang et al. 2018 (Excitation Backprop), without a margin: the tolerance around the region is
-    0 pixels. Pixels within `SAME` of the maximum are maximal, so that a constant map gets the region's share of the
-    area, as chance does.
+    The pointing game of Zhang et al. 2018 (Excitation Backprop), with a tolerance of 0 pixels
+    around the region. Pixels within `SAME` of the maximum are maximal, so that a constant map gets the region's share
+    of the area, as a random map does on average.
 
     Args:
         maps: one number per pixel, (n, h, w).
-        region: what is explained, (n, h, w) bool.
+        region: the explained region, (n, h, w) bool.
     """
     flat = maps.double().flatten(1)
     near = flat.abs().amax(1, keepdim=True) * SAME
@@ -33,16 +33,16 @@ def pointing_game(maps: Tensor, region: Tensor) -> Tensor:
 def energy_inside(maps: Tensor, region: Tensor) -> Tensor:
     """Return the sum of each map's positive values in the region over the sum of all positive ones, (n,), float64.
 
-    The energy-based pointing game of Wang et al. 2020 (Score-CAM). A map without a positive value says nothing; it
-    gets the region's share of the area, which is what a constant map, and chance on average, get.
+    The energy-based pointing game of Wang et al. 2020 (Score-CAM). A map without positive values gets the
+    region's share of the area, as a constant map does, and a random map on average.
 
     Args:
         maps: one number per pixel, (n, h, w).
-        region: what is explained, (n, h, w) bool.
+        region: the explained region, (n, h, w) bool.
     """
     positive = maps.double().flatten(1).clamp_min(0)
-    silent = positive.amax(1, keepdim=True) == 0
-    return _share(torch.where(silent, torch.ones_like(positive), positive), region)
+    no_positive = positive.amax(1, keepdim=True) == 0
+    return _share(torch.where(no_positive, torch.ones_like(positive), positive), region)
 
 
 def context_rows(grid: Grid, region: Tensor) -> Tensor:
@@ -51,27 +51,27 @@ def context_rows(grid: Grid, region: Tensor) -> Tensor:
 
 
 def context_curve(explained: Explained, grid: Grid, rank: Tensor, end: Tensor, *, steps: int) -> Tensor:
-    """Follow the score while cells that the region does not touch are deleted, in the order of a map.
+    """Track the score while cells outside the region are deleted, in the order of a map.
 
-    A cell that lies partly in the region counts as inside and stays as it is. Every step deletes an equal share of the
-    sample's context, to the nearest cell; the last has deleted all of it. The lower the curve, the more the context
-    that the map points at mattered. Where a model uses no context, the curves of all maps are equal.
+    A cell that overlaps the region counts as inside and is kept. Every step deletes an equal share of the sample's
+    context, to the nearest cell; the last deletes all of it. The lower the curve, the more important is the context
+    that the map highlights. If a model uses no context, the curves of all maps are equal.
 
     Args:
         explained: the samples, with their region.
         grid: the cells.
         rank: the rank of each cell (n, cells), int64, 0 for the first to be deleted (`rank_cells`).
-        end: what deleted pixels become, images (n, c, h, w).
-        steps: points after the first.
+        end: replacements of deleted pixels, images (n, c, h, w).
+        steps: number of points after the first.
 
     Returns:
-        Scores (m, steps + 1), float64, of the samples `context_rows`; the others have nothing to delete.
+        Scores (m, steps + 1), float64, of the samples `context_rows`; the others have no context.
     """
-    assert explained.region is not None  # noqa: S101  # without a region there is no context to ask for
+    assert explained.region is not None  # noqa: S101  # without a region there is no context
     rows = context_rows(grid, explained.region)
     inside = _inside(grid, explained.region)[rows]
     inputs = explained.inputs[rows]
-    # Cells inside go last, and what replaces them is themselves.
+    # Cells inside the region come last and are replaced by themselves.
     kept = torch.where(grid.spread(inside).unsqueeze(1), inputs, end[rows])
     step = grid.spread(_step_of(rank[rows], inside, steps))
 
@@ -82,15 +82,16 @@ def context_curve(explained: Explained, grid: Grid, rank: Tensor, end: Tensor, *
 
 
 def _inside(grid: Grid, region: Tensor) -> Tensor:
+    """Return which cells overlap the region, bool (n, cells)."""
     return grid.pool(region) > 0
 
 
 def _step_of(rank: Tensor, inside: Tensor, steps: int) -> Tensor:
-    """Return the step before which each cell is deleted, (n, cells), 0..steps - 1; samples differ in their cells."""
+    """Return the step at which each cell is deleted, (n, cells), 0..steps - 1."""
     cells = rank.shape[1]
     order = (rank + cells * inside).argsort(dim=1).argsort(dim=1)
     outside = cells - inside.sum(1, keepdim=True)
-    # A cell fills an equal part of the way; it goes at the end of the step in which the middle of its part lies.
+    # The deletable cells divide 0..steps equally; each is deleted in the step that contains the middle of its part.
     middle = (2 * order + 1) * steps // (2 * outside)
     return torch.where(inside, steps - 1, middle)
 

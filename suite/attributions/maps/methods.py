@@ -1,6 +1,6 @@
-"""Attribution methods of the field, through captum: values that turn what is explained into one map per sample.
+"""Attribution methods through captum.
 
-Each returns raw attributions; `suite.attributions.maps.base` says what these are and reduces them to maps.
+Each returns raw attributions; see `suite.attributions.maps.base` for their reduction to maps.
 """
 
 import math
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from suite.attributions.maps.cells import Grid
-from suite.attributions.maps.explained import Explained, Scalar, gaussian
+from suite.attributions.maps.explained import Explained, Scalar, captum_attr, gaussian
 from suite.decorators import attribution
 from suite.errors import ModelError, NotApplicableError
 
 OCCLUSIONS_PER_CALL = 8
-"""Windows that one call occludes in each sample; fixed, because it decides the order of captum's sums."""
+"""Windows per sample and call; fixed, since it determines the order of captum's sums."""
 
 
 @attribution(name="saliency")
@@ -49,9 +49,11 @@ class IntegratedGradients:
     def __call__(self, explained: Explained) -> Tensor:
         """Return attributions (n, c, h, w) whose sum approaches scalar(input) - scalar(black)."""
         _require_positive(steps=self.steps)
-        captum = _captum().IntegratedGradients(_differentiable(explained))
+        captum = captum_attr().IntegratedGradients(_differentiable(explained))
         return _by_chunk(
-            explained, self.steps, lambda inputs, rows: _ask(captum, inputs, rows, baselines=0.0, n_steps=self.steps)
+            explained,
+            self.steps,
+            lambda inputs, rows: _run(captum, inputs, rows, baselines=0.0, n_steps=self.steps),
         )
 
 
@@ -76,7 +78,7 @@ class SmoothGrad:
         return _by_chunk(explained, self.samples, lambda inputs, rows: self._mean_gradient(explained, inputs, rows))
 
     def _mean_gradient(self, explained: Explained, inputs: Tensor, rows: Tensor) -> Tensor:
-        # captum's NoiseTunnel draws from the global generator, which ties a sample's noise to its neighbours.
+        # captum's NoiseTunnel uses the global generator, so that the noise of a sample would depend on the batch.
         noise = self.sd * gaussian(explained, rows, self.samples, "smoothgrad")
         noisy = (inputs.unsqueeze(1) + noise).flatten(0, 1)
         gradients = _gradient(explained, noisy, rows.repeat_interleave(self.samples))
@@ -86,7 +88,7 @@ class SmoothGrad:
 @attribution(name="occlusion")
 @dataclass(frozen=True)
 class Occlusion:
-    """Explain by how far the scalar falls when a window is black (Zeiler & Fergus 2014).
+    """Explain by the drop of the scalar when a window is black (Zeiler & Fergus 2014).
 
     Attributes:
         window: side of the window in cells (`Grid`), at most the whole image.
@@ -99,7 +101,7 @@ class Occlusion:
     local: ClassVar[bool] = False
 
     def __call__(self, explained: Explained) -> Tensor:
-        """Return the fall of the scalar, (n, c, h, w), shared out evenly over the channels."""
+        """Return the fall of the scalar, (n, c, h, w), distributed evenly over the channels."""
         if not 1 <= self.stride <= self.window:
             raise ModelError(f"got {self}; expected 1 <= stride <= window, so that every pixel is occluded.")
         channels, height, width = explained.inputs.shape[1:]
@@ -112,9 +114,9 @@ class Occlusion:
             "baselines": 0.0,
             "perturbations_per_eval": OCCLUSIONS_PER_CALL,
         }
-        captum = _captum().Occlusion(explained.explain)
-        fall = _by_chunk(explained, OCCLUSIONS_PER_CALL, lambda inputs, rows: _ask(captum, inputs, rows, **windows))
-        # captum sums the windows in float32 whatever the inputs are.
+        captum = captum_attr().Occlusion(explained.explain)
+        fall = _by_chunk(explained, OCCLUSIONS_PER_CALL, lambda inputs, rows: _run(captum, inputs, rows, **windows))
+        # captum sums the windows in float32 for any dtype of the inputs.
         return (fall / channels).to(explained.inputs)
 
 
@@ -127,39 +129,28 @@ class GradCam:
     local: ClassVar[bool] = False
 
     def __call__(self, explained: Explained) -> Tensor:
-        """Return the rectified map, upsampled bilinearly and shared out evenly over the channels, (n, c, h, w).
+        """Return the rectified map, upsampled bilinearly and distributed evenly over the channels, (n, c, h, w).
 
         Raises:
-            NotApplicableError: the model has no layer whose output is a map of more than one place.
+            NotApplicableError: the model has no layer with a spatial output of more than one position.
         """
         if explained.layer is None:
             raise NotApplicableError(
-                "gradcam: got a model without a convolution whose output keeps the places of the image. "
+                "gradcam: got a model without a convolution whose output is a spatial map. "
                 "Leave gradcam out, or name the layer to read."
             )
-        captum = _captum().LayerGradCam(_differentiable(explained), explained.layer)
+        captum = captum_attr().LayerGradCam(_differentiable(explained), explained.layer)
 
         def upsampled(inputs: Tensor, rows: Tensor) -> Tensor:
-            coarse = _require_places(_ask(captum, inputs, rows, relu_attributions=True), explained.layer)
-            # The target may pad its batches, at the end, to sizes that give the same bits; the layer sees the padding.
+            coarse = _require_spatial(_run(captum, inputs, rows, relu_attributions=True), explained.layer)
+            # The target may pad its batches at the end; the layer output includes the padding.
             coarse = _require_rows(coarse, len(rows))[: len(rows)]
             size = tuple(inputs.shape[2:])
             fine: Tensor = captum.interpolate(coarse, size, interpolate_mode="bilinear")
             return (fine / inputs.shape[1]).expand_as(inputs)
 
-        seen = min(explained.max_batch or explained.batch_size, explained.batch_size)  # its layer is read once a call
-        return _by_chunk(explained, math.ceil(explained.batch_size / seen), upsampled)
-
-
-def _captum() -> Any:
-    # Loaded on first use: it takes 2.7 s, and it is an extra that a plain install does not have.
-    try:
-        import captum.attr
-    except ImportError as error:
-        raise NotApplicableError(
-            "got no captum; expected it for all but the random control. Run: pip install trust-suite[attribution]"
-        ) from error
-    return captum.attr
+        size = min(explained.max_batch or explained.batch_size, explained.batch_size)  # the layer is read once per call
+        return _by_chunk(explained, math.ceil(explained.batch_size / size), upsampled)
 
 
 def _by_chunk(explained: Explained, cost: int, explain: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
@@ -167,45 +158,45 @@ def _by_chunk(explained: Explained, cost: int, explain: Callable[[Tensor, Tensor
 
 
 def _gradient(explained: Explained, inputs: Tensor, rows: Tensor) -> Tensor:
-    return _ask(_captum().Saliency(_differentiable(explained)), inputs, rows, abs=False)
+    return _run(captum_attr().Saliency(_differentiable(explained)), inputs, rows, abs=False)
 
 
 def _differentiable(explained: Explained) -> Scalar:
-    # A gradient of zero is an answer; a scalar that was cut off from its input has none.
+    # A gradient of zero is valid; a scalar that is detached from its input has none.
     def scalar(inputs: Tensor, rows: Tensor) -> Tensor:
         values = explained.explain(inputs, rows)
         if values.requires_grad:
             return values
         raise NotApplicableError(
-            "got a scalar that is cut off from its input, so that it has no gradient; expected a differentiable one. "
-            "Do not detach or threshold what the target returns, or ask a method without gradients (occlusion, rise)."
+            "got a scalar that is detached from its input, so that it has no gradient; expected a differentiable one. "
+            "Do not detach or threshold it, or use a method without gradients (occlusion, rise)."
         )
 
     return scalar
 
 
-def _ask(captum: Any, inputs: Tensor, rows: Tensor, **options: Any) -> Tensor:
-    # captum repeats tensors among the additional arguments as it repeats the inputs, so that rows stay with theirs.
-    # A fresh leaf keeps it from warning about, and switching on, the gradients of the caller's inputs.
+def _run(captum: Any, inputs: Tensor, rows: Tensor, **options: Any) -> Tensor:
+    # captum repeats tensors among the additional arguments like the inputs, so that rows stay aligned.
+    # A new leaf keeps captum from enabling gradients of the caller's inputs, with a warning.
     leaf = inputs.detach().clone().requires_grad_()
-    answer: Tensor = captum.attribute(leaf, additional_forward_args=rows, **options)
-    return answer.detach()
+    attributions: Tensor = captum.attribute(leaf, additional_forward_args=rows, **options)
+    return attributions.detach()
 
 
-def _require_places(coarse: Tensor, layer: nn.Module | None) -> Tensor:
+def _require_spatial(coarse: Tensor, layer: nn.Module | None) -> Tensor:
     if coarse.dim() == 4 and coarse.shape[2] * coarse.shape[3] > 1:
         return coarse
     raise NotApplicableError(
         f"gradcam: the output of {type(layer).__name__} gives a map of shape {tuple(coarse.shape)}; expected "
-        "(n, 1, h, w) with more than one place. Name a layer that comes before the image is pooled away."
+        "(n, 1, h, w) with more than one position. Name a layer before the global pooling."
     )
 
 
 def _require_rows(coarse: Tensor, count: int) -> Tensor:
     if len(coarse) < count:
         raise ModelError(
-            f"gradcam: the layer saw {len(coarse)} inputs of a batch of {count}; expected all of them. "
-            "Let the target function call the model once for all its inputs."
+            f"gradcam: the layer processed {len(coarse)} inputs of a batch of {count}; expected all of them. "
+            "The target function must call the model once for all its inputs."
         )
     return coarse
 

@@ -1,9 +1,9 @@
-"""Maps that ask no model: the middle of the image, and its edges.
+"""Baseline maps that ignore the model: the center of the image, and its edges.
 
-Both look like explanations, and pass for them by eye: objects are photographed in the middle, and an edge detector
-draws their outline. Adebayo et al. (2018, Sanity Checks for Saliency Maps) showed that some methods give nearly the
-same map for a trained and a randomised model, which an edge detector does too. A method that does not do better than
-these baselines may have found the image, and not what the model makes of it.
+Both look plausible: objects are photographed in the center, and an edge detector draws their outline. Adebayo et al.
+(2018, Sanity Checks for Saliency Maps) show that some methods give nearly the same map for a trained and a randomized
+model, as an edge detector does. A method that is not better than these baselines may explain the image rather than the
+model.
 """
 
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ from suite.errors import ModelError
 @attribution(name="centre")
 @dataclass(frozen=True)
 class Centre:
-    """Point at the middle of the image, the same for all samples: a baseline that knows nothing of the model.
+    """A Gaussian at the center of the image, the same for all samples: a baseline that ignores the model.
 
     Attributes:
-        sd: standard deviation of the Gaussian, as a part of each side of the image.
+        sd: standard deviation of the Gaussian, as a fraction of each side of the image.
     """
 
     sd: float = 0.25
@@ -32,9 +32,9 @@ class Centre:
     local: ClassVar[bool] = False
 
     def __call__(self, explained: Explained) -> Tensor:
-        """Return a Gaussian around the middle, 1 at most, shared out evenly over the channels, (n, c, h, w)."""
+        """Return a Gaussian of height 1 at the center, distributed evenly over the channels, (n, c, h, w)."""
         if not self.sd > 0:
-            raise ModelError(f"got sd={self.sd} for the prior of the centre; expected a number above 0, such as 0.25.")
+            raise ModelError(f"got sd={self.sd} for the center prior; expected a number above 0, such as 0.25.")
         channels, height, width = explained.inputs.shape[1:]
         bump = self._profile(height)[:, None] * self._profile(width)
         return (bump / channels).to(explained.inputs).expand_as(explained.inputs)
@@ -47,16 +47,13 @@ class Centre:
 @attribution(name="edges")
 @dataclass(frozen=True)
 class Edges:
-    """Point at the edges of the image: a baseline that sees the image and knows nothing of the model.
-
-    The test of Adebayo et al. 2018: an edge detector passes for an explanation, because people see the object in it.
-    """
+    """The edges of the image: a baseline that uses the image but ignores the model (Adebayo et al. 2018)."""
 
     magnitude: ClassVar[bool] = True
     local: ClassVar[bool] = False
 
     def __call__(self, explained: Explained) -> Tensor:
-        """Return the length of the Sobel gradient in each channel, (n, c, h, w); borders repeat their last pixel."""
+        """Return the magnitude of the Sobel gradient in each channel, (n, c, h, w), with replicated borders."""
         inputs = explained.inputs.detach()
         padded = functional.pad(inputs, (1, 1, 1, 1), mode="replicate")
         across = _smooth(padded, 2)[..., 2:] - _smooth(padded, 2)[..., :-2]
@@ -65,7 +62,7 @@ class Edges:
 
 
 def _smooth(padded: Tensor, axis: int) -> Tensor:
-    """Weigh each pixel 2 and its two neighbours along an axis 1, which shortens the axis by two."""
+    """Convolve with (1, 2, 1) along an axis, which shortens the axis by two."""
     size = padded.shape[axis] - 2
     before, here, after = (padded.narrow(axis, start, size) for start in range(3))
     return before + 2 * here + after

@@ -1,4 +1,4 @@
-"""RISE: how the score depends on random parts of the image, asked of a model as a black box."""
+"""RISE: black-box attribution from the scores of randomly masked images."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from suite.decorators import attribution
 from suite.errors import ModelError
 
 FILLS = ("black", "mean")
-"""What masked pixels become: black, or the mean of their channel in the image."""
+"""Replacements of masked pixels: black, or the mean of their channel in the image."""
 
 MASKS_AT_ONCE = 64
-"""Masks of one sample that are summed together: bounds the memory; fixed, because it decides the order of sums."""
+"""Masks of one sample that are summed at once; it bounds the memory and is fixed, since it sets the order of sums."""
 
 
 @dataclass(frozen=True, eq=False)
 class RiseMap:
-    """An estimate from random masks, and how far it may be off.
+    """An estimate from random masks and its standard error.
 
     Attributes:
-        value: how much higher the score is where a pixel is kept than where it is masked, (n, h, w), float64.
-        standard_error: of `value`, by the masks' spread, (n, h, w), float64; it falls with the root of their number.
+        value: mean score with the pixel kept minus that with the pixel masked, (n, h, w), float64.
+        standard_error: Monte Carlo standard error of `value`, (n, h, w), float64.
     """
 
     value: Tensor
@@ -39,16 +39,16 @@ class RiseMap:
 class Rise:
     """Explain by the scores of randomly masked copies of the image (Petsiuk et al. 2018).
 
-    It needs no gradient. It explains `Explained.score`, not the scalar: where that is the score of the best detection
-    that agrees with the explained one, this is D-RISE (Petsiuk et al. 2021) with that agreement for its similarity.
-    Where no mask changes the score, the map is 0.
+    It needs no gradient. It explains `Explained.score`, not the scalar. If that is the score of the detection most
+    similar to the explained one, this is D-RISE (Petsiuk et al. 2021) with that similarity. The map is 0 if no mask
+    changes the score.
 
     Attributes:
-        masks: random masks for each sample, 2 or more; each costs one forward pass.
-        grid: cells a side of the coarse grid that masks are drawn on, or the shorter side of the image, if that is
-            less; they are upsampled bilinearly, each with a random shift of up to one cell.
-        keep: chance of a cell to be kept, between 0 and 1.
-        fill: what masked pixels become, one of `FILLS`.
+        masks: random masks per sample, at least 2; each costs one forward pass.
+        grid: cells per side of the coarse random grid, at most the shorter side of the image in pixels; grids are
+            upsampled bilinearly, each with a random shift of up to one cell.
+        keep: probability of keeping a cell, between 0 and 1.
+        fill: replacement of masked pixels, one of `FILLS`.
     """
 
     masks: int = 300
@@ -59,7 +59,7 @@ class Rise:
     local: ClassVar[bool] = False
 
     def __call__(self, explained: Explained) -> Tensor:
-        """Return `estimate` as signed attributions, shared out evenly over the channels, (n, c, h, w)."""
+        """Return `estimate` as signed attributions, distributed evenly over the channels, (n, c, h, w)."""
         value = self.estimate(explained).value.to(explained.inputs)
         return (value / explained.inputs.shape[1]).unsqueeze(1).expand_as(explained.inputs)
 
@@ -67,19 +67,19 @@ class Rise:
     def estimate(self, explained: Explained) -> RiseMap:
         """Return the covariance of score and mask over keep * (1 - keep), and its Monte Carlo standard error.
 
-        For masks of zeros and ones this is E[score | kept] - E[score | masked]. The mean score is taken off, so that
-        the map is signed and does not show by its own pattern how often a pixel was kept.
+        For masks of zeros and ones this is E[score | kept] - E[score | masked]. The mean score is subtracted, so that
+        the map is signed and does not depend on how often each pixel was kept.
 
         Raises:
-            ModelError: an option is out of its range, or a score is not finite.
+            ModelError: an option is out of range, or a score is not finite.
         """
         self._check()
         draws = _Draws.of(explained, self)
         scores = self._scores(explained, draws)
         scores = scores - scores[:, :1]  # equal scores become exactly 0, and so does the map
         gains = (scores - scores.mean(1, keepdim=True)) / (self.keep * (1 - self.keep))
-        found = [self._average(gains, draws, row) for row in range(len(explained))]
-        value, error = (torch.stack(parts) for parts in zip(*found, strict=True))
+        estimates = [self._average(gains, draws, row) for row in range(len(explained))]
+        value, error = (torch.stack(parts) for parts in zip(*estimates, strict=True))
         return RiseMap(value, error)
 
     def _scores(self, explained: Explained, draws: _Draws) -> Tensor:
@@ -107,7 +107,7 @@ class Rise:
 
 @dataclass(frozen=True, eq=False)
 class _Draws:
-    """All that is random: coarse grids (n, masks, g + 2, g + 2) of 0 and 1, and shifts (n, masks, 2) in 0..1 cell."""
+    """The random draws: coarse grids (n, masks, g + 2, g + 2) of 0 and 1, and shifts (n, masks, 2) in 0..1 cell."""
 
     kept: Tensor
     shift: Tensor
@@ -126,13 +126,13 @@ class _Draws:
         return cls(torch.stack(kept).to(device), torch.stack(shift).to(device), (height, width))
 
     def masks(self, rows: Tensor, which: Tensor) -> Tensor:
-        """Return masks (m, h, w) in 0..1, float64, each given by its sample and its number."""
+        """Return masks (m, h, w) in 0..1, float64, by sample and mask number."""
         shift = self.shift[rows, which]
         down, across = (self._weights(shift[:, axis], side) for axis, side in enumerate(self.shape))
         return down @ self.kept[rows, which].double() @ across.transpose(1, 2)
 
     def _weights(self, shift: Tensor, side: int) -> Tensor:
-        """Return how much of each node of the grid every pixel shows, (m, side, nodes); two nodes at most."""
+        """Return the bilinear weights of the grid nodes for every pixel, (m, side, nodes); at most two are not 0."""
         nodes = self.kept.shape[-1]
         pixel = (torch.arange(side, dtype=torch.float64, device=shift.device) + 0.5) / side * (nodes - 2)
         place = pixel + shift[:, None]
@@ -140,7 +140,7 @@ class _Draws:
 
 
 def _pairs(explained: Explained, masks: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield samples and the numbers of their masks, as many at a time as one call of the score gets."""
+    """Yield samples and the numbers of their masks, in batches for one call of the score."""
     every = torch.arange(len(explained) * masks, device=explained.inputs.device)
     for part in torch.split(every, explained.batch_size):
         yield part // masks, part % masks

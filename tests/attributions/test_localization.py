@@ -54,42 +54,42 @@ class Points:
 METHODS = {"cue": Points(True), "object": Points(False)}
 
 
-def listed(found):
+def listed(result):
     return {
         (m.params["method"], m.metric, m.params["baseline"]): m
-        for m in faithfulness_measures(found, seed=0, replicates=300)
+        for m in faithfulness_measures(result, seed=0, replicates=300)
     }
 
 
-def test_the_pointing_game_asks_for_the_largest_value():
+def test_pointing_game_uses_the_largest_value():
     region = torch.tensor([[[True, False], [False, False]]]).expand(4, -1, -1)
     maps = torch.tensor([[3.0, 2, 1, -9], [2, 3, 1, -9], [3, 3, 1, 3], [-1, -2, -3, -4]]).reshape(4, 2, 2)
     assert pointing_game(maps, region).tolist() == [1, 0, pytest.approx(1 / 3), 1]
 
 
-def test_a_region_is_not_missed_by_less_than_a_pixel_and_not_hit_by_more():
+def test_pointing_game_has_no_tolerance():
     maps = torch.zeros(2, SIDE, SIDE)
     maps[0, 3, 4] = maps[1, 4, 4] = 1
     assert pointing_game(maps, box(2)).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("value", [0.0, 2.5, -1.0])
-def test_a_constant_map_gets_the_share_of_the_area(value):
+def test_constant_map_gets_the_share_of_the_area(value):
     rounding = 1e-9 * torch.linspace(0, 1, SIDE).double()
     maps = value * (1 + rounding).expand(1, SIDE, SIDE)
     assert pointing_game(maps, box(1)).tolist() == [16 / 64]
     assert energy_inside(maps, box(1)).tolist() == [pytest.approx(16 / 64)]
 
 
-def test_energy_is_the_share_of_what_is_positive():
+def test_energy_is_the_share_of_positive_values():
     region = torch.tensor([[[True, True], [False, False]]]).expand(3, -1, -1)
     maps = torch.tensor([[3.0, -5, 1, -1], [-1, -2, 4, 0], [-1, -2, -4, -3]]).reshape(3, 2, 2)
     assert energy_inside(maps, region).tolist() == [0.75, 0, 0.5]
 
 
-def test_chance_gets_the_share_of_the_area():
-    found = evaluate(explain(spot(CORNER), box()), {}, settings=Settings(steps=2, baselines=("mean",)))
-    energy = found.values[CONTROL, "energy_inside", "none"]
+def test_random_control_gets_the_share_of_the_area():
+    result = evaluate(explain(spot(CORNER), box()), {}, settings=Settings(steps=2, baselines=("mean",)))
+    energy = result.values[CONTROL, "energy_inside", "none"]
     assert energy.mean() == pytest.approx(0.25, abs=4 * energy.std() / COUNT**0.5)
 
 
@@ -113,7 +113,7 @@ def slow_context(explained, maps, end, cell, steps):
 
 
 @pytest.mark.parametrize(("cell", "steps"), [(1, 16), (2, 16), (2, 5), (3, 4)])
-def test_a_context_curve_equals_the_slow_loop(cell, steps):
+def test_context_curve_equals_a_loop(cell, steps):
     region = box(6)
     region[1], region[2, 0, 0], region[3], region[4, :, :7] = True, True, box(1, 0, 0, 7, 8)[0], True
     weights = torch.randn(6, SIDE, SIDE, generator=torch.Generator().manual_seed(4)).double()
@@ -129,7 +129,7 @@ def test_a_context_curve_equals_the_slow_loop(cell, steps):
     torch.testing.assert_close(curve, wanted, atol=1e-12, rtol=0)
 
 
-def test_no_cell_that_the_region_touches_is_changed():
+def test_cells_that_overlap_the_region_are_kept():
     region = box(top=5, left=5)  # cells of two pixels: the first of them is touched in one pixel alone
 
     def score(x, rows):
@@ -143,18 +143,18 @@ def test_no_cell_that_the_region_touches_is_changed():
     assert (curve[:, -1] > 0).all()
 
 
-def test_only_a_map_of_the_context_finds_a_cue_outside_the_object():
+def test_context_deletion_prefers_a_map_of_a_cue_outside_the_object():
     measures = listed(evaluate(explain(spot(CORNER), box()), METHODS))
     for baseline in ("mean", "blur"):
-        found = measures["cue", "context_deletion_auc", baseline]
-        assert found.checks == {"beats_random": "pass"}
-        assert found.control - found.value > 0.05
-        assert found.higher_is_better is False
-        assert found.n == COUNT
+        result = measures["cue", "context_deletion_auc", baseline]
+        assert result.checks == {"beats_random": "pass"}
+        assert result.control - result.value > 0.05
+        assert result.higher_is_better is False
+        assert result.n == COUNT
         assert measures["object", "context_deletion_auc", baseline].checks == {"beats_random": "fail"}
 
 
-def test_a_plausible_map_is_not_a_faithful_one():
+def test_plausible_map_is_not_faithful():
     measures = listed(evaluate(explain(spot(CORNER), box()), METHODS))
     for metric in WHERE:
         assert (measures["object", metric, "none"].value, measures["cue", metric, "none"].value) == (1, 0)
@@ -163,15 +163,15 @@ def test_a_plausible_map_is_not_a_faithful_one():
     assert measures["object", "deletion_auc", "mean"].checks == {"beats_random": "fail"}
 
 
-def test_of_a_model_without_context_no_map_beats_chance():
+def test_no_map_beats_the_control_if_the_model_uses_no_context():
     measures = listed(evaluate(explain(spot((slice(None), slice(5, 8), slice(5, 8))), box()), METHODS))
     for method in (*METHODS, CONTROL):
-        found = measures[method, "context_deletion_auc", "mean"]
-        assert found.value == pytest.approx(found.control, abs=1e-12)
-        assert found.checks["beats_random"] != "pass"
+        result = measures[method, "context_deletion_auc", "mean"]
+        assert result.value == pytest.approx(result.control, abs=1e-12)
+        assert result.checks["beats_random"] != "pass"
 
 
-def test_a_region_adds_numbers_and_changes_none():
+def test_region_adds_metrics_and_changes_no_other():
     plain, located = (evaluate(explain(spot(CORNER), region), METHODS) for region in (None, box()))
     assert {metric for _, metric, _ in located.values.keys() - plain.values.keys()} == {*WHERE, "context_deletion_auc"}
     assert {way for _, way, _ in located.curves.keys() - plain.curves.keys()} == {"context_deletion"}
@@ -181,33 +181,33 @@ def test_a_region_adds_numbers_and_changes_none():
     assert all(curve.shape == (17,) for curve in located.curves.values())
 
 
-def test_samples_without_context_are_left_out_and_the_others_counted():
+def test_samples_without_context_are_left_out():
     region = box()
     region[:4] = True
-    found = evaluate(explain(spot(CORNER), region), METHODS)
+    result = evaluate(explain(spot(CORNER), region), METHODS)
     whole = evaluate(explain(spot(CORNER), box()), METHODS)
     for baseline in ("mean", "blur"):
         key = ("cue", "context_deletion_auc", baseline)
-        assert np.isnan(found.values[key]).tolist() == [True] * 4 + [False] * (COUNT - 4)
-        np.testing.assert_allclose(found.values[key][4:], whole.values[key][4:], atol=1e-14)
-        measure = listed(found)[key]
+        assert np.isnan(result.values[key]).tolist() == [True] * 4 + [False] * (COUNT - 4)
+        np.testing.assert_allclose(result.values[key][4:], whole.values[key][4:], atol=1e-14)
+        measure = listed(result)[key]
         assert measure.n == COUNT - 4
         assert measure.value == pytest.approx(whole.values[key][4:].mean())
         assert measure.checks == {"beats_random": "pass"}
-    assert found.values["cue", "pointing_game", "none"].tolist() == [1] * 4 + [0] * (COUNT - 4)
+    assert result.values["cue", "pointing_game", "none"].tolist() == [1] * 4 + [0] * (COUNT - 4)
 
 
-def test_context_deletion_is_undefined_where_every_region_is_everything():
-    found = evaluate(explain(spot(CORNER), torch.ones(COUNT, SIDE, SIDE, dtype=torch.bool)), METHODS)
-    measure = listed(found)["cue", "context_deletion_auc", "mean"]
+def test_context_deletion_is_undefined_without_any_context():
+    result = evaluate(explain(spot(CORNER), torch.ones(COUNT, SIDE, SIDE, dtype=torch.bool)), METHODS)
+    measure = listed(result)["cue", "context_deletion_auc", "mean"]
     assert (measure.value, measure.n, measure.status) == (None, 0, "inconclusive")
     assert "no context to delete" in measure.reason
-    assert not any(way == "context_deletion" for _, way, _ in found.curves)
-    assert (found.values["cue", "energy_inside", "none"] == 1).all()
+    assert not any(way == "context_deletion" for _, way, _ in result.curves)
+    assert (result.values["cue", "energy_inside", "none"] == 1).all()
 
 
 @pytest.mark.parametrize("batch_size", [1, 7])
-def test_neither_batch_nor_neighbours_change_a_value(batch_size):
+def test_values_do_not_depend_on_batch_size_or_other_samples(batch_size):
     region = box()
     region[2] = True
     whole = evaluate(explain(spot(CORNER), region), METHODS)
@@ -224,6 +224,6 @@ def test_neither_batch_nor_neighbours_change_a_value(batch_size):
         (box() & (torch.arange(COUNT) % 9 > 0)[:, None, None], r"rows \[0, 9, 18\] \(3 of 24\)"),
     ],
 )
-def test_useless_regions_are_refused(region, message):
+def test_invalid_regions_are_refused(region, message):
     with pytest.raises(MeasureError, match=message):
         explain(spot(CORNER), region)
