@@ -1,4 +1,4 @@
-"""Data: nothing leaks between splits, and nothing is dropped without a name and a reason."""
+"""Loading: splits do not leak, and everything that is dropped is reported with its id and reason."""
 
 import hashlib
 from itertools import pairwise
@@ -34,7 +34,7 @@ def pixels(value, side=4):
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist5k"])
-def test_the_built_in_digits_are_real_and_split_without_leaks(name):
+def test_the_splits_of_the_built_in_digits_do_not_overlap(name):
     data = prepare_task(name, 0).data
     splits = (data.train, data.validation, data.test)
     ids = [set(split.ids) for split in splits]
@@ -49,20 +49,20 @@ def test_the_built_in_digits_are_real_and_split_without_leaks(name):
     assert data.test.pixels().dtype == np.float32
 
 
-def test_the_split_depends_on_the_seed_and_on_nothing_else():
+def test_the_split_depends_on_the_seed():
     first, again, other = (prepare_task("digits", seed).data for seed in (0, 0, 1))
     assert first.digest == again.digest and first.test.ids == again.test.ids
     assert first.test.ids != other.test.ids
 
 
 @pytest.mark.parametrize("count", [3, 10, 101])
-def test_stratified_splits_cover_everything_once(count):
-    labels = [place % 3 for place in range(count)]
+def test_stratified_splits_cover_every_sample_once(count):
+    labels = [position % 3 for position in range(count)]
     parts = [stratified(labels, split, seed=4) for split in ("train", "validation", "test")]
-    assert sorted(place for part in parts for place in part) == list(range(count))
+    assert sorted(position for part in parts for position in part) == list(range(count))
 
 
-def test_a_test_sample_is_never_trained_on():
+def test_duplicates_of_test_samples_are_dropped_from_train_and_validation():
     data = loaded(
         {
             "train": [Sample("t1", pixels(1), "a"), Sample("t2", pixels(2), "b"), Sample("t3", pixels(2), "b")],
@@ -96,34 +96,34 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize(("value", "target", "reason"), UNUSABLE.values(), ids=UNUSABLE)
-def test_an_unusable_sample_is_dropped_by_name_and_reason(value, target, reason):
+def test_an_unusable_sample_is_reported_with_its_id_and_reason(value, target, reason):
     data = loaded({"test": [Sample("good", pixels(1), "a"), Sample("bad", value, target)]})
     assert data.test.ids == ("good",)
-    [(name, why)] = data.report.dropped["unusable"]
-    assert name == "bad" and reason in why
+    [(name, detail)] = data.report.dropped["unusable"]
+    assert name == "bad" and reason in detail
 
 
-def test_nothing_usable_is_an_error_that_names_the_first():
+def test_a_task_without_usable_test_samples_is_an_error_that_names_the_first():
     with pytest.raises(DataError, match=r"no usable test sample.*broken\.png: truncated"):
         loaded({"test": [Rejected("broken.png", "truncated")]})
 
 
-def test_ids_that_repeat_are_an_error():
+def test_repeated_ids_are_an_error():
     with pytest.raises(DataError, match="'x' is used in test and again in train"):
         loaded({"test": [Sample("x", pixels(1), "a")], "train": [Sample("x", pixels(2), "a")]})
 
 
-def test_different_shapes_are_an_error_that_says_what_to_do():
+def test_different_shapes_are_an_error_that_suggests_size():
     with pytest.raises(DataError, match="size=224"):
         loaded({"test": [Sample("x", pixels(1), "a"), Sample("y", pixels(1, side=5), "a")]})
 
 
-def test_a_task_that_yields_something_else_is_an_error():
+def test_a_task_that_does_not_yield_samples_is_an_error():
     with pytest.raises(PluginError, match=r"yielded tuple; expected suite\.Sample"):
         loaded({"test": [("x", pixels(1), "a")]})
 
 
-def test_classes_are_taken_from_the_samples_where_none_are_declared():
+def test_undeclared_classes_are_collected_from_the_samples():
     data = loaded({"train": [Sample("x", pixels(1), "zebra")], "test": [Sample("y", pixels(2), "ant")]}, classes=None)
     assert data.info.classes == ("ant", "zebra")
     assert (data.train.targets.tolist(), data.test.targets.tolist()) == ([1], [0])
@@ -131,7 +131,7 @@ def test_classes_are_taken_from_the_samples_where_none_are_declared():
 
 @pytest.fixture()
 def photos(tmp_path):
-    """A folder of two classes of small colour images, ten each."""
+    """Return a folder with two classes of ten small color images each."""
     generator = np.random.default_rng(0)
     for label in ("cat", "dog"):
         for number in range(10):
@@ -143,7 +143,11 @@ def photos(tmp_path):
 
 
 def all_splits(folder, **options):
-    return [s for split in ("train", "validation", "test") for s in read_folder(str(folder), split, seed=0, **options)]
+    return [
+        sample
+        for split in ("train", "validation", "test")
+        for sample in read_folder(str(folder), split, seed=0, **options)
+    ]
 
 
 def test_a_folder_of_classes_is_split_and_read(photos):
@@ -153,7 +157,7 @@ def test_a_folder_of_classes_is_split_and_read(photos):
     assert data.test.ids[0].startswith("cat/")
 
 
-def test_split_folders_are_taken_as_they_are(photos, tmp_path):
+def test_split_folders_are_used_unchanged(photos, tmp_path):
     root = tmp_path / "ready"
     for split, numbers in {"train": range(5), "val": range(5, 7), "test": range(7, 10)}.items():
         for label in ("cat", "dog"):
@@ -165,7 +169,7 @@ def test_split_folders_are_taken_as_they_are(photos, tmp_path):
     assert all(name.startswith("test/") for name in data.test.ids)
 
 
-def test_bad_files_are_reported_by_name_and_reason(photos):
+def test_unreadable_files_are_reported_by_name_and_reason(photos):
     (photos / "cat" / "empty.png").write_bytes(b"")
     (photos / "cat" / "notes.txt").write_text("not a picture")
     whole = (photos / "dog" / "0.png").read_bytes()
@@ -179,18 +183,18 @@ def test_bad_files_are_reported_by_name_and_reason(photos):
     assert len(all_splits(photos)) == 24
 
 
-def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path):
+def test_16_bit_images_are_scaled_and_not_clipped(tmp_path):
     (tmp_path / "a").mkdir()
     Image.fromarray(np.full((4, 4), 32896, dtype=np.uint16)).save(tmp_path / "a" / "x.png")
     [sample] = [s for s in all_splits(tmp_path, grey=True) if isinstance(s, Sample)]
     assert sample.input.tolist() == [[[128] * 4] * 4]
 
 
-def test_orientation_and_grey_and_size_are_honoured(tmp_path):
+def test_orientation_grey_and_size_are_applied(tmp_path):
     (tmp_path / "a").mkdir()
     upright = Image.fromarray(np.zeros((4, 8, 3), dtype=np.uint8))
     exif = upright.getexif()
-    exif[0x0112] = 6  # the camera was turned by 90 degrees
+    exif[0x0112] = 6  # rotated by 90 degrees
     upright.save(tmp_path / "a" / "x.jpg", exif=exif)
     assert next(s for s in all_splits(tmp_path)).input.shape == (3, 8, 4)
     assert next(s for s in all_splits(tmp_path, grey=True, size=6)).input.shape == (1, 6, 6)
@@ -200,25 +204,25 @@ FOLDERS = {"missing": ("nowhere", "is not a folder"), "flat": (".", "no folders 
 
 
 @pytest.mark.parametrize(("path", "reason"), FOLDERS.values(), ids=FOLDERS)
-def test_a_folder_of_another_layout_is_an_error_that_says_what_is_expected(tmp_path, path, reason):
+def test_a_folder_with_another_layout_is_an_error(tmp_path, path, reason):
     if path == "t":
         (tmp_path / "t" / "train" / "a").mkdir(parents=True)
     with pytest.raises(DataError, match=reason):
         all_splits(tmp_path / path)
 
 
-def test_samples_of_two_types_are_an_error():
+def test_inputs_of_two_dtypes_are_an_error():
     mixed = {"test": [Sample("x", pixels(1), "a"), Sample("y", np.full((4, 4), 0.5), "a")]}
     with pytest.raises(DataError, match="mixes inputs of type float32 and uint8"):
         loaded(mixed)
 
 
-def test_equal_images_under_different_labels_are_named():
+def test_equal_images_with_different_labels_are_reported():
     data = loaded({"test": [Sample("x", pixels(1), "a"), Sample("y", pixels(1), "b"), Sample("z", pixels(2), "b")]})
     assert data.report.dropped["duplicate"] == [("y", "test sample equal to x in test, which is labelled a, not b")]
 
 
-def test_a_constant_model_is_not_right_among_the_first_five_by_chance():
+def test_top_5_of_constant_scores_breaks_ties_by_index():
     from suite.kinds.classification.kind import in_top
 
     labels = np.arange(1000) % 10
@@ -229,43 +233,43 @@ def test_a_constant_model_is_not_right_among_the_first_five_by_chance():
 
 
 def numbered(count):
-    ids = tuple(f"sample-{place}" for place in range(count))
+    ids = tuple(f"sample-{index}" for index in range(count))
     shares = np.stack([np.arange(count), -np.arange(count)], axis=1).astype(float)
     return Split(ids, np.arange(count * 4, dtype=np.uint8).reshape(count, 1, 2, 2), np.arange(count), shares)
 
 
-def test_few_samples_are_the_same_ones_wherever_they_stand_and_stay_in_their_order():
+def test_few_samples_are_nested_keep_their_order_and_do_not_depend_on_it():
     whole = numbered(12)
     few = [whole.few(count) for count in range(12)]
     assert [len(some) for some in few] == list(range(12))
-    for less, more in pairwise(few):
-        assert set(less.ids) < set(more.ids)
-    places = [whole.ids.index(name) for name in few[5].ids]
-    assert places == sorted(places)
-    assert np.array_equal(few[5].inputs, whole.inputs[places]) and few[5].targets.tolist() == places
-    assert np.array_equal(few[5].shares, whole.shares[places])
-    backwards = whole.take(range(11, -1, -1)).few(5)
-    assert backwards.ids == few[5].ids[::-1]
+    for smaller, larger in pairwise(few):
+        assert set(smaller.ids) < set(larger.ids)
+    positions = [whole.ids.index(name) for name in few[5].ids]
+    assert positions == sorted(positions)
+    assert np.array_equal(few[5].inputs, whole.inputs[positions]) and few[5].targets.tolist() == positions
+    assert np.array_equal(few[5].shares, whole.shares[positions])
+    reversed_few = whole.take(range(11, -1, -1)).few(5)
+    assert reversed_few.ids == few[5].ids[::-1]
     assert whole.few(12) is whole and whole.few(99) is whole
 
 
-def test_few_samples_are_those_of_the_smallest_digests_by_hand():
+def test_few_samples_are_those_with_the_smallest_digests():
     whole = numbered(30)
     ranked = sorted(whole.ids, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     assert set(whole.few(7).ids) == set(ranked[:7])
 
 
-def test_the_order_of_digests_is_a_shuffle_of_all_that_names_alone_decide():
-    ids = [f"ä{place}" for place in range(50)]
+def test_digest_order_is_a_permutation_that_depends_on_names_only():
+    ids = [f"ä{index}" for index in range(50)]
     order = in_digest_order(ids)
     assert sorted(order) == list(range(50)) != order
-    names = [ids[place] for place in order]
-    assert [ids[::-1][place] for place in in_digest_order(iter(ids[::-1]))] == names
-    assert [name for name in names if name in ids[:20]] == [ids[place] for place in in_digest_order(ids[:20])]
+    names = [ids[index] for index in order]
+    assert [ids[::-1][index] for index in in_digest_order(iter(ids[::-1]))] == names
+    assert [name for name in names if name in ids[:20]] == [ids[index] for index in in_digest_order(ids[:20])]
     assert in_digest_order(["same", "same"]) == [0, 1] and in_digest_order([]) == []
 
 
-def test_a_seed_is_63_bits_of_the_digest_of_its_parts_and_of_where_they_end():
+def test_a_seed_is_63_bits_of_the_digest_of_its_separated_parts():
     digest = hashlib.sha256(b"task\0model").digest()
     assert seed_of("task", "model") == int.from_bytes(digest[:8], "big") // 2
     seeds = [

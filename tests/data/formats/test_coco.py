@@ -1,4 +1,4 @@
-"""COCO's format: every box as it stands, every fault by its place in the file."""
+"""COCO's format: boxes, splits, and errors that name their position in the file."""
 
 import json
 
@@ -17,7 +17,7 @@ def image(number, **fields):
     return {"id": number, "file_name": f"{number:04d}.png", "width": 20, "height": 10} | fields
 
 
-def thing(number, category=1, box=(2, 3, 4, 5), **fields):
+def annotation(number, category=1, box=(2, 3, 4, 5), **fields):
     return {"image_id": number, "category_id": category, "bbox": list(box)} | fields
 
 
@@ -32,8 +32,10 @@ def dataset(folder, content, name="annotations/instances_val2017.json", images="
     return CocoFiles(str(folder))
 
 
-def test_boxes_become_corners_and_ids_with_gaps_become_names(tmp_path):
-    files = dataset(tmp_path, document([image(1)], [thing(1, 90, (2.5, 3, 4, 5.25)), thing(1, 13, (0, 0, 20, 10))]))
+def test_boxes_become_corners_and_category_ids_become_names(tmp_path):
+    files = dataset(
+        tmp_path, document([image(1)], [annotation(1, 90, (2.5, 3, 4, 5.25)), annotation(1, 13, (0, 0, 20, 10))])
+    )
     kept, rejected = sorted_out(read_coco(files, "test", seed=0))
     [sample] = kept.values()
     assert sample.id == "validation/0001.png" and sample.input.shape == (3, 10, 20) and not rejected
@@ -42,15 +44,17 @@ def test_boxes_become_corners_and_ids_with_gaps_become_names(tmp_path):
     assert sample.target["ignore"].tolist() == [False, False]
 
 
-def test_an_image_without_objects_stays(tmp_path):
-    kept, _ = sorted_out(read_coco(dataset(tmp_path, document([image(1), image(2)], [thing(1)])), "test", seed=0))
+def test_an_image_without_objects_is_kept(tmp_path):
+    kept, _ = sorted_out(read_coco(dataset(tmp_path, document([image(1), image(2)], [annotation(1)])), "test", seed=0))
     assert kept["validation/0002.png"].target["boxes"].shape == (0, 4)
     assert kept["validation/0002.png"].target["labels"] == []
 
 
-def test_crowds_are_ignored_objects_and_faulty_boxes_are_left_to_the_kind(tmp_path):
+def test_crowds_are_ignored_and_invalid_boxes_are_left_to_the_kind(tmp_path):
     boxes = [(1, 1, 0, 5), (15, 5, 10, 10), (5, 5, -3, 2), (float("nan"), 0, 1, 1)]
-    files = dataset(tmp_path, document([image(1)], [thing(1, iscrowd=1), *(thing(1, box=box) for box in boxes)]))
+    files = dataset(
+        tmp_path, document([image(1)], [annotation(1, iscrowd=1), *(annotation(1, box=box) for box in boxes)])
+    )
     [sample] = read_coco(files, "test", seed=0)
     assert sample.target["ignore"].tolist() == [True, False, False, False, False]
     assert sample.target["boxes"][1:4].tolist() == [[1, 1, 1, 6], [15, 5, 25, 15], [5, 5, 2, 7]]
@@ -60,20 +64,20 @@ def test_crowds_are_ignored_objects_and_faulty_boxes_are_left_to_the_kind(tmp_pa
 def test_width_and_height_may_be_missing(tmp_path):
     record = image(1)
     del record["width"], record["height"]
-    [sample] = read_coco(dataset(tmp_path, document([record], [thing(1)])), "test", seed=0)
+    [sample] = read_coco(dataset(tmp_path, document([record], [annotation(1)])), "test", seed=0)
     assert sample.target["boxes"].tolist() == [[2, 3, 6, 8]]
 
 
-def test_faults_are_named_one_by_one(tmp_path):
+def test_each_error_is_reported_with_its_position(tmp_path):
     images = [image(1), image(2, width=21), image(3), image(4), image(4), {"id": 5}, image(77)]
     annotations = [
-        thing(1),
-        thing(500),
-        thing(1, category=2),
-        thing(1, box=(1, 2, 3)),
-        thing(1, box=("1", 2, 3, 4)),
+        annotation(1),
+        annotation(500),
+        annotation(1, category=2),
+        annotation(1, box=(1, 2, 3)),
+        annotation(1, box=("1", 2, 3, 4)),
         {"image_id": 1, "category_id": 1},
-        thing([1]),
+        annotation([1]),
         "nothing",
     ]
     files = dataset(tmp_path, document(images, annotations))
@@ -112,15 +116,15 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("content", "message"), BROKEN.values(), ids=BROKEN)
-def test_a_file_that_says_nothing_is_an_error(tmp_path, content, message):
+def test_a_malformed_annotation_file_is_an_error(tmp_path, content, message):
     with pytest.raises(DataError, match=r"instances_val2017\.json") as caught:
         list(read_coco(dataset(tmp_path, content), "test", seed=0))
     assert message in str(caught.value)
 
 
-def test_a_file_for_each_split_is_taken_as_it_is(tmp_path):
+def test_files_for_all_splits_are_used_unchanged(tmp_path):
     for part, number in (("train2017", 1), ("val2017", 2), ("test2017", 3)):
-        content = document([image(number)], [thing(number)])
+        content = document([image(number)], [annotation(number)])
         dataset(tmp_path, content, f"annotations/instances_{part}.json", part, number)
     text(tmp_path / "annotations" / "captions_train2017.json", "{}")
     ids, rejected = over_splits(lambda split: read_coco(CocoFiles(str(tmp_path)), split, seed=0))
@@ -128,10 +132,16 @@ def test_a_file_for_each_split_is_taken_as_it_is(tmp_path):
     assert not rejected
 
 
-def test_without_a_test_file_validation_is_the_test_and_a_fifth_of_train_is_cut_off(tmp_path):
+def test_without_a_test_file_validation_is_the_test_split_and_a_fifth_of_train_the_validation_split(tmp_path):
     records = [image(number) for number in range(1, 11)]
-    dataset(tmp_path, document(records, [thing(1), thing(99)]), "annotations/instances_train.json", "images/train", 10)
-    dataset(tmp_path, document(records[:3], [thing(98)]), "annotations/instances_val.json", "images/val", 3)
+    dataset(
+        tmp_path,
+        document(records, [annotation(1), annotation(99)]),
+        "annotations/instances_train.json",
+        "images/train",
+        10,
+    )
+    dataset(tmp_path, document(records[:3], [annotation(98)]), "annotations/instances_val.json", "images/val", 3)
     ids, rejected = over_splits(lambda split: read_coco(CocoFiles(str(tmp_path)), split, seed=0))
     assert [len(ids[split]) for split in ids] == [8, 2, 3]
     assert ids["test"] == {f"validation/{number:04d}.png" for number in (1, 2, 3)}
@@ -140,23 +150,23 @@ def test_without_a_test_file_validation_is_the_test_and_a_fifth_of_train_is_cut_
     assert again["validation"] != ids["validation"]
 
 
-def test_one_file_of_any_name_is_split_by_seed_and_its_faults_are_reported_once(tmp_path):
+def test_a_single_file_is_split_by_seed_and_its_errors_are_reported_once(tmp_path):
     records = [image(number) for number in range(1, 11)]
-    files = dataset(tmp_path, document(records, [thing(99)]), "labels.json", "images", 10)
+    files = dataset(tmp_path, document(records, [annotation(99)]), "labels.json", "images", 10)
     ids, rejected = over_splits(lambda split: read_coco(files, split, seed=3))
     assert [len(ids[split]) for split in ids] == [5, 2, 3]
     assert set.union(*ids.values()) == {record["file_name"] for record in records}
     assert list(rejected) == ["labels.json: annotations[0]"]
 
 
-def test_images_beside_their_annotations_are_found(tmp_path):
+def test_images_next_to_their_annotations_are_read(tmp_path):
     for part in ("train", "valid", "test"):
         dataset(tmp_path, document([image(1)], []), f"{part}/_annotations.coco.json", part, 1)
     ids, _ = over_splits(lambda split: read_coco(CocoFiles(str(tmp_path)), split, seed=0))
     assert ids == {split: {f"{split}/0001.png"} for split in ("train", "validation", "test")}
 
 
-def test_files_may_be_named(tmp_path):
+def test_files_can_be_given_by_name(tmp_path):
     dataset(tmp_path, document([image(1)], []), "one.json", "pictures", 1)
     dataset(tmp_path, document([image(1)], []), "two.json", "pictures", 1)
     with pytest.raises(DataError, match="say which files count"):
@@ -167,7 +177,7 @@ def test_files_may_be_named(tmp_path):
         list(read_coco(CocoFiles(str(tmp_path), test="three.json"), "test", seed=0))
 
 
-def test_nothing_there_is_an_error(tmp_path):
+def test_missing_files_are_an_error(tmp_path):
     with pytest.raises(DataError, match="no JSON file"):
         list(read_coco(CocoFiles(str(tmp_path)), "test", seed=0))
     with pytest.raises(DataError, match="not a folder"):
@@ -175,7 +185,7 @@ def test_nothing_there_is_an_error(tmp_path):
 
 
 def test_boxes_are_scaled_with_their_image(tmp_path):
-    files = dataset(tmp_path, document([image(1)], [thing(1, box=(2, 3, 4, 5))]))
+    files = dataset(tmp_path, document([image(1)], [annotation(1, box=(2, 3, 4, 5))]))
     [sample] = read_coco(files, "test", seed=0, size=40)
     assert sample.input.shape == (3, 40, 40) and sample.input.dtype == np.uint8
     assert sample.target["boxes"].tolist() == [[4, 12, 12, 32]]

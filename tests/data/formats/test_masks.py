@@ -1,4 +1,4 @@
-"""Images with masks: a folder of each, Penn-Fudan, the Oxford-IIIT pets."""
+"""Images with masks: mask folders, Penn-Fudan and the Oxford-IIIT pets."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,7 @@ from suite.data.formats.masks import read_mask_folder
 from suite.data.formats.pennfudan import read_pennfudan, read_pennfudan_masks
 from suite.data.formats.pets import read_pet_heads, read_pet_masks
 from suite.errors import DataError
-from tests.data.formats.files import mask, over_splits, photo, sorted_out, text
-from tests.data.formats.test_voc import annotation, thing
+from tests.data.formats.files import mask, over_splits, photo, sorted_out, text, voc_annotation, voc_object
 
 VALUES = np.arange(200, dtype=np.uint8).reshape(10, 20) % 3
 
@@ -19,7 +18,7 @@ def everything(read, *arguments, **options):
     return sorted_out(item for split in ("train", "validation", "test") for item in read(*arguments, split, **options))
 
 
-def test_a_mask_belongs_to_the_image_of_its_name(tmp_path):
+def test_masks_are_paired_with_images_by_name(tmp_path):
     values = VALUES.copy()
     values[0, :3] = 255, 77, 0
     for name in ("a", "sub/b", "lonely"):
@@ -31,14 +30,14 @@ def test_a_mask_belongs_to_the_image_of_its_name(tmp_path):
     assert "no label file" in rejected["lonely"] and "no image" in rejected["orphan"] and len(rejected) == 2
 
 
-def test_nothing_is_scaled_to_make_it_fit(tmp_path):
+def test_a_mask_of_another_size_is_rejected_even_with_scaling(tmp_path):
     photo(tmp_path / "images" / "a.png", 20, 10)
     mask(tmp_path / "masks" / "a.png", VALUES.T)
     [kept, rejected] = everything(read_mask_folder, str(tmp_path), seed=0, size=8)
     assert not kept and rejected == {"a": "20x10 pixels, but the annotation was made for 10x20"}
 
 
-def test_scaling_mixes_no_classes(tmp_path):
+def test_scaling_masks_does_not_mix_classes(tmp_path):
     values = np.where(np.arange(20) < 10, 1, 200).astype(np.uint8)[None].repeat(10, axis=0)
     photo(tmp_path / "images" / "test" / "a.png")
     mask(tmp_path / "masks" / "test" / "a.png", values)
@@ -47,7 +46,7 @@ def test_scaling_mixes_no_classes(tmp_path):
     assert sample.target.tolist() == [[1] * 4 + [200] * 4] * 8
 
 
-def test_masks_of_16_bits_are_read_up_to_255(tmp_path):
+def test_16_bit_masks_may_hold_values_up_to_255(tmp_path):
     for name, last in (("a", 255), ("b", 256)):
         photo(tmp_path / "images" / f"{name}.png", seed=last)
         deep = VALUES.astype(np.uint16)
@@ -58,7 +57,7 @@ def test_masks_of_16_bits_are_read_up_to_255(tmp_path):
     assert kept["a"].target[0, 0] == 255 and "0 to 256" in rejected["b"]
 
 
-def test_two_images_of_one_name_are_an_error(tmp_path):
+def test_two_images_with_one_name_are_an_error(tmp_path):
     for suffix in ("png", "jpg"):
         photo(tmp_path / "images" / f"a.{suffix}")
     mask(tmp_path / "masks" / "a.png", VALUES)
@@ -87,7 +86,7 @@ def pedestrians(tmp_path):
     return people, tmp_path
 
 
-def test_a_pedestrian_is_boxed_to_the_last_pixel(pedestrians):
+def test_pedestrian_boxes_are_tight(pedestrians):
     _, root = pedestrians
     kept, rejected = everything(read_pennfudan, str(root), seed=0)
     assert kept["FudanPed00001"].target["boxes"].tolist() == [[3, 2, 6, 7], [18, 0, 20, 10]]
@@ -96,7 +95,7 @@ def test_a_pedestrian_is_boxed_to_the_last_pixel(pedestrians):
     assert list(rejected) == ["FudanPed00009"] and len(kept) == 9
 
 
-def test_a_pedestrian_is_a_pedestrian_whatever_the_number(pedestrians):
+def test_every_pedestrian_number_becomes_the_person_class(pedestrians):
     people, root = pedestrians
     ids, _ = over_splits(lambda split: read_pennfudan_masks(str(root), split, seed=0))
     assert sum(map(len, ids.values())) == 9 and all(ids.values())
@@ -104,7 +103,7 @@ def test_a_pedestrian_is_a_pedestrian_whatever_the_number(pedestrians):
     assert (kept["FudanPed00001"].target == (people > 0)).all()
 
 
-def test_pedestrian_boxes_are_measured_before_scaling(pedestrians):
+def test_pedestrian_boxes_are_scaled_with_their_image(pedestrians):
     _, root = pedestrians
     kept, _ = everything(read_pennfudan, str(root), seed=0, size=5)
     np.testing.assert_allclose(kept["FudanPed00001"].target["boxes"][0], [0.75, 1, 1.5, 3.5])
@@ -118,12 +117,12 @@ def pets(tmp_path):
     for number, name in enumerate(names):
         photo(tmp_path / "images" / f"{name}.jpg", seed=number)
         mask(tmp_path / "annotations" / "trimaps" / f"{name}.png", trimap)
-    text(tmp_path / "annotations" / "trimaps" / "._Abyssinian_1.png", "left by a Mac")
+    text(tmp_path / "annotations" / "trimaps" / "._Abyssinian_1.png", "left by macOS")
     text(tmp_path / "annotations" / "list.txt", "#Image CLASS-ID SPECIES BREED ID\n")
     text(tmp_path / "annotations" / "trainval.txt", "".join(f"{name} 1 1 1\n" for name in names[:10]))
     text(tmp_path / "annotations" / "test.txt", "".join(f"{name} 1 1 1\n" for name in names[10:]))
     for name in names[:8]:
-        text(tmp_path / "annotations" / "xmls" / f"{name}.xml", annotation(thing("cat", (4, 4, 7, 7))))
+        text(tmp_path / "annotations" / "xmls" / f"{name}.xml", voc_annotation(voc_object("cat", (4, 4, 7, 7))))
     return names, tmp_path
 
 
@@ -153,7 +152,7 @@ def test_a_trimap_with_another_value_is_rejected(pets):
     assert list(rejected) == [names[0]] and "values [0]" in rejected[names[0]]
 
 
-def test_heads_are_those_that_were_boxed(pets):
+def test_heads_are_read_from_photographs_with_boxes(pets):
     names, root = pets
     (root / "images" / f"{names[7]}.jpg").unlink()
     ids, rejected = over_splits(lambda split: read_pet_heads(str(root), split, seed=0))

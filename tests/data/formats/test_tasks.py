@@ -1,4 +1,4 @@
-"""The tasks over these formats: registered, described, and fed by their readers."""
+"""The tasks for these formats, and the rule that assigns parts on disk to splits."""
 
 import numpy as np
 import pytest
@@ -20,13 +20,13 @@ def test_every_task_is_registered_under_its_kind(name):
 
 
 @pytest.mark.parametrize("kind", ["detection", "segmentation"])
-def test_scenes_are_as_many_as_asked_for(kind):
+def test_the_number_of_scenes_is_configurable(kind):
     entry, spec = resolve("task", f"digit-scenes-{kind}(train=3, validation=2, test=1)")
     counts = [len(list(entry.build(spec, split=split, seed=0))) for split in ("train", "validation", "test")]
     assert counts == [3, 2, 1] and len(entry.meta["classes"]) == {"detection": 10, "segmentation": 11}[kind]
 
 
-def test_a_spec_reaches_the_reader(tmp_path):
+def test_arguments_of_a_spec_reach_the_reader(tmp_path):
     photo(tmp_path / "images" / "test" / "a.png")
     mask(tmp_path / "masks" / "test" / "a.png", np.ones((10, 20)))
     text(tmp_path / "labels" / "test" / "a.txt", "1 0.5 0.5 1 1")
@@ -34,8 +34,8 @@ def test_a_spec_reaches_the_reader(tmp_path):
         f"yolo(path='{tmp_path}', classes=[cat, dog], size=8)",
         f"maskfolder(path='{tmp_path}', classes=[b, p], size=8)",
     )
-    for text_of in specs:
-        entry, spec = resolve("task", text_of)
+    for spec_text in specs:
+        entry, spec = resolve("task", spec_text)
         [sample] = entry.build(spec, split="test", seed=0)
         assert isinstance(sample, Sample) and sample.input.shape == (3, 8, 8)
 
@@ -58,15 +58,15 @@ RULE = {
 }
 
 
-@pytest.mark.parametrize("found", RULE, ids=str)
-def test_what_a_split_takes_of_what_is_on_disk(found):
+@pytest.mark.parametrize("parts", RULE, ids=str)
+def test_portions_follow_the_documented_table(parts):
     reports = []
-    for split, (part, share) in zip(("train", "validation", "test"), RULE[found], strict=True):
-        chosen = portion(found, split)
-        assert chosen.part == part
+    for split, (part, fraction) in zip(("train", "validation", "test"), RULE[parts], strict=True):
+        share = portion(parts, split)
+        assert share.part == part
         if part is not None:
-            assert len(chosen.take(range(100), split, seed=0)) == 100 * share
-            reports += [part] * chosen.reports
-    assert sorted(reports) == sorted({part for part, _ in RULE[found] if part is not None})
+            assert len(share.take(range(100), split, seed=0)) == 100 * fraction
+            reports += [part] * share.reports
+    assert sorted(reports) == sorted({part for part, _ in RULE[parts] if part is not None})
     with pytest.raises(ValueError):
-        portion(found, "dev")
+        portion(parts, "dev")

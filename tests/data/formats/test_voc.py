@@ -1,27 +1,15 @@
-"""Pascal VOC: the traps of its annotation files, its palettes and its lists."""
+"""Pascal VOC: the pitfalls of its annotation files, palettes and lists."""
 
 import numpy as np
 import pytest
 
 from suite.data.formats.voc import read_voc, read_voc_masks
 from suite.errors import DataError
-from tests.data.formats.files import mask, over_splits, photo, sorted_out, text
-
-
-def thing(name="dog", box=(1, 1, 20, 10), extra=""):
-    corners = "".join(
-        f"<{corner}>{value}</{corner}>" for corner, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
-    )
-    return f"<object><name>{name}</name>{extra}<bndbox>{corners}</bndbox></object>"
-
-
-def annotation(*things, size=(20, 10)):
-    declared = f"<size><width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>" if size else ""
-    return f"<annotation>{declared}{''.join(things)}</annotation>"
+from tests.data.formats.files import mask, over_splits, photo, sorted_out, text, voc_annotation, voc_object
 
 
 def dataset(root, **annotations):
-    """Write images with annotations by name; all of them are the test part."""
+    """Write images with annotations by name, all in the test list."""
     for number, (name, content) in enumerate(annotations.items()):
         photo(root / "JPEGImages" / f"{name}.jpg", seed=number)
         if content is not None:
@@ -34,25 +22,27 @@ def read(path, **options):
     return sorted_out(read_voc(path, "test", seed=0, **options))
 
 
-def test_pixels_counted_from_one_become_edges_counted_from_zero(tmp_path):
-    kept, rejected = read(dataset(tmp_path, a=annotation(thing(), thing("cat", (5, 3, 5, 3)))))
-    assert kept["a"].target["boxes"].tolist() == [[0, 0, 20, 10], [4, 2, 5, 3]]  # all of it, and a single pixel
+def test_one_based_pixels_become_zero_based_edges(tmp_path):
+    kept, rejected = read(dataset(tmp_path, a=voc_annotation(voc_object(), voc_object("cat", (5, 3, 5, 3)))))
+    assert kept["a"].target["boxes"].tolist() == [[0, 0, 20, 10], [4, 2, 5, 3]]  # the whole image, and a single pixel
     assert kept["a"].target["labels"] == ["dog", "cat"] and not rejected
 
 
-def test_coordinates_may_have_a_fraction(tmp_path):
-    kept, _ = read(dataset(tmp_path, a=annotation(thing(box=("45.70000076293945", 2, 60.5, 9)))))
+def test_coordinates_may_be_fractional(tmp_path):
+    kept, _ = read(dataset(tmp_path, a=voc_annotation(voc_object(box=("45.70000076293945", 2, 60.5, 9)))))
     np.testing.assert_allclose(kept["a"].target["boxes"], [[44.70000076293945, 1, 60.5, 9]])
 
 
-def test_an_image_without_objects_stays(tmp_path):
-    kept, _ = read(dataset(tmp_path, a=annotation()))
+def test_an_image_without_objects_is_kept(tmp_path):
+    kept, _ = read(dataset(tmp_path, a=voc_annotation()))
     assert kept["a"].target["boxes"].shape == (0, 4)
 
 
-def test_difficult_objects_are_ignored_ones_and_what_the_kind_judges_passes(tmp_path):
-    difficult, easy = (thing(extra=f"<difficult>{value}</difficult>") for value in (1, 0))
-    content = annotation(difficult, easy, thing("unicorn"), thing(box=(9, 8, 3, 2)), thing(box=("nan", 1, 2, 3)))
+def test_difficult_objects_are_ignored_and_invalid_boxes_are_left_to_the_kind(tmp_path):
+    difficult, easy = (voc_object(extra=f"<difficult>{value}</difficult>") for value in (1, 0))
+    content = voc_annotation(
+        difficult, easy, voc_object("unicorn"), voc_object(box=(9, 8, 3, 2)), voc_object(box=("nan", 1, 2, 3))
+    )
     kept, rejected = read(dataset(tmp_path, a=content))
     target = kept["a"].target
     assert target["ignore"].tolist() == [True, False, False, False, False] and not rejected
@@ -60,18 +50,18 @@ def test_difficult_objects_are_ignored_ones_and_what_the_kind_judges_passes(tmp_
     assert target["boxes"][3].tolist() == [8, 7, 3, 2] and np.isnan(target["boxes"][4, 0])
 
 
-def test_parts_of_a_person_are_no_objects(tmp_path):
+def test_parts_of_a_person_are_not_objects(tmp_path):
     part = "<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part>"
-    kept, _ = read(dataset(tmp_path, a=annotation(thing("person", (3, 3, 9, 9), part))))
+    kept, _ = read(dataset(tmp_path, a=voc_annotation(voc_object("person", (3, 3, 9, 9), part))))
     assert kept["a"].target["boxes"].tolist() == [[2, 2, 9, 9]]
 
 
-def test_what_cannot_be_read_is_named(tmp_path):
+def test_errors_name_file_and_object(tmp_path):
     path = dataset(
         tmp_path,
-        good=annotation(thing(), "<object><name>dog</name></object>", thing(box=("x", 1, 2, 3))),
+        good=voc_annotation(voc_object(), "<object><name>dog</name></object>", voc_object(box=("x", 1, 2, 3))),
         broken="<annotation>\n<object>\n</annotation>",
-        other=annotation(size=(21, 10)),
+        other=voc_annotation(size=(21, 10)),
         lonely=None,
         bomb='<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>',
     )
@@ -93,26 +83,26 @@ def test_what_cannot_be_read_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("size", [None, (0, 0), ("x", "y")])
-def test_a_size_that_is_not_known_does_no_harm(tmp_path, size):
-    assert set(read(dataset(tmp_path, a=annotation(thing(), size=size)))[0]) == {"a"}
+def test_an_unknown_size_is_accepted(tmp_path, size):
+    assert set(read(dataset(tmp_path, a=voc_annotation(voc_object(), size=size)))[0]) == {"a"}
 
 
-def test_a_photograph_that_was_labelled_unturned_is_left_so(tmp_path):
+def test_an_image_that_was_labelled_unrotated_is_not_rotated(tmp_path):
     from PIL import Image
 
-    turned = Image.Exif()
-    turned[0x0112] = 6
+    rotated = Image.Exif()
+    rotated[0x0112] = 6
     for name, size in (("raw", (20, 10)), ("upright", (10, 20))):
-        photo(tmp_path / "JPEGImages" / f"{name}.jpg", exif=turned)
-        text(tmp_path / "Annotations" / f"{name}.xml", annotation(thing(), size=size))
+        photo(tmp_path / "JPEGImages" / f"{name}.jpg", exif=rotated)
+        text(tmp_path / "Annotations" / f"{name}.xml", voc_annotation(voc_object(), size=size))
     kept, rejected = sorted_out(item for split in ("train", "test") for item in read_voc(str(tmp_path), split, seed=0))
     assert kept["raw"].input.shape == (3, 10, 20) and kept["upright"].input.shape == (3, 20, 10) and not rejected
 
 
-def test_validation_is_the_test_where_there_is_no_other(tmp_path):
+def test_validation_is_the_test_split_if_there_is_no_test_list(tmp_path):
     names = [f"2007_{number:06d}" for number in range(13)]
     root = tmp_path / "VOCdevkit" / "VOC2012"
-    dataset(root, **dict.fromkeys(names, annotation()))
+    dataset(root, **dict.fromkeys(names, voc_annotation()))
     lists = root / "ImageSets" / "Main"
     (lists / "test.txt").unlink()
     text(lists / "train.txt", "\n".join(names[:10]))

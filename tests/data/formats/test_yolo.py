@@ -1,4 +1,4 @@
-"""YOLO's format: empty files, broken lines, and class names from wherever they are."""
+"""YOLO's format: boxes, empty files, malformed lines, and class names."""
 
 import numpy as np
 import pytest
@@ -23,24 +23,24 @@ def read(path, split="test", **options):
     return sorted_out(read_yolo(path, split, seed=0, classes=CLASSES, **options))
 
 
-def test_shares_become_pixels(tmp_path):
+def test_relative_coordinates_become_pixels(tmp_path):
     kept, _ = read(dataset(tmp_path, a="1 0.5 0.5 0.2 0.4\n0 0.25 0.1 0.5 0.2\n"))
     np.testing.assert_allclose(kept["test/a"].target["boxes"], [[8, 3, 12, 7], [0, 0, 10, 2]], atol=1e-12)
     assert kept["test/a"].target["labels"] == ["dog", "cat"]
 
 
-def test_an_empty_file_is_an_image_with_nothing_to_find(tmp_path):
+def test_an_empty_file_is_an_image_without_objects(tmp_path):
     kept, rejected = read(dataset(tmp_path, a="", b="\n \n"))
     assert [sample.target["boxes"].shape for sample in kept.values()] == [(0, 4), (0, 4)] and not rejected
 
 
-def test_values_beyond_the_image_are_left_to_the_kind(tmp_path):
+def test_invalid_boxes_are_left_to_the_kind(tmp_path):
     kept, rejected = read(dataset(tmp_path, a="0 1.5 0.5 -0.2 0.4\n0 nan 0.5 0.1 0.1"))
     np.testing.assert_allclose(kept["test/a"].target["boxes"][0], [32, 3, 28, 7])
     assert np.isnan(kept["test/a"].target["boxes"][1, 0]) and not rejected
 
 
-def test_faults_are_named_by_file_and_line(tmp_path):
+def test_errors_name_file_and_line(tmp_path):
     lines = (
         "0 0.5 0.5 0.2 0.4\n0 0.5 0.5 0.2\n0 0.5 0.5 0.2 0.4 0.9\n2 0.5 0.5 0.2 0.4\ncat 0.5 0.5 0.2 0.4\n0 a 0.5 1 1"
     )
@@ -65,7 +65,7 @@ def test_faults_are_named_by_file_and_line(tmp_path):
 
 
 @pytest.mark.parametrize("order", ["images/{}", "{}/images"])
-def test_both_ways_to_lay_out_splits_are_known(tmp_path, order):
+def test_both_layouts_of_splits_are_read(tmp_path, order):
     for split, name in (("train", "train"), ("validation", "valid"), ("test", "test")):
         folder = order.format(name)
         dataset(tmp_path, folder, folder.replace("images", "labels"), **{split: "0 0.5 0.5 1 1"})
@@ -73,7 +73,7 @@ def test_both_ways_to_lay_out_splits_are_known(tmp_path, order):
     assert ids == {split: {f"{split}/{split}"} for split in ids} and not rejected
 
 
-def test_without_split_folders_the_seed_decides(tmp_path):
+def test_without_split_folders_the_seed_determines_the_split(tmp_path):
     path = dataset(tmp_path, "images", "labels", **{f"a{number}": "" for number in range(10)}, b=None)
     ids, rejected = over_splits(lambda split: read_yolo(path, split, seed=0, classes=CLASSES))
     assert sum(len(kept) for kept in ids.values()) == 10 and list(rejected) == ["b"]
