@@ -1,4 +1,4 @@
-"""The questions that a kind answers. An axis asks nothing else."""
+"""The interface of a kind of task, and the values that kinds and axes exchange. An axis uses nothing else of a kind."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +15,11 @@ from suite.types import Measure, Sample
 Array = npt.NDArray[Any]
 
 Objective = Callable[[Tensor, Tensor, str, float], tuple[Tensor, Tensor]]
-"""(pixels, targets, loss name, share of the steps done) to the loss that an attack raises, (n,), and the output."""
+"""(inputs, targets, loss name, fraction of steps done) to the loss that an attack maximizes, (n,), and the output."""
 
 
 class ValidatedSample(NamedTuple):
-    """A sample that can be used: its input, its target, and what had to be dropped from the target, in sentences."""
+    """A valid sample: its input, its target, and a sentence about each part of the target that was dropped."""
 
     value: Array
     target: Any
@@ -28,18 +28,18 @@ class ValidatedSample(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What a model said about every sample of a split.
+    """The outputs of a model on every sample of a split.
 
     Attributes:
         ids: sample ids, (n,).
         output: the model's raw output in float32, (n, ...); logits for classification.
-        targets: what is true, (n, ...).
+        targets: ground truth, (n, ...).
         classes: class names.
         seed: seed for resampling.
-        kind: the kind, with what it settled on for this model.
-        model: the model itself, for measures of what it does beyond answering: generating, reconstructing.
-        data: the task's samples, for measures that compare with training samples.
-        inputs: what the model was shown, (n, ...) on its device.
+        kind: the kind, as fitted on validation data for this model.
+        model: the model itself, for metrics that need more than its outputs: generated samples, reconstructions.
+        data: the task's samples, for metrics that compare with training samples.
+        inputs: the model's inputs, (n, ...) on its device.
     """
 
     ids: tuple[str, ...]
@@ -55,24 +55,24 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Rationale:
-    """What attribution asks for where the input is a list of features: the words of a text, the numbers of a latent.
+    """What is explained where the input is a list of features: the words of a text, the components of a latent.
 
     Attributes:
-        present: which features each sample has, bool (n, features); what is absent, as padding, is never deleted.
+        present: which features each sample has, bool (n, features); absent ones, such as padding, are never deleted.
         point: the features as a differentiable tensor: embeddings (n, features, d), or latents (n, features, 1); None
             where the model has none, so that only methods without gradients apply.
-        blank: what stands for a deleted feature, of the shape of `point`; None with it.
-        target: (points, rows) to the scalar that gradients are taken of, (m,); `rows` says which sample a row is of;
+        blank: the baseline that replaces a deleted feature, of the shape of `point`; None with it.
+        target: (points, rows) to the scalar that is differentiated, (m,); `rows` holds the sample index of each row;
             None with `point`.
-        score: (kept, rows) to the score in [0, 1] when only the kept features are left, bool (m, features) to (m,); in
-            the space of inputs, not of points, where the two differ.
-        names: names of the features of each sample, for readers; positions where there are none.
+        score: (kept, rows) to the score in [0, 1] with only the kept features, bool (m, features) to (m,); features
+            are deleted from the input, which need not be the space of `point`.
+        names: names of the features of each sample, for display; positions where there are none.
         deletion: how a feature is deleted, in words.
-        ends_matter: whether the last features are known to matter most, as in a language model's context, so that a
-            method has to beat the order that deletes them first.
-        proxy: whether this stands in for a question to which there is no standard.
-        arrays: what a page of the report shows of each sample, (n, ...) by name: ``codes`` and ``spans`` of texts,
-            ``images`` of latents.
+        ends_matter: whether the last features are known to matter most, as in a language model's context; a method then
+            has to beat the order that deletes them first.
+        proxy: whether this is a proxy, because no standard definition exists.
+        arrays: what the report shows of each sample, (n, ...) by name: ``codes`` and ``spans`` of texts, ``images`` of
+            latents.
     """
 
     present: Tensor
@@ -89,13 +89,13 @@ class Rationale:
 
 @dataclass(frozen=True)
 class AttributionTarget:
-    """What attribution asks for.
+    """What is explained where the input is an image.
 
     Attributes:
-        target: (inputs, rows) to the scalar that is explained, (n,), differentiable; `rows` says which sample a row of
-            a perturbed batch belongs to.
-        score: (inputs, rows) to the score in [0, 1] that deletion and insertion follow, (n,).
-        region: the part of each image that is explained, bool (n, h, w); None where it is the whole image.
+        target: (inputs, rows) to the scalar that is explained, (n,), differentiable; `rows` holds the sample index of
+            each row of a perturbed batch.
+        score: (inputs, rows) to the score in [0, 1] of the deletion and insertion curves, (n,).
+        region: the part of each image that is explained, bool (n, h, w); None for the whole image.
     """
 
     target: Callable[[Tensor, Tensor], Tensor]
@@ -105,7 +105,7 @@ class AttributionTarget:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """How well one way to predict is calibrated.
+    """The calibration of one way to predict.
 
     Attributes:
         measures: the rows.
@@ -120,10 +120,10 @@ class Calibrated:
 
 @dataclass(frozen=True)
 class Rescaling:
-    """A correction of how sure a model is, fitted on validation samples.
+    """A recalibration of a model's confidence, fitted on validation samples.
 
     Attributes:
-        apply: outputs (n, ...) to corrected outputs.
+        apply: outputs (n, ...) to recalibrated outputs.
         measure: its parameter, as a row.
     """
 
@@ -134,26 +134,26 @@ class Rescaling:
 class Kind(Protocol):
     """One kind of task.
 
-    A *tally* is what a sample contributes to the headline measure: whether it is right, a confusion matrix, its boxes.
-    *Damage* is how badly a sample is answered, from 0 to 1; for one label per sample it is 0 or 1.
+    A *tally* is what a sample contributes to the headline metric: whether it is correct, a confusion matrix, its boxes.
+    *Damage* measures how wrong the output for a sample is, from 0 to 1; with one label per sample it is 0 or 1.
 
     Attributes:
         name: as in ``@task(kind=...)``.
-        open_classes: whether what is in no class is read as unknown, so that classes are those of the training split.
-        fixed_length: whether all inputs have one length, which means something; texts get no room for edits then.
-        inherits_metrics_from: names of kinds whose metrics are asked of this one too.
-        adapter: what models are wrapped in.
-        headline: name of the headline measure; under attack it is ``robust_`` and that name.
-        unit: of the headline measure.
-        higher_is_better: whether more of the headline measure is better.
-        quality: what 1 - damage is called for a reader.
+        open_classes: whether classes are those of the training split, and anything else maps to an unknown class.
+        fixed_length: whether all inputs have one meaningful length; texts are then not padded for insertions.
+        inherits_metrics_from: names of kinds whose metrics apply to this one too.
+        adapter: the wrapper of its models.
+        headline: name of the headline metric; under attack it is prefixed with ``robust_``.
+        unit: of the headline metric.
+        higher_is_better: the direction of the headline metric.
+        quality: what 1 - damage is, for display.
         single_label: whether a sample has one label and the output is one logit per class; some attacks and checks
-            need that.
-        selection_loss: name of the loss by which an attack compares points.
-        default_uncertainty: name of the plain way to be uncertain.
+            require it.
+        selection_loss: name of the loss by which an attack selects its best point.
+        default_uncertainty: name of the default uncertainty method.
         calibration_metric: name of the calibration error.
-        no_ensemble_reason: why the answers of several models cannot be averaged; None if they can.
-        presets: axis name to the axis specs of a plain run.
+        no_ensemble_reason: why the outputs of several models cannot be averaged; None if they can.
+        presets: axis name to the axis specs of a default run.
     """
 
     name: str
@@ -172,129 +172,129 @@ class Kind(Protocol):
     no_ensemble_reason: str | None
     presets: Mapping[str, Sequence[str]]
 
-    def guessing(self, classes: int) -> float:
-        """Return the share of samples that are right by guessing at most."""
+    def chance_level(self, classes: int) -> float:
+        """Return the highest quality that a guess is expected to reach."""
 
     # samples
 
     def validate_sample(self, sample: Sample, classes: Sequence[str] | None) -> ValidatedSample:
-        """Return a sample in canonical form; raise DataError saying why it cannot be used."""
+        """Return a sample in canonical form; raise DataError saying why it is invalid."""
 
     def class_names(self, targets: Sequence[Any]) -> tuple[str, ...]:
-        """Return the names of the classes that admitted targets speak of, where a task declares none."""
+        """Return the class names that occur in validated targets, for tasks that declare none."""
 
     def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> Array:
-        """Return admitted targets as one array, (n, ...)."""
+        """Return validated targets as one array, (n, ...)."""
 
     def words(self, inputs: Array) -> tuple[str, ...]:
-        """Return the vocabulary of training texts, the most frequent word first; nothing for other inputs."""
+        """Return the vocabulary of training texts, most frequent first; empty for other inputs."""
 
     # models
 
     def check_output(self, output: Tensor, classes: Sequence[str]) -> None:
-        """Raise ModelError saying what is wrong where an output does not fit the task's classes."""
+        """Raise ModelError saying what is wrong if an output does not fit the task's classes."""
 
     def fitted_on_validation(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
-        """Return the kind for one model, with what it has to choose on validation outputs and targets.
+        """Return the kind for one model, with everything that is chosen on validation data.
 
         Args:
-            validation: returns them; a function, because most kinds never ask.
-            data: the task's samples, for what has to be learnt from them.
+            validation: returns validation outputs and targets; called only by kinds that need them.
+            data: the task's samples, for what has to be learned from them.
         """
 
     def training_loss(self, model: TorchModel, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the loss that training lowers, per sample (n,), and the output where that costs little."""
+        """Return the training loss per sample (n,), and the output where it costs little."""
 
     # attacks
 
     def for_attack_loss(self, loss: str | None) -> Self:
-        """Return the kind as an attack with this loss sees it: what it is after is the damage."""
+        """Return the kind whose damage is the objective of an attack with this loss."""
 
     def objective(self, model: TorchModel) -> Objective | None:
-        """Return what attacks raise, where it is more than `attack_loss` of the model's output."""
+        """Return the attack objective, if it is more than `attack_loss` of the model's output."""
 
     def attack_loss(
         self, output: Tensor, targets: Tensor, *, name: str, target_classes: Tensor | None = None
     ) -> Tensor:
-        """Return the loss per sample (n,) that an attack maximizes, towards `target_classes` (n,) if given."""
+        """Return the loss that an attack maximizes, (n,); towards `target_classes` (n,) if they are given."""
 
     def rivals(self, output: Tensor, targets: Tensor, count: int) -> Tensor:
-        """Return the target classes that an attack reaches most easily, the nearest first, (n, count or fewer)."""
+        """Return the wrong classes that an attack reaches most easily, nearest first, (n, count or fewer)."""
 
     def misclassified(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Return about which samples the output could not be more wrong, bool (n,)."""
+        """Return for which samples the output is entirely wrong, bool (n,)."""
 
     def damage(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Return how wrong the output is about each sample, (n,) in [0, 1]."""
+        """Return how wrong the output for each sample is, (n,) in [0, 1]."""
 
     def editable(self, codes: Tensor, targets: Tensor) -> Tensor:
         """Return which characters of texts (n, length) an attack may change, bool (n, length)."""
 
-    def hidden(self, targets: Tensor, covered: Tensor) -> Tensor:
-        """Return targets without what lies under covered pixels, bool (n, h, w): hiding it is no attack."""
+    def mask_covered_targets(self, targets: Tensor, covered: Tensor) -> Tensor:
+        """Return targets without what lies under covered pixels, bool (n, h, w): covering an object is no attack."""
 
     def normalized_output(self, output: Tensor, pixels: Tensor) -> Tensor:
-        """Return an output whose numbers are of one scale, so that two of them can be compared."""
+        """Return an output with all its numbers on one scale, so that two outputs can be compared."""
 
     # scores
 
     def tally(self, output: Array, targets: Array) -> Array:
-        """Return what each sample contributes to the headline measure, (n, ...)."""
+        """Return what each sample contributes to the headline metric, (n, ...)."""
 
     def statistic(self, tally: Array) -> Statistic:
-        """Return the headline measure of resamples of tallies (n, ...)."""
+        """Return the headline metric as a function of resampling counts of tallies (n, ...)."""
 
     def headline_measure(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
-        """Return the headline measure with its interval under the name `metric`."""
+        """Return the headline metric with its interval under the name `metric`."""
 
     def secondary_metrics(self, tally: Array, *, seed: int, params: Mapping[str, Any]) -> list[Measure]:
-        """Return what has to be said beside the headline measure of an attack."""
+        """Return what is reported with the headline metric of an attack."""
 
     def latent_shift(self, before: Array, after: Array) -> Mapping[str, Array]:
-        """Return how far an attack moved what lies behind the answers, (n,) by name, from outputs before and after."""
+        """Return how far an attack moved the latent code, (n,) by name, from outputs before and after."""
 
-    # readers
+    # columns, details and galleries
 
     def columns(self, outcomes: Outcomes) -> dict[str, Any]:
-        """Return the per-sample columns to store, beside ``id``."""
+        """Return the per-sample columns to store, besides ``id``."""
 
     def details(self, outcomes: Outcomes) -> dict[str, Any]:
-        """Return what a page of the report shows beyond the measures, as JSON values."""
+        """Return what the report shows besides the measures, as JSON values."""
 
     def output_arrays(self, output: Array) -> dict[str, Array]:
-        """Return what the model says, as a reader is shown it: arrays (n, ...) by name."""
+        """Return the predictions in displayable form: arrays (n, ...) by name."""
 
     def gallery(self, outcomes: Outcomes) -> dict[str, Array]:
-        """Return what a page of the report shows of a model that makes something: samples, reconstructions, texts."""
+        """Return what the report shows of a generative model: samples, reconstructions, texts."""
 
     # uncertainty
 
     def probabilities(self, output: Array) -> Array:
-        """Return what the model predicts as distributions, (n, ...), in float64."""
+        """Return the predicted distributions, (n, ...), in float64."""
 
     def calibrated(self, predicted: Array, output: Array | None, targets: Array, **options: Any) -> Calibrated:
-        """Return how well distributions (n, ...) are calibrated.
+        """Return the calibration of distributions (n, ...).
 
         Args:
             predicted: from `probabilities`, or a mean of several.
-            output: the output they were made from, where there is one.
-            targets: what is true.
+            output: the output they were computed from, if there is one.
+            targets: ground truth.
             options: ``seed``, ``params`` and ``bins``.
         """
 
     def rescaling(self, output: Array, targets: Array) -> Rescaling:
-        """Return the correction that fits validation outputs; raise NotApplicableError saying why there is none."""
+        """Return the recalibration fitted on validation outputs; raise NotApplicableError saying why there is none."""
 
     def uncertainty(self, outcomes: Outcomes) -> list[Measure]:
-        """Return what else says whether the model knows what it knows, asked once."""
+        """Return further measures of uncertainty that are computed once per model."""
 
     # attribution
 
     def explainable(self, output: Array) -> Array:
-        """Return in which samples there is something to explain, bool (n,)."""
+        """Return which samples have a prediction to explain, bool (n,)."""
 
     def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> AttributionTarget:
-        """Return what attribution explains for samples whose pixels and clean outputs are given."""
+        """Return what is explained for samples with these pixels and clean outputs."""
 
     def rationale(self, model: Any, inputs: Tensor, outputs: Tensor) -> Rationale:
         """Return the same where the input is a list of features; raise NotApplicableError where it is not."""

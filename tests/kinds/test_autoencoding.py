@@ -16,16 +16,16 @@ from suite.axes.calibration import Calibration
 from suite.axes.clean import Clean
 from suite.axes.robustness.axis import Robustness
 from suite.data import load
-from suite.data.builtin.binarized import as_codes, binarised
+from suite.data.builtin.binarized import binarize, binarize_samples
 from suite.errors import AttackError, DataError, MeasureError, ModelError, NotApplicableError, SpecError
 from suite.kinds.autoencoding import losses, metrics
 from suite.kinds.autoencoding.calibration import calibrated
 from suite.kinds.autoencoding.kind import Autoencoding, autoencoding
-from suite.kinds.autoencoding.out_of_distribution import STRANGERS, beaten, longer
+from suite.kinds.autoencoding.out_of_distribution import TRANSFORMS, auroc, pairwise_wins
 from suite.kinds.autoencoding.rank_test import rank_p_values, rank_spread, simulated_ranks
 from suite.kinds.base import Outcomes
 from suite.kinds.synthesis import quality as sample_quality
-from suite.models.adapters.autoencoder import NO_SPREAD, Answer, TorchAutoencoder
+from suite.models.adapters.autoencoder import NO_SPREAD, AutoencoderOutput, TorchAutoencoder
 from suite.models.networks.vae import ConvAutoencoder
 from suite.models.recipe import Recipe
 from suite.models.training.trainer import TrainingData, train
@@ -116,35 +116,35 @@ def test_code_length_by_hand():
     assert (overall.value, overall.higher_is_better, overall.n) == (pytest.approx(pixels + code), False, 1)
 
 
-def test_a_code_that_is_a_point_costs_nothing():
+def test_point_codes_have_zero_divergence():
     output = output_of([2.0, -1.0, 0.0, 3.0], [5.0], [NO_SPREAD])
     assert float(losses.divergence(output, WHITE)) == 0
     assert float(losses.code_length(output, WHITE)) == float(losses.reconstruction(output, WHITE))
 
 
-def test_hidden_pixels_do_not_count():
+def test_covered_pixels_are_ignored():
     output = output_of([2.0, 50.0, 0.0, 3.0], [0.0], [0.0])
     covered = torch.tensor([[[False, True], [False, False]]])
-    hidden = Autoencoding().hidden(WHITE, covered)
+    hidden = Autoencoding().mask_covered_targets(WHITE, covered)
     assert float(losses.reconstruction(output, WHITE)) > 10
     expected = -sum(math.log2(chance) for chance in (expit(2.0), 0.5, expit(3.0))) / 3
     assert float(losses.reconstruction(output, hidden)) == pytest.approx(expected)
-    everything = Autoencoding().hidden(WHITE, torch.ones_like(covered))
+    everything = Autoencoding().mask_covered_targets(WHITE, torch.ones_like(covered))
     assert float(losses.reconstruction(output, everything)) == 0
     assert np.isfinite(Autoencoding().tally(output.numpy(), hidden.numpy())).all()
 
 
-def test_losses_that_do_not_exist_and_goals_are_refused():
+def test_unknown_losses_and_target_classes_raise():
     output, kind = output_of([0.0] * 4, [0.0], [0.0]), Autoencoding()
     assert kind.attack_loss(output, WHITE, name="ce") == kind.attack_loss(output, WHITE, name="code_length")
     with pytest.raises(SpecError, match="no attack loss 'margn'"):
         kind.attack_loss(output, WHITE, name="margn")
-    with pytest.raises(AttackError, match="no class as its goal"):
+    with pytest.raises(AttackError, match="no targeted attacks"):
         kind.attack_loss(output, WHITE, name="ce", target_classes=torch.zeros(1))
 
 
-def test_an_output_that_holds_no_code_is_refused():
-    with pytest.raises(ModelError, match="then the means and the log variances"):
+def test_output_without_code_raises():
+    with pytest.raises(ModelError, match="then the means and log variances"):
         losses.code_length(torch.zeros(1, 7), WHITE)
     with pytest.raises(ModelError, match="expected"):
         Autoencoding().check_output(torch.zeros(1, 2, 2), ())
@@ -155,13 +155,13 @@ def test_an_output_that_holds_no_code_is_refused():
 # samples
 
 
-def test_an_image_is_its_own_target(data):
+def test_image_is_its_own_target(data):
     assert data.test.targets.dtype == np.float32 and data.test.targets.shape == (len(data.test), 1, SIDE, SIDE)
     assert np.array_equal(data.test.targets, data.test.pixels()) and set(np.unique(data.test.targets)) == {0, 1}
     assert data.info.classes == ()
 
 
-def test_images_that_are_none_are_dropped_with_a_reason():
+def test_invalid_images_are_dropped_with_a_reason():
     good = bars(3, 0)
     wrong = [np.full((SIDE, SIDE), 2.0), np.full((SIDE, SIDE), np.nan), np.zeros((SIDE, SIDE), np.int64), "text"]
     found = loaded({"test": [*good, *wrong]})
@@ -172,32 +172,32 @@ def test_images_that_are_none_are_dropped_with_a_reason():
     )
 
 
-def test_images_of_several_sizes_are_refused():
+def test_images_of_different_sizes_raise():
     with pytest.raises(DataError, match="inputs of 2 shapes"):
         loaded({"test": [*bars(2, 0), np.zeros((5, 5), np.uint8)]})
 
 
-def test_binarised_images_depend_on_their_id_alone():
+def test_binarization_depends_only_on_the_id():
     grey = np.full((200, 200), 51, np.uint8)
-    drawn = binarised(grey, "a", "random")
+    drawn = binarize(grey, "a", "random")
     assert set(np.unique(drawn)) == {0, 255} and (drawn > 0).mean() == pytest.approx(0.2, abs=0.01)
-    assert np.array_equal(drawn, binarised(grey, "a", "random")) and (drawn != binarised(grey, "b", "random")).any()
+    assert np.array_equal(drawn, binarize(grey, "a", "random")) and (drawn != binarize(grey, "b", "random")).any()
     ramp = np.array([0, 127, 128, 255], np.uint8)
-    assert binarised(ramp, "a", "threshold").tolist() == [0, 0, 255, 255]
-    assert binarised(np.array([0.0, 0.49, 0.5, 1.0]), "a", "threshold").tolist() == [0, 0, 255, 255]
-    assert all(binarised(ramp, str(n), "random")[[0, 3]].tolist() == [0, 255] for n in range(20))
+    assert binarize(ramp, "a", "threshold").tolist() == [0, 0, 255, 255]
+    assert binarize(np.array([0.0, 0.49, 0.5, 1.0]), "a", "threshold").tolist() == [0, 0, 255, 255]
+    assert all(binarize(ramp, str(n), "random")[[0, 3]].tolist() == [0, 255] for n in range(20))
     given = [Sample("a", ramp, 1), Rejected("b", "broken")]
-    kept, refused = as_codes(given, "threshold")
+    kept, refused = binarize_samples(given, "threshold")
     assert kept.input.tolist() == [0, 0, 255, 255] and refused is given[1]
-    assert [s.id for s in as_codes(given, "no")] == ["a", "b"] and next(as_codes(given, "no")).input is ramp
+    assert [s.id for s in binarize_samples(given, "no")] == ["a", "b"] and next(binarize_samples(given, "no")).input is ramp
     with pytest.raises(SpecError, match="expected one of random, threshold, no"):
-        next(as_codes(given, "dither"))
+        next(binarize_samples(given, "dither"))
 
 
 # measures
 
 
-def test_training_lowers_the_bound_below_independent_pixels(taught, data):
+def test_trained_elbo_beats_independent_pixels(taught, data):
     models, histories = taught
     asked = context(models["vae"], data, len(data.test)).outcomes
     found = {m.metric: m for m in metrics.evidence(asked)}
@@ -215,7 +215,7 @@ def test_training_lowers_the_bound_below_independent_pixels(taught, data):
         assert measure.n == len(data.test) and measure.lo < measure.value < measure.hi and measure.params["binarised"]
 
 
-def test_a_plain_autoencoder_has_no_density_and_says_so(taught, data):
+def test_plain_autoencoder_has_no_likelihood(taught, data):
     asked = context(taught[0]["plain"], data).outcomes
     rows = [*metrics.evidence(asked), *metrics.active_units(asked), *Autoencoding().uncertainty(asked)]
     skipped = {row.metric for row in rows if row.status == "skipped"}
@@ -227,7 +227,7 @@ def test_a_plain_autoencoder_has_no_density_and_says_so(taught, data):
         asked.model.sample(2, 0)
 
 
-def test_grey_images_have_code_lengths_and_no_likelihood(taught, data):
+def test_gray_images_have_code_lengths_but_no_likelihood(taught, data):
     grey = replace(data, test=replace(data.test, targets=data.test.targets * 0.5, inputs=data.test.pixels() * 0.5))
     asked = context(taught[0]["vae"], grey).outcomes
     rows = {row.metric: row for row in metrics.evidence(asked)}
@@ -253,7 +253,7 @@ def outcomes_with(mean):
     return Outcomes(ids, output, targets, (), 0, Autoencoding(), model=SimpleNamespace(variational=True))
 
 
-def test_units_of_a_collapsed_model_are_not_active():
+def test_collapsed_model_has_no_active_units():
     random = np.random.default_rng(0)
     mean = random.normal(size=(300, 5)) * [1.0, 0.5, 0.2, 0.05, 0.0]
     (found,) = metrics.active_units(outcomes_with(mean))
@@ -263,7 +263,7 @@ def test_units_of_a_collapsed_model_are_not_active():
     assert none.value == 0
 
 
-def test_units_of_one_image_are_undefined():
+def test_active_units_of_one_image_are_undefined():
     (found,) = metrics.active_units(outcomes_with([[1.0, 2.0]]))
     assert found.value is None and "one image" in found.reason
 
@@ -294,7 +294,7 @@ def shy(narrower=1.0):
     return TorchAutoencoder(Shy(narrower), shape=(1, 20, 20))
 
 
-def test_ranks_of_an_exact_posterior_are_uniform_and_of_others_are_not():
+def test_ranks_are_uniform_only_for_the_exact_posterior():
     exact, narrow, wide = (simulated_ranks(shy(narrower), 1000, 7) for narrower in (1.0, 4.0, 0.25))
     assert exact.min() >= 0 and exact.max() <= 99
     chances = [float(rank_p_values(ranks, 99, 10)[0]) for ranks in (exact, narrow, wide)]
@@ -303,7 +303,7 @@ def test_ranks_of_an_exact_posterior_are_uniform_and_of_others_are_not():
     assert spreads[0] == pytest.approx(1, abs=0.1) and spreads[1] > 1.4 and spreads[2] < 0.7
 
 
-def test_ranks_under_the_hypothesis_fail_as_often_as_the_level_says():
+def test_rank_test_has_its_nominal_level():
     ranks = np.random.default_rng(0).integers(0, 100, (500, 400))
     assert (rank_p_values(ranks, 99, 10) < 0.05).mean() == pytest.approx(0.05, abs=0.03)
     assert rank_spread(ranks, 99).mean() == pytest.approx(1, abs=0.01)
@@ -313,7 +313,7 @@ def test_ranks_under_the_hypothesis_fail_as_often_as_the_level_says():
         rank_p_values(ranks[:20], 99, 10)
 
 
-def test_pixel_calibration_is_that_of_a_plain_count():
+def test_pixel_calibration_matches_a_direct_count():
     random = np.random.default_rng(0)
     logits = random.normal(size=(30, 1, 6, 5)) * 3
     predicted = expit(logits)
@@ -335,7 +335,7 @@ def test_pixel_calibration_is_that_of_a_plain_count():
     assert told.value is None and "of 30 images were given probability 0" in told.reason
 
 
-def test_a_temperature_corrects_pixels_and_leaves_the_code():
+def test_temperature_rescales_pixels_and_not_the_code():
     random = np.random.default_rng(1)
     logits = random.normal(size=(40, 64)) * 2
     targets = (random.random(logits.shape) < expit(logits)).astype(np.float32).reshape(40, 1, 8, 8)
@@ -347,23 +347,23 @@ def test_a_temperature_corrects_pixels_and_leaves_the_code():
     assert np.array_equal(fixed[:, 64:], output[:, 64:])
 
 
-def test_strangers_are_told_by_longer_codes():
+def test_auroc_counts_pairs_with_longer_out_of_distribution_codes():
     own, others = np.array([1.0, 2.0, 3.0, 4.0]), np.array([2.5, 2.0, 5.0, 0.5])
     pairs = [(o > i) + 0.5 * (o == i) for o in others for i in own]
-    assert beaten(longer(others, own))[0] == pytest.approx(np.mean(pairs))
+    assert auroc(pairwise_wins(others, own))[0] == pytest.approx(np.mean(pairs))
     twice = np.array([[2.0, 0.0, 1.0, 1.0]])
     rows = [0, 0, 2, 3]
     again = [(others[o] > own[i]) + 0.5 * (others[o] == own[i]) for o in rows for i in rows]
-    assert beaten(longer(others, own), twice)[0] == pytest.approx(np.mean(again))
+    assert auroc(pairwise_wins(others, own), twice)[0] == pytest.approx(np.mean(again))
     image = torch.arange(12.0).view(1, 1, 3, 4) / 12
-    for name, made in STRANGERS.items():
+    for name, made in TRANSFORMS.items():
         found = made(image)
         assert found.shape == image.shape and (name == "inverted") == bool(found.max() == 1)
-    assert torch.equal(STRANGERS["shuffled"](image).flatten().sort().values, image.flatten())
-    assert torch.equal(STRANGERS["mirrored"](image), image.flip(-1)) and not STRANGERS["black"](image).any()
+    assert torch.equal(TRANSFORMS["shuffled"](image).flatten().sort().values, image.flatten())
+    assert torch.equal(TRANSFORMS["mirrored"](image), image.flip(-1)) and not TRANSFORMS["black"](image).any()
 
 
-def test_the_calibration_axis_has_every_row(taught, data):
+def test_calibration_axis_has_all_rows(taught, data):
     found = Calibration(members=2).measure(context(taught[0]["vae"], data))
     rows = {(m.metric, m.params.get("uncertainty")): m for m in found.measures}
     assert rows["pixel_ece", "pixel"].value < 0.1 and rows["pixel_ece", "ensemble"].value is not None
@@ -372,13 +372,13 @@ def test_the_calibration_axis_has_every_row(taught, data):
     assert 0 <= rows["latent_ranks_failed", None].value <= 1 and rows["latent_ranks_failed", None].n == 4
     assert rows["temperature", None].value > 0
     told = {m.params["out_of_distribution"]: m.value for m in found.measures if m.metric == "out_of_distribution_auroc"}
-    assert set(told) == set(STRANGERS) and told["inverted"] > 0.9 and told["mirrored"] < 0.8
+    assert set(told) == set(TRANSFORMS) and told["inverted"] > 0.9 and told["mirrored"] < 0.8
 
 
 # axes
 
 
-def test_attacks_do_more_than_random_changes(taught, data):
+def test_attacks_beat_random_perturbations(taught, data):
     spec = "pgd(eps=[0.1, 0.3], steps=8, restarts=1, loss=ce)"
     for name in ("vae", "plain"):
         found = Robustness(spec, audit=8).measure(context(taught[0][name], data))
@@ -392,7 +392,7 @@ def test_attacks_do_more_than_random_changes(taught, data):
             assert parts["robust_divergence"] == 0
 
 
-def test_the_divergence_can_be_attacked_by_itself(taught, data):
+def test_divergence_alone_can_be_attacked(taught, data):
     asked = context(taught[0]["vae"], data)
     found = {
         loss: Robustness(f"pgd(eps=[0.3], steps=8, restarts=1, loss={loss}, stop=False)", audit=4).measure(asked)
@@ -405,7 +405,7 @@ def test_the_divergence_can_be_attacked_by_itself(taught, data):
     assert parts["reconstruction"]["robust_reconstruction"] > parts["kl"]["robust_reconstruction"]
 
 
-def test_a_patch_is_not_charged_for_what_it_hides(taught, data):
+def test_patch_is_scored_outside_itself(taught, data):
     found = Robustness("patch(area=[0.06], steps=4, restarts=1, loss=ce)", audit=4).measure(
         context(taught[0]["vae"], data)
     )
@@ -413,7 +413,7 @@ def test_a_patch_is_not_charged_for_what_it_hides(taught, data):
     assert np.isfinite(rows["robust_code_length"].value)
 
 
-def test_axes_are_the_same_twice_and_in_batches_of_any_size(taught, data):
+def test_axes_are_deterministic_for_any_batch_size(taught, data):
     asked = context(taught[0]["vae"], data)
     small = replace(asked, batch_size=5)
     for axis in (Robustness("pgd(eps=[0.2], steps=4, restarts=1, loss=ce)", audit=4), Calibration(members=1)):
@@ -421,7 +421,7 @@ def test_axes_are_the_same_twice_and_in_batches_of_any_size(taught, data):
         assert first.measures == second.measures == third.measures
 
 
-def test_what_is_shown_and_stored(taught, data, monkeypatch):
+def test_gallery_and_columns_are_stored(taught, data, monkeypatch):
     seen = {}
 
     def stub(outcomes, images, *, seed):
@@ -447,13 +447,13 @@ def test_what_is_shown_and_stored(taught, data, monkeypatch):
     assert "generated" not in plain.arrays and {m.metric for m in plain.measures} >= {"kid", "fid", "code_length"}
 
 
-def test_one_image_is_enough(taught, data, monkeypatch):
+def test_one_image_suffices(taught, data, monkeypatch):
     monkeypatch.setattr(sample_quality, "sample_quality_measures", lambda outcomes, images, *, seed: [])
     found = Clean().measure(context(taught[0]["vae"], data, 1))
     assert all(m.n == 1 or m.value is None for m in found.measures) and "interpolated" not in found.arrays
 
 
-def test_attribution_points_at_what_moves_the_code(taught, data):
+def test_attribution_highlights_pixels_that_change_the_code(taught, data):
     axis = Attribution(("integrated_gradients", "saliency", "centre"), samples=12)
     for name in ("vae", "plain"):
         found = axis.measure(context(taught[0][name], data))
@@ -468,7 +468,7 @@ def test_attribution_points_at_what_moves_the_code(taught, data):
         assert found.arrays["reconstruction"].dtype == np.uint8
 
 
-def test_the_score_is_1_on_the_clean_image(taught, data):
+def test_attribution_score_is_one_on_the_clean_image(taught, data):
     asked = context(taught[0]["vae"], data)
     outputs = torch.from_numpy(asked.outcomes.output)
     assert asked.kind.explainable(asked.outcomes.output).all()
@@ -480,24 +480,24 @@ def test_the_score_is_1_on_the_clean_image(taught, data):
     assert float(grey.min()) >= 0 and float(grey.max()) <= 1 and float(grey.mean()) < 0.9
 
 
-def test_a_collapsed_code_explains_nothing():
+def test_collapsed_code_is_not_explainable():
     kind = Autoencoding(shape=(1, 2, 2))
     output = np.zeros((3, 4 + 4), np.float32)
     output[2, 4] = 1.5
     assert kind.explainable(output).tolist() == [False, False, True]
 
 
-def test_the_shift_of_codes_is_the_symmetric_divergence_of_torch():
+def test_latent_shift_matches_torch_divergence():
     draw = torch.Generator().manual_seed(0)
     known = [torch.randn(4, 3, generator=draw, dtype=torch.float64) for _ in range(4)]
-    before, after = Answer(torch.zeros(4, 9), *known[:2]), Answer(torch.zeros(4, 9), *known[2:])
+    before, after = AutoencoderOutput(torch.zeros(4, 9), *known[:2]), AutoencoderOutput(torch.zeros(4, 9), *known[2:])
     normal = [torch.distributions.Normal(answer.mean, (answer.log_variance / 2).exp()) for answer in (before, after)]
     divergence = torch.distributions.kl_divergence
     expected = (divergence(*normal) + divergence(*normal[::-1])).sum(dim=1)
     torch.testing.assert_close(losses.shift(before, after), expected)
 
 
-def test_the_shift_between_two_small_gaussians_by_hand():
+def test_latent_shift_by_hand():
     """From N(0, 1) to N(1, 4) it is ln 2 + 2 / 8 - 1 / 2 nats, and back 5 / 2 - 1 / 2 - ln 2: together 7 / 4."""
     kind = Autoencoding(shape=(1, 1, 2))
     before = np.array([[0, 0, 0, 0], [3, -3, 1, 0.5]], np.float32)
@@ -508,7 +508,7 @@ def test_the_shift_between_two_small_gaussians_by_hand():
     assert kind.latent_shift(plain, after) == {}
 
 
-def test_an_attack_on_a_variational_model_tells_how_far_codes_moved_and_on_a_plain_one_nothing(taught, data):
+def test_latent_shift_is_reported_only_for_variational_models(taught, data):
     spec = "fgsm(eps=[0.1, 0.3], loss=ce)"
     asked = context(taught[0]["vae"], data)
     found = Robustness(spec, audit=4).measure(asked)
@@ -522,10 +522,10 @@ def test_an_attack_on_a_variational_model_tells_how_far_codes_moved_and_on_a_pla
     assert [m.params["codes"] for m in robust] == ["points, at no cost"] * 2
 
 
-def test_a_shift_is_the_mean_divergence_between_clean_and_attacked_codes(taught, data, monkeypatch):
+def test_reported_shift_is_the_mean_between_clean_and_attacked_codes(taught, data, monkeypatch):
     seen = []
     inner = Autoencoding.latent_shift
-    monkeypatch.setattr(Autoencoding, "shifted", lambda self, *sides: seen.append(sides) or inner(self, *sides))
+    monkeypatch.setattr(Autoencoding, "latent_shift", lambda self, *sides: seen.append(sides) or inner(self, *sides))
     asked = context(taught[0]["vae"], data)
     found = Robustness("fgsm(eps=[0.3], loss=ce)", audit=4).measure(asked)
     (row,) = [m for m in found.measures if m.metric == "latent_shift"]
@@ -543,7 +543,7 @@ def test_a_shift_is_the_mean_divergence_between_clean_and_attacked_codes(taught,
     assert row.control == pytest.approx(divergence(*random), rel=1e-4)
 
 
-def test_codes_are_known_to_be_points_without_validation_images(taught, data):
+def test_point_codes_are_recognized_without_validation_images(taught, data):
     without = replace(data, validation=data.validation.take([]))
     plain, vae = (context(taught[0][name], without) for name in ("plain", "vae"))
     for asked, params in ((plain, {"codes": "points, at no cost"}), (vae, {})):
@@ -553,7 +553,7 @@ def test_codes_are_known_to_be_points_without_validation_images(taught, data):
     assert not [m for m in found.measures if m.metric == "latent_shift"]
 
 
-def test_a_code_length_says_that_it_bounds_nothing(taught, data):
+def test_code_length_states_that_it_is_no_bound(taught, data):
     from suite.kinds.autoencoding.metrics import code_length
 
     for name in ("vae", "plain"):

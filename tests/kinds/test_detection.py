@@ -42,7 +42,7 @@ def thresholds(output):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_the_threshold_is_the_one_of_the_lowest_lrp_error_of_all(seed):
+def test_threshold_minimizes_the_lrp_error(seed):
     output, truth, _ = spread(seed, images=6)
     kind = detection().fitted_on_validation(lambda: (output, truth))
     errors = [naive.lrp(output, truth, threshold, pooled=True) for threshold in thresholds(output)]
@@ -50,7 +50,7 @@ def test_the_threshold_is_the_one_of_the_lowest_lrp_error_of_all(seed):
     assert 0.05 <= kind.threshold <= 1
 
 
-def test_without_validation_samples_or_hits_the_threshold_is_a_half():
+def test_threshold_is_one_half_without_validation_samples_or_hits():
     assert Detection().fitted_on_validation(lambda: (np.zeros((0, 100, 6)), np.zeros((0, 1, 6)))).threshold == 0.5
     output, truth, _ = spread(1)
     assert Detection().fitted_on_validation(lambda: (np.tile(NOTHING, (12, 100, 1)), truth)).threshold == 0.5
@@ -58,7 +58,7 @@ def test_without_validation_samples_or_hits_the_threshold_is_a_half():
     assert Detection().fitted_on_validation(lambda: (output, nothing)).threshold == 0.5
 
 
-def test_companions_and_readers_use_the_threshold_and_say_it():
+def test_secondary_metrics_and_columns_use_and_report_the_threshold():
     output, truth, _ = spread(5)
     kinds = [Detection(threshold) for threshold in (0.2, 0.8)]
     found = [kind.secondary_metrics(kind.tally(output, truth), seed=0, params={"attack": "x"}) for kind in kinds]
@@ -80,7 +80,7 @@ def test_companions_and_readers_use_the_threshold_and_say_it():
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("threshold", [0.1, 0.5, 0.9])
-def test_an_object_is_in_exactly_one_state(seed, threshold):
+def test_each_object_has_exactly_one_state(seed, threshold):
     output, truth, classes = spread(seed)
     kind = Detection(threshold)
     outcomes = Outcomes(tuple(map(str, range(12))), output, truth, tuple("abcd"[:classes]), 0, kind)
@@ -105,7 +105,7 @@ def test_damage_is_the_lrp_error_of_each_image(seed):
     assert misclassified.tolist() == [value >= 1 for value in damage.tolist()]
 
 
-def test_one_image_that_is_not_finite_is_all_wrong_and_spoils_no_other():
+def test_non_finite_image_has_damage_one_and_does_not_affect_others():
     output, truth, _ = spread(5)
     broken = output.copy()
     broken[3, 17, 2] = np.nan
@@ -114,7 +114,7 @@ def test_one_image_that_is_not_finite_is_all_wrong_and_spoils_no_other():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_the_measure_of_a_resample_is_that_of_the_images_listed_anew(seed):
+def test_statistic_of_counts_equals_that_of_repeated_images(seed):
     output, truth, _ = spread(seed)
     kind = Detection()
     tally = kind.tally(output, truth)
@@ -126,7 +126,7 @@ def test_the_measure_of_a_resample_is_that_of_the_images_listed_anew(seed):
     assert drawn == pytest.approx(anew, abs=1e-12, nan_ok=True)
 
 
-def test_the_tally_keeps_detections_and_truth_apart():
+def test_tally_splits_into_detections_and_truth():
     output, truth, classes = spread(3)
     tally = Detection().tally(output, truth)
     assert tally.shape == (12, 100 + truth.shape[1], 6)
@@ -134,7 +134,7 @@ def test_the_tally_keeps_detections_and_truth_apart():
     assert Detection().headline_measure("map", tally, seed=0).value == plain
 
 
-def test_an_undefined_mean_average_precision_has_a_reason():
+def test_undefined_map_has_a_reason():
     output, truth, _ = spread(5)
     nothing = np.zeros_like(truth) + np.array([0, 0, 0, 0, -1, 0], np.float32)
     measure = Detection().headline_measure("map", Detection().tally(output, nothing), seed=0)
@@ -146,7 +146,7 @@ def test_an_undefined_mean_average_precision_has_a_reason():
     assert names["false_positives_per_image"].value > 0  # what is seen where nothing is counts
 
 
-def test_an_output_of_another_form_is_refused():
+def test_output_of_wrong_shape_raises():
     kind = Detection()
     kind.check_output(torch.from_numpy(np.tile(NOTHING, (2, 100, 1))), THINGS)
     with pytest.raises(ModelError, match=r"shape \(2, 3\).*Wrap it in TorchDetector"):
@@ -155,11 +155,11 @@ def test_an_output_of_another_form_is_refused():
     wrong[0, 0, 5] = 2
     with pytest.raises(ModelError, match="detects the class 2, but the task has 2 classes"):
         kind.check_output(wrong, THINGS)
-    with pytest.raises(ModelError, match="is a TorchClassifier; a detection task asks for a TorchDetector"):
+    with pytest.raises(ModelError, match="is a TorchClassifier; a detection task needs a TorchDetector"):
         kind.objective(TorchClassifier(torch.nn.Identity()))
 
 
-def test_what_is_explained_is_the_best_detection():
+def test_best_detection_is_explained():
     context = context_of("detection")
     kind, model = context.kind, context.model
     rows = np.flatnonzero(kind.explainable(context.outcomes.output))
@@ -182,7 +182,7 @@ def test_what_is_explained_is_the_best_detection():
     assert scalars.region[0].sum() == (x2 - x1) * (y2 - y1) and scalars.region[0, y1:y2, x1:x2].all()
 
 
-def test_training_lowers_the_models_own_loss():
+def test_training_lowers_the_detector_loss():
     context = context_of("detection")
     model = model_of("detection")
     model.module.eval()

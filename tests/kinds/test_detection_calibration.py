@@ -52,7 +52,7 @@ def by_hand(output, truth):
 
 
 @pytest.mark.parametrize("seed", [*range(8), "simulated"])
-def test_d_ece_equals_netcal_on_boxes_matched_by_hand(seed):
+def test_d_ece_matches_netcal_on_boxes_matched_by_hand(seed):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         metrics = pytest.importorskip("netcal.metrics")
@@ -72,7 +72,7 @@ def test_d_ece_equals_netcal_on_boxes_matched_by_hand(seed):
     assert sum(found.reliability["count"]) == len(confidence)
 
 
-def test_the_rule_and_the_bins_are_in_the_row():
+def test_rows_state_matching_rule_and_bins():
     values, _ = measured(*simulated(20, 0))
     assert list(values) == ["d_ece", "laece", "laace", "oce"]
     assert {name: m.params.get("bins") for name, m in values.items()} == {
@@ -86,7 +86,7 @@ def test_the_rule_and_the_bins_are_in_the_row():
         assert measure.higher_is_better is False and measure.n == 20 and measure.lo <= measure.value <= measure.hi
 
 
-def test_a_temperature_that_was_planted_is_found_and_mends_the_scores():
+def test_planted_temperature_is_recovered_and_calibrates_scores():
     sharpened = 2.5
     rescaling = Detection().rescaling(*simulated(150, 1, sharpened))
     assert rescaling.measure.value == pytest.approx(sharpened, rel=0.12)
@@ -97,11 +97,11 @@ def test_a_temperature_that_was_planted_is_found_and_mends_the_scores():
     assert before > 0.12 and after < before / 3 and after == pytest.approx(honest, abs=0.015)
 
 
-def test_honest_scores_keep_a_temperature_of_one():
+def test_calibrated_scores_have_temperature_one():
     assert Detection().rescaling(*simulated(150, 3)).measure.value == pytest.approx(1, rel=0.12)
 
 
-def test_rescaling_touches_nothing_but_scores_and_not_their_order():
+def test_rescaling_changes_only_scores_and_keeps_their_order():
     output, truth = simulated(150, 1, 2.5)
     given = output.copy()
     scaled = Detection().rescaling(output, truth).apply(output)
@@ -116,7 +116,7 @@ def test_rescaling_touches_nothing_but_scores_and_not_their_order():
     assert np.isfinite(Detection().rescaling(output, truth).apply(certain)).all()
 
 
-def test_too_few_validation_detections_fit_nothing():
+def test_too_few_validation_detections_raise():
     output, truth = simulated(1, 0)
     with pytest.raises(NotApplicableError, match="12 validation detections are too few"):
         Detection().rescaling(output, truth)
@@ -124,7 +124,7 @@ def test_too_few_validation_detections_fit_nothing():
         Detection().rescaling(np.tile(NOTHING, (9, 100, 1)), np.zeros((9, 1, 6)) + np.array([0, 0, 0, 0, -1, 0]))
 
 
-def test_where_every_detection_is_a_hit_no_temperature_is_best():
+def test_no_temperature_is_best_if_every_detection_is_a_hit():
     output, _ = simulated(40, 0)
     every = output[:, :12, [0, 1, 2, 3, 5, 4]].copy()
     every[..., 5] = 0
@@ -133,7 +133,7 @@ def test_where_every_detection_is_a_hit_no_temperature_is_best():
         Detection().rescaling(output, every)
 
 
-def test_without_a_detection_nothing_is_calibrated_and_every_object_is_missed():
+def test_without_detections_only_oce_is_defined():
     _, truth = simulated(20, 0)
     values, found = measured(np.tile(NOTHING, (20, 100, 1)), truth)
     for name in ("d_ece", "laece", "laace"):
@@ -143,14 +143,14 @@ def test_without_a_detection_nothing_is_calibrated_and_every_object_is_missed():
     assert found.columns["detections"].tolist() == [0] * 20 and found.reliability == {}
 
 
-def test_without_an_object_every_detection_is_wrong():
+def test_without_objects_every_detection_is_wrong():
     output, truth = simulated(20, 0)
     values, _ = measured(output, np.zeros_like(truth) + np.array([0, 0, 0, 0, -1, 0], np.float32))
     assert values["d_ece"].value == pytest.approx(output[:, :12, 4].mean(), abs=1e-6)
     assert values["oce"].value is None and values["oce"].reason == "no image has an object"
 
 
-def test_a_detection_below_the_lowest_score_is_none():
+def test_detections_below_the_lowest_score_are_ignored():
     output, truth = simulated(20, 0)
     weak = output.copy()
     weak[..., 4] = np.where(weak[..., 5] >= 0, 0.04, 0)
@@ -158,7 +158,7 @@ def test_a_detection_below_the_lowest_score_is_none():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3])
-def test_intervals_of_an_average_precision_cover_what_is_to_be_expected(share):
+def test_average_precision_intervals_cover_the_expected_value(share):
     """Draw sets of 40 images from one population, a share of whose objects is missed.
 
     Average precision of so few images lies above that of the population; what is covered is its mean over such sets.

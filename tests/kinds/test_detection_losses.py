@@ -59,13 +59,13 @@ def plain_mislabel(rows, true):
 PLAIN = {"vanish": plain_vanish, "fabricate": plain_fabricate, "mislabel": plain_mislabel}
 
 
-def test_every_objective_is_tested():
+def test_all_objectives_are_tested():
     assert set(PLAIN) == set(losses.LOSSES)
 
 
 @pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize("seed", range(4))
-def test_an_objective_equals_a_loop_over_candidates(name, seed):
+def test_objective_equals_a_loop_over_candidates(name, seed):
     table, truth = candidates(seed)
     wanted = [PLAIN[name](*as_rows(*pair)) for pair in zip(table, truth, strict=True)]
     assert losses.LOSSES[name](table, truth).tolist() == pytest.approx(wanted, rel=1e-9)
@@ -73,14 +73,14 @@ def test_an_objective_equals_a_loop_over_candidates(name, seed):
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_no_image_depends_on_its_company(name):
+def test_loss_does_not_depend_on_the_batch(name):
     table, truth = candidates()
     alone = torch.cat([losses.LOSSES[name](table[i : i + 1], truth[i : i + 1]) for i in range(len(table))])
     assert torch.equal(alone, losses.LOSSES[name](table, truth))
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_gradients_are_finite_everywhere_also_at_scores_of_0_and_1_and_without_truth(name):
+def test_gradients_are_finite_at_extreme_scores_and_without_objects(name):
     table, truth = candidates()
     table[0, :5, 4:], table[0, 5:10, 4:] = 0.0, 1.0
     table.requires_grad_()
@@ -89,7 +89,7 @@ def test_gradients_are_finite_everywhere_also_at_scores_of_0_and_1_and_without_t
     assert (gradient[..., :4] == 0).all()  # boxes are looked at, not moved
 
 
-def test_each_objective_rises_towards_what_its_name_says():
+def test_each_objective_increases_towards_its_aim():
     table, truth = candidates()
     row, label = 0, int(truth[0, 0, 4])
     for name, change in (("vanish", -0.005), ("fabricate", 0.005)):
@@ -105,22 +105,22 @@ def detector():
     return TorchDetector(PlantedDetector().eval())
 
 
-def test_names_are_resolved_and_unknown_ones_refused():
+def test_loss_names_are_resolved_and_unknown_ones_raise():
     images, things = scenes(4)
     pixels, truth = torch.from_numpy(images), torch.from_numpy(boxes_of(things))
-    own, output = losses.raised(detector(), pixels, truth, losses.DETECTOR)
+    own, output = losses.loss_and_detections(detector(), pixels, truth, losses.DETECTOR)
     assert own.dtype == torch.float64 and output.shape == (4, 100, 6)
     for alias in losses.ALIASES:
-        assert torch.equal(losses.raised(detector(), pixels, truth, alias)[0], own)
+        assert torch.equal(losses.loss_and_detections(detector(), pixels, truth, alias)[0], own)
     for name in losses.LOSSES:
-        assert torch.equal(losses.raised(detector(), pixels, truth, name)[1], output)
+        assert torch.equal(losses.loss_and_detections(detector(), pixels, truth, name)[1], output)
     with pytest.raises(SpecError, match=r"Detection has no attack loss 'vanich'.*Did you mean 'vanish'"):
-        losses.raised(detector(), pixels, truth, "vanich")
+        losses.loss_and_detections(detector(), pixels, truth, "vanich")
     with pytest.raises(AttackError, match="use loss=mislabel"):
         Detection().attack_loss(output, truth, name="ce", target_classes=torch.zeros(4))
 
 
-def test_the_yardstick_of_an_attack_is_the_damage_by_whatever_name():
+def test_selection_loss_is_the_damage_for_every_name():
     context = context_of("detection")
     output, truth = torch.from_numpy(context.outcomes.output), context.targets
     for name in ("damage", "detector", "vanish"):
@@ -139,7 +139,7 @@ def counted_share(box, covered, fine=16):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("step", [1.0, 1 / 16])
-def test_the_covered_share_is_what_counting_points_gives(seed, step):
+def test_covered_share_matches_counting_points(seed, step):
     generator = np.random.default_rng(seed)
     corner = np.round(generator.uniform(0, 12, (3, 4, 2)) / step) * step
     boxes = np.concatenate([corner, corner + np.round(generator.uniform(1, 8, (3, 4, 2)) / step) * step], axis=2)
@@ -151,25 +151,25 @@ def test_the_covered_share_is_what_counting_points_gives(seed, step):
     assert share.numpy() == pytest.approx(np.array(wanted), abs=1e-9)
 
 
-def test_the_covered_share_of_nothing_and_of_all():
+def test_covered_share_of_empty_and_full_masks():
     boxes = torch.tensor([[[2.0, 3, 8, 9], [0, 0, 0, 0], [0, 0, 12, 12]]])
     assert losses.covered_share(boxes, torch.zeros(1, 12, 12, dtype=torch.bool)).tolist() == [[0, 0, 0]]
     assert losses.covered_share(boxes, torch.ones(1, 12, 12, dtype=torch.bool)).tolist() == [[1, 0, 1]]
 
 
-def test_a_box_is_hidden_only_where_more_than_half_of_it_is_covered():
+def test_box_is_ignored_if_more_than_half_is_covered():
     truth = torch.tensor([[[2.0, 2, 8, 8, 1, 0], [2, 2, 8, 9, 0, 0], [2, 2, 8, 6, 1, 1], [0, 0, 0, 0, -1, 0]]])
     covered = torch.zeros(1, 12, 12, dtype=torch.bool)
     covered[0, :5] = True  # exactly half of the first, less of the second, more of the third, which is ignored anyway
-    assert torch.equal(Detection().hidden(truth, covered), truth)
+    assert torch.equal(Detection().mask_covered_targets(truth, covered), truth)
     covered[0, 5, 2] = True
-    changed = Detection().hidden(truth, covered)
+    changed = Detection().mask_covered_targets(truth, covered)
     assert changed[0, :, 5].tolist() == [1, 0, 1, 0] and truth[0, 0, 5] == 0
     assert torch.equal(changed[..., :5], truth[..., :5])
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_explained_log_odds_equal_a_loop(seed):
+def test_explained_log_odds_equal_a_loop(seed):
     table, _ = candidates(seed)
     best = torch.cat([table[:, 0, :4] + 0.3, torch.tensor([[0.9, 1.0]] * 4, dtype=torch.float64)], dim=1)
     wanted = []
@@ -180,7 +180,7 @@ def test_the_explained_log_odds_equal_a_loop(seed):
     assert losses.log_odds_on(table, best).tolist() == pytest.approx(wanted, rel=1e-9)
 
 
-def test_nothing_near_the_box_has_the_lowest_log_odds_and_no_gradient():
+def test_lowest_log_odds_without_gradient_if_no_candidate_is_near():
     table, _ = candidates()
     table.requires_grad_()
     far = torch.tensor([[100.0, 100, 110, 110, 0.9, 1]] * 4, dtype=torch.float64)
@@ -189,7 +189,7 @@ def test_nothing_near_the_box_has_the_lowest_log_odds_and_no_gradient():
     assert (torch.autograd.grad(odds.sum(), table)[0] == 0).all()
 
 
-def test_the_followed_score_is_0_once_the_detection_is_gone_and_never_nan():
+def test_similarity_is_zero_without_the_detection_and_never_nan():
     nothing = [0.0, 0, 0, 0, 0, -1]
     best = torch.tensor([[2.0, 2, 8, 8, 0.9, 1]] * 6)
     tables = torch.tensor(
@@ -209,7 +209,7 @@ def test_the_followed_score_is_0_once_the_detection_is_gone_and_never_nan():
     assert losses.similarity(several, empty).tolist() == [0]  # a detection without area has no overlap with anything
 
 
-def test_inside_are_the_pixels_whose_centres_are():
+def test_inside_selects_pixels_by_their_centers():
     boxes = torch.tensor([[1.0, 2, 4, 4, 0.9, 0], [0.5, 0.5, 1.5, 1.5, 0.9, 0], [-5, -5, 99, 99, 0.9, 0]])
     region = losses.inside(boxes, 6, 7)
     assert region[0].nonzero().tolist() == [[2, 1], [2, 2], [2, 3], [3, 1], [3, 2], [3, 3]]

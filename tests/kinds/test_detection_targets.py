@@ -46,7 +46,7 @@ def real(table):
     return table[table[:, 4] != -1].tolist()
 
 
-def test_names_and_indices_are_classes_and_what_pads_is_none():
+def test_labels_may_be_names_or_indices_and_padding_has_no_class():
     data = loaded(
         (image(), target(GOOD, (0, 0, 5, 5), labels=["dog", 0], ignore=[False, True])), (image(1), target(GOOD))
     )
@@ -70,7 +70,7 @@ DROPPED = {
 
 
 @pytest.mark.parametrize("way", DROPPED)
-def test_a_box_that_is_none_is_dropped_and_counted(way):
+def test_invalid_box_is_dropped_and_counted(way):
     box, reason = DROPPED[way]
     data = loaded((image(), target(box, GOOD, labels=["dog", "cat"], ignore=[1, 0])))
     assert real(data.test.targets[0]) == [[*GOOD, 0, 0]]
@@ -98,13 +98,13 @@ def test_every_dropped_box_is_counted():
         ((5, 5, 6, 6), [5, 5, 6, 6]),
     ],
 )
-def test_a_box_is_cut_at_the_edge_of_the_image(box, kept):
+def test_box_is_clipped_to_the_image(box, kept):
     data = loaded((image(), target(box)))
     assert real(data.test.targets[0]) == [[*kept, 0, 0]] and data.report.dropped == {}
 
 
 @pytest.mark.parametrize("empty", [np.zeros((0, 4)), np.zeros(0), [], (), np.zeros((0, 4), int)], ids=repr)
-def test_an_image_without_boxes_is_a_sample(empty):
+def test_image_without_boxes_is_valid(empty):
     data = loaded((image(), {"boxes": empty, "labels": []}))
     assert data.test.targets.shape == (1, 1, 6) and real(data.test.targets[0]) == []
     assert data.report.dropped == {}
@@ -121,7 +121,7 @@ UNUSABLE = {
     "no label": (target(GOOD, labels=["cat", "dog"]), r"boxes of shape \(1, 4\) with 2 labels"),
     "xywh and class": (target((1, 2, 3, 4, 5)), r"boxes of shape \(1, 5\) .*expected \(k, 4\)"),
     "one flat box": ({"boxes": list(GOOD), "labels": ["cat"]}, r"boxes of shape \(4,\)"),
-    "two marks": (target(GOOD, ignore=[0, 1]), "2 marks to ignore"),
+    "two marks": (target(GOOD, ignore=[0, 1]), "2 ignore flags"),
     "no mapping": ([GOOD], "the target is list; expected a mapping with boxes and labels"),
     "no labels": ({"boxes": [GOOD]}, "the target is a mapping with boxes; expected"),
     "label alone": (0, "the target is int"),
@@ -129,7 +129,7 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("way", UNUSABLE)
-def test_a_sample_that_cannot_be_used_is_dropped_with_its_id_and_the_reason(way):
+def test_invalid_sample_is_dropped_with_its_id_and_the_reason(way):
     import re
 
     truth, reason = UNUSABLE[way]
@@ -146,16 +146,16 @@ def test_a_sample_that_cannot_be_used_is_dropped_with_its_id_and_the_reason(way)
     ],
     ids=["ragged", "text", "none", "one number for labels"],
 )
-def test_numpy_does_not_end_the_run_over_a_form_that_it_cannot_read(truth):
+def test_ragged_targets_raise_data_error(truth):
     assert refused(image(), truth)
 
 
-def test_tensors_are_boxes_and_labels_too():
+def test_targets_may_be_tensors():
     data = loaded((image(), {"boxes": torch.tensor([GOOD]), "labels": torch.tensor([1]).numpy()}))
     assert real(data.test.targets[0]) == [[*GOOD, 1, 0]]
 
 
-def test_without_declared_classes_the_names_are_collected_and_numbers_mean_nothing():
+def test_undeclared_classes_are_collected_and_indices_are_invalid():
     data = loaded((image(), target(GOOD, labels=["owl"])), (image(1), target(GOOD, labels=["ant"])), classes=None)
     assert data.info.classes == ("ant", "owl")
     assert [real(table)[0][4] for table in data.test.targets] == [1, 0]
@@ -175,7 +175,7 @@ IMAGES = {
 
 
 @pytest.mark.parametrize("way", IMAGES)
-def test_what_is_no_image_is_dropped_with_a_reason(way):
+def test_invalid_image_is_dropped_with_a_reason(way):
     import re
 
     value, reason = IMAGES[way]
@@ -183,13 +183,13 @@ def test_what_is_no_image_is_dropped_with_a_reason(way):
 
 
 @pytest.mark.parametrize("shape", [SIZE, (1, *SIZE)])
-def test_grayscale_stays_one_channel_and_boxes_keep_their_place(shape):
+def test_grayscale_keeps_one_channel_and_its_boxes(shape):
     data = loaded((image(shape=shape), target((20, 10, 99, 99))))
     assert data.test.inputs.shape == (1, 1, *SIZE)
     assert real(data.test.targets[0]) == [[20, 10, 30, 20, 0, 0]]
 
 
-def test_bytes_and_floats_mean_the_same_pixels_and_are_not_mixed():
+def test_uint8_and_float_images_have_equal_pixels_and_cannot_be_mixed():
     whole = loaded((image(51), target(GOOD)))
     parts = loaded((np.full((3, *SIZE), 0.2), target(GOOD)))
     assert whole.test.inputs.dtype == np.uint8 and parts.test.inputs.dtype == np.float32
@@ -198,12 +198,12 @@ def test_bytes_and_floats_mean_the_same_pixels_and_are_not_mixed():
         loaded((image(51), target(GOOD)), (np.full((3, *SIZE), 0.2), target(GOOD)))
 
 
-def test_when_nothing_is_left_the_reasons_are_in_the_error():
+def test_error_lists_the_reasons_if_no_sample_is_left():
     with pytest.raises(DataError, match=r"no usable test sample.*the label 7; expected"):
         loaded((image(), target(GOOD, labels=[7])))
 
 
-def test_equal_images_with_other_boxes_are_told():
+def test_equal_images_with_different_boxes_are_reported():
     data = loaded((image(), target(GOOD)), (image(), target((0, 0, 5, 5))), (image(), target(GOOD)))
     assert [text for _, text in data.report.dropped["duplicate"]] == [
         "test sample equal to s0 in test, which has other targets",
@@ -211,12 +211,12 @@ def test_equal_images_with_other_boxes_are_told():
     ]
 
 
-def test_the_digest_depends_on_every_box():
+def test_digest_depends_on_every_box():
     one, same, other = (loaded((image(), target(box))).digest for box in (GOOD, GOOD, (1, 2, 11, 13)))
     assert one == same != other
 
 
-def test_what_was_asked_is_not_changed():
+def test_validation_does_not_modify_the_target():
     given = {"boxes": np.array([[-5.0, -5, 10, 10]]), "labels": ["cat"]}
     kept, remarks = objects(given, SIZE, NAMES)
     assert given["boxes"].tolist() == [[-5, -5, 10, 10]] and remarks == ()

@@ -15,7 +15,7 @@ from suite.errors import AttackError, DataError, ModelError, NotApplicableError,
 from suite.kinds.base import Outcomes
 from suite.kinds.language import metrics
 from suite.kinds.language.kind import Language, Window
-from suite.kinds.language.metrics import Known, distinct_words, repetition, successive
+from suite.kinds.language.metrics import TrainingNgrams, distinct_words, repetition, successive
 from suite.models.adapters.language import TorchLanguage
 from suite.models.networks.language import CausalTransformer, Recurrent
 from suite.models.networks.ngram import NGram, TorchNGram
@@ -77,7 +77,7 @@ def measured(metric, given):
 # samples
 
 
-def test_windows_are_admitted_and_share_one_alphabet():
+def test_valid_windows_share_one_alphabet():
     admitted = [KIND.validate_sample(Sample("a", text, 2), None) for text in ("aéb", "ab\n")]
     assert admitted[0].value.tolist() == [97, 233, 98] and admitted[0].remarks == ()
     targets = [one.target for one in admitted]
@@ -91,35 +91,35 @@ def test_windows_are_admitted_and_share_one_alphabet():
 @pytest.mark.parametrize(
     ("value", "context", "message"),
     [
-        ("abc", "2", "how many characters"),
-        ("abc", True, "how many characters"),
-        ("abc", 2.0, "how many characters"),
+        ("abc", "2", "number of characters"),
+        ("abc", True, "number of characters"),
+        ("abc", 2.0, "number of characters"),
         ("abc", 0, "at least 1"),
         ("abc", 3, "at least 1"),
         ("a\0c", 1, "NUL"),
         (b"abc", 1, "expected a string"),
     ],
 )
-def test_what_is_no_window_is_refused(value, context, message):
+def test_invalid_window_raises(value, context, message):
     with pytest.raises(DataError, match=message):
         KIND.validate_sample(Sample("a", value, context), None)
 
 
-def test_a_character_outside_a_declared_alphabet_is_unknown_and_counted():
+def test_characters_outside_the_alphabet_are_unknown_and_counted():
     admitted = KIND.validate_sample(Sample("a", "ab?!", 1), ("<unk>", "a", "b"))
     assert admitted.remarks == ("2 characters outside the alphabet, read as <unk>",)
     assert KIND.stack([admitted.target], ("<unk>", "a", "b")).tolist() == [[2, 0, 0]]
-    with pytest.raises(DataError, match="no alphabet"):
+    with pytest.raises(DataError, match="not an alphabet"):
         KIND.validate_sample(Sample("a", "ab", 1), ("no", "yes"))
 
 
-def test_windows_of_several_forms_are_refused():
+def test_windows_of_different_shapes_raise():
     for other in (Window("abcd", 2), Window("abc", 1)):
         with pytest.raises(DataError, match="equal windows"):
             KIND.stack([Window("abc", 2), other], ("<unk>", *"abcd"))
 
 
-def test_an_output_for_another_alphabet_is_refused():
+def test_output_for_another_alphabet_raises():
     KIND.check_output(torch.zeros(2, 3, 4), "abcd")
     for shape in ((2, 3, 5), (2, 4)):
         with pytest.raises(ModelError, match="4\\), one for"):
@@ -142,7 +142,7 @@ def test_bits_by_hand():
     assert loss.tolist() == pytest.approx([1.5 * math.log(2)] * 2, rel=1e-6)
 
 
-def test_a_uniform_model_takes_as_many_bits_as_the_alphabet_has():
+def test_uniform_model_has_log2_classes_bits():
     model = TorchLanguage(Says([0.0] * len(CLASSES)), CLASSES, length=CONTEXT + SCORED)
     given = outcomes(model)
     found = measured(metrics.bits_per_character, given)
@@ -157,7 +157,7 @@ def test_a_uniform_model_takes_as_many_bits_as_the_alphabet_has():
     assert KIND.misclassified(torch.from_numpy(given.output) * 0, torch.from_numpy(given.targets)).all()
 
 
-def test_bits_per_byte_count_the_bytes_of_utf8():
+def test_bits_per_byte_use_utf8_bytes():
     texts = ["aaé€🙂", "aaaaé"]
     classes = ("<unk>", *sorted(set("".join(texts))))
     targets = KIND.stack([Window(text, 2) for text in texts], classes)
@@ -169,7 +169,7 @@ def test_bits_per_byte_count_the_bytes_of_utf8():
     assert found["bits_per_byte"].value == pytest.approx(6 * math.log2(len(classes)) / 13)
 
 
-def test_a_model_that_looks_ahead_is_suspect():
+def test_causality_check_detects_lookahead():
     class Cheat(Recurrent):
         def forward(self, embedded, mask):
             return super().forward(embedded.flip(1), mask).flip(1)
@@ -196,13 +196,13 @@ class Ahead(nn.Module):
 
 
 @pytest.mark.parametrize("width", [100, 10, 5, 2])
-def test_a_model_that_looks_one_character_ahead_is_suspect_wherever_its_blocks_end(width):
+def test_causality_check_detects_lookahead_within_blocks(width):
     model = TorchLanguage(Ahead(width), CLASSES, length=CONTEXT + SCORED)
     row = measured(metrics.bits_per_character, outcomes(model))["bits_per_character"]
     assert row.checks == {"causal": "fail"} and row.status == "suspect"
 
 
-def test_a_text_that_lacks_characters_is_read_as_it_is_alone():
+def test_padded_text_gives_the_same_output_as_alone():
     torch.manual_seed(0)
     modules = (Recurrent(len(CLASSES), width=16, hidden=16), CausalTransformer(len(CLASSES), 20, width=16, depth=2))
     texts = ["the cat", "a mat on the log, as"]
@@ -215,7 +215,7 @@ def test_a_text_that_lacks_characters_is_read_as_it_is_alone():
             assert torch.allclose(together[row, 20 - len(text) :], expected[0], atol=1e-6)
 
 
-def test_the_interval_of_the_bits_covers_the_truth():
+def test_bits_interval_covers_the_true_value():
     generator, covered = np.random.default_rng(0), 0
     for seed in range(100):
         mean = generator.gamma(8, 0.3, size=(60, 1))  # windows differ, and their characters go together
@@ -228,7 +228,7 @@ def test_the_interval_of_the_bits_covers_the_truth():
 # attacks
 
 
-def test_damage_rises_with_the_bits_and_only_the_context_may_be_edited():
+def test_damage_increases_with_bits_and_only_context_is_editable():
     output = 0.2 * torch.randn(5, 9, 6, generator=torch.Generator().manual_seed(4))
     targets = torch.arange(5)[:, None].expand(-1, 3) % 6
     damage, loss = KIND.damage(output, targets), KIND.attack_loss(output, targets, name="ce")
@@ -238,7 +238,7 @@ def test_damage_rises_with_the_bits_and_only_the_context_may_be_edited():
     assert editable.tolist() == [[True] * 7 + [False] * 3, [True] * 4 + [False] * 6]
 
 
-def test_losses_are_of_each_window_alone_and_a_factor_changes_scaled_ce_little():
+def test_losses_are_per_window_and_scaled_ce_is_nearly_scale_invariant():
     output = torch.randn(4, 9, 6, generator=torch.Generator().manual_seed(0))
     targets = torch.randint(6, (4, 3), generator=torch.Generator().manual_seed(1))
     for name in ("ce", "scaled_ce", "damage"):
@@ -254,7 +254,7 @@ def test_losses_are_of_each_window_alone_and_a_factor_changes_scaled_ce_little()
         KIND.attack_loss(output, targets, name="ce", target_classes=targets)
 
 
-def test_training_learns_from_the_context_too():
+def test_training_loss_includes_the_context():
     model, shown = gru(), torch.from_numpy(split(windows()).inputs)
     losses, output = KIND.training_loss(model, shown, torch.from_numpy(split(windows()).targets))
     ids = model.read(shown).ids
@@ -265,7 +265,7 @@ def test_training_learns_from_the_context_too():
 # measures
 
 
-def test_first_choices_are_counted():
+def test_accuracy_counts_correct_characters():
     logits = [0.0] * len(CLASSES)
     logits[CLASSES.index("t")] = 5.0
     given = outcomes(TorchLanguage(Says(logits), CLASSES, length=CONTEXT + SCORED))
@@ -276,7 +276,7 @@ def test_first_choices_are_counted():
     assert row.lo < expected < row.hi
 
 
-def test_windows_are_put_in_the_order_of_the_text():
+def test_windows_are_ordered_as_in_the_text():
     texts = windows()
     order = [3, 0, 5, 1, 2, 4, 7]  # 6 is missing, so that 7 begins a run of its own
     runs = successive([texts[i] for i in order], SCORED)
@@ -286,28 +286,28 @@ def test_windows_are_put_in_the_order_of_the_text():
     assert sorted(map(tuple, successive(["xxab", "yyab", "abcd"], 2))) == [(0,), (1,), (2,)]  # both claim the last
 
 
-def test_carried_bits_are_those_of_the_whole_text():
+def test_carried_bits_equal_those_of_the_whole_text():
     model, texts = gru(), windows()
     chosen = [texts[i] for i in (2, 0, 1, 5)]
     row = measured(metrics.bits_per_character_carried, outcomes(model, chosen))["bits_per_character_carried"]
-    whole = model.carried(TEXT[: CONTEXT + 3 * SCORED])[CONTEXT - 1 :]
-    alone = model.carried(texts[5])[CONTEXT - 1 :]
+    whole = model.carried_bits(TEXT[: CONTEXT + 3 * SCORED])[CONTEXT - 1 :]
+    alone = model.carried_bits(texts[5])[CONTEXT - 1 :]
     assert row.value == pytest.approx((whole.sum() + alone.sum()) / 32, rel=1e-5)
     assert row.params == {"state": "carried", "runs": 2, "longest": 3, "carried": 2} and row.n == 4
 
 
-def test_windows_that_were_not_asked_about_are_read_but_not_scored():
+def test_other_windows_are_read_but_not_scored():
     model, whole = gru(), outcomes(gru())
     some = [3, 7]
     ids, inputs = tuple(whole.ids[i] for i in some), whole.inputs[some]
     asked = replace(whole, ids=ids, output=whole.output[some], targets=whole.targets[some], inputs=inputs)
     row = measured(metrics.bits_per_character_carried, asked)["bits_per_character_carried"]
-    bits = model.carried(TEXT)[CONTEXT - 1 :]
+    bits = model.carried_bits(TEXT)[CONTEXT - 1 :]
     expected = sum(bits[i * SCORED : (i + 1) * SCORED].sum() for i in some) / 16
     assert row.value == pytest.approx(expected, rel=1e-5) and row.n == 2
 
 
-def test_carried_bits_are_skipped_where_nothing_can_be_carried():
+def test_carried_bits_are_skipped_without_successors_or_state():
     (row,) = measured(metrics.bits_per_character_carried, outcomes(gru(), windows()[::2])).values()
     assert row.status == "skipped" and row.reason.startswith("0 of 6 windows follow another")
     transformer = TorchLanguage(CausalTransformer(len(CLASSES), 20, width=16, depth=1), CLASSES, length=20)
@@ -315,10 +315,10 @@ def test_carried_bits_are_skipped_where_nothing_can_be_carried():
     assert row.status == "skipped" and "carries no state" in row.reason
 
 
-def test_memorised_runs_words_and_repetition_by_hand():
-    known = Known(["abcdefghij", "short"])
+def test_ngram_memorization_distinct_words_and_repetition_by_hand():
+    known = TrainingNgrams(["abcdefghij", "short"])
     # of abcdefghX the first run is known, of its two; bcdefghij is known twice over; short ones have none
-    assert known.shares(["abcdefghX", "bcdefghij", "zzzzzzzz", "abc"]) == [0.5, 1.0, 0.0, None]
+    assert [known.fraction(text) for text in ("abcdefghX", "bcdefghij", "zzzzzzzz", "abc")] == [0.5, 1.0, 0.0, None]
     assert distinct_words("The cat, the dog", 1) == 4 / 5
     assert distinct_words("the cat the cat", 2) == 2 / 3
     assert distinct_words("...", 3) == 1.0 and distinct_words("", 1) is None
@@ -327,13 +327,14 @@ def test_memorised_runs_words_and_repetition_by_hand():
     )
 
 
-def test_runs_across_the_border_of_two_training_windows_are_known():
+def test_ngrams_across_adjacent_training_windows_are_known():
     ids, texts = ["t/000", "t/005", "t/012", "u/017", "v"], ["abcde", "fghij", "klmno", "pqrst", "uvwxy"]
     assert metrics.joined(ids, texts) == ["abcdefghij", "klmno", "pqrst", "uvwxy"]
-    assert Known(metrics.joined(ids, texts)).shares(["cdefghij", "ijklmnop"]) == [1.0, 0.0]
+    known = TrainingNgrams(metrics.joined(ids, texts))
+    assert known.fraction("cdefghij") == 1.0 and known.fraction("ijklmnop") == 0.0
 
 
-def test_a_model_that_recites_is_caught():
+def test_reciting_model_has_high_ngram_memorization():
     model = TorchNGram(NGram(len(CLASSES), order=8, room=4096), CLASSES, length=CONTEXT + SCORED)
     given = outcomes(model, windows(step=1))
     model.module.count(model.read(given.inputs).ids.repeat(200, 1))
@@ -350,7 +351,7 @@ def test_a_model_that_recites_is_caught():
 # readers
 
 
-def test_what_is_stored_for_readers():
+def test_stored_arrays_columns_and_details():
     given = outcomes(gru())
     with given.model.frozen(), torch.no_grad():
         shown = KIND.gallery(given)
@@ -367,7 +368,7 @@ def test_what_is_stored_for_readers():
 # attribution
 
 
-def test_where_the_alphabet_has_no_space_a_deleted_character_is_an_unknown_one():
+def test_deleted_character_is_unknown_if_alphabet_has_no_space():
     torch.manual_seed(0)
     for alphabet, said in (("ACGT", "read as an unknown character"), ("ACGT ", "replaced by a space")):
         model = TorchLanguage(Recurrent(1 + len(alphabet), hidden=8), ("<unk>", *alphabet), length=8)
@@ -375,7 +376,7 @@ def test_where_the_alphabet_has_no_space_a_deleted_character_is_an_unknown_one()
         assert replace(KIND, scored=4).rationale(model, codes, model(codes).detach()).deletion == said
 
 
-def test_what_is_explained_is_the_character_that_is_expected_after_the_context():
+def test_prediction_after_the_context_is_explained():
     model = gru()
     given = outcomes(model)
     output = torch.from_numpy(given.output)
@@ -401,7 +402,7 @@ def test_what_is_explained_is_the_character_that_is_expected_after_the_context()
         assert torch.allclose(rationale.score(some, torch.full((5,), 2)), direct, atol=1e-6)
 
 
-def test_a_model_that_counts_is_explained_without_gradients():
+def test_ngram_model_is_explained_without_gradients():
     model = TorchNGram(NGram(len(CLASSES), room=4096), CLASSES, length=CONTEXT + SCORED)
     given = outcomes(model)
     model.module.count(model.read(given.inputs).ids)
@@ -415,8 +416,8 @@ def test_a_model_that_counts_is_explained_without_gradients():
     assert torch.equal(rationale.score(kept, first), rationale.score(early, first))  # four characters is all it reads
 
 
-def test_before_it_has_settled_the_kind_knows_no_context():
-    with pytest.raises(NotApplicableError, match="settled"):
+def test_unfitted_kind_has_no_rationale():
+    with pytest.raises(NotApplicableError, match="fitted_on_validation"):
         KIND.rationale(gru(), None, None)
     with pytest.raises(NotApplicableError, match="rationale"):
         KIND.explained(gru(), None, None)

@@ -40,7 +40,7 @@ def values(finding, metric, **params):
     return [measure.value for measure in found]
 
 
-def test_the_clean_axis_stores_what_was_made_up(context):
+def test_clean_axis_stores_generated_text(context):
     finding = Clean().measure(context)
     (bits,) = values(finding, "bits_per_character")
     assert 0 < bits < 1
@@ -55,7 +55,7 @@ def vars_of(context):
     return {name: getattr(context, name) for name in Context.__dataclass_fields__}
 
 
-def test_moving_the_embeddings_of_the_context_costs_bits(context):
+def test_embedding_attack_on_the_context_increases_bits(context):
     finding = Robustness("pgd(eps=[0.1, 0.5], steps=5, restarts=1)", audit=4, space="embedding").measure(context)
     robust, random = (values(finding, f"{name}_bits_per_character") for name in ("robust", "control"))
     clean = finding.details["curve"][0]["accuracy"]
@@ -65,7 +65,7 @@ def test_moving_the_embeddings_of_the_context_costs_bits(context):
     assert row.higher_is_better is False and row.unit == "bits"
 
 
-def test_an_attack_on_characters_changes_none_that_is_scored(context):
+def test_character_attack_does_not_change_scored_characters(context):
     finding = Robustness("hotflip(edits=[2], unit=character)", audit=2).measure(context)
     found, clean = finding.arrays["found"], dict(zip(context.test.ids, context.test.inputs, strict=True))
     assert len(found)
@@ -76,7 +76,7 @@ def test_an_attack_on_characters_changes_none_that_is_scored(context):
     assert robust > finding.details["curve"][0]["accuracy"]
 
 
-def test_calibration_is_asked_in_every_way_it_has(context):
+def test_calibration_axis_has_all_rows(context):
     finding = Calibration(members=1, dropout_samples=3).measure(context)
     for way in ("softmax", "mc_dropout"):
         assert len(values(finding, "token_ece", uncertainty=way)) == 1
@@ -85,7 +85,7 @@ def test_calibration_is_asked_in_every_way_it_has(context):
     assert abs(gap) < 2
 
 
-def test_occlusion_beats_chance_where_the_last_characters_say_what_comes(context):
+def test_occlusion_beats_random_order_if_the_last_characters_matter(context):
     finding = RationaleAxis(explainers=("occlusion", "gradient_x_input"), samples=10).measure(context)
     rows = [m for m in finding.measures if m.metric == "comprehensiveness" and m.params["method"] == "occlusion"]
     assert rows[0].value > rows[0].control

@@ -43,7 +43,7 @@ def naive(chances, truth, scored, bins=15):
     return sum(map(abs, sums.values())) / scored
 
 
-def test_errors_are_those_of_a_loop_over_events():
+def test_errors_equal_a_loop_over_events():
     output, targets = planted(windows=6, scored=5, classes=4)
     found, _ = rows(output, targets)
     chances = KIND.probabilities(output)[:, -5:]
@@ -56,7 +56,7 @@ def test_errors_are_those_of_a_loop_over_events():
     assert found["brier"].value == pytest.approx(((chances - onehot) ** 2).sum(axis=2).mean())
 
 
-def test_a_model_that_is_right_about_itself_has_errors_of_chance_alone():
+def test_calibrated_model_has_errors_at_the_noise_floor():
     output, targets = planted()
     found, whole = rows(output, targets)
     assert found["token_ece"].value < 0.03
@@ -72,7 +72,7 @@ def test_a_model_that_is_right_about_itself_has_errors_of_chance_alone():
         assert measure.lo <= measure.value <= measure.hi and measure.n in (150, targets.size)
 
 
-def test_the_whole_distribution_shows_what_the_first_choice_hides():
+def test_full_ece_detects_miscalibration_that_token_ece_misses():
     # the first choice has chance 1/2 and is right half the time; the rest is said to be even and is always class 1
     chances = np.tile([0.5, 1 / 6, 1 / 6, 1 / 6], (40, 10, 1))
     targets = np.tile([0, 1], (40, 5))
@@ -86,7 +86,7 @@ def test_the_whole_distribution_shows_what_the_first_choice_hides():
     assert {m.metric: m.value for m in skewed.measures}["full_ece"] == pytest.approx(0.3 + 0.3)
 
 
-def test_the_temperature_that_was_planted_is_found():
+def test_planted_temperature_is_recovered():
     output, targets = planted(sharpness=2.0)
     rescaling = KIND.rescaling(output, targets)
     assert rescaling.measure.value == pytest.approx(2.0, rel=0.05)
@@ -96,7 +96,7 @@ def test_the_temperature_that_was_planted_is_found():
         KIND.rescaling(np.eye(4, dtype=np.float32)[None, :2] * 9, np.array([[0, 1]]))
 
 
-def test_impossible_characters_and_broken_distributions_give_no_number():
+def test_zero_probabilities_and_invalid_distributions_are_undefined():
     chances = np.tile([1.0, 0.0], (3, 2, 1))
     found = calibrated(chances, np.array([[0, 0], [0, 1], [0, 0]]), seed=0, params={}, bins=15)
     nll = next(measure for measure in found.measures if measure.metric == "nll")
@@ -118,7 +118,7 @@ class Draws:
 
         return Reading
 
-    def continued(self, prompts, length, *, seeds, temperature):
+    def continue_texts(self, prompts, length, *, seeds, temperature):
         rows = prompts[:, 0]
         logs = self.logits[rows][:, -length:].log_softmax(dim=2)
         generator = torch.Generator().manual_seed(seeds[0] % 1000)
@@ -139,7 +139,7 @@ def whole_gap(sharpness, heat=1.0):
     return entropy_gap(Outcomes(ids, output, targets, (), 0, KIND, Draws(output, heat), None, codes))
 
 
-def test_the_entropy_gap_is_zero_for_a_calibrated_model_and_below_for_one_that_is_too_sure():
+def test_entropy_gap_is_zero_if_calibrated_and_negative_if_overconfident():
     honest, own = whole_gap(1.0)
     assert honest.lo < 0 < honest.hi and honest.n == 64 and honest.unit == "bits"
     assert gap(2.0).hi < -0.3
@@ -149,7 +149,7 @@ def test_the_entropy_gap_is_zero_for_a_calibrated_model_and_below_for_one_that_i
     assert own.value - honest.value == pytest.approx(rows[in_digest_order(map(str, range(80)))[:64], 0].mean() / 32)
 
 
-def test_the_interval_of_an_error_above_one_ends_above_it():
+def test_interval_of_an_error_above_one_is_not_clipped():
     generator = np.random.default_rng(0)
     targets = generator.integers(0, 5, (40, 16))
     said = np.where(generator.random((40, 16)) < 0.3, targets, (targets + 1) % 5)

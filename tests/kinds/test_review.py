@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from suite.attacks.images.worst_case import WorstCase
-from suite.data.loading import _declared
+from suite.data.loading import _declared_classes
 from suite.errors import NotApplicableError, SpecError
 from suite.kinds.detection import losses
 from suite.kinds.detection.calibration import calibrated, rescaling
@@ -27,17 +27,17 @@ def table(*rows):
 
 
 @pytest.mark.parametrize("aim", ["vanish", "mislabel"])
-def test_what_a_patch_hides_has_neither_vanished_nor_been_mislabelled(aim):
+def test_covered_object_has_neither_vanished_nor_been_mislabeled(aim):
     kind = Detection().for_attack_loss(aim)
     truth = torch.tensor([[[*BOX, 3.0, 0]]])
     covered = torch.zeros(1, 40, 40, dtype=torch.bool)
     covered[:, 5:35, 5:35] = True
-    assert kind.damage(table(), kind.hidden(truth, covered)).tolist() == [0]
+    assert kind.damage(table(), kind.mask_covered_targets(truth, covered)).tolist() == [0]
     assert kind.damage(table(), truth).tolist() == [1.0 if aim == "vanish" else 0.0]
     assert kind.damage(table(), torch.tensor([[[0.0, 0, 0, 0, -1, 0]]])).tolist() == [1]  # never had anything to lose
 
 
-def test_a_box_with_nothing_near_is_the_least_sure():
+def test_box_without_candidates_has_the_lowest_log_odds():
     best = torch.tensor([[*BOX, 0.9, 0]])
     near = torch.tensor([[[*BOX, 0.06, 0.01]]])
     far = torch.tensor([[[60.0, 60, 80, 80, 0.9, 0.01]]], requires_grad=True)
@@ -47,7 +47,7 @@ def test_a_box_with_nothing_near_is_the_least_sure():
     assert torch.isfinite(gradient).all()
 
 
-def test_a_temperature_drops_no_detection():
+def test_temperature_drops_no_detection():
     generator = np.random.default_rng(0)
     output = np.zeros((200, 100, 6))
     output[..., 5] = -1
@@ -65,7 +65,7 @@ def test_a_temperature_drops_no_detection():
     assert calibrated(corrected, truth, seed=0, params=way, bins=10).measures[0].params["detections"] == 200
 
 
-def test_noise_round_a_bright_image_is_no_image_of_255():
+def test_noise_around_a_bright_image_is_not_read_as_0_to_255():
     model = TorchDetector(context_of("detection").model.module)
     channels = context_of("detection").pixels.shape[1:]
     model(torch.full((1, *channels), 1.6))
@@ -73,21 +73,21 @@ def test_noise_round_a_bright_image_is_no_image_of_255():
         model(torch.full((1, *channels), 200.0))
 
 
-def test_a_task_without_validation_samples_keeps_the_plain_threshold():
+def test_threshold_is_default_without_validation_samples():
     nothing = np.zeros((0,), np.float32)
     assert Detection().fitted_on_validation(lambda: (nothing, nothing)).threshold == 0.5
 
 
-def test_one_class_has_no_wrong_one():
+def test_mislabel_is_not_applicable_with_one_class():
     with pytest.raises(NotApplicableError, match="no wrong class"):
         losses.mislabel(torch.rand(1, 4, 5), torch.tensor([[[*BOX, 0.0, 0]]]))
 
 
-def test_the_worst_case_takes_its_losses_by_their_own_name():
+def test_worst_case_accepts_detection_losses():
     with pytest.raises(SpecError, match=r"losses=\[js"):
         WorstCase(loss="js")
 
 
-def test_one_class_name_is_no_list_of_letters():
+def test_single_class_name_is_not_split_into_letters():
     entry = REGISTRY.get("task", "maskfolder")
-    assert _declared(entry, parse("maskfolder(path=x, classes=cat)")) == ("cat",)
+    assert _declared_classes(entry, parse("maskfolder(path=x, classes=cat)")) == ("cat",)

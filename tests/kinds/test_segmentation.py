@@ -11,7 +11,7 @@ from torch import nn
 from suite.data import load
 from suite.errors import DataError, ModelError, NotApplicableError
 from suite.kinds.base import Outcomes
-from suite.kinds.segmentation.kind import Segmentation, segmentation
+from suite.kinds.segmentation.kind import Segmentation
 from suite.metrics.stats import resampled
 from suite.models.base import TorchSegmenter
 from suite.registry import Entry
@@ -36,7 +36,7 @@ def loaded(*samples, classes=NAMES):
     meta = {"kind": "segmentation", "classes": classes, "version": "1", "source": ""}
     given = [Sample(f"s{place}", *sample) for place, sample in enumerate(samples)]
     entry = Entry("task", "given", lambda split, seed: iter(given if split == "test" else []), "here", meta=meta)
-    return load(entry, parse("given"), seed=0, kind=segmentation())
+    return load(entry, parse("given"), seed=0, kind=Segmentation())
 
 
 MASKS = {
@@ -58,7 +58,7 @@ MASKS = {
 
 
 @pytest.mark.parametrize("way", MASKS)
-def test_a_mask_that_is_none_is_dropped_with_its_id_and_the_reason(way):
+def test_invalid_mask_is_dropped_with_its_id_and_the_reason(way):
     truth, reason = MASKS[way]
     data = loaded((image(), truth), (image(7), mask()))
     assert data.test.ids == ("s1",) and data.report.kept["test"] == 1
@@ -66,14 +66,14 @@ def test_a_mask_that_is_none_is_dropped_with_its_id_and_the_reason(way):
     assert name == "s0" and re.search(reason, told) and told in data.report.sentence()
 
 
-def test_masks_of_every_whole_type_are_bytes():
+def test_masks_of_all_integer_types_become_uint8():
     types = (np.uint8, np.int16, np.int64)
     data = loaded(*((image(place), mask(place, dtype=dtype)) for place, dtype in enumerate(types)))
     assert data.test.targets.dtype == np.uint8 and data.test.targets[:, 0, 0].tolist() == [0, 1, 2]
     assert data.test.targets.shape == (3, *SIZE)
 
 
-def test_an_image_that_is_ignored_everywhere_stays_and_counts_for_nothing():
+def test_fully_ignored_image_is_kept_without_weight():
     data = loaded((image(), mask(255)), (image(1), mask(1)))
     assert data.report.kept["test"] == 2 and data.report.dropped == {}
     kind, logits = Segmentation(), np.zeros((2, 3, *SIZE), np.float32)
@@ -89,17 +89,17 @@ def test_an_image_that_is_ignored_everywhere_stays_and_counts_for_nothing():
     assert kind.damage(torch.from_numpy(logits), torch.from_numpy(data.test.targets)).tolist() == [0, 0]
 
 
-def test_without_declared_classes_they_are_numbered():
+def test_undeclared_classes_are_numbered():
     data = loaded((image(), mask(4)), (image(1), mask(255)), classes=None)
     assert data.info.classes == ("class 0", "class 1", "class 2", "class 3", "class 4")
 
 
-def test_grayscale_images_have_masks_too():
+def test_grayscale_images_may_have_masks():
     data = loaded((image(shape=SIZE), mask()))
     assert data.test.inputs.shape == (1, 1, *SIZE)
 
 
-def test_images_of_several_sizes_are_no_task():
+def test_images_of_different_sizes_raise():
     with pytest.raises(DataError, match="inputs of 2 shapes"):
         loaded((image(), mask()), (image(shape=(3, 5, 5)), mask(shape=(5, 5))))
 
@@ -108,7 +108,7 @@ def test_images_of_several_sizes_are_no_task():
     "side",
     [6, 64],
 )
-def test_equal_images_with_other_masks_are_told(side):
+def test_equal_images_with_different_masks_are_reported(side):
     one, other = mask(shape=(side, side)), mask(shape=(side, side))
     other[side // 2, side // 2] = 2
     same = image(shape=(3, side, side))
@@ -119,13 +119,13 @@ def test_equal_images_with_other_masks_are_told(side):
     ]
 
 
-def test_an_output_of_another_number_of_classes_is_refused():
+def test_output_with_wrong_number_of_classes_raises():
     Segmentation().check_output(torch.zeros(2, 3, 4, 4), NAMES)
     with pytest.raises(ModelError, match=r"returns 4 logits per pixel, but the task has 3 classes .ground, tree, sky"):
         Segmentation().check_output(torch.zeros(2, 4, 4, 4), NAMES)
 
 
-def test_logits_of_another_size_are_brought_to_that_of_the_image():
+def test_logits_are_resized_to_the_image():
     model = TorchSegmenter(nn.Conv2d(3, 3, 2, stride=2))
     assert model(torch.rand(2, 3, 6, 8)).shape == (2, 3, 6, 8)
     with pytest.raises(ModelError, match=r"expected .images, classes, rows, columns"):
@@ -155,7 +155,7 @@ def plain_miou(logits, truth):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_headline_is_counted_over_all_pixels_and_the_damage_image_by_image(seed):
+def test_headline_pools_pixels_and_damage_is_per_image(seed):
     logits, truth = guesses(seed=seed)
     kind = Segmentation()
     assert kind.headline_measure("miou", kind.tally(logits, truth), seed=0).value == pytest.approx(
@@ -169,7 +169,7 @@ def test_the_headline_is_counted_over_all_pixels_and_the_damage_image_by_image(s
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_measure_of_a_resample_is_that_of_the_images_listed_anew(seed):
+def test_statistic_of_counts_equals_that_of_repeated_images(seed):
     logits, truth = guesses(images=6, classes=3, size=(2, 2), seed=seed)
     kind = Segmentation()
     tally = kind.tally(logits, truth)
@@ -196,7 +196,7 @@ def population(count=4000, classes=3, seed=0):
     return tally
 
 
-def test_intervals_of_a_mean_iou_cover_it():
+def test_miou_intervals_cover_the_true_value():
     tally, kind, generator = population(), Segmentation(), np.random.default_rng(1)
     wanted = float(kind.statistic(tally)(None)[0])
     covered = []
@@ -207,10 +207,10 @@ def test_intervals_of_a_mean_iou_cover_it():
     assert 0.88 <= np.mean(covered) <= 0.99
 
 
-def test_hidden_pixels_are_ignored_and_nothing_else():
+def test_only_covered_pixels_are_ignored():
     _, truth = guesses()
     given, covered = torch.from_numpy(truth), torch.rand(truth.shape, generator=torch.Generator().manual_seed(0)) < 0.3
-    changed = Segmentation().hidden(given, covered)
+    changed = Segmentation().mask_covered_targets(given, covered)
     assert (changed[covered] == 255).all() and torch.equal(changed[~covered], given[~covered])
     assert not torch.equal(given, changed) and changed.dtype == torch.uint8
 
@@ -226,7 +226,7 @@ def measured(logits, truth):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_calibration_equals_netcal_and_plain_means_over_the_pixels_that_count(seed):
+def test_calibration_matches_netcal_and_means_over_valid_pixels(seed):
     logits, truth = guesses(seed=seed, images=12)
     chances = np.moveaxis(Segmentation().probabilities(logits), 1, -1)[truth != 255]
     labels = truth[truth != 255].astype(int)
@@ -246,7 +246,7 @@ def test_calibration_equals_netcal_and_plain_means_over_the_pixels_that_count(se
     assert values["image_ece", "all"].value == pytest.approx(found.columns["image_ece"][:-1].mean())
 
 
-def test_where_no_pixel_counts_nothing_is_calibrated():
+def test_calibration_is_undefined_without_valid_pixels():
     logits, truth = guesses()
     values, _ = measured(logits, np.full_like(truth, 255))
     for measure in values.values():
@@ -267,7 +267,7 @@ def drawn_by_softmax(count, seed, sharpened):
     return (sharpened * logits).astype(np.float32), truth
 
 
-def test_a_temperature_that_was_planted_is_found_and_mends_the_softmax():
+def test_planted_temperature_is_recovered_and_calibrates_the_softmax():
     rescaling = Segmentation().rescaling(*drawn_by_softmax(60, 0, 3.0))
     assert rescaling.measure.value == pytest.approx(3, rel=0.05) and rescaling.measure.lo is None
     logits, truth = drawn_by_softmax(60, 1, 3.0)
@@ -275,19 +275,19 @@ def test_a_temperature_that_was_planted_is_found_and_mends_the_softmax():
     assert before > 0.1 and after < 0.02
 
 
-def test_no_temperature_is_best_for_a_model_that_is_always_right():
+def test_no_temperature_is_best_for_a_perfect_model():
     logits, truth = guesses(sharp=50)
     with pytest.raises(NotApplicableError, match=r"no temperature is best on .* validation pixels"):
         Segmentation().rescaling(logits, truth)
 
 
-def test_validation_masks_that_are_ignored_everywhere_leave_no_temperature():
+def test_no_temperature_for_fully_ignored_validation_masks():
     logits, truth = guesses()
-    with pytest.raises(NotApplicableError, match="no validation pixel counts"):
+    with pytest.raises(NotApplicableError, match="all validation pixels are ignored"):
         Segmentation().rescaling(logits, np.full_like(truth, 255))
 
 
-def test_what_is_explained_is_the_largest_thing_on_its_own_region():
+def test_largest_foreground_class_is_explained_on_its_region():
     context = context_of("segmentation")
     kind, logits = context.kind, context.outcomes.output
     rows = np.flatnonzero(kind.explainable(logits))

@@ -99,13 +99,13 @@ def by_pixels(name, logits, targets, progress):
     return sum(PLAIN[name](row, label, progress) for row, label in rows) / max(1, len(rows))
 
 
-def test_every_loss_is_tested():
+def test_all_losses_are_tested():
     assert (*SMOOTH, "damage") == tuple(LOSSES) and set(SMOOTH) == set(PLAIN)
 
 
 @pytest.mark.parametrize("name", SMOOTH)
 @pytest.mark.parametrize("progress", [0.0, 0.75])
-def test_values_equal_a_loop_over_pixels(name, progress):
+def test_losses_equal_a_loop_over_pixels(name, progress):
     logits, targets = scene()
     loss = attack_loss(logits, targets, name, progress=progress)
     assert loss.shape == (6,) and loss.dtype == torch.float64
@@ -113,7 +113,7 @@ def test_values_equal_a_loop_over_pixels(name, progress):
     assert loss.tolist() == pytest.approx(expected, rel=1e-12, abs=1e-14)
 
 
-def test_values_by_hand():
+def test_losses_by_hand():
     # Two pixels of two classes: sure by log 3 of the right one, and of the wrong one; a third is ignored.
     logits = torch.tensor([[[[math.log(3), math.log(3), 7]], [[0, 0, 0]]]])
     targets = torch.tensor([[[0, 1, 255]]], dtype=torch.uint8)
@@ -134,7 +134,7 @@ def test_values_by_hand():
     assert js.tolist() == pytest.approx([math.log(2), 0], abs=1e-15)
 
 
-def test_ce_and_its_gradient_are_those_of_the_textbook():
+def test_ce_and_its_gradient_match_the_textbook():
     logits, targets = scene()
     point = logits.clone().requires_grad_()
     images = [
@@ -146,7 +146,7 @@ def test_ce_and_its_gradient_are_those_of_the_textbook():
     torch.testing.assert_close(gradient(logits, targets, "ce"), textbook, rtol=1e-12, atol=1e-15)
 
 
-def test_pgd_on_ce_is_that_of_torchattacks():
+def test_pgd_on_ce_matches_torchattacks():
     torchattacks = pytest.importorskip("torchattacks")
     torch.manual_seed(0)
     model = nn.Conv2d(3, CLASSES, 3, padding=1).eval()
@@ -159,7 +159,7 @@ def test_pgd_on_ce_is_that_of_torchattacks():
 
 
 @pytest.mark.parametrize("name", ["ce", "segpgd", "mask_ce", "js"])
-def test_gradients_are_those_of_finite_differences(name):
+def test_gradients_match_finite_differences(name):
     logits, targets = scene(images=2, shape=(3, 3))
     found, step = gradient(logits, targets, name, progress=0.5), 1e-6
     for index in np.ndindex(*logits.shape):
@@ -180,7 +180,7 @@ def parts(logits, targets):
     return labels, nn.functional.one_hot(labels, CLASSES).movedim(-1, 1), factor, valid / count
 
 
-def test_factor_cosine_and_cut_take_no_part_in_the_gradient():
+def test_scale_cosine_and_clipping_are_detached():
     logits, targets = scene()
     labels, truth, factor, weight = parts(logits, targets)
     chances = logits.softmax(dim=1)
@@ -198,7 +198,7 @@ def test_factor_cosine_and_cut_take_no_part_in_the_gradient():
 
 @pytest.mark.parametrize("name", SMOOTH)
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
-def test_no_scale_gives_a_gradient_that_is_not_finite_or_touches_an_ignored_pixel(name, scale):
+def test_gradients_are_finite_and_zero_at_ignored_pixels_for_any_scale(name, scale):
     logits, targets = scene()
     point = (scale * logits).float()
     found = gradient(point, targets, name, progress=0.5)
@@ -210,7 +210,7 @@ def test_no_scale_gives_a_gradient_that_is_not_finite_or_touches_an_ignored_pixe
 
 
 @pytest.mark.parametrize("name", SMOOTH)
-def test_a_model_that_is_sure_hides_the_gradient_of_all_but_the_scaled_losses(name):
+def test_confident_model_masks_gradients_of_unscaled_losses(name):
     logits, targets = scene()
     logits = 1e4 * (logits + 6 * parts(logits, targets)[1])
     found = gradient(logits.float(), targets, name)
@@ -222,7 +222,7 @@ def test_a_model_that_is_sure_hides_the_gradient_of_all_but_the_scaled_losses(na
 
 @pytest.mark.parametrize("name", SCALE_FREE)
 @pytest.mark.parametrize("factor", [1e-4, 1e4])
-def test_a_factor_on_the_logits_is_undone(name, factor):
+def test_scaled_losses_are_scale_invariant(name, factor):
     logits, targets = scene()
     torch.testing.assert_close(attack_loss(factor * logits, targets, name), attack_loss(logits, targets, name))
     before, after = gradient(logits, targets, name), gradient(factor * logits, targets, name)
@@ -230,7 +230,7 @@ def test_a_factor_on_the_logits_is_undone(name, factor):
 
 
 @pytest.mark.parametrize("name", ["margin", "mask_ce"])
-def test_pixels_that_are_clearly_wrong_are_left_alone(name):
+def test_clearly_wrong_pixels_have_no_gradient(name):
     logits, targets = scene()
     labels, _, factor, _ = parts(logits, targets)
     valid = targets != 255
@@ -241,7 +241,7 @@ def test_pixels_that_are_clearly_wrong_are_left_alone(name):
     assert not pushed[wrong].any() and pushed[valid & ~wrong].all()
 
 
-def test_segpgd_turns_from_right_pixels_to_all_alike():
+def test_segpgd_weights_move_from_correct_pixels_to_equal():
     logits, targets = scene()
     first, early, late = (attack_loss(logits, targets, "segpgd", progress=p) for p in (0.0, 0.5, 0.999999))
     torch.testing.assert_close(first, attack_loss(logits, targets, "mask_ce"))
@@ -250,7 +250,7 @@ def test_segpgd_turns_from_right_pixels_to_all_alike():
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_an_image_does_not_depend_on_its_company(name):
+def test_loss_does_not_depend_on_the_batch(name):
     logits, targets = scene()
     whole = attack_loss(logits, targets, name, progress=0.5)
     for row in range(6):
@@ -262,7 +262,7 @@ def test_an_image_does_not_depend_on_its_company(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_an_image_without_pixels_has_no_loss_but_a_graph(name):
+def test_image_without_valid_pixels_has_zero_loss_and_a_graph(name):
     logits, targets = scene()
     assert attack_loss(logits, targets, name)[5] == 0
     if name in SMOOTH:
@@ -271,7 +271,7 @@ def test_an_image_without_pixels_has_no_loss_but_a_graph(name):
 
 
 @pytest.mark.parametrize("name", SMOOTH)
-def test_equal_logits_give_finite_losses_and_gradients(name):
+def test_equal_logits_have_finite_losses_and_gradients(name):
     logits, targets = scene()
     for value in (0.0, 7.0):
         flat = torch.full_like(logits, value).float()
@@ -281,7 +281,7 @@ def test_equal_logits_give_finite_losses_and_gradients(name):
 
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_damage_is_what_is_counted_of_the_prediction(seed, dtype):
+def test_damage_matches_image_iou_of_the_prediction(seed, dtype):
     logits, targets = scene(seed, images=12)
     logits = logits.to(dtype).round()  # so that there are ties
     said = logits.numpy().argmax(axis=1)
@@ -292,7 +292,7 @@ def test_damage_is_what_is_counted_of_the_prediction(seed, dtype):
     assert found[-1] == 0 and 0.1 < found[:-1].min() < found.max() < 1
 
 
-def test_damage_is_zero_where_all_is_right_and_one_where_nothing_is():
+def test_damage_is_zero_if_all_pixels_are_correct_and_one_if_none_is():
     _, targets = scene()
     labels = torch.where(targets == 255, 0, targets).long()
     for shift, value in ((0, 0.0), (1, 1.0)):
@@ -302,12 +302,12 @@ def test_damage_is_zero_where_all_is_right_and_one_where_nothing_is():
 
 
 @pytest.mark.parametrize(("name", "said"), [("segpdg", "'segpgd'"), ("hinge", "ce, cospgd, damage, js, margin")])
-def test_an_unknown_loss_is_refused_with_the_names_of_the_others(name, said):
+def test_unknown_loss_raises_with_the_known_names(name, said):
     with pytest.raises(SpecError, match=f"no attack loss '{name}'.*{said}"):
         attack_loss(*scene(), name)
 
 
-def test_goals_and_a_progress_beyond_the_end_are_refused():
+def test_target_classes_and_invalid_progress_raise():
     logits, targets = scene()
     with pytest.raises(AttackError, match="leave the goal out"):
         attack_loss(logits, targets, "ce", target_classes=targets)

@@ -14,7 +14,7 @@ from torch import nn
 from suite.data import Split
 from suite.data.text import packed
 from suite.kinds.base import Outcomes
-from suite.kinds.sentiment.kind import sentiment
+from suite.kinds.sentiment.kind import Sentiment
 from suite.kinds.sentiment.metrics import auroc, mcc, texts_cut, unknown_words
 from suite.metrics.stats.bootstrap import bootstrap, resample_counts
 from suite.models.adapters.text import TorchText
@@ -27,7 +27,7 @@ CLASSES = ("negative", "positive")
 def outcomes(logits: Any, targets: Any, classes: tuple[str, ...] = CLASSES, **more: Any) -> Outcomes:
     output = np.asarray(logits, np.float32)
     return Outcomes(
-        tuple(f"t{place}" for place in range(len(output))), output, np.asarray(targets), classes, 0, sentiment(), **more
+        tuple(f"t{place}" for place in range(len(output))), output, np.asarray(targets), classes, 0, Sentiment(), **more
     )
 
 
@@ -38,7 +38,7 @@ def guesses(n: int, classes: int = 2, seed: int = 0) -> tuple[np.ndarray, np.nda
     return np.round(generator.normal(size=(n, classes)) + np.eye(classes)[targets]), targets
 
 
-def test_auroc_equals_sklearns_with_ties() -> None:
+def test_auroc_matches_sklearn_with_ties() -> None:
     logits, targets = guesses(300)
     (found,) = auroc(outcomes(logits, targets))
     assert found.value == pytest.approx(roc_auc_score(targets, logits[:, 1] - logits[:, 0]), abs=1e-12)
@@ -61,34 +61,34 @@ def test_auroc_by_hand(scores: list[float], targets: list[int], expected: float)
     assert found.value == expected
 
 
-def test_the_order_of_samples_changes_no_auroc() -> None:
+def test_auroc_does_not_depend_on_order() -> None:
     logits, targets = guesses(100)
     order = np.random.default_rng(1).permutation(100)
     assert auroc(outcomes(logits, targets))[0].value == auroc(outcomes(logits[order], targets[order]))[0].value
 
 
 @pytest.mark.parametrize("metric", [auroc, mcc])
-def test_one_class_leaves_both_undefined(metric: Any) -> None:
+def test_auroc_and_mcc_are_undefined_for_one_class(metric: Any) -> None:
     (found,) = metric(outcomes([[0.0, 1.0], [1.0, 0.0]], [1, 1]))
     assert (found.value, found.lo, found.hi, found.n) == (None, None, None, 2)
     assert "all of one class" in found.reason
 
 
-def test_auroc_is_for_two_classes() -> None:
+def test_auroc_needs_two_classes() -> None:
     (found,) = auroc(outcomes(*guesses(20, 3), ("a", "b", "c")))
     assert found.status == "skipped"
     assert "3" in found.reason
 
 
 @pytest.mark.parametrize("classes", [2, 4])
-def test_mcc_equals_sklearns(classes: int) -> None:
+def test_mcc_matches_sklearn(classes: int) -> None:
     logits, targets = guesses(200, classes)
     (found,) = mcc(outcomes(logits, targets, tuple("abcd"[:classes])))
     assert found.value == pytest.approx(matthews_corrcoef(targets, logits.argmax(axis=1)), abs=1e-12)
     assert found.lo < found.value < found.hi
 
 
-def test_mcc_of_a_model_with_one_answer_is_undefined() -> None:
+def test_mcc_of_a_constant_model_is_undefined() -> None:
     (found,) = mcc(outcomes([[1.0, 0.0]] * 4, [0, 1, 0, 1]))
     assert found.value is None
 
@@ -100,7 +100,7 @@ def test_mcc_of_a_model_with_one_answer_is_undefined() -> None:
         (mcc, lambda logits, targets: matthews_corrcoef(targets, logits.argmax(axis=1))),
     ],
 )
-def test_an_interval_is_that_of_resampled_texts(metric: Any, oracle: Any) -> None:
+def test_interval_matches_resampled_texts(metric: Any, oracle: Any) -> None:
     """The same resamples, each counted anew by scikit-learn."""
     logits, targets = guesses(60)
     draws: list[np.ndarray] = []
@@ -120,20 +120,20 @@ def reads(*texts: str, model: Any = None, room: int = 8) -> Outcomes:
     return outcomes(np.zeros((len(texts), 2)), [0] * len(texts), model=model or reader(), inputs=rows)
 
 
-def test_unknown_words_are_counted_among_those_that_are_read() -> None:
+def test_unknown_words_are_a_fraction_of_words_read() -> None:
     (found,) = unknown_words(reads("Good film!", "bad", "good good good good bad bad bad"))
     assert found.value == 1 / 8  # what stands behind the fourth word is not read
     assert found.n == 3
     assert found.lo <= found.value <= found.hi
 
 
-def test_a_text_without_words_has_no_share_of_unknown_ones() -> None:
+def test_unknown_words_are_undefined_without_words() -> None:
     (found,) = unknown_words(reads("  ", " "))
     assert found.value is None
-    assert "no text has a word" in found.reason
+    assert "the model reads no word" in found.reason
 
 
-def test_a_text_is_cut_where_a_word_stands_behind_what_is_read() -> None:
+def test_text_is_truncated_only_if_words_are_lost() -> None:
     (found,) = texts_cut(reads("good good film !", "good good film !  ", "good good film ! .", "good"))
     assert (found.value, found.n) == (0.25, 4)
     assert found.params == {"length": 4}
@@ -142,7 +142,7 @@ def test_a_text_is_cut_where_a_word_stands_behind_what_is_read() -> None:
 
 
 @pytest.mark.parametrize("metric", [unknown_words, texts_cut])
-def test_a_model_that_does_not_say_what_it_reads_is_not_asked(metric: Any) -> None:
+def test_token_metrics_are_skipped_for_models_without_tokens(metric: Any) -> None:
     (found,) = metric(reads("good", model=nn.Identity()))
     assert found.status == "skipped"
 
@@ -152,23 +152,23 @@ def data(shares: np.ndarray | None) -> Any:
     return SimpleNamespace(test=Split(ids, packed(list("abcd"), 2), np.array([0, 1, 0, 1]), shares))
 
 
-def test_raters_are_joined_by_id() -> None:
+def test_rater_votes_are_joined_by_id() -> None:
     shares = np.array([[1.0, 0.0], [0.3, 0.7], [np.nan, np.nan], [0.1, 0.9]])
     logits = np.log([[0.1, 0.9], [0.3, 0.7]])
-    few = Outcomes(("t3", "t1"), logits, np.array([1, 1]), CLASSES, 0, sentiment(), data=data(shares))
-    found = {measure.metric: measure for measure in sentiment().uncertainty(few)}
+    few = Outcomes(("t3", "t1"), logits, np.array([1, 1]), CLASSES, 0, Sentiment(), data=data(shares))
+    found = {measure.metric: measure for measure in Sentiment().uncertainty(few)}
     assert found["js_distance"].value == pytest.approx(0.0, abs=1e-7)
     assert found["total_variation"].n == 2
     assert (found["accuracy_agreed"].n, found["accuracy_disputed"].n) == (1, 1)
     assert found["soft_cross_entropy"].params == {"unrated": 0}
 
 
-def test_nothing_is_said_of_raters_where_a_task_has_none() -> None:
-    assert sentiment().uncertainty(outcomes(np.zeros((4, 2)), [0, 1, 0, 1], data=data(None))) == []
+def test_no_rater_rows_for_a_task_without_votes() -> None:
+    assert Sentiment().uncertainty(outcomes(np.zeros((4, 2)), [0, 1, 0, 1], data=data(None))) == []
 
 
-def test_resampling_counts_each_text_as_often_as_it_was_drawn() -> None:
-    from suite.kinds.sentiment.metrics import correlated
+def test_statistic_weights_texts_by_resampling_counts() -> None:
+    from suite.kinds.sentiment.metrics import matthews
     from suite.metrics import stats
 
     logits, targets = guesses(30)
@@ -177,8 +177,8 @@ def test_resampling_counts_each_text_as_often_as_it_was_drawn() -> None:
     for statistic, each in (
         (stats.auroc(scores, targets == 1), lambda row: stats.auroc(scores[row], targets[row] == 1)(None)),
         (
-            correlated(logits.argmax(axis=1), targets, 2),
-            lambda row: correlated(logits[row].argmax(axis=1), targets[row], 2)(None),
+            matthews(logits.argmax(axis=1), targets, 2),
+            lambda row: matthews(logits[row].argmax(axis=1), targets[row], 2)(None),
         ),
     ):
         np.testing.assert_allclose(statistic(counts), np.concatenate([each(row) for row in indices]), atol=1e-12)

@@ -111,7 +111,7 @@ def asked(data, kind, *, recipe=None, batch_size=64):
 # the judge
 
 
-def test_the_judge_learns_is_remembered_and_is_the_same_again(data):
+def test_judge_learns_is_cached_and_is_deterministic(data):
     first = judge.judge_of(data.train)
     seen = first.logits(torch.from_numpy(data.test.pixels())).argmax(dim=1).numpy()
     assert (seen == data.test.targets).mean() > 0.95
@@ -120,27 +120,27 @@ def test_the_judge_learns_is_remembered_and_is_the_same_again(data):
     torch.manual_seed(99)
     again = judge.judge_of(data.train)
     assert again is not first
-    assert (again.seen(data.test.pixels()) == first.seen(data.test.pixels())).all()
+    assert (again.features_of(data.test.pixels()) == first.features_of(data.test.pixels())).all()
 
 
-def test_features_have_mean_zero_and_deviation_one_on_what_was_learnt(data):
-    features = judge.judge_of(data.train).seen(data.train.pixels())
+def test_training_features_are_standardized(data):
+    features = judge.judge_of(data.train).features_of(data.train.pixels())
     assert features.mean(axis=0) == pytest.approx(np.zeros(features.shape[1]), abs=1e-3)
     spread = features.std(axis=0)
     assert ((abs(spread - 1) < 1e-3) | (spread < 1e-3)).all()
 
 
-def test_features_do_not_depend_on_the_company(data):
+def test_features_do_not_depend_on_the_batch(data):
     held, pixels = judge.judge_of(data.train), torch.from_numpy(data.test.pixels())
-    assert np.array_equal(held.seen(pixels)[:9], np.concatenate([held.seen(pixels[i : i + 1]) for i in range(9)]))
+    assert np.array_equal(held.features_of(pixels)[:9], np.concatenate([held.features_of(pixels[i : i + 1]) for i in range(9)]))
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 16), (4, 4, 4), (3, 8, 8), (1, 9, 8), (8, 8)])
-def test_images_of_another_shape_are_no_images_of_the_task_for_the_judge(data, kind, shape):
+def test_images_of_another_shape_raise(data, kind, shape):
     """Some of them have as many numbers, and would get features of nonsense."""
     held, images = judge.judge_of(data.train), torch.rand(3, *shape)
-    both = f"makes images of shape {shape}, but the task's are {SHAPE} (channels, height, width)"
-    questions = (held.features, held.logits, held.seen, lambda made: kind.damage(made, torch.zeros(3)))
+    both = f"generates images of shape {shape}, but the task's are {SHAPE} (channels, height, width)"
+    questions = (held.features, held.logits, held.features_of, lambda made: kind.damage(made, torch.zeros(3)))
     for asked_of in questions:
         with pytest.raises(ModelError, match=re.escape(both)):
             asked_of(images)
@@ -154,7 +154,7 @@ class Wide(Planted):
             return super().forward(latents).view(-1, 1, 4, 16)
 
 
-def test_a_generator_built_for_another_task_is_told_on_every_axis(data, kind):
+def test_generator_of_another_task_fails_on_every_axis(data, kind):
     context = asked(data, kind)
     context = replace(context, model=TorchGenerator(Wide()))
     for axis in (Clean(), Robustness(attack="fgsm(eps=[0.2])", audit=4)):
@@ -162,17 +162,17 @@ def test_a_generator_built_for_another_task_is_told_on_every_axis(data, kind):
             axis.measure(context)
 
 
-def test_without_labels_the_judge_learns_quarter_turns_and_without_squares_nothing():
+def test_judge_learns_quarter_turns_of_unlabeled_square_images():
     plain = task(labels=False)
-    assert judge.judge_of(plain.train).learnt == "quarter turns"
+    assert judge.judge_of(plain.train).learned == "quarter turns"
     wide = replace(plain.train, inputs=plain.train.inputs[..., :6])
-    with pytest.raises(NotApplicableError, match="labels of at least two classes"):
+    with pytest.raises(NotApplicableError, match="labels of two classes or more"):
         judge.judge_of(wide)
     with pytest.raises(NotApplicableError, match="not enough"):
         judge.judge_of(plain.train.take(range(3)))
 
 
-def test_few_are_always_the_same_and_nested(data):
+def test_few_samples_are_deterministic_and_nested(data):
     small, large = data.train.few(20), data.train.few(90)
     assert set(small.ids) < set(large.ids)
     assert data.train.few(10_000) is data.train
@@ -189,7 +189,7 @@ def rows(data, images, seed=0):
     }
 
 
-def test_real_images_look_as_real_as_the_control_and_noise_does_not(data):
+def test_real_images_score_like_the_control_and_noise_does_not(data):
     real = rows(data, torch.from_numpy(bars(120, "fresh", seed=5).inputs))
     noise = rows(data, torch.rand(120, *SHAPE, generator=torch.Generator().manual_seed(0)))
     assert real["kid", None].lo <= 0.05
@@ -202,14 +202,14 @@ def test_real_images_look_as_real_as_the_control_and_noise_does_not(data):
     assert all(row.n == 120 and row.params["features"] == "judge of labels" for row in real.values())
 
 
-def test_copies_of_training_images_are_memorised(data):
+def test_copies_of_training_images_count_as_memorized(data):
     found = rows(data, torch.from_numpy(data.train.pixels()[:120]))
     assert found["image_memorization", "pixels"].value == 1.0
     assert found["image_memorization", "features"].value == 1.0
     assert found["image_memorization", "pixels"].control == pytest.approx(0.01, abs=0.01)
 
 
-def test_collapsed_samples_cover_little_and_broken_ones_are_dropped_and_counted(data):
+def test_collapsed_samples_have_low_coverage_and_non_finite_ones_are_counted(data):
     one = torch.from_numpy(data.test.pixels()[:1])
     collapsed = rows(data, one.repeat(120, 1, 1, 1))
     assert collapsed["coverage", None].value < 0.5 * collapsed["coverage", None].control
@@ -220,7 +220,7 @@ def test_collapsed_samples_cover_little_and_broken_ones_are_dropped_and_counted(
     assert {(row.n, row.n_failed) for row in found.values()} == {(90, 30)}
 
 
-def test_too_few_samples_give_reasons_and_no_numbers(data):
+def test_too_few_samples_are_undefined_with_reasons(data):
     six, few, none = (rows(data, torch.from_numpy(bars(count, "few").inputs)) for count in (6, 3, 0))
     assert six["precision", None].value is not None
     assert six["fid", None].value is None
@@ -232,13 +232,13 @@ def test_too_few_samples_give_reasons_and_no_numbers(data):
 @pytest.mark.parametrize(
     ("images", "says"),
     [
-        (torch.zeros(9, 3, 8, 8), "expected the task's"),
-        (torch.zeros(9, 8, 8), "expected the task's"),
+        (torch.zeros(9, 3, 8, 8), "the task's shape"),
+        (torch.zeros(9, 8, 8), "the task's shape"),
         (torch.full((9, *SHAPE), -1.0), "expected 0 to 1"),
         (torch.full((9, *SHAPE), 255.0), "expected 0 to 1"),
     ],
 )
-def test_images_of_another_shape_or_range_are_refused(data, images, says):
+def test_images_of_another_shape_or_range_raise(data, images, says):
     with pytest.raises(ModelError, match=says):
         rows(data, images)
 
@@ -246,7 +246,7 @@ def test_images_of_another_shape_or_range_are_refused(data, images, says):
 # the kind
 
 
-def test_samples_are_images_with_or_without_a_label():
+def test_labels_of_samples_are_optional():
     plain = Synthesis()
     assert plain.validate_sample(Sample("a", np.zeros((4, 4), np.uint8), None), None).target == "all"
     assert plain.validate_sample(Sample("a", np.zeros((4, 4), np.uint8), 1), ("x", "y")).value.shape == (1, 4, 4)
@@ -255,19 +255,19 @@ def test_samples_are_images_with_or_without_a_label():
     assert plain.stack(["y", "x", 0], ("x", "y")).tolist() == [1, 0, 0]
 
 
-def test_pixels_outside_the_range_are_no_images():
+def test_pixels_outside_the_range_raise():
     with pytest.raises(ModelError, match="expected 0 to 1"):
         Synthesis().check_output(torch.full((2, *SHAPE), -0.5), ("a",))
 
 
-def test_real_images_lie_on_the_manifold_and_grey_does_not(data, kind):
+def test_real_images_are_on_the_manifold_and_gray_is_not(data, kind):
     manifold = kind.manifold(CPU)
-    assert (manifold.seen(data.test.pixels()) <= 0).mean() > 0.6
-    assert (manifold.seen(np.full((5, *SHAPE), 0.5, np.float32)) > 0).all()
-    centres, reach = manifold.centres.double().numpy(), manifold.reach.double().numpy()
-    features = manifold.judge.seen(data.test.pixels())
+    assert (manifold.distances(data.test.pixels()) <= 0).mean() > 0.6
+    assert (manifold.distances(np.full((5, *SHAPE), 0.5, np.float32)) > 0).all()
+    centres, reach = manifold.centers.double().numpy(), manifold.radii.double().numpy()
+    features = manifold.judge.features_of(data.test.pixels())
     slow = [min(np.linalg.norm(f - c) - r for c, r in zip(centres, reach, strict=True)) for f in features]
-    assert manifold.seen(data.test.pixels()) == pytest.approx(slow, abs=1e-4)
+    assert manifold.distances(data.test.pixels()) == pytest.approx(slow, abs=1e-4)
 
 
 def test_losses_agree_with_damage_and_tally(data, kind):
@@ -282,14 +282,14 @@ def test_losses_agree_with_damage_and_tally(data, kind):
         kind.attack_loss(images, nothing, name="dlr")
 
 
-def test_the_loss_leads_back_to_the_latents(kind):
+def test_loss_has_a_gradient_at_the_latents(kind):
     latents = torch.full((2, 4), 0.3, requires_grad=True)
     kind.attack_loss(Planted().generator(latents), torch.zeros(2), name="ce").sum().backward()
     assert (latents.grad[:, 1] != 0).all()
     assert (latents.grad[:, 2:] == 0).all()
 
 
-def test_the_headline_is_a_share_with_wilsons_interval(kind):
+def test_headline_has_a_wilson_interval(kind):
     tally = np.array([True] * 30 + [False] * 10)
     row = kind.headline_measure("robust_precision", tally, seed=0, params={"eps": 0.1}, control=0.5)
     assert (row.value, row.n, row.method, row.params["proxy"], row.params["eps"]) == (0.75, 40, "wilson", True, 0.1)
@@ -298,9 +298,9 @@ def test_the_headline_is_a_share_with_wilsons_interval(kind):
     assert kind.statistic(tally)(None).tolist() == [0.75]
 
 
-def test_without_training_images_the_kind_says_why():
+def test_kind_without_training_images_gives_a_reason():
     unsettled = Synthesis()
-    with pytest.raises(NotApplicableError, match="not given training images"):
+    with pytest.raises(NotApplicableError, match="not fitted to training images"):
         unsettled.damage(torch.zeros(1, *SHAPE), torch.zeros(1))
     few = task(train=3)
     with pytest.raises(NotApplicableError, match="not enough"):
@@ -308,7 +308,7 @@ def test_without_training_images_the_kind_says_why():
     assert isinstance(Synthesis().fitted_on_validation(lambda: (None, None)), Synthesis)
 
 
-def test_checkpoints_need_validation_images_and_scores_tell_real_from_noise(data, kind):
+def test_checkpoint_score_needs_validation_images_and_separates_noise(data, kind):
     score = kind.scorer(data.train, data.validation)
     real, noise = score(torch.from_numpy(data.test.pixels())), score(torch.rand(120, *SHAPE))
     assert abs(real) < 0.1 < noise
@@ -320,7 +320,7 @@ def test_checkpoints_need_validation_images_and_scores_tell_real_from_noise(data
 # the axes
 
 
-def test_clean_rows_and_what_is_shown(data, kind):
+def test_clean_rows_and_gallery(data, kind):
     finding = Clean().measure(asked(data, kind))
     named = {row.metric: row for row in finding.measures}
     assert {"precision", "kid", "fid", "recall", "density", "coverage", "image_memorization"} <= named.keys()
@@ -335,7 +335,7 @@ def test_clean_rows_and_what_is_shown(data, kind):
     assert len(finding.samples["off_manifold"]) == 120
 
 
-def test_rows_do_not_depend_on_the_batch_and_are_the_same_again(data, kind):
+def test_rows_are_deterministic_for_any_batch_size(data, kind):
     axis = Robustness(attack="pgd(eps=[0.2, 0.5], steps=3, restarts=1)", audit=8)
     first, again = (axis.measure(asked(data, kind, batch_size=size)) for size in (64, 7))
     assert [(row.metric, row.value, row.control) for row in first.measures] == [
@@ -345,7 +345,7 @@ def test_rows_do_not_depend_on_the_batch_and_are_the_same_again(data, kind):
 
 
 @pytest.mark.parametrize("attack", [FGSM(eps=(0.5,)), PGD(eps=(0.5,), steps=5, restarts=1)])
-def test_a_search_of_the_latents_beats_random_moves(data, kind, attack):
+def test_latent_attack_beats_random_perturbations(data, kind, attack):
     context = asked(data, kind)
     problem = Problem.of(kind, context.model.raw, adapter=context.model)
     assert problem.bounds == (-8.0, 8.0)
@@ -360,7 +360,7 @@ def test_a_search_of_the_latents_beats_random_moves(data, kind, attack):
     assert float(found.mean()) > float(control.mean()) + 0.1 > float(clean.mean())
 
 
-def test_robustness_rows_are_marked(data, kind):
+def test_robustness_rows_are_marked_as_proxies(data, kind):
     finding = Robustness(attack="pgd(eps=[0.2, 0.5], steps=5, restarts=1)", audit=16).measure(asked(data, kind))
     robust = [row for row in finding.measures if row.metric == "robust_precision"]
     assert [row.params["eps"] for row in robust] == [0.2, 0.5]
@@ -369,7 +369,7 @@ def test_robustness_rows_are_marked(data, kind):
     assert finding.arrays["adversarial_generated"].shape == (12, *SHAPE)
 
 
-def test_four_ways_to_be_calibrated_are_skipped_and_the_critic_is_asked(data, kind):
+def test_calibration_rows_are_skipped_except_for_the_critic(data, kind):
     finding = Calibration(members=1).measure(asked(data, kind, recipe=GanRecipe()))
     skipped = [row for row in finding.measures if row.metric == "ece"]
     assert [row.params["uncertainty"] for row in skipped] == ["critic", "critic+temperature", "mc_dropout", "ensemble"]
@@ -379,7 +379,7 @@ def test_four_ways_to_be_calibrated_are_skipped_and_the_critic_is_asked(data, ki
     assert all(row.params["proxy"] is True and row.n == 240 and row.lo < row.value < row.hi for row in named.values())
 
 
-def test_scores_of_a_wasserstein_critic_are_fitted_first(data, kind):
+def test_wasserstein_critic_scores_are_calibrated_first(data, kind):
     context = asked(data, kind, recipe=GanRecipe(objective="wasserstein"))
     with context.model.frozen(), torch.no_grad():
         rows = critic.critic_measures(context.outcomes)
@@ -420,15 +420,15 @@ class Scored:
         return Outcomes((), None, None, ("all",), 0, model=self, data=given)
 
 
-def test_log_odds_that_are_known_are_recovered_from_scores_that_are_none():
+def test_platt_scaling_recovers_known_log_odds():
     model = Scored(odds=False)
-    line, how = critic._line(model, model.asked(3000).data.validation)
+    line, how = critic._log_odds(model, model.asked(3000).data.validation)
     assert how == "logistic fit on validation images"
     scores = model.middle + model.deviation * np.linspace(-2, 2, 9)
     assert line(scores) == pytest.approx(model.slope * (scores - model.middle), abs=0.2)
 
 
-def test_the_chance_of_a_critic_without_odds_comes_from_the_fit_and_comes_true():
+def test_fitted_probabilities_of_a_critic_are_calibrated():
     fitted, raw = (critic.critic_measures(Scored(odds=odds).asked(1500)) for odds in (False, True))
     assert [row.metric for row in fitted] == ["critic_ece", "critic_auroc", "critic_accuracy"]
     assert {row.params["chance"] for row in fitted} == {"logistic fit on validation images"}
@@ -439,7 +439,7 @@ def test_the_chance_of_a_critic_without_odds_comes_from_the_fit_and_comes_true()
     assert fitted[2].value == pytest.approx(0.69, abs=0.02)
 
 
-def test_scores_are_fitted_on_other_images_than_the_chance_is_judged_on(monkeypatch):
+def test_scores_are_fitted_and_evaluated_on_different_images(monkeypatch):
     asked_of = []
     inner = Scored.critic_scores
     monkeypatch.setattr(Scored, "critic_scores", lambda self, images: asked_of.append(images) or inner(self, images))
@@ -450,7 +450,7 @@ def test_scores_are_fitted_on_other_images_than_the_chance_is_judged_on(monkeypa
 
 
 @pytest.mark.parametrize("count", [0, 19, 20])
-def test_a_fit_of_scores_needs_twenty_validation_images(count):
+def test_platt_scaling_needs_twenty_validation_images(count):
     fitted, raw = (critic.critic_measures(Scored(odds=odds).asked(count, test=40)) for odds in (False, True))
     assert all(row.value is not None for row in raw)
     if count == 20:
@@ -461,7 +461,7 @@ def test_a_fit_of_scores_needs_twenty_validation_images(count):
     assert all(row.reason.startswith(f"{count} validation images are too few to fit") for row in fitted)
 
 
-def test_the_area_under_the_curve_by_pairs_and_by_resamples():
+def test_auroc_by_pairs_and_by_resamples():
     generator = np.random.default_rng(0)
     scores, real = generator.integers(0, 6, 30).astype(float), generator.random(30) < 0.5
 
@@ -476,7 +476,7 @@ def test_the_area_under_the_curve_by_pairs_and_by_resamples():
     assert np.isnan(auroc(scores, np.ones(30, bool))(None)[0])
 
 
-def test_the_logistic_fit_is_that_of_scikit_learn():
+def test_logistic_fit_matches_scikit_learn():
     from sklearn.linear_model import LogisticRegression
 
     generator = np.random.default_rng(1)
@@ -489,7 +489,7 @@ def test_the_logistic_fit_is_that_of_scikit_learn():
     assert np.isfinite(apart).all()
 
 
-def test_ways_by_hand():
+def test_jump_and_detour_by_hand():
     straight = np.stack([np.linspace(0, 3, 4), np.zeros(4)], axis=1)[None]
     bent = np.array([[[0.0, 0.0], [3.0, 0.0], [3.0, 3.0], [3.0, 4.0]]])
     still = np.zeros((1, 4, 2))
@@ -500,7 +500,7 @@ def test_ways_by_hand():
     assert np.isnan([*jump(still), *detour(still)]).all()
 
 
-def test_the_rationale_follows_the_class_the_judge_sees(data, kind):
+def test_rationale_explains_the_class_that_the_judge_predicts(data, kind):
     context = asked(data, kind)
     latents = context.pixels[:6]
     with context.model.frozen():
@@ -519,20 +519,20 @@ def test_the_rationale_follows_the_class_the_judge_sees(data, kind):
     assert found.arrays["images"].shape == (6, *SHAPE)
 
 
-def test_pixels_of_a_latent_are_not_explained(kind):
+def test_latents_have_no_pixel_attribution(kind):
     with pytest.raises(NotApplicableError, match="rationale"):
         kind.explained(None, torch.zeros(1, 4), torch.zeros(1, *SHAPE))
 
 
-def test_a_manifold_leaves_out_the_widest_balls(data):
+def test_manifold_drops_the_widest_balls(data):
     manifold = Manifold.of(data.train)
-    assert len(manifold.centres) == pytest.approx(0.9 * 240, abs=2)
+    assert len(manifold.centers) == pytest.approx(0.9 * 240, abs=2)
 
 
 # tasks and models
 
 
-def test_the_models_are_built_for_the_task_and_their_recipes_differ():
+def test_models_are_built_for_the_task_with_different_recipes():
     from suite.registry import resolve
     from suite.runner.preparation import prepare_task
 
@@ -552,7 +552,7 @@ def test_the_models_are_built_for_the_task_and_their_recipes_differ():
     assert entry.build(spec, task=prepared.data.info).recipe.steps > model.recipe.steps
 
 
-def test_images_from_a_folder_are_a_task(tmp_path):
+def test_image_folder_is_a_task(tmp_path):
     from PIL import Image
 
     from suite.runner.preparation import prepare_task
@@ -569,7 +569,7 @@ def test_images_from_a_folder_are_a_task(tmp_path):
     assert len(data.train) == 10
 
 
-def test_an_image_as_near_as_the_nearest_test_images_is_memorised_also_where_distances_tie():
+def test_image_memorization_includes_ties():
     learnt = np.zeros((20, 64))
     learnt[np.arange(20), np.arange(20)] = 8
     real = np.concatenate([learnt[:10], np.repeat(learnt[:1], 90, axis=0)])
@@ -579,7 +579,7 @@ def test_an_image_as_near_as_the_nearest_test_images_is_memorised_also_where_dis
     assert (row.value, row.control, row.params["distance"]) == (0.75, 1.0, 1.0)
 
 
-def test_whether_scores_are_odds_can_be_said_of_a_critic_that_was_trained_elsewhere():
+def test_scores_are_odds_can_be_declared_for_a_pretrained_critic():
     recipes = {objective: GanRecipe(objective=objective) for objective in ("bce", "hinge")}
     assert TorchGenerator(Planted(), recipe=recipes["bce"]).scores_are_odds
     assert not TorchGenerator(Planted(), recipe=recipes["hinge"]).scores_are_odds

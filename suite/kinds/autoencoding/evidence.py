@@ -1,44 +1,72 @@
-"""The evidence for a task's test images: which of them, with how many draws, and under which likelihood."""
+"""A fixed subset of test images: their evidence, and the gallery made of them."""
 
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from suite.data.digests import seed_of
-from suite.kinds.base import Outcomes
+from suite.kinds.base import Array, Outcomes
 from suite.models.adapters.evidence import Evidence
 
 DRAWS = 100
 """Codes per image of the importance-weighted bound."""
 
 IMAGES = 200
-"""Test images that bounds are taken on, the same of every model: each costs as many passes as it has draws."""
+"""Maximum number of test images for bounds, the same for every model; each costs one pass per draw."""
+
+RECONSTRUCTED, PAIRS, STEPS, GENERATED = 12, 4, 9, 64
+"""In the gallery: reconstructed images, interpolated pairs, images per interpolation, and generated images."""
 
 
 def evidence_of(outcomes: Outcomes) -> tuple[Evidence, dict[str, Any]]:
-    """Return the evidence for the chosen test images, and what distinguishes the rows.
+    """Return the evidence for the subset of test images, and the params of its rows.
 
     Raises:
         NotApplicableError: there is no likelihood: codes are points, or pixels lie between 0 and 1.
     """
-    rows = chosen(outcomes)
+    rows = subset_rows(outcomes)
     seeds = [seed_of("evidence", outcomes.ids[row], str(outcomes.seed)) for row in rows]
-    images = outcomes.inputs[torch.tensor(rows, device=outcomes.inputs.device)]
-    found: Evidence = outcomes.model.evidence(images, DRAWS, seeds)
-    return found, {**likelihood(outcomes), "draws": DRAWS}
+    evidence: Evidence = outcomes.model.evidence(inputs_at(outcomes, rows), DRAWS, seeds)
+    return evidence, {**likelihood(outcomes), "draws": DRAWS}
 
 
-def chosen(outcomes: Outcomes) -> list[int]:
-    """Return the rows of at most `IMAGES` test images, the same of every model and in every run."""
+def subset_rows(outcomes: Outcomes) -> list[int]:
+    """Return the rows of at most `IMAGES` test images, the same for every model and in every run."""
     return sorted(range(len(outcomes.ids)), key=lambda row: seed_of("order", outcomes.ids[row], "0"))[:IMAGES]
 
 
-def binarised(outcomes: Outcomes) -> bool:
+def inputs_at(outcomes: Outcomes, rows: list[int]) -> Tensor:
+    """Return the inputs of some rows, (rows, c, h, w) on their device."""
+    inputs: Tensor = outcomes.inputs
+    return inputs[torch.tensor(rows, device=inputs.device)]
+
+
+def binarized(outcomes: Outcomes) -> bool:
     """Return whether every pixel is 0 or 1."""
     return bool(np.isin(outcomes.targets, (0, 1)).all())
 
 
 def likelihood(outcomes: Outcomes) -> dict[str, Any]:
-    """Return which likelihood numbers are of, as params of a row."""
-    return {"likelihood": "bernoulli", "binarised": binarised(outcomes)}
+    """Return the params that describe the likelihood of a row."""
+    return {"likelihood": "bernoulli", "binarised": binarized(outcomes)}
+
+
+def gallery(outcomes: Outcomes) -> dict[str, Array]:
+    """Return images in uint8: ``images`` and ``reconstructed`` (k, c, h, w), ``interpolated`` (pairs, steps, c, h, w).
+
+    A variational model adds ``generated`` (64, c, h, w): the pixel probabilities of codes from the prior.
+    """
+    inputs = inputs_at(outcomes, subset_rows(outcomes)[:RECONSTRUCTED])  # the first test images may be of one class
+    model, pairs = outcomes.model, min(PAIRS, len(inputs) // 2)
+    arrays = {"images": inputs, "reconstructed": model.reconstruct(inputs)}
+    if pairs:
+        arrays["interpolated"] = model.interpolate(inputs[:pairs], inputs[pairs : 2 * pairs], STEPS)
+    if model.variational:
+        arrays["generated"] = model.sample(GENERATED, seed_of("prior", "shown", str(outcomes.seed)))
+    return {name: _as_bytes(values) for name, values in arrays.items()}
+
+
+def _as_bytes(values: Tensor) -> Array:
+    return values.detach().mul(255).round().to(torch.uint8).cpu().numpy()

@@ -1,4 +1,4 @@
-"""Autoencoding: an image, its code, and the image again."""
+"""Autoencoding: images are reconstructed from their own codes."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -12,53 +12,35 @@ from torch import Tensor
 
 from suite.data import TaskData
 from suite.errors import MeasureError, ModelError
-from suite.kinds.autoencoding import losses
-from suite.kinds.autoencoding.calibration import calibrated, rescaling, uncertainty
-from suite.kinds.autoencoding.evidence import likelihood
-from suite.kinds.autoencoding.gallery import shown
-from suite.kinds.base import Array, AttributionTarget, Calibrated, Outcomes, Rescaling, ValidatedSample
+from suite.kinds.autoencoding import calibration, losses
+from suite.kinds.autoencoding.evidence import gallery, likelihood
+from suite.kinds.base import Array, AttributionTarget, Calibrated, Outcomes, ValidatedSample
 from suite.kinds.defaults import Graded, KindDefaults
-from suite.kinds.images import image
+from suite.kinds.inputs import image
 from suite.metrics.stats import Statistic, average, resampled
-from suite.models.adapters.autoencoder import Answer, TorchAutoencoder, parts
+from suite.models.adapters.autoencoder import AutoencoderOutput, TorchAutoencoder, split_output
 from suite.models.adapters.evidence import bernoulli, divergences
 from suite.registry import register
 from suite.types import Measure, Sample
 
-PRESETS: Mapping[str, Sequence[str]] = MappingProxyType(
-    {
-        "clean": ("clean",),
-        "robustness": (
-            "robustness(attack=fgsm(eps=[0.05, 0.1, 0.2]))",
-            "robustness(attack=pgd(eps=[0.05, 0.1, 0.2], steps=20, restarts=1, loss=ce))",
-            "robustness(attack=patch(area=[0.05, 0.15], steps=30, restarts=1, loss=ce))",
-            "corruption(names=[gaussian_noise, motion_blur, contrast], severities=[3])",
-            "occlusion(fractions=[0.1, 0.25], places=2)",
-        ),
-        "calibration": ("calibration(members=1)",),
-        "attribution": ("attribution(methods=[saliency, integrated_gradients, occlusion, centre, edges], samples=16)",),
-    }
-)
-"""What a plain run measures on images of strokes; a task may say otherwise."""
-
 USED = 0.01
-"""Divergence in nats, or magnitude of a code that is a point, from which on a number of a code says something."""
+"""Divergence in nats, or magnitude of a point code, above which a latent dimension carries information."""
 
 POINTS = "points, at no cost"
-"""What is told of the codes of a plain autoencoder."""
+"""Param of rows about plain autoencoders."""
 
 
 @dataclass(frozen=True)
 class Autoencoding(Graded, KindDefaults):
     """An image from its own code; the output is a logit per pixel, and the code's mean and log variance.
 
-    The target is the clean image, whatever the model was shown. A tally is what the pixels and the code cost, (n, 2),
-    in bits per dimension. Damage is 1 - 2^-(code length / reference): half where the code is worth nothing, because the
-    image costs as much as without any, by the training images' mean of each pixel.
+    The target is the clean image, also under attack. A tally is the code length of the pixels and that of the code,
+    (n, 2), in bits per dimension. Damage is 1 - 2^-(code length / reference): one half where the code is useless,
+    because the image needs as many bits as under independent pixels with the training images' means.
 
     Attributes:
-        shape: (channels, height, width) of the task's images; known once the kind has settled.
-        reference: what an image costs without a code, in bits per dimension; known once the kind has settled.
+        shape: (channels, height, width) of the task's images; None until the kind is fitted.
+        reference: bits per dimension of images under independent pixels; 1 until the kind is fitted.
     """
 
     shape: tuple[int, ...] | None = None
@@ -72,10 +54,29 @@ class Autoencoding(Graded, KindDefaults):
     quality = "2^-(code length / that of independent pixels)"
     default_uncertainty = "pixel"
     calibration_metric = "pixel_ece"
-    presets = PRESETS
+    presets = MappingProxyType(
+        {
+            "clean": ("clean",),
+            "robustness": (
+                "robustness(attack=fgsm(eps=[0.05, 0.1, 0.2]))",
+                "robustness(attack=pgd(eps=[0.05, 0.1, 0.2], steps=20, restarts=1, loss=ce))",
+                "robustness(attack=patch(area=[0.05, 0.15], steps=30, restarts=1, loss=ce))",
+                "corruption(names=[gaussian_noise, motion_blur, contrast], severities=[3])",
+                "occlusion(fractions=[0.1, 0.25], places=2)",
+            ),
+            "calibration": ("calibration(members=1)",),
+            "attribution": (
+                "attribution(methods=[saliency, integrated_gradients, occlusion, centre, edges], samples=16)",
+            ),
+        }
+    )
+    attack_loss = staticmethod(losses.attack_loss)
+    rescaling = staticmethod(calibration.rescaling)
+    uncertainty = staticmethod(calibration.uncertainty)
+    gallery = staticmethod(gallery)
 
     def validate_sample(self, sample: Sample, classes: Sequence[str] | None) -> ValidatedSample:
-        """Return (channels, height, width) in uint8 or float32, twice: an image is its own target."""
+        """Return the image, (channels, height, width) in uint8 or float32, twice: it is its own target."""
         value = image(sample.input)
         return ValidatedSample(value, value)
 
@@ -91,143 +92,122 @@ class Autoencoding(Graded, KindDefaults):
         return np.asarray(images / np.float32(255) if images.dtype == np.uint8 else images, np.float32)
 
     def check_output(self, output: Tensor, classes: Sequence[str]) -> None:
-        """Raise ModelError unless there is a row of numbers for each image."""
+        """Raise ModelError unless the output has two dimensions."""
         if output.ndim != 2:
             raise ModelError(f"The model returns {tuple(output.shape)}; expected (n, pixels + 2 * latent).")
 
     def fitted_on_validation(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
-        """Return the kind with the shape of the images, and what one costs without a code."""
+        """Return the kind with the shape of the images, and their bits per dimension under independent pixels."""
         if data is None:
             return self
         images = data.train.targets if len(data.train) else data.test.targets
-        chance = losses.independent(images)
-        nats = float(losses.independent_nats(images, chance).mean())
-        return replace(self, shape=data.info.input_shape, reference=nats / (len(chance) * math.log(2)))
+        means = losses.independent(images)
+        nats = float(losses.independent_nats(images, means).mean())
+        return replace(self, shape=data.info.input_shape, reference=nats / (len(means) * math.log(2)))
 
     def training_loss(self, model: TorchAutoencoder, pixels: Tensor, targets: Tensor) -> tuple[Tensor, None]:
-        """Return the negative evidence lower bound with one draw, in nats, (n,); of a plain one the cross-entropy."""
+        """Return the negative ELBO with one draw, in nats, (n,); for a plain autoencoder the cross-entropy."""
         mean, log_variance = model.code(pixels)
         if not model.variational:
             return bernoulli(model.decoded(mean), targets).float(), None
         code = mean + (log_variance / 2).exp() * torch.randn_like(mean)
         return (bernoulli(model.decoded(code), targets) + divergences(mean, log_variance).sum(dim=1)).float(), None
 
-    def attack_loss(
-        self, output: Tensor, targets: Tensor, *, name: str, target_classes: Tensor | None = None
-    ) -> Tensor:
-        """Return one of `autoencoding_losses.LOSSES` per image, in float64."""
-        return losses.attack_loss(output, targets, name, target_classes)
-
     def damage(self, output: Tensor, targets: Tensor) -> Tensor:
         """Return 1 - 2^-(code length of the clean image / reference), (n,)."""
         return losses.damage(output.double(), targets, self.reference)
 
-    def hidden(self, targets: Tensor, covered: Tensor) -> Tensor:
-        """Return targets with covered pixels not counted."""
+    def mask_covered_targets(self, targets: Tensor, covered: Tensor) -> Tensor:
+        """Return targets in which covered pixels are NaN, which are ignored."""
         return targets.masked_fill(covered[:, None], torch.nan)
 
     def tally(self, output: Array, targets: Array) -> Array:
-        """Return what the pixels and the code of each image cost, (n, 2), in bits per dimension."""
-        given = torch.from_numpy(np.asarray(output, np.float64)), torch.from_numpy(targets)
-        return torch.stack([losses.reconstruction(*given), losses.divergence(*given)], dim=1).numpy()
+        """Return the lengths of the pixels and of the code of each image, (n, 2), in bits per dimension."""
+        pair = torch.from_numpy(np.asarray(output, np.float64)), torch.from_numpy(targets)
+        return torch.stack([losses.reconstruction(*pair), losses.divergence(*pair)], dim=1).numpy()
 
     def statistic(self, tally: Array) -> Statistic:
-        """Return the mean code length."""
+        """Return the mean code length as a function of resampling counts."""
         return average(tally.sum(axis=1))
 
     def headline_measure(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
-        """Return the mean code length; of codes that are points, and cost nothing, the row says so."""
+        """Return the mean code length, with a param if codes are points."""
         if not tally[:, 1].any():
             fields["params"] = {**fields.get("params", {}), "codes": POINTS}
         return super().headline_measure(metric, tally, seed=seed, **fields)
 
     def secondary_metrics(self, tally: Array, *, seed: int, params: Mapping[str, Any]) -> list[Measure]:
-        """Return the two parts of the code length: what the pixels cost, and what the code does."""
+        """Return the two parts of the code length: that of the pixels, and that of the code."""
         fields: dict[str, Any] = {"seed": seed, "unit": self.unit, "higher_is_better": False, "params": params}
         names = ("robust_reconstruction", "robust_divergence")
         return [resampled(n, average(tally[:, part]), len(tally), **fields) for part, n in enumerate(names)]
 
     def latent_shift(self, before: Array, after: Array) -> dict[str, Array]:
-        """Return how far codes moved: the symmetric divergence between their distributions, in nats, (n,)."""
-        sides = self._parts(before), self._parts(after)
-        return {"latent_shift": losses.shift(*sides).numpy()} if bool(sides[0].spread.all()) else {}
+        """Return the symmetric divergence between the distributions of the two codes, in nats, (n,)."""
+        first, second = self._parts(before), self._parts(after)
+        return {"latent_shift": losses.shift(first, second).numpy()} if bool(first.is_gaussian.all()) else {}
 
     def columns(self, outcomes: Outcomes) -> dict[str, Any]:
-        """Return each image's code length, its two parts, and the share of pixels that come back wrong."""
+        """Return each image's code length, its two parts, and the fraction of wrongly reconstructed pixels."""
         tally = self.tally(outcomes.output, outcomes.targets)
-        said = parts(torch.from_numpy(outcomes.output), math.prod(outcomes.targets.shape[1:])).logits.numpy() > 0
-        wrong = (said != (outcomes.targets.reshape(said.shape) >= 0.5)).mean(axis=1)
-        costs = {"code_length": tally.sum(axis=1), "reconstruction": tally[:, 0], "divergence": tally[:, 1]}
-        return {**costs, "pixel_error": wrong}
+        white = (
+            split_output(torch.from_numpy(outcomes.output), math.prod(outcomes.targets.shape[1:])).logits.numpy() > 0
+        )
+        error = (white != (outcomes.targets.reshape(white.shape) >= 0.5)).mean(axis=1)
+        lengths = {"code_length": tally.sum(axis=1), "reconstruction": tally[:, 0], "divergence": tally[:, 1]}
+        return {**lengths, "pixel_error": error}
 
     def details(self, outcomes: Outcomes) -> dict[str, Any]:
-        """Return the likelihood, and the mean divergence of each number of codes, in nats; None for points."""
-        known = losses.answer(torch.from_numpy(outcomes.output).double(), torch.from_numpy(outcomes.targets))
-        if not bool(known.spread.all()):
-            return {**likelihood(outcomes), "divergence_by_latent": None}
-        return {
-            **likelihood(outcomes),
-            "divergence_by_latent": divergences(known.mean, known.log_variance).mean(dim=0).tolist(),
-        }
+        """Return the likelihood, and the mean divergence of each latent dimension, in nats; None for points."""
+        answer = losses.answer(torch.from_numpy(outcomes.output).double(), torch.from_numpy(outcomes.targets))
+        by_latent = losses.code_divergences(answer).mean(dim=0).tolist() if bool(answer.is_gaussian.all()) else None
+        return {**likelihood(outcomes), "divergence_by_latent": by_latent}
 
     def output_arrays(self, output: Array) -> dict[str, Array]:
-        """Return the reconstruction, uint8 (n, c, h, w), and what the code costs, in nats, (n,)."""
-        known = self._parts(output)
-        pixels = known.logits.sigmoid().mul(255).round().to(torch.uint8).view(-1, *self._known())
-        cost = torch.where(known.spread, divergences(known.mean, known.log_variance), 0.0).sum(dim=1)
-        return {"reconstruction": pixels.numpy(), "divergence": cost.numpy()}
-
-    def gallery(self, outcomes: Outcomes) -> dict[str, Array]:
-        """Return images and their reconstructions, ways between images, and what the model generates."""
-        return shown(outcomes)
+        """Return the reconstruction, uint8 (n, c, h, w), and the divergence of the code, in nats, (n,)."""
+        answer = self._parts(output)
+        pixels = answer.logits.sigmoid().mul(255).round().to(torch.uint8).view(-1, *self._image_shape())
+        return {"reconstruction": pixels.numpy(), "divergence": losses.code_divergences(answer).sum(dim=1).numpy()}
 
     def probabilities(self, output: Array) -> Array:
         """Return the probability that a pixel is 1, at the mean of the image's own code, float64 (n, c, h, w)."""
-        return self._parts(output).logits.double().sigmoid().view(-1, *self._known()).numpy()
+        return self._parts(output).logits.double().sigmoid().view(-1, *self._image_shape()).numpy()
 
     def calibrated(self, predicted: Array, output: Array | None, targets: Array, **options: Any) -> Calibrated:
-        """Return how well the probabilities of pixels are calibrated."""
-        logits = None if output is None else self._parts(output).logits.view(-1, *self._known()).numpy()
-        return calibrated(predicted, logits, targets, **options)
-
-    def rescaling(self, output: Array, targets: Array) -> Rescaling:
-        """Return the temperature of the logits that fits validation pixels."""
-        return rescaling(output, targets)
-
-    def uncertainty(self, outcomes: Outcomes) -> list[Measure]:
-        """Return whether the codes' distributions are those that the decoder implies."""
-        return uncertainty(outcomes)
+        """Return the calibration of pixel probabilities."""
+        logits = None if output is None else self._parts(output).logits.view(-1, *self._image_shape()).numpy()
+        return calibration.calibrated(predicted, logits, targets, **options)
 
     def explainable(self, output: Array) -> Array:
-        """Return for which images the code says anything."""
-        return np.asarray((_said(self._parts(output)).amax(dim=1) > USED).numpy())
+        """Return for which images the code carries information."""
+        return np.asarray((_information(self._parts(output)).amax(dim=1) > USED).numpy())
 
     def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> AttributionTarget:
-        """Explain the number of the code that the clean image moves most, as a share of its clean mean.
+        """Explain the most informative latent dimension of the clean image, relative to its clean mean.
 
-        Of a Gaussian code it is the one of the largest divergence among those with a mean that is not 0.
+        For a Gaussian code it is the dimension of the largest divergence among those with a mean other than 0.
         """
-        known = parts(outputs, math.prod(pixels.shape[1:]))
-        chosen = torch.where(known.mean.abs() > 1e-6, _said(known), -1.0).argmax(dim=1)
-        clean = known.mean.gather(1, chosen[:, None])[:, 0]
+        answer = split_output(outputs, math.prod(pixels.shape[1:]))
+        chosen = torch.where(answer.mean.abs() > 1e-6, _information(answer), -1.0).argmax(dim=1)
+        clean = answer.mean.gather(1, chosen[:, None])[:, 0]
 
-        def share(inputs: Tensor, rows: Tensor) -> Tensor:
+        def relative(inputs: Tensor, rows: Tensor) -> Tensor:
             return model.code(inputs)[0].gather(1, chosen[rows][:, None])[:, 0] / clean[rows]  # type: ignore[no-any-return]
 
-        return AttributionTarget(share, lambda inputs, rows: share(inputs, rows).double().clamp(0, 1))
+        return AttributionTarget(relative, lambda inputs, rows: relative(inputs, rows).double().clamp(0, 1))
 
-    def _known(self) -> tuple[int, ...]:
+    def _image_shape(self) -> tuple[int, ...]:
         if self.shape is None:
-            raise MeasureError("The shape of the images is not known before the kind has settled; call settled first.")
+            raise MeasureError("The shape of the images is not known yet; call fitted_on_validation first.")
         return self.shape
 
-    def _parts(self, output: Array) -> Answer:
-        return parts(torch.from_numpy(np.asarray(output)), math.prod(self._known()))
+    def _parts(self, output: Array) -> AutoencoderOutput:
+        return split_output(torch.from_numpy(np.asarray(output)), math.prod(self._image_shape()))
 
 
-def _said(known: Answer) -> Tensor:
-    """Return how much each number of a code says, (n, latent): its divergence, or its magnitude where it is a point."""
-    return torch.where(known.spread, divergences(known.mean, known.log_variance), known.mean.abs())
+def _information(answer: AutoencoderOutput) -> Tensor:
+    """Return the information of each latent dimension, (n, latent): its divergence, or the magnitude of a point."""
+    return torch.where(answer.is_gaussian, divergences(answer.mean, answer.log_variance), answer.mean.abs())
 
 
 @register("kind")

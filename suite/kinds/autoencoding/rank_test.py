@@ -1,4 +1,4 @@
-"""Simulation-based calibration of codes: where a code ranks among draws from its own image's posterior."""
+"""Simulation-based calibration of codes: the rank of a code among draws from the posterior of its image."""
 
 from typing import Any
 
@@ -12,38 +12,38 @@ from suite.kinds.base import Array
 from suite.models.base import BATCH_MULTIPLE
 
 SIMULATIONS, DRAWS, BINS = 500, 99, 10
-"""Images that are made up; draws from the posterior of each, so that there are 100 ranks; bins of 10 of them."""
+"""Simulated images; posterior draws per image, which give 100 possible ranks; bins of 10 ranks each."""
 
 
 def generated(model: Any, count: int, seed: int) -> Tensor:
     """Return images drawn from a variational model, each pixel 0 or 1, (count, c, h, w), on the model's device."""
-    chances = model.sample(count, seed)
-    source = torch.Generator().manual_seed(seed + 1)
-    return torch.bernoulli(chances.cpu(), generator=source).to(chances)
+    probabilities = model.sample(count, seed)
+    generator = torch.Generator().manual_seed(seed + 1)
+    return torch.bernoulli(probabilities.cpu(), generator=generator).to(probabilities)
 
 
 def simulated_ranks(model: Any, count: int, seed: int) -> Array:
-    """Return how many of `DRAWS` draws from q(z | x) lie below the z that x was made from, (count, latent)."""
+    """Return how many of `DRAWS` draws from q(z | x) lie below the z that generated x, (count, latent)."""
     codes, images = model.prior(count, seed), generated(model, count, seed)
     with model.frozen(), torch.no_grad():
-        found = [model.code(chunk) for chunk in torch.split(images, BATCH_MULTIPLE)]
-    mean, log_variance = (torch.cat(part) for part in zip(*found, strict=True))
-    source = torch.Generator().manual_seed(seed + 2)
-    noise = torch.randn(count, DRAWS, codes.shape[1], generator=source).to(codes)
-    drawn = mean[:, None] + (log_variance / 2).exp()[:, None] * noise
-    return np.asarray((drawn < codes[:, None]).sum(dim=1).cpu().numpy())
+        posteriors = [model.code(batch) for batch in torch.split(images, BATCH_MULTIPLE)]
+    mean, log_variance = (torch.cat(part) for part in zip(*posteriors, strict=True))
+    generator = torch.Generator().manual_seed(seed + 2)
+    noise = torch.randn(count, DRAWS, codes.shape[1], generator=generator).to(codes)
+    draws = mean[:, None] + (log_variance / 2).exp()[:, None] * noise
+    return np.asarray((draws < codes[:, None]).sum(dim=1).cpu().numpy())
 
 
 def rank_p_values(ranks: Array, draws: int, bins: int) -> Array:
-    """Return the chance of ranks at least as uneven if they were uniform, by a chi-square test, (latent,).
+    """Return the p-values of chi-square tests that ranks are uniform, (latent,).
 
     Args:
-        ranks: whole numbers from 0 to `draws`, (count, latent).
-        draws: number of draws that a rank is among.
-        bins: that the draws + 1 ranks are shared out to evenly.
+        ranks: integers from 0 to `draws`, (count, latent).
+        draws: number of draws that a code is ranked among.
+        bins: number of equal bins of the draws + 1 possible ranks.
 
     Raises:
-        MeasureError: the ranks cannot be shared out evenly, or fewer than 5 are expected in a bin.
+        MeasureError: the bins would not be equal, or fewer than 5 ranks are expected in a bin.
     """
     if (draws + 1) % bins or len(ranks) < 5 * bins:
         raise MeasureError(
@@ -56,10 +56,10 @@ def rank_p_values(ranks: Array, draws: int, bins: int) -> Array:
 
 
 def rank_spread(ranks: Array, draws: int) -> Array:
-    """Return the squared distance of each simulation's ranks from the middle, over that of uniform ones, (n,).
+    """Return the squared deviation of each simulation's ranks from the middle, relative to uniform ranks, (n,).
 
-    The mean is 1 where posteriors are calibrated, above it where they are too narrow, and below it where they are too
-    wide. Averaged over the numbers of a code.
+    It is averaged over latent dimensions. Its expectation is 1 for calibrated posteriors, above 1 for posteriors that
+    are too narrow, and below 1 for posteriors that are too wide.
     """
     expected = ((draws + 1) ** 2 - 1) / 12
     return np.asarray(np.square(ranks - draws / 2).mean(axis=1) / expected)

@@ -1,8 +1,9 @@
-"""Losses that an attack on a classifier raises.
+"""Losses that attacks on a classifier maximize.
 
-They are taken in float64, and none of them saturates: a model with huge or tiny logits cannot hide its gradient,
-because only the direction of a sample's gradient is followed, never its length. The untargeted margin is above zero
-exactly where the model is wrong; the others grow with the odds of that, and need not cross zero at the same place.
+They are computed in float64, and none of them saturates: large or small logits do not mask the gradient, because
+attacks follow only the direction of a sample's gradient, never its magnitude. The untargeted margin is positive
+exactly where the model is wrong; the others increase with the odds of an error, and need not cross zero at the same
+point.
 """
 
 from collections.abc import Callable
@@ -14,43 +15,43 @@ from torch import Tensor, nn
 from suite.errors import SpecError
 
 SPREAD = 10.0
-"""Range of the logits, after scaling, at which probabilities are compared: neither flat nor saturated."""
+"""Range of the scaled logits, chosen so that their softmax is neither flat nor saturated."""
 
 TINY = 1e-30
-"""Distance between logits below which they are equal."""
+"""Difference between logits below which they count as equal."""
 
 
 def margin(logits: Tensor, targets: Tensor, target_classes: Tensor | None) -> Tensor:
-    """Return the largest wrong logit, or that of the goal, minus the right one (Carlini and Wagner 2017)."""
-    own = _of(logits, targets)
+    """Return the largest wrong logit, or that of the target class, minus the true one (Carlini and Wagner 2017)."""
+    own = _logit_of(logits, targets)
     if target_classes is not None:
-        return _of(logits, target_classes) - own
-    return _without(logits, targets).amax(dim=1) - own
+        return _logit_of(logits, target_classes) - own
+    return _mask_out(logits, targets).amax(dim=1) - own
 
 
 def ce(logits: Tensor, targets: Tensor, target_classes: Tensor | None) -> Tensor:
-    """Return the log odds of a wrong class, or of the goal.
+    """Return the log odds of a wrong class, or of the target class.
 
-    They grow with the cross-entropy c of the target as log(exp(c) - 1), so that a sample's gradient has the direction
-    of the gradient of its cross-entropy, but does not vanish where the model is sure. Towards a goal they fall as the
-    cross-entropy of the goal grows.
+    As a function of the cross-entropy c of the true class they are log(exp(c) - 1): a sample's gradient has the
+    direction of that of its cross-entropy, but does not vanish where the model is confident. In a targeted attack they
+    decrease with the cross-entropy of the target class.
     """
     if target_classes is not None:
-        return _of(logits, target_classes) - _without(logits, target_classes).logsumexp(dim=1)
-    return _without(logits, targets).logsumexp(dim=1) - _of(logits, targets)
+        return _logit_of(logits, target_classes) - _mask_out(logits, target_classes).logsumexp(dim=1)
+    return _mask_out(logits, targets).logsumexp(dim=1) - _logit_of(logits, targets)
 
 
 def scaled_ce(logits: Tensor, targets: Tensor, target_classes: Tensor | None) -> Tensor:
-    """Return `ce` of logits scaled to a range of `SPREAD` in each sample; an affine change of the logits is undone."""
+    """Return `ce` of logits scaled to a range of `SPREAD` in each sample: invariant to affine maps of the logits."""
     return ce(_scaled(logits), targets, target_classes)
 
 
 def dlr(logits: Tensor, targets: Tensor, target_classes: Tensor | None) -> Tensor:
-    """Return the difference of logits ratio (Croce and Hein 2020), with its sign turned so that above zero is wrong.
+    """Return the difference of logits ratio (Croce and Hein 2020), with its sign flipped: positive means misclassified.
 
-    Untargeted the margin is divided by the distance from the first to the third logit, towards a goal by the distance
-    from the first to the mean of the third and the fourth. With fewer classes the last one stands in, and the distance
-    is taken as given: else the ratio would be the same everywhere, and its gradient zero.
+    The margin is divided by the difference of the first and the third largest logit, in a targeted attack by that of
+    the first and the mean of the third and the fourth. With fewer classes the last logit replaces the missing ones, and
+    the divisor is detached: otherwise the ratio would be constant, and its gradient zero.
     """
     ordered = logits.sort(dim=1, descending=True).values
     third = ordered[:, min(2, logits.shape[1] - 1)]
@@ -62,7 +63,7 @@ def dlr(logits: Tensor, targets: Tensor, target_classes: Tensor | None) -> Tenso
 
 
 def probability_margin(logits: Tensor, targets: Tensor, target_classes: Tensor | None) -> Tensor:
-    """Return the margin between probabilities, of logits scaled as in `scaled_ce` (after Xia et al. 2024)."""
+    """Return the margin between the probabilities of logits scaled as in `scaled_ce` (after Xia et al. 2024)."""
     return margin(_scaled(logits).softmax(dim=1), targets, target_classes)
 
 
@@ -77,9 +78,9 @@ def attack_loss(output: Tensor, targets: Tensor, name: str, target_classes: Tens
 
     Args:
         output: logits (n, classes).
-        targets: the right classes, (n,).
+        targets: the true classes, (n,).
         name: one of `LOSSES`.
-        target_classes: the classes that the model shall say instead, (n,); None for any wrong one.
+        target_classes: the classes that the model should predict instead, (n,); None for any wrong one.
 
     Raises:
         SpecError: the loss is unknown.
@@ -91,20 +92,20 @@ def attack_loss(output: Tensor, targets: Tensor, name: str, target_classes: Tens
 
 
 def rivals(output: Tensor, targets: Tensor, count: int) -> Tensor:
-    """Return the wrong classes nearest to the right one in logits, the nearest first, (n, count or fewer)."""
-    return _without(output, targets).topk(min(count, output.shape[1] - 1), dim=1).indices
+    """Return the wrong classes of the largest logits, in descending order, (n, count or fewer)."""
+    return _mask_out(output, targets).topk(min(count, output.shape[1] - 1), dim=1).indices
 
 
 def _scaled(logits: Tensor) -> Tensor:
-    """Return logits scaled to a range of `SPREAD` in each sample; an affine change of them is undone."""
+    """Return logits scaled to a range of `SPREAD` in each sample."""
     low, high = logits.detach().aminmax(dim=1, keepdim=True)
     return logits * (SPREAD / (high - low).clamp_min(TINY))
 
 
-def _of(logits: Tensor, classes: Tensor) -> Tensor:
+def _logit_of(logits: Tensor, classes: Tensor) -> Tensor:
     return logits.gather(1, classes[:, None])[:, 0]
 
 
-def _without(logits: Tensor, classes: Tensor) -> Tensor:
+def _mask_out(logits: Tensor, classes: Tensor) -> Tensor:
     mask = nn.functional.one_hot(classes, logits.shape[1]).bool()
     return logits.masked_fill(mask, -torch.inf)

@@ -1,4 +1,4 @@
-"""Clean measures of classification."""
+"""Clean metrics of classification."""
 
 from collections.abc import Callable
 
@@ -13,13 +13,13 @@ from suite.types import Measure, not_applicable
 
 @metric(kind="classification")
 def accuracy(outcomes: Outcomes) -> list[Measure]:
-    """Share of samples whose largest logit is the right class."""
+    """Fraction of samples whose largest logit is that of the true class."""
     return [stats.rate("accuracy", outcomes.output.argmax(axis=1) == outcomes.targets)]
 
 
 @metric(kind="classification")
 def top5_accuracy(outcomes: Outcomes) -> list[Measure]:
-    """Share of samples whose right class is among the five largest logits."""
+    """Fraction of samples whose true class is among the five largest logits."""
     if len(outcomes.classes) < TOP5_CLASSES:
         return [not_applicable("top5_accuracy", f"{len(outcomes.classes)} classes are too few for a top five")]
     return [stats.rate("top5_accuracy", in_top(outcomes.output, outcomes.targets, 5))]
@@ -27,13 +27,13 @@ def top5_accuracy(outcomes: Outcomes) -> list[Measure]:
 
 @metric(kind="classification")
 def recall(outcomes: Outcomes) -> list[Measure]:
-    """Share of each class's samples that are found."""
-    right = outcomes.output.argmax(axis=1) == outcomes.targets
+    """Fraction of each class's samples that are predicted as this class."""
+    correct = outcomes.output.argmax(axis=1) == outcomes.targets
     measures = []
     for index, name in enumerate(outcomes.classes):
         members = outcomes.targets == index
         if members.any():
-            measures.append(stats.rate("recall", right[members], params={"class": name}))
+            measures.append(stats.rate("recall", correct[members], params={"class": name}))
         else:
             reason = f"no test sample of class {name}"
             measures.append(Measure("recall", None, None, None, 0, "none", params={"class": name}, reason=reason))
@@ -42,7 +42,7 @@ def recall(outcomes: Outcomes) -> list[Measure]:
 
 @metric(kind="classification")
 def balanced_accuracy(outcomes: Outcomes) -> list[Measure]:
-    """Mean recall over the classes present: what accuracy would be if all were equally frequent."""
+    """Mean recall over the classes present: the accuracy if all classes were equally frequent."""
     return [_resampled("balanced_accuracy", outcomes, _balanced)]
 
 
@@ -53,7 +53,7 @@ def macro_f1(outcomes: Outcomes) -> list[Measure]:
 
 
 def _resampled(name: str, outcomes: Outcomes, statistic: Callable[[Array], Array]) -> Measure:
-    """Return a statistic of the confusion matrix with its bootstrap interval."""
+    """Return a statistic of confusion matrices (r, classes, classes) with its bootstrap interval."""
     count, n = len(outcomes.classes), len(outcomes.targets)
     pairs = outcomes.targets * count + outcomes.output.argmax(axis=1)
 
@@ -69,9 +69,8 @@ def _resampled(name: str, outcomes: Outcomes, statistic: Callable[[Array], Array
 
 def _macro_f1(confusions: Array) -> Array:
     """Return the macro F1 of confusion matrices (r, classes, classes), over classes that occur or are predicted."""
-    right = np.diagonal(confusions, axis1=1, axis2=2)
-    total = confusions.sum(axis=1) + confusions.sum(axis=2)
-    return _mean_present(2 * right, total)
+    correct = np.diagonal(confusions, axis1=1, axis2=2)
+    return _mean_present(2 * correct, confusions.sum(axis=1) + confusions.sum(axis=2))
 
 
 def _balanced(confusions: Array) -> Array:

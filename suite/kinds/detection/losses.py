@@ -1,7 +1,7 @@
-"""Losses that an attack on a detector raises, and the scalars that attribution explains.
+"""Losses that attacks on a detector maximize, and the scalars that attribution explains.
 
-They look at all candidates, and not at the detections that survive thresholds and suppression: what was suppressed
-comes up as soon as what suppressed it is gone.
+They use all candidates, not only the detections that survive thresholds and non-maximum suppression: a suppressed
+candidate becomes a detection as soon as the one that suppressed it is gone.
 """
 
 import math
@@ -12,24 +12,24 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from suite.errors import AttackError, NotApplicableError, SpecError, did_you_mean
-from suite.models.adapters.detections import selected
+from suite.errors import NotApplicableError, SpecError, did_you_mean
+from suite.models.adapters.detections import select_detections
 from suite.models.adapters.detector import TorchDetector
 
 DETECTOR = "detector"
-"""The sum of the losses that the detector was trained by."""
+"""The sum of the detector's training losses."""
 
 ALIASES = {"ce": DETECTOR, "scaled_ce": DETECTOR, "margin": DETECTOR}
-"""What attacks follow on classifiers where nobody names a loss; for a detector that is the sum of its own losses."""
+"""Default losses of attacks on classifiers; for a detector they mean the sum of its training losses."""
 
 TINY = 1e-6
-"""Distance of scores from 0 and 1 at which their logarithm is cut."""
+"""Smallest distance from 0 and 1 to which scores are clipped before taking logarithms."""
 
 ON = 0.5
-"""Intersection over union from which on a candidate lies on a box."""
+"""IoU above which a candidate belongs to a box."""
 
 NEAR = 0.3
-"""The same where the log odds of a box are followed: wide enough that some candidate is always near."""
+"""The same for the log odds of a box: low enough that some candidate is always near."""
 
 
 def vanish(candidates: Tensor, targets: Tensor) -> Tensor:
@@ -43,12 +43,15 @@ def fabricate(candidates: Tensor, targets: Tensor) -> Tensor:
 
 
 def mislabel(candidates: Tensor, targets: Tensor) -> Tensor:
-    """Return by how much another class leads on the true boxes: log-probabilities, summed over the candidates there."""
+    """Return the margin of the best wrong class in log-probabilities, summed over the candidates on true boxes, (n,).
+
+    Raises:
+        NotApplicableError: there is only one class.
+    """
     if candidates.shape[2] < 4 + 2:
         raise NotApplicableError("a task with one class has no wrong class that an object could be given")
-    said = scores(candidates).log()
     total = []
-    for image, table, truth in zip(said, candidates.detach(), targets, strict=True):
+    for image, table, truth in zip(scores(candidates).log(), candidates.detach(), targets, strict=True):
         counted = truth[(truth[:, 4] >= 0) & (truth[:, 5] == 0)]
         overlap = box_iou(table[:, :4], counted[:, :4].to(table))
         near, which = (overlap > ON).nonzero(as_tuple=True)
@@ -65,7 +68,7 @@ LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
 """The objectives that need the candidates alone, by name."""
 
 
-def raised(model: TorchDetector, pixels: Tensor, targets: Tensor, name: str) -> tuple[Tensor, Tensor]:
+def loss_and_detections(model: TorchDetector, pixels: Tensor, targets: Tensor, name: str) -> tuple[Tensor, Tensor]:
     """Return a loss per image (n,) in float64, differentiable, and the detections.
 
     Raises:
@@ -79,36 +82,27 @@ def raised(model: TorchDetector, pixels: Tensor, targets: Tensor, name: str) -> 
         raise SpecError(f"Detection has no attack loss {name!r}.{did_you_mean(name, [DETECTOR, *LOSSES])}")
     candidates = model.candidates(pixels)
     with torch.no_grad():
-        output = selected(candidates, model.nms)
+        output = select_detections(candidates, model.nms)
     return LOSSES[name](candidates.double(), targets), output
 
 
-def refuse_target_classes(target_classes: Tensor | None) -> None:
-    """Raise AttackError if target classes are given."""
-    if target_classes is not None:
-        raise AttackError("An attack on detection has no single class as its goal; use loss=mislabel.")
-
-
 def scores(candidates: Tensor) -> Tensor:
-    """Return the scores of candidates, kept away from 0 and 1 where a logarithm ends."""
+    """Return the scores of candidates, clipped away from 0 and 1 so that their logarithms are finite."""
     return candidates[..., 4:].clamp(TINY, 1 - TINY)
 
 
 def covered_share(boxes: Tensor, covered: Tensor) -> Tensor:
-    """Return the share of each box (n, M, 4) that lies under covered pixels (n, h, w), (n, M); 0 for an empty box.
-
-    A pixel belongs to a box by the area they share.
-    """
+    """Return which fraction of each box (n, M, 4) lies under covered pixels (n, h, w), (n, M); 0 for empty boxes."""
     height, width = covered.shape[1:]
-    rows = _shared(boxes[..., 1], boxes[..., 3], height)
-    columns = _shared(boxes[..., 0], boxes[..., 2], width)
+    rows = _pixel_shares(boxes[..., 1], boxes[..., 3], height)
+    columns = _pixel_shares(boxes[..., 0], boxes[..., 2], width)
     under = torch.einsum("nmh,nhw,nmw->nm", rows, covered.to(rows), columns)
     area = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
     return torch.where(area > 0, under / area.clamp_min(TINY), 0.0)
 
 
-def _shared(low: Tensor, high: Tensor, length: int) -> Tensor:
-    """Return how much of each pixel of a line lies between low and high, (n, M, length) in [0, 1]."""
+def _pixel_shares(low: Tensor, high: Tensor, length: int) -> Tensor:
+    """Return the fraction of each pixel of a line that lies between low and high, (n, M, length) in [0, 1]."""
     start = torch.arange(length, device=low.device, dtype=low.dtype)
     return (torch.minimum(high[..., None], start + 1) - torch.maximum(low[..., None], start)).clamp(0, 1)
 
@@ -118,7 +112,7 @@ def log_odds_on(candidates: Tensor, best: Tensor) -> Tensor:
 
     Args:
         candidates: (n, L, 4 + classes).
-        best: one detection for each image, (n, 6), x1, y1, x2, y2, score, class.
+        best: one detection per image, (n, 6), x1, y1, x2, y2, score, class.
     """
     index = best[:, 5].long()[:, None, None].expand(-1, candidates.shape[1], 1)
     own = scores(candidates).gather(2, index)[..., 0]
@@ -129,11 +123,11 @@ def log_odds_on(candidates: Tensor, best: Tensor) -> Tensor:
     weights = torch.where(overlap > NEAR, overlap, 0.0)
     mean = (weights * odds).sum(dim=1) / weights.sum(dim=1).clamp_min(TINY)
     lowest = math.log(TINY) - math.log1p(-TINY)
-    return torch.where(weights.sum(dim=1) > 0, mean, mean + lowest)  # nothing there is the least that can be said
+    return torch.where(weights.sum(dim=1) > 0, mean, mean + lowest)  # without candidates near the box: the lowest odds
 
 
 def similarity(detections: Tensor, best: Tensor) -> Tensor:
-    """Return the highest score times overlap of a detection of the same class that lies on the box, (n,) in [0, 1]."""
+    """Return the highest score times IoU of a detection of the same class that belongs to the box, (n,) in [0, 1]."""
     values = []
     for table, box in zip(detections, best, strict=True):
         overlap = box_iou(table[:, :4], box[None, :4].to(table))[:, 0]
@@ -143,7 +137,7 @@ def similarity(detections: Tensor, best: Tensor) -> Tensor:
 
 
 def inside(boxes: Tensor, height: int, width: int) -> Tensor:
-    """Return the pixels with their centre in each box (n, 4 or more), else the one under its middle, bool (n, h, w)."""
+    """Return the pixels with their center in each box (n, 4 or more), else the one under its center, bool (n, h, w)."""
     rows = torch.arange(height, device=boxes.device) + 0.5
     columns = torch.arange(width, device=boxes.device) + 0.5
     down = (rows >= boxes[:, 1, None]) & (rows < boxes[:, 3, None])

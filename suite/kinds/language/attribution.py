@@ -1,4 +1,4 @@
-"""What attribution explains of a language model: the character it expects, by those it has read."""
+"""Attribution for language models: the predicted character is explained by the characters of the context."""
 
 import numpy as np
 import torch
@@ -10,35 +10,37 @@ from suite.kinds.base import Rationale
 from suite.models.adapters.language import TorchLanguage
 
 BLANK = " "
-"""What stands in the place of a deleted character: a character itself, so that what is left is still a text."""
+"""Replaces a deleted character; it is a character itself, so that the result is still a text."""
 
 
 def explained_characters(model: TorchLanguage, inputs: Tensor, outputs: Tensor, scored: int) -> Rationale:
-    """Return what is explained about the first scored character of windows: the one that the model expects most.
+    """Return what explains the most probable class of the first scored character of each window.
 
     The target is its log-probability and the score its probability; the features are the characters of the context.
-    Those that are blank already cannot be deleted and are none.
+    Spaces cannot be deleted, and are no features.
 
     Args:
         model: reads the context.
         inputs: code points (n, length).
-        outputs: the logits for them, (n, length - 1, classes).
+        outputs: their logits, (n, length - 1, classes).
         scored: characters of a window that are scored.
     """
     context = inputs[:, : inputs.shape[1] - scored]
-    expected = outputs[:, -scored].argmax(dim=1)
+    predicted = outputs[:, -scored].argmax(dim=1)
     blank = torch.full_like(context, ord(BLANK))
 
-    def chance(logits: Tensor, rows: Tensor) -> Tensor:
-        return logits[:, -1].double().log_softmax(dim=1).gather(1, expected[rows][:, None])[:, 0]
+    # Inputs get one more character, which is not read: the logits after the context are those of its position.
+    def log_probability(logits: Tensor, rows: Tensor) -> Tensor:
+        return logits[:, -1].double().log_softmax(dim=1).gather(1, predicted[rows][:, None])[:, 0]
 
     def score(kept: Tensor, rows: Tensor) -> Tensor:
-        shown = torch.where(kept, context[rows], blank[rows])
-        return chance(model.raw(_asked(shown)), rows).exp()
+        partial = torch.where(kept, context[rows], blank[rows])
+        return log_probability(model.raw(torch.cat([partial, partial[:, -1:]], dim=1)), rows).exp()
 
     def target(points: Tensor, rows: Tensor) -> Tensor:
-        asked = torch.cat([points, points[:, -1:].detach()], dim=1)
-        return chance(model.answer(asked, torch.ones_like(asked[..., 0], dtype=torch.bool)), rows)
+        extended = torch.cat([points, points[:, -1:].detach()], dim=1)
+        mask = torch.ones_like(extended[..., 0], dtype=torch.bool)
+        return log_probability(model.forward_embedded(extended, mask), rows)
 
     def embedded(codes: Tensor) -> Tensor | None:
         try:
@@ -60,8 +62,3 @@ def explained_characters(model: TorchLanguage, inputs: Tensor, outputs: Tensor, 
         ends_matter=True,
         arrays={"codes": inputs.cpu().numpy(), "spans": spans},
     )
-
-
-def _asked(context: Tensor) -> Tensor:
-    """Return texts with one more character, which is not read: the logits behind the context are those of its place."""
-    return torch.cat([context, context[:, -1:]], dim=1)

@@ -1,4 +1,6 @@
-"""Calibration of language models: a distribution per character, resampled by windows, whose characters go together."""
+"""Calibration of language models: one distribution per character. Windows are resampled, since characters of a window
+are correlated.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,13 +9,13 @@ import numpy as np
 import torch
 
 from suite.data.digests import in_digest_order
-from suite.errors import DataError, NotApplicableError
+from suite.errors import DataError
 from suite.kinds.base import Array, Calibrated, Outcomes, Rescaling
-from suite.kinds.classification.calibration import by_temperature
+from suite.kinds.classification.calibration import best_temperature, temperature_scaling
 from suite.kinds.language import losses
 from suite.kinds.language.generated_text import CONTINUED, continuations
 from suite.metrics import stats
-from suite.metrics.calibration import BINNING, Reliability, ece_of_calibrated, fit_temperature
+from suite.metrics.calibration import BINNING, Reliability, ece_of_calibrated
 from suite.metrics.calibration.bins import bin_index
 from suite.metrics.stats import Statistic, drawn, resampled
 from suite.types import Measure
@@ -25,40 +27,42 @@ DRAWS = 200
 def calibrated(predicted: Array, targets: Array, *, seed: int, params: Mapping[str, Any], bins: int) -> Calibrated:
     """Return the calibration of distributions (n, positions, classes), of which the last ones are of scored characters.
 
-    ``token_ece`` is the error of the first choice. ``full_ece`` is that of the whole distribution (Liu et al. 2024):
-    the probabilities of all classes are events in one set of bins, and their gaps are weighted by their number over
-    that of the characters, so that it lies in [0, 2].
+    ``token_ece`` is the error of the most probable character. ``full_ece`` is that of the whole distribution (Liu et
+    al. 2024): the probabilities of all classes are events in one set of bins, and each bin is weighted by its number of
+    events over that of the characters, so that it lies in [0, 2].
 
     Raises:
-        DataError: a distribution is none.
+        DataError: the probabilities of a character are no distribution.
     """
-    chances = distributions(predicted, targets)
+    probabilities = distributions(predicted, targets)
     count, scored = targets.shape
-    confidence, correct = chances.max(axis=2).clip(0, 1), chances.argmax(axis=2) == targets
-    own = np.take_along_axis(chances, targets[..., None], axis=2)[..., 0]
-    truth = np.zeros(chances.shape)
+    confidence, correct = probabilities.max(axis=2).clip(0, 1), probabilities.argmax(axis=2) == targets
+    own = np.take_along_axis(probabilities, targets[..., None], axis=2)[..., 0]
+    truth = np.zeros(probabilities.shape)
     np.put_along_axis(truth, targets[..., None], 1.0, axis=2)
-    told = {**params, "bins": bins, "binning": BINNING, "characters": count * scored}
-    flat = (confidence.ravel(), correct.ravel().astype(np.float64))
-    floor = _noise_floor(flat[0], seed, told)
+    common = {**params, "bins": bins, "binning": BINNING, "characters": count * scored}
+    events = (confidence.ravel(), correct.ravel().astype(np.float64))
+    floor = _noise_floor(events[0], seed, common)
     ece = error(gaps(confidence, correct, bins), scored)
-    apart = floor.hi is not None and bool(ece(None)[0] > floor.hi)
+    distinguishable = floor.hi is not None and bool(ece(None)[0] > floor.hi)
     binned: dict[str, Any] = {"seed": seed, "higher_is_better": False, "recentred": True}
     measures = [
-        resampled("token_ece", ece, count, params={**told, "distinguishable_from_calibrated": apart}, **binned),
+        resampled(
+            "token_ece", ece, count, params={**common, "distinguishable_from_calibrated": distinguishable}, **binned
+        ),
         floor,
         resampled(
-            "full_ece", error(gaps(chances, truth, bins), scored), count,
-            params={**told, "norm": "bins weighted by events over characters"}, ceiling=2.0, **binned,
+            "full_ece", error(gaps(probabilities, truth, bins), scored), count,
+            params={**common, "norm": "bins weighted by events over characters"}, ceiling=2.0, **binned,
         ),
         _nll(own, seed, params),
         stats.mean_measure(
-            "brier", ((chances - truth) ** 2).sum(axis=2).mean(axis=1), seed=seed,
+            "brier", ((probabilities - truth) ** 2).sum(axis=2).mean(axis=1), seed=seed,
             unit="squared error", higher_is_better=False, params=dict(params),
         ),
     ]  # fmt: skip
     columns = {"confidence": confidence.mean(axis=1), "right_characters": correct.mean(axis=1)}
-    return Calibrated(measures, columns, Reliability.from_events(*flat, bins).diagram())
+    return Calibrated(measures, columns, Reliability.from_events(*events, bins).diagram())
 
 
 def distributions(predicted: Array, targets: Array) -> Array:
@@ -67,24 +71,24 @@ def distributions(predicted: Array, targets: Array) -> Array:
     Raises:
         DataError: values that are not finite or outside [0, 1], or a sum that is not 1.
     """
-    chances = np.asarray(predicted, np.float64)[:, -targets.shape[1] :]
-    if not np.isfinite(chances).all() or (chances < 0).any() or (chances > 1 + 1e-9).any():
+    probabilities = np.asarray(predicted, np.float64)[:, -targets.shape[1] :]
+    if not np.isfinite(probabilities).all() or (probabilities < 0).any() or (probabilities > 1 + 1e-9).any():
         raise DataError("some probabilities are not finite or outside [0, 1]; expected a softmax over the alphabet.")
-    if (gap := float(np.abs(chances.sum(axis=2) - 1).max(initial=0))) > 1e-3:
-        raise DataError(f"probabilities of a character sum up to 1 but for {gap:.3g}; expected a softmax.")
-    return chances.clip(0, 1)
+    if (gap := float(np.abs(probabilities.sum(axis=2) - 1).max(initial=0))) > 1e-3:
+        raise DataError(f"the probabilities of a character differ from a sum of 1 by {gap:.3g}; expected a softmax.")
+    return probabilities.clip(0, 1)
 
 
-def gaps(chances: Array, truth: Array, bins: int) -> Array:
-    """Return by window and bin the sum of chance less truth of events (n, ...), (n, bins)."""
-    count = len(chances)
-    keys = bin_index(chances, bins) + bins * np.arange(count).reshape(-1, *(1,) * (chances.ndim - 1))
-    sums = np.bincount(keys.ravel(), (chances - truth).ravel(), count * bins)
+def gaps(probabilities: Array, truth: Array, bins: int) -> Array:
+    """Return the sums of probability minus truth over the events (n, ...) of each window and bin, (n, bins)."""
+    count = len(probabilities)
+    keys = bin_index(probabilities, bins) + bins * np.arange(count).reshape(-1, *(1,) * (probabilities.ndim - 1))
+    sums = np.bincount(keys.ravel(), (probabilities - truth).ravel(), count * bins)
     return np.asarray(sums.reshape(count, bins))
 
 
 def error(sums: Array, scored: int) -> Statistic:
-    """Return the sum over bins of the gap of resampled windows, per character."""
+    """Return the sum over bins of the absolute gap, per character, as a function of resampled windows."""
 
     def value(counts: Array | None) -> Array:
         weights = drawn(counts, len(sums))
@@ -94,51 +98,44 @@ def error(sums: Array, scored: int) -> Statistic:
 
 
 def _noise_floor(confidence: Array, seed: int, params: Mapping[str, Any]) -> Measure:
-    """Return what the finite number of characters alone makes of the error: that of a calibrated model as confident.
+    """Return the error of a perfectly calibrated model with the same confidence, due to the number of characters alone.
 
-    Given what stands before, whether such a model's choices come true is independent from character to character.
+    Given the preceding text, the predictions of such a model are correct independently from character to character.
     """
-    drawn = ece_of_calibrated(confidence, seed=seed, bins=int(params["bins"]), draws=DRAWS)
-    lo, hi = np.quantile(drawn, [0.025, 0.975])
-    method = f"simulation-of-calibrated({DRAWS})"
+    errors = ece_of_calibrated(confidence, seed=seed, bins=int(params["bins"]), draws=DRAWS)
+    lo, hi = map(float, np.quantile(errors, [0.025, 0.975]))
     fields: dict[str, Any] = {"higher_is_better": None, "params": dict(params)}
-    return Measure(
-        "token_ece_noise_floor", float(drawn.mean()), float(lo), float(hi), confidence.size, method, **fields
-    )
+    method = f"simulation-of-calibrated({DRAWS})"
+    return Measure("token_ece_noise_floor", float(errors.mean()), lo, hi, confidence.size, method, **fields)
 
 
 def _nll(own: Array, seed: int, params: Mapping[str, Any]) -> Measure:
     """Return the mean negative log-likelihood per character."""
+    fields: dict[str, Any] = {"unit": "nat", "higher_is_better": False, "params": dict(params)}
     if impossible := int((own == 0).sum()):
-        why = f"{impossible} characters came to which the model gave the probability 0, so that the mean is infinite"
-        fields: dict[str, Any] = {"unit": "nat", "higher_is_better": False, "params": dict(params)}
+        why = f"{impossible} characters of the text have probability 0, so that the mean is infinite"
         return Measure("nll", None, None, None, len(own), "none", reason=why, **fields)
-    spent = -np.log(own).mean(axis=1)
-    return stats.mean_measure("nll", spent, seed=seed, unit="nat", higher_is_better=False, params=dict(params))
+    return stats.mean_measure("nll", -np.log(own).mean(axis=1), seed=seed, **fields)
 
 
 def rescaling(output: Array, targets: Array) -> Rescaling:
     """Return the temperature that fits validation characters.
 
-    Its interval is left out: the characters of a window go together, and the sandwich formula takes them for
-    independent.
+    It has no interval: the sandwich estimator assumes independent characters, and those of a window are correlated.
 
     Raises:
         NotApplicableError: no temperature is best.
     """
-    scored = targets.shape[1]
-    fit = fit_temperature(output[:, -scored:].reshape(-1, output.shape[2]), targets.ravel())
-    if not fit.converged:
-        raise NotApplicableError(f"no temperature is best on {targets.size} validation characters: {fit.reason}")
-    return by_temperature(fit.value, None, None, len(output))
+    logits = output[:, -targets.shape[1] :].reshape(-1, output.shape[2])
+    return temperature_scaling(best_temperature(logits, targets.ravel(), "characters"), len(output))
 
 
 def entropy_gap(outcomes: Outcomes) -> list[Measure]:
-    """Return how much more surprising the model finds what it makes up than how the text goes on, in bits a character.
+    """Return the bits per character of generated text minus those of the real text, under the model itself.
 
-    Both are behind the contexts of the same windows, pairwise. A model that knows how unsure it should be makes up text
-    as surprising as the real one, 0 (Braverman et al. 2020); above, its texts run wild, and below, they are too tame.
-    The second row is how surprising it finds its own.
+    Both continue the contexts of the same windows, in pairs. For a calibrated model the difference is 0 (Braverman et
+    al. 2020); above 0 its generations are too random, below 0 too repetitive. The second row holds the bits per
+    character of the generated text.
     """
     rows = in_digest_order(outcomes.ids)[:CONTINUED]
     targets = torch.from_numpy(outcomes.targets[rows])

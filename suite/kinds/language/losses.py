@@ -1,4 +1,4 @@
-"""What a language model's logits say of the characters that came: bits, damage, and the losses that attacks raise."""
+"""Bits and damage of a text under a language model, and the losses that attacks maximize."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -7,20 +7,20 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from suite.errors import AttackError, SpecError, did_you_mean
+from suite.kinds.defaults import find_loss
 
 SPREAD = 10.0
-"""Range of an average character's logits, after scaling: neither flat nor saturated."""
+"""Range of an average character's scaled logits, chosen so that their softmax is neither flat nor saturated."""
 
 TINY = 1e-30
-"""Range of logits below which they are equal."""
+"""Range of logits below which they count as equal."""
 
 
 def surprise(output: Tensor, targets: Tensor) -> Tensor:
     """Return the negative log-likelihood of the scored characters in nats, (n, scored), in float64.
 
     Args:
-        output: logits (n, positions, classes); the last ones are of the scored characters.
+        output: logits (n, positions, classes), of which the last positions are scored.
         targets: class indices (n, scored).
     """
     logits = output[:, -targets.shape[1] :].double()
@@ -35,7 +35,7 @@ def ce(output: Tensor, targets: Tensor) -> Tensor:
 def scaled_ce(output: Tensor, targets: Tensor) -> Tensor:
     """Return `ce` of logits scaled so that those of an average character span `SPREAD`.
 
-    A factor on all logits is undone, and hides no gradient.
+    A factor on all logits cannot mask the gradient.
     """
     logits = output[:, -targets.shape[1] :].double()
     low, high = logits.detach().aminmax(dim=2)
@@ -43,7 +43,7 @@ def scaled_ce(output: Tensor, targets: Tensor) -> Tensor:
 
 
 def damage(output: Tensor, targets: Tensor) -> Tensor:
-    """Return the bits per character over those of a uniform guess, cut at 1, (n,): 1 is no better than guessing."""
+    """Return the bits per character relative to a uniform guess, clipped at 1, (n,): 1 is no better than chance."""
     return (ce(output, targets) / math.log(output.shape[2])).clamp_max(1)
 
 
@@ -60,15 +60,11 @@ def attack_loss(output: Tensor, targets: Tensor, name: str, target_classes: Tens
         SpecError: the loss is unknown.
         AttackError: target classes are given.
     """
-    if target_classes is not None:
-        raise AttackError("An attack on a language model has no goal for each character; leave the goal out.")
-    if name not in LOSSES:
-        raise SpecError(f"A language model has no attack loss {name!r}.{did_you_mean(name, LOSSES)}")
-    return LOSSES[name](output, targets)
+    return find_loss(LOSSES, "A language model", name, target_classes)(output, targets)
 
 
 def all_positions(output: Tensor, ids: Tensor) -> Tensor:
-    """Return the mean negative log-likelihood of all characters but the first of windows with ids (n, length), (n,)."""
+    """Return the mean negative log-likelihood of all but the first character of windows with ids (n, length), (n,)."""
     return nn.functional.cross_entropy(output.transpose(1, 2), ids[:, 1:], reduction="none").mean(dim=1)
 
 

@@ -1,4 +1,4 @@
-"""Clean measures of segmentation, all from one confusion matrix of all pixels that count."""
+"""Clean metrics of segmentation, computed from the pooled confusion matrix of all valid pixels."""
 
 import numpy as np
 
@@ -19,14 +19,14 @@ def mean_iou(outcomes: Outcomes) -> list[Measure]:
 
     measures = [resampled("miou", lambda counts: pixels.mean_iou(tally, counts), n, seed=outcomes.seed)]
     for index, name in enumerate(outcomes.classes):
-        why = f"no test pixel is of class {name} or taken for it"
+        why = f"no test pixel is of class {name} or predicted as it"
         measures.append(resampled("class_iou", of_class(index), n, seed=outcomes.seed, why=why, params={"class": name}))
     return measures
 
 
 @metric(kind="segmentation")
 def pixel_accuracy(outcomes: Outcomes) -> list[Measure]:
-    """Share of right pixels, of all and as the mean over the classes; the first is mostly background."""
+    """Fraction of correct pixels, over all pixels and as the mean over classes; the former is mostly background."""
     tally, n = outcomes.kind.tally(outcomes.output, outcomes.targets), len(outcomes.ids)
     return [
         resampled("pixel_accuracy", lambda counts: pixels.pixel_accuracy(tally, counts), n, seed=outcomes.seed),

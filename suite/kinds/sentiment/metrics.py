@@ -1,4 +1,4 @@
-"""Clean measures of sentiment, beside those of every classification."""
+"""Clean metrics of sentiment, in addition to those of classification."""
 
 import numpy as np
 
@@ -7,15 +7,15 @@ from suite.decorators import metric
 from suite.kinds.base import Array, Outcomes
 from suite.metrics import stats
 from suite.metrics.stats import Statistic, drawn, ratio, resampled, sums_ratio
-from suite.models.adapters.text import Reading, TorchText
+from suite.models.adapters.text import TorchText
 from suite.types import Measure, not_applicable
 
-NOT_READ = "the model does not say what it reads of a text"
+NOT_READ = "the model does not expose its tokens"
 
 
 @metric(kind="sentiment")
 def auroc(outcomes: Outcomes) -> list[Measure]:
-    """Share of pairs of a text of either class in which the second class's has the higher score; ties count half."""
+    """Area under the ROC curve of the second class; ties count half."""
     count = len(outcomes.classes)
     if count != 2:
         return [not_applicable("auroc", f"it is defined for two classes, and the task has {count}")]
@@ -27,57 +27,50 @@ def auroc(outcomes: Outcomes) -> list[Measure]:
 
 @metric(kind="sentiment")
 def mcc(outcomes: Outcomes) -> list[Measure]:
-    """Matthews correlation of answers and labels, -1 to 1; 0 is what guessing gets whatever the classes' sizes."""
-    count = len(outcomes.classes)
-    statistic = correlated(outcomes.output.argmax(axis=1), outcomes.targets, count)
-    why = "the texts, or the answers, are all of one class"
+    """Matthews correlation of predictions and labels, -1 to 1; 0 for guessing, whatever the class frequencies."""
+    statistic = matthews(outcomes.output.argmax(axis=1), outcomes.targets, len(outcomes.classes))
+    why = "the texts, or the predictions, are all of one class"
     return [resampled("mcc", statistic, len(outcomes.targets), seed=outcomes.seed, why=why, unit="correlation")]
 
 
-def correlated(answers: Array, targets: Array, classes: int) -> Statistic:
-    """Return the correlation coefficient of answers and targets (n,) for any number of classes (Gorodkin 2004)."""
-    said, true = (np.eye(classes)[values] for values in (answers, targets))
+def matthews(predictions: Array, targets: Array, classes: int) -> Statistic:
+    """Return the Matthews correlation of predictions and targets (n,) for any number of classes (Gorodkin 2004)."""
+    predicted, true = (np.eye(classes)[values] for values in (predictions, targets))
 
     def statistic(counts: Array | None) -> Array:
         weights = drawn(counts, len(targets))
-        n, right = weights.sum(axis=1), weights @ (answers == targets)
-        by_answer, by_target = weights @ said, weights @ true
-        shared = right * n - (by_answer * by_target).sum(axis=1)
-        spread = (n**2 - (by_answer**2).sum(axis=1)) * (n**2 - (by_target**2).sum(axis=1))
-        return ratio(shared, np.sqrt(spread))
+        n, correct = weights.sum(axis=1), weights @ (predictions == targets)
+        by_prediction, by_target = weights @ predicted, weights @ true
+        covariance = correct * n - (by_prediction * by_target).sum(axis=1)
+        variances = (n**2 - (by_prediction**2).sum(axis=1)) * (n**2 - (by_target**2).sum(axis=1))
+        return ratio(covariance, np.sqrt(variances))
 
     return statistic
 
 
 @metric(kind="sentiment")
 def unknown_words(outcomes: Outcomes) -> list[Measure]:
-    """Share of the words read that are not in the model's vocabulary."""
+    """Fraction of tokens that are not in the model's vocabulary."""
     if not isinstance(outcomes.model, TorchText):
         return [not_applicable("unknown_words", NOT_READ)]
     reading = outcomes.model.read(outcomes.inputs)
-    real = _of_text(reading)
-    ids = reading.ids.cpu().numpy()
-    words, unknown = real.sum(axis=1), (real & (ids == outcomes.model.tokenizer.unknown)).sum(axis=1)
-    why = "no text has a word that the model reads"
-    statistic = sums_ratio(unknown, words)
+    spans = reading.spans.cpu().numpy()
+    words = reading.mask.cpu().numpy() & (spans[..., 1] > spans[..., 0])  # tokens that stand for characters of the text
+    unknown = words & (reading.ids.cpu().numpy() == outcomes.model.tokenizer.unknown)
+    why = "the model reads no word of any text"
+    statistic = sums_ratio(unknown.sum(axis=1), words.sum(axis=1))
     return [resampled("unknown_words", statistic, len(words), seed=outcomes.seed, why=why, higher_is_better=None)]
 
 
 @metric(kind="sentiment")
 def texts_cut(outcomes: Outcomes) -> list[Measure]:
-    """Share of the texts that are longer than the model reads: what stands behind, it never sees."""
+    """Fraction of texts that are longer than the model's maximum length, and are truncated."""
     if not isinstance(outcomes.model, TorchText):
         return [not_applicable("texts_cut", NOT_READ)]
     reading = outcomes.model.read(outcomes.inputs)
     full = reading.mask.all(dim=1).cpu().numpy()
     ends = reading.spans[..., 1].amax(dim=1).cpu().numpy()
     texts = texts_of(outcomes.inputs.cpu().numpy())
-    behind = np.array([bool(text[end:].strip()) for text, end in zip(texts, ends, strict=True)])
+    truncated = full & np.array([bool(text[end:].strip()) for text, end in zip(texts, ends, strict=True)])
     params = {"length": outcomes.model.length}
-    return [stats.rate("texts_cut", full & behind, higher_is_better=None, params=params)]
-
-
-def _of_text(reading: Reading) -> Array:
-    """Return which tokens stand for characters of the text, bool (n, length)."""
-    spans = reading.spans.cpu().numpy()
-    return np.asarray(reading.mask.cpu().numpy() & (spans[..., 1] > spans[..., 0]))
+    return [stats.rate("texts_cut", truncated, higher_is_better=None, params=params)]

@@ -1,12 +1,13 @@
-"""What a page shows of a generator: its images, the ways between them, and the real ones they may be copies of."""
+"""The gallery of a generator: its images, interpolations, and the nearest training images."""
 
 import numpy as np
+from torch import Tensor
 
 from suite.kinds.base import Array, Outcomes
 from suite.metrics.generation import nearest
 
 GENERATED, ROWS, STEPS, PAIRS = 64, 6, 10, 12
-"""Images of the grid, lines between latents, images along each, and pairs of a generated image and a real one."""
+"""Generated images, interpolations, images per interpolation, and generated images with their nearest neighbors."""
 
 
 def as_bytes(images: Array) -> Array:
@@ -21,14 +22,20 @@ def gallery(outcomes: Outcomes) -> dict[str, Array]:
         ``generated`` (n, c, h, w); ``interpolated`` (rows, steps, c, h, w), both ends included; ``nearest``
         (pairs, 2, c, h, w), a generated image and the training image nearest to it in pixels.
     """
-    made, latents = np.asarray(outcomes.output[:GENERATED], np.float64), outcomes.inputs
-    rows = min(ROWS, len(latents) - 1)
-    lines = outcomes.model.interpolate(latents[:rows], latents[1 : rows + 1], STEPS) if rows > 0 else None
-    shown = {"generated": as_bytes(made)}
-    if lines is not None:
-        shown["interpolated"] = as_bytes(lines.cpu().numpy())
-    if len(outcomes.data.train):
-        learnt, few = outcomes.data.train.pixels(), made[:PAIRS]
-        place, _ = nearest(few.reshape(len(few), -1), learnt.reshape(len(learnt), -1))
-        shown["nearest"] = as_bytes(np.stack([few, learnt[place]], axis=1))
-    return shown
+    generated, train = np.asarray(outcomes.output[:GENERATED], np.float64), outcomes.data.train
+    arrays = {"generated": as_bytes(generated)}
+    if len(lines := interpolations(outcomes, ROWS, STEPS)):
+        arrays["interpolated"] = as_bytes(lines.cpu().numpy())
+    if len(train):
+        images, few = train.pixels(), generated[:PAIRS]
+        index, _ = nearest(few.reshape(len(few), -1), images.reshape(len(images), -1))
+        arrays["nearest"] = as_bytes(np.stack([few, images[index]], axis=1))
+    return arrays
+
+
+def interpolations(outcomes: Outcomes, count: int, steps: int) -> Tensor:
+    """Return images along lines between consecutive test latents, (lines, steps, c, h, w)."""
+    latents = outcomes.inputs
+    count = min(count, len(latents) - 1)
+    images: Tensor = outcomes.model.interpolate(latents[:count], latents[1 : count + 1], steps)
+    return images

@@ -1,4 +1,4 @@
-"""The judge: a small classifier whose features images are compared by, trained by the suite on a task's own images."""
+"""The judge: a small classifier whose features are used to compare images, trained on the task's own images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,28 +20,28 @@ from suite.models.base import pad_batch
 from suite.models.training.trainer import seeded
 
 WIDTH = 64
-"""Features of an image."""
+"""Number of features of an image."""
 
 SEED, EPOCHS, BATCH, RATE = 7, 8, 64, 3e-3
 DROPPED, SHIFT = 0.3, 2
-"""Share of features dropped and pixels an image is shifted in training: images learnt by heart would have features that
-no others have, and real ones would look unreal."""
+"""Dropout rate, and maximum shift of training images in pixels: memorized images would have unusual features, and
+held-out real images would appear unrealistic."""
 
 MOST = 4000
-"""Training images of the judge at most."""
+"""Maximum number of training images of the judge."""
 
-ASKED = 256
+INFERENCE_BATCH = 256
 """Images per forward pass."""
 
-REMEMBERED = 4
-"""Judges kept by one process."""
+CACHED = 4
+"""Maximum number of judges that a process keeps."""
 
 TURNS = 4
-"""Classes of the judge of images without labels: which quarter turn they were given (Gidaris et al. 2018)."""
+"""Classes of the judge of images without labels: by which quarter turn they are rotated (Gidaris et al. 2018)."""
 
 
 class Network(nn.Module):
-    """Convolutions of stride 2 down to a side of at most 8, a layer of features, a layer of logits."""
+    """Convolutions of stride 2 down to a side of at most 8, a layer of features, and a layer of logits."""
 
     def __init__(self, shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
@@ -63,66 +63,63 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class Judge:
-    """A trained network with the scale of its features on the images it learnt from.
+    """A trained network with the mean and standard deviation of its features on training images.
 
     Attributes:
-        network: held in evaluation mode without parameter gradients.
-        shape: (channels, height, width) of the images it learnt from.
-        mean, spread: of each feature, (features,); features that never vary have a spread of 1.
-        learnt: what it was taught to tell apart: ``labels`` or ``quarter turns``.
-        classes: how many of those there are.
+        network: in evaluation mode, without parameter gradients.
+        shape: (channels, height, width) of the training images.
+        mean, deviation: of each feature, (features,); the deviation of constant features is set to 1.
+        learned: what it was trained to classify: ``labels`` or ``quarter turns``.
     """
 
     network: Network
     shape: tuple[int, ...]
     mean: Tensor
-    spread: Tensor
-    learnt: str
-    classes: int
+    deviation: Tensor
+    learned: str
 
     def on(self, device: torch.device) -> Judge:
         """Return the judge on a device."""
         if self.mean.device == device:
             return self
         network = copy.deepcopy(self.network).to(device)
-        return Judge(network, self.shape, self.mean.to(device), self.spread.to(device), self.learnt, self.classes)
+        return replace(self, network=network, mean=self.mean.to(device), deviation=self.deviation.to(device))
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Return the standardised features of images (n, c, h, w) in [0, 1], (n, features), differentiable."""
-        self._refuse_shape(pixels)
-        with _exactly():
-            found = self.network.body(2 * pad_batch(pixels.float()) - 1)[: len(pixels)]
-        standard: Tensor = (found - self.mean) / self.spread
-        return standard
+        """Return the standardized features of images (n, c, h, w) in [0, 1], (n, features), differentiable."""
+        self._check_shape(pixels)
+        with _without_tf32():
+            raw = self.network.body(2 * pad_batch(pixels.float()) - 1)[: len(pixels)]
+        standardized: Tensor = (raw - self.mean) / self.deviation
+        return standardized
 
     def logits(self, pixels: Tensor) -> Tensor:
-        """Return what the judge takes images (n, c, h, w) for, (n, classes), differentiable."""
-        self._refuse_shape(pixels)
-        with _exactly():
+        """Return the logits of images (n, c, h, w), (n, classes), differentiable."""
+        self._check_shape(pixels)
+        with _without_tf32():
             logits: Tensor = self.network(pad_batch(pixels.float()))[: len(pixels)]
         return logits
 
-    def _refuse_shape(self, pixels: Tensor) -> None:
+    def _check_shape(self, pixels: Tensor) -> None:
         if tuple(pixels.shape[1:]) != self.shape:
             raise ModelError(
-                f"The model makes images of shape {tuple(pixels.shape[1:])}, but the task's are {self.shape} "
+                f"The model generates images of shape {tuple(pixels.shape[1:])}, but the task's are {self.shape} "
                 "(channels, height, width). Build it for this task."
             )
 
     @torch.no_grad()
-    def seen(self, pixels: Tensor | Array) -> Array:
-        """Return the features of many images, float64 (n, features)."""
-        images = torch.as_tensor(pixels)
-        batches = (images[start : start + ASKED] for start in range(0, len(images), ASKED))
-        parts = [self.features(part.to(self.mean.device)).double().cpu() for part in batches]
-        return torch.cat(parts).numpy() if len(images) else np.zeros((0, WIDTH))
+    def features_of(self, pixels: Tensor | Array) -> Array:
+        """Return the features of many images, in batches, float64 (n, features)."""
+        batches = torch.split(torch.as_tensor(pixels), INFERENCE_BATCH) if len(pixels) else ()
+        parts = [self.features(batch.to(self.mean.device)).double().cpu() for batch in batches]
+        return torch.cat(parts).numpy() if parts else np.zeros((0, WIDTH))
 
 
 def judge_of(train: Split) -> Judge:
     """Return the judge of a task, trained once per process on its training images.
 
-    It learns their labels, or, where there is one label at most, which quarter turn an image was given. The same
-    images give the same judge, whatever device is used: it always learns on the processor.
+    It learns their labels or, with fewer than two labels, by which quarter turn an image was rotated. It is trained on
+    the CPU, so that the same images give the same judge on every device.
 
     Args:
         train: images, and their labels (n,) if they have any.
@@ -133,7 +130,7 @@ def judge_of(train: Split) -> Judge:
     key = _digest(train)
     if key not in _JUDGES:
         _JUDGES[key] = _trained(train)
-        while len(_JUDGES) > REMEMBERED:
+        while len(_JUDGES) > CACHED:
             _JUDGES.popitem(last=False)
     return _JUDGES[key]
 
@@ -149,34 +146,33 @@ def _digest(train: Split) -> str:
 
 
 def _trained(train: Split) -> Judge:
-    chosen = train.few(MOST)
-    pixels, labels, learnt = _lesson(chosen)
-    classes = int(labels.max()) + 1
+    subset = train.few(MOST)
+    pixels, labels, learned = _training_set(subset)
     with seeded(SEED, torch.device("cpu")), torch.enable_grad():
-        network = Network(tuple(pixels.shape[1:]), classes)
+        network = Network(tuple(pixels.shape[1:]), int(labels.max()) + 1)
         _fit(network, pixels, labels)
     network.eval().requires_grad_(False)
-    raw = Judge(network, train.pixels().shape[1:], torch.zeros(WIDTH), torch.ones(WIDTH), learnt, classes)
-    seen = torch.from_numpy(raw.seen(chosen.pixels()))
-    mean, spread = seen.mean(dim=0), seen.std(dim=0, correction=0)
-    spread = torch.where(spread > 1e-6, spread, 1.0)
-    return Judge(network, raw.shape, mean.float(), spread.float(), learnt, classes)
+    raw = Judge(network, train.pixels().shape[1:], torch.zeros(WIDTH), torch.ones(WIDTH), learned)
+    features = torch.from_numpy(raw.features_of(subset.pixels()))
+    mean, deviation = features.mean(dim=0), features.std(dim=0, correction=0)
+    deviation = torch.where(deviation > 1e-6, deviation, 1.0)
+    return replace(raw, mean=mean.float(), deviation=deviation.float())
 
 
-def _lesson(train: Split) -> tuple[Tensor, Tensor, str]:
-    """Return images, labels and what the labels say."""
+def _training_set(train: Split) -> tuple[Tensor, Tensor, str]:
+    """Return images, labels, and what the labels are."""
     pixels, labels = torch.from_numpy(train.pixels()), np.asarray(train.targets)
     if pixels.ndim != 4 or len(pixels) < 2 * TURNS:
         raise NotApplicableError(
-            f"samples are judged by features learnt from training images, and {len(train)} of shape "
+            f"samples are judged by features learned from training images, and {len(train)} of shape "
             f"{tuple(pixels.shape[1:])} are not enough to learn from"
         )
     if labels.ndim == 1 and labels.dtype.kind in "iu" and len(np.unique(labels)) > 1:
         return pixels, torch.from_numpy(labels.astype(np.int64)), "labels"
     if pixels.shape[2] != pixels.shape[3]:
         raise NotApplicableError(
-            "samples are judged by features learnt from training images; these need labels of at least two classes, or "
-            "to be square"
+            "samples are judged by features learned from training images; these need labels of two classes or more, or "
+            "must be square"
         )
     turns = torch.arange(len(pixels)) % TURNS
     turned = torch.stack([torch.rot90(image, int(turn), (1, 2)) for image, turn in zip(pixels, turns, strict=True)])
@@ -184,27 +180,25 @@ def _lesson(train: Split) -> tuple[Tensor, Tensor, str]:
 
 
 def _fit(network: Network, pixels: Tensor, labels: Tensor) -> None:
-    """Train with steps whose size rises and falls in one cycle."""
-    order = torch.Generator().manual_seed(SEED)
+    """Train with a one-cycle learning rate schedule."""
+    generator = torch.Generator().manual_seed(SEED)
     steps = EPOCHS * -(-len(pixels) // BATCH)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
     for _ in range(EPOCHS):
-        shuffled = torch.randperm(len(pixels), generator=order)
-        for start in range(0, len(pixels), BATCH):
-            chosen = shuffled[start : start + BATCH]
-            down, right = torch.randint(-SHIFT, SHIFT + 1, (2,), generator=order).tolist()
-            shown = pixels[chosen].roll((down, right), (2, 3))
-            loss = nn.functional.cross_entropy(network(shown), labels[chosen], label_smoothing=0.1)
-            optimiser.zero_grad()
+        for batch in torch.split(torch.randperm(len(pixels), generator=generator), BATCH):
+            down, right = torch.randint(-SHIFT, SHIFT + 1, (2,), generator=generator).tolist()
+            shifted = pixels[batch].roll((down, right), (2, 3))
+            loss = nn.functional.cross_entropy(network(shifted), labels[batch], label_smoothing=0.1)
+            optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            optimiser.step()
+            optimizer.step()
             schedule.step()
 
 
 @contextmanager
-def _exactly() -> Iterator[None]:
-    """Compute in the whole of float32 on an accelerator, so that devices agree."""
+def _without_tf32() -> Iterator[None]:
+    """Compute in full float32 on an accelerator, so that devices agree."""
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     try:

@@ -1,7 +1,7 @@
-"""Synthesis: images from latents; one sample is one latent, and it is answered well where its image looks real."""
+"""Synthesis: images are generated from latents; a sample is a latent, and is correct if its image looks real."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 from suite.data import Split, TaskData
 from suite.errors import DataError, ModelError, NotApplicableError, SpecError, TrainingError
-from suite.kinds.base import Array, AttributionTarget, Calibrated, Outcomes, Rationale, Rescaling, ValidatedSample
+from suite.kinds.base import Array, AttributionTarget, Outcomes, Rationale, ValidatedSample
 from suite.kinds.classification.kind import label
 from suite.kinds.defaults import Graded, KindDefaults, Labelled
-from suite.kinds.images import image
+from suite.kinds.inputs import image
 from suite.kinds.synthesis.critic import critic_measures
 from suite.kinds.synthesis.gallery import as_bytes, gallery
 from suite.kinds.synthesis.judge import judge_of
@@ -27,34 +27,22 @@ from suite.models.adapters.generator import TorchGenerator
 from suite.registry import register
 from suite.types import Measure, Sample
 
-PRESETS: Mapping[str, Sequence[str]] = MappingProxyType(
-    {
-        "clean": ("clean",),
-        "robustness": (
-            "robustness(attack=fgsm(eps=[0.1, 0.2, 0.5]))",
-            "robustness(attack=pgd(eps=[0.1, 0.2, 0.5], steps=10, restarts=1))",
-        ),
-        "calibration": ("calibration(members=1)",),
-        "attribution": ("rationale",),
-    }
-)
-"""What a plain run measures; sizes are in standard deviations of a latent's numbers."""
-
 NO_STANDARD = (
-    "no standard exists for the robustness of generators: searched is the neighbourhood of a latent, for a point whose "
-    "image leaves the manifold of real ones, as a judge's features show it"
+    "no standard exists for the robustness of generators: the neighborhood of a latent is searched for a point whose "
+    "image leaves the manifold of real ones in the feature space of a judge"
 )
 PREDICTS_NOTHING = (
-    "a generator predicts nothing that could come true or not; what its critic says of real and generated images is "
-    "measured beside this row"
+    "a generator makes no predictions that could be calibrated; its critic's predictions for real and generated images "
+    "are measured in other rows"
 )
 LOSSES = ("margin", "ce", "scaled_ce")
-"""``margin``: how far an image is from the nearest ball; ``ce``, ``scaled_ce``: the same, smoothed over the balls."""
+"""``margin``: distance of an image to the nearest ball; ``ce``, ``scaled_ce``: the same, smoothed over the balls."""
 
 SMOOTH = 0.5
-"""Width of the smoothing, in units of a feature's deviation."""
+"""Width of the smoothing, in units of a feature's standard deviation."""
 
 
+@register("kind", name="synthesis")
 class Synthesis(Graded, Labelled, KindDefaults):
     """Images from latents; the output is the image. The damage is 1 where it does not lie on the real manifold."""
 
@@ -65,17 +53,29 @@ class Synthesis(Graded, Labelled, KindDefaults):
     default_uncertainty = "critic"
     selection_loss = "margin"
     no_ensemble_reason: str | None = PREDICTS_NOTHING
-    presets = PRESETS
+    presets = MappingProxyType(
+        {
+            "clean": ("clean",),
+            "robustness": (
+                "robustness(attack=fgsm(eps=[0.1, 0.2, 0.5]))",
+                "robustness(attack=pgd(eps=[0.1, 0.2, 0.5], steps=10, restarts=1))",
+            ),
+            "calibration": ("calibration(members=1)",),
+            "attribution": ("rationale",),
+        }
+    )
+    gallery = staticmethod(gallery)
+    uncertainty = staticmethod(critic_measures)
 
     def __init__(self) -> None:
         self._manifold: Manifold | None = None
-        self._reason = "the kind was not given training images to judge by"
-        self._placed: dict[torch.device, Manifold] = {}
+        self._reason = "the kind was not fitted to training images"
+        self._by_device: dict[torch.device, Manifold] = {}
 
     # samples
 
     def validate_sample(self, sample: Sample, classes: Sequence[str] | None) -> ValidatedSample:
-        """Return (channels, height, width) in uint8 or float32, and the class, by which the judge learns to see."""
+        """Return the image, (channels, height, width) in uint8 or float32, and the class that the judge learns."""
         return ValidatedSample(image(sample.input), "all" if sample.target is None else label(sample.target, classes))
 
     # models
@@ -94,7 +94,7 @@ class Synthesis(Graded, Labelled, KindDefaults):
         if data is None:
             return self
         kind = copy.copy(self)
-        kind._placed = {}
+        kind._by_device = {}
         try:
             kind._manifold = Manifold.of(data.train)
         except NotApplicableError as error:
@@ -104,37 +104,37 @@ class Synthesis(Graded, Labelled, KindDefaults):
         return kind
 
     def manifold(self, device: torch.device) -> Manifold:
-        """Return where real images lie.
+        """Return the manifold of real images on a device.
 
         Raises:
-            NotApplicableError: the task gives nothing to judge by.
+            NotApplicableError: a judge cannot be trained for the task.
         """
         if self._manifold is None:
             raise NotApplicableError(self._reason)
-        if device not in self._placed:
-            self._placed[device] = self._manifold.on(device)
-        return self._placed[device]
+        if device not in self._by_device:
+            self._by_device[device] = self._manifold.on(device)
+        return self._by_device[device]
 
     def training_loss(self, model: Any, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Refuse: generator and critic are trained against each other."""
-        raise TrainingError("A generator is trained in its own way; give its adapter recipe=GanRecipe(...).")
+        """Raise TrainingError: generator and critic are trained against each other."""
+        raise TrainingError("A generator has its own training loop; give its adapter recipe=GanRecipe(...).")
 
     def scorer(self, train: Split, validation: Split) -> Callable[[Tensor], float]:
-        """Return the kernel distance of generated images from validation images by the judge's features.
+        """Return the function from generated images to their kernel distance (KID) from validation images.
 
         Raises:
             TrainingError: too few validation images.
         """
         if len(validation) < FEWEST:
             raise TrainingError(
-                f"Checkpoints are chosen on validation images, and there are {len(validation)}; expected at least "
+                f"Checkpoints are selected on validation images, and there are {len(validation)}; expected at least "
                 f"{FEWEST}."
             )
         judge = judge_of(train)
-        real = judge.seen(validation.pixels())
+        real = judge.features_of(validation.pixels())
 
         def score(images: Tensor) -> float:
-            features = judge.seen(images.float().cpu())
+            features = judge.features_of(images.float().cpu())
             return kernel_distance(real, features, seed=0).value if np.isfinite(features).all() else float("nan")
 
         return score
@@ -144,7 +144,7 @@ class Synthesis(Graded, Labelled, KindDefaults):
     def attack_loss(
         self, output: Tensor, targets: Tensor, *, name: str, target_classes: Tensor | None = None
     ) -> Tensor:
-        """Return how far images lie off the manifold, (n,) in float64; above zero is off it, see `LOSSES`.
+        """Return the distance of images to the manifold, (n,) in float64, positive outside; see `LOSSES`.
 
         Raises:
             SpecError: no such loss.
@@ -158,99 +158,75 @@ class Synthesis(Graded, Labelled, KindDefaults):
         """Return 1 where an image lies in no ball of a real one, else 0."""
         return (self.attack_loss(output, targets, name="margin") > 0).double()
 
-    def hidden(self, targets: Tensor, covered: Tensor) -> Tensor:
-        """Return the labels as they are."""
-        return targets
-
     # scores
 
     def tally(self, output: Array, targets: Array) -> Array:
         """Return which images lie on the manifold, bool (n,)."""
-        return self.manifold(torch.device("cpu")).seen(output) <= 0
+        return self.manifold(torch.device("cpu")).distances(output) <= 0
 
     def statistic(self, tally: Array) -> Statistic:
-        """Return the share of images on the manifold."""
+        """Return the fraction of images on the manifold as a function of resampling counts."""
         return average(np.asarray(tally, np.float64))
 
     def headline_measure(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
-        """Return the share with Wilson's interval."""
+        """Return the fraction of images on the manifold with its Wilson interval."""
         proxy = {"proxy": True} if fields.pop("proxy", True) else {}
-        params = {**fields.pop("params", {}), **proxy, "k": K, "real": len(self.manifold(_CPU).centres)}
+        real = len(self.manifold(torch.device("cpu")).centers)
+        params = {**fields.pop("params", {}), **proxy, "k": K, "real": real}
         return stats.rate(metric, np.asarray(tally, bool), params=params, **fields)
 
-    # readers
+    # columns, details and galleries
 
     def columns(self, outcomes: Outcomes) -> dict[str, Any]:
-        """Return how far each image is off the manifold, in feature deviations; below 0 on it."""
-        if self._manifold is None:
-            return {}
-        return {"off_manifold": self._manifold.seen(outcomes.output)}
+        """Return the distance of each image to the manifold, in feature deviations; negative on it."""
+        return {} if self._manifold is None else {"off_manifold": self._manifold.distances(outcomes.output)}
 
     def details(self, outcomes: Outcomes) -> dict[str, Any]:
-        """Return the class names, and what has to be said about the measures."""
+        """Return the class names, and a caveat about the robustness of generators."""
         return {"classes": list(outcomes.classes), "proxy": NO_STANDARD}
 
     def output_arrays(self, output: Array) -> dict[str, Array]:
         """Return the images as uint8, and whether they lie on the manifold."""
-        told = {"generated": as_bytes(output)}
-        return told if self._manifold is None else {**told, "on_manifold": self.tally(output, output)}
-
-    def gallery(self, outcomes: Outcomes) -> dict[str, Array]:
-        """Return generated images, images along lines between latents, and generated ones beside the nearest real."""
-        return gallery(outcomes)
+        images = {"generated": as_bytes(output)}
+        return images if self._manifold is None else {**images, "on_manifold": self.tally(output, output)}
 
     # uncertainty
 
-    def probabilities(self, output: Array) -> Array:
-        """Refuse: an image is no prediction."""
+    def probabilities(self, *args: Any, **options: Any) -> Any:
+        """Raise NotApplicableError: an image is not a prediction."""
         raise NotApplicableError(PREDICTS_NOTHING)
 
-    def calibrated(self, predicted: Array, output: Array | None, targets: Array, **options: Any) -> Calibrated:
-        """Refuse: an image is no prediction."""
-        raise NotApplicableError(PREDICTS_NOTHING)
-
-    def rescaling(self, output: Array, targets: Array) -> Rescaling:
-        """Refuse: an image is no prediction."""
-        raise NotApplicableError(PREDICTS_NOTHING)
-
-    def uncertainty(self, outcomes: Outcomes) -> list[Measure]:
-        """Return what the critic's confidence is worth on held-out real images and as many generated ones."""
-        return critic_measures(outcomes)
+    calibrated = rescaling = probabilities
 
     # attribution
 
     def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> AttributionTarget:
-        """Refuse: a latent is no image."""
+        """Raise NotApplicableError: a latent is not an image."""
         raise NotApplicableError(
-            "the input is a latent without pixels; its numbers are explained by the axis rationale"
+            "the input is a latent without pixels; its components are explained by the axis rationale"
         )
 
     def rationale(self, model: Any, inputs: Tensor, outputs: Tensor) -> Rationale:
-        """Explain by the numbers of a latent what the judge takes its image for; a number is deleted as the mean, 0."""
+        """Explain the judge's prediction for the image by the components of the latent; 0 replaces a deleted one."""
         judge = self.manifold(outputs.device).judge
-        seen = judge.logits(outputs).argmax(dim=1)
+        predicted = judge.logits(outputs).argmax(dim=1)
 
         def target(points: Tensor, rows: Tensor) -> Tensor:
-            return judge.logits(model.raw(points[..., 0])).gather(1, seen[rows][:, None])[:, 0]
+            return judge.logits(model.raw(points[..., 0])).gather(1, predicted[rows][:, None])[:, 0]
 
         def score(kept: Tensor, rows: Tensor) -> Tensor:
             logits = judge.logits(model.raw(torch.where(kept, inputs[rows], 0.0))).double()
-            return logits.softmax(dim=1).gather(1, seen[rows][:, None])[:, 0]
+            return logits.softmax(dim=1).gather(1, predicted[rows][:, None])[:, 0]
 
         point = inputs.detach()[..., None]
-        names = [[f"z{place}" for place in range(inputs.shape[1])]] * len(inputs)
-        present = torch.ones_like(inputs, dtype=torch.bool)
-        deletion = "set to the mean of latents, 0"
-        shown = {"images": as_bytes(outputs.detach().cpu().numpy())}
         return Rationale(
-            present, point, torch.zeros_like(point), target, score, names, deletion, proxy=True, arrays=shown
+            torch.ones_like(inputs, dtype=torch.bool),
+            point,
+            torch.zeros_like(point),
+            target,
+            score,
+            [[f"z{index}" for index in range(inputs.shape[1])]] * len(inputs),
+            "set to the mean of latents, 0",
+            proxy=True,
+            arrays={"images": as_bytes(outputs.detach().cpu().numpy())},
         )
-
-
-_CPU = torch.device("cpu")
-
-
-@register("kind")
-def synthesis() -> Synthesis:
-    """Images from latents."""
-    return Synthesis()

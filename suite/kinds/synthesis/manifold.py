@@ -1,4 +1,4 @@
-"""Where real images lie among the features of a judge: in balls round training images."""
+"""The manifold of real images in feature space: a union of balls around training images."""
 
 from __future__ import annotations
 
@@ -11,57 +11,57 @@ from torch import Tensor
 
 from suite.data import Split
 from suite.kinds.base import Array
-from suite.kinds.synthesis.judge import ASKED, Judge, judge_of
+from suite.kinds.synthesis.judge import INFERENCE_BATCH as BATCH
+from suite.kinds.synthesis.judge import Judge, judge_of
 from suite.metrics.generation import radii
 
 REAL, K = 2000, 3
-"""Training images that span the manifold, and the neighbour that a ball reaches to."""
+"""Maximum number of training images for the manifold, and the nearest neighbor that determines a ball's radius."""
 
 WIDEST = 0.9
-"""Quantile of the radii above which balls are left out: they reach into the void, where anything at all would pass for
-real (Kynkäänniemi et al. 2019 leave out half for their realism score)."""
+"""Quantile of the radii above which balls are dropped: they cover empty regions, in which any image would count as real
+(Kynkäänniemi et al. 2019 drop half for their realism score)."""
 
 
 @dataclass(frozen=True)
 class Manifold:
-    """Where real images lie among the features of a judge.
+    """The manifold of real images in the feature space of a judge.
 
     Attributes:
-        judge: tells features.
-        centres: features of real images, (n, features).
-        reach: radii of the balls round them, (n,).
+        judge: the feature extractor.
+        centers: features of real images, (n, features).
+        radii: of the balls around them, (n,).
     """
 
     judge: Judge
-    centres: Tensor
-    reach: Tensor
+    centers: Tensor
+    radii: Tensor
 
     @classmethod
     def of(cls, train: Split) -> Self:
         """Return the manifold of training images.
 
         Raises:
-            NotApplicableError: there is nothing that a judge could learn from.
+            NotApplicableError: a judge cannot be trained on these images.
         """
         judge = judge_of(train)
-        centres = judge.seen(train.few(REAL).pixels())
-        reach = radii(centres, K)
-        kept = reach <= np.quantile(reach, WIDEST)
-        return cls(judge, torch.from_numpy(centres[kept]).float(), torch.from_numpy(reach[kept]).float())
+        centers = judge.features_of(train.few(REAL).pixels())
+        distances = radii(centers, K)
+        kept = distances <= np.quantile(distances, WIDEST)
+        return cls(judge, torch.from_numpy(centers[kept]).float(), torch.from_numpy(distances[kept]).float())
 
     def on(self, device: torch.device) -> Manifold:
         """Return the manifold on a device."""
-        return Manifold(self.judge.on(device), self.centres.to(device), self.reach.to(device))
+        return Manifold(self.judge.on(device), self.centers.to(device), self.radii.to(device))
 
     def gaps(self, images: Tensor) -> Tensor:
-        """Return how far images (m, c, h, w) are outside of each ball, (m, n); below 0 inside."""
-        # Not by a matrix product, whose last bits would depend on how many images are asked about.
-        distances = torch.cdist(self.judge.features(images), self.centres, compute_mode="donot_use_mm_for_euclid_dist")
-        return distances - self.reach
+        """Return the distance of images (m, c, h, w) to the surface of each ball, (m, n); negative inside."""
+        # Not by a matrix product, whose last bits would depend on the number of images.
+        distances = torch.cdist(self.judge.features(images), self.centers, compute_mode="donot_use_mm_for_euclid_dist")
+        return distances - self.radii
 
-    def seen(self, images: Tensor | Array) -> Array:
-        """Return how far many images are outside of the manifold, float64 (m,)."""
-        shown = torch.as_tensor(images)
-        with torch.no_grad():
-            parts = [self.gaps(shown[start : start + ASKED]).amin(dim=1) for start in range(0, len(shown), ASKED)]
-        return np.asarray(torch.cat(parts).double().numpy()) if parts else np.zeros(0)
+    @torch.no_grad()
+    def distances(self, images: Tensor | Array) -> Array:
+        """Return the distance of many images to the manifold, in batches, float64 (m,); negative inside."""
+        batches = torch.split(torch.as_tensor(images), BATCH) if len(images) else ()
+        return torch.cat([torch.zeros(0), *(self.gaps(batch).amin(dim=1) for batch in batches)]).double().numpy()

@@ -1,7 +1,7 @@
-"""How good generated images are: beside held-out real ones, and beside those they were learnt from.
+"""Quality of generated images: their distance to held-out real images, and to the training images.
 
-Real images of the validation split stand in for generated ones as the control of every row: no generator can be
-expected to do better than the real thing does at this number of images.
+The control of every row is the same metric for real images of the validation split in place of generated ones: no
+generator can be expected to do better at this number of images.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.data import Split, TaskData
+from suite.data import TaskData
 from suite.errors import ModelError, NotApplicableError
 from suite.kinds.base import Array, Outcomes
 from suite.kinds.synthesis.judge import WIDTH, Judge, judge_of
@@ -24,16 +24,16 @@ from suite.metrics.stats.intervals import quantile_of_level
 from suite.types import Measure, not_applicable
 
 MOST = 1000
-"""Images of each set at most."""
+"""Maximum number of images of each set."""
 
 K, DENSE = 3, 5
-"""Neighbours of precision and recall, and of density and coverage, as their authors have them."""
+"""Neighbors of precision and recall, and of density and coverage, as in the papers that define them."""
 
 GROUPED = f"jackknife of groups of both sets ({GROUPS})"
-"""How the interval of the Frechet distance is made."""
+"""Interval method of the Fréchet distance."""
 
 NEAREST = 0.01
-"""Share of test images whose distance to a training image counts as near."""
+"""Fraction of test images that are, by definition, as near to a training image as a memorized image."""
 
 NAMES = ("kid", "fid", "precision", "recall", "density", "coverage", "image_memorization")
 
@@ -43,29 +43,29 @@ class Pools:
     """The images that are compared.
 
     Attributes:
-        generated: finite ones, (m, c, h, w) in [0, 1].
-        real: of the test split, as many.
-        control: real ones of the validation split, filled up from the training split; as many, or fewer.
-        broken: how many generated images were not finite.
+        generated: finite generated images, (m, c, h, w) in [0, 1].
+        real: as many images of the test split.
+        control: as many real images of the validation split, then of the training split; fewer if these run out.
+        n_failed: number of generated images that are not finite.
     """
 
     generated: Tensor
     real: Tensor
     control: Tensor
-    broken: int
+    n_failed: int
 
 
 def sample_quality_measures(outcomes: Outcomes, images: Tensor, *, seed: int) -> list[Measure]:
     """Measure generated images by the features of the task's judge.
 
     Args:
-        outcomes: whose ``data`` are the task's samples.
-        images: generated, (m, c, h, w) in [0, 1]; what is not finite is dropped and counted.
+        outcomes: its ``data`` holds the task's samples.
+        images: generated, (m, c, h, w) in [0, 1]; non-finite images are dropped and counted.
         seed: of resampling.
 
     Returns:
-        kid, fid, precision, recall, density, coverage, and memorisation by pixels and by features. Where a number
-        cannot be had its reason says why.
+        kid, fid, precision, recall, density, coverage, and image_memorization by pixels and by features. An undefined
+        value has a reason.
 
     Raises:
         ModelError: images of another shape than the task's, or outside [0, 1].
@@ -75,43 +75,43 @@ def sample_quality_measures(outcomes: Outcomes, images: Tensor, *, seed: int) ->
         judge = judge_of(outcomes.data.train)
     except NotApplicableError as error:
         return [not_applicable(name, str(error)) for name in NAMES]
-    fields = {"n_failed": pools.broken, "params": {"features": f"judge of {judge.learnt}"}}
-    scores = _Scores(judge.seen(pools.real), seed, fields)
-    found, control = (scores.measures(judge.seen(pool)) for pool in (pools.generated, pools.control))
-    rows = [_beside(one, other, len(pools.control)) for one, other in zip(found, control, strict=True)]
-    return [*rows, *_memorised(judge, pools, outcomes.data.train, fields)]
+    fields = {"n_failed": pools.n_failed, "params": {"features": f"judge of {judge.learned}"}}
+    scores = _Scores(judge.features_of(pools.real), seed, fields)
+    measures, controls = (scores.measures(judge.features_of(pool)) for pool in (pools.generated, pools.control))
+    rows = [_with_control(one, other, len(pools.control)) for one, other in zip(measures, controls, strict=True)]
+    return [*rows, *_image_memorization(judge, pools, outcomes.data.train.pixels(), fields)]
 
 
 def _pools(data: TaskData, images: Tensor) -> Pools:
-    shown = images.detach().float().cpu()
-    if shown.ndim != 4 or tuple(shown.shape[1:]) != tuple(data.info.input_shape):
+    images = images.detach().float().cpu()
+    if images.ndim != 4 or tuple(images.shape[1:]) != tuple(data.info.input_shape):
         raise ModelError(
-            f"The generated images are {tuple(shown.shape)}; expected the task's shape {tuple(data.info.input_shape)} "
-            "behind the number of images."
+            f"The generated images are {tuple(images.shape)}; expected the number of images and the task's shape "
+            f"{tuple(data.info.input_shape)}."
         )
-    finite = torch.isfinite(shown).flatten(1).all(dim=1)
-    good = shown[finite]
-    if len(good) and (float(good.min()) < -1e-4 or float(good.max()) > 1 + 1e-4):
+    finite = torch.isfinite(images).flatten(1).all(dim=1)
+    valid = images[finite]
+    if len(valid) and (float(valid.min()) < -1e-4 or float(valid.max()) > 1 + 1e-4):
         raise ModelError(
-            f"The generated images have pixels from {float(good.min()):g} to {float(good.max()):g}; expected 0 to 1. "
+            f"The generated images have pixels from {float(valid.min()):g} to {float(valid.max()):g}; expected 0 to 1. "
             "Map the range of the last layer, as (x + 1) / 2 does for tanh."
         )
-    count = min(len(good), len(data.test), MOST)
-    held, rest = data.validation.few(count), data.train.few(max(0, count - len(data.validation)))
-    control = np.concatenate([held.pixels(), rest.pixels()]) if len(rest) else held.pixels()
+    count = min(len(valid), len(data.test), MOST)
+    held_out, rest = data.validation.few(count), data.train.few(max(0, count - len(data.validation)))
+    control = np.concatenate([held_out.pixels(), rest.pixels()]) if len(rest) else held_out.pixels()
     real = torch.from_numpy(data.test.few(count).pixels())
-    spaced = torch.arange(count) * len(good) // max(1, count)  # not the first: they may be sorted
-    return Pools(good[spaced].clamp(0, 1), real, torch.from_numpy(control), int((~finite).sum()))
+    spaced = torch.arange(count) * len(valid) // max(1, count)  # not the first ones: images may be sorted
+    return Pools(valid[spaced].clamp(0, 1), real, torch.from_numpy(control), int((~finite).sum()))
 
 
-def _beside(found: Measure, control: Measure, count: int) -> Measure:
-    params = {**found.params, "control": f"{count} real images of the validation and training splits"}
-    return replace(found, control=control.value, params=params)
+def _with_control(measure: Measure, control: Measure, count: int) -> Measure:
+    params = {**measure.params, "control": f"{count} real images of the validation and training splits"}
+    return replace(measure, control=control.value, params=params)
 
 
 @dataclass(frozen=True)
 class _Scores:
-    """The scores of features beside those of real images (n, features); `fields` are of every measure."""
+    """Scores of features against those of real images (n, features); `fields` are set on every measure."""
 
     real: Array
     seed: int
@@ -119,77 +119,75 @@ class _Scores:
 
     def measures(self, generated: Array) -> list[Measure]:
         """Return kid, fid, precision, recall, density and coverage of features (m, features)."""
-        return [self._kid(generated), self._fid(generated), *self._neighbours(generated)]
+        return [self._kid(generated), self._fid(generated), *self._neighbors(generated)]
 
     def _kid(self, generated: Array) -> Measure:
-        own: dict[str, Any] = {"unit": "squared distance", "higher_is_better": False}
+        fields = self._fields(unit="squared distance", higher_is_better=False)
         fewer = min(len(generated), len(self.real))
         if fewer < FEWEST:
-            return self._undefined("kid", fewer, FEWEST, **own)
-        found = kernel_distance(self.real, generated, seed=self.seed)
-        half = quantile_of_level(0.95) * found.error
-        told = self._told(kernel=KERNEL, subsets=found.subsets, subset=found.size, **own)
-        bounds = (found.value - half, found.value + half)
-        return Measure("kid", found.value, *bounds, len(generated), "jackknife of both sets", **told)
+            return _undefined("kid", fewer, FEWEST, fields)
+        kid = kernel_distance(self.real, generated, seed=self.seed)
+        half = quantile_of_level(0.95) * kid.error
+        fields["params"] |= {"kernel": KERNEL, "subsets": kid.subsets, "subset": kid.size}
+        bounds = (kid.value - half, kid.value + half)
+        return Measure("kid", kid.value, *bounds, len(generated), "jackknife of both sets", **fields)
 
     def _fid(self, generated: Array) -> Measure:
-        own: dict[str, Any] = {"unit": "squared distance", "higher_is_better": False}
+        fields = self._fields(unit="squared distance", higher_is_better=False)
         fewer = min(len(generated), len(self.real))
-        needed = WIDTH + 1 + -(-fewer // GROUPS)  # a group is left out
+        needed = WIDTH + 1 + -(-fewer // GROUPS)  # the jackknife leaves out a group
         if fewer < needed:
-            return self._undefined("fid", fewer, needed, **own)
+            return _undefined("fid", fewer, needed, fields)
         value = frechet_distance(self.real, generated)
         half = quantile_of_level(0.95) * frechet_error(self.real, generated, seed=self.seed)
-        told = self._told(dimensions=WIDTH, covers="the value to expect at this number of images", **own)
-        return Measure("fid", value, max(0.0, value - half), value + half, len(generated), GROUPED, **told)
+        fields["params"] |= {"dimensions": WIDTH, "covers": "the value to expect at this number of images"}
+        return Measure("fid", value, max(0.0, value - half), value + half, len(generated), GROUPED, **fields)
 
-    def _neighbours(self, generated: Array) -> list[Measure]:
+    def _neighbors(self, generated: Array) -> list[Measure]:
         fewer = min(len(generated), len(self.real))
         if fewer <= DENSE:
-            return [self._undefined(name, fewer, DENSE + 1) for name in NAMES[2:6]]
-        found = compared(self.real, generated, k=K, dense=DENSE)
-        made, real = "generated images, the real ones as given", "real images, the generated ones as given"
+            return [_undefined(name, fewer, DENSE + 1, self._fields()) for name in NAMES[2:6]]
+        scores = compared(self.real, generated, k=K, dense=DENSE)
+        over_generated, over_real = (
+            "generated images, the real ones as given",
+            "real images, the generated ones as given",
+        )
         balls: dict[str, Any] = {"seed": self.seed, "unit": "balls over k"}
         return [
-            stats.rate("precision", found.realistic, **self._told(k=K, covers=made)),
-            stats.rate("recall", found.recalled, **self._told(k=K, covers=real)),
-            stats.mean_measure("density", found.density, **balls, **self._told(k=DENSE, covers=made)),
-            stats.rate("coverage", found.covered, **self._told(k=DENSE, covers=real)),
+            stats.rate("precision", scores.realistic, **self._fields(k=K, covers=over_generated)),
+            stats.rate("recall", scores.recalled, **self._fields(k=K, covers=over_real)),
+            stats.mean_measure("density", scores.density, **self._fields(k=DENSE, covers=over_generated), **balls),
+            stats.rate("coverage", scores.covered, **self._fields(k=DENSE, covers=over_real)),
         ]
 
-    def _told(self, *, unit: str | None = None, higher_is_better: bool = True, **params: Any) -> dict[str, Any]:
-        told = {**self.fields, "higher_is_better": higher_is_better}
-        told["params"] = {**self.fields["params"], **params}
-        return told if unit is None else {**told, "unit": unit}
-
-    def _undefined(self, name: str, count: int, needed: int, **own: Any) -> Measure:
-        reason = f"{count} usable images on one side; expected at least {needed}"
-        return Measure(name, None, None, None, count, "none", reason=reason, **self._told(**own))
+    def _fields(self, *, unit: str | None = None, higher_is_better: bool = True, **params: Any) -> dict[str, Any]:
+        params = {**self.fields["params"], **params}
+        fields = {**self.fields, "higher_is_better": higher_is_better, "params": params}
+        return fields if unit is None else {**fields, "unit": unit}
 
 
-def _memorised(judge: Judge, pools: Pools, train: Split, fields: Mapping[str, Any]) -> list[Measure]:
-    """Return how many generated images are nearer to a training image than the nearest test images are."""
-    learnt = train.pixels()
+def _undefined(name: str, count: int, needed: int, fields: Mapping[str, Any]) -> Measure:
+    reason = f"{count} usable images on one side; expected at least {needed}"
+    return Measure(name, None, None, None, count, "none", reason=reason, **fields)
+
+
+def _image_memorization(judge: Judge, pools: Pools, train: Array, fields: Mapping[str, Any]) -> list[Measure]:
+    """Return how many generated images are at least as near to a training image as the nearest 1 % of test images."""
     spaces: dict[str, Callable[[Array], Array]] = {
-        "pixels": _flat,
-        "features": judge.seen,
+        "pixels": lambda images: images.reshape(len(images), int(np.prod(images.shape[1:]))),
+        "features": judge.features_of,
     }
-    parts = (learnt, pools.real.numpy(), pools.generated.numpy())
-    return [_nearer(space, [seen(part) for part in parts], fields) for space, seen in spaces.items()]
+    sets = (train, pools.real.numpy(), pools.generated.numpy())
+    return [_nearer(space, [embed(images) for images in sets], fields) for space, embed in spaces.items()]
 
 
-def _flat(images: Array) -> Array:
-    return images.reshape(len(images), int(np.prod(images.shape[1:])))
-
-
-def _nearer(space: str, parts: Sequence[Array], fields: Mapping[str, Any]) -> Measure:
-    learnt, real, generated = parts
+def _nearer(space: str, sets: Sequence[Array], fields: Mapping[str, Any]) -> Measure:
+    train, real, generated = sets
     params = {**fields["params"], "space": space, "control": "test images; 0.01 by definition, but for ties"}
-    told = {**fields, "params": params, "higher_is_better": False}
+    fields = {**fields, "params": params, "higher_is_better": False}
     if not len(generated) or len(real) < 1 / NEAREST:
-        reason = f"{len(real)} test images; expected at least {1 / NEAREST:.0f}, to say which hundredth is the nearest"
-        return Measure("image_memorization", None, None, None, len(generated), "none", reason=reason, **told)
-    own, of_generated = (nearest(part, learnt)[1] for part in (real, generated))
-    limit = float(np.quantile(own, NEAREST))
-    told["params"] = {**params, "distance": limit}
-    return stats.rate("image_memorization", of_generated <= limit, control=float((own <= limit).mean()), **told)
+        reason = f"{len(real)} test images; expected at least {1 / NEAREST:.0f}, to determine the nearest hundredth"
+        return Measure("image_memorization", None, None, None, len(generated), "none", reason=reason, **fields)
+    of_real, of_generated = (nearest(images, train)[1] for images in (real, generated))
+    limit = params["distance"] = float(np.quantile(of_real, NEAREST))
+    return stats.rate("image_memorization", of_generated <= limit, control=float((of_real <= limit).mean()), **fields)

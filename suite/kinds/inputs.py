@@ -1,9 +1,11 @@
-"""What all kinds ask of an image."""
+"""Validation of images and texts, shared by all kinds."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
 
+from suite.data.text import LONGEST, WORD, codes, texts_of
 from suite.errors import DataError
 from suite.kinds.base import Array
 
@@ -12,7 +14,7 @@ def image(value: Any) -> Array:
     """Return an image as (channels, height, width) in uint8 or float32.
 
     Raises:
-        DataError: not an image, or pixels outside the range of their type.
+        DataError: not an image, or pixel values outside the range of their type.
     """
     pixels = np.asarray(value)
     if pixels.ndim == 2:
@@ -30,3 +32,23 @@ def image(value: Any) -> Array:
     if pixels.min() < 0 or pixels.max() > 1:
         raise DataError(f"pixels from {pixels.min():g} to {pixels.max():g}; expected 0..1 (divide 8-bit values by 255)")
     return pixels.astype(np.float32)
+
+
+def text(value: Any) -> tuple[Array, tuple[str, ...]]:
+    """Return a text as code points, int32 (length,), and a sentence if it was truncated.
+
+    Raises:
+        DataError: not a text, or only whitespace.
+    """
+    points = codes(value)
+    if not value.strip():
+        raise DataError(f"a text of {len(value)} spaces and nothing else; there is nothing to read")
+    if len(points) <= LONGEST:
+        return points, ()
+    return points[:LONGEST], (f"cut to its first {LONGEST:,} of {len(points):,} characters",)
+
+
+def vocabulary(inputs: Array) -> tuple[str, ...]:
+    """Return the words of texts (n, characters) in lower case, most frequent first; ties in alphabetical order."""
+    counts = Counter(word.lower() for text in texts_of(np.asarray(inputs)) for word in WORD.findall(text))
+    return tuple(sorted(counts, key=lambda word: (-counts[word], word)))
