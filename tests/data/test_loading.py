@@ -232,6 +232,16 @@ def test_top_5_of_constant_scores_breaks_ties_by_index():
     assert in_top(scores, labels, 5).tolist() == by_sorting
 
 
+def test_raters_shares_become_an_array_also_where_a_split_is_empty():
+    rated = {"test": [Sample("x", pixels(1), "a", (0.75, 0.25)), Sample("y", pixels(2), "b")]}
+    data = loaded(rated)
+    np.testing.assert_array_equal(data.test.shares, [[0.75, 0.25], [np.nan, np.nan]])
+    assert data.train.shares.shape == data.validation.shares.shape == (0, 2)
+    for shares in ((0.5, 0.25), (1.5, -0.5), (1.0,), (0.5, 0.25, 0.25)):
+        with pytest.raises(DataError, match="no distribution over the 2 classes"):
+            loaded({"test": [Sample("x", pixels(1), "a", shares), Sample("y", pixels(2), "b")]})
+
+
 def numbered(count):
     ids = tuple(f"sample-{index}" for index in range(count))
     shares = np.stack([np.arange(count), -np.arange(count)], axis=1).astype(float)

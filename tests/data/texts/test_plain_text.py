@@ -1,4 +1,4 @@
-"""Your own text: read strictly, split by position, and cut so that every character is scored once."""
+"""Text files: decoded strictly, split by position, and cut so that every character is scored once."""
 
 import random
 import re
@@ -23,14 +23,14 @@ def read(path, split, window=SMALL, **amounts):
     return read_text(str(path), split, window=window, limits=SplitLimits(**amounts))
 
 
-def scored(found):
-    """Return the positions that are scored, from the ids."""
-    return [int(name.rsplit("/")[-1]) + place for name, s in found.items() for place in range(s.target, len(s.input))]
+def scored(samples):
+    """Return the scored positions, computed from the ids."""
+    return [int(name.rsplit("/")[-1]) + place for name, s in samples.items() for place in range(s.target, len(s.input))]
 
 
-def test_windows_solved_by_hand():
-    found = list(windows(Passage("t", "abcdefghijklm", start=100), Window(2, 3), step=3))
-    assert [(s.id, s.input, s.target) for s in found] == [
+def test_windows_match_a_hand_computed_example():
+    samples = list(windows(Passage("t", "abcdefghijklm", start=100), Window(2, 3), step=3))
+    assert [(s.id, s.input, s.target) for s in samples] == [
         ("t/00000100", "abcde", 2),
         ("t/00000103", "defgh", 2),
         ("t/00000106", "ghijk", 2),
@@ -40,7 +40,7 @@ def test_windows_solved_by_hand():
 
 
 @pytest.mark.parametrize("length", [70, 101, 128, 1000])
-def test_every_character_but_the_first_context_of_a_split_is_scored_once(tmp_path, length):
+def test_every_character_after_the_first_context_of_a_split_is_scored_once(tmp_path, length):
     text = prose(length)
     kept, _ = over_splits(lambda split: read(write(tmp_path / "a.txt", text), split))
     ends = [0, round(0.8 * length), round(0.9 * length), length]
@@ -57,7 +57,7 @@ def test_every_character_but_the_first_context_of_a_split_is_scored_once(tmp_pat
             assert sample.input == text[begin : begin + 7] and start <= begin and begin + 7 <= end
 
 
-def test_parts_of_a_text_neither_overlap_nor_leave_anything_out():
+def test_the_parts_of_a_text_partition_it():
     text = prose(997)
     for fractions in ((0.8, 0.1, 0.1), (0.9, 0.05, 0.05), (0.8, 0.2, 0.0)):
         pieces = [cut(Passage("t", text), split, fractions) for split in SPLITS]
@@ -65,7 +65,7 @@ def test_parts_of_a_text_neither_overlap_nor_leave_anything_out():
         assert all(text[piece.start :].startswith(piece.text) for piece in pieces)
 
 
-def test_amounts_limit_characters_to_learn_from_and_windows_to_judge_on(tmp_path):
+def test_limits_count_training_characters_and_test_windows(tmp_path):
     file = write(tmp_path / "a.txt", prose(2000))
     assert len(read(file, "train", train=70)) == 10 and read(file, "train", train=70) == read(file, "train")[:10]
     few, more, every = read(file, "test", test=5), read(file, "test", test=20), read(file, "test")
@@ -77,14 +77,14 @@ def test_amounts_limit_characters_to_learn_from_and_windows_to_judge_on(tmp_path
     assert len(read(file, "validation", validation=2, test=5)) == 2
 
 
-def test_marks_of_byte_order_and_ends_of_lines_are_made_one(tmp_path):
+def test_byte_order_marks_and_line_endings_are_normalized(tmp_path):
     expected = "a\nb\n\nc\n"
     for content in (b"a\nb\n\nc\n", b"\xef\xbb\xbfa\r\nb\r\n\r\nc\r\n", b"a\rb\r\rc\r"):
         assert read_plain(write(tmp_path / "a.txt", content)) == expected
 
 
 @pytest.mark.parametrize(("content", "byte"), [(b"caf\xe9 au lait", 3), (b"\xef\xbb\xbfcaf\xe9", 6)])
-def test_another_encoding_is_named_by_its_first_byte(tmp_path, content, byte):
+def test_another_encoding_is_reported_with_its_first_invalid_byte(tmp_path, content, byte):
     with pytest.raises(DataError, match=rf"a\.txt is not UTF-8 at byte {byte} \(0x{content[byte]:02x}\); convert it"):
         read_plain(write(tmp_path / "a.txt", content))
     assert decoded("größe".encode(), "a") == "größe"
@@ -102,17 +102,17 @@ UTF_16 = {
 
 @pytest.mark.parametrize("name", UTF_16)
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-def test_a_file_in_utf_16_with_its_mark_is_named_with_a_way_out(tmp_path, name, encoding):
+def test_utf_16_is_reported_with_a_command_to_convert_it(tmp_path, name, encoding):
     file = write(tmp_path / name, f"\ufeff{UTF_16[name]}".encode(encoding))
 
     def read_all():
         if name == "a.txt":
             return tuple(read_plain(file).strip().split(","))
-        found = read_columns(file, "text", "label")
-        return (*found.texts, *found.labels)
+        columns = read_columns(file, "text", "label")
+        return (*columns.texts, *columns.labels)
 
-    way = f"{name} is UTF-16, by its first two bytes; convert it, for example: iconv -f utf-16 -t utf-8 {name} >"
-    with pytest.raises(DataError, match=re.escape(way)):
+    message = f"{name} is UTF-16, by its first two bytes; convert it, for example: iconv -f utf-16 -t utf-8 {name} >"
+    with pytest.raises(DataError, match=re.escape(message)):
         read_all()
     file.write_bytes(file.read_bytes().decode("utf-16").encode())  # as iconv does
     assert read_all() == ("größe", "1")
@@ -127,18 +127,18 @@ def test_a_file_in_utf_16_with_its_mark_is_named_with_a_way_out(tmp_path, name, 
         ("größe".encode("latin-1"), r"not UTF-8 at byte 2 \(0xf6\); convert it, for example: iconv -f latin1"),
     ],
 )
-def test_no_other_encoding_is_read_as_if_it_were_utf_8(tmp_path, content, reason):
+def test_no_other_encoding_is_read_as_utf_8(tmp_path, content, reason):
     with pytest.raises(DataError, match=reason):
         read_plain(write(tmp_path / "a.txt", content * 40))
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-def test_a_mark_of_byte_order_is_in_no_window(tmp_path, mark):
+def test_no_window_contains_a_byte_order_mark(tmp_path, mark):
     text = "größe und maß " * 20
     kept, _ = over_splits(lambda split: read(write(tmp_path / "a.txt", mark + text.encode()), split))
     first = kept["train"]["text/00000000"]
     assert first.input == text[:7]
-    assert not any("\ufeff" in sample.input for found in kept.values() for sample in found.values())
+    assert not any("\ufeff" in sample.input for samples in kept.values() for sample in samples.values())
 
 
 @pytest.mark.parametrize(
@@ -152,24 +152,24 @@ def test_a_mark_of_byte_order_is_in_no_window(tmp_path, mark):
         (b"a" * 1000, "are all 'a'"),
     ],
 )
-def test_what_is_no_text_to_learn_from_is_refused(tmp_path, content, reason):
+def test_files_without_a_usable_text_are_rejected(tmp_path, content, reason):
     file = write(tmp_path / "a.txt", content)
     with pytest.raises(DataError, match=reason):
         read(file, "validation")
 
 
-def test_one_character_in_one_split_is_refused_too():
+def test_a_split_that_repeats_one_character_is_rejected():
     with pytest.raises(DataError, match="for test are all"):
         samples(Passage("t", "b" * 50), "test", window=SMALL, limits=SplitLimits())
 
 
 @pytest.mark.parametrize("arguments", [(0, 4), (3, 0), (-1, 4)])
-def test_a_window_has_a_past_and_something_to_predict(arguments):
+def test_a_window_needs_context_and_scored_characters(arguments):
     with pytest.raises(DataError, match="expected at least 1 character"):
         Window(*arguments)
 
 
-def test_a_folder_is_one_text_in_the_order_of_names(tmp_path):
+def test_a_folder_is_one_text_in_the_order_of_file_names(tmp_path):
     first, second = prose(100, seed=1), prose(100, seed=2)
     write(tmp_path / "b.txt", second), write(tmp_path / "a.txt", first)
     write(tmp_path / "notes.md", "x"), write(tmp_path / ".hidden.txt", "y")
@@ -186,28 +186,28 @@ def test_files_named_by_their_split_are_the_splits(tmp_path):
         write(tmp_path / f"{name}.txt", text)
     write(tmp_path / "readme.txt", "not read")
     kept, _ = over_splits(lambda split: read(tmp_path, split))
-    assert [len(found) for found in kept.values()] == [10, 11, 6]
+    assert [len(samples) for samples in kept.values()] == [10, 11, 6]
     assert next(iter(kept["validation"].values())).input == texts["dev"][:7]
     (tmp_path / "dev.txt").unlink()
     kept, _ = over_splits(lambda split: read(tmp_path, split))
-    assert [len(found) for found in kept.values()] == [8, 2, 6]  # 80 and 20 % of train by position
+    assert [len(samples) for samples in kept.values()] == [8, 2, 6]  # 80 and 20 % of train by position
     assert next(iter(kept["validation"].values())).input == texts["train"][56:63]
 
 
 @pytest.mark.parametrize("names", [("train", "test"), ("a", "b"), ("validation", "test")])
-def test_the_same_text_twice_is_an_error(tmp_path, names):
+def test_two_files_with_the_same_text_are_an_error(tmp_path, names):
     for name, content in zip(names, ("abc\n" * 40, "abc\r\n" * 40), strict=True):
         write(tmp_path / f"{name}.txt", content)
     with pytest.raises(DataError, match="are the same text"):
         read(tmp_path, "train")
 
 
-def test_repeated_passages_are_fine(tmp_path):
+def test_repeated_passages_are_accepted(tmp_path):
     write(tmp_path / "train.txt", "once upon a time " * 9), write(tmp_path / "test.txt", "once upon a time " * 5)
     assert read(tmp_path, "test")
 
 
-def test_what_is_not_there_is_named(tmp_path):
+def test_missing_and_ambiguous_files_are_errors(tmp_path):
     with pytest.raises(DataError, match="neither a file nor a folder"):
         read(tmp_path / "none.txt", "train")
     with pytest.raises(DataError, match=r"has no \.txt files"):

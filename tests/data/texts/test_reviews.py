@@ -1,4 +1,4 @@
-"""SST-2 and IMDB as they lie on disk."""
+"""SST-2 and IMDB in their published layouts."""
 
 import pytest
 
@@ -15,11 +15,11 @@ def sst2(root, **files):
     return lambda split: read_sst2(str(root), split, seed=0)
 
 
-def test_dev_is_judged_on_and_train_is_cut(tmp_path):
+def test_dev_is_the_test_split_and_train_is_divided(tmp_path):
     train = HEADER + "".join(f"sentence {n} \t{n % 2}\n" for n in range(100))
     read = sst2(tmp_path, train=train, dev=HEADER + "fine .\t1\r\npoor .\t0\r\n", test="index\tsentence\n0\tsecret\n")
     kept, rejected = over_splits(read)
-    assert [len(found) for found in kept.values()] == [80, 20, 2] and not rejected
+    assert [len(samples) for samples in kept.values()] == [80, 20, 2] and not rejected
     assert labels(kept["test"]) == {"dev/2": "positive", "dev/3": "negative"}
     assert kept["test"]["dev/2"].input == "fine ."
     for split in ("train", "validation"):
@@ -29,20 +29,20 @@ def test_dev_is_judged_on_and_train_is_cut(tmp_path):
         )
 
 
-def test_the_order_is_that_of_the_file_and_the_seed_decides(tmp_path):
+def test_samples_keep_the_order_of_the_file_and_the_seed_determines_the_split(tmp_path):
     train = HEADER + "".join(f"sentence {n}\t{n % 2}\n" for n in range(50))
     sst2(tmp_path, train=train, dev=HEADER + "x\t1\n")
     first, again, other = ([s.id for s in read_sst2(str(tmp_path), "validation", seed=seed)] for seed in (0, 0, 1))
     assert first == again != other and first == sorted(first, key=lambda name: int(name.split("/")[1]))
 
 
-def test_a_quotation_mark_is_a_character(tmp_path):
+def test_quotation_marks_have_no_special_meaning(tmp_path):
     rows = HEADER + 'an " unbalanced one\t1\n"quoted"\t0\nafter it\t1\n'
     kept, _ = sorted_out(sst2(tmp_path, dev=rows)("test"))
     assert [s.input for s in kept.values()] == ['an " unbalanced one', '"quoted"', "after it"]
 
 
-def test_faults_are_named_by_line(tmp_path):
+def test_errors_name_the_line(tmp_path):
     rows = HEADER + "a\t-1\nb\nc\td\t1\nd\t1.0\ne\t1\n"
     kept, rejected = over_splits(sst2(tmp_path, dev=rows))
     assert set(kept["test"]) == {"dev/6"}
@@ -54,14 +54,14 @@ def test_faults_are_named_by_line(tmp_path):
     }
 
 
-def test_a_mark_of_byte_order_is_dropped_and_latin_1_refused(tmp_path):
+def test_a_byte_order_mark_is_removed_and_latin_1_rejected(tmp_path):
     kept, _ = sorted_out(sst2(tmp_path, dev=b"\xef\xbb\xbf" + HEADER.encode() + b"caf\xc3\xa9\t1\n")("test"))
     assert [s.input for s in kept.values()] == ["café"]
     with pytest.raises(DataError, match=r"dev\.tsv is not UTF-8 at byte 18"):
         list(sst2(tmp_path, dev=HEADER.encode() + b"caf\xe9\t1\n")("test"))
 
 
-def test_a_folder_that_is_not_sst2_is_refused(tmp_path):
+def test_a_folder_that_is_not_sst2_is_rejected(tmp_path):
     with pytest.raises(DataError, match=r"neither train\.tsv nor dev\.tsv"):
         list(read_sst2(str(tmp_path), "test", seed=0))
     with pytest.raises(DataError, match="columns text, y; expected sentence and label"):
@@ -81,16 +81,16 @@ def imdb(root, count=10):
     return lambda split: read_imdb(str(root), split, seed=0)
 
 
-def test_reviews_are_read_by_folder_and_unsup_is_not(tmp_path):
+def test_reviews_are_labelled_by_folder_and_unsup_is_not_read(tmp_path):
     kept, rejected = over_splits(imdb(tmp_path))
-    assert [len(found) for found in kept.values()] == [16, 4, 20] and not rejected
+    assert [len(samples) for samples in kept.values()] == [16, 4, 20] and not rejected
     assert kept["test"]["test/pos/3_9"].target == "positive" and kept["test"]["test/neg/3_2"].target == "negative"
     assert {name.split("/")[0] for name in kept["validation"]} == {"train"}
     assert sorted(labels(kept["validation"]).values()) == ["negative"] * 2 + ["positive"] * 2
-    assert not any("unsup" in name for found in kept.values() for name in found)
+    assert not any("unsup" in name for samples in kept.values() for name in samples)
 
 
-def test_breaks_become_lines(tmp_path):
+def test_html_line_breaks_become_line_feeds(tmp_path):
     read = imdb(tmp_path, count=1)
     write(tmp_path / "test" / "pos" / "0_9.txt", "\ufeffOne.<br /><br />Two<BR>three<br/>&lt;br&gt;\n")
     kept, _ = sorted_out(read("test"))
@@ -104,7 +104,7 @@ def test_a_review_that_is_not_utf_8_is_rejected(tmp_path):
     assert len(kept) == 3 and "not UTF-8 at byte 3" in rejected["test/neg/1_2"]
 
 
-def test_folders_that_are_missing_are_named(tmp_path):
+def test_missing_folders_are_errors(tmp_path):
     with pytest.raises(DataError, match="neither train nor test"):
         list(read_imdb(str(tmp_path), "test", seed=0))
     write(tmp_path / "test" / "neg" / "0_1.txt", "bad")

@@ -1,4 +1,4 @@
-"""Tables of texts and labels: every format, every layout of a folder, and whatever is wrong with rows."""
+"""Tables of texts and labels: every format, every folder layout, and invalid rows and files."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def arrow(file, texts, answers, stream=True, about=None):
 
 
 def saved(folder, *shards):
-    """Write what `save_to_disk` writes."""
+    """Write a folder like `save_to_disk` of the library datasets."""
     names = [f"data-{number:05d}-of-{len(shards):05d}.arrow" for number in range(len(shards))]
     for name, answers in zip(names, shards, strict=True):
         arrow(folder / name, [f"{folder.name} {name} {n}" for n in range(len(answers))], answers)
@@ -57,12 +57,12 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_gives_back_what_was_written(tmp_path, name):
+def test_every_format_round_trips(tmp_path, name):
     FORMATS[name](tmp_path / name)
     assert everything(tmp_path / name) == (list(zip(TEXTS, ANSWERS, strict=True)), {})
 
 
-def test_a_tab_parts_and_a_quotation_mark_is_a_character(tmp_path):
+def test_quotation_marks_in_a_tsv_have_no_special_meaning(tmp_path):
     file = write(tmp_path / "a.tsv", 'text\tlabel\nan " unbalanced one\tpos\n"quoted"\tneg\nafter it\tpos\n')
     found, _ = everything(file)
     assert found == [('an " unbalanced one', "pos"), ('"quoted"', "neg"), ("after it", "pos")]
@@ -89,7 +89,7 @@ def test_a_record_without_a_text_or_a_label_is_rejected(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.parquet"])
-def test_an_empty_cell_is_no_text(tmp_path, name):
+def test_empty_cells_are_missing_values(tmp_path, name):
     if name.endswith("parquet"):
         table = pd.DataFrame({"text": ["a", None, "b", "c"], "label": [1.0, 0.0, None, 0.0]})
         table.to_parquet(tmp_path / name)
@@ -99,7 +99,7 @@ def test_an_empty_cell_is_no_text(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
-def test_another_encoding_is_named_by_its_first_byte(tmp_path, name):
+def test_another_encoding_is_reported_with_its_first_invalid_byte(tmp_path, name):
     with pytest.raises(DataError, match=rf"{name} is not UTF-8 at byte 14 \(0xe9\); convert it"):
         everything(write(tmp_path / name, b"text,label\ncaf\xe9,1\n"))
 
@@ -107,20 +107,20 @@ def test_another_encoding_is_named_by_its_first_byte(tmp_path, name):
 @pytest.mark.parametrize(
     "content", ["text,label\na,1\nb,c,0\n", "text,label\na,1,2\nb,0,2\n", 'text,label\n"a,1\nb,0\n', ""]
 )
-def test_rows_that_do_not_fit_are_refused_and_not_cut(tmp_path, content):
+def test_rows_with_too_many_cells_are_an_error_and_not_truncated(tmp_path, content):
     with pytest.raises(DataError, match=r"a\.csv cannot be read as a table"):
         everything(write(tmp_path / "a.csv", content))
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
 @pytest.mark.parametrize("content", [b"", b"PAR1 no table", b"ARROW1 no table"])
-def test_what_is_no_table_is_refused(tmp_path, name, content):
+def test_files_that_are_not_tables_are_an_error(tmp_path, name, content):
     with pytest.raises(DataError, match=r"cannot be read as \w+"):
         everything(write(tmp_path / name, content))
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_columns_are_named_or_suggested(tmp_path, name):
+def test_columns_can_be_chosen_and_unknown_names_get_suggestions(tmp_path, name):
     FORMATS[name](tmp_path / name)
     with pytest.raises(DataError, match=r"has no column 'labels'; set label=\.\.\. Did you mean 'label'"):
         everything(tmp_path / name, label="labels")
@@ -134,23 +134,23 @@ def test_files_named_by_their_split_are_the_splits(tmp_path):
         csv(tmp_path / f"{name}.csv", [0, 1] * (count // 2), [f"{name} {n}" for n in range(count)])
     csv(tmp_path / "unsupervised.csv", [-1], ["x"]), write(tmp_path / "README.md", "x")
     kept, rejected = over_splits(lambda split: read_table(str(tmp_path), split, seed=0))
-    assert [set(found) for found in kept.values()] == [
+    assert [set(samples) for samples in kept.values()] == [
         {f"{part}/{n}" for n in range(count)} for part, count in (("train", 10), ("validation", 4), ("test", 6))
     ]
     assert not rejected and kept["validation"]["validation/3"].input == "dev 3"
 
 
-def test_without_a_split_of_its_own_every_class_is_cut_alike(tmp_path):
+def test_a_single_table_is_split_within_each_class(tmp_path):
     file = csv(tmp_path / "a.csv", ["a"] * 20 + ["b"] * 60 + ["c"] * 20)
     kept, _ = over_splits(lambda split: read_table(str(file), split, seed=5))
-    counts = {split: [list(labels(found).values()).count(name) for name in "abc"] for split, found in kept.items()}
+    counts = {split: [list(labels(samples).values()).count(name) for name in "abc"] for split, samples in kept.items()}
     assert counts == {"train": [10, 30, 10], "validation": [4, 12, 4], "test": [6, 18, 6]}
     again, _ = over_splits(lambda split: read_table(str(file), split, seed=5))
     other, _ = over_splits(lambda split: read_table(str(file), split, seed=6))
     assert kept == again != other
 
 
-def test_parquet_of_the_hub_has_shards_and_names_of_classes(tmp_path):
+def test_parquet_shards_of_the_hub_are_read_with_their_class_names(tmp_path):
     about = {"huggingface": json.dumps({"info": {"features": FEATURES}})}
     for name, answers in (
         ("train-00000-of-00002", [0, 1]),
@@ -161,41 +161,43 @@ def test_parquet_of_the_hub_has_shards_and_names_of_classes(tmp_path):
         (tmp_path / "data").mkdir(exist_ok=True)
         pa.parquet.write_table(table.replace_schema_metadata(about), tmp_path / "data" / f"{name}.parquet")
     kept, rejected = over_splits(lambda split: read_table(str(tmp_path), split, seed=0))
-    learnt = labels({**kept["train"], **kept["validation"]})
-    assert learnt == {"train/0": "bad", "train/1": "fine", "train/2": "fine"}
+    trained_on = labels({**kept["train"], **kept["validation"]})
+    assert trained_on == {"train/0": "bad", "train/1": "fine", "train/2": "fine"}
     assert labels(kept["test"]) == {"test/0": "fine"}
     assert rejected == {"train/3": "label 2; the table names 2 classes, from 0 to 1"}
 
 
-def test_what_save_to_disk_wrote_is_read_by_its_splits(tmp_path):
+def test_the_splits_of_save_to_disk_are_read(tmp_path):
     saved(tmp_path / "train", [0, 1, 0], [1, 0])
     saved(tmp_path / "validation", [1, 0])
     saved(tmp_path / "test", [-1, -1, -1])
     saved(tmp_path / "unsupervised", [-1])
     write(tmp_path / "dataset_dict.json", "{}")
     kept, rejected = over_splits(lambda split: read_table(str(tmp_path), split, seed=0))
-    learnt = {**kept["train"], **kept["validation"]}
-    assert labels(learnt) == {f"train/{row}": name for row, name in enumerate(["bad", "fine", "bad", "fine", "bad"])}
-    assert learnt["train/3"].input == "train data-00001-of-00002.arrow 0"
-    # The labels of test are secret: validation is judged on, and what is left out is told of.
+    trained_on = {**kept["train"], **kept["validation"]}
+    assert labels(trained_on) == {
+        f"train/{row}": name for row, name in enumerate(["bad", "fine", "bad", "fine", "bad"])
+    }
+    assert trained_on["train/3"].input == "train data-00001-of-00002.arrow 0"
+    # The test labels are private: validation becomes the test split, and the dropped records are reported.
     assert labels(kept["test"]) == {"validation/0": "fine", "validation/1": "bad"}
     assert set(rejected) == {"test/0", "test/1", "test/2"}
 
 
-def test_one_saved_table_is_cut_by_seed(tmp_path):
+def test_a_single_saved_table_is_split_by_seed(tmp_path):
     saved(tmp_path, [0, 1] * 5)
     found, _ = everything(tmp_path)
     assert [label for _, label in found] == ["bad", "fine"] * 5
 
 
-def test_numbers_that_a_table_names_are_places_even_if_names_are_numbers(tmp_path):
+def test_stored_class_names_may_be_numbers(tmp_path):
     saved(tmp_path, [0, 1, 0, 1])
     stars = {"features": {"label": {"names": ["1", "2"], "_type": "ClassLabel"}}}
     write(tmp_path / "dataset_info.json", json.dumps(stars))
     assert [label for _, label in everything(tmp_path)[0]] == ["1", "2", "1", "2"]
 
 
-def test_a_saved_selection_is_refused(tmp_path):
+def test_a_saved_selection_of_rows_is_an_error(tmp_path):
     saved(tmp_path, [0, 1])
     state = json.loads((tmp_path / "state.json").read_text())
     write(tmp_path / "state.json", json.dumps(state | {"_indices_data_files": [{"filename": "indices.arrow"}]}))
@@ -204,14 +206,14 @@ def test_a_saved_selection_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"_data_files": null}'])
-def test_a_broken_description_is_refused(tmp_path, content):
+def test_a_malformed_state_file_is_an_error(tmp_path, content):
     saved(tmp_path, [0, 1])
     write(tmp_path / "state.json", content)
     with pytest.raises(DataError, match="does not list the data files"):
         everything(tmp_path)
 
 
-def test_what_is_not_there_is_named(tmp_path):
+def test_missing_unknown_and_ambiguous_files_are_errors(tmp_path):
     with pytest.raises(DataError, match="neither a file nor a folder"):
         read(tmp_path / "none.csv")
     with pytest.raises(DataError, match="no tables named train, validation or test"):
@@ -236,14 +238,14 @@ EMPTY = {
 
 
 @pytest.mark.parametrize(("ending", "content", "reason"), EMPTY.values(), ids=EMPTY)
-def test_a_test_part_of_empty_texts_alone_is_an_error_that_names_them(tmp_path, ending, content, reason):
+def test_a_test_part_with_only_empty_texts_is_an_error_that_names_them(tmp_path, ending, content, reason):
     write(tmp_path / "train.csv", GOOD), write(tmp_path / "validation.csv", GOOD.replace("text ", "other "))
     write(tmp_path / f"test.{ending}", content)
     with pytest.raises(DataError, match=r"has no usable test sample: " + re.escape(reason)):
         prepare_task(f"texttable(path='{tmp_path}')", 0)
 
 
-def test_empty_texts_beside_others_are_dropped_and_counted(tmp_path):
+def test_some_empty_texts_are_dropped_and_reported(tmp_path):
     write(tmp_path / "train.csv", GOOD)
     write(tmp_path / "test.csv", "text,label\n,1\nfine,1\n  ,0\npoor,0\n")
     data = prepare_task(f"texttable(path='{tmp_path}')", 0).data
@@ -255,7 +257,7 @@ def test_empty_texts_beside_others_are_dropped_and_counted(tmp_path):
 
 
 @pytest.mark.parametrize("part", ["train", "validation"])
-def test_a_part_of_empty_texts_to_learn_from_is_empty_and_told(tmp_path, part):
+def test_a_train_or_validation_part_with_only_empty_texts_is_empty_and_reported(tmp_path, part):
     other = {"train": "validation", "validation": "train"}[part]
     write(tmp_path / f"{part}.csv", "text,label\n,1\n,0\n"), write(tmp_path / f"{other}.csv", GOOD)
     write(tmp_path / "test.csv", GOOD.replace("text ", "other "))
@@ -274,7 +276,7 @@ def test_a_part_of_empty_texts_to_learn_from_is_empty_and_told(tmp_path, part):
         ("validation.csv", "text,label\n", "validation.csv has no rows"),
     ],
 )
-def test_a_test_part_of_nothing_is_no_table(tmp_path, name, content, reason):
+def test_a_file_without_rows_is_an_error(tmp_path, name, content, reason):
     write(tmp_path / "train.csv", GOOD), write(tmp_path / name, content)
     with pytest.raises(DataError, match=reason):
         prepare_task(f"texttable(path='{tmp_path}')", 0)
@@ -293,13 +295,13 @@ def test_two_columns_of_one_name_are_an_error(tmp_path):
             read_columns(file, "text", "label")
 
 
-def test_a_carriage_return_within_a_cell_ends_no_row(tmp_path):
+def test_a_carriage_return_within_a_cell_does_not_end_the_row(tmp_path):
     found = read_columns(
         write(tmp_path / "a.tsv", "text\tlabel\r\nI hate it\rgreat fun\t1\r\nfine\t0\r\n"), "text", "label"
     )
     assert (found.texts, found.labels) == (["I hate it\rgreat fun", "fine"], ["1", "0"])
 
 
-def test_another_separator_is_told_from_another_name(tmp_path):
+def test_a_table_with_another_separator_gets_a_hint(tmp_path):
     with pytest.raises(DataError, match=r"no column 'text'; set text=\.\.\. It has a single column: a .csv is"):
         read_columns(write(tmp_path / "a.csv", "text;label\ngood;1\n"), "text", "label")

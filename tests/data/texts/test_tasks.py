@@ -1,4 +1,4 @@
-"""The tasks over these texts: registered, described, and fed by their readers."""
+"""The tasks for texts: registered, described, and connected to their readers."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_every_task_is_registered_under_its_kind():
         assert entry.meta["source"] and entry.summary.endswith(".")
 
 
-def test_a_spec_reaches_the_reader(tmp_path):
+def test_arguments_of_a_spec_reach_the_reader(tmp_path):
     write(tmp_path / "texts.csv", "words,answer\n" + "fine day,1\npoor day,0\n" * 10)
     write(tmp_path / "sst2" / "dev.tsv", "sentence\tlabel\nfine\t1\n")
     write(tmp_path / "aclImdb" / "test" / "pos" / "0_9.txt", "fine")
@@ -31,15 +31,15 @@ def test_a_spec_reaches_the_reader(tmp_path):
         f"imdb(path='{tmp_path}/aclImdb')": {"positive", "negative"},
         f"textfile(path='{tmp_path}/long.txt', context=5, scored=7, test=2)": {5},
     }
-    for written, targets in expected.items():
-        entry, spec = resolve("task", written)
-        found = list(entry.build(spec, split="test", seed=0))
-        assert {sample.target for sample in found} == targets, written
-    assert len(found) == 2 and {len(sample.input) for sample in found} == {12}
+    for spec_text, targets in expected.items():
+        entry, spec = resolve("task", spec_text)
+        samples = list(entry.build(spec, split="test", seed=0))
+        assert {sample.target for sample in samples} == targets, spec_text
+    assert len(samples) == 2 and {len(sample.input) for sample in samples} == {12}
 
 
 @pytest.mark.parametrize("name", ["sst2", "imdb", "texttable", "textfile"])
-def test_a_task_over_files_needs_a_path(name):
+def test_tasks_on_files_need_a_path(name):
     entry, spec = resolve("task", name)
     with pytest.raises(SpecError, match="needs path"):
         entry.build(spec, split="test", seed=0)

@@ -1,4 +1,4 @@
-"""Ratings joined to texts: by hand on a few lines, and counted on the corpora themselves."""
+"""Ratings joined to texts: hand-written examples, and counts on the real corpora."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ RATINGS = (
 
 @pytest.fixture(scope="module")
 def corpora():
-    """Skip where the archive is not in the cache and there is no package index; any other failure is one."""
+    """Skip if the archive is not cached and there is no package index."""
     try:
         fetch(vader.ARCHIVE)
     except DataError as error:
@@ -29,11 +29,11 @@ def corpora():
         pytest.skip("no network: pip reaches no package index, and the cache is empty")
 
 
-def test_the_sign_of_the_mean_is_the_label_and_those_who_took_a_side_are_the_shares():
+def test_the_label_is_the_sign_of_the_mean_and_shares_count_nonzero_ratings():
     kept, rejected = sorted_out(join_ratings("films", TEXTS, RATINGS))
     assert kept["films/1_1"].input == "good & cheap" and kept["films/1_1"].target == "positive"
     np.testing.assert_allclose(kept["films/1_1"].shares, (1 / 3, 2 / 3))
-    # One strong rating outweighs two weak ones: the majority found it positive.
+    # One strong rating outweighs two weak ones: the majority rated it positive.
     assert kept["films/2"].input == 'a\ttab "in" it' and kept["films/2"].target == "negative"
     np.testing.assert_allclose(kept["films/2"].shares, (1 / 3, 2 / 3))
     assert rejected == {
@@ -45,17 +45,17 @@ def test_the_sign_of_the_mean_is_the_label_and_those_who_took_a_side_are_the_sha
     }
 
 
-def test_a_mark_of_byte_order_is_not_part_of_an_id():
+def test_a_byte_order_mark_is_not_part_of_an_id():
     kept, _ = sorted_out(join_ratings("a", b"1\t1\tx\r\n", b"\xef\xbb\xbf1\t1\t1\t[1]\r\n"))
     assert set(kept) == {"a/1"}
 
 
-def test_a_line_without_its_columns_is_a_data_error():
+def test_a_line_with_missing_columns_is_a_data_error():
     with pytest.raises(DataError, match="A line of 2 columns"):
         list(join_ratings("a", b"1\t1\n", b""))
 
 
-def test_an_unknown_corpus_is_refused():
+def test_an_unknown_corpus_is_an_error():
     with pytest.raises(DataError, match="expected one of movie, tweets, amazon, nyt"):
         list(read_vader("test", seed=0, corpus="films"))
 
@@ -63,30 +63,30 @@ def test_an_unknown_corpus_is_refused():
 @pytest.mark.parametrize(
     ("corpus", "neither", "texts"), [("movie", 37, 1004), ("tweets", 4, 4196), ("amazon", 98, 3610), ("nyt", 244, 4946)]
 )
-def test_the_corpora_are_as_large_as_known(corpora, corpus, neither, texts):
+def test_the_corpora_have_their_published_sizes(corpora, corpus, neither, texts):
     kept, rejected = over_splits(lambda split: read_vader(split, seed=0, corpus=corpus, test=None))
-    assert [len(found) for found in kept.values()] == [8560, 1004, texts]
+    assert [len(samples) for samples in kept.values()] == [8560, 1004, texts]
     assert set(rejected.values()) == {NO_SIDE}
     counts = {name: sum(record.startswith(f"{name}/") for record in rejected) for name in ("movie", corpus)}
     assert counts == {"movie": 37, corpus: neither} and len(rejected) == sum(counts.values())
     for sample in kept["test"].values():
         assert sample.id.startswith(corpus) and sample.input.strip() and abs(sum(sample.shares) - 1) < 1e-12
-    assert not any("&amp;" in sample.input for found in kept.values() for sample in found.values())
+    assert not any("&amp;" in sample.input for samples in kept.values() for sample in samples.values())
 
 
-def test_all_corpora_share_what_is_learnt(corpora):
+def test_all_corpora_share_the_training_and_validation_data(corpora):
     for split in ("train", "validation"):
         films, tweets = (list(read_vader(split, seed=3, corpus=name)) for name in ("movie", "tweets"))
         assert films == tweets and films != list(read_vader(split, seed=4))
 
 
-def test_the_splits_have_one_balance(corpora):
+def test_the_splits_have_the_same_class_balance(corpora):
     kept, _ = over_splits(lambda split: read_vader(split, seed=1, test=None))
-    shares = [np.mean([sample.target == "positive" for sample in found.values()]) for found in kept.values()]
+    shares = [np.mean([sample.target == "positive" for sample in samples.values()]) for samples in kept.values()]
     np.testing.assert_allclose(shares, 5242 / 10568, atol=2e-3)
 
 
-def test_fewer_to_judge_on_are_some_of_the_more(corpora):
+def test_smaller_test_sets_are_subsets_of_larger_ones(corpora):
     few, more, every = (
         list(sorted_out(read_vader("test", seed=0, corpus="tweets", test=most))[0]) for most in (10, 100, None)
     )
