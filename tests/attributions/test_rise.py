@@ -103,17 +103,7 @@ def test_map_is_the_covariance_of_score_and_mask():
         image, patch = explained.inputs[row].numpy(), truth()[row].numpy()
         scores = np.array([(image * mask).mean(0)[patch].mean() for mask in masks])
         expected = sum((score - scores.mean()) * mask for score, mask in zip(scores, masks, strict=True))
-        np.testing.assert_allclose(found.value[row], expected / 70 / 0.24, atol=1e-12)
-        terms = (scores - scores.mean())[:, None, None] * (np.stack(masks) - 0.4) / 0.24
-        np.testing.assert_allclose(found.standard_error[row], terms.std(0, ddof=1) / 70**0.5, atol=1e-12)
-
-
-def test_standard_error_equals_the_spread_over_seeds():
-    method = Rise(masks=100)
-    found = [method.estimate(explain(count=1, first_seed=1000 * draw)) for draw in range(40)]
-    spread = torch.stack([each.value[0] for each in found]).std(0)
-    reported = torch.stack([each.standard_error[0] for each in found]).mean(0)
-    assert 0.85 < (spread / reported).mean() < 1.15
+        np.testing.assert_allclose(found[row], expected / 70 / 0.24, atol=1e-12)
 
 
 def test_constant_score_gives_a_map_of_zeros():

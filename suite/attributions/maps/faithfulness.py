@@ -69,14 +69,12 @@ class Faithfulness:
             a context, if any), and baseline.
         maps: pixel maps of the first samples by method, (k, h, w), float32.
         skipped: why a method was not applicable, by method.
-        settings: settings of the evaluation.
     """
 
     values: Mapping[Key, NDArray[np.float64]]
     curves: Mapping[Key, NDArray[np.float64]]
     maps: Mapping[str, NDArray[np.float32]]
     skipped: Mapping[str, str]
-    settings: Settings
 
 
 def evaluate(
@@ -104,7 +102,7 @@ def evaluate(
             evaluation.add(name, method)
         except NotApplicableError as error:
             evaluation.skipped[name] = str(error)
-    return Faithfulness(evaluation.values, evaluation.curves, evaluation.maps, evaluation.skipped, settings)
+    return Faithfulness(evaluation.values, evaluation.curves, evaluation.maps, evaluation.skipped)
 
 
 @dataclass(eq=False)

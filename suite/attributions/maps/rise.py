@@ -21,19 +21,6 @@ MASKS_AT_ONCE = 64
 """Masks of one sample that are summed at once; it bounds the memory and is fixed, since it sets the order of sums."""
 
 
-@dataclass(frozen=True, eq=False)
-class RiseMap:
-    """An estimate from random masks and its standard error.
-
-    Attributes:
-        value: mean score with the pixel kept minus that with the pixel masked, (n, h, w), float64.
-        standard_error: Monte Carlo standard error of `value`, (n, h, w), float64.
-    """
-
-    value: Tensor
-    standard_error: Tensor
-
-
 @attribution(name="rise")
 @dataclass(frozen=True)
 class Rise:
@@ -60,12 +47,12 @@ class Rise:
 
     def __call__(self, explained: Explained) -> Tensor:
         """Return `estimate` as signed attributions, distributed evenly over the channels, (n, c, h, w)."""
-        value = self.estimate(explained).value.to(explained.inputs)
+        value = self.estimate(explained).to(explained.inputs)
         return (value / explained.inputs.shape[1]).unsqueeze(1).expand_as(explained.inputs)
 
     @torch.no_grad()
-    def estimate(self, explained: Explained) -> RiseMap:
-        """Return the covariance of score and mask over keep * (1 - keep), and its Monte Carlo standard error.
+    def estimate(self, explained: Explained) -> Tensor:
+        """Return the covariance of score and mask over keep * (1 - keep), (n, h, w), float64.
 
         For masks of zeros and ones this is E[score | kept] - E[score | masked]. The mean score is subtracted, so that
         the map is signed and does not depend on how often each pixel was kept.
@@ -78,9 +65,7 @@ class Rise:
         scores = self._scores(explained, draws)
         scores = scores - scores[:, :1]  # equal scores become exactly 0, and so does the map
         gains = (scores - scores.mean(1, keepdim=True)) / (self.keep * (1 - self.keep))
-        estimates = [self._average(gains, draws, row) for row in range(len(explained))]
-        value, error = (torch.stack(parts) for parts in zip(*estimates, strict=True))
-        return RiseMap(value, error)
+        return torch.stack([self._average(gains, draws, row) for row in range(len(explained))])
 
     def _scores(self, explained: Explained, draws: _Draws) -> Tensor:
         filling = channel_mean(explained.inputs) if self.fill == "mean" else torch.zeros_like(explained.inputs)
@@ -91,14 +76,13 @@ class Rise:
             scores.append(explained.rate(masked, rows).double())
         return torch.cat(scores).reshape(len(explained), self.masks)
 
-    def _average(self, gains: Tensor, draws: _Draws, row: int) -> tuple[Tensor, Tensor]:
-        """Return the mean of gain * (mask - keep) over the masks of one sample, and its standard error, (h, w)."""
-        total, squares = torch.zeros(2, *draws.shape, dtype=torch.float64, device=gains.device)
+    def _average(self, gains: Tensor, draws: _Draws, row: int) -> Tensor:
+        """Return the mean of gain * (mask - keep) over the masks of one sample, (h, w)."""
+        total = torch.zeros(draws.shape, dtype=torch.float64, device=gains.device)
         for which in torch.split(torch.arange(self.masks, device=gains.device), MASKS_AT_ONCE):
             terms = gains[row, which, None, None] * (draws.masks(torch.full_like(which, row), which) - self.keep)
-            total, squares = total + terms.sum(0), squares + (terms**2).sum(0)
-        variance = (squares - total**2 / self.masks).clamp_min(0) / (self.masks - 1)
-        return total / self.masks, (variance / self.masks).sqrt()
+            total = total + terms.sum(0)
+        return total / self.masks
 
     def _check(self) -> None:
         if self.masks < 2 or self.grid < 1 or not 0 < self.keep < 1 or self.fill not in FILLS:

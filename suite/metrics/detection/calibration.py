@@ -13,10 +13,9 @@ from numpy.typing import ArrayLike
 
 from suite.errors import MeasureError
 from suite.metrics.calibration.bins import bin_index
-from suite.metrics.detection.arrays import LEAST_SCORE, BoolArray, FloatArray, IndexArray, flat
+from suite.metrics.detection.arrays import LEAST_SCORE, BoolArray, FloatArray, IndexArray, draws, flat, totals
 from suite.metrics.detection.matching import HIT, IGNORED, match_at
 from suite.metrics.detection.overlap import overlapping
-from suite.metrics.detection.resamples import draws, totals
 from suite.metrics.stats import mean_defined, ratio
 
 KEPT = 100

@@ -3,10 +3,9 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from suite.metrics.detection.arrays import LEAST_SCORE, BoolArray, FloatArray, flat
+from suite.metrics.detection.arrays import LEAST_SCORE, BoolArray, FloatArray, draws, flat
 from suite.metrics.detection.matching import FALSE, HIT, Matches, match_at
 from suite.metrics.detection.precision import chunks, rankings, true_boxes
-from suite.metrics.detection.resamples import draws
 
 TAU = 0.5
 """IoU threshold of a true positive; at this IoU a true positive costs as much as a false one."""

@@ -14,7 +14,7 @@ HIT, FALSE, IGNORED = 1, 0, -1
 """States of a detection: matched with a true box, unmatched, or matched with an ignored box."""
 
 UNMATCHED = -1
-"""Index of the true box of an unmatched detection, and of the detection of a missed box."""
+"""Index of the true box of an unmatched detection."""
 
 COCO_THRESHOLDS = tuple(float(value) for value in np.linspace(0.5, 0.95, 10))
 """COCO's IoU thresholds, to the last bit: 0.5, 0.55, ..., 0.95."""
@@ -33,7 +33,6 @@ class Matches:
         state: (k, T) int8, 1 hit, 0 false, -1 ignored.
         iou: (k, T) IoU with the matched true box, 0 without a match.
         truth_image, truth_label: (m,) of the true boxes that are not ignored.
-        truth_detection: (m, T) index of the matched detection, or -1.
         thresholds: the T IoU thresholds, in the given order.
         images, classes: their numbers.
         limit: number of detections per class and image that are considered.
@@ -47,7 +46,6 @@ class Matches:
     iou: FloatArray
     truth_image: IndexArray
     truth_label: IndexArray
-    truth_detection: IndexArray
     thresholds: tuple[float, ...]
     images: int
     classes: int
@@ -106,7 +104,6 @@ def match(
         iou=iou,
         truth_image=true.image[counted],
         truth_label=true.label[counted],
-        truth_detection=_detections_of(partner, true.image.size)[counted],
         thresholds=tuple(float(value) for value in thresholds),
         images=detected.images,
         classes=classes,
@@ -197,14 +194,6 @@ def _runs(values: IndexArray) -> tuple[IndexArray, IndexArray, IndexArray]:
     """Return the value, the start and the length of every run of equal values."""
     starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]]) if values.size else np.zeros(0, dtype=np.int64)
     return values[starts], starts, np.diff(np.r_[starts, values.size])
-
-
-def _detections_of(partner: IndexArray, size: int) -> IndexArray:
-    """Return the detection of each true box, (size, T) or -1; any one for a crowd."""
-    matched = np.full((size, partner.shape[1]), UNMATCHED)
-    detection, column = np.nonzero(partner != UNMATCHED)
-    matched[partner[detection, column], column] = detection
-    return matched
 
 
 def _outside(box: FloatArray, areas: tuple[float, float]) -> BoolArray:

@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from suite.errors import MeasureError
-from suite.metrics.detection.arrays import FloatArray, IndexArray
+from suite.metrics.detection.arrays import FloatArray, IndexArray, draws, totals
 from suite.metrics.detection.matching import HIT, IGNORED, Matches
-from suite.metrics.detection.resamples import draws, totals
 from suite.metrics.stats import mean_defined, ratio
 
 RECALLS = np.linspace(0.0, 1.0, 101)

@@ -4,10 +4,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from suite.errors import MeasureError
-from suite.metrics.detection.arrays import FloatArray, flat
+from suite.metrics.detection.arrays import FloatArray, draws, flat
 from suite.metrics.detection.matching import FALSE, HIT, match_at
 from suite.metrics.detection.overlap import overlapping
-from suite.metrics.detection.resamples import draws
 from suite.metrics.stats import ratio
 
 NAMES = ("found", "mislabelled", "missed", "false_positives")

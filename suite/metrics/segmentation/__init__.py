@@ -1,7 +1,7 @@
 """Metrics of semantic segmentation, kept per image so that whole images are resampled; numpy and scipy only."""
 
 from suite.metrics.segmentation.arrays import IGNORED
-from suite.metrics.segmentation.calibration import PixelEvents
+from suite.metrics.segmentation.calibration import REGIONS, PixelEvents
 from suite.metrics.segmentation.confusion import (
     class_iou,
     confusions,
@@ -13,7 +13,6 @@ from suite.metrics.segmentation.confusion import (
 )
 from suite.metrics.segmentation.regions import covered
 from suite.metrics.segmentation.sample import pixel_sample
-from suite.metrics.segmentation.sums import REGIONS
 
 __all__ = [
     "IGNORED",

@@ -9,7 +9,7 @@ from sklearn.metrics import brier_score_loss, log_loss
 from suite.errors import DataError
 from suite.metrics.calibration import Predictions, Reliability
 from suite.metrics.calibration.inputs import log_softmax
-from suite.metrics.calibration.scores import brier_scores, classwise_ece
+from suite.metrics.calibration.summary import brier_scores, classwise_ece
 
 
 def _nll(predictions: Predictions) -> np.ndarray:

@@ -22,9 +22,8 @@ from suite.metrics.calibration import (
     event_measures,
 )
 from suite.metrics.calibration.events import ece_of_counts, joint_bootstrap
-from suite.metrics.calibration.scores import brier_scores, classwise_ece
 from suite.metrics.calibration.selective import aurc, aurc_of_counts
-from suite.metrics.calibration.summary import classwise_ece_of_counts
+from suite.metrics.calibration.summary import brier_scores, classwise_ece, classwise_ece_of_counts
 from suite.metrics.stats.bootstrap import percentile_interval, recentred_interval
 from suite.types import Measure
 

@@ -1,4 +1,4 @@
-"""Greedy matching: hand cases, a plain loop, and input that must not become a number."""
+"""Greedy matching: small examples, a plain loop, and invalid input."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ import pytest
 from suite.errors import DataError, MeasureError, ModelError
 from suite.metrics.detection import match, overlap
 from suite.metrics.detection.arrays import flat
+from suite.metrics.detection.matching import match_at
 from tests.metrics.detection import naive
 from tests.metrics.detection.scenes import detections, distinct, scene, truths
 
 BOX = (0, 0, 10, 10)
 HALF = (0, 0, 10, 5)
+
+
+def partners(found, true, threshold):
+    """Return the index of the true box of each detection, or -1."""
+    return match_at(*flat(found, true), threshold)[0].tolist()
 
 
 def test_box_is_matched_once_with_the_highest_score():
@@ -21,13 +27,14 @@ def test_box_is_matched_once_with_the_highest_score():
     assert matches.score.tolist() == [np.float32(0.9), 0.5]
     assert matches.state.tolist() == [[1, 0], [0, 1]]
     assert matches.iou.tolist() == [[0.5, 0.0], [0.0, 1.0]]
-    assert matches.truth_detection.tolist() == [[0, 1]]
+    assert [partners(found, truths((0, *BOX, 0, 0)), iou) for iou in (0.5, 0.75)] == [[0, -1], [-1, 0]]
 
 
 def test_boxes_of_other_classes_and_images_are_not_matched():
     found = detections((0, *BOX, 0.5, 1), (1, *BOX, 0.9, 0))
     matches = match(found, truths((0, *BOX, 0, 0), images=2), 2)
-    assert not matches.state.any() and (matches.truth_detection == -1).all()
+    assert not matches.state.any() and not matches.iou.any()
+    assert partners(found, truths((0, *BOX, 0, 0), images=2), 0.5) == [-1, -1]
 
 
 def test_crowd_is_matched_repeatedly_by_intersection_over_detection_area():
@@ -46,8 +53,8 @@ def test_true_box_is_preferred_to_a_crowd_of_higher_overlap():
 def test_later_box_wins_among_equal_overlaps():
     found = detections((0, 2, 0, 12, 10, 0.9, 0), (0, 3, 0, 13, 10, 0.8, 0))
     true = truths((0, 4, 0, 14, 10, 0, 0), (0, *BOX, 0, 0))
-    assert match(found, true, 1, (0.6,)).truth_detection[:, 0].tolist() == [1, 0]
-    assert match(found, true[:, ::-1], 1, (0.6,)).truth_detection[:, 0].tolist() == [-1, 0]
+    assert partners(found, true, 0.6) == [1, 0]
+    assert partners(found, true[:, ::-1], 0.6) == [1, -1]
 
 
 def test_boxes_and_false_detections_outside_the_area_range_are_ignored():
@@ -86,15 +93,14 @@ def test_matching_equals_a_plain_loop(seed):
                 assert list(zip(matches.score[here], matches.state[here, 0], strict=True)) == expected
 
 
-def test_true_box_refers_to_its_detection():
-    found, true, classes = scene(3, images=8)
-    matches = match(found, true, classes)
-    box, column = np.nonzero(matches.truth_detection >= 0)
-    hit = matches.truth_detection[box, column]
-    assert box.size > 20 and (matches.state[hit, column] == 1).all() and (matches.iou[hit, column] >= 0.5).all()
-    assert (matches.state == 1).sum() == box.size
-    assert np.array_equal(matches.label[hit], matches.truth_label[box])
-    assert np.array_equal(matches.image[hit], matches.truth_image[box])
+def test_detections_are_matched_with_boxes_of_their_class_and_image():
+    detected, true = flat(*scene(3, images=8)[:2])
+    partner, state, iou = match_at(detected, true, 0.5)
+    hit = state == 1
+    box = partner[hit]
+    assert box.size > 20 and np.unique(box).size == box.size and (iou[hit] >= 0.5).all()
+    assert np.array_equal(detected.label[hit], true.label[box])
+    assert np.array_equal(detected.image[hit], true.image[box])
 
 
 def test_pairs_do_not_depend_on_the_blocks(monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 
 from suite.errors import DataError, MeasureError
 from suite.metrics.calibration import Predictions, Reliability
-from suite.metrics.calibration.scores import brier_scores, classwise_ece
+from suite.metrics.calibration.summary import brier_scores, classwise_ece
 from suite.metrics.segmentation import REGIONS, PixelEvents
 from suite.metrics.segmentation.regions import boundary
 
