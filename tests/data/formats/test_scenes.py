@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from suite.data.builtin.mnist import FRACTIONS
 from suite.data.builtin.scenes import (
     BAND,
     BANDS,
     BOXED,
-    DIGIT_SHARES,
     MASKED,
     MAX_OCCLUSION,
     boxed_scenes,
@@ -57,7 +57,7 @@ def test_no_digit_is_in_two_splits(layout):
 def test_no_part_of_a_photograph_is_in_two_splits():
     bands = [band for split in SPLITS for band in BANDS[split]]
     assert sorted(bands) == list(range(640 // BAND)) and BOXED.side <= BAND
-    assert sum(DIGIT_SHARES) == pytest.approx(1)
+    assert sum(FRACTIONS) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("layout", [BOXED, MASKED])
