@@ -128,7 +128,7 @@ def test_an_area_below_one_pixel_is_rejected():
 def test_a_fixed_corner_is_used_and_must_fit():
     pixels = torch.zeros(2, 1, 8, 8)
     assert PatchAttack(position=(5, 4)).corners(pixels, 3, [0, 1]).tolist() == [[5, 4]] * 2
-    with pytest.raises(AttackError, match=r"position=\[5, 6\] reaches beyond.*column up to 5"):
+    with pytest.raises(AttackError, match=r"position=\[5, 6\] extends beyond.*column up to 5"):
         PatchAttack(position=(5, 6)).corners(pixels, 3, [0, 1])
 
 

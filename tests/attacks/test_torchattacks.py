@@ -296,7 +296,7 @@ def test_with_double_steps_needs_an_attack_with_steps():
 
 @pytest.mark.parametrize("name", ["MultiAttack", "LGV"])
 def test_combined_attacks_are_rejected(name):
-    with pytest.raises(AttackError, match="name those attacks one by one"):
+    with pytest.raises(AttackError, match="use these attacks one by one"):
         torchattacks(name)
 
 

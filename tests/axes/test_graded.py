@@ -32,7 +32,7 @@ from suite.runner.harness import Harness, plan
 from suite.runner.settings import Settings
 from suite.store import Store
 from tests.kinds.planted import KINDS, LIMIT, SLOPE, PlantedDetector, context_of, model_of
-from tests.test_store import numbers
+from tests.stores import numbers
 
 EPS = "eps=[0.02, 0.05, 0.1]"
 PIXELS = {
@@ -58,18 +58,18 @@ def attacked(kind, name, way="honest"):
     return Robustness(spec, audit=16).measure(context_of(kind, model_of(kind, way)).fitted_on_validation())
 
 
-def robust(finding):
-    return [m for m in finding.measures if m.metric.startswith("robust_")]
+def robust(result):
+    return [m for m in result.measures if m.metric.startswith("robust_")]
 
 
-def values(finding, metric, **params):
-    return [m for m in finding.measures if m.metric == metric and all(m.params.get(k) == v for k, v in params.items())]
+def values(result, metric, **params):
+    return [m for m in result.measures if m.metric == metric and all(m.params.get(k) == v for k, v in params.items())]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_planted_model_is_right_about_everything(kind):
-    finding = Clean().measure(context_of(kind).fitted_on_validation())
-    for measure in finding.measures:
+def test_the_planted_model_is_always_correct(kind):
+    result = Clean().measure(context_of(kind).fitted_on_validation())
+    for measure in result.measures:
         lower = measure.higher_is_better is False
         assert measure.value == (0 if lower else 1) or measure.metric == "ar1", measure
     output = context_of(kind).outcomes.output
@@ -77,12 +77,12 @@ def test_the_planted_model_is_right_about_everything(kind):
 
 
 @pytest.mark.parametrize(("kind", "name"), ATTACKS)
-def test_an_attack_lowers_the_headline_and_its_random_control_hardly_does(kind, name):
-    finding = attacked(kind, name)
-    headline = robust(finding)
+def test_an_attack_lowers_the_headline_much_more_than_its_random_control(kind, name):
+    result = attacked(kind, name)
+    headline = robust(result)
     assert headline[-1].value < (0.2 if name in PIXELS else 0.7) and headline[-1].control > 0.9
     assert headline[-1].value < headline[-1].control - 0.25
-    curve = finding.details["curve"]
+    curve = result.details["curve"]
     assert curve[0]["accuracy"] == curve[0]["random"] == 1
     assert [point["accuracy"] for point in curve[1:]] == [measure.value for measure in headline]
     assert all(point["accuracy_lo"] <= point["accuracy"] <= point["accuracy_hi"] for point in curve)
@@ -90,7 +90,7 @@ def test_an_attack_lowers_the_headline_and_its_random_control_hardly_does(kind, 
 
 
 @pytest.mark.parametrize(("kind", "name"), ATTACKS)
-def test_an_honest_attack_on_an_honest_model_is_valid(kind, name):
+def test_a_correct_attack_on_a_correct_model_is_valid(kind, name):
     for measure in robust(attacked(kind, name)):
         assert measure.status == "ok", measure.reason
         assert measure.checks["random_does_less"] == "pass"
@@ -98,15 +98,15 @@ def test_an_honest_attack_on_an_honest_model_is_valid(kind, name):
 
 
 @pytest.mark.parametrize(("kind", "name"), ATTACKS)
-def test_a_model_that_hides_its_gradient_is_not_called_robust(kind, name):
-    finding = attacked(kind, name, "blind")
-    assert robust(finding)[-1].value > 0.9  # what the attack made of it is no evidence
-    assert {measure.status for measure in robust(finding)} == {"suspect"}
-    assert all(measure.reason for measure in robust(finding))
+def test_a_model_with_masked_gradients_is_suspect(kind, name):
+    result = attacked(kind, name, "blind")
+    assert robust(result)[-1].value > 0.9  # what the attack made of it is no evidence
+    assert {measure.status for measure in robust(result)} == {"suspect"}
+    assert all(measure.reason for measure in robust(result))
 
 
 @pytest.mark.parametrize(("kind", "name"), ATTACKS)
-def test_no_answer_gets_better_as_the_size_grows(kind, name):
+def test_quality_never_increases_with_the_size(kind, name):
     context = context_of(kind).fitted_on_validation()
     entry, spec = resolve("attack", {**PIXELS, **PATCHES}[name])
     with context.model.frozen():
@@ -124,32 +124,32 @@ def test_no_answer_gets_better_as_the_size_grows(kind, name):
     assert all(((q >= 0) & (q <= 1)).all() for q in quality)
 
 
-def test_the_worst_case_is_no_better_than_its_losses_alone_and_names_them():
-    finding = attacked("segmentation", "worst_case")
+def test_the_worst_case_is_at_least_as_strong_as_each_of_its_losses():
+    result = attacked("segmentation", "worst_case")
     alone = [
         robust(attacked("segmentation", f"pgd({EPS}, steps=3, restarts=1, loss={loss})")) for loss in ("ce", "mask_ce")
     ]
-    for worst, *others in zip(robust(finding), *alone, strict=True):
+    for worst, *others in zip(robust(result), *alone, strict=True):
         assert worst.value <= min(other.value for other in others) + 0.02
-    assert finding.details["found_by"] and set(finding.details["found_by"]) <= {"ce", "mask_ce"}
+    assert result.details["found_by"] and set(result.details["found_by"]) <= {"ce", "mask_ce"}
 
 
-def rates(finding, size):
+def rates(result, size):
     return {
-        metric: values(finding, metric, eps=size)[0]
+        metric: values(result, metric, eps=size)[0]
         for metric in ("map50", "mislabel_rate", "disappearance_rate", "false_positives_per_image")
     }
 
 
-def test_vanishing_makes_every_object_disappear_and_average_precision_hardly_notices():
-    finding = attacked("detection", "pgd(eps=[0.075], steps=5, restarts=1, loss=vanish)")
-    found = rates(finding, 0.075)
+def test_vanishing_removes_all_objects_with_little_effect_on_average_precision():
+    result = attacked("detection", "pgd(eps=[0.075], steps=5, restarts=1, loss=vanish)")
+    found = rates(result, 0.075)
     assert found["disappearance_rate"].value == 1 and found["disappearance_rate"].control == 0
     assert found["false_positives_per_image"].value == found["mislabel_rate"].value == 0
-    assert robust(finding)[0].value > 0.8
+    assert robust(result)[0].value > 0.8
 
 
-def test_fabrication_raises_hallucinations_and_leaves_objects_alone():
+def test_fabrication_adds_false_positives_and_keeps_objects():
     found = rates(attacked("detection", "pgd(eps=[0.1], steps=5, restarts=1, loss=fabricate)"), 0.1)
     assert found["false_positives_per_image"].value > 4 and found["false_positives_per_image"].control == 0
     assert found["disappearance_rate"].value == found["mislabel_rate"].value == 0
@@ -173,11 +173,11 @@ def climbed(name, eps, steps=8):
 @pytest.mark.parametrize(
     ("name", "eps", "wanted"), [("vanish", 0.075, (0, 0, 33, 0)), ("mislabel", 0.25, (0, 33, 0, 0))]
 )
-def test_what_an_objective_comes_to_by_itself(name, eps, wanted):
+def test_the_value_of_an_objective_alone(name, eps, wanted):
     assert tuple(climbed(name, eps)) == wanted
 
 
-def test_fabrication_by_itself_fills_every_empty_cell():
+def test_fabrication_alone_fills_every_empty_cell():
     found, mislabelled, missed, hallucinated = climbed("fabricate", 0.2)
     assert (found, mislabelled, missed, hallucinated) == (33, 0, 0, 20 * 9 - 33)
 
@@ -194,13 +194,13 @@ class OneSided(PlantedDetector):
     ("loss", "wanted"),
     [("vanish", (0, 0, 1, 0)), ("mislabel", (0, 1, 0, 0)), ("fabricate", (1, 0, 0, 2 * (20 * 9 - 33) / 20))],
 )
-def test_an_objective_reaches_its_aim_and_no_other(loss, wanted):
+def test_an_objective_has_its_own_effect_only(loss, wanted):
     """What becomes of the objects, found, mislabelled and missed, and the hallucinations of an image."""
     attack = f"pgd(eps=[0.3], steps=10, restarts=1, loss={loss})"
-    finding = Robustness(attack, audit=0).measure(
+    result = Robustness(attack, audit=0).measure(
         context_of("detection", TorchDetector(OneSided())).fitted_on_validation()
     )
-    found = rates(finding, 0.3)
+    found = rates(result, 0.3)
     mislabelled, missed = found["mislabel_rate"].value, found["disappearance_rate"].value
     assert (1 - mislabelled - missed, mislabelled, missed) == wanted[:3]
     # An empty cell may be of both classes; a search ends as soon as nothing is right, before all cells are filled.
@@ -209,23 +209,23 @@ def test_an_objective_reaches_its_aim_and_no_other(loss, wanted):
     assert max(controls) < 0.5
 
 
-def test_mislabelling_gives_objects_another_class():
+def test_mislabeling_changes_the_class_of_objects():
     found = rates(attacked("detection", "pgd(eps=[0.25], steps=8, restarts=1, loss=mislabel)"), 0.25)
     assert found["mislabel_rate"].value > 0.5 and found["mislabel_rate"].control < 0.1
 
 
 @pytest.mark.parametrize("name", ["pgd", "patch", "pgd(eps=[0.1], steps=5, restarts=1, loss=fabricate)"])
-def test_companions_stand_beside_every_size_and_agree_with_the_states(name):
-    finding = attacked("detection", name)
+def test_secondary_metrics_exist_at_every_size_and_agree_with_the_states(name):
+    result = attacked("detection", name)
     context = context_of("detection").fitted_on_validation()
-    for measure in values(finding, "disappearance_rate"):
+    for measure in values(result, "disappearance_rate"):
         assert measure.params["threshold"] == round(context.kind.threshold, 4)
         where = {k: v for k, v in measure.params.items() if k in ("eps", "area")}
-        (mislabelled,) = values(finding, "mislabel_rate", **where)
+        (mislabelled,) = values(result, "mislabel_rate", **where)
         assert 0 <= measure.value + mislabelled.value <= 1 and measure.control is not None
-    sizes = [m.params.get("eps", m.params.get("area")) for m in values(finding, "map50")]
-    assert sizes == [0.0, *(m.params.get("eps", m.params.get("area")) for m in robust(finding))]
-    assert values(finding, "map50")[0].value == values(finding, "map50")[0].control == 1
+    sizes = [m.params.get("eps", m.params.get("area")) for m in values(result, "map50")]
+    assert sizes == [0.0, *(m.params.get("eps", m.params.get("area")) for m in robust(result))]
+    assert values(result, "map50")[0].value == values(result, "map50")[0].control == 1
 
 
 AXES = {
@@ -276,7 +276,7 @@ def lonely():
 
 
 @pytest.mark.parametrize(("rows", "damage"), [(6, 0.0), (4, 0.0), (3, 1.0), (0, 0.0)])
-def test_an_object_that_is_mostly_under_the_patch_does_not_have_to_be_found(rows, damage):
+def test_an_object_mostly_under_the_patch_is_not_scored(rows, damage):
     """A grey patch over some rows of the only object: half of it is enough to miss it, and more does not count."""
     row, context, box = lonely()
     pixels, targets = context.pixels[[row]], context.targets[[row]]
@@ -291,7 +291,7 @@ def test_an_object_that_is_mostly_under_the_patch_does_not_have_to_be_found(rows
     assert measure.value is None if rows > 3 else measure.value == 1  # its score is low, and still the highest
 
 
-def test_pixels_under_the_patch_do_not_have_to_be_right():
+def test_pixels_under_the_patch_are_not_scored():
     context = context_of("segmentation")
     pixels, targets = context.pixels, context.targets
     problem = Problem.of(context.kind, context.model.raw, adapter=context.model)
@@ -304,7 +304,7 @@ def test_pixels_under_the_patch_do_not_have_to_be_right():
     assert (whole.sum(axis=(1, 2)) == 24 * 24).all() and (whole != tally).any()
 
 
-def test_a_ball_hides_nothing_however_many_pixels_it_moves():
+def test_norm_bounded_perturbations_mask_no_targets():
     context = context_of("segmentation")
     problem = Problem.of(context.kind, context.model.raw, adapter=context.model)
     entry, spec = resolve("attack", "pgd(eps=[0.1])")
@@ -316,7 +316,7 @@ def test_a_ball_hides_nothing_however_many_pixels_it_moves():
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", PATCHES)
-def test_what_a_patch_hides_is_hidden_by_its_controls_too(kind, name):
+def test_controls_of_a_patch_mask_the_same_targets(kind, name):
     """Attack and controls lie at one place; where both replace the clean answer they leave the same truth."""
     context = context_of(kind).fitted_on_validation()
     entry, spec = resolve(
@@ -408,7 +408,7 @@ EVERY = [
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("way", ["nan", "nan once"])
-def test_nan_is_a_failed_cell_on_every_axis_and_never_no_boxes(tmp_path, file, kind, way):
+def test_nan_fails_the_cell_on_every_axis(tmp_path, file, kind, way):
     outcome = Harness(Store(tmp_path), Settings()).run(cells_of(file, kind, EVERY, way))
     assert len(outcome.failed) == len(outcome.ran) == len(EVERY)
     rows = Store(tmp_path).rows()
@@ -418,7 +418,7 @@ def test_nan_is_a_failed_cell_on_every_axis_and_never_no_boxes(tmp_path, file, k
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("attack", ["fgsm(eps=[0.1])", PIXELS["pgd"]])
-def test_nan_under_attack_alone_is_a_failed_cell(tmp_path, file, kind, attack):
+def test_nan_only_under_attack_fails_the_cell(tmp_path, file, kind, attack):
     axes = ["clean", f"robustness(attack={attack}, audit=4)"]
     outcome = Harness(Store(tmp_path), Settings()).run(cells_of(file, kind, axes, "nan moved"))
     assert [(cell.axis.split("(")[0], status) for cell, status, _ in outcome.ran] == [
@@ -430,7 +430,7 @@ def test_nan_under_attack_alone_is_a_failed_cell(tmp_path, file, kind, attack):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nan_for_the_patch_of_a_training_image_is_not_forgotten(kind):
+def test_nan_while_fitting_a_patch_is_an_error(kind):
     """The gate sees test images only; what the model said while the patch was trained counts as well."""
     context = context_of(kind, model_of(kind, "nan moved"))
     with pytest.raises(SuiteError, match="NaN or infinite"):
@@ -438,7 +438,7 @@ def test_nan_for_the_patch_of_a_training_image_is_not_forgotten(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_adapter_itself_refuses_nan(kind):
+def test_the_adapter_rejects_nan(kind):
     model, pixels = model_of(kind, "nan once"), context_of(kind).pixels
     with pytest.raises(ModelError, match="for 1 of 20 images, first at row 7"):
         model(pixels)
@@ -447,7 +447,7 @@ def test_the_adapter_itself_refuses_nan(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_model_that_sees_nothing_gets_numbers_and_reasons_and_a_board(tmp_path, file, kind):
+def test_a_model_without_predictions_gets_numbers_reasons_and_a_board(tmp_path, file, kind):
     store = Store(tmp_path)
     outcome = Harness(store, Settings()).run(cells_of(file, kind, EVERY, "honest", "silent"))
     assert outcome.failed == []
@@ -480,7 +480,7 @@ def test_a_model_that_sees_nothing_gets_numbers_and_reasons_and_a_board(tmp_path
     assert "honest" in shown and "silent" in shown and "nan" not in shown.lower()
 
 
-def test_rows_of_the_new_kinds_are_the_same_again_and_carry_interval_checks_and_control(tmp_path, file):
+def test_rows_of_graded_kinds_are_reproducible_with_interval_checks_and_control(tmp_path, file):
     for kind in KINDS:
         stores = [Store(tmp_path / kind / str(size)) for size in (64, 7)]
         for store, size in zip(stores, (64, 7), strict=True):
@@ -494,7 +494,7 @@ def test_rows_of_the_new_kinds_are_the_same_again_and_carry_interval_checks_and_
         assert all("random_does_less" in json.loads(checks) for checks in attacked["checks"])
 
 
-def test_a_detector_that_is_not_for_this_task_is_told(tmp_path, file):
+def test_a_detector_for_another_task_is_an_error(tmp_path, file):
     cells = plan([f"{file}:boxes"], [f"{file}:segmenter"], ["clean"])
     ((_, reason),) = Harness(Store(tmp_path), Settings()).run(cells).failed
     assert "is for segmentation" in reason
@@ -508,30 +508,30 @@ GOALS = ("fgsm(eps=[0.1], goal=1)", "image_patch(area=[0.1], position=random, tr
     "attack",
     [*GOALS, "patch(goal=1)", "pgd(goal=1)", "cascade(eps=[0.05])", "boundary(eps=[0.05])", "transfer", "square"],
 )
-def test_an_attack_on_single_labels_is_refused_where_an_image_has_many_answers(kind, attack):
+def test_an_attack_on_single_labels_is_rejected_for_graded_kinds(kind, attack):
     with pytest.raises(SpecError, match=r"several targets"):
         Robustness(attack, audit=0).measure(context_of(kind))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_attribution_finds_what_the_model_was_built_to_look_at(kind):
-    finding = AXES["attribution"].measure(context_of(kind).fitted_on_validation())
-    by_name = {(m.metric, m.params["method"], m.params.get("baseline")): m for m in finding.measures}
+def test_attribution_highlights_what_the_model_uses(kind):
+    result = AXES["attribution"].measure(context_of(kind).fitted_on_validation())
+    by_name = {(m.metric, m.params["method"], m.params.get("baseline")): m for m in result.measures}
     assert by_name["pointing_game", "saliency", "none"].value == 1
     assert by_name["energy_inside", "saliency", "none"].value == pytest.approx(1)
     assert by_name["pointing_game", "random", "none"].value < 0.7
     assert by_name["insertion_auc", "saliency", "mean"].status == "ok"
-    region = finding.arrays["region"]
+    region = result.arrays["region"]
     assert region.shape == (8, 24, 24) and (region.sum(axis=(1, 2)) % 36 == 0).all() and region.any(axis=(1, 2)).all()
-    assert np.isfinite(finding.samples["deletion_auc@saliency/mean"]).all()
-    end = finding.details["curves"]["saliency"]["deletion/mean"][-1]
+    assert np.isfinite(result.samples["deletion_auc@saliency/mean"]).all()
+    end = result.details["curves"]["saliency"]["deletion/mean"][-1]
     assert end < 0.05  # once everything is deleted the detection is gone, and that is a score and no gap
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradcam_explains_more_images_than_a_lane_holds(kind):
-    finding = Attribution(methods=("gradcam",), samples=12, steps=3).measure(context_of(kind).fitted_on_validation())
-    assert next(m for m in finding.measures if m.metric == "pointing_game").value == 1
+def test_gradcam_explains_more_images_than_one_padded_batch(kind):
+    result = Attribution(methods=("gradcam",), samples=12, steps=3).measure(context_of(kind).fitted_on_validation())
+    assert next(m for m in result.measures if m.metric == "pointing_game").value == 1
 
 
 class Thin(torch.nn.Module):
@@ -548,12 +548,12 @@ class Thin(torch.nn.Module):
         return self.raw(images)[:, 0, 4]
 
 
-def test_a_detection_too_small_to_hold_a_pixel_spoils_no_other():
-    finding = AXES["attribution"].measure(context_of("detection", TorchDetector(Thin())))
-    assert finding.measures
+def test_a_detection_smaller_than_a_pixel_does_not_affect_others():
+    result = AXES["attribution"].measure(context_of("detection", TorchDetector(Thin())))
+    assert result.measures
 
 
-def test_the_kind_is_settled_on_validation_samples_before_it_is_asked():
+def test_the_kind_is_fitted_on_validation_samples_first():
     context = context_of("detection")
     settled = context.fitted_on_validation()
     assert context.kind == Detection() and settled.kind.threshold != 0.5
