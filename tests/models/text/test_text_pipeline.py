@@ -324,7 +324,7 @@ def opinions():
 )  # fmt: skip
 def test_perturbations_that_could_unmask_padding_are_refused(opinions, attack):
     assert opinions.in_space("embedding").model.max_perturbation == 4
-    with pytest.raises(SpecError, match="norm=linf and eps below 4, in standard deviations; a larger step would make"):
+    with pytest.raises(SpecError, match=r"norm=linf and eps below 4 standard deviations\. A larger step could turn"):
         Robustness(attack, audit=2, space="embedding").measure(opinions)
 
 
