@@ -1,1 +1,1 @@
-"""Kinds of task: each answers the same few questions, so that an axis never needs to know which kind it asks."""
+"""Kinds of task, behind one interface, so that no axis depends on a particular kind."""

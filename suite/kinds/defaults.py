@@ -16,6 +16,12 @@ from suite.types import Measure
 
 Loss = TypeVar("Loss", bound=Callable[..., Tensor])
 
+SPREAD = 10.0
+"""Range of logits, after the scaling of attack losses, at which their softmax is neither flat nor saturated."""
+
+TINY = 1e-30
+"""Difference between logits below which they count as equal."""
+
 
 class KindDefaults:
     """What most kinds share."""

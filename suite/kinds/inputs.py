@@ -1,6 +1,7 @@
-"""Validation of images and texts, shared by all kinds."""
+"""Validation of images, texts and labels, shared by all kinds."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,23 @@ def text(value: Any) -> tuple[Array, tuple[str, ...]]:
     if len(points) <= LONGEST:
         return points, ()
     return points[:LONGEST], (f"cut to its first {LONGEST:,} of {len(points):,} characters",)
+
+
+def label(value: Any, classes: Sequence[str] | None) -> str | int:
+    """Return a label as a class name, or as an index if the class names are declared.
+
+    Raises:
+        DataError: the class is unknown.
+    """
+    if isinstance(value, str):
+        if classes is not None and value not in classes:
+            raise DataError(f"the class {value!r} is not one of {', '.join(classes[:12])}")
+        return value
+    is_index = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_index or classes is None or not 0 <= int(value) < len(classes):
+        expected = "a class name" if classes is None else f"a class name or an index from 0 to {len(classes) - 1}"
+        raise DataError(f"the label {value!r}; expected {expected}")
+    return int(value)
 
 
 def vocabulary(inputs: Array) -> tuple[str, ...]:

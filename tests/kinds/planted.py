@@ -1,8 +1,8 @@
-"""A detector and a segmenter in closed form, and scenes about which they are right: every number is known by hand.
+"""A detector and a segmenter in closed form, and scenes that they predict correctly: all numbers are known exactly.
 
-A scene is a grid of 3x3 cells of 8x8 grey pixels. An object fills the middle 6x6 pixels of its cell and is a little
-redder (class 0) or greener (class 1) than the rest. Both models read the mean of red minus green of a cell's middle, so
-that noise averages out while an attack adds up: eps in every pixel moves what they read by 2 eps.
+A scene is a grid of 3x3 cells of 8x8 gray pixels. An object fills the middle 6x6 pixels of its cell and is slightly
+redder (class 0) or greener (class 1) than the rest. Both models use the mean of red minus green over a cell's middle,
+so that noise averages out and attacks add up: eps in every pixel changes the mean by 2 eps.
 """
 
 from __future__ import annotations
@@ -20,19 +20,22 @@ from suite.models.base import TorchSegmenter
 from suite.runner.settings import silent
 
 CELLS, CELL, SIDE = 3, 8, 24
+NOTHING = np.array([0, 0, 0, 0, 0, -1], np.float32)
+"""A padding row of detections."""
+
 THINGS = ("red", "green")
 GREY, NOISE = 0.4, 0.02
 LOW, HIGH = 0.24, 0.3
 """Range of an object's contrast."""
 
 LIMIT = 0.17
-"""Contrast from which on there is something."""
+"""Contrast above which a cell has an object."""
 
 SLOPE = 30.0
 LANDMARKS = torch.tensor(
     [[8 * c + 1, 8 * r + 1, 8 * c + 7, 8 * r + 7] for r in range(CELLS) for c in range(CELLS)], dtype=torch.float32
 )
-"""The boxes of all cells, (9, 4): the only ones there are."""
+"""The boxes of all cells, (9, 4); there are no others."""
 
 
 def scenes(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +94,7 @@ class PlantedDetector(nn.Module):
     """Every cell is a candidate; the score of red is sigmoid(slope (contrast - limit)), that of green its mirror.
 
     Args:
-        way: ``honest``; ``blind``: a gradient of exactly zero; ``silent``: never finds anything; ``nan``: NaN always;
+        way: ``honest``; ``blind``: a gradient of exactly zero; ``silent``: no detections; ``nan``: NaN always;
             ``nan once``: NaN for a single test scene; ``nan moved``: NaN where no cell has the green it should have,
             as in no scene and under most attacks.
         single: take the sigmoid in float32.
@@ -111,7 +114,7 @@ class PlantedDetector(nn.Module):
         odds = SLOPE * (torch.stack([contrast, -contrast], dim=2) - LIMIT)
         if self.way == "silent":
             return odds * 0 - 20
-        return odds + spoilt(self.way, images, self.reader.inside)[:, None, None]
+        return odds + nan_offset(self.way, images, self.reader.inside)[:, None, None]
 
     def raw(self, images: Tensor) -> Tensor:
         boxes = self.landmarks.expand(len(images), -1, -1)
@@ -145,20 +148,21 @@ class PlantedSegmenter(nn.Module):
         red = SLOPE * (torch.einsum("nc,chw->nhw", contrast, middle))
         nothing = torch.full_like(red, SLOPE * LIMIT)
         return (
-            torch.stack([nothing, red, -red], dim=1) + spoilt(self.way, images, self.reader.inside)[:, None, None, None]
+            torch.stack([nothing, red, -red], dim=1)
+            + nan_offset(self.way, images, self.reader.inside)[:, None, None, None]
         )
 
 
-def spoilt(way: str, images: Tensor, inside: Tensor) -> Tensor:
-    """Return NaN for the images that a way of being broken spoils, 0 for the others, (n,)."""
-    seen = images.detach()
-    which = torch.zeros(len(seen), dtype=torch.bool)
+def nan_offset(way: str, images: Tensor, inside: Tensor) -> Tensor:
+    """Return NaN for the images for which a broken model returns NaN, 0 for the others, (n,)."""
+    values = images.detach()
+    which = torch.zeros(len(values), dtype=torch.bool)
     if way == "nan":
         which[:] = True
     if way == "nan once":
-        which = (seen - torch.from_numpy(scenes(20, 2)[0][7])).abs().flatten(1).amax(dim=1) < 1e-6
+        which = (values - torch.from_numpy(scenes(20, 2)[0][7])).abs().flatten(1).amax(dim=1) < 1e-6
     if way == "nan moved":
-        which = (torch.einsum("nhw,chw->nc", seen[:, 1], inside) - GREY).abs().amin(dim=1) > 0.01
+        which = (torch.einsum("nhw,chw->nc", values[:, 1], inside) - GREY).abs().amin(dim=1) > 0.01
     return torch.where(which, torch.nan, 0.0)
 
 
@@ -181,7 +185,7 @@ def split_of(kind: str, name: str, count: int, seed: int) -> Split:
 
 
 def context_of(kind: str, model=None, *, count: int = 20, **fields) -> Context:
-    """Return what the harness would give an axis, the kind not yet settled."""
+    """Return the context that the harness gives to an axis, with an unfitted kind."""
     info = TaskInfo("planted", kind, "1", CLASSES[kind], (3, SIDE, SIDE))
     splits = [
         split_of(kind, name, many, seed)
@@ -199,3 +203,13 @@ def context_of(kind: str, model=None, *, count: int = 20, **fields) -> Context:
         names=("planted", "net", "axis"),
         **fields,
     )
+
+
+def table(found):
+    """Return detections (n, D, 6) as the output of a detector, (n, 100, 6), in descending order of score."""
+    output = np.tile(NOTHING, (len(found), 100, 1))
+    for rows, image in zip(output, found, strict=True):
+        real = image[image[:, 5] != -1]
+        best = real[np.argsort(-real[:, 4], kind="stable")][:100]
+        rows[: len(best)] = best
+    return output

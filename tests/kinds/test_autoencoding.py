@@ -1,4 +1,4 @@
-"""The kind of autoencoding: code lengths by hand, planted models, and a small one that is attacked."""
+"""The autoencoding kind: code lengths by hand, models in closed form, and attacks on a small model."""
 
 import math
 from dataclasses import replace
@@ -38,7 +38,7 @@ SIDE = 8
 
 
 def bars(count, seed):
-    """Return binary images of one upright and one level bar with a little noise, as they come from a task."""
+    """Return binary images of one upright and one level bar with a little noise, as a task yields them."""
     random = np.random.default_rng(seed)
     images = random.random((count, SIDE, SIDE)) < 0.06
     for image, (row, column) in zip(images, random.integers(0, SIDE - 1, (count, 2)), strict=True):
@@ -83,8 +83,8 @@ def data():
 
 
 @pytest.fixture(scope="module")
-def taught(data):
-    """Return a variational and a plain autoencoder that have learnt a little, and their histories."""
+def trained(data):
+    """Return a variational and a plain autoencoder after a little training, and their histories."""
     models = {"vae": net(), "plain": net(variational=False)}
     recipe = Recipe(epochs=20, batch_size=32, learning_rate=8e-3, patience=20)
     lesson = TrainingData(data.train, data.validation, autoencoding(), 0, silent)
@@ -102,8 +102,8 @@ WHITE = torch.tensor([[[[1.0, 0.0], [1.0, 1.0]]]])
 
 def test_code_length_by_hand():
     output = output_of([2.0, -1.0, 0.0, 3.0], [1.0, 0.0], [0.0, math.log(4)])
-    chances = [expit(2.0), 1 - expit(-1.0), 0.5, expit(3.0)]
-    pixels = -sum(math.log2(chance) for chance in chances) / 4
+    p_values = [expit(2.0), 1 - expit(-1.0), 0.5, expit(3.0)]
+    pixels = -sum(math.log2(chance) for chance in p_values) / 4
     code = (0.5 + 0.5 * (4 - 1 - math.log(4))) / math.log(2) / 4
     assert float(losses.reconstruction(output, WHITE)) == pytest.approx(pixels)
     assert float(losses.divergence(output, WHITE)) == pytest.approx(code)
@@ -125,13 +125,13 @@ def test_point_codes_have_zero_divergence():
 def test_covered_pixels_are_ignored():
     output = output_of([2.0, 50.0, 0.0, 3.0], [0.0], [0.0])
     covered = torch.tensor([[[False, True], [False, False]]])
-    hidden = Autoencoding().mask_covered_targets(WHITE, covered)
+    masked = Autoencoding().mask_covered_targets(WHITE, covered)
     assert float(losses.reconstruction(output, WHITE)) > 10
     expected = -sum(math.log2(chance) for chance in (expit(2.0), 0.5, expit(3.0))) / 3
-    assert float(losses.reconstruction(output, hidden)) == pytest.approx(expected)
+    assert float(losses.reconstruction(output, masked)) == pytest.approx(expected)
     everything = Autoencoding().mask_covered_targets(WHITE, torch.ones_like(covered))
     assert float(losses.reconstruction(output, everything)) == 0
-    assert np.isfinite(Autoencoding().tally(output.numpy(), hidden.numpy())).all()
+    assert np.isfinite(Autoencoding().tally(output.numpy(), masked.numpy())).all()
 
 
 def test_unknown_losses_and_target_classes_raise():
@@ -148,7 +148,7 @@ def test_output_without_code_raises():
         losses.code_length(torch.zeros(1, 7), WHITE)
     with pytest.raises(ModelError, match="expected"):
         Autoencoding().check_output(torch.zeros(1, 2, 2), ())
-    with pytest.raises(MeasureError, match="call settled first"):
+    with pytest.raises(MeasureError, match="call fitted_on_validation first"):
         Autoencoding().output_arrays(np.zeros((1, 6), np.float32))
 
 
@@ -189,7 +189,9 @@ def test_binarization_depends_only_on_the_id():
     given = [Sample("a", ramp, 1), Rejected("b", "broken")]
     kept, refused = binarize_samples(given, "threshold")
     assert kept.input.tolist() == [0, 0, 255, 255] and refused is given[1]
-    assert [s.id for s in binarize_samples(given, "no")] == ["a", "b"] and next(binarize_samples(given, "no")).input is ramp
+    assert [s.id for s in binarize_samples(given, "no")] == ["a", "b"] and next(
+        binarize_samples(given, "no")
+    ).input is ramp
     with pytest.raises(SpecError, match="expected one of random, threshold, no"):
         next(binarize_samples(given, "dither"))
 
@@ -197,10 +199,10 @@ def test_binarization_depends_only_on_the_id():
 # measures
 
 
-def test_trained_elbo_beats_independent_pixels(taught, data):
-    models, histories = taught
-    asked = context(models["vae"], data, len(data.test)).outcomes
-    found = {m.metric: m for m in metrics.evidence(asked)}
+def test_trained_elbo_beats_independent_pixels(trained, data):
+    models, histories = trained
+    outcomes = context(models["vae"], data, len(data.test)).outcomes
+    found = {m.metric: m for m in metrics.evidence(outcomes)}
     chance = (data.train.targets.sum(axis=0) + 1) / (len(data.train) + 2)
     by_hand = -np.log(np.where(data.test.targets > 0, chance, 1 - chance)).sum(axis=(1, 2, 3)).mean()
     assert found["independent_pixels_nll"].value == pytest.approx(by_hand)
@@ -215,38 +217,42 @@ def test_trained_elbo_beats_independent_pixels(taught, data):
         assert measure.n == len(data.test) and measure.lo < measure.value < measure.hi and measure.params["binarised"]
 
 
-def test_plain_autoencoder_has_no_likelihood(taught, data):
-    asked = context(taught[0]["plain"], data).outcomes
-    rows = [*metrics.evidence(asked), *metrics.active_units(asked), *Autoencoding().uncertainty(asked)]
+def test_plain_autoencoder_has_no_likelihood(trained, data):
+    outcomes = context(trained[0]["plain"], data).outcomes
+    rows = [
+        *metrics.evidence(outcomes),
+        *metrics.active_units(outcomes),
+        *Autoencoding().uncertainty(outcomes),
+    ]
     skipped = {row.metric for row in rows if row.status == "skipped"}
     assert skipped >= {"importance_weighted_nll", "elbo", "active_units", "elbo_gap", "latent_ranks_failed"}
     assert all(row.reason for row in rows if row.status == "skipped")
-    (length, wrong) = metrics.code_length(asked)
+    (length, wrong) = metrics.code_length(outcomes)
     assert "bounds no likelihood" in length.reason and 0 < wrong.value < 0.2
     with pytest.raises(NotApplicableError):
-        asked.model.sample(2, 0)
+        outcomes.model.sample(2, 0)
 
 
-def test_gray_images_have_code_lengths_but_no_likelihood(taught, data):
+def test_gray_images_have_code_lengths_but_no_likelihood(trained, data):
     grey = replace(data, test=replace(data.test, targets=data.test.targets * 0.5, inputs=data.test.pixels() * 0.5))
-    asked = context(taught[0]["vae"], grey).outcomes
-    rows = {row.metric: row for row in metrics.evidence(asked)}
+    outcomes = context(trained[0]["vae"], grey).outcomes
+    rows = {row.metric: row for row in metrics.evidence(outcomes)}
     assert all(
         (row.status == "skipped" and "binarise" in row.reason) or "Bernoulli" in row.reason for row in rows.values()
     )
-    assert metrics.code_length(asked)[0].params["binarised"] is False
-    told = {row.metric: row.status for row in Autoencoding().uncertainty(asked)}
-    assert (told["elbo_gap"], told["latent_ranks_failed"], told["out_of_distribution_auroc"]) == (
+    assert metrics.code_length(outcomes)[0].params["binarised"] is False
+    by_name = {row.metric: row.status for row in Autoencoding().uncertainty(outcomes)}
+    assert (by_name["elbo_gap"], by_name["latent_ranks_failed"], by_name["out_of_distribution_auroc"]) == (
         "skipped",
         "skipped",
         "ok",
     )
     with pytest.raises(NotApplicableError, match="some lie between"):
-        Autoencoding().rescaling(asked.output, asked.targets)
+        Autoencoding().rescaling(outcomes.output, outcomes.targets)
 
 
 def outcomes_with(mean):
-    """Return outcomes of images of 4 pixels whose codes have these means."""
+    """Return outcomes of images of 4 pixels whose codes have the given means."""
     mean = np.asarray(mean, np.float32)
     output = np.concatenate([np.zeros((len(mean), 4), np.float32), mean, np.zeros_like(mean)], axis=1)
     ids, targets = tuple(map(str, range(len(mean)))), np.zeros((len(mean), 1, 2, 2), np.float32)
@@ -271,8 +277,8 @@ def test_active_units_of_one_image_are_undefined():
 # calibration
 
 
-class Shy(nn.Module):
-    """One number decides all pixels; with many of them and a slope this small its posterior is nearly Gaussian."""
+class OneLatent(nn.Module):
+    """One latent determines all pixels; with many pixels and a small slope its posterior is nearly Gaussian."""
 
     SLOPE = 0.2
 
@@ -290,15 +296,15 @@ class Shy(nn.Module):
         return (codes * self.slope)[:, :, None, None].expand(-1, 1, 20, 20)
 
 
-def shy(narrower=1.0):
-    return TorchAutoencoder(Shy(narrower), shape=(1, 20, 20))
+def one_latent(narrower=1.0):
+    return TorchAutoencoder(OneLatent(narrower), shape=(1, 20, 20))
 
 
 def test_ranks_are_uniform_only_for_the_exact_posterior():
-    exact, narrow, wide = (simulated_ranks(shy(narrower), 1000, 7) for narrower in (1.0, 4.0, 0.25))
+    exact, narrow, wide = (simulated_ranks(one_latent(narrower), 1000, 7) for narrower in (1.0, 4.0, 0.25))
     assert exact.min() >= 0 and exact.max() <= 99
-    chances = [float(rank_p_values(ranks, 99, 10)[0]) for ranks in (exact, narrow, wide)]
-    assert chances[0] > 0.01 and chances[1] < 1e-10 and chances[2] < 1e-10
+    p_values = [float(rank_p_values(ranks, 99, 10)[0]) for ranks in (exact, narrow, wide)]
+    assert p_values[0] > 0.01 and p_values[1] < 1e-10 and p_values[2] < 1e-10
     spreads = [float(rank_spread(ranks, 99).mean()) for ranks in (exact, narrow, wide)]
     assert spreads[0] == pytest.approx(1, abs=0.1) and spreads[1] > 1.4 and spreads[2] < 0.7
 
@@ -331,8 +337,8 @@ def test_pixel_calibration_matches_a_direct_count():
     assert [m.value for m in mean_of_several.measures] == pytest.approx([m.value for m in found.measures])
     assert sum(found.reliability["count"]) == 900
     impossible = calibrated(np.zeros_like(predicted), None, targets, seed=0, params={}, bins=10)
-    told = {m.metric: m for m in impossible.measures}["nll"]
-    assert told.value is None and "of 30 images were given probability 0" in told.reason
+    nll = {m.metric: m for m in impossible.measures}["nll"]
+    assert nll.value is None and "of 30 images were given probability 0" in nll.reason
 
 
 def test_temperature_rescales_pixels_and_not_the_code():
@@ -363,25 +369,27 @@ def test_auroc_counts_pairs_with_longer_out_of_distribution_codes():
     assert torch.equal(TRANSFORMS["mirrored"](image), image.flip(-1)) and not TRANSFORMS["black"](image).any()
 
 
-def test_calibration_axis_has_all_rows(taught, data):
-    found = Calibration(members=2).measure(context(taught[0]["vae"], data))
+def test_calibration_axis_has_all_rows(trained, data):
+    found = Calibration(members=2).measure(context(trained[0]["vae"], data))
     rows = {(m.metric, m.params.get("uncertainty")): m for m in found.measures}
     assert rows["pixel_ece", "pixel"].value < 0.1 and rows["pixel_ece", "ensemble"].value is not None
     assert rows["pixel_ece", "mc_dropout"].status == "skipped"
     assert rows["elbo_gap", None].value > 0
     assert 0 <= rows["latent_ranks_failed", None].value <= 1 and rows["latent_ranks_failed", None].n == 4
     assert rows["temperature", None].value > 0
-    told = {m.params["out_of_distribution"]: m.value for m in found.measures if m.metric == "out_of_distribution_auroc"}
-    assert set(told) == set(TRANSFORMS) and told["inverted"] > 0.9 and told["mirrored"] < 0.8
+    by_name = {
+        m.params["out_of_distribution"]: m.value for m in found.measures if m.metric == "out_of_distribution_auroc"
+    }
+    assert set(by_name) == set(TRANSFORMS) and by_name["inverted"] > 0.9 and by_name["mirrored"] < 0.8
 
 
 # axes
 
 
-def test_attacks_beat_random_perturbations(taught, data):
+def test_attacks_beat_random_perturbations(trained, data):
     spec = "pgd(eps=[0.1, 0.3], steps=8, restarts=1, loss=ce)"
     for name in ("vae", "plain"):
-        found = Robustness(spec, audit=8).measure(context(taught[0][name], data))
+        found = Robustness(spec, audit=8).measure(context(trained[0][name], data))
         rows = [m for m in found.measures if m.metric == "robust_code_length"]
         clean = found.details["curve"][0]["accuracy"]
         assert clean < rows[0].value < rows[1].value
@@ -392,10 +400,10 @@ def test_attacks_beat_random_perturbations(taught, data):
             assert parts["robust_divergence"] == 0
 
 
-def test_divergence_alone_can_be_attacked(taught, data):
-    asked = context(taught[0]["vae"], data)
+def test_divergence_alone_can_be_attacked(trained, data):
+    ctx = context(trained[0]["vae"], data)
     found = {
-        loss: Robustness(f"pgd(eps=[0.3], steps=8, restarts=1, loss={loss}, stop=False)", audit=4).measure(asked)
+        loss: Robustness(f"pgd(eps=[0.3], steps=8, restarts=1, loss={loss}, stop=False)", audit=4).measure(ctx)
         for loss in ("kl", "reconstruction")
     }
     parts = {
@@ -405,31 +413,32 @@ def test_divergence_alone_can_be_attacked(taught, data):
     assert parts["reconstruction"]["robust_reconstruction"] > parts["kl"]["robust_reconstruction"]
 
 
-def test_patch_is_scored_outside_itself(taught, data):
+def test_patch_is_scored_outside_itself(trained, data):
     found = Robustness("patch(area=[0.06], steps=4, restarts=1, loss=ce)", audit=4).measure(
-        context(taught[0]["vae"], data)
+        context(trained[0]["vae"], data)
     )
     rows = {m.metric: m for m in found.measures if m.params.get("area") == 0.06 and "control" not in m.params}
     assert np.isfinite(rows["robust_code_length"].value)
 
 
-def test_axes_are_deterministic_for_any_batch_size(taught, data):
-    asked = context(taught[0]["vae"], data)
-    small = replace(asked, batch_size=5)
+@pytest.mark.slow
+def test_axes_are_deterministic_for_any_batch_size(trained, data):
+    ctx = context(trained[0]["vae"], data)
+    small = replace(ctx, batch_size=5)
     for axis in (Robustness("pgd(eps=[0.2], steps=4, restarts=1, loss=ce)", audit=4), Calibration(members=1)):
-        first, second, third = (axis.measure(c) for c in (asked, context(taught[0]["vae"], data), small))
+        first, second, third = (axis.measure(c) for c in (ctx, context(trained[0]["vae"], data), small))
         assert first.measures == second.measures == third.measures
 
 
-def test_gallery_and_columns_are_stored(taught, data, monkeypatch):
-    seen = {}
+def test_gallery_and_columns_are_stored(trained, data, monkeypatch):
+    recorded = {}
 
     def stub(outcomes, images, *, seed):
-        seen["images"] = images
+        recorded["images"] = images
         return []
 
     monkeypatch.setattr(sample_quality, "sample_quality_measures", stub)
-    found = Clean().measure(context(taught[0]["vae"], data))
+    found = Clean().measure(context(trained[0]["vae"], data))
     shapes = {name: values.shape for name, values in found.arrays.items()}
     assert shapes == {
         "images": (12, 1, 8, 8),
@@ -437,26 +446,26 @@ def test_gallery_and_columns_are_stored(taught, data, monkeypatch):
         "interpolated": (4, 9, 1, 8, 8),
         "generated": (64, 1, 8, 8),
     }
-    assert seen["images"].shape == (24, 1, 8, 8) and set(seen["images"].unique().tolist()) == {0, 1}
+    assert recorded["images"].shape == (24, 1, 8, 8) and set(recorded["images"].unique().tolist()) == {0, 1}
     given, back = found.arrays["images"].astype(int), found.arrays["reconstructed"]
     assert np.abs(given - back).mean() < 0.9 * np.abs(np.roll(given, 1, axis=0) - back).mean()
     columns = found.samples
     assert columns["code_length"] == pytest.approx(columns["reconstruction"] + columns["divergence"])
     assert len(found.details["divergence_by_latent"]) == 4
-    plain = Clean().measure(context(taught[0]["plain"], data))
+    plain = Clean().measure(context(trained[0]["plain"], data))
     assert "generated" not in plain.arrays and {m.metric for m in plain.measures} >= {"kid", "fid", "code_length"}
 
 
-def test_one_image_suffices(taught, data, monkeypatch):
+def test_one_image_suffices(trained, data, monkeypatch):
     monkeypatch.setattr(sample_quality, "sample_quality_measures", lambda outcomes, images, *, seed: [])
-    found = Clean().measure(context(taught[0]["vae"], data, 1))
+    found = Clean().measure(context(trained[0]["vae"], data, 1))
     assert all(m.n == 1 or m.value is None for m in found.measures) and "interpolated" not in found.arrays
 
 
-def test_attribution_highlights_pixels_that_change_the_code(taught, data):
+def test_attribution_highlights_pixels_that_change_the_code(trained, data):
     axis = Attribution(("integrated_gradients", "saliency", "centre"), samples=12)
     for name in ("vae", "plain"):
-        found = axis.measure(context(taught[0][name], data))
+        found = axis.measure(context(trained[0][name], data))
         rows = {
             (m.metric, m.params["method"]): m
             for m in found.measures
@@ -468,15 +477,15 @@ def test_attribution_highlights_pixels_that_change_the_code(taught, data):
         assert found.arrays["reconstruction"].dtype == np.uint8
 
 
-def test_attribution_score_is_one_on_the_clean_image(taught, data):
-    asked = context(taught[0]["vae"], data)
-    outputs = torch.from_numpy(asked.outcomes.output)
-    assert asked.kind.explainable(asked.outcomes.output).all()
-    with asked.model.frozen(), torch.no_grad():
-        scalars = asked.kind.explained(asked.model, asked.pixels, outputs)
+def test_attribution_score_is_one_on_the_clean_image(trained, data):
+    ctx = context(trained[0]["vae"], data)
+    outputs = torch.from_numpy(ctx.outcomes.output)
+    assert ctx.kind.explainable(ctx.outcomes.output).all()
+    with ctx.model.frozen(), torch.no_grad():
+        scalars = ctx.kind.explained(ctx.model, ctx.pixels, outputs)
         rows = torch.arange(24)
-        assert scalars.score(asked.pixels, rows).numpy() == pytest.approx(np.ones(24), abs=1e-5)
-        grey = scalars.score(torch.full_like(asked.pixels, 0.5), rows)
+        assert scalars.score(ctx.pixels, rows).numpy() == pytest.approx(np.ones(24), abs=1e-5)
+        grey = scalars.score(torch.full_like(ctx.pixels, 0.5), rows)
     assert float(grey.min()) >= 0 and float(grey.max()) <= 1 and float(grey.mean()) < 0.9
 
 
@@ -508,26 +517,28 @@ def test_latent_shift_by_hand():
     assert kind.latent_shift(plain, after) == {}
 
 
-def test_latent_shift_is_reported_only_for_variational_models(taught, data):
+def test_latent_shift_is_reported_only_for_variational_models(trained, data):
     spec = "fgsm(eps=[0.1, 0.3], loss=ce)"
-    asked = context(taught[0]["vae"], data)
-    found = Robustness(spec, audit=4).measure(asked)
+    ctx = context(trained[0]["vae"], data)
+    found = Robustness(spec, audit=4).measure(ctx)
     (row,) = [m for m in found.measures if m.metric == "latent_shift"]
     assert (row.unit, row.higher_is_better, row.n, row.params["eps"]) == ("nat", False, 24, 0.3)
     assert 0 < row.control < row.value and row.lo <= row.value <= row.hi
     assert "codes" not in row.params
-    plain = Robustness(spec, audit=4).measure(context(taught[0]["plain"], data))
+    plain = Robustness(spec, audit=4).measure(context(trained[0]["plain"], data))
     assert not [m for m in plain.measures if m.metric == "latent_shift"]
     robust = [m for m in plain.measures if m.metric == "robust_code_length"]
     assert [m.params["codes"] for m in robust] == ["points, at no cost"] * 2
 
 
-def test_reported_shift_is_the_mean_between_clean_and_attacked_codes(taught, data, monkeypatch):
-    seen = []
+def test_reported_shift_is_the_mean_between_clean_and_attacked_codes(trained, data, monkeypatch):
+    recorded = []
     inner = Autoencoding.latent_shift
-    monkeypatch.setattr(Autoencoding, "latent_shift", lambda self, *sides: seen.append(sides) or inner(self, *sides))
-    asked = context(taught[0]["vae"], data)
-    found = Robustness("fgsm(eps=[0.3], loss=ce)", audit=4).measure(asked)
+    monkeypatch.setattr(
+        Autoencoding, "latent_shift", lambda self, *sides: recorded.append(sides) or inner(self, *sides)
+    )
+    ctx = context(trained[0]["vae"], data)
+    found = Robustness("fgsm(eps=[0.3], loss=ce)", audit=4).measure(ctx)
     (row,) = [m for m in found.measures if m.metric == "latent_shift"]
 
     def divergence(before, after):
@@ -537,25 +548,25 @@ def test_reported_shift_is_the_mean_between_clean_and_attacked_codes(taught, dat
         back = (log_variance[0] - log_variance[1] + (variance[1] + apart) / variance[0] - 1) / 2
         return (there + back).sum(axis=1).mean()
 
-    attacked, random = (sides for sides in seen if len(sides[0]) == 24)
-    assert all(np.array_equal(before, asked.outcomes.output) for before, _ in (attacked, random))
+    attacked, random = (sides for sides in recorded if len(sides[0]) == 24)
+    assert all(np.array_equal(before, ctx.outcomes.output) for before, _ in (attacked, random))
     assert row.value == pytest.approx(divergence(*attacked), rel=1e-4)
     assert row.control == pytest.approx(divergence(*random), rel=1e-4)
 
 
-def test_point_codes_are_recognized_without_validation_images(taught, data):
+def test_point_codes_are_recognized_without_validation_images(trained, data):
     without = replace(data, validation=data.validation.take([]))
-    plain, vae = (context(taught[0][name], without) for name in ("plain", "vae"))
-    for asked, params in ((plain, {"codes": "points, at no cost"}), (vae, {})):
-        tally = asked.kind.tally(asked.outcomes.output, asked.outcomes.targets)
-        assert asked.kind.headline_measure("code_length", tally, seed=0).params == params
+    plain, vae = (context(trained[0][name], without) for name in ("plain", "vae"))
+    for ctx, params in ((plain, {"codes": "points, at no cost"}), (vae, {})):
+        tally = ctx.kind.tally(ctx.outcomes.output, ctx.outcomes.targets)
+        assert ctx.kind.headline_measure("code_length", tally, seed=0).params == params
     found = Robustness("fgsm(eps=[0.1], loss=ce)", audit=4).measure(plain)
     assert not [m for m in found.measures if m.metric == "latent_shift"]
 
 
-def test_code_length_states_that_it_is_no_bound(taught, data):
+def test_code_length_states_that_it_is_no_bound(trained, data):
     from suite.kinds.autoencoding.metrics import code_length
 
     for name in ("vae", "plain"):
-        asked = context(taught[0][name], data)
-        assert "bounds no likelihood" in code_length(asked.outcomes)[0].reason
+        ctx = context(trained[0][name], data)
+        assert "bounds no likelihood" in code_length(ctx.outcomes)[0].reason

@@ -1,4 +1,4 @@
-"""The kind of detection: its threshold, its measures under resampling, and what it says where nothing is found."""
+"""The detection kind: its threshold, its metrics under resampling, and outputs without detections."""
 
 import numpy as np
 import pytest
@@ -9,21 +9,9 @@ from suite.kinds.base import Outcomes
 from suite.kinds.detection.kind import Detection, detection
 from suite.metrics.detection import average_precision, match, mean_ap
 from suite.models.base import TorchClassifier
-from tests.kinds.planted import THINGS, context_of, model_of
+from tests.kinds.planted import NOTHING, THINGS, context_of, model_of, table
 from tests.metrics.detection import naive
 from tests.metrics.detection.scenes import scene
-
-NOTHING = np.array([0, 0, 0, 0, 0, -1], np.float32)
-
-
-def table(found):
-    """Return detections (n, D, 6) as the output of a detector, (n, 100, 6), by falling score."""
-    output = np.tile(NOTHING, (len(found), 100, 1))
-    for rows, image in zip(output, found, strict=True):
-        real = image[image[:, 5] != -1]
-        best = real[np.argsort(-real[:, 4], kind="stable")][:100]
-        rows[: len(best)] = best
-    return output
 
 
 def spread(seed, images=12, classes=None):
@@ -69,10 +57,10 @@ def test_secondary_metrics_and_columns_use_and_report_the_threshold():
         for name in ("mislabel_rate", "disappearance_rate", "false_positives_per_image"):
             assert by_name[name].params == {"attack": "x", "threshold": kind.threshold}
             assert by_name[name].higher_is_better is False
-        shown = kind.output_arrays(output)["boxes"]
-        assert shown.shape == (12, 30, 6)
-        assert (shown[..., 4][shown[..., 5] >= 0] >= kind.threshold).all()
-        assert (shown[shown[..., 5] < 0] == NOTHING).all()
+        displayed = kind.output_arrays(output)["boxes"]
+        assert displayed.shape == (12, 30, 6)
+        assert (displayed[..., 4][displayed[..., 5] >= 0] >= kind.threshold).all()
+        assert (displayed[displayed[..., 5] < 0] == NOTHING).all()
         assert kind.explainable(output).tolist() == [bool(rows[0, 4] >= kind.threshold) for rows in output]
     assert found[0][0].value == found[1][0].value
     assert found[0][2].value < found[1][2].value and found[0][3].value > found[1][3].value
@@ -143,7 +131,7 @@ def test_undefined_map_has_a_reason():
         m.metric: m for m in Detection(0.1).secondary_metrics(Detection().tally(output, nothing), seed=0, params={})
     }
     assert names["disappearance_rate"].value is None and names["disappearance_rate"].reason
-    assert names["false_positives_per_image"].value > 0  # what is seen where nothing is counts
+    assert names["false_positives_per_image"].value > 0  # detections on the background count
 
 
 def test_output_of_wrong_shape_raises():
@@ -173,7 +161,7 @@ def test_best_detection_is_explained():
         grey = torch.full_like(pixels, 0.4)
         assert scalars.score(grey, everyone).tolist() == [0] * len(rows)
         assert (scalars.target(grey, everyone) < 0).all()
-        # Rows say whose detection is followed: of another image's it may be none.
+        # Rows select the explained detection, which may not exist in another image.
         others = torch.arange(len(rows)).roll(1)
         different = (outputs[:, 0, :4] != outputs[others, 0, :4]).any(dim=1)
         swapped = scalars.score(pixels[different], others[different])

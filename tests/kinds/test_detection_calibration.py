@@ -1,4 +1,4 @@
-"""Calibration of detectors through the kind: against netcal, under simulation, and where there is nothing to say."""
+"""Calibration of detectors: against netcal, on simulated detections, and in undefined cases."""
 
 import warnings
 
@@ -7,7 +7,7 @@ import pytest
 
 from suite.errors import NotApplicableError
 from suite.kinds.detection.kind import Detection
-from tests.kinds.test_detection import NOTHING, table
+from tests.kinds.planted import NOTHING, table
 from tests.metrics.detection import naive
 from tests.metrics.detection.scenes import scene
 
@@ -15,14 +15,14 @@ OPTIONS = {"seed": 0, "params": {"uncertainty": "score"}, "bins": 15}
 
 
 def measured(output, truth):
-    """Return the measures by name, and all of what the kind says."""
+    """Return the measures by name, and the whole calibration."""
     kind = Detection()
     found = kind.calibrated(kind.probabilities(output), output, truth, **OPTIONS)
     return {measure.metric: measure for measure in found.measures}, found
 
 
 def simulated(images, seed, sharpened=1.0, each=12):
-    """Return detections on a lattice that are hits with a known chance, and the truth.
+    """Return detections on a grid that are true positives with known probability, and the truth.
 
     The score of a detection is that chance, its log odds multiplied by `sharpened`.
     """
@@ -41,7 +41,7 @@ def simulated(images, seed, sharpened=1.0, each=12):
 
 
 def by_hand(output, truth):
-    """Return confidence, hit and overlap of every detection that counts, by plain loops."""
+    """Return confidence, hit and overlap of every valid detection, by plain loops."""
     parts = []
     for found, rows in zip(naive.above(output, 0.05), truth, strict=True):
         true = naive.real(rows, 4)
@@ -93,8 +93,8 @@ def test_planted_temperature_is_recovered_and_calibrates_scores():
     assert rescaling.measure.metric == "temperature" and rescaling.measure.lo is None
     output, truth = simulated(150, 2, sharpened)
     before, after = (measured(tables, truth)[0]["d_ece"].value for tables in (output, rescaling.apply(output)))
-    honest = measured(*simulated(150, 2))[0]["d_ece"].value
-    assert before > 0.12 and after < before / 3 and after == pytest.approx(honest, abs=0.015)
+    calibrated_error = measured(*simulated(150, 2))[0]["d_ece"].value
+    assert before > 0.12 and after < before / 3 and after == pytest.approx(calibrated_error, abs=0.015)
 
 
 def test_calibrated_scores_have_temperature_one():
@@ -158,8 +158,9 @@ def test_detections_below_the_lowest_score_are_ignored():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3])
+@pytest.mark.slow
 def test_average_precision_intervals_cover_the_expected_value(share):
-    """Draw sets of 40 images from one population, a share of whose objects is missed.
+    """Draw sets of 40 images from one population, in which a fraction of objects is missed.
 
     Average precision of so few images lies above that of the population; what is covered is its mean over such sets.
     """

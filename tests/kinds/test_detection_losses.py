@@ -1,4 +1,4 @@
-"""The losses that attacks on detectors raise, and the scalars that explain them: equal to loops over candidates."""
+"""Attack losses and attribution scalars of detectors: equal to loops over candidates."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""Boxes as tasks deliver them: cleaned, or refused with a reason, and every loss is in the data report."""
+"""Validation of boxes: cleaned or dropped with a reason, and every dropped box is in the data report."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def loaded(*samples, classes=NAMES):
 
 
 def refused(value, truth, **fields):
-    """Return why a sample was dropped, with a good one beside it."""
+    """Return why a sample is dropped from a task that also has a valid one."""
     data = loaded((value, truth), (image(7), target(GOOD)), **fields)
     assert data.test.ids == ("s1",) and set(data.report.dropped) == {"unusable"}
     ((name, reason),) = data.report.dropped["unusable"]
@@ -113,11 +113,11 @@ def test_image_without_boxes_is_valid(empty):
 UNUSABLE = {
     "nan": (target((1, 2, np.nan, 9)), "box 0 has the coordinates .*expected four finite numbers"),
     "infinite": (target(GOOD, (1, 2, np.inf, 9)), "box 1 has the coordinates"),
-    "as many as classes": (target(GOOD, labels=[2]), "box 0 has the label 2; expected .* from 0 to 1"),
-    "minus one": (target(GOOD, labels=[-1]), "box 0 has the label -1; expected .* from 0 to 1"),
-    "unknown name": (target(GOOD, labels=["cow"]), "box 0 has the class 'cow', which is not one of cat, dog"),
-    "float label": (target(GOOD, labels=[1.0]), "the label 1.0; expected a class name or a class index"),
-    "bool label": (target(GOOD, labels=[True]), "the label True; expected a class name or a class index"),
+    "as many as classes": (target(GOOD, labels=[2]), "box 0: the label 2; expected .* from 0 to 1"),
+    "minus one": (target(GOOD, labels=[-1]), "box 0: the label -1; expected .* from 0 to 1"),
+    "unknown name": (target(GOOD, labels=["cow"]), "box 0: the class 'cow' is not one of cat, dog"),
+    "float label": (target(GOOD, labels=[1.0]), "the label 1.0; expected a class name or an index"),
+    "bool label": (target(GOOD, labels=[True]), "the label True; expected a class name or an index"),
     "no label": (target(GOOD, labels=["cat", "dog"]), r"boxes of shape \(1, 4\) with 2 labels"),
     "xywh and class": (target((1, 2, 3, 4, 5)), r"boxes of shape \(1, 5\) .*expected \(k, 4\)"),
     "one flat box": ({"boxes": list(GOOD), "labels": ["cat"]}, r"boxes of shape \(4,\)"),
@@ -160,7 +160,7 @@ def test_undeclared_classes_are_collected_and_indices_are_invalid():
     assert data.info.classes == ("ant", "owl")
     assert [real(table)[0][4] for table in data.test.targets] == [1, 0]
     reason = refused(image(), target(GOOD, labels=[0]), classes=None)
-    assert "box 0 has the label 0; expected a class name" in reason
+    assert "box 0: the label 0; expected a class name" in reason
 
 
 IMAGES = {

@@ -1,4 +1,4 @@
-"""The kind language: what is admitted, bits by hand, attacks, measures of made-up text, and what is explained."""
+"""The language kind: validation, bits, attacks, metrics of generated text, and attribution."""
 
 import math
 from dataclasses import replace
@@ -57,8 +57,8 @@ def outcomes(model, texts=None):
     return Outcomes(test.ids, output, test.targets, CLASSES, 0, kind, model, data, inputs)
 
 
-class Says(nn.Module):
-    """Answers the same logits everywhere, whatever it reads."""
+class ConstantLogits(nn.Module):
+    """Returns constant logits for every input."""
 
     def __init__(self, logits):
         super().__init__()
@@ -78,9 +78,9 @@ def measured(metric, given):
 
 
 def test_valid_windows_share_one_alphabet():
-    admitted = [KIND.validate_sample(Sample("a", text, 2), None) for text in ("aéb", "ab\n")]
-    assert admitted[0].value.tolist() == [97, 233, 98] and admitted[0].remarks == ()
-    targets = [one.target for one in admitted]
+    validated = [KIND.validate_sample(Sample("a", text, 2), None) for text in ("aéb", "ab\n")]
+    assert validated[0].value.tolist() == [97, 233, 98] and validated[0].remarks == ()
+    targets = [one.target for one in validated]
     assert targets == [Window("aéb", 2), Window("ab\n", 2)]
     classes = KIND.class_names(targets)
     assert classes == ("<unk>", "\n", "a", "b", "é")
@@ -106,9 +106,9 @@ def test_invalid_window_raises(value, context, message):
 
 
 def test_characters_outside_the_alphabet_are_unknown_and_counted():
-    admitted = KIND.validate_sample(Sample("a", "ab?!", 1), ("<unk>", "a", "b"))
-    assert admitted.remarks == ("2 characters outside the alphabet, read as <unk>",)
-    assert KIND.stack([admitted.target], ("<unk>", "a", "b")).tolist() == [[2, 0, 0]]
+    validated = KIND.validate_sample(Sample("a", "ab?!", 1), ("<unk>", "a", "b"))
+    assert validated.remarks == ("2 characters outside the alphabet, read as <unk>",)
+    assert KIND.stack([validated.target], ("<unk>", "a", "b")).tolist() == [[2, 0, 0]]
     with pytest.raises(DataError, match="not an alphabet"):
         KIND.validate_sample(Sample("a", "ab", 1), ("no", "yes"))
 
@@ -143,7 +143,7 @@ def test_bits_by_hand():
 
 
 def test_uniform_model_has_log2_classes_bits():
-    model = TorchLanguage(Says([0.0] * len(CLASSES)), CLASSES, length=CONTEXT + SCORED)
+    model = TorchLanguage(ConstantLogits([0.0] * len(CLASSES)), CLASSES, length=CONTEXT + SCORED)
     given = outcomes(model)
     found = measured(metrics.bits_per_character, given)
     expected = math.log2(len(CLASSES))
@@ -161,7 +161,7 @@ def test_bits_per_byte_use_utf8_bytes():
     texts = ["aaé€🙂", "aaaaé"]
     classes = ("<unk>", *sorted(set("".join(texts))))
     targets = KIND.stack([Window(text, 2) for text in texts], classes)
-    model = TorchLanguage(Says([0.0] * len(classes)), classes, length=5)
+    model = TorchLanguage(ConstantLogits([0.0] * len(classes)), classes, length=5)
     inputs = torch.from_numpy(packed(texts, 5))
     given = Outcomes(("a", "b"), model(inputs).detach().numpy(), targets, classes, 0, KIND, model, None, inputs)
     found = measured(metrics.bits_per_character, given)
@@ -182,7 +182,7 @@ def test_causality_check_detects_lookahead():
 
 
 class Ahead(nn.Module):
-    """Returns the character that it should predict, where that stands in the same block of some width as its own."""
+    """Predicts the next character by looking ahead, but only within blocks of some width."""
 
     def __init__(self, width):
         super().__init__()
@@ -255,9 +255,9 @@ def test_losses_are_per_window_and_scaled_ce_is_nearly_scale_invariant():
 
 
 def test_training_loss_includes_the_context():
-    model, shown = gru(), torch.from_numpy(split(windows()).inputs)
-    losses, output = KIND.training_loss(model, shown, torch.from_numpy(split(windows()).targets))
-    ids = model.read(shown).ids
+    model, texts = gru(), torch.from_numpy(split(windows()).inputs)
+    losses, output = KIND.training_loss(model, texts, torch.from_numpy(split(windows()).targets))
+    ids = model.read(texts).ids
     expected = -output.log_softmax(dim=2).gather(2, ids[:, 1:, None])[..., 0].mean(dim=1)
     assert torch.allclose(losses, expected, atol=1e-6)
 
@@ -268,7 +268,7 @@ def test_training_loss_includes_the_context():
 def test_accuracy_counts_correct_characters():
     logits = [0.0] * len(CLASSES)
     logits[CLASSES.index("t")] = 5.0
-    given = outcomes(TorchLanguage(Says(logits), CLASSES, length=CONTEXT + SCORED))
+    given = outcomes(TorchLanguage(ConstantLogits(logits), CLASSES, length=CONTEXT + SCORED))
     scored = [text[CONTEXT:] for text in windows()]
     expected = sum(text.count("t") for text in scored) / sum(map(len, scored))
     row = measured(metrics.next_character_accuracy, given)["next_character_accuracy"]
@@ -282,7 +282,7 @@ def test_windows_are_ordered_as_in_the_text():
     runs = successive([texts[i] for i in order], SCORED)
     assert [[order[row] for row in run] for run in runs] == [[0, 1, 2, 3, 4, 5], [7]]
     assert sorted(map(tuple, successive(["abab", "abab", "cdcd"], 2))) == [(0,), (1,), (2,)]
-    assert successive(["abcd", "cdab"], 2) == [[0, 1]]  # round in a circle, which begins anywhere
+    assert successive(["abcd", "cdab"], 2) == [[0, 1]]  # a cycle may start anywhere
     assert sorted(map(tuple, successive(["xxab", "yyab", "abcd"], 2))) == [(0,), (1,), (2,)]  # both claim the last
 
 
@@ -300,8 +300,8 @@ def test_other_windows_are_read_but_not_scored():
     model, whole = gru(), outcomes(gru())
     some = [3, 7]
     ids, inputs = tuple(whole.ids[i] for i in some), whole.inputs[some]
-    asked = replace(whole, ids=ids, output=whole.output[some], targets=whole.targets[some], inputs=inputs)
-    row = measured(metrics.bits_per_character_carried, asked)["bits_per_character_carried"]
+    subset = replace(whole, ids=ids, output=whole.output[some], targets=whole.targets[some], inputs=inputs)
+    row = measured(metrics.bits_per_character_carried, subset)["bits_per_character_carried"]
     bits = model.carried_bits(TEXT)[CONTEXT - 1 :]
     expected = sum(bits[i * SCORED : (i + 1) * SCORED].sum() for i in some) / 16
     assert row.value == pytest.approx(expected, rel=1e-5) and row.n == 2
@@ -354,15 +354,15 @@ def test_reciting_model_has_high_ngram_memorization():
 def test_stored_arrays_columns_and_details():
     given = outcomes(gru())
     with given.model.frozen(), torch.no_grad():
-        shown = KIND.gallery(given)
-    assert shown["generated"].shape == (12, 200) and shown["generated"].dtype == np.int32
-    assert shown["prompt"].shape == (12, CONTEXT) and not shown["prompt"][:2].any() and shown["prompt"][2:4].all()
-    assert shown["temperature"].tolist() == [0.5] * 4 + [0.8] * 4 + [1.0] * 4
+        texts = KIND.gallery(given)
+    assert texts["generated"].shape == (12, 200) and texts["generated"].dtype == np.int32
+    assert texts["prompt"].shape == (12, CONTEXT) and not texts["prompt"][:2].any() and texts["prompt"][2:4].all()
+    assert texts["temperature"].tolist() == [0.5] * 4 + [0.8] * 4 + [1.0] * 4
     details = KIND.details(given)
     assert details["context"] == CONTEXT and details["scored"] == SCORED
     assert np.mean(details["bits_by_position"]) == pytest.approx(KIND.columns(given)["bits_per_character"].mean())
-    told = KIND.output_arrays(given.output)
-    assert told["prediction"].shape == told["confidence"].shape == (len(given.ids), CONTEXT + SCORED - 1)
+    arrays = KIND.output_arrays(given.output)
+    assert arrays["prediction"].shape == arrays["confidence"].shape == (len(given.ids), CONTEXT + SCORED - 1)
 
 
 # attribution
@@ -370,10 +370,10 @@ def test_stored_arrays_columns_and_details():
 
 def test_deleted_character_is_unknown_if_alphabet_has_no_space():
     torch.manual_seed(0)
-    for alphabet, said in (("ACGT", "read as an unknown character"), ("ACGT ", "replaced by a space")):
+    for alphabet, deletion in (("ACGT", "read as an unknown character"), ("ACGT ", "replaced by a space")):
         model = TorchLanguage(Recurrent(1 + len(alphabet), hidden=8), ("<unk>", *alphabet), length=8)
         codes = torch.from_numpy(packed(["ACGTACGT"], 8))
-        assert replace(KIND, scored=4).rationale(model, codes, model(codes).detach()).deletion == said
+        assert replace(KIND, scored=4).rationale(model, codes, model(codes).detach()).deletion == deletion
 
 
 def test_prediction_after_the_context_is_explained():
@@ -397,8 +397,8 @@ def test_prediction_after_the_context_is_explained():
     some = torch.rand((5, CONTEXT), generator=torch.Generator().manual_seed(0)) < 0.5
     with torch.no_grad():
         texts = ["".join(c if k else " " for c, k in zip(windows()[2], kept, strict=False)) for kept in some]
-        asked = torch.from_numpy(packed([text + "x" for text in texts], CONTEXT + 1))
-        direct = model(asked)[:, -1].double().softmax(dim=1)[:, output[2, CONTEXT - 1].argmax()]
+        subset = torch.from_numpy(packed([text + "x" for text in texts], CONTEXT + 1))
+        direct = model(subset)[:, -1].double().softmax(dim=1)[:, output[2, CONTEXT - 1].argmax()]
         assert torch.allclose(rationale.score(some, torch.full((5,), 2)), direct, atol=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""What the axes make of a language model: attacks on the context alone, calibration, rationales."""
+"""Axes on a language model: attacks on the context, calibration, rationales."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def silent(items, label, total):
 
 @pytest.fixture(scope="module")
 def context():
-    """Return a model that has nearly learnt a periodic text, and windows whose text has another phase each."""
+    """Return a model that has nearly learned a periodic text, and windows at different phases of the text."""
     torch.manual_seed(0)
     recipe = Recipe(epochs=5, batch_size=8, learning_rate=1e-2)
     module = Recurrent(len(CLASSES), width=16, hidden=24, dropout=0.1)

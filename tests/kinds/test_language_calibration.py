@@ -17,7 +17,7 @@ KIND = Language()
 
 
 def planted(windows=150, scored=32, classes=12, seed=0, sharpness=1.0):
-    """Return logits, and characters that come as they say; `sharpness` makes the model surer than it may be."""
+    """Return logits and characters drawn from them; `sharpness` above 1 makes the model overconfident."""
     generator = np.random.default_rng(seed)
     logits = generator.normal(0, 2, size=(windows, scored, classes))
     chances = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
@@ -35,7 +35,7 @@ def rows(output, targets, **options):
 
 
 def naive(chances, truth, scored, bins=15):
-    """Return the binned error of events, an event at a time."""
+    """Return the binned error of events, by a loop over events."""
     sums = {}
     for chance, true in zip(chances.ravel(), truth.ravel(), strict=True):
         bin_ = max(0, math.ceil(chance * bins - 1e-12) - 1)
@@ -73,13 +73,13 @@ def test_calibrated_model_has_errors_at_the_noise_floor():
 
 
 def test_full_ece_detects_miscalibration_that_token_ece_misses():
-    # the first choice has chance 1/2 and is right half the time; the rest is said to be even and is always class 1
+    # the prediction has probability 1/2 and is correct half the time; the rest is predicted uniform, but always class 1
     chances = np.tile([0.5, 1 / 6, 1 / 6, 1 / 6], (40, 10, 1))
     targets = np.tile([0, 1], (40, 5))
     found = calibrated(chances, targets, seed=0, params={}, bins=15)
     values = {measure.metric: measure.value for measure in found.measures}
     assert values["token_ece"] == pytest.approx(0, abs=1e-12)
-    assert values["full_ece"] == pytest.approx(0, abs=1e-12)  # of the three others as many come as is said, together
+    assert values["full_ece"] == pytest.approx(0, abs=1e-12)  # the total probability of the three others is correct
     skewed = calibrated(
         np.tile([0.5, 0.3, 0.1, 0.1], (40, 10, 1)), np.tile([0, 3], (40, 5)), seed=0, params={}, bins=15
     )
@@ -107,7 +107,7 @@ def test_zero_probabilities_and_invalid_distributions_are_undefined():
 
 
 class Draws:
-    """Draws from the logits it was planted with, made flatter or sharper."""
+    """Draws from given logits, made flatter or sharper."""
 
     def __init__(self, output, heat):
         self.logits, self.heat = torch.from_numpy(output).double(), heat
@@ -140,21 +140,23 @@ def whole_gap(sharpness, heat=1.0):
 
 
 def test_entropy_gap_is_zero_if_calibrated_and_negative_if_overconfident():
-    honest, own = whole_gap(1.0)
-    assert honest.lo < 0 < honest.hi and honest.n == 64 and honest.unit == "bits"
+    calibrated_gap, own = whole_gap(1.0)
+    assert calibrated_gap.lo < 0 < calibrated_gap.hi and calibrated_gap.n == 64 and calibrated_gap.unit == "bits"
     assert gap(2.0).hi < -0.3
     assert gap(0.5).lo > 0.2
     output, targets = planted(windows=80)
     rows = KIND.tally(output, targets)
-    assert own.value - honest.value == pytest.approx(rows[in_digest_order(map(str, range(80)))[:64], 0].mean() / 32)
+    assert own.value - calibrated_gap.value == pytest.approx(
+        rows[in_digest_order(map(str, range(80)))[:64], 0].mean() / 32
+    )
 
 
 def test_interval_of_an_error_above_one_is_not_clipped():
     generator = np.random.default_rng(0)
     targets = generator.integers(0, 5, (40, 16))
-    said = np.where(generator.random((40, 16)) < 0.3, targets, (targets + 1) % 5)
+    predicted = np.where(generator.random((40, 16)) < 0.3, targets, (targets + 1) % 5)
     chances = np.full((40, 16, 5), 1e-4)
-    np.put_along_axis(chances, said[..., None], 1 - 4e-4, axis=2)
+    np.put_along_axis(chances, predicted[..., None], 1 - 4e-4, axis=2)
     rows = {row.metric: row for row in calibrated(chances, targets, seed=0, params={}, bins=15).measures}
     assert 1 < rows["full_ece"].lo < rows["full_ece"].value < rows["full_ece"].hi <= 2
     assert rows["token_ece"].hi <= 1

@@ -1,4 +1,4 @@
-"""The kind of segmentation: masks as tasks deliver them, and measures against plain counts, netcal and simulation."""
+"""The segmentation kind: validation of masks, and metrics against plain counts, netcal and simulation."""
 
 import re
 import warnings
@@ -62,8 +62,8 @@ def test_invalid_mask_is_dropped_with_its_id_and_the_reason(way):
     truth, reason = MASKS[way]
     data = loaded((image(), truth), (image(7), mask()))
     assert data.test.ids == ("s1",) and data.report.kept["test"] == 1
-    ((name, told),) = data.report.dropped["unusable"]
-    assert name == "s0" and re.search(reason, told) and told in data.report.sentence()
+    ((name, message),) = data.report.dropped["unusable"]
+    assert name == "s0" and re.search(reason, message) and message in data.report.sentence()
 
 
 def test_masks_of_all_integer_types_become_uint8():
@@ -183,7 +183,7 @@ def test_statistic_of_counts_equals_that_of_repeated_images(seed):
 
 
 def population(count=4000, classes=3, seed=0):
-    """Return confusion matrices of images that differ in what they show and in how hard they are."""
+    """Return confusion matrices of images with different classes and difficulty."""
     generator = np.random.default_rng(seed)
     shows = generator.dirichlet(np.full(classes, 0.6), count)
     right = generator.beta(6, 3, (count, classes))

@@ -1,4 +1,4 @@
-"""The losses that attacks on segmenters raise: equal to loops over pixels, with a gradient where one is promised."""
+"""Attack losses of segmenters: equal to loops over pixels, with gradients at every scale where documented."""
 
 import math
 
@@ -13,13 +13,13 @@ from suite.metrics.segmentation import confusions, image_iou
 
 SMOOTH = ("ce", "scaled_ce", "margin", "segpgd", "cospgd", "mask_ce", "js")
 SCALE_FREE = ("scaled_ce", "margin")
-"""Promised to keep a gradient whatever the scale of the logits."""
+"""Losses that keep a gradient at any scale of the logits."""
 
 CLASSES = 5
 
 
 def scene(seed=0, images=6, scale=1.5, ignored=0.2, shape=(8, 9)):
-    """Return float64 logits and uint8 targets; about two thirds of the pixels are right, the last image is ignored."""
+    """Return float64 logits and uint8 targets; about two thirds of the pixels are correct, and one image ignored."""
     source = torch.Generator().manual_seed(seed)
     targets = torch.randint(CLASSES, (images, *shape), generator=source)
     logits = scale * torch.randn(images, CLASSES, *shape, generator=source, dtype=torch.float64)
@@ -284,8 +284,8 @@ def test_equal_logits_have_finite_losses_and_gradients(name):
 def test_damage_matches_image_iou_of_the_prediction(seed, dtype):
     logits, targets = scene(seed, images=12)
     logits = logits.to(dtype).round()  # so that there are ties
-    said = logits.numpy().argmax(axis=1)
-    expected = 1 - image_iou(confusions(said, targets.numpy(), CLASSES))
+    predicted = logits.numpy().argmax(axis=1)
+    expected = 1 - image_iou(confusions(predicted, targets.numpy(), CLASSES))
     found = damage(logits, targets)
     assert found.dtype == torch.float64 and not found.requires_grad
     np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-15)
@@ -301,9 +301,9 @@ def test_damage_is_zero_if_all_pixels_are_correct_and_one_if_none_is():
     assert not attack_loss(logits.requires_grad_(), targets, "damage").requires_grad
 
 
-@pytest.mark.parametrize(("name", "said"), [("segpdg", "'segpgd'"), ("hinge", "ce, cospgd, damage, js, margin")])
-def test_unknown_loss_raises_with_the_known_names(name, said):
-    with pytest.raises(SpecError, match=f"no attack loss '{name}'.*{said}"):
+@pytest.mark.parametrize(("name", "suggestion"), [("segpdg", "'segpgd'"), ("hinge", "ce, cospgd, damage, js, margin")])
+def test_unknown_loss_raises_with_the_known_names(name, suggestion):
+    with pytest.raises(SpecError, match=f"no attack loss '{name}'.*{suggestion}"):
         attack_loss(*scene(), name)
 
 

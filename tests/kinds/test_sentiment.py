@@ -1,4 +1,4 @@
-"""What is measured of sentiment: against scikit-learn, by hand, and where it is undefined."""
+"""Sentiment metrics: against scikit-learn, by hand, and in undefined cases."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def outcomes(logits: Any, targets: Any, classes: tuple[str, ...] = CLASSES, **mo
 
 
 def guesses(n: int, classes: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return logits that lean to the target and have many ties, and targets."""
+    """Return logits that favor the target and have many ties, and targets."""
     generator = np.random.default_rng(seed)
     targets = generator.integers(0, classes, n)
     return np.round(generator.normal(size=(n, classes)) + np.eye(classes)[targets]), targets
@@ -122,7 +122,7 @@ def reads(*texts: str, model: Any = None, room: int = 8) -> Outcomes:
 
 def test_unknown_words_are_a_fraction_of_words_read() -> None:
     (found,) = unknown_words(reads("Good film!", "bad", "good good good good bad bad bad"))
-    assert found.value == 1 / 8  # what stands behind the fourth word is not read
+    assert found.value == 1 / 8  # only the first four words are read
     assert found.n == 3
     assert found.lo <= found.value <= found.hi
 

@@ -1,4 +1,4 @@
-"""Generators as a kind: what lies on the manifold of real images, and what a search of the latents finds off it."""
+"""The synthesis kind: the manifold of real images, attacks on latents, the judge, and the critic."""
 
 import re
 from dataclasses import replace
@@ -33,7 +33,7 @@ SHAPE = (1, 8, 8)
 
 
 def bars(count, name, *, labels=True, seed=0):
-    """Return bright bars on black, upright or level, each with a place, a brightness and a little noise."""
+    """Return vertical or horizontal bright bars on black with random position, brightness and a little noise."""
     generator = np.random.default_rng([seed, len(name)])
     images, classes = np.zeros((count, *SHAPE), np.float32), np.arange(count) % 2
     for image, level in zip(images, classes, strict=True):
@@ -53,7 +53,7 @@ def task(*, labels=True, train=240, validation=120, test=120):
 
 
 class Planted(nn.Module):
-    """Makes bars of the first number of a latent; the second covers them with grey the farther it is from 0."""
+    """Generates bars from the first component of a latent; the second blends them with gray, more the larger it is."""
 
     latent = 4
 
@@ -88,7 +88,7 @@ def kind(data):
     return Synthesis().fitted_on_validation(lambda: (None, None), data)
 
 
-def asked(data, kind, *, recipe=None, batch_size=64):
+def context_for(data, kind, *, recipe=None, batch_size=64):
     model = TorchGenerator(Planted(), recipe=recipe)
 
     def members(count):
@@ -113,8 +113,8 @@ def asked(data, kind, *, recipe=None, batch_size=64):
 
 def test_judge_learns_is_cached_and_is_deterministic(data):
     first = judge.judge_of(data.train)
-    seen = first.logits(torch.from_numpy(data.test.pixels())).argmax(dim=1).numpy()
-    assert (seen == data.test.targets).mean() > 0.95
+    predicted = first.logits(torch.from_numpy(data.test.pixels())).argmax(dim=1).numpy()
+    assert (predicted == data.test.targets).mean() > 0.95
     assert judge.judge_of(data.train) is first
     judge._JUDGES.clear()
     torch.manual_seed(99)
@@ -132,12 +132,14 @@ def test_training_features_are_standardized(data):
 
 def test_features_do_not_depend_on_the_batch(data):
     held, pixels = judge.judge_of(data.train), torch.from_numpy(data.test.pixels())
-    assert np.array_equal(held.features_of(pixels)[:9], np.concatenate([held.features_of(pixels[i : i + 1]) for i in range(9)]))
+    assert np.array_equal(
+        held.features_of(pixels)[:9], np.concatenate([held.features_of(pixels[i : i + 1]) for i in range(9)])
+    )
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 16), (4, 4, 4), (3, 8, 8), (1, 9, 8), (8, 8)])
 def test_images_of_another_shape_raise(data, kind, shape):
-    """Some of them have as many numbers, and would get features of nonsense."""
+    """Some have the same number of values, and would get meaningless features."""
     held, images = judge.judge_of(data.train), torch.rand(3, *shape)
     both = f"generates images of shape {shape}, but the task's are {SHAPE} (channels, height, width)"
     questions = (held.features, held.logits, held.features_of, lambda made: kind.damage(made, torch.zeros(3)))
@@ -147,7 +149,7 @@ def test_images_of_another_shape_raise(data, kind, shape):
 
 
 class Wide(Planted):
-    """Makes images that are as large and of another shape."""
+    """Generates images with as many pixels but another shape."""
 
     class Generator(Planted.Generator):
         def forward(self, latents):
@@ -155,7 +157,7 @@ class Wide(Planted):
 
 
 def test_generator_of_another_task_fails_on_every_axis(data, kind):
-    context = asked(data, kind)
+    context = context_for(data, kind)
     context = replace(context, model=TorchGenerator(Wide()))
     for axis in (Clean(), Robustness(attack="fgsm(eps=[0.2])", audit=4)):
         with pytest.raises(ModelError, match=r"\(1, 4, 16\).*\(1, 8, 8\)"):
@@ -230,7 +232,7 @@ def test_too_few_samples_are_undefined_with_reasons(data):
 
 
 @pytest.mark.parametrize(
-    ("images", "says"),
+    ("images", "message"),
     [
         (torch.zeros(9, 3, 8, 8), "the task's shape"),
         (torch.zeros(9, 8, 8), "the task's shape"),
@@ -238,8 +240,8 @@ def test_too_few_samples_are_undefined_with_reasons(data):
         (torch.full((9, *SHAPE), 255.0), "expected 0 to 1"),
     ],
 )
-def test_images_of_another_shape_or_range_raise(data, images, says):
-    with pytest.raises(ModelError, match=says):
+def test_images_of_another_shape_or_range_raise(data, images, message):
+    with pytest.raises(ModelError, match=message):
         rows(data, images)
 
 
@@ -321,7 +323,7 @@ def test_checkpoint_score_needs_validation_images_and_separates_noise(data, kind
 
 
 def test_clean_rows_and_gallery(data, kind):
-    finding = Clean().measure(asked(data, kind))
+    finding = Clean().measure(context_for(data, kind))
     named = {row.metric: row for row in finding.measures}
     assert {"precision", "kid", "fid", "recall", "density", "coverage", "image_memorization"} <= named.keys()
     assert {"interpolation_jump", "interpolation_detour"} <= named.keys()
@@ -337,16 +339,19 @@ def test_clean_rows_and_gallery(data, kind):
 
 def test_rows_are_deterministic_for_any_batch_size(data, kind):
     axis = Robustness(attack="pgd(eps=[0.2, 0.5], steps=3, restarts=1)", audit=8)
-    first, again = (axis.measure(asked(data, kind, batch_size=size)) for size in (64, 7))
+    first, again = (axis.measure(context_for(data, kind, batch_size=size)) for size in (64, 7))
     assert [(row.metric, row.value, row.control) for row in first.measures] == [
         (row.metric, row.value, row.control) for row in again.measures
     ]
-    assert Clean().measure(asked(data, kind)).measures == Clean().measure(asked(data, kind, batch_size=7)).measures
+    assert (
+        Clean().measure(context_for(data, kind)).measures
+        == Clean().measure(context_for(data, kind, batch_size=7)).measures
+    )
 
 
 @pytest.mark.parametrize("attack", [FGSM(eps=(0.5,)), PGD(eps=(0.5,), steps=5, restarts=1)])
 def test_latent_attack_beats_random_perturbations(data, kind, attack):
-    context = asked(data, kind)
+    context = context_for(data, kind)
     problem = Problem.of(kind, context.model.raw, adapter=context.model)
     assert problem.bounds == (-8.0, 8.0)
     attack = attack.fit(problem, lambda: None, seed=0)
@@ -361,7 +366,7 @@ def test_latent_attack_beats_random_perturbations(data, kind, attack):
 
 
 def test_robustness_rows_are_marked_as_proxies(data, kind):
-    finding = Robustness(attack="pgd(eps=[0.2, 0.5], steps=5, restarts=1)", audit=16).measure(asked(data, kind))
+    finding = Robustness(attack="pgd(eps=[0.2, 0.5], steps=5, restarts=1)", audit=16).measure(context_for(data, kind))
     robust = [row for row in finding.measures if row.metric == "robust_precision"]
     assert [row.params["eps"] for row in robust] == [0.2, 0.5]
     assert all(row.params["proxy"] is True and row.control >= row.value for row in robust)
@@ -370,7 +375,7 @@ def test_robustness_rows_are_marked_as_proxies(data, kind):
 
 
 def test_calibration_rows_are_skipped_except_for_the_critic(data, kind):
-    finding = Calibration(members=1).measure(asked(data, kind, recipe=GanRecipe()))
+    finding = Calibration(members=1).measure(context_for(data, kind, recipe=GanRecipe()))
     skipped = [row for row in finding.measures if row.metric == "ece"]
     assert [row.params["uncertainty"] for row in skipped] == ["critic", "critic+temperature", "mc_dropout", "ensemble"]
     assert {row.reason for row in skipped} == {PREDICTS_NOTHING}
@@ -380,7 +385,7 @@ def test_calibration_rows_are_skipped_except_for_the_critic(data, kind):
 
 
 def test_wasserstein_critic_scores_are_calibrated_first(data, kind):
-    context = asked(data, kind, recipe=GanRecipe(objective="wasserstein"))
+    context = context_for(data, kind, recipe=GanRecipe(objective="wasserstein"))
     with context.model.frozen(), torch.no_grad():
         rows = critic.critic_measures(context.outcomes)
         alone = critic.critic_measures(
@@ -411,7 +416,7 @@ class Scored:
     def critic_scores(self, images):
         return images[:, 0]
 
-    def asked(self, validation, test=1500):
+    def context_for(self, validation, test=1500):
         parts = [
             Split(tuple(f"{seed}/{place}" for place in range(count)), self.images(count, seed, True), np.zeros(count))
             for seed, count in ((1, validation), (2, test))
@@ -422,14 +427,14 @@ class Scored:
 
 def test_platt_scaling_recovers_known_log_odds():
     model = Scored(odds=False)
-    line, how = critic._log_odds(model, model.asked(3000).data.validation)
+    line, how = critic._log_odds(model, model.context_for(3000).data.validation)
     assert how == "logistic fit on validation images"
     scores = model.middle + model.deviation * np.linspace(-2, 2, 9)
     assert line(scores) == pytest.approx(model.slope * (scores - model.middle), abs=0.2)
 
 
 def test_fitted_probabilities_of_a_critic_are_calibrated():
-    fitted, raw = (critic.critic_measures(Scored(odds=odds).asked(1500)) for odds in (False, True))
+    fitted, raw = (critic.critic_measures(Scored(odds=odds).context_for(1500)) for odds in (False, True))
     assert [row.metric for row in fitted] == ["critic_ece", "critic_auroc", "critic_accuracy"]
     assert {row.params["chance"] for row in fitted} == {"logistic fit on validation images"}
     assert {row.params["chance"] for row in raw} == {"logistic function of the score"}
@@ -443,15 +448,15 @@ def test_scores_are_fitted_and_evaluated_on_different_images(monkeypatch):
     asked_of = []
     inner = Scored.critic_scores
     monkeypatch.setattr(Scored, "critic_scores", lambda self, images: asked_of.append(images) or inner(self, images))
-    critic.critic_measures(Scored(odds=False).asked(30, test=30))
+    critic.critic_measures(Scored(odds=False).context_for(30, test=30))
     assert len(asked_of) == 4  # real and generated ones, to fit on and to judge
-    seen = [set(images[:, 0].tolist()) for images in asked_of]
-    assert len(set.union(*seen)) == 4 * 30
+    predicted = [set(images[:, 0].tolist()) for images in asked_of]
+    assert len(set.union(*predicted)) == 4 * 30
 
 
 @pytest.mark.parametrize("count", [0, 19, 20])
 def test_platt_scaling_needs_twenty_validation_images(count):
-    fitted, raw = (critic.critic_measures(Scored(odds=odds).asked(count, test=40)) for odds in (False, True))
+    fitted, raw = (critic.critic_measures(Scored(odds=odds).context_for(count, test=40)) for odds in (False, True))
     assert all(row.value is not None for row in raw)
     if count == 20:
         assert all(row.value is not None for row in fitted)
@@ -501,15 +506,15 @@ def test_jump_and_detour_by_hand():
 
 
 def test_rationale_explains_the_class_that_the_judge_predicts(data, kind):
-    context = asked(data, kind)
+    context = context_for(data, kind)
     latents = context.pixels[:6]
     with context.model.frozen():
         outputs = context.model(latents)
         found = kind.rationale(context.model, latents, outputs)
         rows = torch.arange(6)
         whole = found.score(torch.ones_like(latents, dtype=torch.bool), rows)
-        seen = kind.manifold(CPU).judge.logits(outputs)
-        assert whole.tolist() == pytest.approx(seen.double().softmax(dim=1).amax(dim=1).tolist())
+        predicted = kind.manifold(CPU).judge.logits(outputs)
+        assert whole.tolist() == pytest.approx(predicted.double().softmax(dim=1).amax(dim=1).tolist())
         none = found.score(torch.zeros_like(latents, dtype=torch.bool), rows)
         assert none.tolist() == pytest.approx([none.tolist()[0]] * 6)  # nothing of the latent is left
         point = found.point.clone().requires_grad_(True)
@@ -532,6 +537,7 @@ def test_manifold_drops_the_widest_balls(data):
 # tasks and models
 
 
+@pytest.mark.slow
 def test_models_are_built_for_the_task_with_different_recipes():
     from suite.registry import resolve
     from suite.runner.preparation import prepare_task
@@ -570,12 +576,12 @@ def test_image_folder_is_a_task(tmp_path):
 
 
 def test_image_memorization_includes_ties():
-    learnt = np.zeros((20, 64))
-    learnt[np.arange(20), np.arange(20)] = 8
-    real = np.concatenate([learnt[:10], np.repeat(learnt[:1], 90, axis=0)])
+    train = np.zeros((20, 64))
+    train[np.arange(20), np.arange(20)] = 8
+    real = np.concatenate([train[:10], np.repeat(train[:1], 90, axis=0)])
     real[np.arange(100), 30 + np.arange(100) % 30] = 1  # every distance is 1, as between black and white images
-    told = {"n_failed": 0, "params": {}}
-    row = sample_quality._nearer("pixels", [learnt, real, np.concatenate([real[:3], 50 + learnt[:1]])], told)
+    fields = {"n_failed": 0, "params": {}}
+    row = sample_quality._nearer("pixels", [train, real, np.concatenate([real[:3], 50 + train[:1]])], fields)
     assert (row.value, row.control, row.params["distance"]) == (0.75, 1.0, 1.0)
 
 

@@ -159,15 +159,15 @@ class Autoencoding(Graded, KindDefaults):
 
     def details(self, outcomes: Outcomes) -> dict[str, Any]:
         """Return the likelihood, and the mean divergence of each latent dimension, in nats; None for points."""
-        answer = losses.answer(torch.from_numpy(outcomes.output).double(), torch.from_numpy(outcomes.targets))
-        by_latent = losses.code_divergences(answer).mean(dim=0).tolist() if bool(answer.is_gaussian.all()) else None
+        parts = losses.output_parts(torch.from_numpy(outcomes.output).double(), torch.from_numpy(outcomes.targets))
+        by_latent = losses.code_divergences(parts).mean(dim=0).tolist() if bool(parts.is_gaussian.all()) else None
         return {**likelihood(outcomes), "divergence_by_latent": by_latent}
 
     def output_arrays(self, output: Array) -> dict[str, Array]:
         """Return the reconstruction, uint8 (n, c, h, w), and the divergence of the code, in nats, (n,)."""
-        answer = self._parts(output)
-        pixels = answer.logits.sigmoid().mul(255).round().to(torch.uint8).view(-1, *self._image_shape())
-        return {"reconstruction": pixels.numpy(), "divergence": losses.code_divergences(answer).sum(dim=1).numpy()}
+        parts = self._parts(output)
+        pixels = parts.logits.sigmoid().mul(255).round().to(torch.uint8).view(-1, *self._image_shape())
+        return {"reconstruction": pixels.numpy(), "divergence": losses.code_divergences(parts).sum(dim=1).numpy()}
 
     def probabilities(self, output: Array) -> Array:
         """Return the probability that a pixel is 1, at the mean of the image's own code, float64 (n, c, h, w)."""
@@ -187,9 +187,9 @@ class Autoencoding(Graded, KindDefaults):
 
         For a Gaussian code it is the dimension of the largest divergence among those with a mean other than 0.
         """
-        answer = split_output(outputs, math.prod(pixels.shape[1:]))
-        chosen = torch.where(answer.mean.abs() > 1e-6, _information(answer), -1.0).argmax(dim=1)
-        clean = answer.mean.gather(1, chosen[:, None])[:, 0]
+        parts = split_output(outputs, math.prod(pixels.shape[1:]))
+        chosen = torch.where(parts.mean.abs() > 1e-6, _information(parts), -1.0).argmax(dim=1)
+        clean = parts.mean.gather(1, chosen[:, None])[:, 0]
 
         def relative(inputs: Tensor, rows: Tensor) -> Tensor:
             return model.code(inputs)[0].gather(1, chosen[rows][:, None])[:, 0] / clean[rows]  # type: ignore[no-any-return]
@@ -205,9 +205,9 @@ class Autoencoding(Graded, KindDefaults):
         return split_output(torch.from_numpy(np.asarray(output)), math.prod(self._image_shape()))
 
 
-def _information(answer: AutoencoderOutput) -> Tensor:
+def _information(parts: AutoencoderOutput) -> Tensor:
     """Return the information of each latent dimension, (n, latent): its divergence, or the magnitude of a point."""
-    return torch.where(answer.is_gaussian, divergences(answer.mean, answer.log_variance), answer.mean.abs())
+    return torch.where(parts.is_gaussian, divergences(parts.mean, parts.log_variance), parts.mean.abs())
 
 
 @register("kind")

@@ -20,7 +20,7 @@ from suite.models.adapters.autoencoder import AutoencoderOutput, split_output
 from suite.models.adapters.evidence import divergences
 
 
-def answer(output: Tensor, targets: Tensor) -> AutoencoderOutput:
+def output_parts(output: Tensor, targets: Tensor) -> AutoencoderOutput:
     """Return the parts of outputs (n, pixels + 2 * latent) for images of the shape of targets (n, c, h, w)."""
     return split_output(output, math.prod(targets.shape[1:]))
 
@@ -29,14 +29,14 @@ def reconstruction(output: Tensor, targets: Tensor) -> Tensor:
     """Return the mean cross-entropy of valid pixels, in bits, (n,); 0 where none is valid."""
     truth, valid = targets.to(output).flatten(1), ~targets.isnan().flatten(1)
     per_pixel = nn.functional.binary_cross_entropy_with_logits(
-        answer(output, targets).logits, torch.where(valid, truth, 0.0), reduction="none"
+        output_parts(output, targets).logits, torch.where(valid, truth, 0.0), reduction="none"
     )
     return (per_pixel * valid).sum(dim=1) / (valid.sum(dim=1).clamp_min(1) * math.log(2))
 
 
 def divergence(output: Tensor, targets: Tensor) -> Tensor:
     """Return KL(q(z | x) || p(z)) in bits per dimension of the whole image, (n,); 0 where codes are points."""
-    nats = code_divergences(answer(output, targets)).sum(dim=1)
+    nats = code_divergences(output_parts(output, targets)).sum(dim=1)
     return nats / (math.prod(targets.shape[1:]) * math.log(2))
 
 

@@ -79,7 +79,7 @@ def active_units(outcomes: Outcomes) -> list[Measure]:
     """Number of latent dimensions whose mean varies over images."""
     if not outcomes.model.variational:
         return [not_applicable("active_units", "codes are points without a prior, so that their scale is arbitrary")]
-    output = losses.answer(torch.from_numpy(outcomes.output), torch.from_numpy(outcomes.targets))
+    output = losses.output_parts(torch.from_numpy(outcomes.output), torch.from_numpy(outcomes.targets))
     mean, n = output.mean.double().numpy(), len(outcomes.output)
     params = {"latent": mean.shape[1], "threshold": ACTIVE}
     fields: dict[str, Any] = {"unit": "number of the code", "higher_is_better": None, "params": params}

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from suite.errors import DataError
 from suite.kinds.base import Array, AttributionTarget, Outcomes, ValidatedSample
 from suite.kinds.classification import calibration, losses
 from suite.kinds.defaults import KindDefaults, Labelled, check_class_logits
-from suite.kinds.inputs import image
+from suite.kinds.inputs import image, label
 from suite.metrics import stats
 from suite.metrics.stats import Statistic
 from suite.models.base import TorchClassifier, TorchModel
@@ -144,20 +143,3 @@ def in_top(logits: Array, targets: Array, count: int) -> Array:
     own = logits[np.arange(len(targets)), targets][:, None]
     earlier = np.arange(logits.shape[1])[None] < targets[:, None]
     return np.asarray(((logits > own) | ((logits == own) & earlier)).sum(axis=1) < count)
-
-
-def label(value: Any, classes: Sequence[str] | None) -> str | int:
-    """Return a target as a class name, or as an index where the class names are declared.
-
-    Raises:
-        DataError: the class is unknown.
-    """
-    if isinstance(value, str):
-        if classes is not None and value not in classes:
-            raise DataError(f"the class {value!r} is not one of {', '.join(classes[:12])}")
-        return value
-    is_index = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not is_index or classes is None or not 0 <= int(value) < len(classes):
-        expected = "a class name" if classes is None else f"a class name or an index from 0 to {len(classes) - 1}"
-        raise DataError(f"the target {value!r}; expected {expected}")
-    return int(value)

@@ -13,12 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from suite.errors import SpecError
-
-SPREAD = 10.0
-"""Range of the scaled logits, chosen so that their softmax is neither flat nor saturated."""
-
-TINY = 1e-30
-"""Difference between logits below which they count as equal."""
+from suite.kinds.defaults import SPREAD, TINY
 
 
 def margin(logits: Tensor, targets: Tensor, target_classes: Tensor | None) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 
 from suite.errors import DataError
 from suite.kinds.base import Array
+from suite.kinds.inputs import label
 
 LEAST_SIDE = 1.0
 """Smallest width and height in pixels of the part of a box inside the image."""
@@ -50,14 +51,13 @@ def objects(target: Any, size: tuple[int, ...], classes: Sequence[str] | None) -
     if not np.isfinite(boxes).all():
         row = int(np.flatnonzero(~np.isfinite(boxes).all(axis=1))[0])
         raise DataError(f"box {row} has the coordinates {boxes[row].tolist()}; expected four finite numbers")
-    for row, label in enumerate(labels):
-        _check_label(label, row, classes)
+    names = [_label(value, row, classes) for row, value in enumerate(labels)]
     clipped = boxes.clip(0, [width, height, width, height])
     sides = clipped[:, 2:] - clipped[:, :2]
     valid = (sides >= LEAST_SIDE - 1e-6).all(axis=1)
     remarks = [_remark(int(row), boxes[row], (height, width)) for row in np.flatnonzero(~valid)]
     kept = np.flatnonzero(valid)
-    objects = Objects(clipped[kept].astype(np.float32), tuple(labels[row] for row in kept), ignored[kept])
+    objects = Objects(clipped[kept].astype(np.float32), tuple(names[row] for row in kept), ignored[kept])
     return objects, tuple(remarks)
 
 
@@ -66,13 +66,13 @@ def class_count(detections: Array, truth: Array) -> int:
     return int(max(detections[..., 5].max(initial=0), truth[..., 4].max(initial=0))) + 1
 
 
-def _arrays(target: Any) -> tuple[Array, list[str | int], Array]:
+def _arrays(target: Any) -> tuple[Array, list[Any], Array]:
     if not isinstance(target, Mapping) or not {"boxes", "labels"} <= set(target):
         got = f"a mapping with {', '.join(map(str, target))}" if isinstance(target, Mapping) else type(target).__name__
         raise DataError(f"the target is {got}; expected a mapping with boxes and labels")
     try:
         boxes = np.asarray(target["boxes"], dtype=np.float64)
-        labels = [label if isinstance(label, str) else _index(label) for label in target["labels"]]
+        labels = list(target["labels"])
         ignored = np.asarray(target.get("ignore", np.zeros(len(labels))), dtype=bool).reshape(-1)
     except (TypeError, ValueError) as error:
         raise DataError(f"the boxes cannot be read ({error}); expected numbers (k, 4) and k labels") from error
@@ -85,19 +85,11 @@ def _arrays(target: Any) -> tuple[Array, list[str | int], Array]:
     return boxes, labels, ignored
 
 
-def _index(label: Any) -> int:
-    if isinstance(label, bool) or not isinstance(label, int | np.integer):
-        raise DataError(f"the label {label!r}; expected a class name or a class index")
-    return int(label)
-
-
-def _check_label(label: str | int, row: int, classes: Sequence[str] | None) -> None:
-    if isinstance(label, str):
-        if classes is not None and label not in classes:
-            raise DataError(f"box {row} has the class {label!r}, which is not one of {', '.join(classes[:12])}")
-    elif classes is None or not 0 <= label < len(classes):
-        expected = "a class name" if classes is None else f"a class name or an index from 0 to {len(classes) - 1}"
-        raise DataError(f"box {row} has the label {label}; expected {expected}")
+def _label(value: Any, row: int, classes: Sequence[str] | None) -> str | int:
+    try:
+        return label(value, classes)
+    except DataError as error:
+        raise DataError(f"box {row}: {error}") from error
 
 
 def _remark(row: int, box: Array, size: tuple[int, int]) -> str:

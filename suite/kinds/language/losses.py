@@ -7,13 +7,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from suite.kinds.defaults import find_loss
-
-SPREAD = 10.0
-"""Range of an average character's scaled logits, chosen so that their softmax is neither flat nor saturated."""
-
-TINY = 1e-30
-"""Range of logits below which they count as equal."""
+from suite.kinds.defaults import SPREAD, TINY, find_loss
 
 
 def surprise(output: Tensor, targets: Tensor) -> Tensor:

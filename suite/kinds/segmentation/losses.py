@@ -12,17 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from suite.errors import AttackError
-from suite.kinds.defaults import find_loss
+from suite.kinds.defaults import SPREAD, TINY, find_loss
 from suite.metrics.segmentation.arrays import IGNORED
-
-SPREAD = 10.0
-"""Range of an average pixel's scaled logits, chosen so that their softmax is neither flat nor saturated."""
 
 LEAD = 1.0
 """Scaled margin of a wrong class at which `margin` is clipped."""
-
-TINY = 1e-30
-"""Range of logits below which they count as equal."""
 
 
 def ce(logits: Tensor, targets: Tensor, progress: float) -> Tensor:

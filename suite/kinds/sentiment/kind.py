@@ -11,9 +11,9 @@ from torch import Tensor
 from suite.data.text import texts_of
 from suite.errors import NotApplicableError
 from suite.kinds.base import Outcomes, Rationale, ValidatedSample
-from suite.kinds.classification.kind import Classification, label
+from suite.kinds.classification.kind import Classification
 from suite.kinds.defaults import check_class_logits
-from suite.kinds.inputs import text, vocabulary
+from suite.kinds.inputs import label, text, vocabulary
 from suite.metrics.calibration.agreement import agreement_measures
 from suite.models.adapters.text import Reading, TorchText
 from suite.registry import register

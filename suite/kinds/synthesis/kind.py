@@ -12,9 +12,8 @@ from torch import Tensor
 from suite.data import Split, TaskData
 from suite.errors import DataError, ModelError, NotApplicableError, SpecError, TrainingError
 from suite.kinds.base import Array, AttributionTarget, Outcomes, Rationale, ValidatedSample
-from suite.kinds.classification.kind import label
 from suite.kinds.defaults import Graded, KindDefaults, Labelled
-from suite.kinds.inputs import image
+from suite.kinds.inputs import image, label
 from suite.kinds.synthesis.critic import critic_measures
 from suite.kinds.synthesis.gallery import as_bytes, gallery
 from suite.kinds.synthesis.judge import judge_of

@@ -1,4 +1,4 @@
-"""What a reader of the code found: each once gave a number, or a failure, that was wrong."""
+"""Regression tests of faults found in code review."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_covered_object_has_neither_vanished_nor_been_mislabeled(aim):
     covered[:, 5:35, 5:35] = True
     assert kind.damage(table(), kind.mask_covered_targets(truth, covered)).tolist() == [0]
     assert kind.damage(table(), truth).tolist() == [1.0 if aim == "vanish" else 0.0]
-    assert kind.damage(table(), torch.tensor([[[0.0, 0, 0, 0, -1, 0]]])).tolist() == [1]  # never had anything to lose
+    assert kind.damage(table(), torch.tensor([[[0.0, 0, 0, 0, -1, 0]]])).tolist() == [1]  # no objects from the start
 
 
 def test_box_without_candidates_has_the_lowest_log_odds():
