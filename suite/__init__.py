@@ -9,30 +9,19 @@ from typing import TYPE_CHECKING, Any
 from suite.rounding import fix_rounding
 
 if TYPE_CHECKING:
-    from suite.api import Audit as Audit
-    from suite.api import audit as audit
-    from suite.api import load as load
-    from suite.data.loading import TaskInfo as TaskInfo
-    from suite.data.splitting import stratified as stratified
-    from suite.decorators import attack as attack
-    from suite.decorators import attribution as attribution
-    from suite.decorators import metric as metric
-    from suite.decorators import model as model
-    from suite.decorators import task as task
-    from suite.models.adapters.detector import TorchDetector as TorchDetector
-    from suite.models.adapters.text import Token as Token
-    from suite.models.adapters.text import TorchText as TorchText
-    from suite.models.adapters.tokens import Words as Words
-    from suite.models.base import TorchClassifier as TorchClassifier
-    from suite.models.base import TorchSegmenter as TorchSegmenter
-    from suite.models.recipe import Recipe as Recipe
-    from suite.runner.harness import Harness as Harness
-    from suite.runner.harness import plan as plan
-    from suite.runner.settings import Settings as Settings
-    from suite.store import Store as Store
-    from suite.types import Measure as Measure
-    from suite.types import Rejected as Rejected
-    from suite.types import Sample as Sample
+    from suite.api import Audit, audit, load
+    from suite.data.loading import TaskInfo
+    from suite.data.splitting import stratified
+    from suite.decorators import attack, attribution, metric, model, task
+    from suite.models.adapters.detector import TorchDetector
+    from suite.models.adapters.text import Token, TorchText
+    from suite.models.adapters.tokens import Words
+    from suite.models.base import TorchClassifier, TorchSegmenter
+    from suite.models.recipe import Recipe
+    from suite.runner.harness import Harness, plan
+    from suite.runner.settings import Settings
+    from suite.store import Store
+    from suite.types import Measure, Rejected, Sample
 
 fix_rounding()
 

@@ -38,12 +38,12 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_another_model_under_the_same_name_is_measured_anew(tmp_path, change):
+def test_another_model_of_the_same_name_is_measured_again(tmp_path, change):
     audited(tmp_path, net())
     assert len(audited(tmp_path, change()).outcome.ran) == 1
 
 
-def test_a_model_that_asks_to_be_trained_is_refused():
+def test_an_untrained_model_is_rejected():
     with pytest.raises(ModelError, match="Declare it with @model"):
         suite.audit(suite.TorchClassifier(net(), recipe=suite.Recipe()), task="digits")
 
@@ -76,7 +76,7 @@ class Inner(nn.Module):
         (Inner, r"TypeError: Linear\.forward\(\) takes 2 positional arguments but 3 were given"),
     ],
 )
-def test_a_module_that_is_called_in_another_way_fails_by_its_name_on_every_axis(tmp_path, build, said):
+def test_a_module_with_another_signature_fails_on_every_axis(tmp_path, build, said):
     axes = ["clean", "robustness(attack=fgsm(eps=[0.1]))", "calibration(members=1)"]
     found = suite.audit(build(), task="digits", axes=axes, n=10, store=tmp_path)
     assert len(found.outcome.failed) == 3 and set(found.rows["status"]) == {"failed"}
@@ -98,25 +98,25 @@ def test_a_module_that_is_called_in_another_way_fails_by_its_name_on_every_axis(
         ("movie-sentiment", {}, "TorchText cannot wrap the module: .*'tokenizer'"),
     ],
 )
-def test_what_an_adapter_lacks_or_does_not_take_is_an_error_that_names_it(tmp_path, task, arguments, said):
+def test_missing_and_unknown_adapter_arguments_are_named(tmp_path, task, arguments, said):
     with pytest.raises(ModelError, match=said) as caught:
         suite.audit(net(), task=task, store=tmp_path, **arguments)
     assert isinstance(caught.value.__cause__, TypeError)
     assert not list(tmp_path.iterdir())
 
 
-def test_an_audit_leaves_the_callers_threads_alone(tmp_path):
+def test_an_audit_restores_the_number_of_threads(tmp_path):
     torch.set_num_threads(2)
     audited(tmp_path, net())
     assert torch.get_num_threads() == 2
 
 
-def test_samples_to_train_on_come_without_those_that_judge():
+def test_load_separates_training_and_test_samples():
     data = suite.load("digits")
     assert not set(data.train.ids) & set(data.test.ids)
     assert data.train.pixels().shape == (len(data.train), 1, 8, 8)
 
 
-def test_the_name_of_a_model_of_the_suite_is_not_given_to_another(tmp_path):
+def test_the_name_of_a_registered_model_is_rejected(tmp_path):
     with pytest.raises(ModelError, match="name='cnn' is the name of a registered model"):
         suite.audit(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), task="digits", name="cnn", store=tmp_path)

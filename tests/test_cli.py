@@ -97,7 +97,7 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.endswith("LOADED []\n")
 
 
-def test_the_command_alone_shows_the_help(said):
+def test_no_command_shows_the_help(said):
     status, out, _ = said()
     assert status == 0
     for name in ("run", "demo", "board", "publish", "report", "list", "check"):
@@ -143,7 +143,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG.values(), ids=WRONG)
-def test_a_mistake_is_one_sentence_and_exit_status_2(said, tmp_path, monkeypatch, arguments, message):
+def test_a_usage_error_is_one_sentence_and_exit_status_2(said, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     status, out, err = said(*arguments)
     assert status == 2
@@ -154,7 +154,7 @@ def test_a_mistake_is_one_sentence_and_exit_status_2(said, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("arguments", [("board",), ("board", "digits"), ("publish", "digits")])
-def test_an_empty_store_is_said_with_what_to_do(said, tmp_path, arguments):
+def test_an_empty_store_is_an_error_with_advice(said, tmp_path, arguments):
     status, out, err = said(*arguments, "--store", tmp_path / "none")
     assert (status, out) == (2, "")
     assert "Nothing is stored" in err
@@ -162,7 +162,7 @@ def test_an_empty_store_is_said_with_what_to_do(said, tmp_path, arguments):
     assert not (tmp_path / "none").exists(), "looking must not write"
 
 
-def test_an_unknown_task_of_a_board_gets_a_near_one(said, measured):
+def test_an_unknown_board_suggests_a_similar_name(said, measured):
     status, _, err = said("board", "acme.py:dogs", "--store", measured)
     assert (status, "Did you mean 'acme.py:dots'" in err) == (2, True)
     status, _, err = said("board", "acme.py:dots", "--rank-by", "acuracy", "--store", measured)
@@ -172,7 +172,7 @@ def test_an_unknown_task_of_a_board_gets_a_near_one(said, measured):
 # -- list
 
 
-def test_list_shows_every_role_with_a_line_each(said):
+def test_list_shows_all_roles_with_one_line_per_entry(said):
     status, out, err = said("list")
     assert (status, err) == (0, "")
     headings = [line for line in out.splitlines() if not line.startswith(" ")]
@@ -207,7 +207,7 @@ def test_list_of_one_role(said, role):
 # -- run, board, publish
 
 
-def test_a_second_run_finds_everything_stored(said, acme, tmp_path):
+def test_a_second_run_skips_stored_cells(said, acme, tmp_path):
     arguments = ("run", f"{acme}:dots", "--model", f"{acme}:eye", "--axis", "clean", "--n", "8", "--store", tmp_path)
     status, out, err = said(*arguments)
     assert (status, "1 cells: 0 stored before, 1 run now, 0 failed." in err) == (0, True)
@@ -219,20 +219,20 @@ def test_a_second_run_finds_everything_stored(said, acme, tmp_path):
     assert Store(tmp_path).rows().equals(rows)
 
 
-def test_a_model_that_fails_is_on_the_board_and_in_the_exit_status(said, measured):
+def test_a_failed_model_is_on_the_board(said, measured):
     status, out, _ = said("board", "--store", measured)
     assert status == 0
     assert "acme.py:eye(" in out
     assert "There are no weights at" in " ".join(out.split())
 
 
-def test_the_board_is_asked_for_by_the_task_as_it_was_run(said, acme, measured):
+def test_a_board_is_selected_with_or_without_the_folder(said, acme, measured):
     shown = [said("board", name, "--store", measured) for name in ("acme.py:dots", f"{acme}:dots")]
     assert shown[0] == shown[1]
     assert shown[0][0] == 0
 
 
-def test_what_is_published_says_what_a_reader_needs_and_nothing_of_this_machine(said, acme, measured, tmp_path):
+def test_published_rows_are_complete_and_contain_no_local_paths(said, acme, measured, tmp_path):
     status, out, _ = said("publish", f"{acme}:dots", "--store", measured, "--to", tmp_path / "boards")
     (path,) = (tmp_path / "boards").iterdir()
     assert (status, out) == (0, f"wrote {path}\n")
@@ -253,13 +253,13 @@ def test_what_is_published_says_what_a_reader_needs_and_nothing_of_this_machine(
     assert path.read_bytes() == first, "the same rows make the same file"
 
 
-def test_a_folder_that_cannot_be_written_is_said(said, measured, tmp_path):
+def test_an_unwritable_folder_is_an_error(said, measured, tmp_path):
     (tmp_path / "file").write_text("")
     status, _, err = said("publish", "acme.py:dots", "--store", measured, "--to", tmp_path / "file")
     assert (status, "cannot be written" in err, "--to" in err) == (2, True, True)
 
 
-def test_the_report_is_told_the_store_and_stays_on_this_machine(said, measured, monkeypatch):
+def test_the_report_uses_the_store_and_runs_on_localhost(said, measured, monkeypatch):
     server = pytest.importorskip("streamlit.web.cli")
     monkeypatch.setenv("SUITE_STORE", "restored afterwards")
     monkeypatch.setenv("STREAMLIT_LOGGER_LEVEL", "error")
@@ -305,7 +305,7 @@ def test_ctrl_c_is_one_sentence_and_exit_status_130(acme, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [("list", "tasks"), ("board",)], ids=["list", "board"])
-def test_a_pipe_that_is_closed_early_is_no_error(measured, arguments):
+def test_a_closed_pipe_is_no_error(measured, arguments):
     reader, writer = os.pipe()
     os.close(reader)
     whole = [sys.executable, "-m", "suite.cli", *arguments]

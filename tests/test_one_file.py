@@ -66,7 +66,7 @@ def suite(folder, *arguments):
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
 
 
-def test_the_design_s_example_runs_by_path_on_all_axes(folder, capsys):
+def test_a_file_given_by_path_runs_on_all_axes(folder, capsys):
     axes = (
         "clean",
         "robustness(attack=pgd(eps=[0.1], steps=3), audit=8)",

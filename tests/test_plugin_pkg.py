@@ -45,7 +45,7 @@ def test_the_package_is_listed_with_what_it_registers(site):
         assert line in said.stdout
 
 
-def test_a_run_uses_all_five_things(site):
+def test_a_run_uses_all_entries_of_a_package(site):
     axes = [part for axis in AXES for part in ("--axis", axis)]
     said = suite(site, "run", "acme_sides", "--model", "acme_net", *axes, "--store", site.parent / "store")
     assert said.returncode == 0, said.stderr

@@ -66,7 +66,7 @@ def points(monkeypatch, **targets):
 # -- decorators
 
 
-def test_every_decorator_registers_under_its_role_and_hands_the_function_back(fresh):
+def test_every_decorator_registers_and_returns_the_function(fresh):
     def thing(*arguments):
         """Do a thing."""
 
@@ -83,7 +83,7 @@ def test_every_decorator_registers_under_its_role_and_hands_the_function_back(fr
         assert (entry.role, entry.summary, entry.origin) == (role, "Do a thing.", __file__)
 
 
-def test_what_a_decorator_says_is_kept(acme):
+def test_arguments_of_a_decorator_are_kept(acme):
     things, net = REGISTRY.get("task", f"{acme}:things"), REGISTRY.get("model", f"{acme}:net")
     assert things.meta["classes"] == ("a", "b")
     assert (things.meta["version"], things.meta["source"], things.meta["presets"]) == ("7", "here", {})
@@ -100,17 +100,17 @@ def test_a_factory_without_a_name_needs_one(fresh):
     assert fresh.get("model", "net-2.1").origin == module.INTERACTIVE
 
 
-def test_a_name_with_a_colon_is_refused(fresh):
+def test_a_name_with_a_colon_is_rejected(fresh):
     with pytest.raises(PluginError, match="is no name for an attack"):
         attack(name="a:b")(dict)
 
 
-def test_a_family_without_arguments_is_refused(fresh):
+def test_a_family_without_arguments_is_rejected(fresh):
     with pytest.raises(PluginError, match="takes no arguments"):
         model(family=True, name="zoo")(lambda: None)
 
 
-def test_nothing_is_built_before_it_is_asked_for(fresh):
+def test_registering_builds_nothing(fresh):
     built = []
     model(name="net")(lambda: built.append(1))
     entry = fresh.get("model", "net")
@@ -136,12 +136,12 @@ def test_nothing_is_built_before_it_is_asked_for(fresh):
         ("kind", "clasification", "classification"),
     ],
 )
-def test_an_unknown_name_gets_a_near_one(role, wrong, right):
+def test_an_unknown_name_suggests_a_similar_one(role, wrong, right):
     with pytest.raises(UnknownNameError, match=f"There is no {role} '{wrong}'. Did you mean .*'{right}'"):
         REGISTRY.get(role, wrong)
 
 
-def test_a_name_that_is_near_nothing_gets_the_list():
+def test_a_name_without_similar_ones_lists_all():
     with pytest.raises(UnknownNameError, match=r"Known: coco, .*digits, imagefolder, .*mnist5k"):
         REGISTRY.get("task", "qqqqqq")
 
@@ -150,7 +150,7 @@ def test_a_name_that_is_near_nothing_gets_the_list():
     ("name", "usage"),
     [("timm", "timm:NAME"), ("timm:", "timm:NAME"), ("linear:", "linear"), ("linear:x", "linear")],
 )
-def test_a_family_needs_a_member_and_nothing_else_has_one(name, usage):
+def test_only_a_family_takes_a_member(name, usage):
     with pytest.raises(UnknownNameError, match=f"'{name}' is not a model: write {usage}\\."):
         REGISTRY.get("model", name)
 
@@ -191,7 +191,7 @@ BINDINGS = {
 
 
 @pytest.mark.parametrize(("factory", "text", "message"), BINDINGS.values(), ids=BINDINGS)
-def test_a_wrong_argument_is_named(factory, text, message):
+def test_an_invalid_argument_is_named(factory, text, message):
     with pytest.raises(SpecError, match=message):
         entry_of(factory).bind(parse(text), injected=("task",))
 
@@ -201,7 +201,7 @@ def test_an_open_ended_factory_takes_any_argument():
     assert entry.build(parse("net:x(anything=1)")) == ("x", {"anything": 1})
 
 
-def test_the_harness_gives_what_the_factory_accepts():
+def test_the_harness_provides_what_the_factory_accepts():
     assert entry_of(lambda task: task).build(parse("net"), task="t", other=1) == "t"
     assert entry_of(lambda: "none").build(parse("net"), task="t") == "none"
 
@@ -248,7 +248,7 @@ def test_two_files_may_use_the_same_names(tmp_path):
         assert sys.modules[entry.factory.__module__].__file__ == str(tmp_path / mark / "acme.py")
 
 
-def test_a_file_may_take_names_of_the_suite_without_touching_them(tmp_path):
+def test_a_file_may_reuse_names_of_the_suite(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text("from suite import model, attack\n@model()\ndef linear(): 'Mine.'\n@attack()\ndef pgd(): 'Mine.'\n")
     assert REGISTRY.get("model", f"{path}:linear").summary == "Mine."
@@ -256,7 +256,7 @@ def test_a_file_may_take_names_of_the_suite_without_touching_them(tmp_path):
     assert REGISTRY.get("attack", "pgd").summary != "Mine."
 
 
-def test_what_a_file_imports_of_the_suite_stays_the_suites(tmp_path):
+def test_imports_of_a_file_keep_their_origin(tmp_path):
     path = tmp_path / "imports.py"
     path.write_text(
         "from suite.attacks.images.gradient import PGD\nfrom suite import attack\nattack(name='mine')(PGD)\n"
@@ -270,7 +270,7 @@ def test_what_a_file_imports_of_the_suite_stays_the_suites(tmp_path):
     assert said.strip().endswith("gradient.py")
 
 
-def test_a_built_in_file_is_loaded_as_any_file_is():
+def test_a_built_in_file_can_be_loaded_by_path():
     (path,) = (path for path in tasks_files() if path.stem == "classification")
     assert {"digits", "linear"} < {entry.name for entry in REGISTRY.of_file(path)}
     assert REGISTRY.get("task", f"{path}:digits").origin == REGISTRY.get("task", "digits").origin
@@ -287,7 +287,7 @@ def test_every_built_in_task_and_model_comes_from_a_file_in_tasks(monkeypatch):
     assert {entry.origin for entry in entries} == {str(path) for path in loaded}
 
 
-def test_loading_a_file_leaves_nothing_beside_it(acme):
+def test_loading_a_file_writes_no_bytecode(acme):
     REGISTRY.of_file(acme)
     assert [path.name for path in acme.parent.iterdir()] == ["acme.py"]
 
@@ -302,7 +302,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("text", "message"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_file_is_named_with_what_it_raised(tmp_path, text, message):
+def test_a_broken_file_is_named_with_its_error(tmp_path, text, message):
     path = tmp_path / "broken.py"
     path.write_text(f"from suite import model\n@model()\ndef half(): 'Half.'\n{text}\n")
     with pytest.raises(PluginError, match=rf"broken\.py cannot be loaded: .*{message}"):
@@ -312,7 +312,7 @@ def test_a_broken_file_is_named_with_what_it_raised(tmp_path, text, message):
     assert [entry.name for entry in REGISTRY.of_file(path)] == ["whole"], "a mended file is loaded anew"
 
 
-def test_wrong_paths_and_names_are_told_apart(acme, tmp_path):
+def test_wrong_paths_and_names_have_different_errors(acme, tmp_path):
     (tmp_path / "acme.txt").write_text("")
     with pytest.raises(PluginError, match="There is no file"):
         REGISTRY.get("task", f"{tmp_path}/absent.py:x")
@@ -324,7 +324,7 @@ def test_wrong_paths_and_names_are_told_apart(acme, tmp_path):
         REGISTRY.get("task", "acme.py")
 
 
-def test_a_result_depends_on_every_file_that_its_specs_name(acme):
+def test_the_code_digest_covers_every_file_of_a_spec(acme):
     inner = f"{acme}:push(eps=[0.1])"
     assert str(acme) in origins("axis", f"robustness(attack={inner!r})")
     assert str(acme) in origins("axis", f"attribution(methods=[saliency, '{acme}:glance'])")
@@ -362,7 +362,7 @@ def test_the_names_of_a_package_are_found_by_name(fresh, package, monkeypatch):
     assert [entry.name for entry in fresh.names("attack")] == ["push"]
 
 
-def test_packages_are_not_imported_for_a_name_of_the_suites_own(fresh, monkeypatch):
+def test_packages_are_not_imported_for_built_in_names(fresh, monkeypatch):
     model(name="net")(dict)
     points(monkeypatch, acme="never_imported_module")
     fresh._asked_packages = False
@@ -396,7 +396,7 @@ def test_two_packages_cannot_have_one_name(fresh, package, monkeypatch):
     assert "acme_first.py" in fresh.broken["second"]
 
 
-def test_a_name_that_is_taken_is_refused_at_another_place_only(fresh):
+def test_a_registered_name_is_rejected_for_another_file_only(fresh):
     fresh.add(Entry("model", "net", dict, "here.py"))
     fresh.add(Entry("model", "net", list, "here.py"))
     assert fresh._entries["", "model", "net"].factory is list
@@ -404,7 +404,7 @@ def test_a_name_that_is_taken_is_refused_at_another_place_only(fresh):
         fresh.add(Entry("model", "net", dict, "there.py"))
 
 
-def test_a_package_cannot_take_a_name_of_the_suite(package, monkeypatch):
+def test_a_package_cannot_replace_a_name_of_the_suite(package, monkeypatch):
     package("acme_thief", "from suite import attack\nattack(name='pgd')(dict)\n")
     points(monkeypatch, thief="acme_thief")
     monkeypatch.setattr(REGISTRY, "_asked_packages", False)

@@ -43,7 +43,7 @@ def test_what_is_printed_is_parsed_to_the_same_spec_and_prints_the_same(spec):
 
 
 @given(specs, specs)
-def test_specs_are_equal_exactly_when_their_digests_are(first, second):
+def test_specs_are_equal_if_and_only_if_their_digests_are(first, second):
     assert (first == second) == (digest(first) == digest(second))
 
 
@@ -56,7 +56,7 @@ def test_any_text_is_a_spec_or_a_spec_error(text):
 
 
 @given(st.text(alphabet="f()=[]'\"-/.:, \\x1{}*#\n", max_size=40))
-def test_any_text_of_the_grammars_own_letters_is_a_spec_or_a_spec_error(text):
+def test_any_text_of_spec_characters_is_a_spec_or_a_spec_error(text):
     try:
         spec = parse("f(x=" + text + ")")
     except SpecError:
@@ -108,7 +108,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize(("text", "printed"), GOOD.items(), ids=range(len(GOOD)))
-def test_good_texts_print_in_canonical_form(text, printed):
+def test_valid_specs_print_in_canonical_form(text, printed):
     assert str(parse(text)) == printed
     assert parse(printed) == parse(text)
 
@@ -214,7 +214,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("text", "message"), BAD.items(), ids=range(len(BAD)))
-def test_bad_texts_are_refused_with_the_reason(text, message):
+def test_invalid_specs_are_rejected_with_the_reason(text, message):
     with pytest.raises(SpecError, match=message):
         parse(text)
 
@@ -249,16 +249,16 @@ IMPOSSIBLE = {
 
 
 @pytest.mark.parametrize("build", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
-def test_a_spec_that_could_not_be_written_cannot_be_made(build):
+def test_a_spec_without_a_string_form_is_rejected(build):
     with pytest.raises(SpecError):
         build()
 
 
-def test_numpy_numbers_and_words_become_plain_ones():
+def test_numpy_values_become_python_values():
     assert str(make("f", {"x": np.float64(0.5), "y": np.str_("a b")})) == "f(x=0.5, y='a b')"
 
 
-def test_arguments_can_be_set_and_left_out():
+def test_arguments_can_be_set_and_removed():
     spec = parse("pgd(eps=8/255, steps=40)")
     assert str(spec.but(steps=5, norm="l2")) == "pgd(eps=8/255, norm=l2, steps=5)"
     assert str(spec.without("eps", "absent")) == "pgd(steps=40)"

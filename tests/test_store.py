@@ -12,6 +12,7 @@ import pytest
 from suite.errors import StoreError
 from suite.store import Store
 from suite.types import Measure, Provenance, Record, RunInfo
+from tests.stores import numbers
 
 
 def record(key="a" * 64, status="ok", value=0.5, when="2026-01-01T00:00:00+00:00", **extra):
@@ -24,7 +25,7 @@ def record(key="a" * 64, status="ok", value=0.5, when="2026-01-01T00:00:00+00:00
     return Record(provenance, RunInfo("run", when, 0.1, 10.0, ""), status, (measure,), **extra)
 
 
-def test_what_is_put_comes_back(tmp_path):
+def test_a_stored_record_is_read_back_unchanged(tmp_path):
     store = Store(tmp_path / "s")
     store.put(
         record(
@@ -45,7 +46,7 @@ def test_what_is_put_comes_back(tmp_path):
     assert again.done() == {"a" * 64}
 
 
-def test_records_are_only_ever_added_and_the_newest_good_one_counts(tmp_path):
+def test_records_are_append_only_and_the_newest_ok_one_counts(tmp_path):
     store = Store(tmp_path)
     store.put(record(status="failed"))
     assert store.done() == set()
@@ -63,7 +64,7 @@ def test_a_store_ignores_itself_in_a_checkout(tmp_path):
     assert (tmp_path / "s" / ".gitignore").read_text() == "*\n"
 
 
-def test_the_index_is_only_a_cache(tmp_path):
+def test_the_index_is_rebuilt_from_the_records(tmp_path):
     store = Store(tmp_path)
     for letter in "abc":
         store.put(record(key=letter * 64))
@@ -75,7 +76,7 @@ def test_the_index_is_only_a_cache(tmp_path):
     assert Store(tmp_path).rebuild() == 3
 
 
-def test_a_removed_record_leaves_the_index(tmp_path):
+def test_a_deleted_record_is_removed_from_the_index(tmp_path):
     store = Store(tmp_path)
     folders = [store.put(record(key=letter * 64)) for letter in "ab"]
     assert len(store.rows()) == 2
@@ -85,7 +86,7 @@ def test_a_removed_record_leaves_the_index(tmp_path):
     assert Store(tmp_path).rows()["key"].tolist() == ["b" * 64]
 
 
-def test_a_damaged_record_is_named_and_the_others_are_read(tmp_path):
+def test_a_damaged_record_is_reported_and_the_others_are_read(tmp_path):
     store = Store(tmp_path)
     damaged = store.put(record(key="a" * 64))
     store.put(record(key="b" * 64))
@@ -95,7 +96,7 @@ def test_a_damaged_record_is_named_and_the_others_are_read(tmp_path):
     assert list(again.damaged) == [damaged.name]
 
 
-def test_an_unwritable_store_says_so_and_loses_nothing(tmp_path):
+def test_an_unwritable_store_is_an_error_and_loses_nothing(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="--store"):
         Store(tmp_path / "file").put(record())
@@ -132,13 +133,7 @@ def test_weights_are_stored_once(tmp_path):
     assert store.history("d") == {"epochs": []}
 
 
-def numbers(store):
-    """Return every row without what differs between two runs of one command."""
-    table = store.rows().drop(columns=["run", "time", "wall_s", "peak_mb", "git", "record"])
-    return table.sort_values(["model", "spec", "metric", "params"]).reset_index(drop=True)
-
-
-def test_a_run_killed_at_random_moments_is_completed_by_the_next(tmp_path, toy):
+def test_a_killed_run_is_completed_by_the_next(tmp_path, toy):
     """Real runs in forked processes (so that PyTorch is imported once), killed with SIGKILL 24 times."""
     from suite.runner.harness import Harness, plan
     from suite.runner.process import use_threads

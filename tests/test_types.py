@@ -25,7 +25,7 @@ def measure(value: float | None, reason: str | None = None, **checks: typing.Any
         (not_applicable("infidelity", "no gradient"), "skipped", "invalid"),
     ],
 )
-def test_the_value_and_its_checks_decide(found: Measure, status: str, verdict: str) -> None:
+def test_status_follows_from_value_and_checks(found: Measure, status: str, verdict: str) -> None:
     assert (found.status, found.verdict) == (status, verdict)
 
 
@@ -42,5 +42,5 @@ def test_every_status_has_one_of_the_three_verdicts() -> None:
     assert verdict_of("of a later version") == "invalid"
 
 
-def test_the_schema_tells_rows_of_the_old_meaning_apart() -> None:
+def test_old_rows_are_recognized_by_their_schema() -> None:
     assert SCHEMA == 2

@@ -54,7 +54,7 @@ class Calibration:
         reliability: dict[str, Any] = {}
         rescaling, reason = self._rescaling(context)
         methods: dict[str, Callable[[], Prediction]] = {
-            kind.default_uncertainty: lambda: _uncorrected(context),
+            kind.default_uncertainty: lambda: _from_output(context, context.outcomes.output),
             f"{kind.default_uncertainty}+temperature": lambda: _rescaled(context, rescaling, reason),
             "mc_dropout": lambda: self._dropout(context),
             "ensemble": lambda: self._ensemble(context),
@@ -124,13 +124,11 @@ def _refuse_ensemble(context: Context) -> None:
         raise NotApplicableError(context.kind.no_ensemble_reason)
 
 
-def _uncorrected(context: Context) -> Prediction:
-    output = context.outcomes.output
+def _from_output(context: Context, output: Array) -> Prediction:
     return Prediction(context.kind.probabilities(output), output, {})
 
 
 def _rescaled(context: Context, rescaling: Rescaling | None, reason: str) -> Prediction:
     if rescaling is None:
         raise NotApplicableError(reason)
-    output = rescaling.apply(context.outcomes.output)
-    return Prediction(context.kind.probabilities(output), output, {})
+    return _from_output(context, rescaling.apply(context.outcomes.output))

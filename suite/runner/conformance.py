@@ -19,7 +19,7 @@ from suite.spec import parse
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The result of one check: its subject, whether it passed, and a sentence on what is wrong and how to correct it."""
+    """The result of one check; the sentence states the problem and how to correct it."""
 
     subject: str
     passed: bool

@@ -7,7 +7,8 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from queue import Queue
 from typing import Any, TypeAlias
@@ -23,19 +24,6 @@ POLL_SECONDS = 0.2
 
 Messages: TypeAlias = "Queue[tuple[str, tuple[Any, ...]]]"
 """Names of callbacks of `Settings`, with their arguments."""
-
-
-@dataclass(frozen=True)
-class _Callbacks:
-    """Callbacks of a harness that send their arguments to the main process."""
-
-    messages: Messages
-
-    def on_cell_done(self, *arguments: Any) -> None:
-        self.messages.put(("on_cell_done", arguments))
-
-    def on_task_loaded(self, *arguments: Any) -> None:
-        self.messages.put(("on_task_loaded", arguments))
 
 
 def run_in_processes(store: Store, settings: Settings, cells: Sequence[Cell], jobs: int) -> Outcome:
@@ -62,14 +50,23 @@ def run_in_processes(store: Store, settings: Settings, cells: Sequence[Cell], jo
     outcome = Outcome()
     with multiprocessing.get_context("spawn").Manager() as manager, _pool(workers) as pool:
         messages: Messages = manager.Queue()
-        send = _Callbacks(messages)
-        quiet = replace(settings, track=silent, on_cell_done=send.on_cell_done, on_task_loaded=send.on_task_loaded)
+        quiet = replace(
+            settings,
+            track=silent,
+            on_cell_done=partial(_send, messages, "on_cell_done"),
+            on_task_loaded=partial(_send, messages, "on_task_loaded"),
+        )
         futures = [pool.submit(_measure, store.root, quiet, group, workers) for group in groups.values()]
         for _ in settings.track(_finished_cells(messages, settings, futures, len(cells)), "cells", len(cells)):
             pass
         for future in futures:
             outcome.add(future.result())
     return outcome
+
+
+def _send(messages: Messages, name: str, *arguments: Any) -> None:
+    """Send the arguments of a callback to the main process."""
+    messages.put((name, arguments))
 
 
 def _measure(root: Path, settings: Settings, cells: Sequence[Cell], workers: int) -> Outcome:

@@ -1,10 +1,10 @@
-"""What the tests of robustness share."""
+"""Fixtures of the tests of robustness."""
 
 import pytest
 
 from suite.axes.robustness.axis import Robustness
 from suite.registry import REGISTRY, Entry
-from tests.axes.test_robustness import context_of
+from tests.axes.contexts import context_of
 
 
 @pytest.fixture

@@ -51,16 +51,16 @@ def measure(methods, track=silent):
     return Attribution(methods=methods, samples=12, steps=4).measure(context)
 
 
-def methods_of(finding):
-    return {measure.params["method"] for measure in finding.measures}
+def methods_of(result):
+    return {measure.params["method"] for measure in result.measures}
 
 
-def values_of(finding, method):
-    wanted = [m for m in finding.measures if m.params["method"] == method and m.metric == "insertion_auc"]
+def values_of(result, method):
+    wanted = [m for m in result.measures if m.params["method"] == method and m.metric == "insertion_auc"]
     return {m.params["baseline"]: m.value for m in wanted}
 
 
-def test_two_specs_of_one_method_are_both_measured_under_their_specs():
+def test_two_specs_of_one_method_are_labeled_by_their_specs():
     both = measure((parse(FEW), parse(MANY), "saliency"))
     assert methods_of(both) == {FEW, MANY, "saliency", "random"}
     assert values_of(both, FEW) != values_of(both, MANY)
@@ -76,14 +76,14 @@ def test_a_single_method_is_a_list_of_one(method):
 
 
 @pytest.mark.parametrize("methods", ["random", ("saliency", "random"), (parse("random"), parse("random(stream=x)"))])
-def test_the_name_of_the_control_is_taken(monkeypatch, methods):
+def test_the_name_of_the_control_is_reserved(monkeypatch, methods):
     entry = Entry("attribution", "random", lambda stream="": None, "test")
     monkeypatch.setitem(REGISTRY._entries, ("", "attribution", "random"), entry)
     with pytest.raises(SpecError, match=r"reserved for the random control.*Remove it"):
         measure(methods)
 
 
-def test_progress_goes_on_with_the_methods_and_not_before():
+def test_progress_advances_with_the_methods():
     running, steps = [], []
 
     def track(items, label, total):
@@ -98,15 +98,15 @@ def test_progress_goes_on_with_the_methods_and_not_before():
     assert steps == [["saliency"], ["saliency", "occlusion"], ["saliency", "occlusion", "random"]]
 
 
-def test_gradcam_reads_a_layer_that_answers_with_a_map():
-    finding = measure("gradcam")
-    assert finding.details["skipped"] == {}
-    assert np.ptp(finding.arrays["map_gradcam"]) > 0
+def test_gradcam_uses_a_layer_with_a_spatial_output():
+    result = measure("gradcam")
+    assert result.details["skipped"] == {}
+    assert np.ptp(result.arrays["map_gradcam"]) > 0
 
 
-def test_a_method_that_answers_in_totals_has_no_infidelity_and_says_why():
-    finding = measure(("saliency", "integrated_gradients"))
-    infidelity = {m.params["method"]: m for m in finding.measures if m.metric == "infidelity"}
+def test_a_method_of_total_contributions_has_no_infidelity():
+    result = measure(("saliency", "integrated_gradients"))
+    infidelity = {m.params["method"]: m for m in result.measures if m.metric == "infidelity"}
     assert infidelity["saliency"].status == "ok"
     assert infidelity["integrated_gradients"].status == "skipped"
-    assert "infidelity@integrated_gradients/noise" not in finding.samples
+    assert "infidelity@integrated_gradients/noise" not in result.samples

@@ -39,19 +39,19 @@ def failing(error):
     return members
 
 
-def test_an_ensemble_that_the_model_has_no_use_for_is_a_skipped_row():
-    finding = measure(failing(NotApplicableError("it came with its weights")))
-    (row,) = [m for m in finding.measures if m.params.get("uncertainty") == "ensemble"]
+def test_an_ensemble_that_does_not_apply_is_a_skipped_row():
+    result = measure(failing(NotApplicableError("it came with its weights")))
+    (row,) = [m for m in result.measures if m.params.get("uncertainty") == "ensemble"]
     assert (row.status, row.reason) == ("skipped", "it came with its weights")
 
 
 @pytest.mark.parametrize("error", [TrainingError("the loss is NaN"), ModelError("no such layer")])
-def test_a_member_that_goes_wrong_fails_the_cell(error):
+def test_a_failing_ensemble_member_fails_the_cell(error):
     with pytest.raises(type(error), match=str(error)):
         measure(failing(error))
 
 
-def test_a_model_that_came_with_weights_has_no_members(tmp_path):
+def test_a_model_with_given_weights_has_no_ensemble(tmp_path):
     provider = ModelProvider(Store(tmp_path), torch.device("cpu"), silent, given={"mine": trained()})
     with pytest.raises(NotApplicableError, match="comes with weights"):
         provider.members(2, "mine", prepare_task("digits", 0), 0)

@@ -6,79 +6,61 @@ import numpy as np
 import pytest
 import torch
 
-from suite.axes.base import Context
 from suite.axes.corruption import CORRUPTED_GALLERY, Corruption, summary
 from suite.corruptions.catalogue import COMMON, corrupt
-from suite.data import DataReport, Split, TaskData, TaskInfo
+from suite.data import Split
 from suite.errors import SpecError, UnknownNameError
 from suite.kinds.classification.kind import Classification
 from suite.models.base import TorchClassifier
 from suite.registry import resolve
 from suite.runner.harness import plan
-from suite.runner.settings import silent
-from tests.attacks.digits import CLASSES, splits, trained
+from tests.attacks.digits import splits
+from tests.axes.contexts import split_context
 
 FEW = Corruption(names=("gaussian_noise", "contrast", "motion_blur"), severities=(1, 3, 5))
 
 
-def context_of(test, model=None, batch_size=64):
-    info = TaskInfo("digits", "classification", "1", CLASSES, test.inputs.shape[1:])
-    nothing = test.take(range(0))
-    data = TaskData(info, nothing, nothing, test, DataReport({}), "d")
-    return Context(
-        kind=Classification(),
-        data=data,
-        test=test,
-        model=model or trained(),
-        members=lambda count: [],
-        track=silent,
-        device=torch.device("cpu"),
-        names=("digits", "net", "corruption"),
-        batch_size=batch_size,
-    )
-
-
 @pytest.fixture(scope="module")
 def context():
-    return context_of(splits()[1].take(range(120)))
+    return split_context(splits()[1].take(range(120)))
 
 
 @pytest.fixture(scope="module")
-def finding(context):
+def result(context):
     return FEW.measure(context)
 
 
-def cells(finding):
-    found = [m for m in finding.measures if m.metric == "corrupted_accuracy"]
+def cells(result):
+    found = [m for m in result.measures if m.metric == "corrupted_accuracy"]
     return {(m.params["corruption"], m.params["severity"]): m for m in found}
 
 
-def only(finding, metric):
-    (found,) = [m for m in finding.measures if m.metric == metric]
+def only(result, metric):
+    (found,) = [m for m in result.measures if m.metric == metric]
     return found
 
 
-def test_every_corruption_and_severity_is_a_row_with_its_interval(context, finding):
-    assert cells(finding).keys() == {(name, severity) for name in FEW.names for severity in FEW.severities}
-    for (name, severity), row in cells(finding).items():
+def test_every_corruption_and_severity_is_a_row_with_its_interval(context, result):
+    assert cells(result).keys() == {(name, severity) for name in FEW.names for severity in FEW.severities}
+    for (name, severity), row in cells(result).items():
         assert (row.n, row.method, row.status) == (120, "wilson", "ok")
         assert row.lo < row.value < row.hi
-        assert row.value == np.mean(finding.samples[f"correct@{name}/{severity}"])
-    assert list(finding.samples["id"]) == list(context.test.ids)
+        assert row.value == np.mean(result.samples[f"correct@{name}/{severity}"])
+    assert list(result.samples["id"]) == list(context.test.ids)
 
 
-def test_an_outcome_is_that_of_the_corrupted_image(context, finding):
+def test_an_outcome_is_that_of_the_corrupted_image(context, result):
     seeds = context.sample_seeds("corruption gaussian_noise 5", range(120))
     with context.model.frozen(), torch.no_grad():
         said = context.model(corrupt(context.pixels, "gaussian_noise", 5, seeds)).argmax(dim=1)
-    assert (finding.samples["correct@gaussian_noise/5"] == (said == context.targets).numpy()).all()
-    assert 0.1 < finding.samples["correct@gaussian_noise/5"].mean() < finding.samples["correct_clean"].mean() - 0.05
+    assert (result.samples["correct@gaussian_noise/5"] == (said == context.targets).numpy()).all()
+    assert 0.1 < result.samples["correct@gaussian_noise/5"].mean() < result.samples["correct_clean"].mean() - 0.05
 
 
-def test_the_sums_are_plain_means(finding):
-    values = [row.value for row in cells(finding).values()]
-    clean = np.mean(finding.samples["correct_clean"])
-    error, retention = only(finding, "mean_corruption_error"), only(finding, "corruption_retention")
+def test_summaries_are_plain_means(result):
+    values = [row.value for row in cells(result).values()]
+    clean = np.mean(result.samples["correct_clean"])
+    error, retention = only(result, "mean_corruption_error"), only(result, "corruption_retention")
     assert error.value == pytest.approx(1 - np.mean(values))
     assert retention.value == pytest.approx(np.mean(values) / clean)
     assert (error.higher_is_better, retention.higher_is_better) == (False, True)
@@ -88,7 +70,7 @@ def test_the_sums_are_plain_means(finding):
         assert row.params["conditions"] == 9
 
 
-def test_intervals_resample_images_and_not_outcomes():
+def test_intervals_resample_images_not_outcomes():
     """Nine copies of one outcome per image say no more than one; nine independent ones do."""
     random = np.random.default_rng(0)
     clean = np.ones(300, dtype=bool)
@@ -102,42 +84,42 @@ def test_intervals_resample_images_and_not_outcomes():
     assert widths[2] < widths[0] / 2
 
 
-def test_a_model_that_is_never_right_retains_nothing_that_could_be_measured():
+def test_retention_is_undefined_if_no_clean_sample_is_correct():
     error, retention = summary(Classification(), np.zeros(5, dtype=bool), list(np.zeros((2, 5), dtype=bool)), 0)
     assert error.value == 1
     assert retention.value is None and "no clean sample correctly" in retention.reason
 
 
-def test_curves_begin_with_the_clean_image(finding):
-    clean = np.mean(finding.samples["correct_clean"])
-    assert finding.details["clean"] == clean
-    for name, points in finding.details["corruptions"].items():
+def test_curves_begin_with_the_clean_image(result):
+    clean = np.mean(result.samples["correct_clean"])
+    assert result.details["clean"] == clean
+    for name, points in result.details["corruptions"].items():
         assert [point["severity"] for point in points] == [0, 1, 3, 5]
         assert points[0]["accuracy"] == clean
-        assert points[2]["accuracy"] == cells(finding)[name, 3].value
+        assert points[2]["accuracy"] == cells(result)[name, 3].value
         assert all(point["lo"] <= point["accuracy"] <= point["hi"] for point in points)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 256])
-def test_batches_change_nothing(finding, batch_size):
-    other = FEW.measure(context_of(splits()[1].take(range(120)), batch_size=batch_size))
-    for name, values in finding.samples.items():
+def test_results_do_not_depend_on_the_batch_size(result, batch_size):
+    other = FEW.measure(split_context(splits()[1].take(range(120)), batch_size=batch_size))
+    for name, values in result.samples.items():
         assert np.array_equal(values, other.samples[name])
-    for name, values in finding.arrays.items():
+    for name, values in result.arrays.items():
         same = np.allclose if values.dtype.kind == "f" else np.array_equal
         assert same(values, other.arrays[name]), name
-    assert other.measures == finding.measures
+    assert other.measures == result.measures
 
 
-def test_the_order_of_the_samples_changes_nothing(finding):
+def test_results_do_not_depend_on_the_order_of_samples(result):
     order = np.random.default_rng(1).permutation(120)
-    shuffled = FEW.measure(context_of(splits()[1].take(order)))
-    for name, values in finding.samples.items():
+    shuffled = FEW.measure(split_context(splits()[1].take(order)))
+    for name, values in result.samples.items():
         assert np.array_equal(np.asarray(values)[order], shuffled.samples[name])
 
 
-def test_the_gallery_shows_a_few_images_under_every_corruption(context, finding):
-    arrays = finding.arrays
+def test_the_gallery_shows_a_few_images_under_every_corruption(context, result):
+    arrays = result.arrays
     assert int(arrays["severity"]) == 3
     assert list(arrays["ids"]) == [context.test.ids[row] for row in context.gallery[:CORRUPTED_GALLERY]]
     for name in ("clean", *FEW.names):
@@ -146,22 +128,22 @@ def test_the_gallery_shows_a_few_images_under_every_corruption(context, finding)
         assert arrays[f"prediction_{name}"].shape == arrays[f"confidence_{name}"].shape == (CORRUPTED_GALLERY,)
     for place, row in enumerate(context.gallery[:CORRUPTED_GALLERY]):
         right = arrays["prediction_motion_blur"][place] == arrays["label"][place]
-        assert right == finding.samples["correct@motion_blur/3"][row]
+        assert right == result.samples["correct@motion_blur/3"][row]
 
 
-def test_colour_images_of_another_size():
+def test_color_images_of_another_size_work():
     random = np.random.default_rng(0)
     inputs = random.random((6, 3, 33, 40)).astype(np.float32)
     test = Split(tuple(f"s{n}" for n in range(6)), inputs, np.arange(6) % 2)
     model = TorchClassifier(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 33 * 40, 2)))
-    finding = Corruption(severities=(2,)).measure(context_of(test, model))
-    assert {name for name, _ in cells(finding)} == set(COMMON)
+    result = Corruption(severities=(2,)).measure(split_context(test, model))
+    assert {name for name, _ in cells(result)} == set(COMMON)
 
 
-def test_what_is_no_image_is_a_skipped_row():
+def test_samples_that_are_not_images_give_a_skipped_row():
     inputs = np.zeros((3, 5), dtype=np.float32)
     test = dataclasses.replace(splits()[1].take(range(3)), inputs=inputs)
-    (row,) = FEW.measure(context_of(test)).measures
+    (row,) = FEW.measure(split_context(test)).measures
     assert row.status == "skipped" and "(5,)" in row.reason
 
 
@@ -176,7 +158,7 @@ def test_what_is_no_image_is_a_skipped_row():
         ({"severities": (2, 1)}, SpecError, "ascending"),
     ],
 )
-def test_wrong_options_say_what_is_expected(options, error, said):
+def test_invalid_options_are_rejected(options, error, said):
     with pytest.raises(error, match=said):
         Corruption(**options)
 

@@ -11,7 +11,7 @@ from suite.errors import SpecError
 from suite.models.base import TorchClassifier
 from suite.registry import resolve
 from tests.attacks.digits import splits
-from tests.axes.test_corruption import context_of
+from tests.axes.contexts import split_context
 
 AXIS = Occlusion(fractions=(0.07, 0.25, 0.57), places=3)
 
@@ -35,16 +35,16 @@ def bright_images(count=30):
 
 
 @pytest.fixture(scope="module")
-def finding():
-    return AXIS.measure(context_of(splits()[1].take(range(120))))
+def result():
+    return AXIS.measure(split_context(splits()[1].take(range(120))))
 
 
-def test_a_row_per_share_with_what_is_really_covered(finding):
-    rows = finding.measures
+def test_a_row_per_fraction_states_the_covered_area(result):
+    rows = result.measures
     assert [row.params["fraction"] for row in rows] == [0.07, 0.25, 0.57]
     assert [row.params["covered"] for row in rows] == [4 / 64, 16 / 64, 36 / 64]
     for row in rows:
-        kept = finding.samples[f"kept@{row.params['fraction']!r}"]
+        kept = result.samples[f"kept@{row.params['fraction']!r}"]
         assert set(np.round(kept * 3).tolist()) <= {0, 1, 2, 3}
         assert np.allclose(kept * 3, np.round(kept * 3))
         assert row.value == pytest.approx(kept.mean())
@@ -53,24 +53,24 @@ def test_a_row_per_share_with_what_is_really_covered(finding):
     assert rows[0].value > rows[1].value > rows[2].value
 
 
-def test_the_curve_begins_with_the_clean_image(finding):
-    curve = finding.details["occlusion"]
+def test_the_curve_begins_with_the_clean_image(result):
+    curve = result.details["occlusion"]
     assert [point["fraction"] for point in curve] == [0, 0.07, 0.25, 0.57]
-    assert curve[0]["accuracy"] == np.mean(finding.samples["correct_clean"])
-    assert [point["accuracy"] for point in curve[1:]] == [row.value for row in finding.measures]
+    assert curve[0]["accuracy"] == np.mean(result.samples["correct_clean"])
+    assert [point["accuracy"] for point in curve[1:]] == [row.value for row in result.measures]
     assert all(point["lo"] <= point["accuracy"] <= point["hi"] for point in curve)
 
 
-def test_a_model_of_one_pixel_fails_as_often_as_that_pixel_is_covered():
+def test_a_model_of_one_pixel_fails_when_that_pixel_is_covered():
     axis = Occlusion(fractions=(0.25,), places=40)
-    finding = axis.measure(context_of(bright_images(), TorchClassifier(OnePixel())))
+    result = axis.measure(split_context(bright_images(), TorchClassifier(OnePixel())))
     # Of the 25 places of a 4x4 square, those with first row 0..2 and first column 2..4 cover the pixel at (2, 5).
-    assert finding.measures[0].value == pytest.approx(1 - 9 / 25, abs=0.04)
+    assert result.measures[0].value == pytest.approx(1 - 9 / 25, abs=0.04)
 
 
-def test_the_heat_map_is_cold_where_the_square_covers_what_the_model_reads():
+def test_the_heat_map_is_low_where_the_square_covers_what_the_model_uses():
     axis = Occlusion(fractions=(0.25,), places=1, grid=5)
-    arrays = axis.measure(context_of(bright_images(), TorchClassifier(OnePixel()))).arrays
+    arrays = axis.measure(split_context(bright_images(), TorchClassifier(OnePixel()))).arrays
     covers = np.zeros((5, 5), dtype=bool)
     covers[0:3, 2:5] = True
     assert arrays["heat"].shape == (12, 5, 5)
@@ -83,15 +83,15 @@ def test_the_heat_map_is_cold_where_the_square_covers_what_the_model_reads():
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 256])
-def test_batches_change_nothing(finding, batch_size):
-    other = AXIS.measure(context_of(splits()[1].take(range(120)), batch_size=batch_size))
-    assert other.measures == finding.measures
-    for name, values in finding.samples.items():
+def test_results_do_not_depend_on_the_batch_size(result, batch_size):
+    other = AXIS.measure(split_context(splits()[1].take(range(120)), batch_size=batch_size))
+    assert other.measures == result.measures
+    for name, values in result.samples.items():
         assert np.array_equal(values, other.samples[name])
 
 
 @pytest.mark.parametrize("fill", ["grey", "mean"])
-def test_the_square_is_filled_as_asked_and_nothing_else_changes(fill):
+def test_only_the_square_changes_and_has_the_requested_fill(fill):
     pixels = torch.rand((5, 3, 9, 12), generator=torch.Generator().manual_seed(0))
     at = torch.tensor([[0, 0], [5, 8], [2, 3], [4, 4], [5, 0]])
     found = Occlusion(fill=fill).occluded(pixels, 4, at)
@@ -102,7 +102,7 @@ def test_the_square_is_filled_as_asked_and_nothing_else_changes(fill):
         assert torch.allclose(image, wanted)
 
 
-def test_corners_stay_inside_visit_everything_and_depend_on_seed_and_place():
+def test_corners_cover_all_positions_and_depend_on_seed_and_place():
     pixels = torch.zeros(2000, 1, 8, 11)
     found = corners(pixels, 5, list(range(2000)), 0)
     assert set(map(tuple, found.tolist())) == {(row, column) for row in range(4) for column in range(7)}
@@ -129,7 +129,7 @@ def test_sides_and_stops():
     ],
     ids=str,
 )
-def test_wrong_options_say_what_is_expected(options):
+def test_invalid_options_are_rejected(options):
     with pytest.raises(SpecError, match="expected"):
         Occlusion(**options)
 

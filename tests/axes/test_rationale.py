@@ -87,18 +87,18 @@ def context_of(model=None, *, shown=None, track=silent, **changes):
     return replace(context, **changes)
 
 
-def rows_of(finding, metric):
-    return {m.params["method"]: m for m in finding.measures if m.metric == metric and "method" in m.params}
+def rows_of(result, metric):
+    return {m.params["method"]: m for m in result.measures if m.metric == metric and "method" in m.params}
 
 
 @pytest.fixture(scope="module")
-def finding():
+def result():
     return RationaleAxis().measure(context_of())
 
 
-def test_every_method_beats_chance_and_controls_are_rows(finding):
+def test_every_method_beats_the_random_control(result):
     for metric in ("comprehensiveness", "sufficiency"):
-        rows = rows_of(finding, metric)
+        rows = rows_of(result, metric)
         assert list(rows) == [
             "gradient_x_input",
             "layer_integrated_gradients",
@@ -110,21 +110,21 @@ def test_every_method_beats_chance_and_controls_are_rows(finding):
         assert {row.control for row in rows.values()} == {rows["random"].value}
         assert {row.n for row in rows.values()} == {28}
         assert {row.params["deletion"] for row in rows.values()} == {"read as an unknown word"}
-    assert rows_of(finding, "comprehensiveness")["occlusion"].higher_is_better is True
-    assert rows_of(finding, "sufficiency")["occlusion"].higher_is_better is False
-    assert rows_of(finding, "convergence_delta")["layer_integrated_gradients"].checks == {"adds_up": "pass"}
+    assert rows_of(result, "comprehensiveness")["occlusion"].higher_is_better is True
+    assert rows_of(result, "sufficiency")["occlusion"].higher_is_better is False
+    assert rows_of(result, "convergence_delta")["layer_integrated_gradients"].checks == {"adds_up": "pass"}
 
 
-def test_texts_of_less_than_two_words_are_left_out_and_counted(finding):
-    assert finding.details["too_short"] == 2
-    assert not {"text-28", "text-29"} & set(finding.samples["id"])
+def test_texts_with_fewer_than_two_words_are_skipped_and_counted(result):
+    assert result.details["too_short"] == 2
+    assert not {"text-28", "text-29"} & set(result.samples["id"])
     alone = RationaleAxis().measure(context_of(shown=["Good", "..."]))
     assert [m.status for m in alone.measures] == ["skipped"]
     assert "two features" in alone.measures[0].reason
 
 
-def test_the_gallery_shows_which_word_is_worth_what(finding):
-    arrays, about = finding.arrays, finding.arrays["attribution_gradient_x_input"]
+def test_the_gallery_shows_the_attribution_of_each_word(result):
+    arrays, about = result.arrays, result.arrays["attribution_gradient_x_input"]
     assert len(arrays["ids"]) == GALLERY
     for row in range(GALLERY):
         text = text_of(arrays["codes"][row])
@@ -136,15 +136,15 @@ def test_the_gallery_shows_which_word_is_worth_what(finding):
             assert arrays["names"][row, place] == (text[start:end] or ("[start]" if place == 0 else ""))
 
 
-def test_samples_are_the_first_by_digest_and_the_same_in_a_second_run(finding):
+def test_samples_are_the_first_by_digest_and_the_same_in_a_second_run(result):
     few = RationaleAxis(explainers="occlusion", samples=5, batch_size=3).measure(context_of())
-    assert few.samples["id"] == finding.samples["id"][: len(few.samples["id"])]
+    assert few.samples["id"] == result.samples["id"][: len(few.samples["id"])]
     count = len(few.samples["id"])
     for name in ("comprehensiveness@occlusion", "sufficiency@random", "emptied"):
-        np.testing.assert_allclose(few.samples[name], finding.samples[name][:count], atol=1e-7)
+        np.testing.assert_allclose(few.samples[name], result.samples[name][:count], atol=1e-7)
 
 
-def test_a_model_without_embeddings_is_shown_shorter_texts():
+def test_a_model_without_embeddings_gets_shorter_texts():
     blind = RationaleAxis().measure(context_of(Blind()))
     skipped = {m.params["method"]: m.reason for m in blind.measures if m.status == "skipped"}
     assert set(skipped) == {"gradient_x_input", "layer_integrated_gradients"}
@@ -155,7 +155,7 @@ def test_a_model_without_embeddings_is_shown_shorter_texts():
     assert rows_of(blind, "sufficiency")["occlusion"].params["deletion"] == "taken out of the text"
 
 
-def test_characters_of_dropped_tokens_are_taken_out():
+def test_characters_of_dropped_tokens_are_removed():
     codes = torch.from_numpy(packed(["not a bad film", "bad"], 16))
     spans = torch.tensor([[[0, 3], [4, 5], [6, 9], [10, 14]], [[0, 3], [0, 0], [0, 0], [0, 0]]])
     dropped = torch.tensor([[True, False, True, False], [True, False, False, False]])
@@ -165,7 +165,7 @@ def test_characters_of_dropped_tokens_are_taken_out():
     assert text_of(without(full, torch.tensor([[[2, 4]]]), torch.tensor([[True]])).numpy()[0]) == "ab"
 
 
-def test_samples_that_are_no_lists_are_skipped():
+def test_samples_without_features_are_skipped():
     class Picture(Sentiment):
         rationale = Classification.rationale
 
@@ -174,7 +174,7 @@ def test_samples_that_are_no_lists_are_skipped():
     assert "explained by the axis attribution" in found.measures[0].reason
 
 
-def test_what_a_kind_shows_is_stored_and_latents_show_the_images_made_of_them():
+def test_arrays_of_the_kind_or_generated_images_are_stored():
     class Maker(Sentiment):
         """Explains codes as if they were latents, and answers with images."""
 
@@ -231,12 +231,12 @@ def test_progress_names_every_method():
         {"batch_size": 0},
     ],
 )
-def test_useless_settings_are_refused(given):
+def test_invalid_settings_are_rejected(given):
     with pytest.raises(SpecError, match=r"Did you mean|expected|Known"):
         RationaleAxis(**given)
 
 
-def test_a_kind_that_refuses_says_why():
+def test_a_kind_without_rationales_gives_the_reason():
     class Refuses(Sentiment):
         def rationale(self, model, inputs, outputs):
             raise NotApplicableError("there is nothing to read")

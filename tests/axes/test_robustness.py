@@ -10,43 +10,17 @@ import torch
 from torch import nn
 
 from suite.attacks.diagnostics.probes import PROBES
-from suite.attacks.images.gradient import FGSM, PGD, NormAttack
-from suite.axes.base import Context
+from suite.attacks.images.gradient import FGSM, PGD
 from suite.axes.robustness.axis import Robustness
 from suite.axes.robustness.checks import CHECKS
-from suite.data import DataReport, TaskData, TaskInfo
 from suite.data.digests import in_digest_order
 from suite.errors import AttackError
-from suite.kinds.classification.kind import Classification
 from suite.models.base import TorchClassifier
 from suite.registry import resolve
-from suite.runner.settings import silent
-from tests.attacks.digits import CLASSES, splits, trained
+from tests.attacks.digits import trained
+from tests.axes.contexts import EPS, Fake, context_of, robust
 
-EPS = (0.05, 0.1, 0.15)
 ASKED = (*CHECKS, *PROBES)
-
-
-def context_of(model=None, count=120, **fields):
-    """Return what the harness would give the axis for a model on the digits."""
-    train, test = splits()
-    info = TaskInfo("digits", "classification", "1", CLASSES, (1, 8, 8))
-    data = TaskData(info, train.take(range(128)), train.take(range(0)), test.take(range(count)), DataReport({}), "d")
-    return Context(
-        kind=Classification(),
-        data=data,
-        test=data.test,
-        model=model or trained(),
-        members=lambda count: [],
-        track=silent,
-        device=torch.device("cpu"),
-        names=("digits", "net", "robustness"),
-        **fields,
-    )
-
-
-def robust(finding):
-    return [m for m in finding.measures if m.metric == "robust_accuracy"]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +40,7 @@ def test_the_curve_starts_at_the_clean_accuracy_and_falls(pgd):
     assert all(point["random_lo"] <= point["random"] <= point["random_hi"] for point in curve)
 
 
-def test_columns_measures_and_curve_tell_the_same_story(pgd):
+def test_columns_measures_and_curve_agree(pgd):
     for eps, measure, point in zip(EPS, robust(pgd), pgd.details["curve"][1:], strict=True):
         held = pgd.samples[f"robust@{eps!r}"]
         assert measure.params["eps"] == eps
@@ -78,7 +52,7 @@ def test_columns_measures_and_curve_tell_the_same_story(pgd):
     assert not (held[1] & ~held[0]).any() and not (held[2] & ~held[1]).any()
 
 
-def test_an_honest_attack_on_an_honest_model_passes_every_check(pgd):
+def test_a_correct_attack_on_a_correct_model_passes_every_check(pgd):
     for measure in robust(pgd):
         assert measure.status == "ok"
         assert measure.reason is None
@@ -96,12 +70,12 @@ def test_every_size_has_its_random_control(pgd):
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_exactly_one_size_is_the_reference(measured, count):
     sizes = EPS[:1] if count == 1 else tuple(np.linspace(0.02, 0.1, count).tolist())
-    finding = measured(FGSM(eps=sizes), context_of(count=20), audit=0)
-    flagged = [m.params["eps"] for m in finding.measures if m.params.get("reference")]
-    assert flagged == [robust(finding)[count // 2].params["eps"]]
+    result = measured(FGSM(eps=sizes), context_of(count=20), audit=0)
+    flagged = [m.params["eps"] for m in result.measures if m.params.get("reference")]
+    assert flagged == [robust(result)[count // 2].params["eps"]]
 
 
-def test_the_gallery_shows_the_documented_samples_and_what_was_done_to_them(pgd):
+def test_the_gallery_shows_the_first_samples_before_and_after_the_attack(pgd):
     context = context_of()
     arrays = pgd.arrays
     rows = in_digest_order(context.test.ids)[:12]
@@ -116,7 +90,7 @@ def test_the_gallery_shows_the_documented_samples_and_what_was_done_to_them(pgd)
     assert arrays["eps"].tolist() == first
 
 
-def test_a_sample_that_was_wrong_anyway_is_shown_as_it_is():
+def test_a_sample_that_is_wrong_without_attack_is_shown_unchanged():
     context = context_of()
     for row in context.gallery:
         context.test.targets[row] = (context.test.targets[row] + 1) % 10
@@ -141,11 +115,11 @@ class Watched(PGD):
         return None
 
 
-def test_only_samples_that_are_still_right_are_attacked(measured):
+def test_only_correctly_predicted_samples_are_attacked(measured):
     attack = Watched()
-    finding = measured(attack, audit=0)
+    result = measured(attack, audit=0)
     images = [image.tobytes() for image in context_of().test.pixels()]
-    right = [finding.samples["correct_clean"], *(finding.samples[f"robust@{eps!r}"] for eps in EPS)]
+    right = [result.samples["correct_clean"], *(result.samples[f"robust@{eps!r}"] for eps in EPS)]
     for eps, before in zip(EPS, right[:-1], strict=True):
         assert attack.seen[eps] == [image for image, held in zip(images, before, strict=True) if held]
     assert len(attack.seen[EPS[-1]]) < len(attack.seen[EPS[0]]) < 120
@@ -166,27 +140,15 @@ def test_no_number_depends_on_the_batch_size(spec):
             assert np.array_equal(one.arrays[name], other.arrays[name]), name
 
 
-def test_the_patch_is_scored_against_a_random_and_a_grey_one():
-    finding = Robustness("patch(area=[0.15, 0.3], steps=40)").measure(context_of())
-    controls = {(m.params["control"], m.params["area"]) for m in finding.measures if m.metric == "control_accuracy"}
+def test_a_patch_has_a_random_and_a_gray_control():
+    result = Robustness("patch(area=[0.15, 0.3], steps=40)").measure(context_of())
+    controls = {(m.params["control"], m.params["area"]) for m in result.measures if m.metric == "control_accuracy"}
     assert controls == {(name, area) for name in ("random", "grey") for area in (0.15, 0.3)}
-    for measure in robust(finding):
+    for measure in robust(result):
         assert measure.checks["eps0_equals_clean"] == measure.checks["more_steps_never_help"] == "n/a"
         assert measure.value < measure.control - 0.05
         assert measure.status == "ok"
-    assert finding.arrays["patch"].shape == (1, 4, 4)
-
-
-@dataclass(frozen=True)
-class Fake(NormAttack):
-    """PGD at heart, with one fault."""
-
-    eps: tuple[float, ...] = EPS
-    loss: str | None = "margin"
-    share: float = 1.0
-
-    def perturb(self, problem, pixels, targets, size, seeds):
-        return PGD(steps=5).perturb(problem, pixels, targets, size * self.share, seeds)
+    assert result.arrays["patch"].shape == (1, 4, 4)
 
 
 class MovesAtZero(Fake):
@@ -262,20 +224,20 @@ FAULTS = {
 }
 
 
-def test_every_check_of_an_attack_is_seen_to_fail():
+def test_every_check_fails_for_some_faulty_attack():
     assert set.union(*(fails for _, fails, _ in FAULTS.values())) == set(CHECKS)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_faulty_attack_fails_its_checks_and_no_others_and_the_number_is_suspect(measured, fault):
+def test_a_faulty_attack_fails_exactly_its_checks_and_is_suspect(measured, fault):
     attack, fails, sentence = FAULTS[fault]
-    finding = measured(attack)
-    for measure in robust(finding):
+    result = measured(attack)
+    for measure in robust(result):
         assert {name for name, status in measure.checks.items() if status == "fail"} == fails
         assert measure.status == "suspect"
         assert measure.value is not None
         assert_matches(sentence, measure.reason)
-        said = [sentence for status, sentence in finding.details["checks"].values() if status == "fail"]
+        said = [sentence for status, sentence in result.details["checks"].values() if status == "fail"]
         assert measure.reason == "; ".join(said)
 
 
@@ -295,9 +257,9 @@ class Saturated(nn.Module):
 
 
 @pytest.mark.parametrize("attack", [FGSM(eps=(0.05,)), PGD(eps=(0.05,), steps=3)], ids=["fgsm", "pgd"])
-def test_a_model_that_hides_its_gradient_gets_no_conclusive_number(measured, attack):
-    finding = measured(attack, context_of(TorchClassifier(Saturated(trained().module))))
-    (measure,) = robust(finding)
+def test_a_model_with_masked_gradients_gets_a_suspect_number(measured, attack):
+    result = measured(attack, context_of(TorchClassifier(Saturated(trained().module))))
+    (measure,) = robust(result)
     assert measure.checks["gradient_nonzero"] == measure.checks["outputs_are_logits"] == "fail"
     assert measure.status == "suspect"
     assert_matches(r"gradient is zero on \d+ of 64 right samples", measure.reason)
@@ -314,7 +276,7 @@ class Scaled(nn.Module):
         return 1e4 * self.inner(x)
 
 
-def test_a_model_that_is_sure_of_itself_hides_nothing_from_the_cross_entropy(measured):
+def test_a_confident_model_has_nonzero_cross_entropy_gradients(measured):
     pixels, targets = context_of().pixels.clone().requires_grad_(True), context_of().targets
     sure = TorchClassifier(Scaled(trained().module))
     with sure.frozen():
@@ -323,17 +285,17 @@ def test_a_model_that_is_sure_of_itself_hides_nothing_from_the_cross_entropy(mea
     findings = [
         measured(PGD(eps=(0.1,), steps=10, loss="ce"), context_of(model), audit=32) for model in (sure, trained())
     ]
-    (scaled,), (plain,) = (robust(finding) for finding in findings)
+    (scaled,), (plain,) = (robust(result) for result in findings)
     assert scaled.status == plain.status == "ok"
     assert scaled.value == pytest.approx(plain.value, abs=0.03)
     assert plain.value < plain.control - 0.3
 
 
-def test_a_model_that_is_never_right_has_nothing_to_check(measured):
+def test_a_model_that_is_never_correct_has_nothing_to_check(measured):
     context = context_of()
     context.test.targets[:] = context.forward(context.test).argsort(axis=1)[:, -2]  # what it thinks second
-    finding = measured(PGD(eps=(0.5,), steps=2), context)
-    (measure,) = robust(finding)
+    result = measured(PGD(eps=(0.5,), steps=2), context)
+    (measure,) = robust(result)
     assert measure.value == measure.control == 0  # noise that happens to mend an answer earns nothing
     assert measure.checks == dict.fromkeys(CHECKS, "n/a")  # nor is there anything to ask the model about
     assert measure.status == "ok"
@@ -375,7 +337,7 @@ class InPlace(Fake):
         return pixels.add_(0.9).clamp_(0, 1)
 
 
-def test_an_attack_that_works_in_place_cannot_move_the_goalposts(measured):
+def test_an_attack_that_works_in_place_cannot_change_the_clean_inputs(measured):
     context = context_of()
     before = context.pixels.clone()
     with pytest.raises(AttackError, match="over the limit"):
@@ -389,14 +351,14 @@ class Relabels(Fake):
         return pixels
 
 
-def test_an_attack_cannot_change_what_is_true(measured):
-    finding = measured(Relabels(eps=(0.01,)), audit=8)
-    (measure,) = robust(finding)
-    assert measure.value == finding.samples["correct_clean"].mean() > 0.95
+def test_an_attack_cannot_change_the_targets(measured):
+    result = measured(Relabels(eps=(0.01,)), audit=8)
+    (measure,) = robust(result)
+    assert measure.value == result.samples["correct_clean"].mean() > 0.95
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["normal", "exception inside"])
-def test_the_model_is_given_back_as_it_was(measured, fails):
+def test_the_model_is_unchanged_afterwards(measured, fails):
     model = trained()
     model.module[6].eval()  # a dropout that the user froze; the batch norm is left in training mode
     modes = [m.training for m in model.module.modules()]
@@ -412,7 +374,7 @@ def test_the_model_is_given_back_as_it_was(measured, fails):
     assert all(torch.equal(value, state[name]) for name, value in model.module.state_dict().items())
 
 
-def test_a_model_that_breaks_under_attack_is_an_error(measured):
+def test_a_model_with_nan_under_attack_is_an_error(measured):
     class Breaks(nn.Module):
         def __init__(self):
             super().__init__()
@@ -438,21 +400,21 @@ class NanOnTheWay(nn.Module):
 
 
 @pytest.mark.parametrize("attack", ["cascade(eps=[0.1], tier=quick)", "square(eps=[0.1], queries=30)", "boundary"])
-def test_nan_under_attack_never_passes_for_robustness(attack):
+def test_nan_under_attack_never_counts_as_robust(attack):
     with pytest.raises(AttackError, match=r"NaN or infinite output .* neither robust nor misclassified"):
         Robustness(attack).measure(context_of(TorchClassifier(NanOnTheWay()), count=40))
 
 
-def test_an_honest_model_that_withstands_a_tiny_size_is_not_suspect(measured):
+def test_a_model_that_is_robust_at_a_tiny_size_is_not_suspect(measured):
     (measure,) = robust(measured(PGD(eps=(1e-6,), steps=5), context_of(count=40)))
     assert measure.checks["random_does_less"] == "n/a" and measure.checks["chance_at_large_eps"] == "pass"
     assert measure.status == "ok" and measure.value > 0.95
 
 
-def test_an_attack_that_does_nothing_is_no_evidence(measured):
+def test_an_attack_that_does_nothing_is_suspect(measured):
     entry, spec = resolve("attack", "torchattacks:VANILA(eps=[0.02])")
-    finding = measured(entry.build(spec), context_of())
-    (measure,) = robust(finding)
+    result = measured(entry.build(spec), context_of())
+    (measure,) = robust(result)
     assert measure.status == "suspect" and "misclassified no sample" in measure.reason
 
 
@@ -478,9 +440,9 @@ OVERRATED = {
 
 
 @pytest.mark.parametrize("case", OVERRATED)
-def test_what_the_library_overrates_is_suspect(case):
+def test_a_weak_attack_of_torchattacks_is_suspect(case):
     spec, changed, check = OVERRATED[case]
-    finding = Robustness(spec).measure(context_of(TorchClassifier(changed(trained().module))))
-    (measure,) = robust(finding)
+    result = Robustness(spec).measure(context_of(TorchClassifier(changed(trained().module))))
+    (measure,) = robust(result)
     assert measure.checks[check] == "fail" and measure.status == "suspect"
     assert measure.params["attack"] == "torchattacks:" + spec.split(":")[1].split("(")[0]

@@ -20,12 +20,12 @@ from suite.errors import AttackError
 from suite.models.base import TorchClassifier
 from suite.models.training.trainer import seeded
 from tests.attacks.digits import trained
-from tests.axes.test_robustness import Fake, context_of, robust
+from tests.axes.contexts import Fake, context_of, robust
 
 EPS = (0.05, 0.1, 0.15)
 
 
-def assault_of(attack, context=None, **fields):
+def sweep_of(attack, context=None, **fields):
     """Return an attack that has been run, on a model that is held still."""
     context = context or context_of()
     with context.model.frozen(), seeded(context.seed, context.device):
@@ -51,7 +51,7 @@ def finding(request):
     )
 
 
-def test_what_was_found_is_what_the_columns_say(finding):
+def test_stored_adversarial_examples_agree_with_the_columns(finding):
     _, result = finding
     arrays, columns, context = result.arrays, result.samples, context_of()
     place = {name: row for row, name in enumerate(columns["id"])}
@@ -72,7 +72,7 @@ def test_what_was_found_is_what_the_columns_say(finding):
     assert (answers != context.test.targets[rows]).all()
 
 
-def test_the_details_say_what_found_it_what_it_cost_and_how_to_recognise_it(finding):
+def test_details_contain_stages_passes_and_checksum(finding):
     name, result = finding
     details, arrays = result.details, result.arrays
     assert details["sha256"] == hashlib.sha256(arrays["found"].tobytes()).hexdigest()
@@ -87,7 +87,7 @@ def test_the_details_say_what_found_it_what_it_cost_and_how_to_recognise_it(find
     assert 0 < details["passes"]["attack"] <= details["passes"]["with checks"]
 
 
-def test_passes_are_those_that_the_model_sees(monkeypatch):
+def test_passes_count_the_forward_passes_of_the_model(monkeypatch):
     context, seen = context_of(count=40), []
     raw = context.model.raw
 
@@ -104,8 +104,8 @@ def test_passes_are_those_that_the_model_sees(monkeypatch):
     assert problem.passes.total == sum(seen) > 40 * 4
 
 
-def test_shares_are_zero_or_one_for_a_model_that_always_answers_the_same():
-    sweep = assault_of(PGD(eps=EPS, steps=5))
+def test_quality_is_zero_or_one_for_a_deterministic_model():
+    sweep = sweep_of(PGD(eps=EPS, steps=5))
     for held in (sweep.clean, *sweep.quality.values(), *sweep.control["random"].values()):
         assert held.dtype == np.float64 and set(np.unique(held)) <= {0.0, 1.0}
     curve = [sweep.clean, *sweep.quality.values()]
@@ -115,10 +115,10 @@ def test_shares_are_zero_or_one_for_a_model_that_always_answers_the_same():
     assert scratch.shape == rows.shape and set(np.unique(scratch)) == {0.0, 1.0}
 
 
-def test_nobody_is_attacked_where_nobody_stands():
+def test_nothing_is_attacked_if_no_sample_is_correct():
     context = context_of(count=20)
     context.test.targets[:] = (says(context.model, context.pixels).numpy() + 1) % 10
-    sweep = assault_of(PGD(eps=EPS, steps=2), context)
+    sweep = sweep_of(PGD(eps=EPS, steps=2), context)
     assert not sweep.clean.any() and all(not held.any() for held in sweep.quality.values())
     stored = adversarial_arrays(sweep)
     assert stored["found"].shape == (0, 1, 8, 8) and stored["found_id"].shape == stored["found_size"].shape == (0,)
@@ -138,9 +138,9 @@ class Watched(Boundary):
         return super().smallest(problem, pixels, targets, seeds)
 
 
-def test_an_attack_that_looks_for_the_smallest_size_runs_once_for_all_sizes():
+def test_a_minimum_norm_attack_runs_once_for_all_sizes():
     few, many = Watched(eps=(0.1,), steps=4, aimed=1), Watched(eps=tuple(np.linspace(0.01, 0.3, 30)), steps=4, aimed=1)
-    once, all_sizes = assault_of(few), assault_of(many)
+    once, all_sizes = sweep_of(few), assault_of(many)
     assert few.runs == many.runs == [int(once.clean.sum())]
     assert len(all_sizes.quality) == 30
     # What remains per size is the gate, which asks once about each that stands, and the control.
@@ -178,7 +178,7 @@ def random_finding():
     return Robustness("pgd(eps=[0.05, 0.1], steps=4, restarts=1)", audit=24).measure(undecided())
 
 
-def test_an_outcome_of_a_random_model_is_a_share_of_32_draws_with_an_interval(random_finding):
+def test_an_outcome_of_a_stochastic_model_is_a_share_of_32_draws(random_finding):
     assert DRAWS == 32
     columns = random_finding.samples
     for name in ("correct_clean", "robust@0.05", "robust@0.1"):
@@ -198,14 +198,14 @@ def test_an_outcome_of_a_random_model_is_a_share_of_32_draws_with_an_interval(ra
     assert point["accuracy"] == pytest.approx(robust(random_finding)[0].value)
 
 
-def test_randomness_is_said_and_is_no_reason_to_doubt_what_is_counted_over_draws(random_finding):
+def test_a_stochastic_model_is_marked_but_not_suspect(random_finding):
     for measure in robust(random_finding):
         assert measure.checks["deterministic"] == "pass"  # because draws are counted
         assert measure.checks["eps0_equals_clean"] == "pass"
     assert "share of 32 fresh draws" in random_finding.details["checks"]["deterministic"][1]
 
 
-def test_only_what_fools_most_of_the_draws_is_stored_as_found(random_finding):
+def test_only_inputs_misclassified_in_most_draws_are_stored(random_finding):
     arrays, columns, context = random_finding.arrays, random_finding.samples, undecided()
     place = {name: row for row, name in enumerate(columns["id"])}
     rows = [place[name] for name in arrays["found_id"]]
@@ -237,7 +237,7 @@ class Unlucky(nn.Module):
         return logits - 2 * wrong * logits  # its order turned round
 
 
-def test_one_lucky_draw_never_counts_as_fallen():
+def test_one_misclassified_draw_is_no_adversarial_example():
     context = context_of(TorchClassifier(Unlucky()), count=80)
     finding = Robustness("pgd(eps=[0.0001, 0.0002, 0.0003], steps=10)", audit=0).measure(context)
     assert finding.details["stochastic"] is True
@@ -281,7 +281,7 @@ def scripted(shares):
     return sweep
 
 
-def test_what_was_found_stays_when_chance_lets_a_larger_size_fail():
+def test_an_adversarial_example_stays_if_a_larger_size_fails_by_chance():
     sweep = scripted({0.1: 0.25, 0.2: 0.75, 0.3: 0.5})
     assert [float(held[0]) for held in sweep.quality.values()] == [0.75, 0.25, 0.5]
     assert sweep.found_at.tolist() == [0.2]
@@ -289,13 +289,13 @@ def test_what_was_found_stays_when_chance_lets_a_larger_size_fail():
     assert np.abs(moved - 0.5).max() == pytest.approx(0.2, abs=1e-6)  # not the larger one that did not fool it
 
 
-def test_half_of_the_draws_is_not_most_of_them():
+def test_half_of_the_draws_is_no_majority():
     sweep = scripted({0.1: 0.5, 0.2: 0.5, 0.3: 0.5})
     assert np.isnan(sweep.found_at).all() and len(adversarial_arrays(sweep)["found"]) == 0
     assert np.abs(sweep.adversarial.numpy() - 0.5).max() == pytest.approx(0.3, abs=1e-6)  # the largest try is shown
 
 
-def test_who_always_falls_is_attacked_no_further():
+def test_a_sample_that_is_always_misclassified_is_not_attacked_again():
     sweep = scripted({0.1: 1.0})
     assert [float(held[0]) for held in sweep.quality.values()] == [0, 0, 0]
     assert sweep.found_at.tolist() == [0.1]
@@ -349,7 +349,7 @@ FAULTY = {
 @pytest.mark.parametrize("since", [0.0, EPS[-1]], ids=["always", "largest size"])
 @pytest.mark.parametrize("hit", [1.0, 0.0], ids=["all", "one"])
 @pytest.mark.parametrize("way", FAULTY)
-def test_a_fault_in_an_attack_is_an_error_and_no_row(measured, way, hit, since):
+def test_a_faulty_attack_is_an_error(measured, way, hit, since):
     error, message = FAULTY[way]
     with pytest.raises(error, match=message):
         measured(Sabotaged(way=way, hit=hit, since=since), context_of(count=100), audit=8)
@@ -357,22 +357,22 @@ def test_a_fault_in_an_attack_is_an_error_and_no_row(measured, way, hit, since):
 
 @pytest.mark.parametrize("since", [0.0, EPS[-1]], ids=["always", "largest size"])
 @pytest.mark.parametrize("hit", [1.0, 0.7], ids=["all", "most"])
-def test_an_attack_that_gives_back_clean_pixels_gets_no_ok_row(measured, hit, since):
+def test_an_attack_that_returns_clean_inputs_is_suspect(measured, hit, since):
     finding = measured(Sabotaged(way="clean", hit=hit, since=since))
-    honest = assault_of(Fake())
+    honest = sweep_of(Fake())
     for measure in robust(finding):
         assert measure.status == "suspect" and "fail" in measure.checks.values()
         assert measure.value >= honest.quality[measure.params["eps"]].mean() - 1e-12
 
 
 @pytest.mark.parametrize("way", ["nan", "crash"])
-def test_a_fault_in_a_gate_of_one_size_takes_the_smaller_sizes_with_it(measured, way):
+def test_an_error_at_one_size_discards_all_sizes(measured, way):
     """What stood at the smaller sizes is not reported either: half a curve would hide that it is half."""
     with pytest.raises((AttackError, RuntimeError)):
         measured(Sabotaged(way=way, since=EPS[1]), context_of(count=30), audit=0)
 
 
-def test_a_control_that_cheats_is_an_error_too(measured):
+def test_a_control_that_violates_the_norm_is_an_error(measured):
     class Cheats(FGSM):
         def controls(self):
             return {"random": lambda pixels, size, seeds: pixels.add(2 * size).clamp(0, 1)}
@@ -381,7 +381,7 @@ def test_a_control_that_cheats_is_an_error_too(measured):
         measured(Cheats(eps=(0.1,)), context_of(count=20), audit=0)
 
 
-def test_an_attack_cannot_answer_for_the_gate(measured):
+def test_an_attack_cannot_influence_the_validation(measured):
     class Lies(Fake):
         def perturb(self, problem, pixels, targets, size, seeds):
             object.__setattr__(problem, "fooled", lambda output, truth: torch.zeros(len(output), dtype=torch.bool))

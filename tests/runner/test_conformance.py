@@ -143,7 +143,7 @@ WRONG_MODELS = {
 
 
 @pytest.mark.parametrize(("text", "sentence"), WRONG_MODELS.values(), ids=WRONG_MODELS)
-def test_a_wrong_model_is_told_what_is_wrong(findings, text, sentence):
+def test_a_faulty_model_gets_an_explanation(findings, text, sentence):
     wrong, _ = findings(GOOD_TASK + text)
     assert any(sentence in line for line in wrong), wrong
     assert all(line.startswith("model net") for line in wrong), "the task is not to blame"
@@ -183,7 +183,7 @@ WRONG_TASKS = {
     ),
     "label out of range": (
         things("yield Sample(str(place), pixels(place), LABELS[place] + (place == 4) * 9)"),
-        "1 dropped, unusable (4: the target 10; expected a class name or an index from 0 to 2)",
+        "1 dropped, unusable (4: the label 10; expected a class name or an index from 0 to 2)",
     ),
     "unknown class": (
         things("yield Sample(str(place), pixels(place), 'abcd'[LABELS[place] + (place == 5)])"),
@@ -216,12 +216,12 @@ WRONG_TASKS = {
 
 
 @pytest.mark.parametrize(("text", "sentence"), WRONG_TASKS.values(), ids=WRONG_TASKS)
-def test_a_wrong_task_is_told_what_is_wrong(findings, text, sentence):
+def test_a_faulty_task_gets_an_explanation(findings, text, sentence):
     wrong, _ = findings(text)
     assert any(sentence in line for line in wrong), wrong
 
 
-def test_a_model_of_a_task_that_cannot_be_read_is_not_blamed_for_it(findings):
+def test_a_model_of_a_task_that_cannot_be_loaded_is_not_checked(findings):
     for text in (GOOD_MODEL, GOOD_MODEL.replace('task="things"', "")):
         wrong, _ = findings(things("yield 1") + text)
         assert "model net was not checked, because the task things cannot be loaded; correct the task first" in wrong
@@ -241,7 +241,7 @@ def test_a_model_for_any_task_is_checked_on_the_files_own_or_on_digits(findings)
     assert {finding.subject for finding in found} == {"model net", "model net on digits"}
 
 
-def test_a_wrong_file_has_exit_status_1_and_an_unusable_one_2(findings, tmp_path, capsys):
+def test_exit_status_is_1_for_a_failed_check_and_2_for_an_unusable_file(findings, tmp_path, capsys):
     findings(GOOD_TASK + WRONG_MODELS["probabilities"][0])
     assert main(["check", str(tmp_path / "acme.py")]) == 1
     said = capsys.readouterr().out
@@ -253,7 +253,7 @@ def test_a_wrong_file_has_exit_status_1_and_an_unusable_one_2(findings, tmp_path
     assert main(["check", str(tmp_path / "absent.py")]) == 2
 
 
-def test_other_roles_are_named_but_cannot_be_checked_alone(findings):
+def test_other_roles_are_listed_but_not_checked(findings):
     wrong, found = findings("\nfrom suite import attack\n@attack()\ndef push(): 'Push.'\n")
     assert (wrong, [finding.sentence for finding in found]) == ([], ["is registered; other roles are not checked"])
 
@@ -271,7 +271,7 @@ def test_a_file_that_cannot_be_loaded_is_an_error(tmp_path):
         check_file(str(tmp_path / "acme.py"))
 
 
-def test_a_model_of_texts_is_checked_where_its_gradients_are():
+def test_gradients_of_a_text_model_are_checked_at_its_embeddings():
     findings = check_file("tests/fixtures/reviews.py")
     assert [finding.sentence for finding in findings if not finding.passed] == []
     assert any(finding.sentence.startswith("gradient") for finding in findings)

@@ -11,7 +11,7 @@ from suite.runner.harness import Harness, plan
 from suite.runner.process import pick_device
 from suite.runner.settings import Settings
 from suite.store import Store
-from tests.test_store import numbers
+from tests.stores import numbers
 
 PGD = "robustness(attack=pgd(eps=[0.1, 0.2], steps=5))"
 
@@ -31,7 +31,7 @@ FAILURES = {
 }
 
 
-def test_every_way_to_fail_becomes_a_row_and_the_rest_goes_on(tmp_path, toy):
+def test_every_failure_becomes_a_row_and_other_cells_run(tmp_path, toy):
     models = [toy(name) for name in FAILURES]
     cells = plan([toy("toy")], [*models, toy("quick")], ["clean", PGD])
     outcome = run(tmp_path, cells)
@@ -46,7 +46,7 @@ def test_every_way_to_fail_becomes_a_row_and_the_rest_goes_on(tmp_path, toy):
     assert set(rows[rows["model"].str.endswith("quick")]["status"]) == {"ok", "skipped"}
 
 
-def test_what_is_stored_with_status_ok_is_skipped_and_the_rest_is_tried_again(tmp_path, toy):
+def test_stored_cells_are_skipped_and_failed_ones_run_again(tmp_path, toy):
     cells = plan([toy("toy")], [toy("quick"), toy("unbuildable")], ["clean"])
     first, second = run(tmp_path, cells), run(tmp_path, cells)
     assert (len(first.stored), len(first.ran)) == (0, 2)
@@ -54,7 +54,7 @@ def test_what_is_stored_with_status_ok_is_skipped_and_the_rest_is_tried_again(tm
     assert second.ran[0][1] == "failed"
 
 
-def test_training_that_diverged_is_not_tried_again_for_the_next_axis(tmp_path, toy):
+def test_diverged_training_is_not_repeated_for_the_next_axis(tmp_path, toy):
     tries = []
 
     def track(items, label, total):
@@ -133,7 +133,7 @@ def test_samples_of_all_axes_join_on_their_ids(reference):
     assert (clean == attacked.reindex(clean.index)).all()
 
 
-def test_fewer_samples_are_always_the_same_and_nested(tmp_path, toy):
+def test_subsets_of_samples_are_deterministic_and_nested(tmp_path, toy):
     for n in (5, 12):
         run(tmp_path / str(n), plan([toy("toy")], [toy("quick")], ["clean"], n=n))
     few, more = (Store(tmp_path / n) for n in ("5", "12"))
@@ -149,14 +149,14 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_whatever_a_result_depends_on_is_in_its_key(tmp_path, toy, change):
+def test_the_key_contains_everything_a_result_depends_on(tmp_path, toy, change):
     cell = plan([toy("toy")], [toy("quick")], [PGD])[0]
     run(tmp_path, [cell])
     assert run(tmp_path, [cell]).stored == [cell]
     assert run(tmp_path, [dataclasses.replace(cell, **change)]).stored == []
 
 
-def test_a_spelling_is_not_part_of_the_key(tmp_path, toy):
+def test_the_key_does_not_depend_on_the_spelling_of_a_spec(tmp_path, toy):
     first = plan([toy("toy")], [toy("quick")], ["robustness(attack=pgd(eps=[1/5], steps=20))"])
     same = plan([toy("toy")], [toy("quick(epochs=5)")], ["robustness(attack=pgd(eps=0.2))"])
     run(tmp_path, first)
@@ -176,25 +176,25 @@ BAD = {
 
 
 @pytest.mark.parametrize(("tasks", "models", "axes", "hint"), BAD.values(), ids=BAD)
-def test_a_mistake_in_the_plan_is_found_before_anything_runs(tasks, models, axes, hint):
+def test_errors_in_the_plan_are_found_before_anything_runs(tasks, models, axes, hint):
     with pytest.raises(SuiteError, match=hint):
         plan(tasks, models, axes)
 
 
-def test_an_absent_device_is_an_error_that_says_what_to_try():
+def test_an_absent_device_is_an_error_with_advice():
     with pytest.raises(SuiteError, match="Try cpu or auto"):
         pick_device("cuda:7" if not torch.cuda.is_available() else "cuda:99")
     assert pick_device("auto").type in ("cpu", "cuda")
 
 
 @pytest.mark.parametrize("way", ["more", "fewer"])
-def test_another_number_of_logits_than_classes_is_a_failed_row(tmp_path, toy, way):
+def test_a_wrong_number_of_logits_is_a_failed_row(tmp_path, toy, way):
     outcome = run(tmp_path, plan([toy("toy")], [toy(f"misfit(way={way})")], ["clean", PGD]))
     assert len(outcome.failed) == 2
     assert all("logits per image, but the task has 3 classes (zero, one, two)" in why for _, why in outcome.failed)
 
 
-def test_a_number_does_not_depend_on_how_it_was_spelt(tmp_path, toy):
+def test_numbers_do_not_depend_on_the_spelling_of_a_spec(tmp_path, toy):
     found = []
     for size in ("0.1", "1/10", "[0.1]"):
         axis = f"robustness(attack=pgd(eps={size}, steps=3, norm=linf), audit=8)"
@@ -203,7 +203,7 @@ def test_a_number_does_not_depend_on_how_it_was_spelt(tmp_path, toy):
     assert found[0].equals(found[1]) and found[0].equals(found[2])
 
 
-def test_all_samples_are_asked_for_once_however_they_are_counted(tmp_path, toy):
+def test_n_equal_to_all_samples_is_the_same_cell(tmp_path, toy):
     everyone = run(tmp_path, plan([toy("toy")], [toy("quick"), toy("quick")], ["clean"]))
     assert len(everyone.ran) == 1
     n = int(Store(tmp_path).rows()["cell_n"].iloc[0])
@@ -211,7 +211,7 @@ def test_all_samples_are_asked_for_once_however_they_are_counted(tmp_path, toy):
     assert len(run(tmp_path, plan([toy("toy")], [toy("quick")], ["clean"], n=n + 1)).stored) == 1
 
 
-def test_what_a_third_party_cannot_have_stored_fails_its_cell_alone(tmp_path, toy, monkeypatch):
+def test_a_result_that_cannot_be_stored_fails_only_its_cell(tmp_path, toy, monkeypatch):
     import numpy as np
 
     from suite.axes.clean import Clean
@@ -234,7 +234,7 @@ def test_what_a_third_party_cannot_have_stored_fails_its_cell_alone(tmp_path, to
     assert set(Store(tmp_path / "object").rows()["status"]) == {"failed"}
 
 
-def test_what_was_read_and_dropped_is_told_once(tmp_path, toy):
+def test_loaded_and_dropped_samples_are_reported_once(tmp_path, toy):
     told = []
     run(tmp_path, plan([toy("toy")], [toy("quick")], ["clean", PGD]), on_task_loaded=told.append)
     assert told == ["toy: 45 train, 18 validation, 27 test; nothing dropped"]
@@ -248,6 +248,6 @@ WRONG_VALUES = {
 
 
 @pytest.mark.parametrize(("axis", "hint"), WRONG_VALUES.values(), ids=WRONG_VALUES)
-def test_a_wrong_value_is_found_before_anything_runs(axis, hint):
+def test_invalid_values_are_found_before_anything_runs(axis, hint):
     with pytest.raises(SuiteError, match=hint):
         plan(["digits"], ["linear"], [axis])

@@ -7,7 +7,7 @@ from suite.runner.harness import Harness, plan, with_full_recipe
 from suite.runner.parallel import run_in_processes
 from suite.runner.settings import Settings
 from suite.store import Store
-from tests.test_store import numbers
+from tests.stores import numbers
 
 STRICT = '''
 import numpy as np
@@ -23,7 +23,7 @@ def broken(split, seed):
 '''
 
 
-def test_two_processes_store_what_one_does_and_tell_all_of_it(tmp_path, toy):
+def test_two_processes_store_and_report_the_same_as_one(tmp_path, toy):
     cells = plan([toy("toy")], [toy("quick"), toy("dropping"), toy("unbuildable")], ["clean", "calibration(members=1)"])
     told, informed = [], []
     settings = Settings(on_cell_done=lambda *said: told.append(said), on_task_loaded=informed.append)
@@ -35,14 +35,14 @@ def test_two_processes_store_what_one_does_and_tell_all_of_it(tmp_path, toy):
     assert len(informed) == 1  # both processes read the task, and a person reads it once
 
 
-def test_what_was_stored_before_is_found_by_other_processes(tmp_path, toy):
+def test_stored_cells_are_skipped_by_several_processes(tmp_path, toy):
     cells = plan([toy("toy")], [toy("quick"), toy("dropping")], ["clean"])
     run_in_processes(Store(tmp_path), Settings(), cells, 2)
     again = run_in_processes(Store(tmp_path), Settings(), cells, 2)
     assert (len(again.stored), len(again.ran)) == (2, 0)
 
 
-def test_a_strict_run_stops_before_anything_is_measured_also_in_another_process(tmp_path, toy):
+def test_a_strict_run_stops_before_anything_is_measured(tmp_path, toy):
     (tmp_path / "strict.py").write_text(STRICT)
     cells = plan([f"{tmp_path}/strict.py:broken"], ["linear", "cnn"], ["clean"])
     for jobs in (1, 2):
@@ -53,6 +53,6 @@ def test_a_strict_run_stops_before_anything_is_measured_also_in_another_process(
     assert loose.ran or loose.stored
 
 
-def test_longer_changes_only_models_that_have_a_longer_recipe():
+def test_full_changes_only_models_with_a_full_recipe():
     assert with_full_recipe("unet") == "unet(full=True)" and with_full_recipe("unet(full=False)") == "unet(full=False)"
     assert with_full_recipe("cnn(width=8)") == "cnn(width=8)"

@@ -23,7 +23,7 @@ Harness(Store(store)).run(cells)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux hands out memory that it does not have")
-def test_a_model_that_takes_all_memory_is_a_failed_row_and_the_rest_goes_on(tmp_path, toy):
+def test_a_model_that_needs_too_much_memory_is_a_failed_row(tmp_path, toy):
     file = toy("").removesuffix(":")
     done = subprocess.run([sys.executable, "-c", RUN, tmp_path, file], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -35,7 +35,7 @@ def test_a_model_that_takes_all_memory_is_a_failed_row_and_the_rest_goes_on(tmp_
 
 
 @pytest.mark.parametrize("wanted", ["0", "-1", "many", ""])
-def test_a_wrong_number_of_threads_is_an_error(monkeypatch, wanted):
+def test_an_invalid_number_of_threads_is_an_error(monkeypatch, wanted):
     monkeypatch.setenv("SUITE_THREADS", wanted)
     with pytest.raises(SuiteError, match="positive number"):
         use_threads()

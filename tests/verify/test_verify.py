@@ -140,7 +140,7 @@ def kept(measured, root, *records):
 # -- what is honest
 
 
-def test_a_real_run_is_verified_in_every_norm(measured, wanted):
+def test_real_records_of_every_norm_are_verified(measured, wanted):
     found = verdicts(measured, wanted)
     assert [v.differences for v in found] == [(), (), ()]
     assert [v.subject.split(" ", 2)[2].split(" (n=")[0] for v in found] == sorted([LINF, L2, PATCH])
@@ -149,18 +149,18 @@ def test_a_real_run_is_verified_in_every_norm(measured, wanted):
 
 
 @pytest.mark.parametrize("batch_size", [1, 7])
-def test_the_batch_size_changes_nothing(measured, wanted, batch_size):
+def test_verification_does_not_depend_on_the_batch_size(measured, wanted, batch_size):
     assert verdicts(measured, wanted, batch_size=batch_size) == verdicts(measured, wanted)
 
 
-def test_the_inputs_rebuilt_by_hand_are_verified_and_only_the_current_record_counts(measured, wanted, tmp_path):
+def test_only_the_current_record_is_verified(measured, wanted, tmp_path):
     honest = stored(measured, LINF)
     lie = dataclasses.replace(honest, details={**honest.details, "sha256": "0" * 64})
     (verdict,) = verdicts(kept(measured, tmp_path, lie, honest), wanted)
     assert (verdict.differences, verdict.inputs) == ((), len(honest.arrays["found"]))
 
 
-def test_a_record_without_inputs_says_so(measured, wanted, tmp_path):
+def test_a_record_without_inputs_has_nothing_to_verify(measured, wanted, tmp_path):
     honest = stored(measured, LINF)
     older = {name: array for name, array in honest.arrays.items() if not name.startswith("found")}
     (verdict,) = verdicts(kept(measured, tmp_path, dataclasses.replace(honest, arrays=older)), wanted)
@@ -168,7 +168,7 @@ def test_a_record_without_inputs_says_so(measured, wanted, tmp_path):
     assert verdict.lines()[0].endswith(": nothing stored to verify")
 
 
-def test_a_model_that_nothing_fools_has_no_inputs_and_is_verified(measured, wanted, tmp_path):
+def test_a_record_without_adversarial_examples_is_verified(measured, wanted, tmp_path):
     record = stored(measured, LINF)
     none = {name: record.arrays[name][:0] for name in ("found", "found_id", "found_size", "found_rung")}
     record = sealed(record, **none)
@@ -180,7 +180,7 @@ def test_a_model_that_nothing_fools_has_no_inputs_and_is_verified(measured, want
     assert (verdict.differences, verdict.inputs) == ((), 0)
 
 
-def test_a_random_model_skips_the_labels_alone(tmp_path, toy):
+def test_only_outcomes_of_a_stochastic_model_are_not_checked(tmp_path, toy):
     (tmp_path / "noisy.py").write_text(NOISY)
     names = RecordFilter((toy("toy"),), (f"{tmp_path / 'noisy.py'}:noisy",))
     store = Store(tmp_path / "store")
@@ -320,7 +320,7 @@ LIES = {
 
 
 @pytest.mark.parametrize(("lie", "sentence"), LIES.values(), ids=LIES)
-def test_every_single_lie_is_named(measured, toy, clean, tmp_path, lie, sentence):
+def test_every_manipulation_is_reported(measured, toy, clean, tmp_path, lie, sentence):
     honest = stored(measured, LINF)
     told = lie(honest, clean)
     own = {role: getattr(told.provenance, role).startswith("toy.py") for role in ("task", "model")}
@@ -337,7 +337,7 @@ def test_every_single_lie_is_named(measured, toy, clean, tmp_path, lie, sentence
     assert all(line.startswith(f"FAIL {verdict.subject}: ") for line in verdict.lines())
 
 
-def test_several_lies_are_all_named(measured, wanted, tmp_path):
+def test_several_manipulations_are_all_reported(measured, wanted, tmp_path):
     record = without_column(stored(measured, LINF), None)
     record = dataclasses.replace(record, details={**record.details, "norm": "l2"})
     (verdict,) = verdicts(kept(measured, tmp_path, record), wanted)
@@ -347,7 +347,7 @@ def test_several_lies_are_all_named(measured, wanted, tmp_path):
     assert "a perturbation of norm l2 exceeds its size" in text
 
 
-def test_a_stranger_among_the_samples_is_named(measured, wanted, tmp_path):
+def test_an_unknown_sample_is_reported(measured, wanted, tmp_path):
     (verdict,) = verdicts(kept(measured, tmp_path, renamed("toy-9999")(stored(measured, LINF), None)), wanted)
     assert "not among the evaluated samples: 1 of" in "\n".join(verdict.differences)
     assert "not among the test samples of the task: 1 of" in "\n".join(verdict.differences)
@@ -355,7 +355,7 @@ def test_a_stranger_among_the_samples_is_named(measured, wanted, tmp_path):
 
 
 @pytest.mark.parametrize("spec", [L2, PATCH])
-def test_a_change_far_from_the_others_is_over_the_size(measured, wanted, clean, tmp_path, spec):
+def test_a_distant_change_exceeds_the_size(measured, wanted, clean, tmp_path, spec):
     """For L2 the whole perturbation is stretched; for a patch one pixel far away from it changes by the least step."""
     record = stored(measured, spec)
     before, found = clean[record.arrays["found_id"][0]][0], record.arrays["found"][0]
@@ -371,7 +371,7 @@ def test_a_change_far_from_the_others_is_over_the_size(measured, wanted, clean, 
     assert any(f"a perturbation of norm {norm} exceeds its size" in text for text in verdict.differences)
 
 
-def test_a_norm_that_nobody_knows_here_is_noted(measured, wanted, tmp_path):
+def test_an_unknown_norm_is_noted(measured, wanted, tmp_path):
     record = stored(measured, LINF)
     measures = [dataclasses.replace(m, params={**m.params, "norm": "visual"}) for m in record.measures]
     record = dataclasses.replace(record, measures=tuple(measures), details={**record.details, "norm": "visual"})
@@ -380,7 +380,7 @@ def test_a_norm_that_nobody_knows_here_is_noted(measured, wanted, tmp_path):
     assert verdict.notes == ("sizes were not checked, because the norm visual is not one of linf, l2, l1, l0, patch",)
 
 
-def test_a_damaged_file_is_named(measured, wanted, tmp_path):
+def test_a_damaged_file_is_reported(measured, wanted, tmp_path):
     store = kept(measured, tmp_path, stored(measured, LINF), stored(measured, L2))
     path = next(store.root.glob("records/*/*/arrays.npz"))
     content = bytearray(path.read_bytes())
@@ -391,7 +391,7 @@ def test_a_damaged_file_is_named(measured, wanted, tmp_path):
     assert sound.differences == ()
 
 
-def test_a_model_in_memory_is_verified_by_those_who_have_it(tmp_path, toy):
+def test_a_model_in_memory_is_verified_if_given(tmp_path, toy):
     torch.manual_seed(1)
     mine, store = TorchClassifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 3))), Store(tmp_path)
     cells = plan([toy("toy")], ["mine"], [LINF], given=("mine",))
@@ -436,7 +436,7 @@ def _inside(changed, side):
 
 
 @pytest.mark.parametrize("norm", SIZES)
-def test_sizes_are_those_of_a_slow_search(norm):
+def test_sizes_match_a_brute_force_computation(norm):
     draws = np.random.default_rng(3)
     touched = draws.random((40, 1, 5, 7)) < draws.choice([0, 0.05, 0.3], (40, 1, 1, 1))
     moved = draws.normal(size=(40, 3, 5, 7)) * touched
@@ -444,7 +444,7 @@ def test_sizes_are_those_of_a_slow_search(norm):
     assert SIZES[norm](moved[:0]).shape == (0,)
 
 
-def test_limits_allow_for_rounding_and_no_more():
+def test_limits_allow_only_for_rounding():
     assert limit("l2", np.array([2.0]), (8, 8)) == pytest.approx([2 * (1 + 1e-5) + 1e-6], rel=1e-15)
     assert limit("l0", np.array([0.29 * 100, 5.9]), (8, 8)).tolist() == [29, 5]
     assert limit("patch", np.array([25 / 144, 0.1, 0.99]), (12, 12)).tolist() == [5, 3, 11]
@@ -464,14 +464,14 @@ def said(capsys):
     return run
 
 
-def test_the_command_says_ok_and_exits_with_0(said, measured, toy):
+def test_the_command_exits_with_0_for_correct_records(said, measured, toy):
     status, out, err = said("verify", toy("toy"), "--model", toy("quick"), "--device", "cpu", "--store", measured.root)
     assert (status, err) == (0, "")
     assert [line[:5] for line in out.splitlines()] == ["ok   ", "ok   ", "ok   ", "3 rec"]
     assert out.splitlines()[-1].endswith("inputs verified, no records differ.")
 
 
-def test_the_command_filters_and_exits_with_1_where_something_differs(said, measured, toy, clean, tmp_path):
+def test_the_command_filters_and_exits_with_1_for_differences(said, measured, toy, clean, tmp_path):
     kept(measured, tmp_path, stored(measured, L2), harmless(stored(measured, LINF), clean))
     which = ("verify", toy("toy"), "--model", toy("quick"), "--device", "cpu", "--store", tmp_path)
     status, out, _ = said(*which)
@@ -482,7 +482,7 @@ def test_the_command_filters_and_exits_with_1_where_something_differs(said, meas
     assert said(*which, "--axis", "robustness")[0] == 1
 
 
-def test_without_the_file_the_command_says_where_it_looked(said, measured, tmp_path, monkeypatch):
+def test_a_missing_file_is_reported_with_advice(said, measured, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     status, out, _ = said("verify", "--axis", LINF, "--device", "cpu", "--store", measured.root)
     assert status == 1
@@ -497,7 +497,7 @@ def test_a_record_whose_rows_cannot_be_read_is_a_difference(said, measured, toy,
     assert (status, out.count("ok   "), out.count("FAIL record")) == (1, 1, 1)
 
 
-def test_filters_that_match_nothing_and_empty_stores_are_mistakes(measured, tmp_path):
+def test_filters_without_matches_and_empty_stores_are_errors(measured, tmp_path):
     with pytest.raises(UnknownNameError, match=r"no robustness results for 'toy.py:quck'.*Did you mean 'toy.py:quick'"):
         verdicts(measured, RecordFilter(models=("toy.py:quck",)))
     with pytest.raises(UnknownNameError, match="no robustness results for 'clean'"):
@@ -560,6 +560,6 @@ def test_no_attack_code_is_loaded(tmp_path):
     assert done.stdout.endswith("LOADED 0 []\n")
 
 
-def test_a_verdict_is_one_line_or_one_for_every_difference():
+def test_a_verification_prints_one_line_per_difference():
     assert Verification("r", "s", 3, ("a", "b")).lines() == ["FAIL s: a", "FAIL s: b"]
     assert Verification("r", "s", 3, (), ("c",)).lines() == ["ok   s: 3 inputs verified; c"]
