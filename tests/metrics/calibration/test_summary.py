@@ -260,5 +260,8 @@ def test_top_label_ece_equals_netcal() -> None:
 
 
 def test_importing_metrics_imports_neither_torch_nor_scipy() -> None:
-    code = "import sys, suite.metrics.calibration, suite.metrics.stats; sys.exit(bool({'torch', 'scipy'} & set(sys.modules)))"
+    code = (
+        "import sys, suite.metrics.calibration, suite.metrics.stats\n"
+        "sys.exit(bool({'torch', 'scipy'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
