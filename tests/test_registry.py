@@ -45,7 +45,7 @@ def glance(): "A glance."
 def fresh(monkeypatch):
     """Return a registry of its own for the decorators to fill."""
     own = Registry()
-    own._asked_packages = True
+    own._loaded_plugins = True
     monkeypatch.setattr(module, "REGISTRY", own)
     return own
 
@@ -186,7 +186,7 @@ BINDINGS = {
     "given by the harness": (lambda task: None, "net(task=1)", "no argument 'task'"),
     "given by the harness, open": (lambda task, **more: None, "net(task=1)", "no argument 'task'"),
     "private": (lambda _x=1: None, "net(_x=1)", "no argument '_x'"),
-    "a default that is no value": (lambda *, x=len: None, "net", "cannot stand in a spec"),
+    "a default that is no value": (lambda *, x=len: None, "net", "is not a valid value of a spec"),
 }
 
 
@@ -297,7 +297,7 @@ BROKEN = {
     "import": ("import nothing_of_that_name", "ModuleNotFoundError"),
     "raises": ("1 / 0", "ZeroDivisionError"),
     "exits": ("raise SystemExit(3)", "SystemExit"),
-    "bad decorator": ("from suite import task\ntask(name='a:b', kind='classification')(dict)", "cannot name a task"),
+    "bad decorator": ("from suite import task\ntask(name='a:b', kind='classification')(dict)", "is no name for a task"),
 }
 
 
@@ -356,7 +356,7 @@ def package(tmp_path, monkeypatch):
 def test_the_names_of_a_package_are_found_by_name(fresh, package, monkeypatch):
     package("acme_a", ONE_OF_EACH)
     points(monkeypatch, acme="acme_a")
-    fresh._asked_packages = False
+    fresh._loaded_plugins = False
     fresh._load_installed = lambda role: None
     assert fresh.get("task", "things").summary == "Some things."
     assert [entry.name for entry in fresh.names("attack")] == ["push"]
@@ -365,7 +365,7 @@ def test_the_names_of_a_package_are_found_by_name(fresh, package, monkeypatch):
 def test_packages_are_not_imported_for_built_in_names(fresh, monkeypatch):
     model(name="net")(dict)
     points(monkeypatch, acme="never_imported_module")
-    fresh._asked_packages = False
+    fresh._loaded_plugins = False
     assert fresh.get("model", "net").name == "net"
     assert not fresh.broken
 
@@ -375,7 +375,7 @@ def test_a_broken_package_is_named_and_does_not_break_the_others(fresh, package,
     package("acme_bad", "raise ValueError('no luck')")
     package("acme_exit", "raise SystemExit('bye')")
     points(monkeypatch, bad="acme_bad", leaves="acme_exit", gone="acme_gone", good="acme_good")
-    fresh._asked_packages = False
+    fresh._loaded_plugins = False
     fresh._load_installed = lambda role: None
     assert [entry.name for entry in fresh.names("task")] == ["things"]
     assert fresh.broken["bad"] == "ValueError: no luck"
@@ -389,10 +389,10 @@ def test_two_packages_cannot_have_one_name(fresh, package, monkeypatch):
     package("acme_first", ONE_OF_EACH)
     package("acme_second", ONE_OF_EACH)
     points(monkeypatch, first="acme_first", second="acme_second")
-    fresh._asked_packages = False
+    fresh._loaded_plugins = False
     fresh._load_installed = lambda role: None
     assert fresh.get("task", "things").origin.endswith("acme_first.py")
-    assert "already taken by" in fresh.broken["second"]
+    assert "but so does" in fresh.broken["second"]
     assert "acme_first.py" in fresh.broken["second"]
 
 
@@ -407,8 +407,8 @@ def test_a_registered_name_is_rejected_for_another_file_only(fresh):
 def test_a_package_cannot_replace_a_name_of_the_suite(package, monkeypatch):
     package("acme_thief", "from suite import attack\nattack(name='pgd')(dict)\n")
     points(monkeypatch, thief="acme_thief")
-    monkeypatch.setattr(REGISTRY, "_asked_packages", False)
+    monkeypatch.setattr(REGISTRY, "_loaded_plugins", False)
     monkeypatch.setattr(REGISTRY, "broken", {})
     REGISTRY.names("attack")
-    assert "already taken by" in REGISTRY.broken["thief"]
+    assert "but so does" in REGISTRY.broken["thief"]
     assert REGISTRY.get("attack", "pgd").origin.endswith("gradient.py")
