@@ -273,7 +273,7 @@ def objects_frame(rows: pd.DataFrame) -> pd.DataFrame:
     Shares are in percent, false positives per image; size 0 is the clean image.
     """
     part = rows[rows["metric"].isin(OBJECTS) & rows["value"].notna()]
-    numbers = part[["value", "lo", "hi", "control"]].astype(float).mul(part["unit"].map(scale), axis=0)
+    numbers = part[["value", "lo", "hi", "control"]].astype(float).mul(part["unit"].map(scale).astype(float), axis=0)
     numbers.insert(0, "metric", pd.Categorical(part["metric"], list(OBJECTS)))
     numbers.insert(1, "title", part["metric"].map(OBJECTS))
     numbers.insert(2, "size", [size_of(json.loads(params)) for params in part["params"]])
