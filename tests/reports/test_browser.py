@@ -26,7 +26,7 @@ from tests.reports import synthetic_texts as t
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-WAIT = 20_000
+WAIT = 60_000
 
 pytest.importorskip("streamlit", reason="the report needs the extra `report`")
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright")
@@ -77,14 +77,14 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _healthy(address: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(100):
+    for _ in range(300):
         assert server.poll() is None, "the Streamlit server ended early"
         try:
             with urllib.request.urlopen(f"{address}/_stcore/health", timeout=1):
                 return
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             time.sleep(0.2)
-    raise AssertionError("the Streamlit server did not answer within 20 s")
+    raise AssertionError("the Streamlit server did not answer within 60 s")
 
 
 @dataclass
