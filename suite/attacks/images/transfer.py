@@ -20,7 +20,7 @@ from suite.attacks.images.gradient import NormAttack
 from suite.attacks.images.square import evaluate
 from suite.decorators import attack
 from suite.errors import AttackError, SpecError
-from suite.kinds.classification.losses import SPREAD
+from suite.kinds.defaults import SPREAD
 from suite.models.base import TorchClassifier
 from suite.models.networks.image_classifiers import small_cnn
 from suite.models.training.trainer import seeded

@@ -156,7 +156,7 @@ def test_a_text_with_too_many_edits_is_reported(measured, tmp_path, spec):
         found[0] = packed([f"{text[:-1]} or so or no."], found.shape[1])[0]
 
     verdict = changed(measured, tmp_path, spec, longer)
-    assert any(f"a perturbation of norm {NORMS[spec]} over the size" in text for text in verdict.differences)
+    assert any(f"a perturbation of norm {NORMS[spec]} exceeds its size" in text for text in verdict.differences)
 
 
 def test_rows_that_are_not_texts_are_reported(measured, tmp_path):
@@ -180,7 +180,7 @@ def test_floating_point_texts_are_reported(measured, tmp_path):
     shutil.copytree(measured.root / "models", other.root / "models")
     other.put(dataclasses.replace(record, arrays={**record.arrays, "found": found}, details=details))
     (verdict,) = list(verify(other, RecordFilter((TASK,), (BAG,)), device="cpu"))
-    assert any("are float32, but the task's are int32" in text for text in verdict.differences)
+    assert any("are float32, but those of the task are int32" in text for text in verdict.differences)
 
 
 # -- a language model: some characters may be changed, the others are to be predicted
@@ -223,7 +223,7 @@ def test_a_changed_scored_character_is_reported(predicted, tmp_path):
     other = Store(tmp_path)
     other.put(dataclasses.replace(record, arrays={**record.arrays, "found": found}, details=details))
     (verdict,) = list(verify(other, wanted, device="cpu"))
-    assert any("characters changed that may not be, in 1 of 5" in text for text in verdict.differences), verdict
+    assert any("characters that must not be edited in 1 of 5" in text for text in verdict.differences), verdict
 
 
 @pytest.mark.parametrize("change", ["shorter", "moved on"])
@@ -235,7 +235,7 @@ def test_another_length_is_reported_where_characters_are_scored(predicted, tmp_p
     other = Store(tmp_path)
     other.put(dataclasses.replace(record, arrays={**record.arrays, "found": found}, details=details))
     (verdict,) = list(verify(other, RecordFilter((ROUNDS,), (TURNS,)), device="cpu"))
-    assert any("characters changed that may not be, in 1 of 5" in text for text in verdict.differences), verdict
+    assert any("characters that must not be edited in 1 of 5" in text for text in verdict.differences), verdict
 
 
 def test_a_trigger_before_a_changed_text_is_reported(measured, tmp_path):
@@ -254,7 +254,7 @@ def test_a_trigger_before_a_changed_text_is_reported(measured, tmp_path):
 
     for number, change in enumerate((rewritten, in_place)):
         verdict = changed(measured, tmp_path / str(number), TRIGGER, change)
-        assert any("a perturbation of norm trigger over the size" in text for text in verdict.differences)
+        assert any("a perturbation of norm trigger exceeds its size" in text for text in verdict.differences)
 
 
 def _clean_texts():
