@@ -262,7 +262,7 @@ def test_a_model_with_masked_gradients_gets_a_suspect_number(measured, attack):
     (measure,) = robust(result)
     assert measure.checks["gradient_nonzero"] == measure.checks["outputs_are_logits"] == "fail"
     assert measure.status == "suspect"
-    assert_matches(r"gradient is zero on \d+ of 64 right samples", measure.reason)
+    assert_matches(r"gradient is zero on \d+ of 64 correctly classified samples", measure.reason)
 
 
 class Scaled(nn.Module):

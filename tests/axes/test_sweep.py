@@ -202,7 +202,7 @@ def test_a_stochastic_model_is_marked_but_not_suspect(random_finding):
     for measure in robust(random_finding):
         assert measure.checks["deterministic"] == "pass"  # because draws are counted
         assert measure.checks["eps0_equals_clean"] == "pass"
-    assert "share of 32 fresh draws" in random_finding.details["checks"]["deterministic"][1]
+    assert "share of 32 draws" in random_finding.details["checks"]["deterministic"][1]
 
 
 def test_only_inputs_misclassified_in_most_draws_are_stored(random_finding):
