@@ -140,7 +140,7 @@ class Watched(Boundary):
 
 def test_a_minimum_norm_attack_runs_once_for_all_sizes():
     few, many = Watched(eps=(0.1,), steps=4, aimed=1), Watched(eps=tuple(np.linspace(0.01, 0.3, 30)), steps=4, aimed=1)
-    once, all_sizes = sweep_of(few), assault_of(many)
+    once, all_sizes = sweep_of(few), sweep_of(many)
     assert few.runs == many.runs == [int(once.clean.sum())]
     assert len(all_sizes.quality) == 30
     # What remains per size is the gate, which asks once about each that stands, and the control.
