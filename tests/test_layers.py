@@ -22,7 +22,7 @@ LAYERS = (
     ("suite.errors", "suite.rounding"),
     ("suite.spec", "suite.types", "suite.paths"),
     ("suite.registry", "suite.store", "suite.metrics"),
-    ("suite.decorators", "suite.data", "suite.leaderboard"),
+    ("suite.decorators", "suite.listing", "suite.data", "suite.leaderboard"),
     ("suite.models",),
     ("suite.kinds",),
     ("suite.attacks", "suite.attributions"),
