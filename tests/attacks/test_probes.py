@@ -106,6 +106,7 @@ OUTPUT_CHANGES = {
 
 
 @functools.cache
+@torch.enable_grad()  # a probe may be the first to ask, without gradients, and the network is trained then
 def honest(name):
     return HONEST[name]().eval().requires_grad_(False)
 

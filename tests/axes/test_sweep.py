@@ -384,7 +384,8 @@ def test_a_control_that_violates_the_norm_is_an_error(measured):
 def test_an_attack_cannot_influence_the_validation(measured):
     class Lies(Fake):
         def perturb(self, problem, pixels, targets, size, seeds):
-            object.__setattr__(problem, "fooled", lambda output, truth: torch.zeros(len(output), dtype=torch.bool))
+            nothing = lambda output, truth: torch.zeros(len(output), dtype=torch.bool)  # noqa: E731
+            object.__setattr__(problem, "misclassified", nothing)
             return super().perturb(problem, pixels, targets, size, seeds)
 
     finding = measured(Lies(), context_of(count=40), audit=16)

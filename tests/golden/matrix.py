@@ -37,28 +37,30 @@ ALL_METHODS = (
     "edges], samples=8)"
 )
 
+IMAGE_AXES = (
+    "clean",
+    "robustness(attack=fgsm(eps=[0.05, 0.15]))",
+    "robustness(attack=pgd(eps=[0.05, 0.15], steps=10))",
+    "robustness(attack=patch(area=[0.15], steps=20))",
+    *IMAGE_EDITS,
+    "calibration(members=2, dropout_samples=5)",
+    ALL_METHODS,
+)
+ATTACKS = (
+    "robustness(attack=boundary(eps=[0.05, 0.15], steps=10))",
+    "robustness(attack=apgd(eps=[0.1], steps=10))",
+    "robustness(attack=cascade(eps=[0.05, 0.15], tier=quick))",
+    "robustness(attack=cascade(eps=[0.5], norm=l2, tier=quick))",
+    "robustness(attack=image_patch(area=[0.15], steps=10, tries=2))",
+    "robustness(attack=square(eps=[0.1], queries=100))",
+    "robustness(attack=decision(eps=[0.5], norm=l2, queries=100))",
+    "robustness(attack=transfer(eps=[0.1], steps=5))",
+    "robustness(attack=spec('torchattacks:PGD(eps=[0.1], steps=5)'))",
+)
+
 MATRIX: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "images": (
-        ("cnn", "adversarial", "vit"),
-        (
-            "clean",
-            "robustness(attack=fgsm(eps=[0.05, 0.15]))",
-            "robustness(attack=pgd(eps=[0.05, 0.15], steps=10))",
-            "robustness(attack=apgd(eps=[0.1], steps=10))",
-            "robustness(attack=cascade(eps=[0.05, 0.15], tier=quick))",
-            "robustness(attack=cascade(eps=[0.5], norm=l2, tier=quick))",
-            "robustness(attack=boundary(eps=[0.05, 0.15], steps=10))",
-            "robustness(attack=patch(area=[0.15], steps=20))",
-            "robustness(attack=image_patch(area=[0.15], steps=10, tries=2))",
-            "robustness(attack=square(eps=[0.1], queries=100))",
-            "robustness(attack=decision(eps=[0.5], norm=l2, queries=100))",
-            "robustness(attack=transfer(eps=[0.1], steps=5))",
-            "robustness(attack=spec('torchattacks:PGD(eps=[0.1], steps=5)'))",
-            *IMAGE_EDITS,
-            "calibration(members=2, dropout_samples=5)",
-            ALL_METHODS,
-        ),
-    ),
+    "images": (("cnn", "adversarial", "vit"), IMAGE_AXES),
+    "attacked": (("cnn",), ATTACKS),
     "boxes": (
         ("centernet",),
         (
@@ -141,7 +143,7 @@ def specs(task: str) -> tuple[str, list[str], list[str]]:
     """Return the specs of a task's cells: the task, its models, its axes."""
     models, axes = MATRIX[task]
     file = HERE / "small.py"
-    return f"{file}:{task}", [f"{file}:{model}" for model in models], list(axes)
+    return f"{file}:{'images' if task == 'attacked' else task}", [f"{file}:{model}" for model in models], list(axes)
 
 
 def measure(task: str, root: Path) -> Store:

@@ -163,7 +163,7 @@ WRONG_TASKS = {
     ),
     "same id in every split": (
         things("yield Sample(str(LABELS[place]) + str(place % 4), pixels(place), LABELS[place])"),
-        "ids must be unique over all splits",
+        "ids must be unique across splits",
     ),
     "NaN": (
         things("yield Sample(str(place), pixels(place) * (np.nan if place == 7 else 1), LABELS[place])"),
