@@ -1,12 +1,12 @@
-"""Common corruptions beside the package imagecorruptions: throughput at 224 pixels, and accuracies at 64.
+"""Common corruptions compared with the package imagecorruptions: throughput at 224 pixels, accuracies at 64.
 
     python -m tests.benchmarks.corruptions_speed --reference PYTHON
 
-PYTHON is an interpreter whose environment holds imagecorruptions 1.1.2, numpy below 2, opencv-python-headless,
-scikit-image, scipy and setuptools below 81; the package runs with no newer ones. Names that scipy and scikit-image
-have dropped since are put back for it. Times are processor times on one thread, the best of several runs, on the same
-16 images of 224 pixels. Accuracies are those of a small network, trained in a minute on digits that are pasted onto
-pieces of two photographs. The table goes to tests/benchmarks/results/corruptions.md.
+PYTHON is an interpreter whose environment has imagecorruptions 1.1.2, numpy below 2, opencv-python-headless,
+scikit-image, scipy and setuptools below 81; the package does not run with newer versions. Names that scipy and
+scikit-image have removed since are restored for it. Times are processor times on one thread, the minimum over several
+runs, on the same 16 images of 224 pixels. Accuracies are those of a small network, trained in a minute on digits pasted
+onto crops of two photos. The table is written to tests/benchmarks/results/corruptions.md.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ NAMES = (
 )
 SEVERITIES = (1, 2, 3, 4, 5)
 SLOW = "glass_blur"
-"""Half a second per image of 224 pixels in the reference, so that it is asked about fewer images."""
+"""Takes half a second per image of 224 pixels in the reference, so it is run on fewer images."""
 
 FEWER = 400
 RESULTS = Path(__file__).parent / "results" / "corruptions.md"
 
 
-def best(work, runs):
-    """Return the least processor time of several runs in seconds."""
+def minimum_time(function, runs):
+    """Return the minimum processor time of several runs in seconds."""
     times = []
     for _ in range(runs):
-        began = time.process_time()
-        work()
-        times.append(time.process_time() - began)
+        start = time.process_time()
+        function()
+        times.append(time.process_time() - start)
     return min(times)
 
 
 def load_reference():
-    """Import the package with the names that its dependencies have dropped."""
+    """Import the package after restoring the names that its dependencies have removed."""
     import types
 
     import scipy.ndimage
@@ -67,7 +67,7 @@ def load_reference():
 
 
 def serve(folder):
-    """Corrupt and time in the reference's environment: images.npz in, speed.npz and corrupted.npz out."""
+    """Run and time the reference in its environment: read images.npz, write speed.npz and corrupted.npz."""
     package = load_reference()
     given = np.load(folder / "images.npz")
     np.random.seed(0)
@@ -75,7 +75,7 @@ def serve(folder):
     for name in NAMES:
         for severity in SEVERITIES:
             large = given["large"][:1] if name == SLOW else given["large"]
-            seconds = best(lambda: [package.corrupt(image, severity, name) for image in large], 3)  # noqa: B023  # called before the next turn
+            seconds = minimum_time(lambda: [package.corrupt(image, severity, name) for image in large], 3)  # noqa: B023  # called in the same iteration
             speed[f"{name}/{severity}"] = len(large) / seconds
             small = given["small"][:FEWER] if name == SLOW else given["small"]
             corrupted[f"{name}/{severity}"] = np.stack([package.corrupt(image, severity, name) for image in small])
@@ -84,27 +84,27 @@ def serve(folder):
     np.savez(folder / "corrupted.npz", **corrupted)
 
 
-def pieces(side, count, seed):
-    """Return random pieces of two photographs, uint8 (count, side, side, 3)."""
+def crops(side, count, seed):
+    """Return random crops of two photos, uint8 (count, side, side, 3)."""
     from sklearn.datasets import load_sample_image
 
     photographs = [load_sample_image(name) for name in ("china.jpg", "flower.jpg")]
     random = np.random.default_rng(seed)
-    found = []
+    images = []
     for number in range(count):
         photograph = photographs[number % 2]
         top, left = (random.integers(0, size - side + 1) for size in photograph.shape[:2])
-        found.append(photograph[top : top + side, left : left + side])
-    return np.stack(found)
+        images.append(photograph[top : top + side, left : left + side])
+    return np.stack(images)
 
 
 def pasted(digits, seed):
-    """Return digits (n, 8, 8) in 0..16 as coloured strokes on pieces of photographs, uint8 (n, 64, 64, 3)."""
+    """Paste digits (n, 8, 8) in 0..16 as colored strokes onto crops of photos, uint8 (n, 64, 64, 3)."""
     from PIL import Image
 
     random = np.random.default_rng(seed)
-    found = pieces(64, len(digits), seed).astype(float)
-    for image, digit in zip(found, digits, strict=True):
+    images = crops(64, len(digits), seed).astype(float)
+    for image, digit in zip(images, digits, strict=True):
         side = int(random.integers(40, 57))
         stroke = Image.fromarray((digit * 15.9).astype(np.uint8)).resize((side, side), Image.Resampling.BICUBIC)
         share = np.asarray(stroke, dtype=float)[..., None] / 255
@@ -113,7 +113,7 @@ def pasted(digits, seed):
         dark = part.mean() > 128
         part[:] = part * (1 - share) + share * random.uniform(0, 90, 3) if dark else part
         part[:] = part if dark else part * (1 - share) + share * random.uniform(165, 255, 3)
-    return found.round().astype(np.uint8)
+    return images.round().astype(np.uint8)
 
 
 def trained(images, labels, epochs=8):
@@ -147,17 +147,17 @@ def as_pixels(images):
     return torch.from_numpy(images).permute(0, 3, 1, 2).float().contiguous() / 255
 
 
-def right(net, pixels, labels):
-    """Return which images the network is right about, bool (n,)."""
+def correct(net, pixels, labels):
+    """Return which images the network classifies correctly, bool (n,)."""
     import torch
 
     with torch.no_grad():
-        answers = torch.cat([net(part).argmax(dim=1) for part in pixels.split(250)])
-    return answers.numpy() == labels[: len(answers)]
+        predictions = torch.cat([net(part).argmax(dim=1) for part in pixels.split(250)])
+    return predictions.numpy() == labels[: len(predictions)]
 
 
-def material(count):
-    """Return a trained network, and test images with their labels."""
+def network_and_images(count):
+    """Return a trained network, and test images with labels."""
     from sklearn.datasets import load_digits
 
     data = load_digits()
@@ -165,55 +165,56 @@ def material(count):
     train, test = order[:1200], order[1200:]
     chosen = np.tile(train, 5)
     net = trained(pasted(data.images[chosen], 1), data.target[chosen])
-    asked = np.resize(test, count)
-    return net, pasted(data.images[asked], 2), data.target[asked]
+    rows = np.resize(test, count)
+    return net, pasted(data.images[rows], 2), data.target[rows]
 
 
 def ours(net, images, labels, large):
-    """Return images per second and two draws of outcomes for every corruption and severity."""
+    """Return images per second and the outcomes of two seeds for every corruption and severity."""
     from suite.corruptions.catalogue import corrupt
 
     speed, draws, big, small = {}, {}, as_pixels(large), as_pixels(images)
     for name in NAMES:
         for severity in SEVERITIES:
             corrupt(big, name, severity, range(len(big)))
-            seconds = best(lambda: corrupt(big, name, severity, range(len(big))), 7)  # noqa: B023  # called before the next turn
+            seconds = minimum_time(lambda: corrupt(big, name, severity, range(len(big))), 7)  # noqa: B023  # called in the same iteration
             key, part = f"{name}/{severity}", small[:FEWER] if name == SLOW else small
             speed[key] = len(big) / seconds
             seeds = [np.arange(len(part)) * 2 + draw for draw in (0, 1)]
-            draws[key] = [right(net, corrupt(part, name, severity, seed.tolist()), labels) for seed in seeds]
+            draws[key] = [correct(net, corrupt(part, name, severity, seed.tolist()), labels) for seed in seeds]
     return speed, draws
 
 
 def table(speed, reference_speed, draws, reference_right):
-    """Yield the lines of the table, a corruption each, and then the summary; accuracies in percent."""
-    yield "| corruption | images/s | reference | times | accuracy | reference | gap by severity | gap | two own draws |"
+    """Yield the table, one line per corruption, and the summary; accuracies in percent."""
+    yield "| corruption | images/s | reference | speedup | accuracy | reference | gap by severity | gap | gap of two seeds |"
     yield "|---|---|---|---|---|---|---|---|---|"
-    found = {name: compared(name, speed, reference_speed, draws, reference_right) for name in NAMES}
-    for name, row in found.items():
+    lines = {name: compared(name, speed, reference_speed, draws, reference_right) for name in NAMES}
+    for name, row in lines.items():
         yield (
             f"| {name} | {row['own']:,.0f} | {row['other']:,.1f} | {row['times']:,.1f} | {row['accuracy']:.2f} "
             f"| {row['theirs']:.2f} | {row['by_severity']:.2f} | {row['gap']:+.2f} | {row['floor']:.2f} |"
         )
-    below = ", ".join(f"{name} {row['times']:.1f}" for name, row in found.items() if row["times"] < 10)
-    median = np.median([row["times"] for row in found.values()])
-    rest = [row for name, row in found.items() if name != "frost"]
+    below = ", ".join(f"{name} {row['times']:.1f}" for name, row in lines.items() if row["times"] < 10)
+    median = np.median([row["times"] for row in lines.values()])
+    rest = [row for name, row in lines.items() if name != "frost"]
     yield ""
-    yield f"Median of the ratios: {median:.1f}. Below 10: {below or 'none'}."
+    yield f"Median speedup: {median:.1f}. Below 10: {below or 'none'}."
     yield ""
     yield (
         "Without frost, in points: mean absolute gap per corruption and severity, one draw each, "
-        f"{np.mean([row['by_severity'] for row in rest]):.2f}, where two draws of our own lie "
-        f"{np.mean([row['floor'] for row in rest]):.2f} apart; mean absolute gap per corruption, over its severities, "
+        f"{np.mean([row['by_severity'] for row in rest]):.2f}, compared with "
+        f"{np.mean([row['floor'] for row in rest]):.2f} between two seeds of the suite; "
+        "mean absolute gap per corruption, over its severities, "
         f"{np.mean([abs(row['gap']) for row in rest]):.2f}; gap of the mean over all of them "
         f"{np.mean([row['gap'] for row in rest]):+.2f}."
     )
 
 
 def compared(name, speed, reference_speed, draws, reference_right):
-    """Return one line of the table: throughput in images per second, accuracies and their gaps in points."""
+    """Return the values of one line: throughput in images per second, accuracies in percent, gaps in points."""
     keys = [f"{name}/{severity}" for severity in SEVERITIES]
-    own, other = (1 / np.mean([1 / float(found[key]) for key in keys]) for found in (speed, reference_speed))
+    own, other = (1 / np.mean([1 / float(rates[key]) for key in keys]) for rates in (speed, reference_speed))
     accuracy = np.array([[100 * draw.mean() for draw in draws[key]] for key in keys])
     theirs = np.array([100 * reference_right[key].mean() for key in keys])
     return {
@@ -229,17 +230,17 @@ def compared(name, speed, reference_speed, draws, reference_right):
 
 
 def main():
-    """Run both sides and write the table."""
+    """Run both implementations and write the table."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--reference", required=True, help="interpreter of the reference's environment")
-    options.add_argument("--count", type=int, default=2000, help="images whose accuracy is compared")
+    options.add_argument("--count", type=int, default=2000, help="number of images for the accuracy comparison")
     given = options.parse_args()
     import torch
 
     torch.set_num_threads(1)
-    net, images, labels = material(given.count)
-    large = pieces(224, 16, 3)
-    clean = right(net, as_pixels(images), labels).mean()
+    net, images, labels = network_and_images(given.count)
+    large = crops(224, 16, 3)
+    clean = correct(net, as_pixels(images), labels).mean()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.savez(folder / "images.npz", large=large, small=images)
@@ -247,10 +248,10 @@ def main():
         subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
         reference_speed = dict(np.load(folder / "speed.npz"))
         corrupted = np.load(folder / "corrupted.npz")
-        reference_right = {key: right(net, as_pixels(corrupted[key]), labels) for key in corrupted.files}
+        reference_right = {key: correct(net, as_pixels(corrupted[key]), labels) for key in corrupted.files}
     speed, draws = ours(net, images, labels, large)
     lines = [
-        "# Common corruptions beside imagecorruptions 1.1.2",
+        "# Common corruptions compared with imagecorruptions 1.1.2",
         "",
         f"16 images of 224 pixels for speed; {given.count:,} images of 64 pixels ({FEWER} for {SLOW}) for accuracy; "
         f"clean accuracy {100 * clean:.2f} %. Written by `python -m tests.benchmarks.corruptions_speed`.",

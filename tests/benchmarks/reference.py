@@ -1,7 +1,7 @@
-"""AutoAttack's own numbers: what the attack engine is compared with, at the same points and in the same passes.
+"""Reference results of AutoAttack for the attack engine, on the same samples and with the same definition of a pass.
 
 The reference is the package pyautoattack 0.2.0 (Croce and Hein, 2020), the official code on PyPI: a development
-dependency. A pass is one sample through one forward or one backward.
+dependency. A pass is one forward or one backward pass of one sample.
 
     python -m tests.benchmarks.reference --set dev [--only NAME] [--threat linf]
 """
@@ -28,14 +28,14 @@ from torch import Tensor, nn
 
 from tests.benchmarks.zoo import ENTRIES, Entry, accuracy, digest, folder, load, points
 
-SLACK = 1e-5  # of eps: what float32 rounding may add to a norm
+SLACK = 1e-5  # relative to eps: tolerance for float32 rounding of a norm
 
 
 class Counted(nn.Module):
-    """Wrap a module and count the samples that go forward and those whose gradient reaches the output.
+    """A wrapper that counts the forward and backward passes of single samples.
 
-    A tensor hook counts the backward passes. A module hook would make the output a view that AutoAttack's Square,
-    which writes into it, may not change.
+    A tensor hook counts the backward passes. A module hook would make the output a view, which AutoAttack's
+    Square modifies in place, and PyTorch forbids that.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -46,7 +46,7 @@ class Counted(nn.Module):
 
     @property
     def passes(self) -> int:
-        """Forwards and backwards together."""
+        """Total number of passes."""
         return self.forwards + self.backwards
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -63,18 +63,18 @@ class Counted(nn.Module):
 
 @dataclass(frozen=True)
 class Reference:
-    """What AutoAttack left of a model.
+    """The result of AutoAttack on a model.
 
     Args:
-        robust: (n,) whether no wrong answer within the budget was found, re-checked by a clean forward pass.
-        adversarial: (n, 1, h, w) the points it returned; the clean ones where it found none.
+        robust: (n,) whether no adversarial example within the budget was found, re-checked by a separate forward pass.
+        adversarial: (n, 1, h, w) returned adversarial examples; clean samples where there is none.
         clean: clean accuracy.
-        forwards: samples forwarded, the package's own checks of the model included.
-        backwards: samples whose gradient was computed.
+        forwards: forward passes, including the package's checks of the model.
+        backwards: backward passes.
         seconds: wall time.
-        excess: largest norm over eps among the returned points; those above 1 + `SLACK` do not count.
-        by_stage: accuracy left behind each stage, as AutoAttack reports it.
-        passes_by_stage: passes spent up to the end of each stage.
+        excess: largest norm of a perturbation over eps; perturbations above 1 + `SLACK` do not count.
+        by_stage: robust accuracy after each stage, as AutoAttack reports it.
+        passes_by_stage: total passes at the end of each stage.
         flags: warnings that AutoAttack logged.
     """
 
@@ -91,7 +91,7 @@ class Reference:
 
     @property
     def passes(self) -> int:
-        """Forwards and backwards together."""
+        """Total number of passes."""
         return self.forwards + self.backwards
 
     @property
@@ -101,7 +101,7 @@ class Reference:
 
 
 class _Listener(logging.Handler):
-    """Read the accuracy behind each stage and the warnings from AutoAttack's log: it returns neither."""
+    """A handler that reads the accuracy after each stage and the warnings from the log; AutoAttack returns neither."""
 
     def __init__(self, counted: Counted) -> None:
         super().__init__()
@@ -114,9 +114,9 @@ class _Listener(logging.Handler):
         message = record.getMessage()
         if record.levelno >= logging.WARNING:
             self.flags.append(message)
-        if found := re.match(r"robust accuracy after (\S+): ([\d.]+)%", message):
-            self.by_stage[found[1].lower()] = float(found[2]) / 100
-            self.passes_by_stage[found[1].lower()] = self.counted.passes
+        if matched := re.match(r"robust accuracy after (\S+): ([\d.]+)%", message):
+            self.by_stage[matched[1].lower()] = float(matched[2]) / 100
+            self.passes_by_stage[matched[1].lower()] = self.counted.passes
 
 
 def autoattack(
@@ -130,7 +130,7 @@ def autoattack(
     batch_size: int = 500,
     seed: int = 0,
 ) -> Reference:
-    """Return what AutoAttack leaves of a model in eval mode with frozen parameters.
+    """Run AutoAttack on a model in eval mode with frozen parameters.
 
     Args:
         model: maps pixels to logits (n, classes).
@@ -139,19 +139,19 @@ def autoattack(
         norm: "linf" or "l2".
         eps: radius, in pixel units.
         version: "standard", "plus" or "rand".
-        batch_size: points attacked together.
+        batch_size: samples per batch.
         seed: seed of every stage.
     """
     counted = Counted(model)
-    heard = _Listener(counted)
+    listener = _Listener(counted)
     start = time.perf_counter()
-    with _listening(heard), torch.random.fork_rng(devices=[]):
+    with _listening(listener), torch.random.fork_rng(devices=[]):
         attack = _package().AutoAttack(
             counted, norm={"linf": "Linf", "l2": "L2"}[norm], eps=eps, seed=seed, version=version, device="cpu"
         )
         adversarial, _ = attack.run_standard_evaluation(pixels, labels, batch_size=batch_size)
     seconds = time.perf_counter() - start
-    robust, excess = _checked(model, pixels, labels, adversarial, norm, eps)
+    robust, excess = _robust_and_excess(model, pixels, labels, adversarial, norm, eps)
     return Reference(
         robust,
         adversarial,
@@ -160,9 +160,9 @@ def autoattack(
         counted.backwards,
         seconds,
         excess,
-        heard.by_stage,
-        heard.passes_by_stage,
-        tuple(heard.flags),
+        listener.by_stage,
+        listener.passes_by_stage,
+        tuple(listener.flags),
     )
 
 
@@ -174,42 +174,42 @@ def _package() -> Any:
         raise ImportError("The reference needs the package pyautoattack: pip install pyautoattack==0.2.0") from error
     checks.funcs.update(
         dict.fromkeys(checks.funcs, 0)
-    )  # never reset there: one dynamic model would flag all later ones
+    )  # the package never resets them: one dynamic model would flag all later ones
     return pyautoattack
 
 
 @contextmanager
-def _listening(heard: _Listener) -> Iterator[None]:
-    """Send AutoAttack's log to the listener alone; restore the logger, and the trace function that its checks clear."""
+def _listening(listener: _Listener) -> Iterator[None]:
+    """Send AutoAttack's log to the listener only; restore the logger and the trace function that AutoAttack clears."""
     logger, trace = logging.getLogger("auto-attack"), sys.gettrace()
     level, propagates = logger.level, logger.propagate
-    logger.addHandler(heard)
+    logger.addHandler(listener)
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
     try:
         yield
     finally:
-        logger.removeHandler(heard)
+        logger.removeHandler(listener)
         logger.setLevel(level)
         logger.propagate = propagates
         sys.settrace(trace)
 
 
-def _checked(
+def _robust_and_excess(
     model: nn.Module, pixels: Tensor, labels: Tensor, adversarial: Tensor, norm: str, eps: float
 ) -> tuple[Tensor, float]:
-    """Return which points hold by a clean forward pass, and the largest norm over eps; out of budget breaks nothing."""
+    """Return which samples are robust, and the largest norm over eps; inputs outside the budget do not count."""
     change = (adversarial.double() - pixels.double()).flatten(1)
     size = change.abs().amax(1) if norm == "linf" else change.norm(dim=1)
     inside = (adversarial.flatten(1) >= 0).all(1) & (adversarial.flatten(1) <= 1).all(1)  # false for NaN
     within = inside & (size <= eps * (1 + SLACK))
     with torch.no_grad():
-        answers = torch.cat([model(part).argmax(1) for part in adversarial.split(500)])
-    return (answers == labels) | ~within, (size.max() / eps).item()
+        predictions = torch.cat([model(part).argmax(1) for part in adversarial.split(500)])
+    return (predictions == labels) | ~within, (size.max() / eps).item()
 
 
 def cached(entry: Entry, norm: str, eps: float, n: int) -> Reference:
-    """Return the stored reference of the first n of the entry's points; run and store it where there is none."""
+    """Return the cached reference on the entry's first n samples; compute and store it if there is none."""
     path = stored(entry, norm, eps, n)
     if not path.exists():
         pixels, labels = points(entry.data, entry.set)
@@ -218,7 +218,7 @@ def cached(entry: Entry, norm: str, eps: float, n: int) -> Reference:
 
 
 def stored(entry: Entry, norm: str, eps: float, n: int) -> Path:
-    """Return the JSON file of a reference; the arrays lie beside it."""
+    """Return the path of a reference's JSON file; its arrays are stored next to it."""
     key = hashlib.sha256(repr((digest(entry), entry.set, norm, eps, n)).encode()).hexdigest()[:12]
     return folder() / f"reference-{entry.name}-{norm}-{eps:g}-{n}-{key}.json"
 
@@ -241,31 +241,31 @@ def _read(path: Path) -> Reference:
 
 
 def line(entry: Entry, norm: str, eps: float, reference: Reference) -> str:
-    """Return one run in words and numbers."""
-    n, alive = len(reference.robust), int(reference.robust.sum())
+    """Return a one-line summary of a run."""
+    n, count = len(reference.robust), int(reference.robust.sum())
     stages = " ".join(f"{name} {100 * left:.1f}" for name, left in reference.by_stage.items())
     beyond = " (beyond)" if entry.beyond(norm, eps) else ""
     return (
         f"{entry.name} {norm} {eps:g}{beyond} n={n} clean {100 * reference.clean:.1f} "
         f"robust {100 * reference.accuracy:.1f} [{stages}] passes {reference.passes:,} "
-        f"({reference.passes / max(alive, 1):,.0f} per surviving point) {reference.seconds:.0f} s"
+        f"({reference.passes / max(count, 1):,.0f} per robust sample) {reference.seconds:.0f} s"
         + "".join(f" FLAG: {flag[:60]}" for flag in reference.flags)
     )
 
 
 def main() -> None:
-    """Train what is missing, run what is not stored, print a line per run."""
+    """Train missing models, compute missing references and print one line per run."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--set", required=True, choices=("dev", "judged"))
+    parser.add_argument("--set", required=True, choices=("dev", "test"))
     parser.add_argument("--only", help="name of one entry")
     parser.add_argument("--threat", choices=("linf", "l2"))
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
     for entry in ENTRIES:
-        if entry.set != asked.set or asked.only not in (None, entry.name):
+        if entry.set != arguments.set or arguments.only not in (None, entry.name):
             continue
         for norm, eps in entry.threats:
-            if asked.threat in (None, norm):
+            if arguments.threat in (None, norm):
                 print(line(entry, norm, eps, cached(entry, norm, eps, entry.count)), flush=True)
 
 

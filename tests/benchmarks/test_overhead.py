@@ -1,4 +1,4 @@
-"""What the engine asks of a model, counted by the model itself; times are measured by the benchmark."""
+"""Passes of the attack engine, counted by the model itself; the benchmark measures times."""
 
 from dataclasses import replace
 
@@ -26,29 +26,29 @@ def counted(case, **options):
     return net, problem.passes
 
 
-def test_a_step_is_one_pass_forward_and_one_backward_and_the_end_one_forward(case):
+def test_a_step_takes_one_forward_and_one_backward_pass_and_the_end_one_forward_pass(case):
     net, passes = counted(case, stop=False)
     assert (passes.forward, passes.backward) == (48 * (STEPS + 1), 48 * STEPS)
     assert (net.forwards, net.backwards) == (passes.forward, passes.backward)
 
 
-def test_who_is_fooled_leaves_and_the_model_sees_only_the_rest(case):
-    wrong = (case.labels + torch.arange(48) % 2) % 10  # every other one, from the start
+def test_misclassified_samples_take_no_further_passes(case):
+    wrong = (case.labels + torch.arange(48) % 2) % 10  # every other sample is misclassified from the start
     net, passes = counted(replace(case, labels=wrong), stop=True)
     assert (passes.forward, passes.backward) == (24 * (STEPS + 1) + 24, 24 * STEPS + 24)
-    padding = 7 * 3 * (STEPS + 1)  # the adapter fills batches up to a multiple of eight
+    padding = 7 * 3 * (STEPS + 1)  # the adapter pads batches to a multiple of eight
     assert passes.forward <= net.forwards <= passes.forward + padding
 
 
 @pytest.mark.parametrize(("forward", "backward"), [(48, 48), (528, 480), (40, 0), (50, 21)])
-def test_the_bare_passes_are_as_many_as_asked_for(case, forward, backward):
+def test_the_number_of_bare_passes_is_the_given_one(case, forward, backward):
     net = Counted(case.net)
     bare(net, case.pixels, 16, forward=forward, backward=backward)
     assert (net.forwards, net.backwards) == (forward, backward)
 
 
-def test_torchattacks_leaves_the_network_in_eval_mode_and_takes_as_many_steps(case):
-    net = Counted(case.net)  # a wrapper is in training mode until somebody says otherwise
+def test_torchattacks_keeps_eval_mode_and_takes_the_same_number_of_steps(case):
+    net = Counted(case.net)  # a new wrapper is in training mode
     torchattacks_pgd(case, net, 16)
     assert not any(module.training for module in case.net.modules())
     assert (net.forwards, net.backwards) == (48 * STEPS, 48 * STEPS)

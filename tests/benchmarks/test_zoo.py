@@ -1,4 +1,4 @@
-"""The zoo's points and entries, the pass counter, and a run of AutoAttack small enough for a test."""
+"""The zoo's samples and entries, the pass counter, and a small run of AutoAttack."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def tiny(seed=0):
 
 
 @pytest.mark.parametrize("data", ["digits", "mnist"])
-def test_parts_share_no_point_and_cover_the_data(data):
+def test_parts_are_disjoint_and_cover_the_data(data):
     everything, truth = zoo._images(data)
     orders = zoo._order(truth)
-    parts = {part: zoo.points(data, part) for part in ("train", "dev", "judged")}
-    assert sorted(orders) == list(range(len(everything))), "every point once, so consecutive parts cannot overlap"
+    parts = {part: zoo.points(data, part) for part in ("train", "dev", "test")}
+    assert sorted(orders) == list(range(len(everything))), "every sample once, so consecutive parts cannot overlap"
     assert torch.cat([pixels for pixels, _ in parts.values()]).equal(torch.from_numpy(everything[orders]))
     assert {part: len(labels) for part, (_, labels) in parts.items()} == zoo.SIZES[data]
     for pixels, labels in parts.values():
@@ -31,25 +31,25 @@ def test_parts_share_no_point_and_cover_the_data(data):
         assert (shares - torch.bincount(torch.from_numpy(truth)) / len(truth)).abs().max() < 0.01
 
 
-def test_points_do_not_depend_on_the_global_generator_and_stay_what_they_are():
-    first = zoo.points("digits", "judged")
+def test_points_are_fixed_and_independent_of_the_global_generator():
+    first = zoo.points("digits", "test")
     torch.manual_seed(99)
-    again = zoo.points("digits", "judged")
+    again = zoo.points("digits", "test")
     assert first[0].equal(again[0]) and first[1].equal(again[1])
     assert first[1][:10].tolist() == [1, 0, 9, 5, 3, 7, 2, 8, 7, 4]
 
 
-def test_names_are_unique_and_the_two_sets_share_neither_seeds_nor_points():
+def test_names_are_unique_and_the_two_sets_share_no_seeds():
     names = [entry.name for entry in zoo.ENTRIES]
     assert len(set(names)) == len(names)
-    seeds = {part: {entry.seed for entry in zoo.ENTRIES if entry.set == part} for part in ("dev", "judged")}
-    assert seeds["dev"] and seeds["judged"] and not seeds["dev"] & seeds["judged"]
+    seeds = {part: {entry.seed for entry in zoo.ENTRIES if entry.set == part} for part in ("dev", "test")}
+    assert seeds["dev"] and seeds["test"] and not seeds["dev"] & seeds["test"]
     for entry in zoo.ENTRIES:
         assert entry.threats and entry.count <= zoo.SIZES[entry.data][entry.set]
         assert zoo.entry(entry.name) is entry
 
 
-def test_weights_are_named_after_what_decides_them(tmp_path, monkeypatch):
+def test_the_file_name_depends_on_everything_that_determines_the_weights(tmp_path, monkeypatch):
     monkeypatch.setenv("SUITE_BENCHMARK_CACHE", str(tmp_path))
     entry = zoo.ENTRIES[0]
     assert zoo.weights(entry) == zoo.weights(replace(entry, threats=(("linf", 0.5),)))
@@ -57,7 +57,7 @@ def test_weights_are_named_after_what_decides_them(tmp_path, monkeypatch):
     assert len({zoo.weights(item) for item in [entry, *changed]}) == 4
 
 
-def test_an_entry_is_trained_once_the_same_on_every_machine_state_and_loaded_frozen(tmp_path, monkeypatch):
+def test_an_entry_is_trained_once_reproducibly_and_loaded_frozen(tmp_path, monkeypatch):
     monkeypatch.setenv("SUITE_BENCHMARK_CACHE", str(tmp_path))
     monkeypatch.setattr(zoo, "EPOCHS", {"digits": 2, "mnist": 1})
     entry = replace(zoo.entry("dev-digits-mlp"), adversary=("l2", 0.2), width=16)
@@ -66,7 +66,7 @@ def test_an_entry_is_trained_once_the_same_on_every_machine_state_and_loaded_fro
     torch.manual_seed(5)
     expected, after = zoo.train(entry).state_dict(), torch.rand(1)
     torch.manual_seed(5)
-    assert torch.rand(1).equal(after), "training leaves the global generator alone"
+    assert torch.rand(1).equal(after), "training does not change the global generator"
     monkeypatch.setattr(zoo, "train", lambda item: pytest.fail("trained again"))
     for name, value in zoo.load(entry).state_dict().items():
         assert value.equal(expected[name])
@@ -74,7 +74,7 @@ def test_an_entry_is_trained_once_the_same_on_every_machine_state_and_loaded_fro
 
 
 @pytest.mark.parametrize("threat", [("linf", 0.1), ("l2", 0.5)])
-def test_the_training_attack_stays_in_its_budget_and_raises_the_loss(threat):
+def test_the_training_attack_stays_within_its_budget_and_increases_the_loss(threat):
     pixels, labels = zoo.points("digits", "dev")
     model = tiny()
     moved = zoo.pgd(model, pixels, labels, threat)
@@ -91,7 +91,7 @@ def test_the_counter_counts_forwards_and_backwards_exactly():
     with torch.no_grad():
         counted(pixels)
     assert (counted.forwards, counted.backwards) == (7, 0)
-    counted(pixels)  # nothing here needs a gradient
+    counted(pixels)  # no tensor requires a gradient
     assert (counted.forwards, counted.backwards) == (14, 0)
     moved = pixels[:3].clone().requires_grad_()
     output = counted(moved)
@@ -101,7 +101,7 @@ def test_the_counter_counts_forwards_and_backwards_exactly():
     assert (counted.forwards, counted.backwards, counted.passes) == (17, 6, 23)
 
 
-def test_autoattack_runs_its_four_stages_and_what_it_returns_is_checked_again(monkeypatch):
+def test_autoattack_runs_its_four_stages_and_its_result_is_rechecked(monkeypatch):
     package = pytest.importorskip("pyautoattack")
     standard = package.AutoAttack._set_version
 
@@ -120,7 +120,7 @@ def test_autoattack_runs_its_four_stages_and_what_it_returns_is_checked_again(mo
         first = reference.autoattack(model, pixels, labels, norm, eps)
         drawn = torch.rand(1)
         torch.manual_seed(3)
-        assert torch.rand(1).equal(drawn), "the global generator is left alone"
+        assert torch.rand(1).equal(drawn), "the global generator is unchanged"
         assert first.clean == pytest.approx(11 / 12) and not first.robust[0]
         assert 0 < first.accuracy < first.clean
         assert list(first.by_stage) == ["apgd-ce", "apgd-t", "fab-t", "square"]
@@ -131,15 +131,15 @@ def test_autoattack_runs_its_four_stages_and_what_it_returns_is_checked_again(mo
         assert second.robust.equal(first.robust) and second.passes == first.passes
 
 
-def test_a_wrong_answer_outside_the_budget_breaks_nothing():
+def test_misclassified_inputs_outside_the_budget_do_not_count():
     model, (pixels, _) = tiny(), zoo.points("digits", "dev")
     labels = model(pixels).argmax(1)
     far = pixels.flip(0)
     broken = model(far).argmax(1) != labels
     assert broken.any()
-    assert reference._checked(model, pixels, labels, far, "linf", 0.01)[0].all()
-    assert reference._checked(model, pixels, labels, far, "linf", 1.0)[0].equal(~broken)
-    assert reference._checked(model, pixels, labels, far * torch.nan, "linf", 1.0)[0].all()
+    assert reference._robust_and_excess(model, pixels, labels, far, "linf", 0.01)[0].all()
+    assert reference._robust_and_excess(model, pixels, labels, far, "linf", 1.0)[0].equal(~broken)
+    assert reference._robust_and_excess(model, pixels, labels, far * torch.nan, "linf", 1.0)[0].all()
 
 
 def test_a_reference_is_stored_and_read_back(tmp_path, monkeypatch):
