@@ -27,7 +27,7 @@ DEMO = {
     "mnist-samples": ("sn_hinge", "dcgan"),
     "digits": ("linear", "cnn", "cnn_adversarial"),
 }
-"""Tasks of the demo and the models to train. Long trainings come first, so that several processes end together."""
+"""Tasks of the demo and the models to train. Long training runs come first, so that several processes end together."""
 
 DESCRIPTION = """Benchmark deep networks: accuracy, adversarial robustness, calibration and attribution faithfulness.
 
@@ -142,8 +142,8 @@ def _add_verify(commands: Commands) -> None:
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--n", type=int, help="results on this many test samples (default: the most)")
-    parser.add_argument("--seed", type=int, help="results with this seed (default: that of the newest data)")
+    parser.add_argument("--n", type=int, help="results on this many test samples (default: the largest stored n)")
+    parser.add_argument("--seed", type=int, help="results with this seed (default: the seed of the newest results)")
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
@@ -208,9 +208,8 @@ def _measure(options: argparse.Namespace, work: Mapping[str, Sequence[str]], axe
             strict=options.strict,
         )
         outcome = run_in_processes(Store(options.store), settings, cells, options.jobs)
-    total = len(outcome.ran) + len(outcome.stored)
-    failed = len(outcome.failed)
-    console.print(f"{total} cells: {len(outcome.stored)} stored before, {len(outcome.ran)} run now, {failed} failed.")
+    ran, stored, failed = len(outcome.ran), len(outcome.stored), len(outcome.failed)
+    console.print(f"{ran + stored} cells: {stored} stored before, {ran} run now, {failed} failed.")
     return outcome
 
 

@@ -133,8 +133,7 @@ class Entry:
         if missing:
             raise SpecError(f"{self.role} {spec.name!r} needs {', '.join(missing)}: {spec.name}({missing[0]}=...).")
         defaults = {n: item.default for n, item in known.items() if item.default is not item.empty}
-        given = {n: _as_default(value, defaults.get(n)) for n, value in spec.kwargs.items()}
-        return make(spec.name, {**defaults, **given})
+        return make(spec.name, defaults | {n: _as_default(v, defaults.get(n)) for n, v in spec.kwargs.items()})
 
     def build(self, spec: Spec, **injected: Any) -> Any:
         """Call the factory with the arguments of the spec, its defaults, and what the harness provides."""
@@ -212,9 +211,9 @@ class Registry:
             if ("", role, wanted) not in self._entries:
                 self._load_entry_points()
             entry = self._entries.get(("", role, wanted))
-        if entry is not None and entry.family == bool(colon) and bool(member) == bool(colon):
-            return entry
         if entry is not None:
+            if entry.family == bool(colon) == bool(member):
+                return entry
             usage = name.removesuffix(f"{colon}{member}") + (":NAME" if entry.family else "")
             raise UnknownNameError(f"{name!r} is not {_a(role)}: write {usage}.")
         if in_file:
@@ -282,15 +281,10 @@ class Registry:
                 _Reader(module_name, str(path)).exec_module(module)
         except (Exception, SystemExit) as error:  # third-party code may raise anything
             sys.modules.pop(module_name, None)
-            self._forget(scope, str(path))
+            # What the file has registered before it failed is removed.
+            self._entries = {k: e for k, e in self._entries.items() if k[0] != scope or e.origin != str(path)}
             raise PluginError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
         self._loaded.add((str(path), scope))
-
-    def _forget(self, scope: str, origin: str) -> None:
-        """Remove what a file has registered before it failed."""
-        self._entries = {
-            key: entry for key, entry in self._entries.items() if key[0] != scope or entry.origin != origin
-        }
 
     @contextmanager
     def _scoped(self, scope: str) -> Iterator[None]:
@@ -339,7 +333,7 @@ def register(role: str, *, family: bool = False, name: str | None = None, **meta
         label: str = name or getattr(factory, "__name__", None) or ""
         if not label.replace("-", "_").replace(".", "_").isidentifier():
             raise PluginError(
-                f"{label!r} is no name for {_a(role)}; give one of letters, digits, _, - and dots with name='...'."
+                f"{label!r} is not a valid name for {_a(role)}; use letters, digits, _, - and dots: name='...'."
             )
         if family and not inspect.signature(factory).parameters:
             raise PluginError(

@@ -102,10 +102,6 @@ class Spec:
         """Return the spec with some arguments set."""
         return Spec(self.name, tuple({**self.kwargs, **changes}.items()))
 
-    def without(self, *names: str) -> Spec:
-        """Return the spec with some arguments left out."""
-        return Spec(self.name, tuple((key, value) for key, value in self.args if key not in names))
-
     def canonical(self) -> Any:
         """Return a JSON value; equal specs have equal values."""
         return _plain(self)
@@ -182,8 +178,9 @@ def _value(node: ast.expr, text: str) -> Any:
             return _freeze(value)
         case ast.Name(id=word):
             if word.lower() in _ALMOST:
-                meant = _ALMOST[word.lower()]
-                raise SpecError(f"{text!r}: write {meant} for the value, or {word!r} with quotes for the string.")
+                raise SpecError(
+                    f"{text!r}: write {_ALMOST[word.lower()]} for the value, or {word!r} with quotes for the string."
+                )
             return word
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return _negative(_value(operand, text), text)
@@ -246,14 +243,10 @@ def _is_argument(name: str) -> bool:
     return name.isidentifier() and not keyword.iskeyword(name) and unicodedata.normalize("NFKC", name) == name
 
 
-def _is_word(text: str) -> bool:
-    return _is_argument(text) and text.lower() not in _ALMOST
-
-
 def _show(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_show(item) for item in value) + "]"
-    if isinstance(value, str) and _is_word(value):
+    if isinstance(value, str) and _is_argument(value) and value.lower() not in _ALMOST:
         return value
     if not isinstance(value, Spec):
         return repr(value)

@@ -23,7 +23,7 @@ Check = Literal["pass", "fail", "n/a"]
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled input of a task.
+    """One labeled input of a task.
 
     Attributes:
         id: stable and unique within the task; the outcomes of all axes are joined on it.
@@ -153,7 +153,8 @@ class Provenance:
     """The provenance of a record; equal for two runs of one command on one machine.
 
     Attributes:
-        key: the SHA-256 of specs, data, model and code, under which the record is stored.
+        key: the SHA-256 of specs, data, model, code, n and seed (and, on the clean axis, of the names of the registered
+            metrics), under which the record is stored.
         digests: SHA-256 of the data, the model (its weights, or everything that training depends on), the code, the
             environment and the sample ids.
     """

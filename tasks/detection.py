@@ -54,7 +54,7 @@ def digit_scenes_detection(
     yield from boxed_scenes(split, seed=seed, count={"train": train, "validation": validation, "test": test}[split])
 
 
-@task(kind="detection", source="a data set in COCO's format")
+@task(kind="detection", source="a data set in COCO format")
 def coco(
     split: str,
     seed: int,
@@ -69,12 +69,12 @@ def coco(
 ) -> Iterator[Sample | Rejected]:
     """Your data in COCO format: path= is the folder; train=, validation=, test= name files that are not recognized."""
     from suite.data.formats.coco import read_coco
-    from suite.data.formats.coco_files import CocoFiles
+    from suite.data.formats.coco_paths import CocoFiles
 
     yield from read_coco(CocoFiles(path, images, train, validation, test), split, seed=seed, size=size)
 
 
-@task(kind="detection", source="a data set in YOLO's format")
+@task(kind="detection", source="a data set in YOLO format")
 def yolo(
     split: str, seed: int, *, path: str, classes: tuple[str, ...] | None = None, size: int | None = None
 ) -> Iterator[Sample | Rejected]:
@@ -110,11 +110,6 @@ def pets_detection(split: str, seed: int, *, path: str, size: int | None = None)
     yield from read_pet_heads(path, split, seed=seed, size=size)
 
 
-def _centred(task: TaskInfo) -> dict[str, Any]:
-    """Return a normalization that maps pixels to -2..2, for any number of channels."""
-    return {"mean": (0.5,) * task.input_shape[0], "std": (0.25,) * task.input_shape[0]}
-
-
 @model(kind="detection")
 def centernet(task: TaskInfo, *, weights: str | None = None, width: int = 24, full: bool = False) -> TorchDetector:
     """CenterNet: object centers and sizes on a map with a stride of 4 pixels; full=True trains for longer."""
@@ -123,7 +118,9 @@ def centernet(task: TaskInfo, *, weights: str | None = None, width: int = 24, fu
 
     recipe = Recipe(epochs=7 if full else 2, batch_size=8, learning_rate=4e-3, warmup=0.1)
     net = build(len(task.classes), task.input_shape, width=width)
-    return TorchDetector(net, weights=weights, recipe=None if weights else recipe, layer=net.merge, **_centred(task))
+    return TorchDetector(
+        net, weights=weights, recipe=None if weights else recipe, layer=net.merge, mean=(0.5,), std=(0.25,)
+    )
 
 
 @model(kind="detection")

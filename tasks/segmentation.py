@@ -95,11 +95,6 @@ def pets(split: str, seed: int, *, path: str, size: int | None = None) -> Iterat
     yield from read_pet_masks(path, split, seed=seed, size=size)
 
 
-def _centred(task: TaskInfo) -> dict[str, Any]:
-    """Return a normalization that maps pixels to -2..2, for any number of channels."""
-    return {"mean": (0.5,) * task.input_shape[0], "std": (0.25,) * task.input_shape[0]}
-
-
 @model(kind="segmentation")
 def unet(task: TaskInfo, *, weights: str | None = None, width: int = 16, full: bool = False) -> TorchSegmenter:
     """A small U-Net; full=True trains for longer."""
@@ -108,7 +103,9 @@ def unet(task: TaskInfo, *, weights: str | None = None, width: int = 16, full: b
 
     recipe = Recipe(epochs=10 if full else 2, batch_size=8, learning_rate=5e-3, warmup=0.1)
     net = build(len(task.classes), task.input_shape, width=width)
-    return TorchSegmenter(net, weights=weights, recipe=None if weights else recipe, layer=net.bottom, **_centred(task))
+    return TorchSegmenter(
+        net, weights=weights, recipe=None if weights else recipe, layer=net.bottom, mean=(0.5,), std=(0.25,)
+    )
 
 
 @model(kind="segmentation")
@@ -121,7 +118,9 @@ def lraspp(
 
     recipe = Recipe(epochs=12 if full else 3, batch_size=8, learning_rate=6e-3, warmup=0.1)
     net = build(len(task.classes), task.input_shape, backbone=backbone)
-    return TorchSegmenter(net, weights=weights, recipe=None if weights else recipe, layer=net.mixed, **_centred(task))
+    return TorchSegmenter(
+        net, weights=weights, recipe=None if weights else recipe, layer=net.mixed, mean=(0.5,), std=(0.25,)
+    )
 
 
 @model(kind="segmentation", family=True)

@@ -1,4 +1,4 @@
-"""The registry: names from the suite, from packages and from single files, all through the same decorators."""
+"""The registry: names from the suite, from installed packages and from single files, with the same decorators."""
 
 import functools
 import importlib.metadata
@@ -43,7 +43,7 @@ def glance(): "A glance."
 
 @pytest.fixture
 def fresh(monkeypatch):
-    """Return a registry of its own for the decorators to fill."""
+    """Return an empty registry that the decorators fill."""
     own = Registry()
     own._loaded_plugins = True
     monkeypatch.setattr(module, "REGISTRY", own)
@@ -57,10 +57,10 @@ def acme(tmp_path):
     return path
 
 
-def points(monkeypatch, **targets):
-    """Let packages be installed whose entry points name these modules."""
-    found = [importlib.metadata.EntryPoint(name, value, module.ENTRY_POINTS) for name, value in targets.items()]
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: found)
+def install_entry_points(monkeypatch, **targets):
+    """Simulate installed packages whose entry points name these modules."""
+    entry_points = [importlib.metadata.EntryPoint(name, value, module.ENTRY_POINTS) for name, value in targets.items()]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: entry_points)
 
 
 # -- decorators
@@ -92,16 +92,16 @@ def test_arguments_of_a_decorator_are_kept(acme):
 
 
 def test_a_factory_without_a_name_needs_one(fresh):
-    with pytest.raises(PluginError, match="is no name for a model"):
+    with pytest.raises(PluginError, match="is not a valid name for a model"):
         model()(functools.partial(dict))
-    with pytest.raises(PluginError, match="is no name for a model"):
+    with pytest.raises(PluginError, match="is not a valid name for a model"):
         model()(lambda: None)
     model(name="net-2.1")(functools.partial(dict))
     assert fresh.get("model", "net-2.1").origin == module.INTERACTIVE
 
 
 def test_a_name_with_a_colon_is_rejected(fresh):
-    with pytest.raises(PluginError, match="is no name for an attack"):
+    with pytest.raises(PluginError, match="is not a valid name for an attack"):
         attack(name="a:b")(dict)
 
 
@@ -162,7 +162,7 @@ def test_a_family_is_called_with_the_member(fresh):
         assert entry.build(spec) == (member, 2)
 
 
-def test_the_families_of_the_suite_are_found_by_any_member():
+def test_the_families_of_the_suite_accept_any_member():
     assert REGISTRY.get("model", "timm:resnet18").family
     assert REGISTRY.get("attack", "torchattacks:PGD").family
 
@@ -181,12 +181,12 @@ def test_binding_fills_in_defaults_and_keeps_the_type_of_a_number():
 
 BINDINGS = {
     "unknown": (lambda *, width=1: None, "net(wdith=2)", "no argument 'wdith'. Did you mean 'width'"),
-    "none to give": (lambda: None, "net(x=2)", "It takes no arguments"),
+    "takes no arguments": (lambda: None, "net(x=2)", "It takes no arguments"),
     "missing": (lambda *, width: None, "net", r"needs width: net\(width=...\)"),
-    "given by the harness": (lambda task: None, "net(task=1)", "no argument 'task'"),
-    "given by the harness, open": (lambda task, **more: None, "net(task=1)", "no argument 'task'"),
+    "provided by the harness": (lambda task: None, "net(task=1)", "no argument 'task'"),
+    "provided by the harness, open-ended": (lambda task, **more: None, "net(task=1)", "no argument 'task'"),
     "private": (lambda _x=1: None, "net(_x=1)", "no argument '_x'"),
-    "a default that is no value": (lambda *, x=len: None, "net", "is not a valid value of a spec"),
+    "an invalid default": (lambda *, x=len: None, "net", "is not a valid value of a spec"),
 }
 
 
@@ -209,7 +209,7 @@ def test_the_harness_provides_what_the_factory_accepts():
 # -- one file
 
 
-def test_a_file_is_found_by_any_path_to_it(acme, monkeypatch):
+def test_any_path_to_a_file_resolves_to_it(acme, monkeypatch):
     monkeypatch.chdir(acme.parent)
     for path in ("acme.py", "./acme.py", f"../{acme.parent.name}/acme.py", str(acme)):
         assert REGISTRY.get("model", f"{path}:net").summary == "A net of acme."
@@ -220,7 +220,9 @@ def test_a_file_can_register_every_role(acme, role):
     name = {"task": "things", "model": "net", "attack": "push", "metric": "share", "attribution": "glance"}[role]
     entry, _ = resolve(role, f"{acme}:{name}")
     assert (entry.name, entry.origin) == (name, str(acme))
-    assert name not in [other.name for other in REGISTRY.names(role)], "what a file registers is the file's alone"
+    assert name not in [other.name for other in REGISTRY.names(role)], (
+        "names of a file are visible only through the file"
+    )
 
 
 def test_a_folder_may_have_spaces_and_colons_in_its_name(tmp_path):
@@ -265,9 +267,9 @@ def test_imports_of_a_file_keep_their_origin(tmp_path):
         "from suite.registry import REGISTRY\n"
         f"print([e.name for e in REGISTRY.of_file({str(path)!r})], REGISTRY.get('attack', 'pgd').origin)"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert said.startswith("['mine']")
-    assert said.strip().endswith("gradient.py")
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.startswith("['mine']")
+    assert output.strip().endswith("gradient.py")
 
 
 def test_a_built_in_file_can_be_loaded_by_path():
@@ -297,7 +299,10 @@ BROKEN = {
     "import": ("import nothing_of_that_name", "ModuleNotFoundError"),
     "raises": ("1 / 0", "ZeroDivisionError"),
     "exits": ("raise SystemExit(3)", "SystemExit"),
-    "bad decorator": ("from suite import task\ntask(name='a:b', kind='classification')(dict)", "is no name for a task"),
+    "bad decorator": (
+        "from suite import task\ntask(name='a:b', kind='classification')(dict)",
+        "is not a valid name for a task",
+    ),
 }
 
 
@@ -353,9 +358,9 @@ def package(tmp_path, monkeypatch):
     return write
 
 
-def test_the_names_of_a_package_are_found_by_name(fresh, package, monkeypatch):
+def test_the_names_of_a_package_are_resolved(fresh, package, monkeypatch):
     package("acme_a", ONE_OF_EACH)
-    points(monkeypatch, acme="acme_a")
+    install_entry_points(monkeypatch, acme="acme_a")
     fresh._loaded_plugins = False
     fresh._load_installed = lambda role: None
     assert fresh.get("task", "things").summary == "Some things."
@@ -364,7 +369,7 @@ def test_the_names_of_a_package_are_found_by_name(fresh, package, monkeypatch):
 
 def test_packages_are_not_imported_for_built_in_names(fresh, monkeypatch):
     model(name="net")(dict)
-    points(monkeypatch, acme="never_imported_module")
+    install_entry_points(monkeypatch, acme="never_imported_module")
     fresh._loaded_plugins = False
     assert fresh.get("model", "net").name == "net"
     assert not fresh.broken
@@ -374,7 +379,7 @@ def test_a_broken_package_is_named_and_does_not_break_the_others(fresh, package,
     package("acme_good", ONE_OF_EACH)
     package("acme_bad", "raise ValueError('no luck')")
     package("acme_exit", "raise SystemExit('bye')")
-    points(monkeypatch, bad="acme_bad", leaves="acme_exit", gone="acme_gone", good="acme_good")
+    install_entry_points(monkeypatch, bad="acme_bad", leaves="acme_exit", gone="acme_gone", good="acme_good")
     fresh._loaded_plugins = False
     fresh._load_installed = lambda role: None
     assert [entry.name for entry in fresh.names("task")] == ["things"]
@@ -388,7 +393,7 @@ def test_a_broken_package_is_named_and_does_not_break_the_others(fresh, package,
 def test_two_packages_cannot_have_one_name(fresh, package, monkeypatch):
     package("acme_first", ONE_OF_EACH)
     package("acme_second", ONE_OF_EACH)
-    points(monkeypatch, first="acme_first", second="acme_second")
+    install_entry_points(monkeypatch, first="acme_first", second="acme_second")
     fresh._loaded_plugins = False
     fresh._load_installed = lambda role: None
     assert fresh.get("task", "things").origin.endswith("acme_first.py")
@@ -406,7 +411,7 @@ def test_a_registered_name_is_rejected_for_another_file_only(fresh):
 
 def test_a_package_cannot_replace_a_name_of_the_suite(package, monkeypatch):
     package("acme_thief", "from suite import attack\nattack(name='pgd')(dict)\n")
-    points(monkeypatch, thief="acme_thief")
+    install_entry_points(monkeypatch, thief="acme_thief")
     monkeypatch.setattr(REGISTRY, "_loaded_plugins", False)
     monkeypatch.setattr(REGISTRY, "broken", {})
     REGISTRY.names("attack")

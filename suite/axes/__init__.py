@@ -1,1 +1,1 @@
-"""Axes: each asks every kind the same questions, and turns the answers into measures."""
+"""Axes: each evaluates any kind through one interface and returns measures."""

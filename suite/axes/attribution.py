@@ -108,8 +108,10 @@ def rows_to_explain(context: Context, count: int) -> list[int]:
 
 
 def _columns(context: Context, rows: list[int], result: Faithfulness) -> dict[str, Any]:
-    by_key = {f"{metric}@{method}/{baseline}": values for (method, metric, baseline), values in result.values.items()}
-    return {"id": [context.test.ids[row] for row in rows], **by_key}
+    return {
+        "id": [context.test.ids[row] for row in rows],
+        **{f"{metric}@{method}/{base}": values for (method, metric, base), values in result.values.items()},
+    }
 
 
 def _details(result: Faithfulness) -> dict[str, Any]:

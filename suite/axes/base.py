@@ -28,7 +28,6 @@ class Track(Protocol):
 
     def __call__(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
         """Yield the items."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -101,9 +100,9 @@ class Context:
         """
         return replace(self, model=self.model.in_space(space), names=(*self.names, space))
 
-    def fitted_on_validation(self) -> Context:
+    def fit_to_model(self) -> Context:
         """Return the context with the kind fitted to this model on validation samples."""
-        kind = self.kind.fitted_on_validation(lambda: (self.validation_output, self.data.validation.targets), self.data)
+        kind = self.kind.fit_to_model(lambda: (self.validation_output, self.data.validation.targets), self.data)
         fitted = replace(self, kind=kind)
         if "validation_output" in self.__dict__:  # where cached_property keeps its value
             fitted.__dict__["validation_output"] = self.validation_output
@@ -151,4 +150,3 @@ class Axis(Protocol):
 
     def measure(self, context: Context) -> AxisResult:
         """Evaluate the model and return the result."""
-        ...

@@ -102,21 +102,20 @@ class Calibration:
             for batch in context.batches(np.arange(len(context.test)), "Monte Carlo dropout", GROUP):
                 pixels = context.pixels[torch.from_numpy(batch).to(context.device)]
                 with seeded(seed_of(*context.names, "dropout", context.test.ids[batch[0]]), context.device):
-                    total = context.kind.probabilities(context.model(pixels).float().cpu().numpy())
-                    for _ in range(self.dropout_samples - 1):
-                        total += context.kind.probabilities(context.model(pixels).float().cpu().numpy())
-                parts.append(total / self.dropout_samples)
+                    total = sum(
+                        context.kind.probabilities(context.model(pixels).float().cpu().numpy())
+                        for _ in range(self.dropout_samples)
+                    )
+                parts.append(np.asarray(total / self.dropout_samples))
         return Prediction(np.concatenate(parts), None, {"samples": self.dropout_samples})
 
     def _ensemble(self, context: Context) -> Prediction:
         _refuse_ensemble(context)
         if self.members < 2:
             raise NotApplicableError(f"members={self.members}: no ensemble was requested")
-        first, *others = context.members(self.members)
-        total = context.kind.probabilities(context.forward(context.test, first))
-        for member in others:
-            total += context.kind.probabilities(context.forward(context.test, member))
-        return Prediction(np.asarray(total / (1 + len(others))), None, {"members": self.members})
+        members = context.members(self.members)
+        total = sum(context.kind.probabilities(context.forward(context.test, member)) for member in members)
+        return Prediction(np.asarray(total / len(members)), None, {"members": self.members})
 
 
 def _refuse_ensemble(context: Context) -> None:

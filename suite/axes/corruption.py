@@ -99,11 +99,11 @@ class Corruption:
         self, clean: Measure, measures: dict[tuple[str, int], Measure]
     ) -> dict[str, list[dict[str, float | None]]]:
         """Return the headline measure with its interval by severity for every corruption; severity 0 is clean."""
-        curves = {}
-        for name in self.names:
-            by_severity = {0: clean} | {severity: measures[name, severity] for severity in self.severities}
-            curves[name] = [{"severity": severity, **curve_point(one)} for severity, one in by_severity.items()]
-        return curves
+        return {
+            name: [{"severity": 0, **curve_point(clean)}]
+            + [{"severity": severity, **curve_point(measures[name, severity])} for severity in self.severities]
+            for name in self.names
+        }
 
     def _gallery(self, context: Context) -> dict[str, Any]:
         """Return a few images under every corruption at the middle severity, with the predictions."""
@@ -120,10 +120,8 @@ class Corruption:
 
 
 def _corruption(context: Context, name: str, severity: int) -> Change:
-    def change(pixels: Tensor, rows: Array) -> Tensor:
-        return corrupt(pixels, name, severity, context.sample_seeds(f"corruption {name} {severity}", rows))
-
-    return change
+    purpose = f"corruption {name} {severity}"
+    return lambda pixels, rows: corrupt(pixels, name, severity, context.sample_seeds(purpose, rows))
 
 
 def not_an_image(context: Context) -> str | None:
@@ -182,9 +180,6 @@ def summary(kind: Kind, clean: Array, tallies: list[Array], seed: int) -> list[M
     """
     corrupted, uncorrupted = mean_of([kind.statistic(tally) for tally in tallies]), kind.statistic(clean)
 
-    def error(counts: Array | None) -> Array:
-        return 1 - corrupted(counts)
-
     def relative(counts: Array | None) -> Array:
         return ratio(corrupted(counts), uncorrupted(counts))
 
@@ -197,6 +192,13 @@ def summary(kind: Kind, clean: Array, tallies: list[Array], seed: int) -> list[M
         ]
     why = "the model predicts no clean sample correctly"
     return [
-        resampled("mean_corruption_error", error, n, seed=seed, higher_is_better=False, params=params),
+        resampled(
+            "mean_corruption_error",
+            lambda counts: 1 - corrupted(counts),
+            n,
+            seed=seed,
+            higher_is_better=False,
+            params=params,
+        ),
         resampled("corruption_retention", relative, n, seed=seed, why=why, unit="ratio", params=params),
     ]

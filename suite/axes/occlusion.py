@@ -114,16 +114,20 @@ class Occlusion:
 
     def _measure(self, context: Context, fraction: float, side: int, results: list[Evaluation]) -> Measure:
         kind = context.kind
-        params = {
-            "fraction": fraction,
-            "covered": side**2 / (context.pixels.shape[-2] * context.pixels.shape[-1]),
-            "fill": self.fill,
-            "places": self.places,
-        }
-        seed = seed_of(*context.names, repr(fraction)) % 2**32
-        mean = mean_of([kind.statistic(result.tally) for result in results])
-        fields: dict[str, Any] = {"params": params, "unit": kind.unit, "higher_is_better": kind.higher_is_better}
-        return resampled(f"occluded_{kind.headline}", mean, len(context.test), seed=seed, **fields)
+        return resampled(
+            f"occluded_{kind.headline}",
+            mean_of([kind.statistic(result.tally) for result in results]),
+            len(context.test),
+            seed=seed_of(*context.names, repr(fraction)) % 2**32,
+            params={
+                "fraction": fraction,
+                "covered": side**2 / (context.pixels.shape[-2] * context.pixels.shape[-1]),
+                "fill": self.fill,
+                "places": self.places,
+            },
+            unit=kind.unit,
+            higher_is_better=kind.higher_is_better,
+        )
 
     def _gallery(self, context: Context, side: int) -> dict[str, Any]:
         """Return the gallery images, the score of the clean prediction by position, and the worst position of each."""

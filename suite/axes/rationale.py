@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.attributions.features.faithfulness import CONTROLS, Rationales, evaluate, rationale_measures
+from suite.attributions.features.faithfulness import BETTER, CONTROLS, Rationales, evaluate, rationale_measures
 from suite.attributions.features.methods import METHODS, Features
 from suite.axes.attribution import NOTHING_TO_EXPLAIN, rows_to_explain
 from suite.axes.base import GALLERY, AxisResult, Context
@@ -102,12 +102,11 @@ class RationaleAxis:
         )
 
     def _details(self, result: Rationales, rationale: Rationale, short: int) -> dict[str, Any]:
-        rationales = {
-            method: {part: values.mean(axis=0).tolist() for part, values in curves._asdict().items()}
-            for method, curves in result.followed.items()
-        }
         return {
-            "rationale": rationales,
+            "rationale": {
+                method: {metric: values.mean(axis=0).tolist() for metric, values in drops._asdict().items()}
+                for method, drops in result.drops.items()
+            },
             "fractions": list(self.fractions),
             "deletion": rationale.deletion,
             "too_short": short,
@@ -118,12 +117,11 @@ class RationaleAxis:
 
 
 def _columns(context: Context, rows: list[int], result: Rationales) -> dict[str, Any]:
-    by_key = {
-        f"{metric}@{method}": result.values(method, metric)
-        for method in result.followed
-        for metric in ("comprehensiveness", "sufficiency")
+    return {
+        "id": [context.test.ids[row] for row in rows],
+        **{f"{metric}@{method}": result.values(method, metric) for method in result.drops for metric in BETTER},
+        "emptied": result.emptied,
     }
-    return {"id": [context.test.ids[row] for row in rows], **by_key, "emptied": result.emptied}
 
 
 def _gallery(context: Context, rows: list[int], features: Features, result: Rationales) -> dict[str, Any]:
@@ -137,7 +135,7 @@ def _gallery(context: Context, rows: list[int], features: Features, result: Rati
         "names": np.array([list(rationale.names[place]) for place in places], dtype=np.str_),
         "present": rationale.present[features.rows[:GALLERY]].cpu().numpy(),
         **_pictures(context, rows, places, rationale),
-        **{f"attribution_{name}": values[:GALLERY] for name, values in result.shares.items()},
+        **{f"attribution_{name}": values[:GALLERY] for name, values in result.attributions.items()},
     }
 
 

@@ -81,12 +81,12 @@ def frosted(picks: Tensor, shape: Sequence[int], scale: float) -> Tensor:
     for row, (which, down, right) in enumerate(picks.tolist()):
         top, left = int(down * (ICE_SIDE - rows + 1)), int(right * (ICE_SIDE - columns + 1))
         ice = textures[int(which * len(ICE)), :, top : top + rows, left : left + columns]
-        overlay[row] = ice[:, ::step, ::step] if factor == 1 else _enlarged(ice, height, width)
+        overlay[row] = (
+            ice[:, ::step, ::step]
+            if factor == 1
+            else functional.interpolate(ice[None], size=(height, width), mode="bilinear")[0]
+        )
     return overlay
-
-
-def _enlarged(ice: Tensor, height: int, width: int) -> Tensor:
-    return functional.interpolate(ice[None], size=(height, width), mode="bilinear")[0]
 
 
 @functools.lru_cache(maxsize=4)

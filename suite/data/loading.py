@@ -1,4 +1,4 @@
-"""From a task's samples to arrays: validated, unique, without duplicates, and with a report of what was dropped."""
+"""From a task's samples to arrays: validated and deduplicated, with a report of what was dropped."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def load(entry: Entry, spec: Spec, *, seed: int, kind: SampleKind) -> TaskData:
     if not records["test"]:
         raise DataError(
             f"Task {spec} has no usable test sample: {DataReport({}, reader.dropped).dropped_sentence()}. "
-            "Check the path and the files; if the splits are drawn by seed, each class needs enough samples for each."
+            "Check the path and the files; if splits are drawn by seed, each class needs samples for all three splits."
         )
     records = _padded(records, fixed=kind.fixed_length)
     inputs = [r.input for kept in records.values() for r in kept]
@@ -251,7 +251,7 @@ def _declared_classes(entry: Entry, spec: Spec) -> tuple[str, ...] | None:
 
 def _conflict(label: Any, target: Any) -> str:
     if isinstance(label, str | int) and isinstance(target, str | int):
-        return "" if label == target else f", which is labelled {label}, not {target}"
+        return "" if label == target else f", which is labeled {label}, not {target}"
     same = np.array_equal(label, target) if isinstance(label, np.ndarray) else repr(label) == repr(target)
     return "" if same else ", which has other targets"
 
@@ -283,7 +283,7 @@ def _shares(records: Sequence[_Record], classes: Sequence[str]) -> npt.NDArray[n
         if (rated >= 0).all() and np.allclose(rated.sum(axis=1), 1, atol=1e-6):
             return shares
     raise DataError(
-        f"The raters' shares of some samples are no distribution over the {len(classes)} classes; expected one "
+        f"The raters' shares of some samples do not form a distribution over the {len(classes)} classes; expected one "
         "share per class, adding up to 1."
     )
 

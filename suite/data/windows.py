@@ -85,7 +85,9 @@ def windows(passage: Passage, window: Window, *, step: int) -> Iterator[Sample]:
 
 
 def samples(passage: Passage, split: str, *, window: Window, limits: SplitLimits) -> list[Sample]:
-    """Return a split's windows: side by side for training; for the other splits such that all is scored once.
+    """Return a split's windows.
+
+    They do not overlap for training; otherwise they overlap so that each character is scored once.
 
     Raises:
         DataError: the passage is too short for one window, or repeats a single character.
@@ -100,7 +102,7 @@ def samples(passage: Passage, split: str, *, window: Window, limits: SplitLimits
     if len(set(passage.text)) < 2:
         raise DataError(
             f"{passage.name}: the {len(passage.text):,} characters for {split} are all {passage.text[0]!r}, so there "
-            "is nothing to predict. Give a text."
+            "is nothing to predict. Give a text with at least two different characters."
         )
     if split == "train":
         return list(windows(passage, window, step=window.length))

@@ -61,9 +61,9 @@ class Rationale:
         present: which features each sample has, bool (n, features); absent ones, such as padding, are never deleted.
         point: the features as a differentiable tensor: embeddings (n, features, d), or latents (n, features, 1); None
             where the model has none, so that only methods without gradients apply.
-        blank: the baseline that replaces a deleted feature, of the shape of `point`; None with it.
+        blank: the baseline that replaces a deleted feature, of the shape of `point`; None if `point` is None.
         target: (points, rows) to the scalar that is differentiated, (m,); `rows` holds the sample index of each row;
-            None with `point`.
+            None if `point` is None.
         score: (kept, rows) to the score in [0, 1] with only the kept features, bool (m, features) to (m,); features
             are deleted from the input, which need not be the space of `point`.
         names: names of the features of each sample, for display; positions where there are none.
@@ -146,10 +146,10 @@ class Kind(Protocol):
         headline: name of the headline metric; under attack it is prefixed with ``robust_``.
         unit: of the headline metric.
         higher_is_better: the direction of the headline metric.
-        quality: what 1 - damage is, for display.
+        quality: the display name of 1 - damage.
         single_label: whether a sample has one label and the output is one logit per class; some attacks and checks
             require it.
-        selection_loss: name of the loss by which an attack selects its best point.
+        ranking_loss: name of the loss by which an attack ranks candidate points.
         default_uncertainty: name of the default uncertainty method.
         calibration_metric: name of the calibration error.
         no_ensemble_reason: why the outputs of several models cannot be averaged; None if they can.
@@ -166,7 +166,7 @@ class Kind(Protocol):
     higher_is_better: bool
     quality: str
     single_label: bool
-    selection_loss: str
+    ranking_loss: str
     default_uncertainty: str
     calibration_metric: str
     no_ensemble_reason: str | None
@@ -194,7 +194,7 @@ class Kind(Protocol):
     def check_output(self, output: Tensor, classes: Sequence[str]) -> None:
         """Raise ModelError saying what is wrong if an output does not fit the task's classes."""
 
-    def fitted_on_validation(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
+    def fit_to_model(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
         """Return the kind for one model, with everything that is chosen on validation data.
 
         Args:
@@ -203,7 +203,7 @@ class Kind(Protocol):
         """
 
     def training_loss(self, model: TorchModel, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the training loss per sample (n,), and the output where it costs little."""
+        """Return the training loss per sample (n,), and the output if it is cheap to return."""
 
     # attacks
 
@@ -231,7 +231,7 @@ class Kind(Protocol):
         """Return which characters of texts (n, length) an attack may change, bool (n, length)."""
 
     def mask_covered_targets(self, targets: Tensor, covered: Tensor) -> Tensor:
-        """Return targets without what lies under covered pixels, bool (n, h, w): covering an object is no attack."""
+        """Remove targets hidden by covered pixels, bool (n, h, w): hiding an object does not count as an attack."""
 
     def normalized_output(self, output: Tensor, pixels: Tensor) -> Tensor:
         """Return an output with all its numbers on one scale, so that two outputs can be compared."""

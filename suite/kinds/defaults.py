@@ -50,7 +50,7 @@ class KindDefaults:
         """Return the kind itself: all losses have one objective."""
         return self
 
-    def fitted_on_validation(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
+    def fit_to_model(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
         """Return the kind itself: nothing is fitted."""
         return self
 
@@ -87,7 +87,7 @@ class KindDefaults:
         return np.ones(len(output), dtype=bool)
 
 
-class Labelled:
+class Labeled:
     """What kinds with one label per sample share."""
 
     def class_names(self, targets: Sequence[Any]) -> tuple[str, ...]:
@@ -103,7 +103,7 @@ class Graded:
     """What kinds share whose outputs are graded from 0 to 1, instead of correct or not."""
 
     single_label = False
-    selection_loss = "damage"
+    ranking_loss = "damage"
     unit: str
     higher_is_better: bool
 

@@ -32,7 +32,8 @@ class TorchModel:
         module: the network; `shaped` turns what it returns into the output.
         weights: a safetensors file or a PyTorch file of plain tensors; None to use the module as it is.
         bounds: the pixel range the module was trained on, (0, 1) or (0, 255), before `mean` and `std`.
-        mean, std: per-channel normalization that the module expects, in units of `bounds`.
+        mean, std: normalization that the module expects, in units of `bounds`; one entry per channel, or one for all
+            channels.
         input_size: (height, width) that the module expects; images of another size are resized, differentiably.
         recipe: how to train it; used when there are neither `weights` nor a stored training.
         layer: the module whose activations Grad-CAM uses; None for the default of `gradcam_layer`.
@@ -128,7 +129,7 @@ class TorchModel:
         raise NotImplementedError
 
     def prepare(self, pixels: Tensor) -> Tensor:
-        """Scale, resize and normalise pixels in [0, 1] as the module expects them."""
+        """Scale, resize and normalize pixels in [0, 1] as the module expects them."""
         low, high = self.bounds
         value = pixels.to(self.dtype) * (high - low) + low
         if self.input_size is not None and tuple(value.shape[-2:]) != tuple(self.input_size):
@@ -247,8 +248,8 @@ class TorchClassifier(TorchModel):
 class TorchSegmenter(TorchModel):
     """A segmenter: its module maps (n, channels, height, width) to logits (n, classes, rows, columns).
 
-    A mapping with the logits under the key ``out``, as torchvision returns it, is accepted too. Logits of another size
-    than the images are resized bilinearly.
+    A mapping with the logits under the key ``out``, as torchvision returns it, is accepted too. Logits whose size
+    differs from that of the images are resized bilinearly.
     """
 
     output_name = "logits"

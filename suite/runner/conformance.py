@@ -61,31 +61,31 @@ def check_file(path: str) -> list[CheckResult]:
 def _task(path: str, entry: Entry, results: list[CheckResult]) -> PreparedTask:
     subject = f"task {entry.name}"
     first, again = (prepare_task(f"{path}:{entry.name}", 0) for _ in range(2))
-    same = first.data.digest == again.data.digest
-    results.append(
-        _result(subject, same, "yields the same samples twice", "yields different samples twice; use the seed")
-    )
     report: DataReport = first.data.report
-    results.append(CheckResult(subject, not report.dropped, f"samples: {report.sentence()}"))
     shared = [detail for _, detail in report.dropped.get("duplicate", ()) if _split_of(detail) != _split_of(detail, -1)]
-    results.append(
+    empty = [name for name, count in report.kept.items() if not count and name != "test"]
+    results += [
+        _result(
+            subject,
+            first.data.digest == again.data.digest,
+            "yields the same samples twice",
+            "yields different samples twice; use the seed",
+        ),
+        CheckResult(subject, not report.dropped, f"samples: {report.sentence()}"),
         _result(
             subject,
             not shared,
             "has no sample in two splits",
             f"has {len(shared)} samples in two splits (a {''.join(shared[:1])}); a model would be tested on samples "
             "that it was trained on",
-        )
-    )
-    empty = [name for name, count in report.kept.items() if not count and name != "test"]
-    results.append(
+        ),
         _result(
             subject,
             not empty,
             "has train, validation and test samples",
             f"has no {' and no '.join(empty)} samples: it can neither train models nor fit a temperature",
-        )
-    )
+        ),
+    ]
     if first.kind.single_label:
         results.append(_every_class(subject, first))
     return first
@@ -141,7 +141,11 @@ def _behavior(
     pixels, targets = torch.from_numpy(model.inputs(few)), torch.from_numpy(few.targets)
     with torch.no_grad():
         output = model(pixels)
-    misfit = _misfit(kind, output, classes)
+    misfit = ""
+    try:
+        kind.check_output(output, classes)
+    except ModelError as error:
+        misfit = str(error)
     yield "output", lambda: not misfit, f"fits the {len(classes)} classes of the task", misfit
     if kind.default_uncertainty == "softmax":
         yield (
@@ -178,27 +182,18 @@ def _differentiable(model: TorchModel, few: Split, inputs: torch.Tensor) -> tupl
     return space, torch.from_numpy(space.inputs(few))
 
 
-def _misfit(kind: Kind, output: torch.Tensor, classes: Sequence[str]) -> str:
-    try:
-        kind.check_output(output, classes)
-    except ModelError as error:
-        return str(error)
-    return ""
-
-
 def _are_probabilities(logits: torch.Tensor) -> bool:
-    sums = logits.double().sum(dim=1).numpy()
-    return bool((logits >= 0).all()) and bool(np.allclose(sums, 1, atol=1e-4))
+    return bool((logits >= 0).all()) and np.allclose(logits.double().sum(dim=1), 1, atol=1e-4)
 
 
+@torch.no_grad()
 def _same(model: TorchModel, pixels: torch.Tensor, logits: torch.Tensor) -> bool:
-    with torch.no_grad():
-        return bool(torch.equal(model(pixels), logits))
+    return torch.equal(model(pixels), logits)
 
 
+@torch.no_grad()
 def _alone(model: TorchModel, pixels: torch.Tensor) -> torch.Tensor:
-    with torch.no_grad():
-        return torch.cat([model(pixel[None]) for pixel in pixels])
+    return torch.cat([model(pixel[None]) for pixel in pixels])
 
 
 def _has_gradient(model: TorchModel, pixels: torch.Tensor, kind: Kind, targets: torch.Tensor) -> bool:

@@ -106,8 +106,8 @@ class Harness:
         self.store, self.settings = store, settings or Settings()
         device = pick_device(self.settings.device)
         models = ModelProvider(store, device, self.settings.track, given or {})
-        task = functools.lru_cache(maxsize=2)(self._prepare)
-        self._run = Run(store, self.settings, device, models, task, uuid.uuid4().hex[:12])
+        prepare = functools.lru_cache(maxsize=2)(self._prepare)
+        self._run = Run(store, self.settings, device, models, prepare, uuid.uuid4().hex[:12])
 
     def run(self, cells: Sequence[Cell]) -> Outcome:
         """Measure every cell that is not stored with status ok, and store each one at once.
@@ -118,7 +118,12 @@ class Harness:
         """
         if self.settings.strict:
             for task, seed in dict.fromkeys((cell.task, cell.seed) for cell in cells):
-                self._check_nothing_dropped(self._run.task(task, seed))
+                data = self._run.task(task, seed).data
+                if data.report.dropped:
+                    raise DataError(
+                        f"Task {data.info.name} drops samples in strict mode: {data.report.sentence()}. Correct the "
+                        "data, or run without --strict."
+                    )
         outcome, done = Outcome(), self.store.done()
         for cell in self.settings.track(cells, "cells", len(cells)):
             began = time.perf_counter()
@@ -146,14 +151,6 @@ class Harness:
         task = prepare_task(text, seed)
         self.settings.on_task_loaded(f"{task.data.info.name}: {task.data.report.sentence()}")
         return task
-
-    def _check_nothing_dropped(self, task: PreparedTask) -> None:
-        report = task.data.report
-        if report.dropped:
-            raise DataError(
-                f"Task {task.data.info.name} drops samples in strict mode: {report.sentence()}. Correct the data, or "
-                "run without --strict."
-            )
 
 
 def with_full_recipe(model: str) -> str:

@@ -1,4 +1,4 @@
-"""The identity of a result: digests of everything it depends on."""
+"""The identity of a result: digests of everything it depends on; `suite.runner.job` assembles the key from them."""
 
 import ast
 import functools
@@ -131,8 +131,12 @@ def _package_files() -> list[Path]:
 @functools.cache
 def environment(threads: int) -> Mapping[str, str]:
     """Return the versions of Python, the machine, threads and packages that a result was computed with."""
-    versions = {"python": platform.python_version(), "machine": platform.machine(), "threads": str(threads)}
-    versions["mkl_cbwr"] = os.environ.get("MKL_CBWR", "default")
+    versions = {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "threads": str(threads),
+        "mkl_cbwr": os.environ.get("MKL_CBWR", "default"),
+    }
     for name in PACKAGES:
         try:
             versions[name] = importlib.metadata.version(name)
@@ -144,15 +148,13 @@ def environment(threads: int) -> Mapping[str, str]:
 @functools.cache
 def git_state() -> str:
     """Return the commit of the checkout with ``+`` for uncommitted changes; an empty string outside a checkout."""
-    here = Path(__file__).parent
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(here), *arguments]
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()  # noqa: S603  # fixed command
 
     try:
-        commit = git("rev-parse", "--short=12", "HEAD")
-        return commit + ("+" if git("status", "--porcelain") else "")
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain") else "")
     except (OSError, subprocess.SubprocessError):
         return ""
 

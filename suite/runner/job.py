@@ -96,7 +96,7 @@ class Job:
             batch_size=self.run.settings.batch_size,
             seed=cell.seed,
         )
-        return axis.measure(context.fitted_on_validation())
+        return axis.measure(context.fit_to_model())
 
     def record(self, result: AxisResult, status: Status, began: float) -> Record:
         """Return the record of a result; `began` is the `time.perf_counter` of the start."""
@@ -118,9 +118,13 @@ class Job:
             dtype="float32",
             suite_version=version("trust-suite"),
         )
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        seconds = round(time.perf_counter() - began, 3)
-        run_info = RunInfo(self.run.id, now, seconds, peak_megabytes(self.run.device), git_state())
+        run_info = RunInfo(
+            run=self.run.id,
+            time=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            wall_s=round(time.perf_counter() - began, 3),
+            peak_mb=peak_megabytes(self.run.device),
+            git=git_state(),
+        )
         return Record(
             provenance, run_info, status, tuple(result.measures), result.samples, result.details, result.arrays
         )
@@ -178,6 +182,5 @@ def failure(cell: Cell, reason: str) -> AxisResult:
 def reason_of(error: Exception) -> str:
     """Return an exception as one line of text."""
     out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
-    prefix = "out of memory: " if out_of_memory else ""
     message = " ".join(str(error).split())[:LONGEST_REASON]
-    return f"{prefix}{type(error).__name__}: {message}"
+    return f"{'out of memory: ' if out_of_memory else ''}{type(error).__name__}: {message}"

@@ -29,7 +29,7 @@ Messages: TypeAlias = "Queue[tuple[str, tuple[Any, ...]]]"
 def run_in_processes(store: Store, settings: Settings, cells: Sequence[Cell], jobs: int) -> Outcome:
     """Measure cells in several processes, at most one for each model on a task.
 
-    Models start in the order of the cells: with the longest trainings first, all processes finish at about the same
+    Models start in the order of the cells: with the longest training runs first, all processes finish at about the same
     time. Rows are those of `Harness.run`. One progress bar counts the cells; other bars are not shown.
 
     Args:

@@ -123,7 +123,7 @@ class ModelProvider:
             model: the model as `build` returned it; it is changed in place.
             identity: its `digest`.
             task: the task with the training samples.
-            seed: seed of the training.
+            seed: seed of the training run.
 
         Raises:
             SuiteError: the output of the model does not fit the task, or training diverged.
@@ -132,7 +132,7 @@ class ModelProvider:
             task.kind.check_output(model(self._probe(model, task)), task.data.info.classes)
         if not _to_train(model):
             return model
-        if identity in self._failed:  # a failed training is not repeated for every axis
+        if identity in self._failed:  # a failed training run is not repeated for every axis
             raise self._failed[identity]
         folder = self.store.model_folder(identity)
         if folder is None:

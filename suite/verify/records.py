@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -62,11 +62,6 @@ class StoredRecord:
     samples: pd.DataFrame
     details: Mapping[str, Any]
     arrays: Mapping[str, Array]
-
-    @classmethod
-    def read(cls, store: Store, name: str, rows: pd.DataFrame) -> Self:
-        """Read a record from the store; a damaged record raises an error."""
-        return cls(rows.iloc[0], rows, store.samples(name), store.details(name), store.arrays(name))
 
     @property
     def ids(self) -> Array:
@@ -240,7 +235,7 @@ class Loader:
         except Exception as error:  # third-party code may raise anything
             return LoadedTask(task, None, error_text(error))
 
-    def fitted_on_validation(self, model: TorchModel, task: Task) -> Kind:
+    def fit_to_model(self, model: TorchModel, task: Task) -> Kind:
         """Return the kind of the task, fitted to this model on validation samples."""
 
         def validation() -> tuple[Array, Array]:
@@ -248,7 +243,7 @@ class Loader:
             parts = [part.cpu().numpy() for part in self._outputs(model, model.inputs(split))]
             return np.concatenate(parts) if parts else np.zeros(0), split.targets
 
-        return task.kind.fitted_on_validation(validation, task.data)
+        return task.kind.fit_to_model(validation, task.data)
 
     def damage(self, model: TorchModel, task: Task, kind: Kind, pixels: Array, targets: Array) -> Array:
         """Return the damage to inputs, (n,) in [0, 1], by forward passes of the frozen model without gradients."""
@@ -263,8 +258,7 @@ class Loader:
     def _outputs(self, model: TorchModel, pixels: Array) -> Iterator[torch.Tensor]:
         with model.frozen(), torch.no_grad():
             for start in range(0, len(pixels), self.batch_size):
-                part = pixels[start : start + self.batch_size]
-                yield model(torch.from_numpy(part).to(self.device)).float()
+                yield model(torch.from_numpy(pixels[start : start + self.batch_size]).to(self.device)).float()
 
 
 def error_text(error: Exception) -> str:

@@ -80,10 +80,10 @@ def verify(
 def verify_record(loader: Loader, rows: pd.DataFrame) -> Verification:
     """Verify one record."""
     about = rows.iloc[0]
-    record = str(about["record"])
+    store, record = loader.store, str(about["record"])
     subject = f"{about['task']} {about['model']} {about['spec']} (n={about['cell_n']}, seed={about['seed']})"
     try:
-        stored = StoredRecord.read(loader.store, record, rows)
+        stored = StoredRecord(about, rows, store.samples(record), store.details(record), store.arrays(record))
         if "found" not in stored.arrays:
             return Verification(record, subject, None)
         differing, notes = tuple(differences(loader, stored)), tuple(_unchecked(loader, stored))
@@ -148,7 +148,7 @@ def _misfits(stored: StoredRecord) -> Iterator[str]:
     if missing := sorted({"id", "correct_clean"} - set(stored.samples.columns)):
         yield f"the per-sample outcomes have no column {' and '.join(missing)}"
     elif ids_digest(stored.samples["id"]) != stored.digests.get("samples"):
-        yield "the per-sample outcomes have other ids than the evaluated samples"
+        yield "the ids of the per-sample outcomes differ from those of the evaluated samples"
     names = arrays["found_id"] if "found_id" in arrays else np.zeros(0)
     if len(np.unique(names)) != names.size:
         yield "an id occurs twice among the stored inputs"
@@ -227,7 +227,7 @@ def _outcomes(loader: Loader, stored: StoredRecord, loaded: LoadedTask) -> Itera
     usable, places = readable(inputs) if stored.is_text else finite(inputs), task.places(stored.ids)
     evaluated = task.places(stored.samples["id"].to_numpy())
     try:
-        kind = loader.fitted_on_validation(model, task).for_attack_loss(stored.details.get("loss"))
+        kind = loader.fit_to_model(model, task).for_attack_loss(stored.details.get("loss"))
         found, targets = inputs[usable], task.data.test.targets[places[usable]]
         if stored.norm == "patch":
             targets = _uncovered(kind, targets, found != loaded.clean(places[usable]))
@@ -241,7 +241,7 @@ def _outcomes(loader: Loader, stored: StoredRecord, loaded: LoadedTask) -> Itera
     else:
         wrong = damage > 0.5
     if not wrong.all():
-        yield f"the model predicts correctly for {named(stored.ids[usable], ~wrong)}"
+        yield f"the model still classifies correctly {named(stored.ids[usable], ~wrong)}"
     if (bad := np.abs(quality - stored.samples["correct_clean"].to_numpy().astype(np.float64)) > ROUNDING).any():
         yield f"correct_clean disagrees with the model for {named(stored.samples['id'].to_numpy(), bad)}"
 

@@ -1,4 +1,4 @@
-"""The cascade: as strong as expensive attacks, also on models that mask their gradients."""
+"""The cascade: as strong as more expensive attacks, also on models that mask their gradients."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from suite.attacks.diagnostics.probes import probe
-from suite.attacks.diagnostics.remedies import find_remedy
+from suite.attacks.diagnostics.workarounds import find_workaround
 from suite.attacks.engine.precision import faster
 from suite.attacks.engine.validation import validate
 from suite.attacks.images.apgd import APGD
@@ -89,22 +89,22 @@ def test_an_affine_change_of_the_logits_hardly_changes_the_result(net, scale, sh
     "name",
     ["softmax(50 x logits)", "one-hot", "8 levels", "thermometer", "flat in grad mode", "NaN in backward", "k-WTA"],
 )
-def test_fake_defenses_are_broken_nearly_as_far_as_the_undefended_network(net, name):
+def test_fake_defenses_are_nearly_as_vulnerable_as_the_undefended_network(net, name):
     problem = flagged(name)
     blinded = [item for item in problem.probes.values() if item.status == "fail"]
     assert blinded
     attack = Cascade((EPS,), tier="quick").fit(problem, training, seed=0)
     bare = robust_count(Cascade((EPS,), tier="quick"), problem_of(net.raw))
-    assert robust_count(attack, problem) <= bare + (2 if attack.cures else 12)
+    assert robust_count(attack, problem) <= bare + (2 if attack.workarounds else 12)
 
 
 def test_a_guide_gives_gradients_only_and_never_outcomes():
     problem = flagged("one-hot")
     pixels, targets = first(COUNT)
-    remedy = find_remedy(problem, pixels, targets)
-    assert remedy.problem.guide is not None
-    assert remedy.problem.model is problem.model
-    assert "gradient_nonzero" in remedy.cures
+    workaround = find_workaround(problem, pixels, targets)
+    assert workaround.problem.guide is not None
+    assert workaround.problem.model is problem.model
+    assert "gradient_nonzero" in workaround.handled
 
 
 def test_bfloat16_attacks_match_float32_and_are_validated_in_float32(problem):
@@ -150,7 +150,7 @@ def test_double_steps_also_double_the_steps_for_a_stochastic_model():
 def test_without_training_samples_the_search_runs_without_a_surrogate():
     problem = flagged("NaN in backward")
     attack = Cascade((EPS,), tier="quick").fit(problem, lambda: (first(0)[0], first(0)[1]), seed=0)
-    assert attack._transfer is None and attack._remedy.no_gradient
+    assert attack._transfer is None and attack._workaround.no_gradient
     assert robust_count(attack, problem) < COUNT
 
 
@@ -160,6 +160,6 @@ def test_many_late_misclassifications_start_the_boundary_attack(problem, monkeyp
     def stages():
         return Cascade((EPS,)).explored(problem, pixels, targets, EPS, as_seeds(range(COUNT)))[1]
 
-    assert "boundary" not in stages()  # nothing falls late here
+    assert "boundary" not in stages()  # no late misclassifications here
     monkeypatch.setattr("suite.attacks.images.cascade.LATE_SHARE", -1.0)
     assert "boundary" in stages()

@@ -133,7 +133,7 @@ def test_random_control_averages_orders_and_loses_to_true_contributions():
     assert control.control == control.value
     assert control.checks == {"beats_random": "n/a"}
     assert measures["occlusion", "sufficiency"].higher_is_better is False
-    few = len(np.unique(np.round(result.followed["random"].comprehensiveness, 12)))
+    few = len(np.unique(np.round(result.drops["random"].comprehensiveness, 12)))
     assert few > 40, "one order alone would give each sample one of six values at the smallest share"
 
 
@@ -237,7 +237,7 @@ def steep(slope):
 def test_steep_target_gets_more_steps_until_attributions_add_up():
     shares = layer_integrated_gradients(features_of(steep(400.0), batch_size=64))
     assert shares.steps.item() > 50
-    assert shares.missed.item() <= 0.05
+    assert shares.completeness_error.item() <= 0.05
     assert layer_integrated_gradients(features_of(steep(3.0))).steps.item() == 50
 
 
@@ -269,7 +269,7 @@ def test_model_without_embeddings_supports_occlusion_only():
     result = evaluate(features_of(blind), list(METHODS), fractions=FRACTIONS)
     assert set(result.skipped) == {"gradient_x_input", "layer_integrated_gradients"}
     assert "features have no gradient" in result.skipped["gradient_x_input"]
-    assert set(result.followed) == {"occlusion", *CONTROLS}
+    assert set(result.drops) == {"occlusion", *CONTROLS}
 
 
 def test_watch_gets_every_name():

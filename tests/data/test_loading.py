@@ -219,7 +219,7 @@ def test_inputs_of_two_dtypes_are_an_error():
 
 def test_equal_images_with_different_labels_are_reported():
     data = loaded({"test": [Sample("x", pixels(1), "a"), Sample("y", pixels(1), "b"), Sample("z", pixels(2), "b")]})
-    assert data.report.dropped["duplicate"] == [("y", "test sample equal to x in test, which is labelled a, not b")]
+    assert data.report.dropped["duplicate"] == [("y", "test sample equal to x in test, which is labeled a, not b")]
 
 
 def test_top_5_of_constant_scores_breaks_ties_by_index():

@@ -74,7 +74,7 @@ def context(model, data, count=24):
         track=silent,
         device=torch.device("cpu"),
         names=("bars", "net", "axis"),
-    ).fitted_on_validation()
+    ).fit_to_model()
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_output_without_code_raises():
         losses.code_length(torch.zeros(1, 7), WHITE)
     with pytest.raises(ModelError, match="expected"):
         Autoencoding().check_output(torch.zeros(1, 2, 2), ())
-    with pytest.raises(MeasureError, match="call fitted_on_validation first"):
+    with pytest.raises(MeasureError, match="call fit_to_model first"):
         Autoencoding().output_arrays(np.zeros((1, 6), np.float32))
 
 

@@ -32,18 +32,18 @@ def thresholds(output):
 @pytest.mark.parametrize("seed", range(12))
 def test_threshold_minimizes_the_lrp_error(seed):
     output, truth, _ = spread(seed, images=6)
-    kind = detection().fitted_on_validation(lambda: (output, truth))
+    kind = detection().fit_to_model(lambda: (output, truth))
     errors = [naive.lrp(output, truth, threshold, pooled=True) for threshold in thresholds(output)]
     assert naive.lrp(output, truth, kind.threshold, pooled=True) == pytest.approx(min(errors), abs=1e-6)
     assert 0.05 <= kind.threshold <= 1
 
 
 def test_threshold_is_one_half_without_validation_samples_or_hits():
-    assert Detection().fitted_on_validation(lambda: (np.zeros((0, 100, 6)), np.zeros((0, 1, 6)))).threshold == 0.5
+    assert Detection().fit_to_model(lambda: (np.zeros((0, 100, 6)), np.zeros((0, 1, 6)))).threshold == 0.5
     output, truth, _ = spread(1)
-    assert Detection().fitted_on_validation(lambda: (np.tile(NOTHING, (12, 100, 1)), truth)).threshold == 0.5
+    assert Detection().fit_to_model(lambda: (np.tile(NOTHING, (12, 100, 1)), truth)).threshold == 0.5
     nothing = np.zeros_like(truth) + np.array([0, 0, 0, 0, -1, 0], np.float32)
-    assert Detection().fitted_on_validation(lambda: (output, nothing)).threshold == 0.5
+    assert Detection().fit_to_model(lambda: (output, nothing)).threshold == 0.5
 
 
 def test_secondary_metrics_and_columns_use_and_report_the_threshold():

@@ -120,7 +120,7 @@ def test_loss_names_are_resolved_and_unknown_ones_raise():
         Detection().attack_loss(output, truth, name="ce", target_classes=torch.zeros(4))
 
 
-def test_selection_loss_is_the_damage_for_every_name():
+def test_ranking_loss_is_the_damage_for_every_name():
     context = context_of("detection")
     output, truth = torch.from_numpy(context.outcomes.output), context.targets
     for name in ("damage", "detector", "vanish"):

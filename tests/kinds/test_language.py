@@ -53,7 +53,7 @@ def outcomes(model, texts=None):
     inputs = torch.from_numpy(test.inputs)
     with torch.no_grad():
         output = model(inputs).numpy()
-    kind = KIND.fitted_on_validation(lambda: (output, test.targets), data)
+    kind = KIND.fit_to_model(lambda: (output, test.targets), data)
     return Outcomes(test.ids, output, test.targets, CLASSES, 0, kind, model, data, inputs)
 
 
@@ -417,7 +417,7 @@ def test_ngram_model_is_explained_without_gradients():
 
 
 def test_unfitted_kind_has_no_rationale():
-    with pytest.raises(NotApplicableError, match="fitted_on_validation"):
+    with pytest.raises(NotApplicableError, match="fit_to_model"):
         KIND.rationale(gru(), None, None)
     with pytest.raises(NotApplicableError, match="rationale"):
         KIND.explained(gru(), None, None)

@@ -30,9 +30,7 @@ def context():
     model, data = TorchLanguage(module, CLASSES, length=32, recipe=recipe), periodic(few=14)
     train(model, recipe, TrainingData(data.train, data.validation, Language(), 0, silent), device=torch.device("cpu"))
     known = {"members": lambda count: [model] * count, "track": silent, "device": torch.device("cpu")}
-    return Context(
-        Language(), data, data.test, model, names=("periodic", "gru", "axis"), **known
-    ).fitted_on_validation()
+    return Context(Language(), data, data.test, model, names=("periodic", "gru", "axis"), **known).fit_to_model()
 
 
 def values(finding, metric, **params):

@@ -75,7 +75,7 @@ def test_noise_around_a_bright_image_is_not_read_as_0_to_255():
 
 def test_threshold_is_default_without_validation_samples():
     nothing = np.zeros((0,), np.float32)
-    assert Detection().fitted_on_validation(lambda: (nothing, nothing)).threshold == 0.5
+    assert Detection().fit_to_model(lambda: (nothing, nothing)).threshold == 0.5
 
 
 def test_mislabel_is_not_applicable_with_one_class():

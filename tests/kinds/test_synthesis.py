@@ -85,7 +85,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def kind(data):
-    return Synthesis().fitted_on_validation(lambda: (None, None), data)
+    return Synthesis().fit_to_model(lambda: (None, None), data)
 
 
 def context_for(data, kind, *, recipe=None, batch_size=64):
@@ -306,8 +306,8 @@ def test_kind_without_training_images_gives_a_reason():
         unsettled.damage(torch.zeros(1, *SHAPE), torch.zeros(1))
     few = task(train=3)
     with pytest.raises(NotApplicableError, match="not enough"):
-        unsettled.fitted_on_validation(lambda: (None, None), few).manifold(CPU)
-    assert isinstance(Synthesis().fitted_on_validation(lambda: (None, None)), Synthesis)
+        unsettled.fit_to_model(lambda: (None, None), few).manifold(CPU)
+    assert isinstance(Synthesis().fit_to_model(lambda: (None, None)), Synthesis)
 
 
 def test_checkpoint_score_needs_validation_images_and_separates_noise(data, kind):

@@ -1,4 +1,4 @@
-"""Verification: what is stored honestly passes, every single lie is named, and no attack code has a hand in it."""
+"""Verification: unmodified records pass, every manipulation is reported, and no attack code is imported."""
 
 import dataclasses
 import hashlib
@@ -30,7 +30,7 @@ LINF = "robustness(attack=fgsm(eps=[0.1, 0.2]), audit=4)"
 L2 = "robustness(attack=fgsm(eps=[0.5, 1.0], norm=l2), audit=4)"
 PATCH = "robustness(attack=image_patch(area=[0.1, 0.2], steps=3, tries=2), audit=4)"
 
-NOISY = '''"""A model that answers at random."""
+NOISY = '''"""A stochastic model."""
 
 import torch
 from torch import nn
@@ -49,14 +49,14 @@ class Noisy(nn.Module):
 
 @model()
 def noisy():
-    """Linear, behind noise."""
+    """A linear model on noisy inputs."""
     return TorchClassifier(Noisy(), recipe=Recipe(epochs=10, batch_size=16, learning_rate=0.02))
 '''
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory, toy):
-    """Return a store with real attacks on the tiny model, in three norms, and a row of another axis."""
+    """Return a store with attacks in three norms on the tiny model, and a record of the clean axis."""
     store = Store(tmp_path_factory.mktemp("verify") / "store")
     outcome = Harness(store, Settings(device="cpu")).run(plan([toy("toy")], [toy("quick")], ["clean", LINF, L2, PATCH]))
     assert outcome.failed == []
@@ -64,7 +64,7 @@ def measured(tmp_path_factory, toy):
 
 
 @pytest.fixture(scope="module")
-def wanted(toy):
+def record_filter(toy):
     return RecordFilter((toy("toy"),), (toy("quick"),))
 
 
@@ -75,22 +75,22 @@ def clean(toy):
     return {name: (test.pixels()[row], test.targets[row]) for row, name in enumerate(test.ids)}
 
 
-def verdicts(store, wanted, **settings):
-    return list(verify(store, wanted, device="cpu", **settings))
+def verifications(store, record_filter, **settings):
+    return list(verify(store, record_filter, device="cpu", **settings))
 
 
 def stored(store, spec):
-    """Return the record of a spec as it was put."""
+    """Return the stored record of a spec."""
     rows = store.rows()
     name = rows[rows["spec"] == spec]["record"].iloc[0]
     (folder,) = store.root.glob(f"records/*/{name}")
-    whole = json.loads((folder / "rows.json").read_text("utf-8"))
-    measures = [Measure(**{key: value for key, value in row.items() if key != "status"}) for row in whole["measures"]]
+    content = json.loads((folder / "rows.json").read_text("utf-8"))
+    measures = [Measure(**{key: value for key, value in row.items() if key != "status"}) for row in content["measures"]]
     samples = {str(column): values.to_numpy().copy() for column, values in store.samples(name).items()}
     return Record(
-        Provenance(**whole["provenance"]),
-        RunInfo(**whole["occasion"]),
-        whole["status"],
+        Provenance(**content["provenance"]),
+        RunInfo(**content["occasion"]),
+        content["status"],
         tuple(measures),
         samples,
         store.details(name),
@@ -98,17 +98,18 @@ def stored(store, spec):
     )
 
 
-def sealed(record, **arrays):
-    """Return the record with other arrays, and the digest that belongs to them: a lie by somebody who knows how."""
-    whole = {**record.arrays, **arrays}
-    details = {**record.details, "sha256": hashlib.sha256(whole["found"].tobytes()).hexdigest()}
-    return dataclasses.replace(record, arrays=whole, details=details)
+def with_arrays(record, **arrays):
+    """Return the record with other arrays and their digest: a manipulation with a matching checksum."""
+    changed = {**record.arrays, **arrays}
+    details = {**record.details, "sha256": hashlib.sha256(changed["found"].tobytes()).hexdigest()}
+    return dataclasses.replace(record, arrays=changed, details=details)
 
 
-def with_found(record, place, value):
-    found = record.arrays["found"].copy()
-    found[(0, *place)] = value
-    return sealed(record, found=found)
+def with_example(record, index, value):
+    """Return the record with other pixel values in its first adversarial example, and a matching checksum."""
+    examples = record.arrays["found"].copy()
+    examples[(0, *index)] = value
+    return with_arrays(record, found=examples)
 
 
 def with_column(record, name, change):
@@ -118,7 +119,7 @@ def with_column(record, name, change):
 
 
 def with_row(record, size, **changes):
-    """Return the record with another row of robust accuracy at a size."""
+    """Return the record with a changed row of robust accuracy at one size."""
     measures = [
         dataclasses.replace(measure, **changes)
         if measure.metric == "robust_accuracy" and measure.params.get("eps") == size
@@ -128,8 +129,8 @@ def with_row(record, size, **changes):
     return dataclasses.replace(record, measures=tuple(measures))
 
 
-def kept(measured, root, *records):
-    """Return a store of its own with the same models and other records."""
+def store_with(measured, root, *records):
+    """Return a new store with the models of `measured` and the given records."""
     store = Store(root)
     shutil.copytree(measured.root / "models", store.root / "models")
     for record in records:
@@ -137,105 +138,109 @@ def kept(measured, root, *records):
     return store
 
 
-# -- what is honest
+# -- unmodified records
 
 
-def test_real_records_of_every_norm_are_verified(measured, wanted):
-    found = verdicts(measured, wanted)
-    assert [v.differences for v in found] == [(), (), ()]
-    assert [v.subject.split(" ", 2)[2].split(" (n=")[0] for v in found] == sorted([LINF, L2, PATCH])
-    assert all(v.inputs > 3 and v.notes == () for v in found), "too few inputs to mean anything"
-    assert found[0].lines() == [f"ok   {found[0].subject}: {found[0].inputs} inputs verified"]
+def test_real_records_of_every_norm_are_verified(measured, record_filter):
+    results = verifications(measured, record_filter)
+    assert [v.differences for v in results] == [(), (), ()]
+    assert [v.subject.split(" ", 2)[2].split(" (n=")[0] for v in results] == sorted([LINF, L2, PATCH])
+    assert all(v.inputs > 3 and v.notes == () for v in results), "too few inputs for a meaningful test"
+    assert results[0].lines() == [f"ok   {results[0].subject}: {results[0].inputs} inputs verified"]
 
 
 @pytest.mark.parametrize("batch_size", [1, 7])
-def test_verification_does_not_depend_on_the_batch_size(measured, wanted, batch_size):
-    assert verdicts(measured, wanted, batch_size=batch_size) == verdicts(measured, wanted)
+def test_verification_does_not_depend_on_the_batch_size(measured, record_filter, batch_size):
+    assert verifications(measured, record_filter, batch_size=batch_size) == verifications(measured, record_filter)
 
 
-def test_only_the_current_record_is_verified(measured, wanted, tmp_path):
-    honest = stored(measured, LINF)
-    lie = dataclasses.replace(honest, details={**honest.details, "sha256": "0" * 64})
-    (verdict,) = verdicts(kept(measured, tmp_path, lie, honest), wanted)
-    assert (verdict.differences, verdict.inputs) == ((), len(honest.arrays["found"]))
+def test_only_the_current_record_is_verified(measured, record_filter, tmp_path):
+    unmodified = stored(measured, LINF)
+    manipulated = dataclasses.replace(unmodified, details={**unmodified.details, "sha256": "0" * 64})
+    (verification,) = verifications(store_with(measured, tmp_path, manipulated, unmodified), record_filter)
+    assert (verification.differences, verification.inputs) == ((), len(unmodified.arrays["found"]))
 
 
-def test_a_record_without_inputs_has_nothing_to_verify(measured, wanted, tmp_path):
-    honest = stored(measured, LINF)
-    older = {name: array for name, array in honest.arrays.items() if not name.startswith("found")}
-    (verdict,) = verdicts(kept(measured, tmp_path, dataclasses.replace(honest, arrays=older)), wanted)
-    assert (verdict.differences, verdict.inputs) == ((), None)
-    assert verdict.lines()[0].endswith(": nothing stored to verify")
+def test_a_record_without_inputs_has_nothing_to_verify(measured, record_filter, tmp_path):
+    unmodified = stored(measured, LINF)
+    arrays_without_examples = {name: array for name, array in unmodified.arrays.items() if not name.startswith("found")}
+    (verification,) = verifications(
+        store_with(measured, tmp_path, dataclasses.replace(unmodified, arrays=arrays_without_examples)), record_filter
+    )
+    assert (verification.differences, verification.inputs) == ((), None)
+    assert verification.lines()[0].endswith(": nothing stored to verify")
 
 
-def test_a_record_without_adversarial_examples_is_verified(measured, wanted, tmp_path):
+def test_a_record_without_adversarial_examples_is_verified(measured, record_filter, tmp_path):
     record = stored(measured, LINF)
-    none = {name: record.arrays[name][:0] for name in ("found", "found_id", "found_size", "found_rung")}
-    record = sealed(record, **none)
-    right = record.samples["correct_clean"]
+    empty = {name: record.arrays[name][:0] for name in ("found", "found_id", "found_size", "found_rung")}
+    record = with_arrays(record, **empty)
+    clean = record.samples["correct_clean"]
     for size in (0.1, 0.2):
-        record = with_column(record, f"robust@{size!r}", lambda values: np.copyto(values, right))
-        record = with_row(record, size, value=float(right.mean()), lo=0.0, hi=1.0)
-    (verdict,) = verdicts(kept(measured, tmp_path, record), wanted)
-    assert (verdict.differences, verdict.inputs) == ((), 0)
+        record = with_column(record, f"robust@{size!r}", lambda values: np.copyto(values, clean))
+        record = with_row(record, size, value=float(clean.mean()), lo=0.0, hi=1.0)
+    (verification,) = verifications(store_with(measured, tmp_path, record), record_filter)
+    assert (verification.differences, verification.inputs) == ((), 0)
 
 
 def test_only_outcomes_of_a_stochastic_model_are_not_checked(tmp_path, toy):
     (tmp_path / "noisy.py").write_text(NOISY)
-    names = RecordFilter((toy("toy"),), (f"{tmp_path / 'noisy.py'}:noisy",))
+    record_filter = RecordFilter((toy("toy"),), (f"{tmp_path / 'noisy.py'}:noisy",))
     store = Store(tmp_path / "store")
-    assert Harness(store, Settings(device="cpu")).run(plan(names.tasks, names.models, [LINF])).failed == []
-    (verdict,) = verdicts(store, names)
-    assert verdict.differences == ()
-    assert verdict.inputs > 3
-    assert verdict.notes == ("outcomes were not checked, because the model is stochastic",)
-    honest = stored(store, LINF)
-    place = list(honest.samples["id"]).index(honest.arrays["found_id"][0])
-    size = float(honest.arrays["found_size"][0])
-    lie = with_column(honest, f"robust@{size!r}", lambda values: np.put(values, place, 1.0))
-    (verdict,) = verdicts(kept(store, tmp_path / "lie", lie), names)
-    assert any(f"robust@{size!r} disagrees with" in difference for difference in verdict.differences)
-    assert not any("outcomes" in difference for difference in verdict.differences)
+    assert (
+        Harness(store, Settings(device="cpu")).run(plan(record_filter.tasks, record_filter.models, [LINF])).failed == []
+    )
+    (verification,) = verifications(store, record_filter)
+    assert verification.differences == ()
+    assert verification.inputs > 3
+    assert verification.notes == ("outcomes were not checked, because the model is stochastic",)
+    unmodified = stored(store, LINF)
+    row = list(unmodified.samples["id"]).index(unmodified.arrays["found_id"][0])
+    size = float(unmodified.arrays["found_size"][0])
+    manipulated = with_column(unmodified, f"robust@{size!r}", lambda values: np.put(values, row, 1.0))
+    (verification,) = verifications(store_with(store, tmp_path / "manipulated", manipulated), record_filter)
+    assert any(f"robust@{size!r} disagrees with" in difference for difference in verification.differences)
+    assert not any("outcomes" in difference for difference in verification.differences)
 
 
-# -- what is not
+# -- manipulated records
 
 
 def outside(record, clean):
     dark = np.argwhere(record.arrays["found"][0] == 0)[0]
-    return with_found(record, tuple(dark), -1e-7)
+    return with_example(record, tuple(dark), -1e-7)
 
 
 def too_far(record, clean):
-    """Push one pixel a hundredth of eps further the way it went, so that the model stays wrong."""
-    before, size = clean[record.arrays["found_id"][0]][0], record.arrays["found_size"][0]
-    free = np.argwhere((record.arrays["found"][0] > before + 0.9 * size) & (before < 1 - 1.1 * size))[0]
-    return with_found(record, tuple(free), before[tuple(free)] + 1.01 * size)
+    """Move one pixel past eps by 1 % in the direction of its perturbation, so that the model stays wrong."""
+    original, size = clean[record.arrays["found_id"][0]][0], record.arrays["found_size"][0]
+    free = np.argwhere((record.arrays["found"][0] > original + 0.9 * size) & (original < 1 - 1.1 * size))[0]
+    return with_example(record, tuple(free), original[tuple(free)] + 1.01 * size)
 
 
-def harmless(record, clean):
-    return with_found(record, (), clean[record.arrays["found_id"][0]][0])
+def clean_input(record, clean):
+    return with_example(record, (), clean[record.arrays["found_id"][0]][0])
 
 
 def smaller_size(record, clean):
-    """Claim that what was found at 0.2 had been found at 0.1, in the columns and rows as well."""
-    place = int(np.flatnonzero(record.arrays["found_size"] == 0.2)[0])
+    """Store an adversarial example of size 0.2 as one of size 0.1, with matching columns and rows."""
+    index = int(np.flatnonzero(record.arrays["found_size"] == 0.2)[0])
     sizes = record.arrays["found_size"].copy()
-    sizes[place] = 0.1
-    row = list(record.samples["id"]).index(record.arrays["found_id"][place])
-    record = with_column(sealed(record, found_size=sizes), "robust@0.1", lambda values: np.put(values, row, False))
+    sizes[index] = 0.1
+    row = list(record.samples["id"]).index(record.arrays["found_id"][index])
+    record = with_column(with_arrays(record, found_size=sizes), "robust@0.1", lambda values: np.put(values, row, False))
     return with_row(record, 0.1, value=float(record.samples["robust@0.1"].mean()), lo=0.0, hi=1.0)
 
 
 def flipped(record, clean):
-    """Claim that a sample that was found still stands, in the column and in the row."""
+    """Store a sample with an adversarial example as robust, in the column and in the row."""
     row = list(record.samples["id"]).index(record.arrays["found_id"][0])
     record = with_column(record, "robust@0.2", lambda values: np.put(values, row, True))
     return with_row(record, 0.2, value=float(record.samples["robust@0.2"].mean()), lo=0.0, hi=1.0)
 
 
 def wrong_clean(record, clean):
-    """Claim that a sample was wrong without an attack: all columns and rows agree, but the model does not."""
+    """Store a robust sample as misclassified without an attack; columns and rows agree, the model does not."""
     row = int(np.flatnonzero(record.samples["robust@0.2"])[0])
     for name in ("correct_clean", "robust@0.1", "robust@0.2"):
         record = with_column(record, name, lambda values: np.put(values, row, False))
@@ -245,20 +250,20 @@ def wrong_clean(record, clean):
     return record
 
 
-def renamed(name):
+def with_id(name):
     def change(record, clean):
         names = record.arrays["found_id"].astype(object)
         names[0] = name or names[1]
-        return sealed(record, found_id=names.astype(str))
+        return with_arrays(record, found_id=names.astype(str))
 
     return change
 
 
-def other(**details):
+def with_details(**details):
     return lambda record, clean: dataclasses.replace(record, details={**record.details, **details})
 
 
-def digest(**digests):
+def with_digest(**digests):
     def change(record, clean):
         changed = {**record.provenance.digests, **digests}
         return dataclasses.replace(record, provenance=dataclasses.replace(record.provenance, digests=changed))
@@ -266,7 +271,7 @@ def digest(**digests):
     return change
 
 
-def provenance(**fields):
+def with_provenance(**fields):
     return lambda record, clean: dataclasses.replace(
         record, provenance=dataclasses.replace(record.provenance, **fields)
     )
@@ -282,152 +287,163 @@ def fewer_samples(record, clean):
     return dataclasses.replace(record, samples=samples)
 
 
-LIES = {
+MANIPULATIONS = {
     "a pixel outside the bounds": (outside, "pixels outside [0, 1] in 1 of {k} ({first})"),
-    "a perturbation over eps": (too_far, "a perturbation of norm linf exceeds its size by up to 0.00"),
-    "an input that fools nobody": (harmless, "the model predicts correctly for 1 of {k} ({first})"),
-    "another digest": (other(sha256="0" * 64), "the SHA-256 of the stored inputs is"),
+    "a perturbation larger than eps": (too_far, "a perturbation of norm linf exceeds its size by up to 0.00"),
+    "an input that is classified correctly": (clean_input, "the model still classifies correctly 1 of {k} ({first})"),
+    "a wrong digest": (with_details(sha256="0" * 64), "the SHA-256 of the stored inputs is"),
     "a flipped outcome": (flipped, "robust@0.2 disagrees with the stored inputs for 1 of {n} ({first})"),
     "a clean outcome": (wrong_clean, "correct_clean disagrees with the model for 1 of {n}"),
     "a smaller size": (smaller_size, "a perturbation of norm linf exceeds its size by up to 0.1"),
-    "another mean": (
+    "a wrong mean": (
         lambda record, clean: with_row(record, 0.2, value=0.987, lo=0.5, hi=1.0),
         "the row of robust_accuracy at eps 0.2 has value 0.987, but the mean of its column is",
     ),
-    "not a number": (lambda record, clean: with_found(record, (0, 0, 0), np.nan), "NaN or infinite pixels in 1 of {k}"),
-    "an id twice": (renamed(None), "an id occurs twice"),
-    "float64": (
-        lambda record, clean: sealed(record, found=record.arrays["found"].astype(float)),
+    "NaN pixels": (lambda record, clean: with_example(record, (0, 0, 0), np.nan), "NaN or infinite pixels in 1 of {k}"),
+    "a duplicate id": (with_id(None), "an id occurs twice"),
+    "inputs stored as float64": (
+        lambda record, clean: with_arrays(record, found=record.arrays["found"].astype(float)),
         "the stored inputs are float64; expected float32",
     ),
-    "a size too few": (
-        lambda record, clean: sealed(record, found_size=record.arrays["found_size"][1:]),
+    "a missing size": (
+        lambda record, clean: with_arrays(record, found_size=record.arrays["found_size"][1:]),
         "the array found_size has shape",
     ),
-    "images of another size": (
-        lambda record, clean: sealed(record, found=record.arrays["found"][..., 1:]),
+    "images of a different size": (
+        lambda record, clean: with_arrays(record, found=record.arrays["found"][..., 1:]),
         "the stored inputs have shape (1, 8, 7), but those of the task have (1, 8, 8)",
     ),
-    "a sample left out": (fewer_samples, "the per-sample outcomes have other ids than the evaluated samples"),
-    "other data": (digest(data="0" * 64), "the data of the task have changed"),
+    "a missing sample": (
+        fewer_samples,
+        "the ids of the per-sample outcomes differ from those of the evaluated samples",
+    ),
+    "different data": (with_digest(data="0" * 64), "the data of the task have changed"),
     "a missing model": (
-        digest(model="f" * 64),
+        with_digest(model="f" * 64),
         "WeightsError: the store has no weights ffffffffffff",
     ),
-    "an unknown model": (provenance(model="quick2"), "There is no model 'quick2'"),
-    "an unknown task": (provenance(task="toy2"), "There is no task 'toy2'"),
+    "an unknown model": (with_provenance(model="quick2"), "There is no model 'quick2'"),
+    "an unknown task": (with_provenance(task="toy2"), "There is no task 'toy2'"),
 }
 
 
-@pytest.mark.parametrize(("lie", "sentence"), LIES.values(), ids=LIES)
-def test_every_manipulation_is_reported(measured, toy, clean, tmp_path, lie, sentence):
-    honest = stored(measured, LINF)
-    told = lie(honest, clean)
-    own = {role: getattr(told.provenance, role).startswith("toy.py") for role in ("task", "model")}
-    names = RecordFilter([toy("toy")] * own["task"], [toy("quick")] * own["model"])
-    (verdict,) = verdicts(kept(measured, tmp_path, told), names)
+@pytest.mark.parametrize(("manipulate", "sentence"), MANIPULATIONS.values(), ids=MANIPULATIONS)
+def test_every_manipulation_is_reported(measured, toy, clean, tmp_path, manipulate, sentence):
+    unmodified = stored(measured, LINF)
+    record = manipulate(unmodified, clean)
+    known = {role: getattr(record.provenance, role).startswith("toy.py") for role in ("task", "model")}
+    record_filter = RecordFilter([toy("toy")] * known["task"], [toy("quick")] * known["model"])
+    (verification,) = verifications(store_with(measured, tmp_path, record), record_filter)
     expected = sentence.format(
-        k=len(honest.arrays["found"]), n=len(honest.samples["id"]), first=honest.arrays["found_id"][0]
+        k=len(unmodified.arrays["found"]), n=len(unmodified.samples["id"]), first=unmodified.arrays["found_id"][0]
     )
-    # Where a mean of its own changes with the lie, its row is named beside it; nothing else is.
-    others = [text for text in verdict.differences if expected not in text and "the mean of its column" not in text]
-    assert len(verdict.differences) - len(others) >= 1, verdict.differences
-    assert any(expected in text for text in verdict.differences), verdict.differences
+    # If the manipulation also changes the mean of a column, its row is reported too; nothing else is.
+    others = [
+        text for text in verification.differences if expected not in text and "the mean of its column" not in text
+    ]
+    assert len(verification.differences) - len(others) >= 1, verification.differences
+    assert any(expected in text for text in verification.differences), verification.differences
     assert others == [], others
-    assert all(line.startswith(f"FAIL {verdict.subject}: ") for line in verdict.lines())
+    assert all(line.startswith(f"FAIL {verification.subject}: ") for line in verification.lines())
 
 
-def test_several_manipulations_are_all_reported(measured, wanted, tmp_path):
+def test_several_manipulations_are_all_reported(measured, record_filter, tmp_path):
     record = without_column(stored(measured, LINF), None)
     record = dataclasses.replace(record, details={**record.details, "norm": "l2"})
-    (verdict,) = verdicts(kept(measured, tmp_path, record), wanted)
-    text = "\n".join(verdict.differences)
+    (verification,) = verifications(store_with(measured, tmp_path, record), record_filter)
+    text = "\n".join(verification.differences)
     assert "the row of robust_accuracy at eps 0.2 has no column" in text
     assert "the row of robust_accuracy at eps 0.1 has norm linf, but the inputs have norm l2" in text
     assert "a perturbation of norm l2 exceeds its size" in text
 
 
-def test_an_unknown_sample_is_reported(measured, wanted, tmp_path):
-    (verdict,) = verdicts(kept(measured, tmp_path, renamed("toy-9999")(stored(measured, LINF), None)), wanted)
-    assert "not among the evaluated samples: 1 of" in "\n".join(verdict.differences)
-    assert "not among the test samples of the task: 1 of" in "\n".join(verdict.differences)
-    assert "toy-9999" in verdict.differences[0]
+def test_an_unknown_sample_is_reported(measured, record_filter, tmp_path):
+    (verification,) = verifications(
+        store_with(measured, tmp_path, with_id("toy-9999")(stored(measured, LINF), None)), record_filter
+    )
+    assert "not among the evaluated samples: 1 of" in "\n".join(verification.differences)
+    assert "not among the test samples of the task: 1 of" in "\n".join(verification.differences)
+    assert "toy-9999" in verification.differences[0]
 
 
 @pytest.mark.parametrize("spec", [L2, PATCH])
-def test_a_distant_change_exceeds_the_size(measured, wanted, clean, tmp_path, spec):
-    """For L2 the whole perturbation is stretched; for a patch one pixel far away from it changes by the least step."""
+def test_a_distant_change_exceeds_the_size(measured, record_filter, clean, tmp_path, spec):
+    """Scale the whole perturbation (L2), or change one pixel far from the patch by the smallest float step."""
     record = stored(measured, spec)
-    before, found = clean[record.arrays["found_id"][0]][0], record.arrays["found"][0]
+    original, example = clean[record.arrays["found_id"][0]][0], record.arrays["found"][0]
     if spec == L2:
-        stretched = 1.001 * record.arrays["found_size"][0] / np.sqrt(((found - before).astype(float) ** 2).sum())
-        lie = with_found(record, (), before + (found - before) * np.float32(stretched))
+        scale = 1.001 * record.arrays["found_size"][0] / np.sqrt(((example - original).astype(float) ** 2).sum())
+        manipulated = with_example(record, (), original + (example - original) * np.float32(scale))
     else:
-        rows, columns = np.nonzero((found != before).any(axis=0))
+        rows, columns = np.nonzero((example != original).any(axis=0))
         corner = (0 if rows.min() > 3 else 7, 0 if columns.min() > 3 else 7)
-        lie = with_found(record, (0, *corner), np.nextafter(before[(0, *corner)], np.float32(0.5)))
-    (verdict,) = verdicts(kept(measured, tmp_path, lie), wanted)
+        manipulated = with_example(record, (0, *corner), np.nextafter(original[(0, *corner)], np.float32(0.5)))
+    (verification,) = verifications(store_with(measured, tmp_path, manipulated), record_filter)
     norm = "l2" if spec == L2 else "patch"
-    assert any(f"a perturbation of norm {norm} exceeds its size" in text for text in verdict.differences)
+    assert any(f"a perturbation of norm {norm} exceeds its size" in text for text in verification.differences)
 
 
-def test_an_unknown_norm_is_noted(measured, wanted, tmp_path):
+def test_an_unknown_norm_is_noted(measured, record_filter, tmp_path):
     record = stored(measured, LINF)
     measures = [dataclasses.replace(m, params={**m.params, "norm": "visual"}) for m in record.measures]
     record = dataclasses.replace(record, measures=tuple(measures), details={**record.details, "norm": "visual"})
-    (verdict,) = verdicts(kept(measured, tmp_path, record), wanted)
-    assert verdict.differences == ()
-    assert verdict.notes == ("sizes were not checked, because the norm visual is not one of linf, l2, l1, l0, patch",)
+    (verification,) = verifications(store_with(measured, tmp_path, record), record_filter)
+    assert verification.differences == ()
+    assert verification.notes == (
+        "sizes were not checked, because the norm visual is not one of linf, l2, l1, l0, patch",
+    )
 
 
-def test_a_damaged_file_is_reported(measured, wanted, tmp_path):
-    store = kept(measured, tmp_path, stored(measured, LINF), stored(measured, L2))
+def test_a_damaged_file_is_reported(measured, record_filter, tmp_path):
+    store = store_with(measured, tmp_path, stored(measured, LINF), stored(measured, L2))
     path = next(store.root.glob("records/*/*/arrays.npz"))
     content = bytearray(path.read_bytes())
     content[200:260] = bytes(60)
     path.write_bytes(content)
-    damaged, sound = sorted(verdicts(store, wanted), key=lambda verdict: not verdict.differences)
+    damaged, intact = sorted(verifications(store, record_filter), key=lambda verification: not verification.differences)
     assert "cannot be read" in damaged.differences[0]
-    assert sound.differences == ()
+    assert intact.differences == ()
 
 
 def test_a_model_in_memory_is_verified_if_given(tmp_path, toy):
     torch.manual_seed(1)
-    mine, store = TorchClassifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 3))), Store(tmp_path)
+    model, store = TorchClassifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 3))), Store(tmp_path)
     cells = plan([toy("toy")], ["mine"], [LINF], given=("mine",))
-    assert Harness(store, Settings(device="cpu"), given={"mine": mine}).run(cells).failed == []
-    names = RecordFilter((toy("toy"),))
-    (verdict,) = verdicts(store, names, given={"mine": mine})
-    assert (verdict.differences, verdict.inputs > 0) == ((), True)
-    (verdict,) = verdicts(store, names)
-    assert "There is no model 'mine'" in verdict.differences[0]
+    assert Harness(store, Settings(device="cpu"), given={"mine": model}).run(cells).failed == []
+    record_filter = RecordFilter((toy("toy"),))
+    (verification,) = verifications(store, record_filter, given={"mine": model})
+    assert (verification.differences, verification.inputs > 0) == ((), True)
+    (verification,) = verifications(store, record_filter)
+    assert "There is no model 'mine'" in verification.differences[0]
     with torch.no_grad():
-        mine.module[1].bias += 0.01
-    (verdict,) = verdicts(store, names, given={"mine": mine})
-    assert "not the model that was evaluated" in verdict.differences[0]
+        model.module[1].bias += 0.01
+    (verification,) = verifications(store, record_filter, given={"mine": model})
+    assert "not the model that was evaluated" in verification.differences[0]
 
 
-# -- sizes, computed twice
+# -- sizes against a brute-force computation
 
 
-def slowly(norm, moved):
-    """Return the size of one perturbation (channels, height, width), pixel by pixel."""
-    values = [float(value) for value in moved.ravel()]
+def brute_force_size(norm, perturbation):
+    """Return the size of one perturbation (channels, height, width), computed pixel by pixel."""
+    values = [float(value) for value in perturbation.ravel()]
     if norm == "linf":
         return max(abs(value) for value in values)
     if norm in ("l2", "l1"):
         power = 2 if norm == "l2" else 1
         return sum(abs(value) ** power for value in values) ** (1 / power)
-    changed = [(r, c) for r in range(moved.shape[1]) for c in range(moved.shape[2]) if any(moved[:, r, c])]
+    changed = [
+        (r, c) for r in range(perturbation.shape[1]) for c in range(perturbation.shape[2]) if any(perturbation[:, r, c])
+    ]
     if norm == "l0" or not changed:
         return len(changed)
-    sides = range(1, max(moved.shape[1:]) + 1)
+    sides = range(1, max(perturbation.shape[1:]) + 1)
     fits = [s for s in sides for r, c in changed if _inside(changed, s)]
     return min(fits)
 
 
 def _inside(changed, side):
-    """Return whether some square of a side holds all places: every corner is tried."""
+    """Return whether some square with the given side contains all changed pixels (tries every corner)."""
     return any(
         all(row <= r < row + side and column <= c < column + side for r, c in changed)
         for row in range(-8, 8)
@@ -437,11 +453,13 @@ def _inside(changed, side):
 
 @pytest.mark.parametrize("norm", SIZES)
 def test_sizes_match_a_brute_force_computation(norm):
-    draws = np.random.default_rng(3)
-    touched = draws.random((40, 1, 5, 7)) < draws.choice([0, 0.05, 0.3], (40, 1, 1, 1))
-    moved = draws.normal(size=(40, 3, 5, 7)) * touched
-    assert SIZES[norm](moved) == pytest.approx([slowly(norm, one) for one in moved], rel=1e-12)
-    assert SIZES[norm](moved[:0]).shape == (0,)
+    generator = np.random.default_rng(3)
+    changed = generator.random((40, 1, 5, 7)) < generator.choice([0, 0.05, 0.3], (40, 1, 1, 1))
+    perturbations = generator.normal(size=(40, 3, 5, 7)) * changed
+    assert SIZES[norm](perturbations) == pytest.approx(
+        [brute_force_size(norm, perturbation) for perturbation in perturbations], rel=1e-12
+    )
+    assert SIZES[norm](perturbations[:0]).shape == (0,)
 
 
 def test_limits_allow_only_for_rounding():
@@ -455,7 +473,9 @@ def test_limits_allow_only_for_rounding():
 
 
 @pytest.fixture
-def said(capsys):
+def run_command(capsys):
+    """Return a function that runs a command and returns exit status, standard output and standard error."""
+
     def run(*arguments):
         status = main([str(argument) for argument in arguments])
         captured = capsys.readouterr()
@@ -464,91 +484,93 @@ def said(capsys):
     return run
 
 
-def test_the_command_exits_with_0_for_correct_records(said, measured, toy):
-    status, out, err = said("verify", toy("toy"), "--model", toy("quick"), "--device", "cpu", "--store", measured.root)
+def test_the_command_exits_with_0_for_correct_records(run_command, measured, toy):
+    status, out, err = run_command(
+        "verify", toy("toy"), "--model", toy("quick"), "--device", "cpu", "--store", measured.root
+    )
     assert (status, err) == (0, "")
     assert [line[:5] for line in out.splitlines()] == ["ok   ", "ok   ", "ok   ", "3 rec"]
     assert out.splitlines()[-1].endswith("inputs verified, no records differ.")
 
 
-def test_the_command_filters_and_exits_with_1_for_differences(said, measured, toy, clean, tmp_path):
-    kept(measured, tmp_path, stored(measured, L2), harmless(stored(measured, LINF), clean))
-    which = ("verify", toy("toy"), "--model", toy("quick"), "--device", "cpu", "--store", tmp_path)
-    status, out, _ = said(*which)
+def test_the_command_filters_and_exits_with_1_for_differences(run_command, measured, toy, clean, tmp_path):
+    store_with(measured, tmp_path, stored(measured, L2), clean_input(stored(measured, LINF), clean))
+    arguments = ("verify", toy("toy"), "--model", toy("quick"), "--device", "cpu", "--store", tmp_path)
+    status, out, _ = run_command(*arguments)
     assert (status, out.count("FAIL"), out.count("ok   ")) == (1, 1, 1)
     assert out.endswith("1 records differ.\n")
-    status, out, _ = said(*which, "--axis", L2)
+    status, out, _ = run_command(*arguments, "--axis", L2)
     assert (status, out.count("ok   "), out.count("FAIL")) == (0, 1, 0)
-    assert said(*which, "--axis", "robustness")[0] == 1
+    assert run_command(*arguments, "--axis", "robustness")[0] == 1
 
 
-def test_a_missing_file_is_reported_with_advice(said, measured, tmp_path, monkeypatch):
+def test_a_missing_file_is_reported_with_advice(run_command, measured, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    status, out, _ = said("verify", "--axis", LINF, "--device", "cpu", "--store", measured.root)
+    status, out, _ = run_command("verify", "--axis", LINF, "--device", "cpu", "--store", measured.root)
     assert status == 1
     assert "the task cannot be loaded: PluginError: There is no file" in out
     assert "Give the paths of task and model: suite verify PATH.py:TASK" in out
 
 
-def test_a_record_whose_rows_cannot_be_read_is_a_difference(said, measured, toy, tmp_path):
-    store = kept(measured, tmp_path, stored(measured, LINF), stored(measured, L2))
+def test_a_record_whose_rows_cannot_be_read_is_a_difference(run_command, measured, toy, tmp_path):
+    store = store_with(measured, tmp_path, stored(measured, LINF), stored(measured, L2))
     next(store.root.glob("records/*/*/rows.json")).write_text("{", "utf-8")
-    status, out, _ = said("verify", toy("toy"), "--model", toy("quick"), "--device", "cpu", "--store", tmp_path)
+    status, out, _ = run_command("verify", toy("toy"), "--model", toy("quick"), "--device", "cpu", "--store", tmp_path)
     assert (status, out.count("ok   "), out.count("FAIL record")) == (1, 1, 1)
 
 
 def test_filters_without_matches_and_empty_stores_are_errors(measured, tmp_path):
     with pytest.raises(UnknownNameError, match=r"no robustness results for 'toy.py:quck'.*Did you mean 'toy.py:quick'"):
-        verdicts(measured, RecordFilter(models=("toy.py:quck",)))
+        verifications(measured, RecordFilter(models=("toy.py:quck",)))
     with pytest.raises(UnknownNameError, match="no robustness results for 'clean'"):
-        verdicts(measured, RecordFilter(axes=("clean",)))
+        verifications(measured, RecordFilter(axes=("clean",)))
     with pytest.raises(StoreError, match="suite demo"):
-        verdicts(Store(tmp_path), RecordFilter())
+        verifications(Store(tmp_path), RecordFilter())
     with pytest.raises(SuiteError, match="'tpu9' cannot be used"):
         list(verify(measured, device="tpu9"))
 
 
-def by_hand(root):
-    """Put a model of the digits that nobody trained, and what a step along its gradient fools it with."""
+def store_handmade_record(root):
+    """Store a hand-built digits classifier and the FGSM examples that fool it."""
     task = prepare_task("digits", 0)
     test = task.data.test.take(range(200))
     pixels, targets = torch.from_numpy(test.pixels()), torch.from_numpy(test.targets)
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    with torch.no_grad():  # the class whose mean is nearest
+    with torch.no_grad():  # nearest class mean
         net[1].weight.copy_(torch.stack([pixels[targets == label].mean(0).flatten() for label in range(10)]))
         net[1].bias.copy_(-net[1].weight.square().sum(1) / 2)
-        right = net(pixels).argmax(1) == targets
+        correct = net(pixels).argmax(1) == targets
     point = pixels.clone().requires_grad_(True)
     nn.functional.cross_entropy(net(point), targets).backward()
-    moved = (pixels + 0.1 * point.grad.sign()).clamp(0, 1)
-    fell = right & (net(moved).argmax(1) != targets)
-    assert 3 < fell.sum() < right.sum() < 200
+    adversarial = (pixels + 0.1 * point.grad.sign()).clamp(0, 1)
+    misclassified = correct & (net(adversarial).argmax(1) != targets)
+    assert 3 < misclassified.sum() < correct.sum() < 200
     store = Store(root)
     store.put_model("a" * 64, to_bytes(net), {})
     digests = {"data": task.data.digest, "model": "a" * 64, "samples": ids_digest(test.ids)}
     names = ("k" * 64, "digits", "1", "classification", "linear", "robustness", LINF)
-    about = Provenance(*names, 200, 0, digests, "cpu", "float32", "0")
-    store.put(by_hand_record(about, test.ids, right.numpy(), fell.numpy(), moved.numpy()))
+    provenance = Provenance(*names, 200, 0, digests, "cpu", "float32", "0")
+    store.put(handmade_record(provenance, test.ids, correct.numpy(), misclassified.numpy(), adversarial.numpy()))
     return store
 
 
-def by_hand_record(about, ids, right, fell, moved):
-    held, found = right & ~fell, moved[fell]
-    row = Measure("robust_accuracy", held.mean(), 0, 1, 200, "wilson", params={"norm": "linf", "eps": 0.1})
-    details = {"norm": "linf", "size_name": "eps", "sha256": hashlib.sha256(found.tobytes()).hexdigest()}
+def handmade_record(provenance, ids, correct, misclassified, adversarial):
+    robust, examples = correct & ~misclassified, adversarial[misclassified]
+    row = Measure("robust_accuracy", robust.mean(), 0, 1, 200, "wilson", params={"norm": "linf", "eps": 0.1})
+    details = {"norm": "linf", "size_name": "eps", "sha256": hashlib.sha256(examples.tobytes()).hexdigest()}
     arrays = {
-        "found": found,
-        "found_id": np.array(ids)[fell],
-        "found_size": np.full(len(found), 0.1),
-        "found_rung": np.full(len(found), "by hand"),
+        "found": examples,
+        "found_id": np.array(ids)[misclassified],
+        "found_size": np.full(len(examples), 0.1),
+        "found_rung": np.full(len(examples), "by hand"),
     }
-    columns = {"id": list(ids), "correct_clean": right, "robust@0.1": held}
-    occasion = RunInfo("r", "2026-01-01T00:00:00+00:00", 0, 0, "")
-    return Record(about, occasion, "ok", (row,), columns, details, arrays)
+    columns = {"id": list(ids), "correct_clean": correct, "robust@0.1": robust}
+    run_info = RunInfo("r", "2026-01-01T00:00:00+00:00", 0, 0, "")
+    return Record(provenance, run_info, "ok", (row,), columns, details, arrays)
 
 
 def test_no_attack_code_is_loaded(tmp_path):
-    by_hand(tmp_path)
+    store_handmade_record(tmp_path)
     code = (
         "import sys\nfrom suite.cli import main\n"
         f"status = main(['verify', '--device', 'cpu', '--store', {str(tmp_path)!r}])\n"

@@ -1,4 +1,4 @@
-"""The Linf ball: every entry of the perturbation is at most eps."""
+"""The Linf ball: every entry of the perturbation is at most eps in absolute value."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from suite.attacks.rng import as_seeds, uniform
 
 
 class Linf(Ball):
-    """Perturbations whose largest entry is at most eps."""
+    """Perturbations whose largest entry is at most eps in absolute value."""
 
     norm = "linf"
     order = math.inf

@@ -1,1 +1,1 @@
-"""Checks for the ways in which a model hides from attacks, and remedies."""
+"""Checks for the ways in which a model hides from attacks, and workarounds."""

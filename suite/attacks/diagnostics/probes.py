@@ -2,7 +2,8 @@
 
 A defense that only hides from attacks fails here: its outputs change with the draw, the grad mode or the batch; its
 gradients are zero, NaN or misleading; its scores carry no information. None of the checks measures robustness; a
-failure says which remedy the attack needs before its result means anything (Athalye et al. 2018; Carlini et al. 2019).
+failure says which workaround the attack needs before its result means anything (Athalye et al. 2018; Carlini et al.
+2019).
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -23,7 +23,7 @@ class Steps(Protocol):
     """A rule for the length of each step of an ascent."""
 
     def update(self, point: Tensor, gradient: Tensor, score: Callable[[], Tensor]) -> None:
-        """Record the gradient at the current point, and the selection loss there if the rule needs it."""
+        """Record the gradient at the current point, and the ranking loss there if the rule needs it."""
 
     def step_from(
         self, step: int, constraint: Constraint, point: Tensor, gradient: Tensor, clean: Tensor, eps: Tensor
@@ -72,8 +72,8 @@ class Budget:
         start: ``random``, ``clean`` or ``best``, the best point so far.
         first: length of the first step as a share of eps.
         stop: drop samples as soon as they are misclassified; off for adversarial training.
-        last: keep the last point instead of the best one, which for a randomized model is the luckiest one; of
-            several target classes the point of the last one.
+        last: keep the last point instead of the best one: for a randomized model the best point may just be a
+            lucky draw. With several target classes, keep the point of the last class.
         step_rule: function of (start, eps, budget) that returns the rule for the step lengths.
     """
 
@@ -92,8 +92,8 @@ class Search:
 
     Attributes:
         pixels, targets, eps, seeds: the clean samples (n, ...), and the target, radius and seed of each.
-        best: the point with the highest selection loss, (n, ...); at first the clean sample.
-        score: the selection loss at `best`, (n,) in float64.
+        best: the point with the highest ranking loss, (n, ...); at first the clean sample.
+        score: the ranking loss at `best`, (n,) in float64.
         misclassified: whether each sample is misclassified at its best point, bool (n,).
         invalid: where the model returned NaN or infinity, bool (n,); such a sample counts neither as robust nor as
             misclassified.
@@ -133,7 +133,7 @@ class Search:
 
     @property
     def remaining(self) -> Tensor:
-        """Rows of the samples that no attack has changed the prediction of yet, (k,)."""
+        """Rows of the samples whose prediction no attack has changed yet, (k,)."""
         return (~(self.misclassified | self.invalid)).nonzero()[:, 0]
 
     def nearest(self, share: float) -> Tensor:
@@ -156,7 +156,7 @@ class Search:
         each = len(points) // max(1, len(rows))
         targets = self.targets[rows].repeat_interleave(each, dim=0)
         finite = all_finite(output)
-        score = problem.loss(output, targets, problem.selection_loss, None).double()
+        score = problem.loss(output, targets, problem.ranking_loss, None).double()
         misclassified = problem.misclassified(output, targets) & finite
         score = torch.where(finite & ~score.isnan(), score, -math.inf)
         invalid = ~finite.view(-1, each).all(dim=1)
@@ -258,7 +258,7 @@ class _Ascent:
             gradient, output = problem.gradient(point, targets, budget.loss, self.target_classes, progress)
             done = done | search.update(problem, self.rows, point, output)
             gradient = self._usable(gradient)
-            score = partial(problem.loss, output, targets, problem.selection_loss, self.target_classes)
+            score = partial(problem.loss, output, targets, problem.ranking_loss, self.target_classes)
             rule.update(point, gradient, score)
             if budget.stop and step % wait == 0 and bool(done.any()):
                 done = self._confirmed(done)

@@ -25,15 +25,22 @@ class Attack(Protocol):
 
     @property
     def norm(self) -> str:
-        """What limits the perturbation: ``linf``, ``l2``, ``l1``, ``l0``, ``patch`` or ``none``."""
+        """What limits the perturbation.
+
+        One of ``linf``, ``l2``, ``l1``, ``l0``, ``patch`` and ``none``; for texts ``words``, ``characters`` or
+        ``trigger``.
+        """
 
     @property
     def sizes(self) -> tuple[float, ...]:
-        """Perturbation sizes to attack with, ascending: eps of a norm, or the share of the image area of a patch."""
+        """Perturbation sizes to attack with, ascending.
+
+        They are eps of a norm, the share of the image area of a patch, or the number of edits of a text.
+        """
 
     @property
     def size_name(self) -> str:
-        """The name of the size in results: ``eps`` or ``area``."""
+        """The name of the size in results: ``eps``, ``area`` or ``edits``."""
 
     @property
     def loss(self) -> str | None:

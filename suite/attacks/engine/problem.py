@@ -79,7 +79,7 @@ class Problem:
 
     Attributes:
         model: maps pixels (n, ...) in `bounds` to the model's output. A non-finite output raises no error here: the
-            search marks such samples, validation refuses to count them, and `refuse_nonfinite_outputs` to ignore them.
+            search marks such samples, validation raises on them, and `refuse_nonfinite_outputs` raises if any occurred.
         loss: maps (output, targets, loss name, target classes or None) to the loss per sample (n,).
         misclassified: maps (output, targets) to which samples the model gets wrong, bool (n,).
         rivals: maps (output, targets, count) to the nearest target classes, (n, count), nearest first.
@@ -92,12 +92,12 @@ class Problem:
         mask_covered_targets: maps (targets, covered pixels (n, h, w)) to the targets that remain to be predicted when
             a patch covers those pixels.
         editable: maps (texts (n, length), targets) to which characters may be changed, bool (n, length).
-        selection_loss: name of the loss that ranks points, whichever loss produced them; positive means misclassified.
+        ranking_loss: name of the loss that ranks points, whichever loss produced them; positive means misclassified.
         bounds: range of pixel values.
         batch_size: samples per forward pass; results do not depend on it.
         adapter: the model's adapter, for attacks on texts, which need its tokens.
-        guide: a stand-in that gradients are taken of, for models whose own gradients are useless; what it leads to is
-            evaluated on the model itself.
+        guide: a differentiable surrogate (as in BPDA), used only for gradients, for models whose own gradients are
+            useless; candidates are evaluated on the model itself.
         average: number of draws that a gradient is summed over; more than one for a randomized model.
         draws: number of draws that an outcome is the mean of.
         probes: results of the checks for hidden gradients by name; empty if none were run.
@@ -113,7 +113,7 @@ class Problem:
     tally: Callable[[Array, Array], Array] | None = None
     mask_covered_targets: Callable[[Tensor, Tensor], Tensor] = lambda targets, covered: targets
     editable: Callable[[Tensor, Tensor], Tensor] = lambda codes, targets: codes != 0
-    selection_loss: str = "margin"
+    ranking_loss: str = "margin"
     bounds: tuple[float, float] = (0.0, 1.0)
     batch_size: int = BATCH
     adapter: TorchModel | None = None
@@ -143,7 +143,7 @@ class Problem:
             kind.misclassified,
             kind.rivals,
             editable=kind.editable,
-            selection_loss=kind.selection_loss,
+            ranking_loss=kind.ranking_loss,
             bounds=adapter.limits if adapter is not None else (0.0, 1.0),
             batch_size=batch_size,
             adapter=adapter,

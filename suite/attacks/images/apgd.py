@@ -1,6 +1,6 @@
 """Auto-PGD: projected gradient ascent with momentum and adaptive step sizes (Croce and Hein 2020).
 
-Unlike in the paper, points are compared by the problem's selection loss, whatever loss is maximized. A loss that
+Unlike in the paper, points are compared by the problem's ranking loss, whatever loss is maximized. A loss that
 normalizes the scale of the logits at every point cannot rank points, and with two classes it is constant.
 """
 
@@ -100,9 +100,9 @@ class AutoSteps:
     Attributes:
         before: the previous point, (n, ...).
         top, slope: the best point so far, and the gradient there, (n, ...).
-        highest, last: the selection loss at the best and at the present point, (n,).
+        highest, last: the ranking loss at the best and at the present point, (n,).
         length: step size, (n,).
-        rises: steps since the last checkpoint that raised the selection loss, (n,).
+        rises: steps since the last checkpoint that raised the ranking loss, (n,).
         mark: `highest` at the last checkpoint, (n,).
         halved: whether the step size was halved there, bool (n,).
         checks: numbers of steps after which there is a checkpoint.
@@ -137,7 +137,7 @@ class AutoSteps:
         return replace(self, **parts)
 
     def update(self, point: Tensor, gradient: Tensor, score: Callable[[], Tensor]) -> None:
-        """Record the selection loss and the gradient at the present point."""
+        """Record the ranking loss and the gradient at the present point."""
         loss = score()
         better = loss > self.highest
         self.rises = self.rises + (loss > self.last)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from suite.attacks.diagnostics.probes import SAMPLES
-from suite.attacks.diagnostics.remedies import Remedy, find_remedy
+from suite.attacks.diagnostics.workarounds import Workaround, find_workaround
 from suite.attacks.engine.ascent import Budget, Search, maximize
 from suite.attacks.engine.base import Training
 from suite.attacks.engine.problem import Problem
@@ -102,7 +102,7 @@ RANDOM = Budget(20, stop=False, last=True)
 @attack(name="cascade")
 @dataclass(frozen=True)
 class Cascade(NormAttack):
-    """Cheap attacks on all samples, expensive ones on those closest to the boundary, and remedies for masked gradients.
+    """Cheap attacks on all samples, expensive ones near the decision boundary, and workarounds for masked gradients.
 
     Attributes:
         tier: ``quick``, ``standard`` or ``max``.
@@ -111,7 +111,7 @@ class Cascade(NormAttack):
 
     tier: str = "standard"
     times: int = 1
-    _remedy: Remedy | None = None
+    _workaround: Workaround | None = None
     _transfer: Transfer | None = None
 
     def __post_init__(self) -> None:
@@ -120,20 +120,20 @@ class Cascade(NormAttack):
             raise SpecError(f"cascade has the tiers {', '.join(PLANS)}; got tier={self.tier!r}.")
 
     @property
-    def cures(self) -> Mapping[str, str]:
-        """The flags for which the attack has a remedy, each with its remedy."""
-        return self._remedy.cures if self._remedy else {}
+    def workarounds(self) -> Mapping[str, str]:
+        """Failed probes that the attack handles, by name, each with its workaround."""
+        return self._workaround.handled if self._workaround else {}
 
     def fit(self, problem: Problem, training: Training, *, seed: int) -> Self:
-        """Return the attack with remedies for the model's failed probes."""
+        """Return the attack with workarounds for the model's failed probes."""
         if not any(item.status == "fail" for item in problem.probes.values()):
             return self
         pixels, targets = training()
         right = (problem.outcome(pixels[:SAMPLES], targets[:SAMPLES]) < 0.5).nonzero()[:, 0]
-        remedy = find_remedy(problem, pixels[right], targets[right])
-        learned = remedy.no_gradient and len(pixels) > 0
+        workaround = find_workaround(problem, pixels[right], targets[right])
+        learned = workaround.no_gradient and len(pixels) > 0
         transfer = Transfer(self.eps, self.norm).fit(problem, training, seed=seed) if learned else None
-        return replace(self, _remedy=remedy, _transfer=transfer)
+        return replace(self, _workaround=workaround, _transfer=transfer)
 
     @property
     def plan(self) -> tuple[Stage, ...]:
@@ -152,7 +152,7 @@ class Cascade(NormAttack):
         self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor
     ) -> tuple[Search, list[str]]:
         """Return the search, and the names of its stages."""
-        guided = self._remedy.problem if self._remedy else problem
+        guided = self._workaround.problem if self._workaround else problem
         search = Search.of(pixels, targets, size, seeds)
         everyone = torch.arange(len(pixels), device=pixels.device)
         if guided.average > 1:
@@ -179,7 +179,7 @@ class _Run:
         """Run all stages, then searches without gradients, as the tier and the model's flags require."""
         self.begin("clean")
         self.search.evaluate(self.problem, everyone, self.search.pixels)
-        masked, no_gradient = False, self.attack._remedy is not None and self.attack._remedy.no_gradient
+        masked, no_gradient = False, self.attack._workaround is not None and self.attack._workaround.no_gradient
         if not no_gradient:
             broken = [(stage.steps >= LATE * self.attack.times, self.ascend(stage)) for stage in self.attack.plan]
             if sum(count for late, count in broken if late) > LATE_SHARE * len(everyone):
@@ -189,7 +189,7 @@ class _Run:
             self.transfer()
         share, queries = SQUARE[self.attack.tier]
         missed = self.square(share, queries) if queries else 0
-        for _ in range(ROUNDS if missed or unconfirmed or masked or no_gradient or self.attack.cures else 0):
+        for _ in range(ROUNDS if missed or unconfirmed or masked or no_gradient or self.attack.workarounds else 0):
             if not self.square(1, QUERIES):
                 break
             if not no_gradient:

@@ -78,7 +78,7 @@ class Square(NormAttack):
         """Search from a start; a sample leaves the batch once it is misclassified.
 
         Args:
-            problem: the model; only `problem.selection_loss` in forward passes is used.
+            problem: the model; only `problem.ranking_loss` in forward passes is used.
             pixels: clean images (n, channels, height, width).
             targets: (n, ...).
             eps: radius of each sample (n,).
@@ -175,7 +175,7 @@ class _Batch:
 
 
 def evaluate(problem: Problem, points: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the selection loss (n,) in float64 and which samples are misclassified, bool (n,).
+    """Return the ranking loss (n,) in float64 and which samples are misclassified, bool (n,).
 
     Where the output or the loss is not finite, the loss is -inf and the sample does not count as misclassified.
     """
@@ -183,7 +183,7 @@ def evaluate(problem: Problem, points: Tensor, targets: Tensor) -> tuple[Tensor,
     misclassified = [torch.zeros(0, dtype=torch.bool, device=points.device)]
     for chunk in problem.chunks(len(points)):
         output = problem.forward(points[chunk])
-        loss = problem.loss(output, targets[chunk], problem.selection_loss, None).double()
+        loss = problem.loss(output, targets[chunk], problem.ranking_loss, None).double()
         finite = torch.isfinite(output).flatten(1).all(dim=1) & torch.isfinite(loss)
         losses.append(torch.where(finite, loss, -math.inf))
         misclassified.append(problem.misclassified(output, targets[chunk]) & finite)

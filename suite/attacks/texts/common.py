@@ -161,11 +161,11 @@ def another_character(alphabet: Array, character: int, which: float) -> int:
 
 
 def evaluate(problem: Problem, codes: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the selection loss of texts, (n,) in float64, and which the model misclassifies, bool (n,)."""
+    """Return the ranking loss of texts, (n,) in float64, and which the model misclassifies, bool (n,)."""
     losses, misclassified = [], []
     with torch.no_grad():
         for rows in problem.chunks(len(codes)):
             output = problem.forward(codes[rows])
-            losses.append(problem.loss(output, targets[rows], problem.selection_loss, None).double())
+            losses.append(problem.loss(output, targets[rows], problem.ranking_loss, None).double())
             misclassified.append(problem.misclassified(output, targets[rows]))
     return torch.cat(losses), torch.cat(misclassified)

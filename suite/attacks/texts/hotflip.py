@@ -106,7 +106,7 @@ class HotFlip(TextAttack):
         alive, used = torch.arange(len(codes), device=codes.device), [set[int]() for _ in codes]
         for _ in range(size):
             gradient = problem.token_gradient(moved[alive], targets[alive], self.loss or "ce")
-            losses = problem.loss(gradient.output, targets[alive], problem.selection_loss, None).double()
+            losses = problem.loss(gradient.output, targets[alive], problem.ranking_loss, None).double()
             correct = ~problem.misclassified(gradient.output, targets[alive])
             allowed = editable_characters(problem, moved[alive], targets[alive])
             proposals = self._proposals(moved[alive], allowed, gradient, [used[int(row)] for row in alive])

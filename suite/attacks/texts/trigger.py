@@ -210,7 +210,7 @@ class Trigger(TextAttack):
         return np.asarray(np.concatenate(parts).sum(axis=0))
 
     def _scores(self, problem: Problem, samples: Samples, triggers: list[Words]) -> list[float]:
-        """Return the mean selection loss under each trigger, or for binary outcomes the mean of its sigmoid."""
+        """Return the mean ranking loss under each trigger, or for binary outcomes the mean of its sigmoid."""
         codes, targets = samples
         moved = torch.cat([self.applied(codes, [trigger] * len(codes)) for trigger in triggers])
         losses, _ = evaluate(problem, moved, targets.repeat(len(triggers), *(1,) * (targets.ndim - 1)))

@@ -30,7 +30,7 @@ Watch = Callable[[list[str]], Iterable[str]]
 """Wraps the iteration over names, for example in a progress bar."""
 
 
-class Followed(NamedTuple):
+class ScoreDrops(NamedTuple):
     """Drops of the score of each sample under an order of its features, averaged over random orders.
 
     Attributes:
@@ -47,23 +47,23 @@ class Rationales:
     """Results of `evaluate` as numpy arrays.
 
     Attributes:
-        followed: score drops by method, including the controls.
-        shares: attributions (n, features) by method, without the controls.
-        missed, steps: of methods with completeness, see `Shares`, by method, (n,).
+        drops: score drops by method, including the controls.
+        attributions: attributions (n, features) by method, without the controls.
+        completeness_error, steps: of methods with completeness, see `FeatureAttribution`, by method, (n,).
         emptied: drop of the score when every feature is deleted, (n,).
         skipped: why a method was not applicable, by method.
     """
 
     emptied: NDArray[np.float64]
-    followed: dict[str, Followed] = field(default_factory=dict)
-    shares: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    missed: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    drops: dict[str, ScoreDrops] = field(default_factory=dict)
+    attributions: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    completeness_error: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     steps: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
     def values(self, method: str, metric: str) -> NDArray[np.float64]:
         """Return a metric of a method by sample, the mean over the fractions, (n,)."""
-        return np.asarray(getattr(self.followed[method], metric).mean(axis=1))
+        return np.asarray(getattr(self.drops[method], metric).mean(axis=1))
 
 
 def evaluate(
@@ -96,7 +96,7 @@ def _add(result: Rationales, features: Features, name: str, fractions: tuple[flo
     """Add the score drops of a method or control to the result."""
     ranks = (ranked(values, features.present, features.seeds) for values in _values(result, features, name))
     drops = [_numpy(score_drops(features, order, fractions)) for order in ranks]
-    result.followed[name] = Followed(*(np.mean([drop[part] for drop in drops], axis=0) for part in (0, 1)))
+    result.drops[name] = ScoreDrops(*(np.mean([drop[part] for drop in drops], axis=0) for part in (0, 1)))
 
 
 def _values(result: Rationales, features: Features, name: str) -> Iterator[Tensor]:
@@ -106,11 +106,14 @@ def _values(result: Rationales, features: Features, name: str) -> Iterator[Tenso
     elif name == RECENCY:
         yield recent_values(features)
     else:
-        shares = METHODS[name](features)
-        result.shares[name] = _numpy(shares.values)
-        if shares.missed is not None and shares.steps is not None:
-            result.missed[name], result.steps[name] = _numpy(shares.missed), shares.steps.cpu().numpy()
-        yield shares.values
+        attribution = METHODS[name](features)
+        result.attributions[name] = _numpy(attribution.values)
+        if attribution.completeness_error is not None and attribution.steps is not None:
+            result.completeness_error[name], result.steps[name] = (
+                _numpy(attribution.completeness_error),
+                attribution.steps.cpu().numpy(),
+            )
+        yield attribution.values
 
 
 def rationale_measures(
@@ -130,13 +133,13 @@ def rationale_measures(
         params: added to those of every measure.
     """
     measures = []
-    for method in result.followed:
+    for method in result.drops:
         about = {"method": method, **(params or {})}
         for metric in BETTER:
             measures.append(_measure(result, (method, metric), seed, ends_matter, about))
             if method not in CONTROLS:
                 measures.append(_gap(result, (method, metric), seed, about))
-        if method in result.missed:
+        if method in result.completeness_error:
             measures.append(_convergence(result, method, seed, about))
     return measures
 
@@ -187,12 +190,12 @@ def _gap(result: Rationales, key: tuple[str, str], seed: int, about: dict[str, A
 
 
 def _convergence(result: Rationales, method: str, seed: int, about: dict[str, Any]) -> Measure:
-    missed, steps = result.missed[method], result.steps[method]
-    off = int((missed > TOLERANCE).sum())
+    completeness_error, steps = result.completeness_error[method], result.steps[method]
+    off = int((completeness_error > TOLERANCE).sum())
     check: Check = "fail" if off else "pass"
     return mean_measure(
         "convergence_delta",
-        missed,
+        completeness_error,
         seed=seed,
         checks={"adds_up": check},
         reason=f"{off} samples have a relative error above {TOLERANCE:.0%} at {STEPS[-1]} steps" if off else None,

@@ -102,22 +102,22 @@ class Features:
         yield from torch.split(everyone, max(1, self.batch_size // cost))
 
 
-class Shares(NamedTuple):
+class FeatureAttribution(NamedTuple):
     """Attributions of features.
 
     Attributes:
         values: (n, features) in float64, 0 for absent features, largest for the most important.
-        missed: relative error of the values' sum against the difference between input and blank, (n,); None for
-            methods without completeness.
+        completeness_error: relative error of the values' sum against the difference between input and blank, (n,);
+            None for methods without completeness.
         steps: points on the path of each sample, (n,), if there is a path.
     """
 
     values: Tensor
-    missed: Tensor | None = None
+    completeness_error: Tensor | None = None
     steps: Tensor | None = None
 
 
-def gradient_x_input(features: Features) -> Shares:
+def gradient_x_input(features: Features) -> FeatureAttribution:
     """Explain by the gradient of the target times the point, summed over the dimensions of a feature."""
     point, _ = features.point()
     gradients = []
@@ -126,10 +126,10 @@ def gradient_x_input(features: Features) -> Shares:
         with torch.enable_grad():
             (gradient,) = torch.autograd.grad(features.target(leaf, samples).sum(), leaf)
         gradients.append((gradient.double() * leaf.detach().double()).sum(dim=2))
-    return Shares(_of_present(torch.cat(gradients), features, "gradient_x_input"))
+    return FeatureAttribution(_of_present(torch.cat(gradients), features, "gradient_x_input"))
 
 
-def layer_integrated_gradients(features: Features) -> Shares:
+def layer_integrated_gradients(features: Features) -> FeatureAttribution:
     """Explain by the gradients along the straight path from blank features to the point (Sundararajan et al. 2017).
 
     The path has 50 Gauss-Legendre points, and up to 400 for samples whose relative convergence error exceeds
@@ -139,19 +139,19 @@ def layer_integrated_gradients(features: Features) -> Shares:
     everyone = torch.arange(len(point), device=point.device)
     gap = _differences(features, point, blank)
     values = torch.zeros(point.shape[:2], dtype=torch.float64, device=point.device)
-    missed, steps = torch.full_like(gap, torch.inf), torch.zeros_like(everyone)
+    completeness_error, steps = torch.full_like(gap, torch.inf), torch.zeros_like(everyone)
     for count in STEPS:
-        left = everyone[missed > TOLERANCE]
+        left = everyone[completeness_error > TOLERANCE]
         if not len(left):
             break
         for samples in torch.split(left, max(1, features.batch_size // count)):
             values[samples] = _integrated(features, (point, blank), samples, count)
             steps[samples] = count
-        missed = (gap - values.sum(dim=1)).abs() / gap.abs().clamp_min(SMALLEST)
-    return Shares(_of_present(values, features, "layer_integrated_gradients"), missed, steps)
+        completeness_error = (gap - values.sum(dim=1)).abs() / gap.abs().clamp_min(SMALLEST)
+    return FeatureAttribution(_of_present(values, features, "layer_integrated_gradients"), completeness_error, steps)
 
 
-def occlusion(features: Features) -> Shares:
+def occlusion(features: Features) -> FeatureAttribution:
     """Explain by the drop of the score when a single feature is deleted."""
     present = features.present
     samples, deleted = present.nonzero(as_tuple=True)
@@ -159,10 +159,10 @@ def occlusion(features: Features) -> Shares:
     kept[torch.arange(len(samples), device=kept.device), deleted] = False
     values = torch.zeros(present.shape, dtype=torch.float64, device=present.device)
     values[samples, deleted] = features.whole[samples] - features.scores(kept, samples)
-    return Shares(values)
+    return FeatureAttribution(values)
 
 
-METHODS: Mapping[str, Callable[[Features], Shares]] = MappingProxyType(
+METHODS: Mapping[str, Callable[[Features], FeatureAttribution]] = MappingProxyType(
     {
         "gradient_x_input": gradient_x_input,
         "layer_integrated_gradients": layer_integrated_gradients,

@@ -96,8 +96,7 @@ class Robustness:
             report = _Report(sweep, name if self.space == "input" else f"{name} on {self.space}", evidence)
             successes, extra = report.successes(), [*report.shifts(), *text_measures(sweep, report.params)]
             problem.refuse_nonfinite_outputs()
-        reference = sweep.reference
-        rates, controls = [report.rate(size, size == reference) for size in attack.sizes], report.control_rates()
+        rates, controls = [report.rate(size) for size in attack.sizes], report.control_rates()
         stored = adversarial_arrays(sweep)
         details = {
             "attack": report.name,
@@ -116,7 +115,7 @@ class Robustness:
             "stochastic": problem.draws > 1,
             "sha256": hashlib.sha256(stored["found"].tobytes()).hexdigest(),
         }
-        arrays = gallery_arrays(sweep, reference) | stored if self.space == "input" else {}
+        arrays = gallery_arrays(sweep) | stored if self.space == "input" else {}
         measures = [*rates, *controls, *successes, *report.secondary_metrics(), *extra]
         return AxisResult(measures, report.columns(), details, arrays)
 
@@ -205,14 +204,14 @@ class _Report:
     name: str
     evidence: dict[str, Evidence]
 
-    def rate(self, size: float, reference: bool) -> Measure:
+    def rate(self, size: float) -> Measure:
         """Return the headline measure at a size with its interval, control and checks."""
-        sweep, params = self.sweep, self.params(size)
+        sweep = self.sweep
         failed = [item.sentence for item in self.evidence.values() if item.status == "fail"]
         return self._headline(
             f"robust_{sweep.context.kind.headline}",
             sweep.tally[size],
-            params={**params, "reference": True} if reference else params,
+            params=self._params_under_attack(size),
             control=self._value(sweep.control_tally["random"][size]),
             checks={check: item.status for check, item in self.evidence.items()},
             reason="; ".join(failed) or None,
@@ -234,9 +233,11 @@ class _Report:
         random, measures = sweep.control_tally["random"], []
         for size in (0.0, *sweep.attack.sizes):
             controls = kind.secondary_metrics(random.get(size, sweep.clean_tally), seed=sweep.context.seed, params={})
-            params = self.params(size) | ({"reference": True} if size == sweep.reference else {})
-            tally = sweep.tally.get(size, sweep.clean_tally)
-            attacked = kind.secondary_metrics(tally, seed=sweep.context.seed, params=params)
+            attacked = kind.secondary_metrics(
+                sweep.tally.get(size, sweep.clean_tally),
+                seed=sweep.context.seed,
+                params=self._params_under_attack(size),
+            )
             measures += [replace(one, control=other.value) for one, other in zip(attacked, controls, strict=True)]
         return measures
 
@@ -262,24 +263,26 @@ class _Report:
         attack = self.sweep.attack
         return {"attack": self.name, **more, "norm": attack.norm, attack.size_name: size}
 
+    def _params_under_attack(self, size: float) -> dict[str, Any]:
+        return self.params(size) | ({"reference": True} if size == self.sweep.reference else {})
+
     def _value(self, tally: Array) -> float | None:
         value = float(self.sweep.context.kind.statistic(tally)(None)[0])
         return value if np.isfinite(value) else None
 
     def successes(self) -> list[Measure]:
         """Return the success rate of a targeted attack by size; an empty list for an untargeted one."""
-        attack, seed = self.sweep.attack, self.sweep.context.seed
-        measures = []
+        sweep, attack, measures = self.sweep, self.sweep.attack, list[Measure]()
         for size in attack.sizes:
-            reached, control = self.sweep.reached(size), self.sweep.reached(size, control=True)
+            reached, control = sweep.reached(size), sweep.reached(size, control=True)
             if reached is None or control is None or not len(reached):
                 return []
-            params = {"attack": self.name, "norm": attack.norm, attack.size_name: size, "goal": self._goal()}
+            params = self.params(size, goal=sweep.context.data.info.classes[getattr(attack, "goal", 0)])
             fields: dict[str, Any] = {"params": params, "control": float(control.mean()), "higher_is_better": False}
             measures.append(
                 stats.rate("targeted_success", reached > 0.5, **fields)
-                if self.sweep.problem.draws == 1
-                else stats.mean_measure("targeted_success", reached, seed=seed, **fields)
+                if sweep.problem.draws == 1
+                else stats.mean_measure("targeted_success", reached, seed=sweep.context.seed, **fields)
             )
         return measures
 
@@ -292,10 +295,6 @@ class _Report:
             stats.mean_measure(name, values, params=params, control=float(control[name].mean()), **fields)
             for name, values in shifts.items()
         ]
-
-    def _goal(self) -> str:
-        """Return the target class of the attack."""
-        return self.sweep.context.data.info.classes[int(getattr(self.sweep.attack, "goal", 0))]
 
     def columns(self) -> dict[str, Any]:
         """Return the per-sample outcomes, clean and at every size: correct or not, or the quality in [0, 1]."""

@@ -78,12 +78,12 @@ def audit(sweep: AttackSweep, rows: Array) -> dict[str, Evidence]:
 
 def probe_evidence(sweep: AttackSweep) -> dict[str, Evidence]:
     """Return the probe results; a failed probe passes, with the reason, if the attack handles the problem."""
-    cures = dict(getattr(sweep.attack, "cures", {}))
+    handled = dict(getattr(sweep.attack, "workarounds", {}))
     if sweep.problem.draws > 1:
         draws = f"the model is stochastic: an outcome is the share of {sweep.problem.draws} draws"
-        cures.setdefault("deterministic", draws)
+        handled.setdefault("deterministic", draws)
     return {
-        name: Evidence("pass", cures[name]) if name in cures else Evidence(item.status, item.sentence)
+        name: Evidence("pass", handled[name]) if name in handled else Evidence(item.status, item.sentence)
         for name, item in sweep.problem.probes.items()
     }
 
@@ -102,19 +102,19 @@ def eps0_equals_clean(sweep: AttackSweep, rows: Array) -> Evidence:
 
 
 def falls_with_eps(sweep: AttackSweep, scratch: dict[float, Array]) -> Evidence:
-    """Attack every size from scratch: a larger size must not misclassify fewer samples."""
-    sizes = list(scratch)
-    for small, large in pairwise(sizes):
+    """Attack every size from scratch: a larger size must not succeed on fewer samples."""
+    counts = {size: _misclassified(damage) for size, damage in scratch.items()}
+    for small, large in pairwise(scratch):
         if _less_damage(scratch[large], scratch[small]):
-            counts = (
-                f"{_misclassified(scratch[large])} at {large:.3g} after {_misclassified(scratch[small])} at {small:.3g}"
-            )
-            name = sweep.attack.size_name
             return Evidence(
-                "fail", f"from scratch, a larger {name} misclassifies fewer samples ({counts}): the attack overshoots"
+                "fail",
+                f"from scratch, with a larger {sweep.attack.size_name} the attack succeeds on fewer samples "
+                f"({counts[large]} at {large:.3g} after {counts[small]} at {small:.3g}): it overshoots",
             )
-    counts = ", ".join(f"{_misclassified(damage)}" for damage in scratch.values())
-    return Evidence("pass", f"from scratch, {counts} of {len(scratch[sizes[0]])} are misclassified as the size grows")
+    total = len(scratch[sweep.reference])
+    return Evidence(
+        "pass", f"from scratch, {', '.join(map(str, counts.values()))} of {total} are misclassified as the size grows"
+    )
 
 
 def twice_the_steps(sweep: AttackSweep, rows: Array, scratch: dict[float, Array]) -> dict[str, Evidence]:
@@ -126,7 +126,7 @@ def twice_the_steps(sweep: AttackSweep, rows: Array, scratch: dict[float, Array]
     size = sweep.reference
     once, twice = scratch[size], sweep.attacked(double, rows, size)
     counts = f"{_misclassified(twice)} instead of {_misclassified(once)} of {len(rows)}"
-    sentence = f"twice the steps misclassify {counts} at {sweep.attack.size_name} {size:.3g}"
+    sentence = f"with twice the steps the attack succeeds on {counts} at {sweep.attack.size_name} {size:.3g}"
     return {
         "more_steps_never_help": Evidence("fail" if _less_damage(twice, once) else "pass", sentence),
         "more_steps_find_no_more": Evidence("fail" if _less_damage(once, twice) else "pass", sentence),
@@ -151,31 +151,21 @@ def others_find_no_more(sweep: AttackSweep, rows: Array, scratch: dict[float, Ar
     """Run weaker attacks where the attack failed: with one step or less knowledge they must not do much better."""
     attack, size = sweep.attack, sweep.reference
     images = attack.norm in ("linf", "l2") and sweep.context.pixels.ndim == 4
+    names = ("single_step_finds_no_more", "queries_find_no_more", "transfer_finds_no_more")
     if not images or not _is_multi_step_untargeted(attack) or sweep.problem.draws > 1:
-        nothing = Evidence(
-            "n/a", "applies only to untargeted multi-step linf and l2 attacks on images and deterministic models"
-        )
-        return dict.fromkeys(("single_step_finds_no_more", "queries_find_no_more", "transfer_finds_no_more"), nothing)
+        reason = "applies only to untargeted multi-step linf and l2 attacks on images and deterministic models"
+        return dict.fromkeys(names, Evidence("n/a", reason))
     if not sweep.context.kind.single_label:
-        nothing = Evidence("n/a", "applies only to samples with one label")
-        return {
-            "single_step_finds_no_more": finds_no_more(
-                sweep, FGSM(attack.sizes, attack.norm, attack.loss), rows, scratch[size]
-            ),
-            "queries_find_no_more": nothing,
-            "transfer_finds_no_more": nothing,
+        single_step = FGSM(attack.sizes, attack.norm, attack.loss)
+        return dict.fromkeys(names, Evidence("n/a", "applies only to samples with one label")) | {
+            names[0]: finds_no_more(sweep, single_step, rows, scratch[size])
         }
-    others: dict[str, Attack] = {
-        "single_step": FGSM(attack.sizes, attack.norm),
-        "queries": Square(attack.sizes, attack.norm, queries=QUERIES),
-        "transfer": Transfer(attack.sizes, attack.norm, steps=20, restarts=1, samples=256, rounds=1),
-    }
-    return {
-        f"{name}_finds_no_more".replace("queries_finds", "queries_find"): finds_no_more(
-            sweep, other, rows, scratch[size]
-        )
-        for name, other in others.items()
-    }
+    others: tuple[Attack, ...] = (
+        FGSM(attack.sizes, attack.norm),
+        Square(attack.sizes, attack.norm, queries=QUERIES),
+        Transfer(attack.sizes, attack.norm, steps=20, restarts=1, samples=256, rounds=1),
+    )
+    return {name: finds_no_more(sweep, other, rows, scratch[size]) for name, other in zip(names, others, strict=True)}
 
 
 def _is_multi_step_untargeted(attack: Attack) -> bool:
@@ -187,7 +177,7 @@ def finds_no_more(sweep: AttackSweep, other: Attack, rows: Array, damage: Array)
     """Run another attack on the rows where the attack failed."""
     left = rows[damage <= 0.5]
     if not len(left):
-        return Evidence("pass", "the attack left no sample to try it on")
+        return Evidence("pass", "no sample survived the attack")
     try:
         fitted = other.fit(sweep.problem, sweep.training, seed=sweep.context.seed)
         more = sweep.attacked(fitted, left, sweep.reference)
@@ -195,7 +185,7 @@ def finds_no_more(sweep: AttackSweep, other: Attack, rows: Array, damage: Array)
         return Evidence("n/a", f"the other attack could not be run: {error}")
     both = damage.copy()
     both[damage <= 0.5] = np.maximum(more, damage[damage <= 0.5])
-    sentence = f"{type(other).__name__.lower()} misclassifies {_misclassified(more)} of {len(left)} left correct"
+    sentence = f"{type(other).__name__.lower()} succeeds on {_misclassified(more)} of the {len(left)} remaining samples"
     return Evidence("fail" if _less_damage(damage, both) else "pass", sentence)
 
 
@@ -221,10 +211,10 @@ def random_does_less(sweep: AttackSweep, *, works: bool) -> Evidence:
     more = any(_less_damage(control, damage, notable) for _, damage, control in pairs)
     succeeds = any(((sweep.clean > 0.5) & (quality <= 0.5)).any() for quality in attacked.values())
     if not works and not (more and not notable) and not succeeds:
-        outcome = "misclassified no sample" if notable else "did no more damage than random perturbations"
+        outcome = "succeeded on no sample" if notable else "did no more damage than random perturbations"
         return Evidence("fail", f"the attack {outcome} at any size, so there is no evidence that it works")
     gaps = ", ".join(f"{100 * float(random[size].mean() - quality.mean()):.1f}" for size, quality in attacked.items())
-    sentence = f"the attack does {gaps} points more damage than random perturbations of equal size, from small to large"
+    sentence = f"at increasing sizes, the attack does {gaps} points more damage than random perturbations of equal size"
     if more:
         return Evidence("pass", sentence)
     return Evidence("n/a", f"{sentence}; at this n the difference is not significant")

@@ -24,7 +24,7 @@ NOTHING_TO_ATTACK = "the model predicts no sample correctly, so there is nothing
 
 
 class AttackSweep:
-    """One attack on one model: which samples it misclassifies at which size.
+    """One attack on one model: on which samples it succeeds at which size.
 
     Attributes:
         quality: by size, the share of draws in which each sample is predicted correctly under attack, or the quality
@@ -108,8 +108,7 @@ class AttackSweep:
 
     def audit_rows(self, count: int) -> Array:
         """Return the rows of the correctly predicted samples that the checks run on."""
-        order = [row for row in in_digest_order(self.context.test.ids) if self.clean[row] > 0.5]
-        return np.array(order[:count], dtype=int)
+        return np.array([row for row in in_digest_order(self.context.test.ids) if self.clean[row] > 0.5][:count], int)
 
     def pixels(self, rows: Array) -> tuple[Tensor, Tensor]:
         """Return pixels and targets of some rows, as copies that an attack may modify."""
@@ -227,7 +226,7 @@ class AttackSweep:
         return torch.cat(parts)
 
 
-def gallery_arrays(sweep: AttackSweep, reference: float) -> dict[str, Any]:
+def gallery_arrays(sweep: AttackSweep) -> dict[str, Any]:
     """Return the gallery: inputs and predictions before and after the attack; for a failed attack, its largest size."""
     context, rows = sweep.context, sweep.context.gallery
     split = context.test.take(rows)
@@ -247,7 +246,7 @@ def gallery_arrays(sweep: AttackSweep, reference: float) -> dict[str, Any]:
         **{f"adversarial_{name}": values for name, values in context.output_arrays(moved).items()},
     }
     patches = dict(getattr(sweep.attack, "_patches", ()))
-    return {**arrays, "patch": patches[reference].cpu().numpy()} if patches else arrays
+    return {**arrays, "patch": patches[sweep.reference].cpu().numpy()} if patches else arrays
 
 
 def adversarial_arrays(sweep: AttackSweep) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def text_measures(sweep: AttackSweep, params: Params) -> list[Measure]:
 
 
 def _success(sweep: AttackSweep, rows: Array, size: float, params: dict[str, Any]) -> Measure:
-    """Return the share of correctly predicted samples that the attack misclassifies; undefined if there are none."""
+    """Return the share of correctly predicted samples on which the attack succeeds; undefined if there are none."""
     fields: dict[str, Any] = {"params": params, "higher_is_better": False}
     if not len(rows):
         return Measure("success_rate", None, None, None, 0, "none", reason=NOTHING_TO_ATTACK, **fields)

@@ -1,4 +1,4 @@
-"""Detection data in COCO's format: one JSON file per part, boxes as x, y, width, height."""
+"""Detection data in COCO format: one JSON file per part, boxes as x, y, width, height."""
 
 import json
 from collections import defaultdict
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from suite.data.formats.coco_files import CocoFiles, annotation_files, image_folders
+from suite.data.formats.coco_paths import CocoFiles, annotation_files, image_folders
 from suite.data.formats.image_files import BoxedObject, detection_sample, read_picture
 from suite.data.split_files import portion, sample_name
 from suite.errors import DataError
@@ -104,7 +104,11 @@ def _image_error(record: Any, seen: set[tuple[str, Any]]) -> str | None:
     if not isinstance(record, dict) or not _is_id(record.get("id")) or not isinstance(record.get("file_name"), str):
         return f"got {str(record)[:80]}; expected an image with an id and a file_name"
     repeated = sorted(f"{key} {value!r}" for key, value in seen & _keys(record))
-    return f"{' and '.join(repeated)}, which an earlier image has; each may occur once" if repeated else None
+    return (
+        f"{' and '.join(repeated)} already used by an earlier image; ids and file names must be unique"
+        if repeated
+        else None
+    )
 
 
 def _object(record: Any, known: set[Any], categories: Mapping[Any, str]) -> tuple[Any, BoxedObject]:
@@ -138,12 +142,12 @@ def _sample(
     if file is None:
         return Rejected(name, f"no such image in {', '.join(repr(str(folder)) for folder in folders)}")
     try:
-        return detection_sample(name, read_picture(file, size=size, labelled=_labelled_size(record)), objects)
+        return detection_sample(name, read_picture(file, size=size, labeled=_labeled_size(record)), objects)
     except DataError as error:
         return Rejected(name, str(error))
 
 
-def _labelled_size(record: Mapping[str, Any]) -> tuple[int, int] | None:
+def _labeled_size(record: Mapping[str, Any]) -> tuple[int, int] | None:
     width, height = record.get("width"), record.get("height")
     is_known = _is_number(width) and _is_number(height) and width and height
     return (int(width or 0), int(height or 0)) if is_known else None

@@ -40,27 +40,27 @@ class BoxedObject(NamedTuple):
     ignored: bool = False
 
 
-def read_picture(file: Path, *, size: int | None = None, labelled: tuple[int, int] | None = None) -> Picture:
+def read_picture(file: Path, *, size: int | None = None, labeled: tuple[int, int] | None = None) -> Picture:
     """Return an RGB image.
 
     The image is rotated according to its EXIF tag, as labelling tools display it, unless only the unrotated image has
-    the labelled size.
+    the labeled size.
 
     Args:
         file: the image.
         size: side in pixels of the square to which it is scaled (bilinear, with antialiasing); None to keep its size.
-        labelled: width and height that the annotation was made for, if it says so.
+        labeled: width and height that the annotation was made for, if it says so.
 
     Raises:
-        DataError: it is missing, cannot be read, or does not have the labelled size.
+        DataError: it is missing, cannot be read, or does not have the labeled size.
     """
     from PIL import Image, ImageOps
 
     with open_image(file) as raw:
         upright = ImageOps.exif_transpose(raw)
-        image = raw if labelled not in (None, upright.size) and labelled == raw.size else upright
-        if labelled not in (None, image.size):
-            raise DataError(f"{_size(image.size)} pixels, but the annotation was made for {_size(labelled)}")
+        image = raw if labeled not in (None, upright.size) and labeled == raw.size else upright
+        if labeled not in (None, image.size):
+            raise DataError(f"{_size(image.size)} pixels, but the annotation was made for {_size(labeled)}")
         pixels = convert(image, "RGB")
         width, height = pixels.size
         pixels = pixels if size is None else pixels.resize((size, size), Image.Resampling.BILINEAR)
@@ -92,7 +92,7 @@ def mask_sample(name: str, file: Path, mask: Mask, *, size: int | None = None) -
     """
     from PIL import Image
 
-    picture = read_picture(file, size=size, labelled=(mask.shape[1], mask.shape[0]))
+    picture = read_picture(file, size=size, labeled=(mask.shape[1], mask.shape[0]))
     if size is not None:
         mask = np.array(Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST), dtype=np.uint8)
     return Sample(name, picture.pixels, mask)

@@ -19,13 +19,13 @@ class Pairs:
 
     Attributes:
         part: the part of the data set that they belong to; it comes before the name in ids.
-        unlabelled: why an image without a label file cannot be used.
+        unlabeled: why an image without a label file cannot be used.
     """
 
     images: Mapping[str, Path]
     labels: Mapping[str, Path]
     part: str = EVERYTHING
-    unlabelled: str = "no label file of this name"
+    unlabeled: str = "no label file of this name"
 
     @property
     def names(self) -> list[str]:
@@ -39,7 +39,7 @@ class Pairs:
             if name not in self.images:
                 yield Rejected(identity, "no image of this name")
             elif name not in self.labels:
-                yield Rejected(identity, self.unlabelled)
+                yield Rejected(identity, self.unlabeled)
             else:
                 try:
                     yield from reader(identity, self.images[name], self.labels[name])

@@ -61,7 +61,7 @@ def _read(path: str, split_and_seed: tuple[str, int], reader: Reader) -> Iterato
 
 def _people(size: int | None, name: str, image: Path, file: Path) -> Iterator[Sample | Rejected]:
     people = read_mask(file)
-    picture = read_picture(image, size=size, labelled=(people.shape[1], people.shape[0]))
+    picture = read_picture(image, size=size, labeled=(people.shape[1], people.shape[0]))
     boxes = [tight_box(people == number) for number in np.unique(people[people > 0])]
     yield detection_sample(name, picture, [BoxedObject(box, PERSON) for box in boxes])
 

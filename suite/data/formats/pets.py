@@ -46,7 +46,7 @@ def read_pet_masks(path: str, split: str, *, seed: int, size: int | None = None)
 
 
 def read_pet_heads(path: str, split: str, *, seed: int, size: int | None = None) -> Iterator[Sample | Rejected]:
-    """Yield the photographs of one split with the box around each head, labelled cat or dog.
+    """Yield the photographs of one split with the box around each head, labeled cat or dog.
 
     Boxes were published only for photographs in trainval.txt, and not for all of them, so test.txt cannot be the test
     split.

@@ -49,10 +49,10 @@ def _glue(file: Path) -> list[Sample | Rejected]:
     header = lines[0].split("\t")
     if header != ["sentence", "label"]:
         raise DataError(f"{file.name} has the columns {', '.join(header)}; expected sentence and label.")
-    return [_labelled(f"{file.stem}/{number}", line) for number, line in enumerate(lines[1:], start=2) if line]
+    return [_labeled(f"{file.stem}/{number}", line) for number, line in enumerate(lines[1:], start=2) if line]
 
 
-def _labelled(name: str, line: str) -> Sample | Rejected:
+def _labeled(name: str, line: str) -> Sample | Rejected:
     cells = line.split("\t")
     if len(cells) != 2:
         return Rejected(name, f"{len(cells)} columns; expected sentence and label")

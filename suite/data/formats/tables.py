@@ -1,4 +1,4 @@
-"""Labelled texts: a table in one file, one file per split, or a folder written by the library `datasets`."""
+"""Labeled texts: a table in one file, one file per split, or a folder written by the library `datasets`."""
 
 import json
 import re
@@ -24,7 +24,7 @@ class Part:
 
     texts: tuple[Sample, ...]
     rejected: tuple[Rejected, ...]
-    labelled: bool
+    labeled: bool
 
 
 def read_table(
@@ -50,10 +50,12 @@ def read_table(
         DataError: no such files or columns, not UTF-8, labels in two forms, or only one class.
     """
     SPLITS.index(split)
-    parts = _checked(_read_parts(Path(path).expanduser(), (text, label), tuple(classes)), tuple(classes))
-    share = portion({name for name, part in parts.items() if part.labelled}, split)
+    names = tuple(classes)
+    files = _files(Path(path).expanduser())
+    parts = _checked({name: _part(name, files[name], (text, label), names) for name in files}, names)
+    share = portion({name for name, part in parts.items() if part.labeled}, split)
     if split == "test":
-        yield from (record for part in parts.values() if not part.labelled for record in part.rejected)
+        yield from (record for part in parts.values() if not part.labeled for record in part.rejected)
     if share.part is None or share.part not in parts:
         return
     part = parts[share.part]
@@ -79,14 +81,10 @@ def _first_reason(parts: Mapping[str, Part]) -> str:
     return next(record.reason for part in parts.values() for record in part.rejected)
 
 
-def _read_parts(path: Path, columns: tuple[str, str], classes: tuple[str, ...]) -> dict[str, Part]:
-    return {part: _part(part, files, columns, classes) for part, files in _files(path).items()}
-
-
 def _part(part: str, files: Sequence[Path], columns: tuple[str, str], classes: tuple[str, ...]) -> Part:
     texts: list[Sample] = []
     rejected: list[Rejected] = []
-    row, labelled = 0, False
+    row, labeled = 0, False
     for file in files:
         table = _with_names(read_columns(file, *columns), file, columns[1])
         for index, (text, label) in enumerate(zip(table.texts, table.labels, strict=True)):
@@ -96,13 +94,13 @@ def _part(part: str, files: Sequence[Path], columns: tuple[str, str], classes: t
                 if index in table.errors:
                     raise NoLabel(table.errors[index])
                 target = of_classes(plain(label, table.names), classes)
-                labelled = True
+                labeled = True
                 texts.append(Sample(name, _text(text), target))
             except NoLabel as error:
                 rejected.append(Rejected(name, str(error)))
     if not row:
         raise DataError(f"{files[0].name} has no rows; add some, or remove the file.")
-    return Part(tuple(texts), tuple(rejected), labelled)
+    return Part(tuple(texts), tuple(rejected), labeled)
 
 
 def _text(value: object) -> str:

@@ -59,12 +59,12 @@ def _root(path: str) -> Path:
     return matches[0].parent
 
 
-def _names(root: Path, task: str, labelled: list[str], split_and_seed: tuple[str, int]) -> list[str]:
+def _names(root: Path, task: str, labeled: list[str], split_and_seed: tuple[str, int]) -> list[str]:
     """Return the names of a split's images; without lists, all images that have a label are split by seed."""
     split, seed = split_and_seed
     lists = {part: file for part in SPLITS if (file := root / "ImageSets" / task / LISTS[part]).is_file()}
     share = portion(lists, split)
     if share.part is None:
         return []
-    names = listed_names(lists[share.part]) if lists else labelled
+    names = listed_names(lists[share.part]) if lists else labeled
     return share.take(names, split, seed=seed)

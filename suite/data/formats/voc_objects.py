@@ -17,7 +17,7 @@ class VocObjects:
     """Contents of one annotation file.
 
     Attributes:
-        size: width and height of the labelled image; None if the file does not say.
+        size: width and height of the labeled image; None if the file does not say.
         objects: those that can be read; boxes start at 0, so a box over the whole image is 0, 0, width, height.
         broken: number, from 1, and error of objects that cannot be read.
     """
@@ -55,7 +55,7 @@ def voc_sample(size: int | None, name: str, image: Path, file: Path) -> Iterator
         DataError: the image or the file cannot be read, or their sizes differ.
     """
     annotation = read_voc_objects(file)
-    sample = detection_sample(name, read_picture(image, size=size, labelled=annotation.size), annotation.objects)
+    sample = detection_sample(name, read_picture(image, size=size, labeled=annotation.size), annotation.objects)
     yield from (Rejected(f"{file.name}: object {number}", reason) for number, reason in annotation.broken)
     yield sample
 

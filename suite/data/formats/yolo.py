@@ -1,4 +1,4 @@
-"""Detection data in YOLO's format: one text file per image, one line per object, lengths relative to the image's."""
+"""Detection data in YOLO format: one text file per image, one line per object, lengths relative to the image's."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -11,7 +11,7 @@ from suite.data.split_files import EVERYTHING, existing_folder, files_by_stem, l
 from suite.errors import DataError
 from suite.types import Rejected, Sample
 
-UNLABELLED = "no label file of this name; an empty file means that the image has no objects"
+UNLABELED = "no label file of this name; an empty file means that the image has no objects"
 
 
 def read_yolo(
@@ -20,7 +20,7 @@ def read_yolo(
     """Yield the images of one split, each with its objects; labels are class names.
 
     A line is ``class x y width height`` with the center of the box. An empty file means that the image has no objects;
-    an image without a label file is rejected, because it may not have been labelled.
+    an image without a label file is rejected, because it may not have been labeled.
 
     Args:
         path: the folder with ``images/`` and ``labels/``, or ``images/train/`` and ``labels/train/``, or
@@ -40,7 +40,7 @@ def read_yolo(
     if share.part is None:
         return
     labels = files_by_stem(_label_folder(root, folders[share.part], share.part), {".txt"})
-    pairs = Pairs(files_by_stem(folders[share.part]), labels, share.part, UNLABELLED)
+    pairs = Pairs(files_by_stem(folders[share.part]), labels, share.part, UNLABELED)
     yield from pairs.read(share.take(pairs.names, split, seed=seed), partial(_objects, names, size))
 
 

@@ -1,4 +1,4 @@
-"""Class names of data in YOLO's format, whose label files contain class numbers only."""
+"""Class names of data in YOLO format, whose label files contain class numbers only."""
 
 from pathlib import Path
 

@@ -65,8 +65,4 @@ def gallery(outcomes: Outcomes) -> dict[str, Array]:
         arrays["interpolated"] = model.interpolate(inputs[:pairs], inputs[pairs : 2 * pairs], STEPS)
     if model.variational:
         arrays["generated"] = model.sample(GENERATED, seed_of("prior", "shown", str(outcomes.seed)))
-    return {name: _as_bytes(values) for name, values in arrays.items()}
-
-
-def _as_bytes(values: Tensor) -> Array:
-    return values.detach().mul(255).round().to(torch.uint8).cpu().numpy()
+    return {name: values.detach().mul(255).round().to(torch.uint8).cpu().numpy() for name, values in arrays.items()}

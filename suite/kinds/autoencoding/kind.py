@@ -96,7 +96,7 @@ class Autoencoding(Graded, KindDefaults):
         if output.ndim != 2:
             raise ModelError(f"The model returns {tuple(output.shape)}; expected (n, pixels + 2 * latent).")
 
-    def fitted_on_validation(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
+    def fit_to_model(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
         """Return the kind with the shape of the images, and their bits per dimension under independent pixels."""
         if data is None:
             return self
@@ -198,7 +198,7 @@ class Autoencoding(Graded, KindDefaults):
 
     def _image_shape(self) -> tuple[int, ...]:
         if self.shape is None:
-            raise MeasureError("The shape of the images is not known yet; call fitted_on_validation first.")
+            raise MeasureError("The shape of the images is not known yet; call fit_to_model first.")
         return self.shape
 
     def _parts(self, output: Array) -> AutoencoderOutput:

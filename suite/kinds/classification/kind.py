@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from suite.kinds.base import Array, AttributionTarget, Outcomes, ValidatedSample
 from suite.kinds.classification import calibration, losses
-from suite.kinds.defaults import KindDefaults, Labelled, check_class_logits
+from suite.kinds.defaults import KindDefaults, Labeled, check_class_logits
 from suite.kinds.inputs import image, label
 from suite.metrics import stats
 from suite.metrics.stats import Statistic
@@ -19,7 +19,7 @@ from suite.types import Measure, Sample
 
 
 @register("kind", name="classification")
-class Classification(Labelled, KindDefaults):
+class Classification(Labeled, KindDefaults):
     """One label per image; the output is one logit per class."""
 
     name = "classification"
@@ -27,7 +27,7 @@ class Classification(Labelled, KindDefaults):
     headline = "accuracy"
     quality = "correct predictions"
     single_label = True
-    selection_loss = "margin"
+    ranking_loss = "margin"
     default_uncertainty = "softmax"
     presets = MappingProxyType(
         {

@@ -115,7 +115,7 @@ class Detection(Graded, KindDefaults):
                 f"({', '.join(classes[:12])}). Build it for this task."
             )
 
-    def fitted_on_validation(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
+    def fit_to_model(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
         """Return the kind with the threshold of the lowest LRP error on validation samples."""
         output, targets = validation()
         return replace(self, threshold=boxes.best_threshold(output, targets)) if len(output) else self

@@ -116,7 +116,7 @@ class Language(Graded, KindDefaults):
 
     # models
 
-    def fitted_on_validation(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
+    def fit_to_model(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
         """Return the kind with the number of scored characters, which is the same for all windows of a task."""
         return self if data is None else replace(self, scored=data.test.targets.shape[1])
 
@@ -201,7 +201,7 @@ class Language(Graded, KindDefaults):
     def rationale(self, model: Any, inputs: Tensor, outputs: Tensor) -> Rationale:
         """Explain the prediction of the first scored character by the context."""
         if self.scored is None:
-            raise NotApplicableError("the number of scored characters is unknown; call fitted_on_validation first")
+            raise NotApplicableError("the number of scored characters is unknown; call fit_to_model first")
         return explained_characters(model, inputs, outputs, self.scored)
 
 

@@ -156,7 +156,7 @@ def mask(value: Any, size: tuple[int, ...], classes: Sequence[str] | None) -> Ar
     """Return the classes of an image's pixels as uint8 (height, width), 255 where ignored.
 
     Raises:
-        DataError: not a mask of integers, of another size than the image, or with an unknown class.
+        DataError: not a mask of integers, of a size different from the image, or with an unknown class.
     """
     labels = np.asarray(value)
     if labels.ndim != 2 or labels.dtype.kind not in "iu":

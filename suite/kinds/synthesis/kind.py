@@ -12,7 +12,7 @@ from torch import Tensor
 from suite.data import Split, TaskData
 from suite.errors import DataError, ModelError, NotApplicableError, SpecError, TrainingError
 from suite.kinds.base import Array, AttributionTarget, Outcomes, Rationale, ValidatedSample
-from suite.kinds.defaults import Graded, KindDefaults, Labelled
+from suite.kinds.defaults import Graded, KindDefaults, Labeled
 from suite.kinds.inputs import image, label
 from suite.kinds.synthesis.critic import critic_measures
 from suite.kinds.synthesis.gallery import as_bytes, gallery
@@ -42,7 +42,7 @@ SMOOTH = 0.5
 
 
 @register("kind", name="synthesis")
-class Synthesis(Graded, Labelled, KindDefaults):
+class Synthesis(Graded, Labeled, KindDefaults):
     """Images from latents; the output is the image. The damage is 1 where it does not lie on the real manifold."""
 
     name = "synthesis"
@@ -50,7 +50,7 @@ class Synthesis(Graded, Labelled, KindDefaults):
     headline = "precision"
     quality = "whether an image lies on the manifold of real ones"
     default_uncertainty = "critic"
-    selection_loss = "margin"
+    ranking_loss = "margin"
     no_ensemble_reason: str | None = PREDICTS_NOTHING
     presets = MappingProxyType(
         {
@@ -88,7 +88,7 @@ class Synthesis(Graded, Labelled, KindDefaults):
                 "function, or map the range of tanh by (x + 1) / 2."
             )
 
-    def fitted_on_validation(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
+    def fit_to_model(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
         """Return the kind with the manifold of the task's training images."""
         if data is None:
             return self

@@ -91,7 +91,7 @@ def _search(shifted: FloatArray, target: FloatArray) -> tuple[float, int]:
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> Temperature:
     """Fit the temperature that minimizes the mean negative log-likelihood of the labels.
 
-    The nll is convex in 1/T. Fit on other samples than those on which calibration is measured.
+    The nll is convex in 1/T. Fit on samples different from those on which calibration is measured.
 
     Args:
         logits: (n, classes) finite, float16, float32 or float64; computed in float64.

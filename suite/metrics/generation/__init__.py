@@ -2,10 +2,10 @@
 
 from suite.metrics.generation.fid import frechet_distance, frechet_error
 from suite.metrics.generation.kid import kernel_distance
-from suite.metrics.generation.neighbours import Neighbours, compared, nearest, radii
+from suite.metrics.generation.neighbors import Neighbors, compared, nearest, radii
 
 __all__ = [
-    "Neighbours",
+    "Neighbors",
     "compared",
     "frechet_distance",
     "frechet_error",

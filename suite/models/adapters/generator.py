@@ -1,4 +1,4 @@
-"""The adapter of generators: latents in, images out; with the critic of the training."""
+"""The adapter of generators: latents in, images out; and the critic it was trained with."""
 
 import hashlib
 from pathlib import Path

@@ -73,7 +73,7 @@ class TinyViT(nn.Module):
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block. PyTorch's own is not used because it takes another code path without gradients."""
+    """A pre-norm transformer block; PyTorch's own takes a different code path without gradients."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()

@@ -63,8 +63,7 @@ def lraspp(classes: int, input_shape: tuple[int, ...], *, backbone: str = "test_
         ModelError: it lacks feature maps at strides 2, 4, 8 and 16.
     """
     features = backbone_of(backbone, input_shape[0], strides=(2, 4, 8, 16))
-    net = LRASPP(features, classes, width)
-    return net.to(memory_format=torch.channels_last)  # 14 % faster on a CPU
+    return LRASPP(features, classes, width).to(memory_format=torch.channels_last)  # 14 % faster on a CPU
 
 
 class LRASPP(nn.Module):

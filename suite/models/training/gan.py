@@ -29,13 +29,14 @@ class GanRecipe(Recipe):
 
     Attributes:
         objective: ``bce``, ``hinge`` or ``wasserstein``.
-        penalty: gradient penalty: ``none``, ``between`` real and generated images, or ``around`` real ones.
-        weight: weight of the penalty.
+        penalty: gradient penalty: ``none``, ``between`` real and generated images (WGAN-GP), or ``around`` real ones
+            (DRAGAN).
+        weight: weight of the gradient penalty in the loss of the critic.
         steps: generator steps.
         critic_steps: critic steps per generator step.
         critic_rate: learning rate of the critic; `learning_rate` is that of the generator.
         momentum: beta1 and beta2 of Adam.
-        inertia: decay of the exponential moving average of the generator's weights, which is the result.
+        inertia: decay of the exponential moving average (EMA) of the generator's weights, which is the result.
         checkpoints: number of checkpoints at which samples are scored.
     """
 
@@ -142,7 +143,7 @@ def _loaded_state(module: nn.Module, state: dict[str, Tensor]) -> Iterator[None]
 
 
 class GanTrainer:
-    """The tensors and the optimizers of one training.
+    """The tensors and the optimizers of one training run.
 
     All random numbers are drawn on the CPU from one seed, so that they do not depend on the device.
     """

@@ -122,7 +122,7 @@ def _run_epoch(run: Training, epoch: int) -> dict[str, Any]:
 
 
 class Training:
-    """The tensors and the optimizer of one training."""
+    """The tensors and the optimizer of one training run."""
 
     def __init__(self, model: TorchModel, recipe: Recipe, data: TrainingData, device: torch.device) -> None:
         self.model, self.recipe, self.data = model, recipe, data

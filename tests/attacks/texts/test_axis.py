@@ -126,34 +126,34 @@ def stored(store, spec, model="toy_reviews.py:bag"):
 def changed(store, root, spec, change):
     """Return the verdict on a record with changed texts and a matching digest."""
     record = stored(store, spec)
-    found = record.arrays["found"].copy()
-    change(found)
-    details = {**record.details, "sha256": hashlib.sha256(found.tobytes()).hexdigest()}
+    adversarial = record.arrays["found"].copy()
+    change(adversarial)
+    details = {**record.details, "sha256": hashlib.sha256(adversarial.tobytes()).hexdigest()}
     other = Store(root)
     shutil.copytree(store.root / "models", other.root / "models")
-    other.put(dataclasses.replace(record, arrays={**record.arrays, "found": found}, details=details))
+    other.put(dataclasses.replace(record, arrays={**record.arrays, "found": adversarial}, details=details))
     (verdict,) = list(verify(other, RecordFilter((TASK,), (BAG,)), device="cpu"))
     return verdict
 
 
 def test_unchanged_records_are_verified(measured):
-    found = {verdict.subject.split(" (n=")[0].split(" ", 1)[1]: verdict for verdict in verdicts(measured)}
+    by_spec = {verdict.subject.split(" (n=")[0].split(" ", 1)[1]: verdict for verdict in verdicts(measured)}
     for spec in NORMS:
-        verdict = found[f"toy_reviews.py:bag {spec}"]
+        verdict = by_spec[f"toy_reviews.py:bag {spec}"]
         assert verdict.differences == ()
         assert verdict.inputs >= 3, spec
         assert verdict.notes == ()
-    (space,) = [verdict for name, verdict in found.items() if "embedding" in name]
+    (space,) = [verdict for name, verdict in by_spec.items() if "embedding" in name]
     assert space.lines()[0].endswith("nothing stored to verify")
-    assert found[f"toy_reviews.py:rules {TYPOS}"].differences == ()
-    assert found[f"toy_reviews.py:rules {WORDS}"].inputs is None
+    assert by_spec[f"toy_reviews.py:rules {TYPOS}"].differences == ()
+    assert by_spec[f"toy_reviews.py:rules {WORDS}"].inputs is None
 
 
 @pytest.mark.parametrize("spec", NORMS)
 def test_a_text_with_too_many_edits_is_reported(measured, tmp_path, spec):
-    def longer(found):
-        text = texts_of(found[:1])[0]
-        found[0] = packed([f"{text[:-1]} or so or no."], found.shape[1])[0]
+    def longer(adversarial):
+        text = texts_of(adversarial[:1])[0]
+        adversarial[0] = packed([f"{text[:-1]} or so or no."], adversarial.shape[1])[0]
 
     verdict = changed(measured, tmp_path, spec, longer)
     assert any(f"a perturbation of norm {NORMS[spec]} exceeds its size" in text for text in verdict.differences)
@@ -161,24 +161,26 @@ def test_a_text_with_too_many_edits_is_reported(measured, tmp_path, spec):
 
 def test_rows_that_are_not_texts_are_reported(measured, tmp_path):
     for number, value in enumerate((0xD800, 0x110000, -3, 0)):
-        verdict = changed(measured, tmp_path / str(number), WORDS, lambda found, v=value: found[0].__setitem__(2, v))
+        verdict = changed(
+            measured, tmp_path / str(number), WORDS, lambda adversarial, v=value: adversarial[0].__setitem__(2, v)
+        )
         assert any("invalid text in 1 of" in text for text in verdict.differences), verdict.differences
 
 
 def test_a_correctly_predicted_text_is_reported(measured, tmp_path):
     test = prepare_task(TASK, 0).data.test
     place = list(test.ids).index(str(stored(measured, WORDS).arrays["found_id"][0]))
-    verdict = changed(measured, tmp_path, WORDS, lambda found: found.__setitem__(0, test.pixels()[place]))
-    assert [text.split(" of ")[0] for text in verdict.differences] == ["the model predicts correctly for 1"]
+    verdict = changed(measured, tmp_path, WORDS, lambda adversarial: adversarial.__setitem__(0, test.pixels()[place]))
+    assert [text.split(" of ")[0] for text in verdict.differences] == ["the model still classifies correctly 1"]
 
 
 def test_floating_point_texts_are_reported(measured, tmp_path):
     record = stored(measured, WORDS)
-    found = record.arrays["found"].astype(np.float32)
-    details = {**record.details, "sha256": hashlib.sha256(found.tobytes()).hexdigest()}
+    adversarial = record.arrays["found"].astype(np.float32)
+    details = {**record.details, "sha256": hashlib.sha256(adversarial.tobytes()).hexdigest()}
     other = Store(tmp_path)
     shutil.copytree(measured.root / "models", other.root / "models")
-    other.put(dataclasses.replace(record, arrays={**record.arrays, "found": found}, details=details))
+    other.put(dataclasses.replace(record, arrays={**record.arrays, "found": adversarial}, details=details))
     (verdict,) = list(verify(other, RecordFilter((TASK,), (BAG,)), device="cpu"))
     assert any("are float32, but those of the task are int32" in text for text in verdict.differences)
 
@@ -217,11 +219,11 @@ def test_a_changed_scored_character_is_reported(predicted, tmp_path):
     wanted = RecordFilter((ROUNDS,), (TURNS,))
     assert [verdict.differences for verdict in verify(predicted, wanted, device="cpu")] == [(), ()]
     record = stored(predicted, FLIPS, "toy_reviews.py:turns")
-    found = record.arrays["found"].copy()
-    found[0, 20] = ord("a") if found[0, 20] != ord("a") else ord("b")
-    details = {**record.details, "sha256": hashlib.sha256(found.tobytes()).hexdigest()}
+    adversarial = record.arrays["found"].copy()
+    adversarial[0, 20] = ord("a") if adversarial[0, 20] != ord("a") else ord("b")
+    details = {**record.details, "sha256": hashlib.sha256(adversarial.tobytes()).hexdigest()}
     other = Store(tmp_path)
-    other.put(dataclasses.replace(record, arrays={**record.arrays, "found": found}, details=details))
+    other.put(dataclasses.replace(record, arrays={**record.arrays, "found": adversarial}, details=details))
     (verdict,) = list(verify(other, wanted, device="cpu"))
     assert any("characters that must not be edited in 1 of 5" in text for text in verdict.differences), verdict
 
@@ -229,11 +231,11 @@ def test_a_changed_scored_character_is_reported(predicted, tmp_path):
 @pytest.mark.parametrize("change", ["shorter", "moved on"])
 def test_another_length_is_reported_where_characters_are_scored(predicted, tmp_path, change):
     record = stored(predicted, FLIPS, "toy_reviews.py:turns")
-    found = record.arrays["found"].copy()
-    found[0] = np.append(found[0, :-1] if change == "shorter" else found[0, 1:], 0)
-    details = {**record.details, "sha256": hashlib.sha256(found.tobytes()).hexdigest()}
+    adversarial = record.arrays["found"].copy()
+    adversarial[0] = np.append(adversarial[0, :-1] if change == "shorter" else adversarial[0, 1:], 0)
+    details = {**record.details, "sha256": hashlib.sha256(adversarial.tobytes()).hexdigest()}
     other = Store(tmp_path)
-    other.put(dataclasses.replace(record, arrays={**record.arrays, "found": found}, details=details))
+    other.put(dataclasses.replace(record, arrays={**record.arrays, "found": adversarial}, details=details))
     (verdict,) = list(verify(other, RecordFilter((ROUNDS,), (TURNS,)), device="cpu"))
     assert any("characters that must not be edited in 1 of 5" in text for text in verdict.differences), verdict
 
@@ -241,16 +243,16 @@ def test_another_length_is_reported_where_characters_are_scored(predicted, tmp_p
 def test_a_trigger_before_a_changed_text_is_reported(measured, tmp_path):
     """The length is unchanged and one span differs, which is allowed only for models that read characters."""
 
-    def rewritten(found):
-        first = texts_of(found[:1])[0]
-        found[0] = packed([f"{first[:-3]}xx."], found.shape[1])[0]
+    def rewritten(adversarial):
+        first = texts_of(adversarial[:1])[0]
+        adversarial[0] = packed([f"{first[:-3]}xx."], adversarial.shape[1])[0]
 
     record = stored(measured, TRIGGER)
     clean = {sample: text for sample, text in zip(*_clean_texts(), strict=True)}
 
-    def in_place(found):
+    def in_place(adversarial):
         text = clean[str(record.arrays["found_id"][0])]
-        found[0] = packed([f"X{text[1:]}"], found.shape[1])[0]
+        adversarial[0] = packed([f"X{text[1:]}"], adversarial.shape[1])[0]
 
     for number, change in enumerate((rewritten, in_place)):
         verdict = changed(measured, tmp_path / str(number), TRIGGER, change)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from suite.data.formats.coco import read_coco
-from suite.data.formats.coco_files import CocoFiles
+from suite.data.formats.coco_paths import CocoFiles
 from suite.errors import DataError
 from tests.data.formats.files import over_splits, photo, sorted_out, text
 
@@ -169,7 +169,7 @@ def test_images_next_to_their_annotations_are_read(tmp_path):
 def test_files_can_be_given_by_name(tmp_path):
     dataset(tmp_path, document([image(1)], []), "one.json", "pictures", 1)
     dataset(tmp_path, document([image(1)], []), "two.json", "pictures", 1)
-    with pytest.raises(DataError, match="say which files count"):
+    with pytest.raises(DataError, match="name the files explicitly"):
         list(read_coco(CocoFiles(str(tmp_path)), "test", seed=0))
     files = CocoFiles(str(tmp_path), images="pictures", test="two.json")
     assert [len(list(read_coco(files, split, seed=0))) for split in ("train", "test")] == [0, 1]

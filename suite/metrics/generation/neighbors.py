@@ -19,7 +19,7 @@ BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class Neighbors:
     """Manifold membership of each sample.
 
     Attributes:
@@ -35,7 +35,7 @@ class Neighbours:
     covered: BoolArray
 
 
-def compared(real: ArrayLike, generated: ArrayLike, *, k: int = 3, dense: int = 5) -> Neighbours:
+def compared(real: ArrayLike, generated: ArrayLike, *, k: int = 3, dense: int = 5) -> Neighbors:
     """Compare two sets of features (n, d) and (m, d).
 
     Args:
@@ -53,7 +53,7 @@ def compared(real: ArrayLike, generated: ArrayLike, *, k: int = 3, dense: int = 
     near, own, wide = radii(first, k), radii(second, k), radii(first, dense)
     distances = cdist(first, second)
     inside = distances <= wide[:, None]
-    return Neighbours(
+    return Neighbors(
         (distances <= near[:, None]).any(axis=0),
         (distances <= own[None]).any(axis=1),
         inside.sum(axis=0) / dense,

@@ -1,7 +1,7 @@
-"""Remedies for failed checks: other sources of a gradient for a model that hides its own.
+"""Workarounds for failed checks: other sources of a gradient for a model that hides its own.
 
-A remedy changes how an attack searches, never how the result is evaluated: that is always done with the model itself,
-without gradients. So a remedy that does not work only costs passes.
+A workaround changes how an attack searches, never how the result is evaluated: that is always done with the model
+itself, without gradients. So a workaround that does not work only costs passes.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,22 +27,22 @@ GUIDES: Mapping[str, Callable[[Forward], Forward]] = {
 
 
 @dataclass(frozen=True)
-class Remedy:
+class Workaround:
     """How an attack works around what a model hides.
 
     Attributes:
         problem: the problem to attack.
-        cures: failed checks that no longer count, by name, each with the reason.
+        handled: failed checks that no longer count, by name, each with the reason.
         no_gradient: true if there is no gradient to follow, so that only gradient-free attacks help.
     """
 
     problem: Problem
-    cures: Mapping[str, str]
+    handled: Mapping[str, str]
     no_gradient: bool = False
 
 
-def find_remedy(problem: Problem, pixels: Tensor, targets: Tensor) -> Remedy:
-    """Return the remedy for a model's failed checks.
+def find_workaround(problem: Problem, pixels: Tensor, targets: Tensor) -> Workaround:
+    """Return the workaround for a model's failed checks.
 
     Args:
         problem: the problem with its probes.
@@ -50,22 +50,22 @@ def find_remedy(problem: Problem, pixels: Tensor, targets: Tensor) -> Remedy:
         targets: their classes.
     """
     failed = {name for name, item in problem.probes.items() if item.status == "fail"}
-    cures: dict[str, str] = {}
+    handled: dict[str, str] = {}
     if "deterministic" in failed:
         problem = replace(problem, average=AVERAGED)
-        cures["deterministic"] = (
+        handled["deterministic"] = (
             f"the model is randomized: success is the share of {problem.draws} fresh draws, gradients are the mean of "
             f"{AVERAGED}"
         )
     if not failed & {*GRADIENT, "grad_mode_free", "outputs_are_logits"}:
-        return Remedy(problem, cures)
+        return Workaround(problem, handled)
     for name, stand_in in GUIDES.items():
         guide = stand_in(problem.model)
         if _useful(guide, problem, pixels, targets):
-            cured = failed & {*GRADIENT, "outputs_are_logits"}
-            cures |= {flag: f"{problem.probes[flag].sentence}; cured by: {name}" for flag in cured}
-            return Remedy(replace(problem, guide=guide), cures)
-    return Remedy(problem, cures, no_gradient=bool(failed & {*GRADIENT, "grad_mode_free"}))
+            failed_here = failed & {*GRADIENT, "outputs_are_logits"}
+            handled |= {flag: f"{problem.probes[flag].sentence}; handled by: {name}" for flag in failed_here}
+            return Workaround(replace(problem, guide=guide), handled)
+    return Workaround(problem, handled, no_gradient=bool(failed & {*GRADIENT, "grad_mode_free"}))
 
 
 def _useful(guide: Forward, problem: Problem, pixels: Tensor, targets: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""Where a data set in COCO's format keeps its annotation files and images."""
+"""Where a data set in COCO format keeps its annotation files and images."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from suite.errors import DataError
 
 @dataclass(frozen=True)
 class CocoFiles:
-    """Paths of a data set in COCO's format.
+    """Paths of a data set in COCO format.
 
     Attributes:
         path: the folder that all other paths are relative to.
@@ -51,7 +51,7 @@ def annotation_files(files: CocoFiles) -> dict[str, Path]:
         if part is None or part in named:
             raise DataError(
                 f"The name of {file.name} contains no split, or the same one as another file in {files.path!r}; "
-                "say which files count: train='FILE.json', validation=..., test=...."
+                "name the files explicitly: train='FILE.json', validation=..., test=... ."
             )
         named[part] = file
     return named
