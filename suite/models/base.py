@@ -169,8 +169,7 @@ class TorchModel:
                 output = hashlib.sha256(self(probe).float().cpu().numpy().tobytes()).hexdigest()
         except Exception as error:  # a model that fails has an identity too; the axes will report the error
             output = type(error).__name__
-        content = repr([settings, str(self.module), weights, output])
-        return hashlib.sha256(content.encode()).hexdigest()
+        return hashlib.sha256(repr([settings, str(self.module), weights, output]).encode()).hexdigest()
 
     def settings(self) -> list[Any]:
         """Return further settings that determine the output, as lists and plain values."""

@@ -63,8 +63,7 @@ def cache_folder() -> Path:
     """Return the folder for archives: $SUITE_CACHE, or $XDG_CACHE_HOME/trust-suite, or ~/.cache/trust-suite."""
     if own := os.environ.get("SUITE_CACHE"):
         return Path(own).expanduser().absolute()
-    common = os.environ.get("XDG_CACHE_HOME")
-    return Path(common or "~/.cache").expanduser().absolute() / "trust-suite"
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "trust-suite"
 
 
 def fetch(archive: Archive) -> Path:

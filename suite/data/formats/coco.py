@@ -35,8 +35,9 @@ def read_coco(files: CocoFiles, split: str, *, seed: int, size: int | None = Non
         yield from content.rejected
     folders = image_folders(files, share.part, annotations[share.part])
     for record in share.take(content.images, split, seed=seed):
-        name = sample_name(share.part, record["file_name"])
-        yield _sample(name, record, content.objects[record["id"]], (folders, size))
+        yield _sample(
+            sample_name(share.part, record["file_name"]), record, content.objects[record["id"]], (folders, size)
+        )
 
 
 @dataclass

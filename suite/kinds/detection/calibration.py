@@ -53,8 +53,7 @@ def calibrated(predicted: Array, targets: Array, *, seed: int, params: Mapping[s
         measure("oce", partial(boxes.oce, objects), "no image has an object"),
     ]
     diagram = Reliability.from_events(hits.confidence, hits.correct, D_ECE_BINS).diagram() if count else {}
-    per_image = np.bincount(hits.image, minlength=hits.images)
-    return Calibrated(measures, {"detections": per_image}, diagram)
+    return Calibrated(measures, {"detections": np.bincount(hits.image, minlength=hits.images)}, diagram)
 
 
 def rescaling(output: Array, targets: Array) -> Rescaling:

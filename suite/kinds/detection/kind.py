@@ -271,8 +271,9 @@ def rate_measures(per_image: Array, names: Sequence[str], **fields: Any) -> list
     measures = []
     for name in names:
         unit, higher = "per image" if name == "false_positives_per_image" else "fraction", name == "found_rate"
-        statistic = rate(RATES.index(name))
-        measures.append(resampled(name, statistic, len(per_image), unit=unit, higher_is_better=higher, **fields))
+        measures.append(
+            resampled(name, rate(RATES.index(name)), len(per_image), unit=unit, higher_is_better=higher, **fields)
+        )
     return measures
 
 

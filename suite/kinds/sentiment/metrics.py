@@ -72,5 +72,4 @@ def texts_cut(outcomes: Outcomes) -> list[Measure]:
     ends = reading.spans[..., 1].amax(dim=1).cpu().numpy()
     texts = texts_of(outcomes.inputs.cpu().numpy())
     truncated = full & np.array([bool(text[end:].strip()) for text, end in zip(texts, ends, strict=True)])
-    params = {"length": outcomes.model.length}
-    return [stats.rate("texts_cut", truncated, higher_is_better=None, params=params)]
+    return [stats.rate("texts_cut", truncated, higher_is_better=None, params={"length": outcomes.model.length})]

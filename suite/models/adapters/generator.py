@@ -118,8 +118,7 @@ class TorchGenerator(TorchModel):
 
 def _latent(name: str, size: int) -> npt.NDArray[np.float32]:
     seed = int.from_bytes(hashlib.sha256(f"latent\0{name}".encode()).digest()[:16], "big")
-    drawn = np.random.default_rng(seed).standard_normal(size, np.float32)
-    return drawn.clip(*TorchGenerator.limits)
+    return np.random.default_rng(seed).standard_normal(size, np.float32).clip(*TorchGenerator.limits)
 
 
 def _check_module(module: nn.Module) -> None:

@@ -46,8 +46,7 @@ def huggingface_text(
     net.eval()
     order = match_outputs(_names(net.config, labels), task.classes, folder)
     pieces = Pieces(tokenizer, rows=net.get_input_embeddings().weight.shape[0], length=_room(net, tokenizer, length))
-    module = FromEmbeddings(net, order)
-    model = TorchText(module, pieces, length=pieces.length)
+    model = TorchText(FromEmbeddings(net, order), pieces, length=pieces.length)
     _check_embeddings(model, folder)
     return model
 

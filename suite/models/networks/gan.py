@@ -48,10 +48,10 @@ def preset(name: str, shape: tuple[int, ...], *, latent: int, full: bool, weight
     """
     recipe = RECIPES[name]
     if full:
-        steps = LONGER * recipe.steps
-        recipe = replace(recipe, steps=steps, checkpoints=CHECKPOINTS, inertia=INERTIA)
-    pair = Pair(shape, latent=latent, width=WIDTH, spectral=name == "sn_hinge")
-    return TorchGenerator(pair, weights=weights, recipe=recipe)
+        recipe = replace(recipe, steps=LONGER * recipe.steps, checkpoints=CHECKPOINTS, inertia=INERTIA)
+    return TorchGenerator(
+        Pair(shape, latent=latent, width=WIDTH, spectral=name == "sn_hinge"), weights=weights, recipe=recipe
+    )
 
 
 class Pair(nn.Module):

@@ -42,8 +42,7 @@ class Recurrent(nn.Module):
         if cell not in CELLS:
             raise ModelError(f"got the cell {cell!r}; expected one of {', '.join(CELLS)}.")
         self.embedding = nn.Embedding(classes, width)
-        between = dropout if layers > 1 else 0.0
-        self.cell = CELLS[cell](width, hidden, layers, batch_first=True, dropout=between)
+        self.cell = CELLS[cell](width, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
         self.drop = nn.Dropout(dropout)
         self.head = nn.Linear(hidden, classes)
 
