@@ -19,11 +19,12 @@ significantly better and worse.
 | metric | meaning | better |
 |---|---|---|
 | accuracy | share of test samples that are classified correctly | higher |
-| balanced accuracy, macro F1 | the same with every class weighted equally, however rare | higher |
+| balanced accuracy | the same with every class weighted equally, however rare | higher |
+| macro F1 | F1 score (harmonic mean of precision and recall), averaged over classes | higher |
 | recall of a class | share of the class that is predicted correctly | higher |
 | mAP | detection: average precision, averaged over classes and IoU thresholds from 0.5 to 0.95 | higher |
-| AP50, AP75 | the same at an IoU threshold of 0.5 or 0.75 | higher |
-| AR1, AR10, AR100 | share of objects detected by the best 1, 10 or 100 boxes per image, at these thresholds | higher |
+| AP50, AP75 | mAP at an IoU threshold of 0.5 or 0.75 | higher |
+| AR1, AR10, AR100 | average recall over IoU 0.5-0.95, at most 1, 10 or 100 detections per class and image | higher |
 | LRP error | missed objects, false positives and localization in one number; 0 is perfect, 1 the worst | lower |
 | detected, wrong class | share of objects with a box of their class; with boxes of other classes only | – |
 | disappearance | share of objects without any box: missed, or hidden by an attack | lower |
@@ -45,7 +46,7 @@ significantly better and worse.
 | context deletion AUC | deletion outside the explained object; no map helps if the model ignores the context | lower |
 | pointing game | how often the maximum of a map lies inside the object: plausibility, not faithfulness | – |
 | energy inside | share of a map's weight inside the object: plausibility, not faithfulness | – |
-| bits per character | mean surprise of a language model at the next character of real text | lower |
+| bits per character | mean surprisal of the next character of real text under a language model | lower |
 | bits per byte | the same per byte, comparable across alphabets | lower |
 | code length | bits per pixel of an image's code, and of the pixels given the mean of the code; not a bound | lower |
 | ELBO, NLL of images | bounds on the cost of an image; the NLL, from many sampled codes, is tighter | lower |
@@ -56,22 +57,22 @@ significantly better and worse.
 | memorized | share of the generated data that is a copy, or nearly a copy, of training data | – |
 | comprehensiveness | drop of the score when the words with the highest attribution are deleted | higher |
 | sufficiency | drop of the score when only these are kept | lower |
-| convergence delta | share by which integrated gradients miss the sum that they should add up to | lower |
-| infidelity | error of a gradient-like map at predicting the effect of small pixel changes | lower |
+| convergence delta | relative error by which integrated gradients violate completeness | lower |
+| infidelity | error of the change of the score that a gradient-like map predicts for small pixel changes | lower |
 
 **linf** sizes bound the change of every single pixel, **l2** sizes bound the change of the image as a whole, a
 **patch** may change anything in a small part of the image. Pixel values are in [0, 1].
 
 Attacks on texts are sized by the **words** or **characters** that they change, a **trigger** by the words that it
 inserts before every text. Attacks on embeddings reach values that no text has; they bound what an attack on texts
-could achieve. A **proxy** approximates a question without a standard metric, such as the robustness or the calibration
-of a generator.
+could achieve. A **proxy** stands in where there is no standard metric, such as for the robustness or the calibration of
+a generator.
 
 ### Checks and controls
-A weak attack makes any model look robust, so every attack is checked: size 0 must change nothing; a larger size must
-not help the model; twice the steps must neither help it nor lower the result by much; random perturbations of the same
-size must do less. Explanations are compared with a random map; a method that does not beat it explains nothing. **–**
-means not measured, never zero. Failed measurements stay on the board, with their reason.
+A weak attack makes any model look robust, so every attack is checked: at size 0 it must change nothing; with a
+larger size or twice the steps it must not succeed on fewer samples, and with twice the steps not on many more; random
+perturbations of the same size must do less damage. Explanations are compared with a random map; a method that does not
+beat it is uninformative. **–** means not measured, never zero. Failed measurements stay on the board, with a reason.
 
 ### Verdicts
 - **✓ valid**: every applicable check passed. The number is reliable within its interval.
@@ -81,12 +82,12 @@ means not measured, never zero. Failed measurements stay on the board, with thei
 - **✗ invalid**: there is no usable number. It is undefined, its measurement failed, or it was skipped.
 
 The reason for every suspect or invalid number is in the notes below the board and on the page of the model. A verdict
-is about the number, not about the model: a good model with a weak attack is suspect, too.
+is about the number, not the model: even a good model gets a suspect number from a weak attack.
 
 ### Limitations
 - Only the attacks listed were run. A stronger or different one may succeed, so a robust accuracy is an upper bound.
 - Test samples come from the same source as the training samples; other cameras, places or times were not tested.
-- Intervals cover the choice of test samples, not training with another seed.
+- Intervals reflect the choice of test samples, not the variation between training runs.
 - Fairness between groups of people, privacy, and poisoned training data were not tested.
 - Deletion and insertion show what the model uses, not whether it uses it for good reasons.
 """

@@ -1,4 +1,4 @@
-"""Attributions of one model: whether they point at the pixels, words or numbers that the model uses."""
+"""Attributions of one model: whether they highlight the pixels, words or latent dimensions that the model uses."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ RATIONALE_CURVES = {
     "falls, the better.",
     "sufficiency": "Sufficiency: all other features are deleted. The less the score falls, the better.",
 }
-"""Kinds of curves of a text or a code, and how to read them."""
+"""Kinds of curves of a text or a latent vector, and how to read them."""
 
 FAITHFUL = ("deletion_auc", "insertion_auc", "infidelity", "infidelity_scaled")
 """Metrics of whether the model uses the pixels that a map highlights."""
@@ -84,13 +84,13 @@ def rationale(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> None:
         _wins(rows, check, rival)
     for sentence in _convergence(rows):
         st.markdown(sentence)
-    st.markdown("The explained samples are on the page **Gallery**, under *Words and numbers*.")
+    st.markdown("The explained samples are on the page **Gallery**, under *Word and latent attributions*.")
 
 
 def feature_noun(stored: Mapping[str, Any]) -> str:
-    """Return what the features of stored samples are called: words, characters, or code values of an image."""
+    """Return what the features of stored samples are called: words, characters, or latent dimensions."""
     if "images" in stored:
-        return "code values"
+        return "latent dimensions"
     names = stored.get("names")
     is_single = names is not None and len(names) and max((len(str(name)) for name in names.ravel()), default=0) <= 1
     return "characters" if is_single else "words"
@@ -109,7 +109,7 @@ def _curves(frame: pd.DataFrame, key: str) -> None:
     row = st.container(horizontal=True)
     for kind, meaning in CURVES.items():
         if kind in set(frame["kind"]):
-            caption = f"{meaning} A method that does not beat the random map explains nothing."
+            caption = f"{meaning} A method that does not beat the random map is uninformative."
             caption = meaning if kind == "context_deletion" else caption
             with row.container(width=WIDTH):
                 chart(figures.faithfulness(frame, kind), f"{kind} {key}", caption)
@@ -133,6 +133,6 @@ def _convergence(rows: pd.DataFrame) -> Iterator[str]:
         params = json.loads(row["params"])
         method, gap = plain(str(params.get("method")).replace("_", " ")), number(row["value"], row["unit"])
         yield (
-            f"- {method}: the attributions miss {gap} of the sum that they should add up to, on average, with up to "
+            f"- {method}: the attributions violate completeness by {gap} on average, with up to "
             f"{plain(params.get('steps'))} steps"
         )

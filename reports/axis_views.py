@@ -39,17 +39,18 @@ def robustness(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> None
         if len(frame):
             caption = (
                 f"{metrics.capital(name)} against perturbation size, for the attack and for random controls of the "
-                "same size. Shaded: 95 % intervals. An attack no better than its random control shows nothing."
+                "same size. Shaded: 95 % intervals. An attack no better than its random control is no evidence of "
+                "robustness."
             )
             figure = figures.robustness(frame, norm, name, unit=unit, space=space)
             chart(figure, f"robustness {key}", caption)
     if len(objects):
         caption = (
             "States of the objects under the attack and under its random control of the same size; size 0 is the clean "
-            "image. mAP alone can hide the objective of an attack: objects that vanish, change class, or appear."
+            "image. mAP alone can hide what an attack does: objects that vanish, change class, or appear."
         )
         with row.container(width=WIDTH):
-            chart(figures.secondary_metrics(objects, norm), f"objects {key}", caption)
+            chart(figures.secondary_metrics_figure(objects, norm), f"objects {key}", caption)
     with row.container(width=2 * WIDTH + 80 if len(objects) else WIDTH - 80):
         _checks(details.get("checks") or {})
         _verdict(rows[rows["status"] != "skipped"])
@@ -128,8 +129,8 @@ def _reading(events: str) -> str:
         "detections": "boxes with a score of, say, 80 % match an object of their class 80 % of the time",
     }[events]
     whole = "text" if events == "characters" else "image"
-    intervals = f"Points have no intervals, because the {events} of one {whole} are not independent."
-    intervals = "Lines are 95 % intervals." if events == "samples" else intervals
+    dependent = f"Points have no intervals, because the {events} of one {whole} are not independent."
+    intervals = "Lines are 95 % intervals." if events == "samples" else dependent
     return (
         f"Reliability diagrams. Points on the dotted line mean that {meaning}; points below it mean that the model is "
         f"overconfident. {intervals} Bars show the number of {events} per point; points with few {events} are noisy."

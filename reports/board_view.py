@@ -49,8 +49,10 @@ def show(folder: str, task: str, now: sources.State) -> None:
         titles = list(dict.fromkeys(points["metric"]))
         shown = [column.metric for column in board.columns if column.title in titles]
         axis = metrics.axis_title(shown, str(points["unit"].iloc[0]))
-        caption = f"Overview: {axis.removesuffix(' (%)')}, clean and under each attack at the size named. "
-        caption += "Lines are 95 % intervals."
+        caption = (
+            f"Overview: {axis.removesuffix(' (%)')}, clean and under each attack at the size named. Lines are 95 % "
+            "intervals."
+        )
         caption += f" Only the first {OVERVIEW} models are shown." if len(table) > OVERVIEW else ""
         caption += " Hollow markers with ≤ ? are suspect: the true value may be lower." if points["bound"].any() else ""
         chart(figures.overview(points, titles, axis), f"overview {task}", caption)

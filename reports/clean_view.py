@@ -41,8 +41,8 @@ def clean(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> None:
     if samples_gallery.kinds(sources.arrays(folder, key)):
         st.markdown("Generated samples and reconstructions are on the page **Gallery**, under *Samples*.")
     is_scene = bool(names & {"map", "miou"})
-    quality = "mean quality per image" if is_scene else "mean quality per sample"
-    quality = quality if names & set(metrics.MEANINGS) else "accuracy"
+    per_unit = f"mean quality per {'image' if is_scene else 'sample'}"
+    quality = per_unit if names & set(metrics.MEANINGS) else "accuracy"
     _learning(details.get("training") or sources.history(folder, digest), key, quality)
     row = st.container(horizontal=True)
     _confusion(row, details, "pixels" if is_scene else "samples", key)
@@ -76,7 +76,7 @@ def _confusion(slot: Any, details: dict[str, Any], unit: str, key: str) -> None:
     numbers = f"numbers are percent of the row's {unit}" if figures.long_counts(counts) else f"numbers are {unit}"
     caption = (
         f"Confusion matrix. Rows are true classes, columns predicted classes; {numbers}. Errors are off the diagonal. "
-        "Color repeats the share of the row."
+        "The color is the share of the row."
     )
     with slot.container(width=WIDTH):
         chart(figures.confusion(details["classes"], counts, unit), f"confusion {key}", caption)
@@ -97,7 +97,7 @@ def _objects(rows: pd.DataFrame, details: dict[str, Any]) -> None:
 def _learning(history: dict[str, Any], key: str, name: str) -> None:
     frame = frames.learning_frame(history)
     if frame.empty:
-        st.info("No training history was stored: the model was given trained weights.")
+        st.info("No training history was stored: the model was loaded with pretrained weights.")
         return
     row = st.container(horizontal=True)
     for quantity, title in (("loss", "loss"), ("accuracy", name)):
@@ -111,7 +111,10 @@ def _learning(history: dict[str, Any], key: str, name: str) -> None:
             loss = str(history.get("loss_called") or "loss (nats)")
             figure = figures.learning_curve(frame, quantity, history.get("chosen_epoch"), f"{name} (%)", loss)
             chart(figure, f"learning {quantity} {key}", caption)
-    ended = {"early": "stopped early, because validation no longer improved", "limit": "reached its limit of epochs"}
+    ended = {
+        "early": "stopped early, because validation no longer improved",
+        "limit": "ran for the maximum number of epochs",
+    }
     st.markdown(
         f"Training {ended.get(str(history.get('stopped')), 'ended')}; recipe {plain(history.get('recipe', DASH))}, "
         f"seed {plain(history.get('seed', DASH))}, {plain(history.get('seconds', DASH))} s."

@@ -159,7 +159,7 @@ def robustness(
     return figure.update_yaxes(range=[-2, 102]) if unit in PERCENT else figure.update_yaxes(rangemode="tozero")
 
 
-def secondary_metrics(frame: pd.DataFrame, norm: str) -> go.Figure:
+def secondary_metrics_figure(frame: pd.DataFrame, norm: str) -> go.Figure:
     """Return a panel per title of `frame` (size, title, value, lo, hi, control): the attack and the random control."""
     titles = list(dict.fromkeys(frame["title"]))
     figure = make_subplots(rows=len(titles), cols=1, shared_xaxes=True, vertical_spacing=0.1, subplot_titles=titles)

@@ -1,4 +1,4 @@
-"""The gallery: what an attack, a corruption or an occlusion changes, and where an explanation looks."""
+"""The gallery: what an attack, a corruption or an occlusion changes, and which pixels an explanation highlights."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -42,7 +42,7 @@ ATTACKS = "Attacks and explanations"
 VIEWS = {
     "Corruptions": ("corruption", damage_gallery.corruption),
     "Occlusion": ("occlusion", damage_gallery.occlusion),
-    "Words and numbers": ("rationale", text_gallery.explained),
+    "Word and latent attributions": ("rationale", text_gallery.explained),
     "Samples": ("clean", samples_gallery.show),
 }
 """Further views by title: the axis, and the function that shows its arrays."""

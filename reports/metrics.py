@@ -23,13 +23,13 @@ SIZES = ("eps", "area", "edits")
 
 MEANINGS = {
     "map": "**mAP** (mean average precision) measures detection: 100 % means that every object is detected in the "
-    "right place and class, with no false positive ranked above a true one. It is the mean over classes and IoU "
+    "right place and class, with no false positive ranked above a true positive. It is the mean over classes and IoU "
     "thresholds from 0.5 to 0.95.",
     "miou": "**mIoU** (mean intersection over union) measures segmentation: for each class, the pixels that are both "
     "predicted and true, divided by those that are either, averaged over classes. 100 % means that every pixel is "
-    "right.",
-    "bits_per_character": "**Bits per character** is the mean surprise of the model at the next character of real "
-    "text: 0 is a certain prediction, 1 a choice between two equally likely characters. **Lower is better.**",
+    "correct.",
+    "bits_per_character": "**Bits per character** is the mean surprisal of the next character of real text under the "
+    "model: 0 is a certain prediction, 1 a choice between two equally likely characters. **Lower is better.**",
     "code_length": "**Code length** is the cost of an image in bits per pixel: its code, plus the pixels given the "
     "code. 1 is the cost of an uncompressed black-and-white image. It is computed at the mean of the code, so that "
     "attacks can be compared; ELBO and NLL bound the likelihood. **Lower is better.**",
@@ -41,18 +41,18 @@ MEANINGS = {
 EXPLAINED = {
     "map50": "mAP at an IoU threshold of 0.5",
     "map75": "mAP at an IoU threshold of 0.75",
-    "ar1": "share of objects detected by the best box of each image",
-    "ar10": "share of objects detected by the best 10 boxes of each image",
-    "ar100": "share of objects detected by the best 100 boxes of each image",
+    "ar1": "average recall over IoU thresholds 0.5-0.95, at most 1 detection per class and image",
+    "ar10": "average recall over IoU thresholds 0.5-0.95, at most 10 detections per class and image",
+    "ar100": "average recall over IoU thresholds 0.5-0.95, at most 100 detections per class and image",
     "olrp": "missed objects, false positives and localization in one error (LRP); lower is better",
     "pixel_accuracy": "share of correct pixels; dominated by large classes such as the background",
     "mean_accuracy": "share of correct pixels of each class, averaged over classes",
     "balanced_accuracy": "accuracy with every class weighted equally, however rare",
-    "macro_f1": "F1 score (precision and recall), averaged over classes",
+    "macro_f1": "F1 score (harmonic mean of precision and recall), averaged over classes",
     "auroc": "probability that a sample of one class scores higher than one of the other; 50 % is chance",
     "mcc": "Matthews correlation of predictions and labels; 0 is chance, 1 is perfect",
     "unknown_words": "share of words that are not in the model's vocabulary",
-    "texts_cut": "share of texts that are longer than the model's input and were cut",
+    "texts_cut": "share of texts that are longer than the model's input and were truncated",
     "soft_cross_entropy": "cross-entropy between the shares of human raters and the model; lower is better",
     "js_distance": "Jensen-Shannon distance between the model's probabilities and the raters' shares; lower is better",
     "bits_per_byte": "bits per byte of text, comparable across alphabets; lower is better",
@@ -72,15 +72,15 @@ EXPLAINED = {
     "reconstruction": "the part of the cost due to reconstruction errors",
     "divergence": "the part of the cost due to the code",
     "pixel_error": "share of pixels that are flipped after encoding and decoding; lower is better",
-    "active_units": "latent dimensions that the model uses",
+    "active_units": "number of latent dimensions that the model uses",
     "kid": "distance between generated and real images (kernel distance of features); 0 is none; lower is better",
     "fid": "distance between generated and real images (Fréchet distance of features); lower is better",
     "precision": "share of generated images that look real",
     "recall": "share of real images that look generated, a measure of variety",
     "density": "number of real neighborhoods that a generated image lies in; 1 is the value for real images",
     "coverage": "share of real images with a generated image in their neighborhood",
-    "interpolation_jump": "largest over mean step on paths between two images; 1 is even; lower is better",
-    "interpolation_detour": "length of these paths over the distance between their ends; 1 is straight",
+    "interpolation_jump": "ratio of the largest to the mean step on paths between images; 1 is even; lower is better",
+    "interpolation_detour": "ratio of path length to endpoint distance on these paths; 1 is straight; lower is better",
     "critic_accuracy": "accuracy of the critic at telling real from generated images; 50 % is chance",
 }
 """Further metrics of the clean axis, with their meaning."""
@@ -97,7 +97,7 @@ EDITS = {
     "success_rate": "share of the correctly classified texts that became misclassified",
     "words_changed": "share of words changed in these texts",
     "characters_changed": "share of characters changed in these texts",
-    "unknown_words_added": "share of words that became unknown to the model: lost input, not a weakness",
+    "unknown_words_added": "share of words that became unknown: the edit hid these words from the model",
     "queries": "forward passes per attacked text",
 }
 """Metrics of an attack on texts, in the order shown."""

@@ -25,7 +25,7 @@ TITLES = {
     "occlusion": "Occlusion: part of the image is covered",
     "calibration": "Calibration: does confidence match accuracy?",
     "attribution": "Attribution: do explanations highlight the pixels that the model uses?",
-    "rationale": "Rationale: do explanations name the words or code values that the model uses?",
+    "rationale": "Rationale: do explanations highlight the words or latent dimensions that the model uses?",
 }
 
 SECTIONS: dict[str, Callable[[str, pd.DataFrame, dict[str, Any]], None]] = {

@@ -20,7 +20,7 @@ PARTS = ("prediction", "confidence", "mask", "boxes")
 """Names of the arrays of an output."""
 
 NUMBERS = "numbers"
-"""Key of an output under which further numbers stand, by name."""
+"""Key of an output under which further numbers are stored, by name."""
 
 OTHERS = ("ids", "label", "eps", "severity", "patch")
 """Names of stored arrays that belong to no output."""

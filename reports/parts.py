@@ -46,4 +46,4 @@ def proxy(rows: pd.DataFrame, details: Mapping[str, Any]) -> None:
     if any(json.loads(params).get("proxy") for params in rows["params"]):
         reason = details.get("proxy")
         why = f" {plain(reason)}" if isinstance(reason, str) else ""
-        st.info(f"Proxy: there is no standard metric for this question; these numbers approximate one.{why}")
+        st.info(f"Proxy: there is no standard metric for this question; these numbers are an approximation.{why}")

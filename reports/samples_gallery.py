@@ -17,12 +17,12 @@ COLUMNS, PAIRS = 16, 12
 """Images in a row of a grid, and pairs shown, at most."""
 
 CAPTIONS = {
-    "generated": ("Generated images", "Images decoded from random latent vectors, not selected."),
+    "generated": ("Generated images", "Images decoded from random latent vectors, not cherry-picked."),
     "reconstructed": ("Reconstructions", "Top: test images. Bottom: their reconstructions (encoded, then decoded)."),
     "interpolated": (
         "Interpolations",
         "Each row interpolates between two images in equal steps of the latent vector. Smooth rows without a blurred "
-        "or broken middle show that the model has learned what lies between images, and not only single images.",
+        "or broken middle suggest that the model generalizes beyond single training images.",
     ),
     "nearest": (
         "Nearest training images",

@@ -1,4 +1,4 @@
-"""Texts before and after an attack, and samples with their words or numbers marked by attribution."""
+"""Texts before and after an attack, and samples with their features marked by attribution."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ PAIRS = 6
 """Changed words that a sentence names, at most."""
 
 DECODED_WIDTH = 140
-"""Width in pixels of an image that was decoded from the explained numbers."""
+"""Width in pixels of an image that was decoded from the explained latent vector."""
 
 
 def attacked(stored: Mapping[str, Any], at: int, classes: list[str]) -> None:
@@ -53,7 +53,7 @@ def explained(stored: Mapping[str, Any], classes: list[str], key: str) -> None:
     """Show the samples with their features marked by a method that the reader chooses."""
     methods = [name.removeprefix("attribution_") for name in stored if name.startswith("attribution_")]
     if not methods:
-        st.info("No method applied to this model.")
+        st.info("No attribution method applies to this model.")
         return
     method = str(st.selectbox("Method", methods, key=f"rationale method {key}", width=drawing.WIDTH))
     st.html(texts.legend())

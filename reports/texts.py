@@ -149,8 +149,8 @@ def changed(before: str, after: str) -> Change:
     old, new = WORD.findall(before), WORD.findall(after)
     left, right = [""], [""]
     pairs: list[tuple[str, str]] = []
-    for what, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if what == "equal":
+    for tag, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if tag == "equal":
             left.append(safe("".join(old[a:b])))
             right.append(safe("".join(new[c:d])))
             continue
@@ -176,9 +176,9 @@ def _differing(word: str, other: str, style: str) -> str:
     letters = difflib.SequenceMatcher(None, word, other, autojunk=False)
     if letters.ratio() < ALIKE:
         return _mark(safe(word), style, 0.4, title)
-    for what, a, b, *_ in letters.get_opcodes():
+    for tag, a, b, *_ in letters.get_opcodes():
         if a < b:
-            pieces.append(_mark(safe(word[a:b]), style, 0.15 if what == "equal" else 0.5, title))
+            pieces.append(_mark(safe(word[a:b]), style, 0.15 if tag == "equal" else 0.5, title))
     return "".join(pieces)
 
 

@@ -176,7 +176,7 @@ def _left_out(rows: pd.DataFrame, chosen: pd.Series[Any], task: str) -> list[str
 
 
 def _outdated(rows: pd.DataFrame, shown: pd.DataFrame) -> Iterator[str]:
-    """Yield the models with numbers from another version of the code than the newest records.
+    """Yield the models with numbers from a different code version than that of the newest records.
 
     A code digest also covers the files of the axis and of the model, so digests are only comparable within one spec
     and one model file. A run uses one version of the code: if one of its digests is old, all its numbers are.
@@ -191,7 +191,7 @@ def _outdated(rows: pd.DataFrame, shown: pd.DataFrame) -> Iterator[str]:
     models = sorted(shown.loc[shown["run"].isin(old), "model"].unique())
     if models:
         names = ", ".join(models)
-        yield f"{names}: measured with another version of the code than the newest records; run again to compare."
+        yield f"{names}: measured with a different code version from the newest records; run again to compare."
 
 
 def _origin(model: str) -> str:

@@ -60,12 +60,9 @@ def _parts(board: Board, width: int, stacked: bool) -> list[list[Column]]:
 
 def footnotes(board: Board) -> list[str]:
     """Return the footnotes of a board, as plain sentences."""
-    head = (
-        f"Version {board.task_version} of the task, data {board.data[:8] or 'unknown'}, seed {board.seed}, "
-        f"{board.n:,} test samples."
-    )
     notes = [
-        head,
+        f"Version {board.task_version} of the task, data {board.data[:8] or 'unknown'}, seed {board.seed}, "
+        f"{board.n:,} test samples.",
         "value [95 % interval]; fractions in percent; ↑ higher is better, ↓ lower is better; – not measured.",
     ]
     cells = [(line, column) for _, line in board.frame.iterrows() for column in board.columns]

@@ -44,14 +44,14 @@ def numbers(made: Board, metric: str) -> dict[str, dict[str, float]]:
 @pytest.mark.parametrize("order", [("vae", "plain"), ("plain", "vae")])
 def test_codes_without_density_have_their_own_column(tmp_path: Path, order: tuple[str, ...]) -> None:
     rows = {"vae": length(0.4), "plain": length(0.1, params=POINTS)}
-    found = boarded(tmp_path, *(record(model, "clean", rows[model]) for model in order))
-    assert set(found.frame["model"]) == {"vae", "plain"}
-    assert numbers(found, "code_length") == {
+    made = boarded(tmp_path, *(record(model, "clean", rows[model]) for model in order))
+    assert set(made.frame["model"]) == {"vae", "plain"}
+    assert numbers(made, "code_length") == {
         "code length": {"vae": 0.4},
         "code length (points, at no cost)": {"plain": 0.1},
     }
-    assert found.rank_by == "code_length"
-    lines = found.frame.set_index("model")
+    assert made.rank_by == "code_length"
+    lines = made.frame.set_index("model")
     assert (lines.loc["vae", "code_length"], lines.loc["plain", "code_length (points, at no cost)"]) == (0.4, 0.1)
     assert np.isnan(lines.loc["plain", "code_length"])
 
@@ -60,17 +60,17 @@ def test_codes_without_density_have_their_own_column(tmp_path: Path, order: tupl
 def test_every_convention_of_a_metric_has_a_column(tmp_path: Path, metric: str) -> None:
     ways: tuple[dict[str, Any], ...] = ({}, {"state": "carried"}, {"state": "carried", "binarised": True})
     cells = [record(f"m{at}", "clean", length(0.1 * at, metric, params=way)) for at, way in enumerate(ways, 1)]
-    found = numbers(boarded(tmp_path, *cells), metric)
-    assert [list(column) for column in found.values()] == [["m1"], ["m2"], ["m3"]]
-    assert [value for column in found.values() for value in column.values()] == pytest.approx([0.1, 0.2, 0.3])
-    suffixes = [title.removeprefix(CLEAN[metric]) for title in found]
+    shown = numbers(boarded(tmp_path, *cells), metric)
+    assert [list(column) for column in shown.values()] == [["m1"], ["m2"], ["m3"]]
+    assert [value for column in shown.values() for value in column.values()] == pytest.approx([0.1, 0.2, 0.3])
+    suffixes = [title.removeprefix(CLEAN[metric]) for title in shown]
     assert suffixes == ["", " (carried)", " (True, carried)"]
 
 
 def test_a_model_measured_by_two_conventions_has_both_numbers(tmp_path: Path) -> None:
     both = [length(90.0 + at, "importance_weighted_nll", params=way) for at, way in enumerate(LIKELIHOODS)]
-    found = numbers(boarded(tmp_path, record("vae", "clean", *both)), "importance_weighted_nll")
-    assert found == {"NLL (nats) (bernoulli)": {"vae": 90.0}, "NLL (nats) (gaussian)": {"vae": 91.0}}
+    shown = numbers(boarded(tmp_path, record("vae", "clean", *both)), "importance_weighted_nll")
+    assert shown == {"NLL (nats) (bernoulli)": {"vae": 90.0}, "NLL (nats) (gaussian)": {"vae": 91.0}}
 
 
 def test_result_params_do_not_name_a_convention(tmp_path: Path) -> None:
@@ -84,8 +84,8 @@ def test_result_params_do_not_name_a_convention(tmp_path: Path) -> None:
 def test_a_model_without_a_number_is_in_every_column_with_its_reason(tmp_path: Path) -> None:
     none = not_applicable("code_length", "the codes have no density")
     cells = (record("plain", "clean", length(0.1, params=POINTS)), record("vae", "clean", length(0.4)))
-    found = boarded(tmp_path, *cells, record("none", "clean", none))
-    first, second = (column.entries for column in found.columns)
+    made = boarded(tmp_path, *cells, record("none", "clean", none))
+    first, second = (column.entries for column in made.columns)
     assert (set(first.index), set(second.index)) == ({"vae", "none"}, {"plain", "none"})
     for entries in (first, second):
         assert np.isnan(entries.loc["none", "value"])
@@ -97,8 +97,8 @@ def test_codes_without_density_have_their_own_robust_column(tmp_path: Path) -> N
     spec = "robustness(attack=pgd(eps=[0.1]))"
     rows = {"vae": length(0.6, "robust_code_length", params=about)}
     rows["plain"] = length(0.3, "robust_code_length", params=about | POINTS)
-    found = boarded(tmp_path, *(record(model, spec, row) for model, row in rows.items()))
-    assert numbers(found, "robust_code_length") == {
+    made = boarded(tmp_path, *(record(model, spec, row) for model, row in rows.items()))
+    assert numbers(made, "robust_code_length") == {
         "pgd linf 0.1": {"vae": 0.6},
         "pgd linf 0.1 (codes: points, at no cost)": {"plain": 0.3},
     }
@@ -116,5 +116,5 @@ def test_calibration_metrics_are_separated_by_convention(tmp_path: Path) -> None
 @pytest.mark.parametrize("order", [("carried", "reset"), ("reset", "carried")])
 def test_titles_do_not_depend_on_the_order_of_storage(tmp_path: Path, order: tuple[str, ...]) -> None:
     rows = [record(state, "clean", length(2.0, "ngram_memorization", params={"state": state})) for state in order]
-    found = numbers(boarded(tmp_path, *rows), "ngram_memorization")
-    assert found == {"8-grams memorized (carried)": {"carried": 2.0}, "8-grams memorized (reset)": {"reset": 2.0}}
+    shown = numbers(boarded(tmp_path, *rows), "ngram_memorization")
+    assert shown == {"8-grams memorized (carried)": {"carried": 2.0}, "8-grams memorized (reset)": {"reset": 2.0}}

@@ -1,4 +1,4 @@
-"""Selection of the records of a board: one line per model, comparable rows only, a note for all that is left out."""
+"""Selection of the records of a board: one line per model, only comparable rows, and a note for everything left out."""
 
 from __future__ import annotations
 
@@ -153,21 +153,21 @@ def test_commands_take_a_number_of_samples(tmp_path: Path, toy, capsys: pytest.C
     )
 
 
-def test_models_measured_with_another_code_version_are_named(tmp_path: Path) -> None:
+def test_models_measured_with_a_different_code_version_are_named(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for model, code, time in (("toy.py:a", "old", EARLY), ("toy.py:b", "new", LATE), ("else.py:c", "own", EARLY)):
         store.put(clean(model, 0.9, time=time, run=code, digests=digests(code=code)))
     store.put(robust("toy.py:a", 0.9, time=EARLY, run="old", digests=digests(code="old attack")))
     made = board(store, s.TASK)
     assert len(made.frame) == 3
-    assert [note.split(":")[0:2] for note in made.notes if "version of the code" in note] == [["toy.py", "a"]]
+    assert [note.split(":")[0:2] for note in made.notes if "code version" in note] == [["toy.py", "a"]]
     store.put(clean("toy.py:a", 0.9, time=LAST, run="again", digests=digests(code="new")))
-    assert any("version of the code" in note for note in board(store, s.TASK).notes), (
-        "its attack is from the old version"
+    assert any("code version" in note for note in board(store, s.TASK).notes), (
+        "its attack was measured with the old code"
     )
 
 
 def test_axes_of_one_run_count_as_one_code_version(tmp_path: Path, toy) -> None:
     attack = "robustness(attack=pgd(eps=[0.1], steps=2), audit=4)"
     Harness(Store(tmp_path)).run(plan([toy("toy")], [toy("quick"), toy("dropping")], ["clean", attack]))
-    assert not [note for note in footnotes(board(Store(tmp_path), "toy.py:toy")) if "version of the code" in note]
+    assert not [note for note in footnotes(board(Store(tmp_path), "toy.py:toy")) if "code version" in note]

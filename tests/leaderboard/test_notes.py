@@ -1,4 +1,4 @@
-"""What a board says about its numbers: margins over random, intervals that are none, controls, and footnotes."""
+"""What a board says about its numbers: margins over random, undefined intervals, controls, and footnotes."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def test_attribution_is_the_margin_over_random_on_the_same_samples(real: Store) 
     made = board(real, "toy.py:toy")
     column = next(column for column in made.columns if column.name == "attribution")
     assert column.title == "insertion over random"
-    found = made.frame[made.frame["attribution"].notna()]
-    assert len(found)
-    for _, line in found.iterrows():
+    explained = made.frame[made.frame["attribution"].notna()]
+    assert len(explained)
+    for _, line in explained.iterrows():
         samples = real.samples(line["attribution_record"])
         best = samples[f"insertion_auc@{line['attribution_method']}/mean"] - samples["insertion_auc@random/mean"]
         assert line["attribution"] == pytest.approx(best.mean())
@@ -103,8 +103,8 @@ def test_each_skipped_part_is_named_once_for_all_its_models(real: Store) -> None
     both = "toy.py:quick, toy.py:quick(epochs=9)"
     both = both if any(note.startswith(both) for note in notes) else "toy.py:quick(epochs=9), toy.py:quick"
     for part in ("gradcam", "mc_dropout"):
-        said = [note for note in notes if f": {part} skipped" in note]
-        assert len(said) == 1 and said[0].startswith(f"{both}: {part} skipped: "), notes
+        skips = [note for note in notes if f": {part} skipped" in note]
+        assert len(skips) == 1 and skips[0].startswith(f"{both}: {part} skipped: "), notes
     assert not [note for note in notes if "gradcam: got" in note], "the method is named once"
 
 
@@ -116,8 +116,8 @@ def test_a_method_is_named_as_skipped_only_if_it_has_no_numbers(tmp_path: Path) 
         for name in ("gradcam", "occlusion", "other")
     ]
     store.put(replace(record, measures=(*record.measures, *skipped)))
-    (said,) = board(store, s.TASK).frame["reasons"]
-    assert said == ("other skipped: r",)
+    (reasons,) = board(store, s.TASK).frame["reasons"]
+    assert reasons == ("other skipped: r",)
 
 
 def test_the_random_control_is_shown_below_the_attack(real: Store) -> None:

@@ -154,8 +154,8 @@ def test_records_of_schema_1_are_read_as_schema_2(tmp_path: Path, indexed: bool)
         cached = pd.read_parquet(tmp_path / "index.parquet")
         assert set(cached.loc[cached["model"] == "mask", "status"]) == {"inconclusive"}
     again = Store(tmp_path)
-    found = again.rows().groupby("model")["status"].agg(set).to_dict()
-    assert found == {"mask": {"suspect"}, "lost": {"inconclusive"}, "fine": {"ok"}}
+    statuses = again.rows().groupby("model")["status"].agg(set).to_dict()
+    assert statuses == {"mask": {"suspect"}, "lost": {"inconclusive"}, "fine": {"ok"}}
     assert again.damaged == {} and len(again.done()) == 3
     assert "≤" in s.printed(board(again, s.TASK), 200)
 

@@ -22,7 +22,7 @@ def folder(store: Store) -> Path:
 
 @pytest.fixture
 def visit(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    """Return a function that opens a page of the report, with a query, and sees that no error is shown."""
+    """Return a function that opens a page of the report, with a query, and checks that it shows no error."""
     testing = pytest.importorskip("streamlit.testing.v1", reason="the report needs the extra `report`")
 
     def run(store: Path = folder, **query: str):

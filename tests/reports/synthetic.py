@@ -223,7 +223,9 @@ def patch(model: str, accuracy: float) -> Record:
                 {"size": size, **_around(0.95 - size), **_around(0.95, "random"), **_around(0.95, "grey")}
                 for size in (0.0, 0.1)
             ],
-            "checks": {"random_does_less": ["pass", "A random patch of the same size left 90 % of the answers right."]},
+            "checks": {
+                "random_does_less": ["pass", "A random patch of the same size left 90 % of predictions correct."]
+            },
         },
         arrays={**gallery(), "patch": np.random.default_rng(3).uniform(size=(1, 3, 3))},
     )
@@ -363,7 +365,7 @@ def failed(
 
 
 def crowd(root: Path, models: int) -> Store:
-    """Fill a store as `fill` does, and add a task with many models, of some 80 rows each."""
+    """Fill a store as `fill` does, and add a task with many models, with about 80 rows each."""
     store = fill(root)
     for m in range(models):
         name, accuracy = f"model{m:02d}", 0.99 - 0.03 * m

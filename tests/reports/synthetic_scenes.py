@@ -1,4 +1,4 @@
-"""A detector and a segmenter in the store: records of their shapes, with scenes of squares as images."""
+"""A detector and a segmenter in the store: records with arrays of the usual shapes, and squares as objects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.reports import synthetic as s
 
 BOXES, MASKS = "boxes(side=32)", "masks(side=32)"
 DETECTOR, SEGMENTER = "centernet", "unet"
-PLACES = {"classification": (s.TASK, s.GOOD), "detection": (BOXES, DETECTOR), "segmentation": (MASKS, SEGMENTER)}
+CELLS = {"classification": (s.TASK, s.GOOD), "detection": (BOXES, DETECTOR), "segmentation": (MASKS, SEGMENTER)}
 SIDE, SHOWN = 32, 3
 NAMES = ["cat", s.HOSTILE_CLASS, "a very long name of a class"]
 SEGMENTS = ["background", *NAMES]
@@ -39,9 +39,9 @@ def detections(*rows: tuple[float, ...]) -> np.ndarray:
     return table
 
 
-FOUND = (2, 2, 12, 12, 0.9, 0)
-MISLABELLED = (18, 16, 30, 30, 0.7, 2)
-NOWHERE = (20, 0, 28, 8, 0.6, 1)
+HIT = (2, 2, 12, 12, 0.9, 0)
+MISLABELED = (18, 16, 30, 30, 0.7, 2)
+FALSE_POSITIVE = (20, 0, 28, 8, 0.6, 1)
 
 
 def masks() -> np.ndarray:
@@ -53,7 +53,7 @@ def masks() -> np.ndarray:
 
 
 def worse(mask: np.ndarray) -> np.ndarray:
-    """Return a mask as a model says it: moved by two pixels, the second object gone."""
+    """Return a mask with errors: moved by two pixels, and without the second object."""
     moved = np.roll(np.where(mask == 255, 0, mask), 2, axis=2)
     return np.where(moved == 2, 0, moved).astype(np.uint8)
 
@@ -65,13 +65,13 @@ def images() -> np.ndarray:
     return image
 
 
-def answers(kind: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return what the model says of clean and of attacked images."""
+def outputs(kind: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return the outputs for clean and for attacked images."""
     if kind == "classification":
         sure = {"confidence": np.full(SHOWN, 0.8)}
         return {"prediction": np.arange(SHOWN), **sure}, {"prediction": np.zeros(SHOWN, int), **sure}
     if kind == "detection":
-        return {"boxes": detections(FOUND, MISLABELLED)}, {"boxes": detections(NOWHERE)}
+        return {"boxes": detections(HIT, MISLABELED)}, {"boxes": detections(FALSE_POSITIVE)}
     mask = np.where(masks() == 255, 0, masks()).astype(np.uint8)
     return {"mask": mask}, {"mask": worse(masks())}
 
@@ -81,7 +81,7 @@ def labels(kind: str) -> np.ndarray:
 
 
 def record(kind: str, spec: str, measures: list[Measure], **more: Any) -> Record:
-    task, model = PLACES[kind]
+    task, model = CELLS[kind]
     return Record(s.provenance(model, spec, task=task, kind=kind), s.run_info(), "ok", tuple(measures), **more)
 
 
@@ -150,7 +150,7 @@ def robustness(kind: str, *, gaps: bool = False) -> Record:
     ]
     if gaps:
         curve[1] |= {"accuracy": None, "accuracy_lo": None, "accuracy_hi": None}
-    before, after = answers(kind)
+    before, after = outputs(kind)
     arrays = {
         "ids": np.array(s.ids(SHOWN)),
         "clean": images(),
@@ -166,21 +166,21 @@ def robustness(kind: str, *, gaps: bool = False) -> Record:
 
 
 def corruption(kind: str) -> Record:
-    before, after = answers(kind)
+    before, after = outputs(kind)
     curves = {
         name: [{"severity": 0, "accuracy": 0.62, "lo": 0.5, "hi": 0.7}, {"severity": 3, "accuracy": None}]
         for name in ("fog", "gaussian_noise")
     }
     arrays: dict[str, Any] = {"ids": np.array(s.ids(SHOWN)), "label": labels(kind), "severity": np.array(3)}
-    for name, said in (("clean", before), ("fog", after), ("gaussian_noise", after)):
+    for name, output in (("clean", before), ("fog", after), ("gaussian_noise", after)):
         arrays[f"image_{name}"] = np.uint8(255 * images())
-        arrays |= {f"{part}_{name}": values for part, values in said.items()}
+        arrays |= {f"{part}_{name}": values for part, values in output.items()}
     details = {"headline": headline(kind), "corruptions": curves, "clean": 0.62}
     return record(kind, "corruption", [s.about("mean_corruption_error", 0.5)], details=details, arrays=arrays)
 
 
 def occlusion(kind: str) -> Record:
-    before, after = answers(kind)
+    before, after = outputs(kind)
     covered = images()
     covered[:, :, 4:14, 6:16] = 0.5
     arrays = {
@@ -252,7 +252,7 @@ def attribution(kind: str) -> Record:
         curves[method] = {
             f"{name}/mean": (0.8 * fractions).tolist() for name in ("deletion", "insertion", "context_deletion")
         }
-    before, _ = answers(kind)
+    before, _ = outputs(kind)
     region = masks() == 1
     arrays = {
         "ids": np.array(s.ids(SHOWN)),
@@ -268,7 +268,7 @@ def attribution(kind: str) -> Record:
 
 
 def add(store: Store) -> Store:
-    """Add a detector and a segmenter, with every axis measured, and what a classifier lacks of their pictures."""
+    """Add a detector and a segmenter, with every axis measured, and the damage axes of the classifier."""
     store.put(corruption("classification"))
     store.put(occlusion("classification"))
     for kind in ("detection", "segmentation"):

@@ -1,4 +1,4 @@
-"""Models of texts and makers of images in the store: records of their shapes, with texts that attack the page."""
+"""Text models and generative models in the store: records with arrays of the usual shapes, and hostile texts."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from suite.store import Store
 from suite.types import Measure, Record, not_applicable
 from tests.reports import synthetic as s
 
-REVIEWS, READER = "reviews", "bag"
-PLAYS, WRITER = "plays", "gru"
-FACES, PAINTER = "faces", "gan"
-CODES, CODER = "digit codes", "vae"
+REVIEWS, CLASSIFIER = "reviews", "bag"
+PLAYS, LANGUAGE_MODEL = "plays", "gru"
+FACES, GAN = "faces", "gan"
+CODES, VAE = "digit codes", "vae"
 
 HOSTILE = '<script>window.hacked=1</script> <img src=x onerror=window.hacked=1> & "fine" :red[z] $x$'
 CLEAN = ["a good film", HOSTILE, "not bad,\nnot good"]
@@ -28,14 +28,14 @@ def record(place: tuple[str, str], spec: str, measures: list[Measure], **more: A
 
 
 def spans(texts: list[str], width: int) -> np.ndarray:
-    """Return where the words of texts stand, words being what stands between spaces."""
-    found = np.zeros((len(texts), width, 2), np.int64)
+    """Return start and end of each word of some texts; words are separated by spaces."""
+    bounds = np.zeros((len(texts), width, 2), np.int64)
     for row, text in enumerate(texts):
         at = 0
         for place, word in enumerate(text.split(" ")[:width]):
-            found[row, place] = at, at + len(word)
+            bounds[row, place] = at, at + len(word)
             at += len(word) + 1
-    return found
+    return bounds
 
 
 def text_attack() -> Record:
@@ -68,11 +68,11 @@ def text_attack() -> Record:
     }
     details = {"attack": "hotflip", "spec": "hotflip", "norm": "words", "headline": "accuracy", "curve": curve}
     spec = "robustness(attack=hotflip(edits=[1, 2]))"
-    return record((REVIEWS, READER), spec, measures, details=details, arrays=arrays)
+    return record((REVIEWS, CLASSIFIER), spec, measures, details=details, arrays=arrays)
 
 
 def rationale(place: tuple[str, str], arrays: dict[str, Any], *, ends_matter: bool = False) -> Record:
-    """Return attributions of words or numbers; the second method fails."""
+    """Return attributions of words or latent dimensions; the second method does not beat the controls."""
     measures: list[Measure] = []
     for method, value in (("occlusion", 0.3), ("gradient_x_input", 0.05), ("random", 0.05), ("recency", 0.1)):
         chance = method in ("random", "recency")
@@ -120,7 +120,7 @@ def words_of_reviews() -> dict[str, Any]:
     }
 
 
-def numbers_of_faces() -> dict[str, Any]:
+def latents_of_faces() -> dict[str, Any]:
     return {
         "ids": np.array(["face/0", "face/1"]),
         "label": np.zeros(2, int),
@@ -158,7 +158,7 @@ def clean_plays() -> Record:
         "temperature": np.array([0.5, 0.8, 1.0]),
     }
     details = {"data": {"kept": {"test": 300}, "source": "plays"}}
-    return record((PLAYS, WRITER), "clean", measures, details=details, arrays=arrays)
+    return record((PLAYS, LANGUAGE_MODEL), "clean", measures, details=details, arrays=arrays)
 
 
 def attack_on_plays(*, suspect: bool = False) -> Record:
@@ -185,7 +185,7 @@ def attack_on_plays(*, suspect: bool = False) -> Record:
         for size in (0.0, 1.0, 2.0)
     ]
     details = {"attack": "typos", "norm": "characters", "headline": "bits_per_character", "curve": curve}
-    return record((PLAYS, WRITER), "robustness(attack=typos(edits=[1, 2]))", measures, details=details)
+    return record((PLAYS, LANGUAGE_MODEL), "robustness(attack=typos(edits=[1, 2]))", measures, details=details)
 
 
 def calibration_of_plays() -> Record:
@@ -196,7 +196,7 @@ def calibration_of_plays() -> Record:
         s.about("entropy_gap", 0.1, width=0.05, unit="bits", higher_is_better=None, params={"characters": 32}),
     ]
     details = {"reliability": {"softmax": s._reliability(np.random.default_rng(1), 0)}, "temperature": None}
-    return record((PLAYS, WRITER), "calibration", measures, details=details)
+    return record((PLAYS, LANGUAGE_MODEL), "calibration", measures, details=details)
 
 
 def clean_faces() -> Record:
@@ -213,7 +213,7 @@ def clean_faces() -> Record:
         "interpolated": np.stack([made[:5], made[5:10]]),
         "nearest": np.stack([made[:3], made[3:6]], axis=1),
     }
-    return record((FACES, PAINTER), "clean", measures, details={"proxy": "a generator <b>predicts</b>"}, arrays=arrays)
+    return record((FACES, GAN), "clean", measures, details={"proxy": "a generator <b>predicts</b>"}, arrays=arrays)
 
 
 def attack_on_faces() -> Record:
@@ -233,7 +233,7 @@ def attack_on_faces() -> Record:
         "adversarial_on_manifold": np.array([False, True]),
     }
     details = {"attack": "pgd", "norm": "linf", "headline": "precision", "curve": curve}
-    return record((FACES, PAINTER), "robustness(attack=pgd(eps=[0.2]))", measures, details=details, arrays=arrays)
+    return record((FACES, GAN), "robustness(attack=pgd(eps=[0.2]))", measures, details=details, arrays=arrays)
 
 
 def calibration_of_faces() -> Record:
@@ -241,7 +241,7 @@ def calibration_of_faces() -> Record:
         not_applicable("ece", "a generator predicts nothing", uncertainty="softmax"),
         s.about("critic_ece", 0.2, higher_is_better=False, params={"proxy": True}),
     ]
-    return record((FACES, PAINTER), "calibration", measures, details={"reliability": {}, "temperature": None})
+    return record((FACES, GAN), "calibration", measures, details={"reliability": {}, "temperature": None})
 
 
 def clean_codes() -> Record:
@@ -254,7 +254,7 @@ def clean_codes() -> Record:
     ]
     images = np.uint8(255 * s.digit_like(6))
     arrays = {"images": images, "reconstructed": images[::-1].copy(), "interpolated": images[None, :5]}
-    return record((CODES, CODER), "clean", measures, arrays=arrays)
+    return record((CODES, VAE), "clean", measures, arrays=arrays)
 
 
 def attack_on_codes() -> Record:
@@ -275,7 +275,7 @@ def attack_on_codes() -> Record:
         "adversarial_divergence": np.array([45.6, 30.0]),
     }
     details = {"attack": "pgd", "norm": "linf", "headline": "code_length", "curve": curve}
-    return record((CODES, CODER), "robustness(attack=pgd(eps=[0.1]))", measures, details=details, arrays=arrays)
+    return record((CODES, VAE), "robustness(attack=pgd(eps=[0.1]))", measures, details=details, arrays=arrays)
 
 
 def damage_to_codes(axis: str) -> Record:
@@ -300,26 +300,26 @@ def damage_to_codes(axis: str) -> Record:
             **{f"reconstruction_{name}": np.uint8(255 * images) for name in ("clean", "fog")},
             **{f"divergence_{name}": np.array([1.5, 2.5]) for name in ("clean", "fog")},
         }
-        return record((CODES, CODER), axis, measures, details=details, arrays=arrays)
+        return record((CODES, VAE), axis, measures, details=details, arrays=arrays)
     points = [{"fraction": 0.1, "covered": 0.098, "accuracy": 0.3, "lo": 0.2, "hi": 0.4}]
     details = {"headline": "code_length", "unit": "bit per dimension", "occlusion": points, "fill": "grey", "places": 2}
-    return record((CODES, CODER), axis, [s.about("occluded_code_length", 0.3, **low)], details=details)
+    return record((CODES, VAE), axis, [s.about("occluded_code_length", 0.3, **low)], details=details)
 
 
 def add(store: Store) -> Store:
-    """Add a reader of reviews, a writer of plays, a painter of faces and a coder of digits."""
-    store.put(s.clean(READER, 0.8, ["neg", "pos"], task=REVIEWS))
+    """Add a sentiment classifier, a language model, a GAN and a VAE."""
+    store.put(s.clean(CLASSIFIER, 0.8, ["neg", "pos"], task=REVIEWS))
     for made in (
         text_attack(),
-        rationale((REVIEWS, READER), words_of_reviews()),
+        rationale((REVIEWS, CLASSIFIER), words_of_reviews()),
         clean_plays(),
         attack_on_plays(),
         calibration_of_plays(),
-        rationale((PLAYS, WRITER), characters_of_plays(), ends_matter=True),
+        rationale((PLAYS, LANGUAGE_MODEL), characters_of_plays(), ends_matter=True),
         clean_faces(),
         attack_on_faces(),
         calibration_of_faces(),
-        rationale((FACES, PAINTER), numbers_of_faces()),
+        rationale((FACES, GAN), latents_of_faces()),
         clean_codes(),
         attack_on_codes(),
         damage_to_codes("corruption"),

@@ -36,25 +36,25 @@ def test_the_board_can_be_ranked_by_another_metric(visit) -> None:
 
 def test_a_model_has_its_own_address(visit) -> None:
     app = visit(task=s.TASK, model=s.WEAK)
-    said = words(app)
-    assert f"`{s.WEAK}` on task `{s.TASK}`" in said
-    assert "96.0 % (95 % interval 93.1 to 97.7)" in said
-    assert "? Suspect, so the numbers are upper bounds, at size 0.02, 0.05, 0.1: `more steps raised" in said
-    assert "✗ FAIL: more steps never help" in said
-    assert "ECE of about 2.1 % by chance" in said
-    assert "`saliency` **✗ does not beat the random map** in" in said
-    assert "random controls of the same size" in said
+    text = words(app)
+    assert f"`{s.WEAK}` on task `{s.TASK}`" in text
+    assert "96.0 % (95 % interval 93.1 to 97.7)" in text
+    assert "? Suspect, so the numbers are upper bounds, at size 0.02, 0.05, 0.1: `more steps raised" in text
+    assert "✗ FAIL: more steps never help" in text
+    assert "ECE of about 2.1 % by chance" in text
+    assert "`saliency` **✗ does not beat the random map** in" in text
+    assert "random controls of the same size" in text
 
 
 def test_the_page_of_a_failed_model_has_the_reason(visit) -> None:
-    said = words(visit(task=s.TASK, model=s.BROKEN))
-    assert "**failed**: `TrainingError: the loss became NaN in epoch 2; lower the learning rate.`" in said
-    assert "**skipped**: `the model could not be trained`" in said
+    text = words(visit(task=s.TASK, model=s.BROKEN))
+    assert "**failed**: `TrainingError: the loss became NaN in epoch 2; lower the learning rate.`" in text
+    assert "**skipped**: `the model could not be trained`" in text
     from suite.reports.model_view import TITLES
 
-    missing = said.split("Not measured for any model on this task: ")[1].split(".")[0].split(", ")
-    assert said.count("Not measured.") == len(TITLES) - 2 - len(missing)
-    assert not any(TITLES[axis] in said for axis in missing) and "robustness" not in missing
+    missing = text.split("Not measured for any model on this task: ")[1].split(".")[0].split(", ")
+    assert text.count("Not measured.") == len(TITLES) - 2 - len(missing)
+    assert not any(TITLES[axis] in text for axis in missing) and "robustness" not in missing
 
 
 def test_the_gallery_shows_predictions_before_and_after_the_attack(visit) -> None:
@@ -75,9 +75,9 @@ def test_the_about_page_needs_no_store(visit, tmp_path: Path) -> None:
 
 
 def test_an_empty_store_shows_what_to_run(visit, tmp_path: Path) -> None:
-    said = words(visit(tmp_path / "none"))
-    assert "Nothing is stored yet" in said
-    assert "suite demo" in said
+    text = words(visit(tmp_path / "none"))
+    assert "Nothing is stored yet" in text
+    assert "suite demo" in text
     assert not (tmp_path / "none").exists()
 
 

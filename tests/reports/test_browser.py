@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no browser at {C
 
 @dataclass
 class Seen:
-    """Errors and foreign requests of a page."""
+    """Errors of a page, and its requests to other machines."""
 
     problems: list[str] = field(default_factory=list)
 
@@ -228,9 +228,9 @@ def test_galleries_of_damage(windows: Windows, shots: Path, task: str) -> None:
 
 
 TEXTS = [
-    (t.REVIEWS, ["Attacks and explanations", "Words and numbers"], "light", 1400),
-    (t.PLAYS, ["Words and numbers", "Samples"], "dark", 900),
-    (t.FACES, ["Attacks and explanations", "Words and numbers", "Samples"], "light", 900),
+    (t.REVIEWS, ["Attacks and explanations", "Word and latent attributions"], "light", 1400),
+    (t.PLAYS, ["Word and latent attributions", "Samples"], "dark", 900),
+    (t.FACES, ["Attacks and explanations", "Word and latent attributions", "Samples"], "light", 900),
     (t.CODES, ["Attacks and explanations", "Samples"], "dark", 1400),
 ]
 
@@ -250,7 +250,7 @@ def test_galleries_of_text_and_generative_models(
         _has_no_markup(main)
         assert page.evaluate("window.hacked === undefined")
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-        if view == "Words and numbers":  # style and title survive Streamlit's sanitizing
+        if view == "Word and latent attributions":  # style and title survive Streamlit's sanitizing
             mark = main.locator("mark").first
             assert "underline" in mark.evaluate("mark => getComputedStyle(mark).textDecorationLine")
             assert main.locator("mark[title*='supports']").count() > 0

@@ -10,7 +10,7 @@ from suite.reports import images
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])
-def test_any_number_of_channels_becomes_colour(channels: int) -> None:
+def test_any_number_of_channels_becomes_rgb(channels: int) -> None:
     assert images.rgb(np.ones((channels, 4, 6))).shape == (4, 6, 3)
 
 
@@ -27,12 +27,12 @@ def test_the_change_is_signed_and_amplified_by_a_round_number() -> None:
 
 @pytest.mark.parametrize(("change", "factor"), [(0.0, 1), (0.5, 1), (0.25, 2), (0.05, 10), (0.004, 100), (1.0, 0.5)])
 def test_amplification_never_clips(change: float, factor: float) -> None:
-    found = images.amplified(np.zeros((1, 1, 1)), np.full((1, 1, 1), change))[1]
-    assert found == pytest.approx(factor)
-    assert found * change <= 0.5 + 1e-9
+    amplification = images.amplified(np.zeros((1, 1, 1)), np.full((1, 1, 1), change))[1]
+    assert amplification == pytest.approx(factor)
+    assert amplification * change <= 0.5 + 1e-9
 
 
-def test_the_map_tells_signs_apart_without_colour() -> None:
+def test_the_sign_of_a_map_is_visible_without_color() -> None:
     picture = np.asarray(images.heat(np.array([[1.0, -1.0], [0.0, 0.5]]), 64)).astype(int)
     towards, against = picture[:32, :32], picture[:32, 32:]
     assert towards.std(axis=(0, 1)).max() == 0

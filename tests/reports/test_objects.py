@@ -14,7 +14,7 @@ from tests.reports import synthetic_scenes as c
 
 
 def crowded(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return detections (12, 6) and truth (7, 6) of an image in which much overlaps."""
+    """Return detections (12, 6) and truth (7, 6) of an image with many overlapping boxes."""
     draw = np.random.default_rng(seed)
     truth, detected = np.zeros((7, 6)), np.zeros((12, 6))
     truth[:, :2] = draw.uniform(0, 12, (7, 2))
@@ -42,11 +42,11 @@ def states(*rows: tuple[float, ...], image: int = 0) -> list[str]:
 
 
 def test_every_state_of_a_predicted_box() -> None:
-    assert states(c.FOUND) == [objects.DETECTED]
-    assert states(c.MISLABELLED) == [objects.WRONG_CLASS]
-    assert states(c.NOWHERE) == [objects.FALSE_POSITIVE]
+    assert states(c.HIT) == [objects.DETECTED]
+    assert states(c.MISLABELED) == [objects.WRONG_CLASS]
+    assert states(c.FALSE_POSITIVE) == [objects.FALSE_POSITIVE]
     again = (3, 2, 12, 12, 0.5, 0)
-    assert states(c.FOUND, again) == [objects.DETECTED, objects.DUPLICATE]
+    assert states(c.HIT, again) == [objects.DETECTED, objects.DUPLICATE]
     inside_the_crowd = (1, 21, 6, 28, 0.5, 2)
     assert states(inside_the_crowd, image=2) == states((1, 21, 6, 28, 0.5, 0), image=2) == [objects.NOT_SCORED]
     assert states(inside_the_crowd) == [objects.FALSE_POSITIVE]
@@ -54,17 +54,17 @@ def test_every_state_of_a_predicted_box() -> None:
 
 def test_a_scene_in_words() -> None:
     truth = c.truth()[0]
-    before = objects.match_boxes(c.detections(c.FOUND, c.MISLABELLED)[0], truth)
-    after = objects.match_boxes(c.detections(c.NOWHERE)[0], truth)
+    before = objects.match_boxes(c.detections(c.HIT, c.MISLABELED)[0], truth)
+    after = objects.match_boxes(c.detections(c.FALSE_POSITIVE)[0], truth)
     assert objects.summary(before) == "2 objects: 1 detected, 1 wrong class"
     assert objects.summary(after, before) == "2 objects: 1 missed, 1 newly missed; 1 false positive"
     assert objects.summary(after) == "2 objects: 2 missed; 1 false positive"
     empty = objects.match_boxes(c.detections()[0], np.full((1, 6), -1.0))
     assert objects.summary(empty) == "0 objects"
-    crowd = objects.match_boxes(c.detections(c.FOUND)[2], c.truth()[2])
+    crowd = objects.match_boxes(c.detections(c.HIT)[2], c.truth()[2])
     assert objects.summary(crowd) == "2 objects: 1 detected, 1 missed"
 
 
 def test_an_inverted_true_box_is_refused() -> None:
     with pytest.raises(DataError):
-        objects.match_boxes(c.detections(c.FOUND)[0], np.array([[9, 9, 2, 2, 0, 0]], float))
+        objects.match_boxes(c.detections(c.HIT)[0], np.array([[9, 9, 2, 2, 0, 0]], float))

@@ -11,11 +11,11 @@ from suite.reports import drawing, images, objects, outputs
 from tests.reports import synthetic as s
 from tests.reports import synthetic_scenes as c
 
-GREY = np.full((3, c.SIDE, c.SIDE), 0.5)
+GRAY = np.full((3, c.SIDE, c.SIDE), 0.5)
 
 
 def drawn(output: dict[str, Any], truth: Any, classes: list[str] | None = None) -> np.ndarray:
-    return np.asarray(outputs.draw(GREY, output, truth, classes or ["cat", "dog", "cow"])).astype(int)
+    return np.asarray(outputs.draw(GRAY, output, truth, classes or ["cat", "dog", "cow"])).astype(int)
 
 
 def with_color(picture: np.ndarray, code: str) -> np.ndarray:
@@ -28,9 +28,9 @@ def with_color(picture: np.ndarray, code: str) -> np.ndarray:
 def test_detected_boxes_are_solid_and_others_dashed() -> None:
     shares = {}
     for state, row in (
-        (objects.DETECTED, c.FOUND),
-        (objects.WRONG_CLASS, c.MISLABELLED),
-        (objects.FALSE_POSITIVE, c.NOWHERE),
+        (objects.DETECTED, c.HIT),
+        (objects.WRONG_CLASS, c.MISLABELED),
+        (objects.FALSE_POSITIVE, c.FALSE_POSITIVE),
     ):
         picture = drawn({"boxes": c.detections(row)[0]}, c.truth()[0])
         places = with_color(picture, drawing.LINES[state][0])
@@ -49,8 +49,8 @@ def test_missed_objects_have_thicker_lines() -> None:
         truth = c.truth()[0][:1]
         return len(with_color(drawn({"boxes": c.detections(*rows)[0]}, truth), drawing.WHITE))
 
-    beside = (3.5, 3.5, 13.5, 13.5, 0.9, 0)
-    assert white() > 1.5 * white(beside) > 0
+    nearby = (3.5, 3.5, 13.5, 13.5, 0.9, 0)
+    assert white() > 1.5 * white(nearby) > 0
 
 
 def test_labels_do_not_overlap_where_there_is_room() -> None:
@@ -124,7 +124,7 @@ def test_invalid_outputs_leave_the_plain_image() -> None:
     plain = drawn({}, None)
     assert (drawn({"boxes": c.detections((9, 9, 2, 2, 0.5, 0))[0]}, c.truth()[0]) == plain).all()
     assert (drawn({"mask": np.zeros((3, 3), int)}, None) == plain).all()
-    assert (np.asarray(outputs.draw(np.uint8(255 * GREY), {}, None, [])) == plain - 1).all()
+    assert (np.asarray(outputs.draw(np.uint8(255 * GRAY), {}, None, [])) == plain - 1).all()
 
 
 def test_array_names_determine_the_kind_of_output() -> None:

@@ -23,30 +23,30 @@ VIEWS = ["Attacks and explanations", "Corruptions", "Occlusion"]
 
 @pytest.mark.parametrize(("task", "model", "name"), TASKS)
 def test_the_board_explains_its_headline_metric(visit, task: str, model: str, name: str) -> None:
-    said = words(visit(task=task))
+    text = words(visit(task=task))
     short = "mIoU" if name == "mean IoU" else name
-    assert f"**{short}** (mean" in said and f"Overview: {name}, clean and under each attack" in said
-    assert "accuracy" not in said.replace("robust accuracy", "").lower()
+    assert f"**{short}** (mean" in text and f"Overview: {name}, clean and under each attack" in text
+    assert "accuracy" not in text.replace("robust accuracy", "").lower()
 
 
 @pytest.mark.parametrize(("task", "model", "name"), TASKS)
 def test_the_model_page_uses_the_headline_metric(visit, task: str, model: str, name: str) -> None:
-    said = words(visit(page="Model", task=task, model=model))
-    assert "62.0 % (95 % interval 60.0 to 64.0)" in said
-    assert "accuracy" not in said.lower().replace("pixel accuracy", "").replace("does confidence match accuracy", "")
-    assert f"{metrics.capital(name)} against perturbation size" in said
-    assert "**plausibility, not faithfulness**" in said
-    assert "`saliency` **✓ beats the random map** in all 2 comparisons" in said
-    assert "`saliency` **✗ does not beat the random map** in 1 of 1 comparisons" in said
+    text = words(visit(page="Model", task=task, model=model))
+    assert "62.0 % (95 % interval 60.0 to 64.0)" in text
+    assert "accuracy" not in text.lower().replace("pixel accuracy", "").replace("does confidence match accuracy", "")
+    assert f"{metrics.capital(name)} against perturbation size" in text
+    assert "**plausibility, not faithfulness**" in text
+    assert "`saliency` **✓ beats the random map** in all 2 comparisons" in text
+    assert "`saliency` **✗ does not beat the random map** in 1 of 1 comparisons" in text
 
 
 def test_calibration_covers_boxes_and_regions(visit) -> None:
-    said = words(visit(page="Model", task=c.BOXES))
-    assert "boxes with a score of, say, 80 %" in said and "the detections of one image are not independent" in said
-    assert "D-ECE 10.0 %" in said and "OCE 25.0 %" in said
-    assert "There are no predictions with a confidence" in said
-    said = words(visit(page="Model", task=c.MASKS))
-    assert "ECE 10.0 %" in said and "ECE of the foreground 15.0 %" in said and "ECE of the boundary 20.0 %" in said
+    text = words(visit(page="Model", task=c.BOXES))
+    assert "boxes with a score of, say, 80 %" in text and "the detections of one image are not independent" in text
+    assert "D-ECE 10.0 %" in text and "OCE 25.0 %" in text
+    assert "There are no predictions with a confidence" in text
+    text = words(visit(page="Model", task=c.MASKS))
+    assert "ECE 10.0 %" in text and "ECE of the foreground 15.0 %" in text and "ECE of the boundary 20.0 %" in text
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -100,9 +100,9 @@ def test_a_classifier_has_the_same_galleries(visit, view: str) -> None:
 def test_missing_arrays_do_not_break_the_gallery(visit, tmp_path: Path, make: Any, lost: str) -> None:
     store = Store(tmp_path / "store")
     store.put(c.clean("detection"))
-    whole = make("detection")
-    kept = {name: values for name, values in whole.arrays.items() if name not in lost.split()}
-    store.put(replace(whole, arrays=kept))
+    record = make("detection")
+    kept = {name: values for name, values in record.arrays.items() if name not in lost.split()}
+    store.put(replace(record, arrays=kept))
     visit(store.root, page="Gallery", task=c.BOXES)
 
 
@@ -125,7 +125,7 @@ def test_object_metrics_have_units_and_controls(store: Store) -> None:
     assert missed["value"].tolist() == pytest.approx([40, 60, 80])
     assert missed["control"].tolist() == pytest.approx([41] * 3)
     assert frame[frame["metric"] == "false_positives_per_image"]["value"].tolist() == pytest.approx([1.5, 1.7, 1.9])
-    figure = figures.secondary_metrics(frame, "linf")
+    figure = figures.secondary_metrics_figure(frame, "linf")
     assert [note.text for note in figure.layout.annotations] == list(frames.OBJECTS.values())
     looks = {(trace.name, trace.line.dash, trace.marker.symbol) for trace in figure.data}
     assert len(figure.data) == 6 and len(looks) == 2

@@ -63,20 +63,20 @@ def test_untrusted_texts_never_become_markup(go, task: str, page: str) -> None:
 
 def test_attacked_texts_are_below_clean_ones(go) -> None:
     app = go(page="Gallery", task=t.REVIEWS)
-    said, shown = words(app), blocks(app)
-    assert "clean, true class `pos`: predicts `pos` (correct), confidence 90.0 %" in said
-    assert "attacked: predicts `neg` (wrong), confidence 90.0 %" in said
-    assert "1 word changed: `good` → `godo`; size 1." in said
-    assert "`dull` inserted" in said
-    assert "Unchanged" not in said and "`good` → `goood`" in said
+    text, shown = words(app), blocks(app)
+    assert "clean, true class `pos`: predicts `pos` (correct), confidence 90.0 %" in text
+    assert "attacked: predicts `neg` (wrong), confidence 90.0 %" in text
+    assert "1 word changed: `good` → `godo`; size 1." in text
+    assert "`dull` inserted" in text
+    assert "Unchanged" not in text and "`good` → `goood`" in text
     assert "&lt;script&gt;" in shown and "<script" not in shown and "<img" not in shown
     assert "line-through" in shown and "instead of good" in shown
-    assert "mid-gray is no" not in said
-    assert app.selectbox(key=f"attack {t.REVIEWS} {t.READER}").value == "hotflip (words)"
+    assert "mid-gray is no" not in text
+    assert app.selectbox(key=f"attack {t.REVIEWS} {t.CLASSIFIER}").value == "hotflip (words)"
 
 
 def test_words_are_marked_by_the_selected_method(go, seen) -> None:
-    app = go("Words and numbers", page="Gallery", task=t.REVIEWS)
+    app = go("Word and latent attributions", page="Gallery", task=t.REVIEWS)
     seen.clear()  # another method is selected below
     first = blocks(app)
     assert "supports the prediction" in first and "opposes" in first and "<script" not in first
@@ -87,34 +87,34 @@ def test_words_are_marked_by_the_selected_method(go, seen) -> None:
     assert not app.exception and blocks(app) != first
 
 
-def test_characters_and_code_values_are_marked(go) -> None:
-    shown = blocks(go("Words and numbers", page="Gallery", task=t.PLAYS))
+def test_characters_and_latent_dimensions_are_marked(go) -> None:
+    shown = blocks(go("Word and latent attributions", page="Gallery", task=t.PLAYS))
     assert "␣" in shown and "↵" in shown and "&lt;" in shown
-    app = go("Words and numbers", page="Gallery", task=t.FACES)
+    app = go("Word and latent attributions", page="Gallery", task=t.FACES)
     assert "Supporting: `z0` +0.5, `z4` +0.3; opposing: `z5` -0.4, `z1` -0.2." in words(app)
     assert "No feature stands out." in words(app) and "decoded image" in captions(app)
 
 
 def test_the_model_page_shows_the_rationale(go) -> None:
-    said = words(go(page="Model", task=t.REVIEWS))
-    assert "Deleted words are `read as <b>unknown</b>`. 7 samples with fewer than two words are left out." in said
-    assert "`occlusion` **✓ beats deletion in random order** in all 2 comparisons" in said
-    assert "`gradient x input` **✗ does not beat deletion in random order** in 2 of 2 comparisons" in said
-    assert "the attributions miss 2.0 % of the sum" in said
-    assert "deletion from the end" not in said
-    said = words(go(page="Model", task=t.PLAYS))
-    assert "Deleted characters are" in said
-    assert "`occlusion` **✓ beats deletion from the end** in all 2 comparisons" in said
-    assert "Deleted code values are" in words(go(page="Model", task=t.FACES))
+    text = words(go(page="Model", task=t.REVIEWS))
+    assert "Deleted words are `read as <b>unknown</b>`. 7 samples with fewer than two words are left out." in text
+    assert "`occlusion` **✓ beats deletion in random order** in all 2 comparisons" in text
+    assert "`gradient x input` **✗ does not beat deletion in random order** in 2 of 2 comparisons" in text
+    assert "the attributions violate completeness by 2.0 % on average" in text
+    assert "deletion from the end" not in text
+    text = words(go(page="Model", task=t.PLAYS))
+    assert "Deleted characters are" in text
+    assert "`occlusion` **✓ beats deletion from the end** in all 2 comparisons" in text
+    assert "Deleted latent dimensions are" in words(go(page="Model", task=t.FACES))
 
 
 def test_the_model_page_shows_bits(go) -> None:
     app = go(page="Model", task=t.PLAYS)
-    said = words(app)
-    assert "Bits per character on the test samples: **2.35 bits (95 % interval 2.33 to 2.37)**" in said
-    assert "**Lower is better.**" in said and "under *Samples*" in said
-    assert "characters predicted with, say, 80 %" in said and "the characters of one text are not independent" in said
-    assert "ECE of characters 3.1 %" in said and "NLL 1.62 nat" in said
+    text = words(app)
+    assert "Bits per character on the test samples: **2.35 bits (95 % interval 2.33 to 2.37)**" in text
+    assert "**Lower is better.**" in text and "under *Samples*" in text
+    assert "characters predicted with, say, 80 %" in text and "the characters of one text are not independent" in text
+    assert "ECE of characters 3.1 %" in text and "NLL 1.62 nat" in text
     table = next(table.value for table in app.dataframe if "meaning" in table.value)
     assert table["metric"].tolist() == ["bits per byte", "ngram memorization"]
     everything = [metric for table in app.dataframe for metric in table.value.get("metric", [])]
@@ -152,9 +152,9 @@ def test_attacked_latents_and_codes_are_decoded(go) -> None:
 
 def test_proxies_are_marked(go, made: Store) -> None:
     app = go(page="Model", task=t.FACES)
-    said = words(app)
-    assert said.count("Proxy: there is no standard metric for this question") == 3
-    assert "`a generator <b>predicts</b>`" in said
+    text = words(app)
+    assert text.count("Proxy: there is no standard metric for this question") == 3
+    assert "`a generator <b>predicts</b>`" in text
     table = frames.metric_frame(rows_of(made, t.FACES, "robustness"))
     assert table["metric"].iloc[0].startswith("robust_precision (proxy, attack pgd")
     assert "Proxy" not in words(go(page="Model", task=t.CODES))
@@ -162,11 +162,11 @@ def test_proxies_are_marked(go, made: Store) -> None:
 
 def test_less_is_better_has_no_retention(go) -> None:
     app = go(page="Model", task=t.CODES)
-    said = words(app)
-    assert "Mean code length over all corruptions and severities: **0.5 bit per dimension" in said
-    assert "Growth (1 is the clean level, more is worse)" in said and "2.4 ratio" in said
-    assert "Retention" not in said and "AlexNet" not in said
-    assert "Code length (bit per dimension) under each corruption" in said
+    text = words(app)
+    assert "Mean code length over all corruptions and severities: **0.5 bit per dimension" in text
+    assert "Growth (1 is the clean level, more is worse)" in text and "2.4 ratio" in text
+    assert "Retention" not in text and "AlexNet" not in text
+    assert "Code length (bit per dimension) under each corruption" in text
 
 
 def test_curves_are_in_the_unit_of_the_metric(made: Store) -> None:
@@ -202,8 +202,8 @@ def test_the_overview_names_its_metric(go) -> None:
 def test_a_suspect_number_in_bits_may_be_larger(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(t.attack_on_plays(suspect=True))
-    found = list(verdicts.reasons(rows_of(store, t.PLAYS, "robustness")))
-    assert found == [
+    reasons = list(verdicts.reasons(rows_of(store, t.PLAYS, "robustness")))
+    assert reasons == [
         ("suspect", "? Suspect, because a stronger attack would make the numbers larger and worse, at size 1, 2: "
          "`no more than chance`")
     ]  # fmt: skip
@@ -226,9 +226,9 @@ def test_a_skipped_rationale_has_its_reason(visit, tmp_path: Path) -> None:
     from suite.types import not_applicable
 
     store = Store(tmp_path)
-    record = t.rationale((t.REVIEWS, t.READER), {})
+    record = t.rationale((t.REVIEWS, t.CLASSIFIER), {})
     reason = "the input is an image <b>"
     store.put(replace(record, measures=(not_applicable("comprehensiveness", reason),), details={}, arrays={}))
-    said = words(visit(store.root, page="Model"))
-    assert "`the input is an image <b>`" in said
+    text = words(visit(store.root, page="Model"))
+    assert "`the input is an image <b>`" in text
     assert "No samples are stored" in words(visit(store.root, page="Gallery"))

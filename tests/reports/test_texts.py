@@ -16,7 +16,7 @@ from suite.reports.text import number
 from tests.reports import synthetic as s
 from tests.reports import synthetic_texts as t
 
-NASTY = [
+HOSTILE_TEXTS = [
     t.HOSTILE,
     '"><script>hack()</script>',
     "' onmouseover='hack()",
@@ -49,17 +49,17 @@ class Tags(HTMLParser):
 
 def harmless(content: str) -> str:
     """Return the text of HTML that holds nothing but blocks and marks."""
-    found = Tags(content)
-    assert found.tags <= {"div", "mark"}
-    assert found.attributes <= {"style", "title"}
-    return found.text
+    tags = Tags(content)
+    assert tags.tags <= {"div", "mark"}
+    assert tags.attributes <= {"style", "title"}
+    return tags.text
 
 
 def words_of(text: str) -> np.ndarray:
     return np.array([(m.start(), m.end()) for m in re.finditer(r"\S+", text)] or np.zeros((1, 2), int))
 
 
-@pytest.mark.parametrize("text", NASTY)
+@pytest.mark.parametrize("text", HOSTILE_TEXTS)
 def test_untrusted_texts_stay_text(text: str) -> None:
     spans = words_of(text)
     shown = harmless(texts.highlighted(text, spans, np.linspace(-1, 1, len(spans))))
@@ -123,7 +123,7 @@ def test_changes_are_counted_by_word(before: str, after: str, pairs: list[tuple[
     assert harmless(change.before) == before and harmless(change.after) == after
 
 
-def test_a_misspelt_word_shows_its_letters_and_another_word_shows_as_a_whole() -> None:
+def test_a_misspelled_word_shows_its_letters_and_a_different_word_is_marked_as_a_whole() -> None:
     near = texts.changed("surprisingly", "surprizingly")
     assert re.findall(r"0\.50\);[^>]*>([^<]*)<", near.after) == ["z"]
     assert "instead of surprisingly" in near.after and "became surprizingly" in near.before
