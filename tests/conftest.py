@@ -1,4 +1,4 @@
-"""What every test shares: one thread, so that results and times do not depend on what else the machine does."""
+"""Shared fixtures; all tests run on one thread, so that results do not depend on the load of the machine."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
-import suite  # noqa: F401  # fixes how products round, before anything is computed
+import suite  # noqa: F401  # pins the rounding of matrix products before any computation
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -21,5 +21,5 @@ def _one_thread():
 
 @pytest.fixture(scope="session")
 def toy():
-    """Return the spec of something in the toy file: toy("quick")."""
+    """Return a function from a name in fixtures/toy.py to its spec, as in toy("quick")."""
     return lambda name: f"{FIXTURES / 'toy.py'}:{name}"

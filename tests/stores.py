@@ -1,7 +1,7 @@
-"""Comparison of stores."""
+"""Helpers to compare stores."""
 
 
 def numbers(store):
-    """Return every row without what differs between two runs of one command."""
+    """Return the rows without the columns that differ between two runs of the same command."""
     table = store.rows().drop(columns=["run", "time", "wall_s", "peak_mb", "git", "record"])
     return table.sort_values(["model", "spec", "metric", "params"]).reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""Auditing a model in memory: the numbers are this model's, and nobody else's."""
+"""Auditing a model in memory: results belong to exactly this model, and errors name their cause."""
 
 import re
 
@@ -15,22 +15,22 @@ def net(activation=nn.ReLU):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), activation(), nn.Linear(16, 10))
 
 
-def audited(tmp_path, model, **options):
+def audit(tmp_path, model, **options):
     return suite.audit(model, task="digits", axes=["clean"], n=40, store=tmp_path, **options)
 
 
 def test_an_audit_returns_the_rows_of_this_model_and_prints_its_board(tmp_path):
-    first = audited(tmp_path, net(), name="mine")
+    first = audit(tmp_path, net(), name="mine")
     assert (len(first.outcome.ran), len(first.outcome.stored)) == (1, 0)
     assert set(first.rows["model"]) == {"mine"} and (first.rows["n"] <= 40).all()
     assert "mine" in str(first)
-    again = audited(tmp_path, net(), name="mine")
+    again = audit(tmp_path, net(), name="mine")
     assert (len(again.outcome.ran), len(again.outcome.stored)) == (0, 1)
     assert again.rows["value"].equals(first.rows["value"])
 
 
 CHANGES = {
-    "normalisation": lambda: suite.TorchClassifier(net(), mean=[0.9], std=[0.1]),
+    "normalization": lambda: suite.TorchClassifier(net(), mean=[0.9], std=[0.1]),
     "bounds": lambda: suite.TorchClassifier(net(), bounds=(0, 255)),
     "architecture": lambda: net(nn.Tanh),
     "weights": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 10)),
@@ -38,9 +38,9 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_another_model_of_the_same_name_is_measured_again(tmp_path, change):
-    audited(tmp_path, net())
-    assert len(audited(tmp_path, change()).outcome.ran) == 1
+def test_a_different_model_of_the_same_name_is_measured_again(tmp_path, change):
+    audit(tmp_path, net())
+    assert len(audit(tmp_path, change()).outcome.ran) == 1
 
 
 def test_an_untrained_model_is_rejected():
@@ -48,8 +48,8 @@ def test_an_untrained_model_is_rejected():
         suite.audit(suite.TorchClassifier(net(), recipe=suite.Recipe()), task="digits")
 
 
-class Wants(nn.Linear):
-    """Asks for more than images."""
+class ExtraArgument(nn.Linear):
+    """Requires a second argument besides the images."""
 
     def __init__(self):
         super().__init__(64, 10)
@@ -58,8 +58,8 @@ class Wants(nn.Linear):
         return super().forward(images.flatten(1)) / lengths
 
 
-class Inner(nn.Module):
-    """Calls a layer of its own in a wrong way."""
+class WrongInnerCall(nn.Module):
+    """Calls one of its layers with too many arguments."""
 
     def __init__(self):
         super().__init__()
@@ -70,24 +70,24 @@ class Inner(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("build", "said"),
+    ("build", "message"),
     [
-        (Wants, r"TypeError: Wants\.forward\(\) missing 1 required positional argument: 'lengths'"),
-        (Inner, r"TypeError: Linear\.forward\(\) takes 2 positional arguments but 3 were given"),
+        (ExtraArgument, r"TypeError: ExtraArgument\.forward\(\) missing 1 required positional argument: 'lengths'"),
+        (WrongInnerCall, r"TypeError: Linear\.forward\(\) takes 2 positional arguments but 3 were given"),
     ],
 )
-def test_a_module_with_another_signature_fails_on_every_axis(tmp_path, build, said):
+def test_a_module_with_a_wrong_signature_fails_on_every_axis(tmp_path, build, message):
     axes = ["clean", "robustness(attack=fgsm(eps=[0.1]))", "calibration(members=1)"]
-    found = suite.audit(build(), task="digits", axes=axes, n=10, store=tmp_path)
-    assert len(found.outcome.failed) == 3 and set(found.rows["status"]) == {"failed"}
-    assert found.rows["value"].isna().all()
-    for reason in (*found.rows["reason"], *(reason for _, reason in found.outcome.failed)):
-        assert re.fullmatch(said, reason)
-    assert "mine" in str(found) and re.search(r" failed: TypeError: \w+\.forward\(\) ", str(found))
+    result = suite.audit(build(), task="digits", axes=axes, n=10, store=tmp_path)
+    assert len(result.outcome.failed) == 3 and set(result.rows["status"]) == {"failed"}
+    assert result.rows["value"].isna().all()
+    for reason in (*result.rows["reason"], *(reason for _, reason in result.outcome.failed)):
+        assert re.fullmatch(message, reason)
+    assert "mine" in str(result) and re.search(r" failed: TypeError: \w+\.forward\(\) ", str(result))
 
 
 @pytest.mark.parametrize(
-    ("task", "arguments", "said"),
+    ("task", "arguments", "message"),
     [
         (
             "digits",
@@ -98,8 +98,8 @@ def test_a_module_with_another_signature_fails_on_every_axis(tmp_path, build, sa
         ("movie-sentiment", {}, "TorchText cannot wrap the module: .*'tokenizer'"),
     ],
 )
-def test_missing_and_unknown_adapter_arguments_are_named(tmp_path, task, arguments, said):
-    with pytest.raises(ModelError, match=said) as caught:
+def test_missing_and_unknown_adapter_arguments_are_named(tmp_path, task, arguments, message):
+    with pytest.raises(ModelError, match=message) as caught:
         suite.audit(net(), task=task, store=tmp_path, **arguments)
     assert isinstance(caught.value.__cause__, TypeError)
     assert not list(tmp_path.iterdir())
@@ -107,7 +107,7 @@ def test_missing_and_unknown_adapter_arguments_are_named(tmp_path, task, argumen
 
 def test_an_audit_restores_the_number_of_threads(tmp_path):
     torch.set_num_threads(2)
-    audited(tmp_path, net())
+    audit(tmp_path, net())
     assert torch.get_num_threads() == 2
 
 

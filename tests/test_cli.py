@@ -1,4 +1,4 @@
-"""The command: what it says, what it exits with, and what it leaves behind."""
+"""The command line: output, exit status, and files written."""
 
 import csv
 import os
@@ -13,7 +13,7 @@ from suite.listing import listing
 from suite.registry import REGISTRY
 from suite.store import Store
 
-TINY = '''"""A task of one dot, and a model that sees it."""
+TINY = '''"""A task with one bright column per image, and a linear model for it."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ from suite import Recipe, Sample, TorchClassifier, model, stratified, task
 
 @task(kind="classification", classes=("left", "right"))
 def dots(split, seed, *, interrupt=False):
-    """Where is the dot?"""
+    """Which side of the image is brighter?"""
     if interrupt:
         os.kill(os.getpid(), signal.SIGINT)
     labels = [place % 2 for place in range(40)]
@@ -53,7 +53,7 @@ def acme(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def measured(acme):
-    """Return a store in which the tiny model and a broken one are measured on the tiny task."""
+    """Return a store with results of the tiny model and of a model without weights on the tiny task."""
     store = acme.parent / "store"
     lost = f"{acme}:eye(weights='{acme.parent}/lost.safetensors')"
     models = ["--model", f"{acme}:eye", "--model", lost]
@@ -62,14 +62,14 @@ def measured(acme):
 
 
 @pytest.fixture
-def said(capsys):
+def run_command(capsys):
     """Return a function that runs a command and returns exit status, standard output and standard error."""
 
     def run(*arguments):
         try:
             status = main([str(argument) for argument in arguments])
-        except SystemExit as leaving:  # argparse
-            status = leaving.code
+        except SystemExit as error:  # argparse
+            status = error.code
         captured = capsys.readouterr()
         return status, captured.out, captured.err
 
@@ -78,8 +78,8 @@ def said(capsys):
 
 def command(*arguments, **options):
     environment = {name: value for name, value in os.environ.items() if name != "SUITE_STORE"}
-    whole = [sys.executable, "-m", "suite.cli", *map(str, arguments)]
-    return subprocess.run(whole, capture_output=True, text=True, env=environment, **options)
+    arguments = [sys.executable, "-m", "suite.cli", *map(str, arguments)]
+    return subprocess.run(arguments, capture_output=True, text=True, env=environment, **options)
 
 
 # -- help
@@ -97,22 +97,22 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.endswith("LOADED []\n")
 
 
-def test_no_command_shows_the_help(said):
-    status, out, _ = said()
+def test_no_command_shows_the_help(run_command):
+    status, out, _ = run_command()
     assert status == 0
     for name in ("run", "demo", "board", "publish", "report", "list", "check"):
         assert re.search(rf"^    {name} ", out, re.MULTILINE), name
 
 
 @pytest.mark.parametrize("name", ["run", "demo", "board", "publish", "report", "list", "check"])
-def test_every_command_has_help(said, name):
-    status, out, _ = said(name, "--help")
+def test_every_command_has_help(run_command, name):
+    status, out, _ = run_command(name, "--help")
     assert (status, out.startswith(f"usage: suite {name}")) == (0, True)
 
 
-# -- mistakes
+# -- usage errors
 
-WRONG = {
+USAGE_ERRORS = {
     "task": (("run", "digitz", "--model", "linear"), "There is no task 'digitz'. Did you mean 'digits'?"),
     "model": (("run", "digits", "--model", "liner"), "There is no model 'liner'. Did you mean 'linear'?"),
     "axis": (
@@ -142,38 +142,38 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("arguments", "message"), WRONG.values(), ids=WRONG)
-def test_a_usage_error_is_one_sentence_and_exit_status_2(said, tmp_path, monkeypatch, arguments, message):
+@pytest.mark.parametrize(("arguments", "message"), USAGE_ERRORS.values(), ids=USAGE_ERRORS)
+def test_a_usage_error_is_one_sentence_and_exit_status_2(run_command, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    status, out, err = said(*arguments)
+    status, out, err = run_command(*arguments)
     assert status == 2
     assert message in err
     assert "Traceback" not in err
     assert out == ""
-    assert list(tmp_path.iterdir()) == [], "nothing is stored for a mistake"
+    assert list(tmp_path.iterdir()) == [], "a usage error stores nothing"
 
 
 @pytest.mark.parametrize("arguments", [("board",), ("board", "digits"), ("publish", "digits")])
-def test_an_empty_store_is_an_error_with_advice(said, tmp_path, arguments):
-    status, out, err = said(*arguments, "--store", tmp_path / "none")
+def test_an_empty_store_is_an_error_with_advice(run_command, tmp_path, arguments):
+    status, out, err = run_command(*arguments, "--store", tmp_path / "none")
     assert (status, out) == (2, "")
     assert "Nothing is stored" in err
     assert "suite demo" in err or "suite run" in err
-    assert not (tmp_path / "none").exists(), "looking must not write"
+    assert not (tmp_path / "none").exists(), "reading must not create the store"
 
 
-def test_an_unknown_board_suggests_a_similar_name(said, measured):
-    status, _, err = said("board", "acme.py:dogs", "--store", measured)
+def test_an_unknown_board_suggests_a_similar_name(run_command, measured):
+    status, _, err = run_command("board", "acme.py:dogs", "--store", measured)
     assert (status, "Did you mean 'acme.py:dots'" in err) == (2, True)
-    status, _, err = said("board", "acme.py:dots", "--rank-by", "acuracy", "--store", measured)
+    status, _, err = run_command("board", "acme.py:dots", "--rank-by", "acuracy", "--store", measured)
     assert (status, "Did you mean 'accuracy'" in err) == (2, True)
 
 
 # -- list
 
 
-def test_list_shows_all_roles_with_one_line_per_entry(said):
-    status, out, err = said("list")
+def test_list_shows_all_roles_with_one_line_per_entry(run_command):
+    status, out, err = run_command("list")
     assert (status, err) == (0, "")
     headings = [line for line in out.splitlines() if not line.startswith(" ")]
     assert headings == ["tasks", "models", "attacks", "attributions", "metrics"]
@@ -197,8 +197,8 @@ def test_list_shows_what_the_registry_contains(role):
 
 
 @pytest.mark.parametrize("role", ["attack", "attacks"])
-def test_list_of_one_role(said, role):
-    status, out, _ = said("list", role)
+def test_list_of_one_role(run_command, role):
+    status, out, _ = run_command("list", role)
     names = [line.split()[0] for line in out.splitlines()]
     assert (status, names[0]) == (0, "attacks")
     assert {"fgsm", "pgd", "patch", "torchattacks:NAME"} <= set(names)
@@ -207,41 +207,41 @@ def test_list_of_one_role(said, role):
 # -- run, board, publish
 
 
-def test_a_second_run_skips_stored_cells(said, acme, tmp_path):
+def test_a_second_run_skips_stored_cells(run_command, acme, tmp_path):
     arguments = ("run", f"{acme}:dots", "--model", f"{acme}:eye", "--axis", "clean", "--n", "8", "--store", tmp_path)
-    status, out, err = said(*arguments)
+    status, out, err = run_command(*arguments)
     assert (status, "1 cells: 0 stored before, 1 run now, 0 failed." in err) == (0, True)
     assert "acme.py:dots" in out
     rows = Store(tmp_path).rows()
-    status, again, err = said(*arguments)
+    status, again, err = run_command(*arguments)
     assert (status, "1 cells: 1 stored before, 0 run now, 0 failed." in err) == (0, True)
     assert again == out
     assert Store(tmp_path).rows().equals(rows)
 
 
-def test_a_failed_model_is_on_the_board(said, measured):
-    status, out, _ = said("board", "--store", measured)
+def test_a_failed_model_is_on_the_board(run_command, measured):
+    status, out, _ = run_command("board", "--store", measured)
     assert status == 0
     assert "acme.py:eye(" in out
     assert "There are no weights at" in " ".join(out.split())
 
 
-def test_a_board_is_selected_with_or_without_the_folder(said, acme, measured):
-    shown = [said("board", name, "--store", measured) for name in ("acme.py:dots", f"{acme}:dots")]
-    assert shown[0] == shown[1]
-    assert shown[0][0] == 0
+def test_a_board_is_selected_with_or_without_the_folder(run_command, acme, measured):
+    outputs = [run_command("board", name, "--store", measured) for name in ("acme.py:dots", f"{acme}:dots")]
+    assert outputs[0] == outputs[1]
+    assert outputs[0][0] == 0
 
 
-def test_published_rows_are_complete_and_contain_no_local_paths(said, acme, measured, tmp_path):
-    status, out, _ = said("publish", f"{acme}:dots", "--store", measured, "--to", tmp_path / "boards")
+def test_published_rows_are_complete_and_contain_no_local_paths(run_command, acme, measured, tmp_path):
+    status, out, _ = run_command("publish", f"{acme}:dots", "--store", measured, "--to", tmp_path / "boards")
     (path,) = (tmp_path / "boards").iterdir()
     assert (status, out) == (0, f"wrote {path}\n")
     text = path.read_text("utf-8")
     assert str(acme.parent) not in text
     assert "/tmp/" not in text
     rows = list(csv.DictReader(text.splitlines()))
-    needed = {"value", "lo", "hi", "n", "method", "status", "reason", "key", "digests", "suite_version", "seed"}
-    assert needed < rows[0].keys()
+    required = {"value", "lo", "hi", "n", "method", "status", "reason", "key", "digests", "suite_version", "seed"}
+    assert required < rows[0].keys()
     assert {row["task"] for row in rows} == {"acme.py:dots"}
     accuracy = next(row for row in rows if row["metric"] == "accuracy")
     assert 0 <= float(accuracy["lo"]) <= float(accuracy["value"]) <= float(accuracy["hi"]) <= 1
@@ -249,24 +249,24 @@ def test_published_rows_are_complete_and_contain_no_local_paths(said, acme, meas
     assert (failed["value"], failed["model"]) == ("", "acme.py:eye(weights='lost.safetensors')")
     assert "There are no weights at 'lost.safetensors'" in failed["reason"]
     first = path.read_bytes()
-    said("publish", "acme.py:dots", "--store", measured, "--to", tmp_path / "boards")
-    assert path.read_bytes() == first, "the same rows make the same file"
+    run_command("publish", "acme.py:dots", "--store", measured, "--to", tmp_path / "boards")
+    assert path.read_bytes() == first, "the same rows give the same file"
 
 
-def test_an_unwritable_folder_is_an_error(said, measured, tmp_path):
+def test_an_unwritable_folder_is_an_error(run_command, measured, tmp_path):
     (tmp_path / "file").write_text("")
-    status, _, err = said("publish", "acme.py:dots", "--store", measured, "--to", tmp_path / "file")
+    status, _, err = run_command("publish", "acme.py:dots", "--store", measured, "--to", tmp_path / "file")
     assert (status, "cannot be written" in err, "--to" in err) == (2, True, True)
 
 
-def test_the_report_uses_the_store_and_runs_on_localhost(said, measured, monkeypatch):
+def test_the_report_uses_the_store_and_runs_on_localhost(run_command, measured, monkeypatch):
     server = pytest.importorskip("streamlit.web.cli")
     monkeypatch.setenv("SUITE_STORE", "restored afterwards")
     monkeypatch.setenv("STREAMLIT_LOGGER_LEVEL", "error")
     started = []
     monkeypatch.setattr(server, "main", lambda arguments, **_: started.append((arguments, os.environ["SUITE_STORE"])))
     monkeypatch.chdir(measured.parent)
-    assert said("report", "--store", "store", "--port", "8599")[0] == 0
+    assert run_command("report", "--store", "store", "--port", "8599")[0] == 0
     ((arguments, store),) = started
     assert store == str(measured)
     assert arguments[arguments.index("--server.address") + 1] == "localhost"
@@ -278,8 +278,10 @@ def test_the_report_uses_the_store_and_runs_on_localhost(said, measured, monkeyp
 
 def test_a_run_in_a_checkout_leaves_it_clean(acme, tmp_path):
     def git(*arguments):
-        whole = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "init.defaultBranch=main", *arguments]
-        return subprocess.run(whole, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+        options = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "init.defaultBranch=main"]
+        return subprocess.run(
+            ["git", *options, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
 
     (tmp_path / "acme.py").write_text(TINY)
     git("init")
@@ -292,7 +294,7 @@ def test_a_run_in_a_checkout_leaves_it_clean(acme, tmp_path):
 
 
 def test_ctrl_c_is_one_sentence_and_exit_status_130(acme, tmp_path):
-    # A process started in the background of a shell ignores Ctrl-C, and so would this one.
+    # A process started in the background of a shell ignores SIGINT, and its children inherit this; restore the handler.
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     code += "import sys; from suite.cli import main; sys.exit(main(sys.argv[1:]))"
     arguments = ["run", f"{acme}:dots(interrupt=True)", "--model", f"{acme}:eye", "--store", str(tmp_path)]
@@ -308,9 +310,9 @@ def test_ctrl_c_is_one_sentence_and_exit_status_130(acme, tmp_path):
 def test_a_closed_pipe_is_no_error(measured, arguments):
     reader, writer = os.pipe()
     os.close(reader)
-    whole = [sys.executable, "-m", "suite.cli", *arguments]
+    arguments = [sys.executable, "-m", "suite.cli", *arguments]
     environment = {**os.environ, "SUITE_STORE": str(measured)}
-    done = subprocess.run(whole, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment)
+    done = subprocess.run(arguments, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment)
     os.close(writer)
     assert done.stderr == ""
     assert done.returncode == 0

@@ -1,4 +1,4 @@
-"""Imports point one way, importing is cheap, and nothing dangerous is called."""
+"""Imports respect the layers, light modules import quickly, and no unsafe function is called."""
 
 import ast
 import subprocess
@@ -17,7 +17,7 @@ SOURCES = {
     for path in sorted((ROOT / folder).rglob("*.py"))
 }
 
-# A module may import from the layers above its own in this list, and from its own layer. A name covers all below it.
+# From low to high: a module may import from its own layer and from lower ones. A name includes its submodules.
 LAYERS = (
     ("suite.errors", "suite.rounding"),
     ("suite.spec", "suite.types", "suite.paths"),
@@ -31,10 +31,10 @@ LAYERS = (
     ("suite.runner",),
     ("suite.verify",),
     ("suite.api", "suite.cli"),
-    ("suite",),  # the public names, which it loads from their homes
+    ("suite",),  # the public names, loaded lazily from their modules
     ("tasks", "reports"),
 )
-# Two branches grow from the store: boards read it, the runner fills it. They meet in the commands alone.
+# Boards and the runner depend on the store, not on each other.
 LIGHT = ("suite.store", "suite.leaderboard", "suite.metrics")
 HEAVY = (
     "suite.data",
@@ -56,7 +56,7 @@ def tree(name):
 def imports(name, *, top_only=False):
     """Return the modules that a module imports, also for type checking and inside functions unless `top_only`."""
     skipped = set()
-    found = []
+    modules = []
     for node in ast.walk(tree(name)):
         guard = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         if top_only and (guard or isinstance(node, ast.FunctionDef)):
@@ -64,17 +64,17 @@ def imports(name, *, top_only=False):
         if node in skipped:
             continue
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            modules += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{name} imports relatively; write the whole name"
-            found += [resolved(node.module, alias.name) for alias in node.names]
-    return found
+            assert not node.level, f"{name} uses a relative import; write the full name"
+            modules += [imported_module(node.module, alias.name) for alias in node.names]
+    return modules
 
 
-def resolved(module, name):
-    """Return the module that ``from module import name`` needs: the name itself where it is a module."""
-    whole = f"{module}.{name}"
-    return whole if whole in SOURCES or whole.startswith("suite.reports.") else module
+def imported_module(module, name):
+    """Return the module that ``from module import name`` imports: `module.name` if that is a module itself."""
+    full_name = f"{module}.{name}"
+    return full_name if full_name in SOURCES or full_name.startswith("suite.reports.") else module
 
 
 def within(name, part):
@@ -108,36 +108,36 @@ def package(name):
     )
 
 
-def circle(graph):
-    """Return nodes that import each other in a circle, if there are any: what is left after removing leaves."""
+def import_cycle(graph):
+    """Return the nodes that import, directly or not, an import cycle: those left after removing leaves."""
     graph = {node: set(others) for node, others in graph.items()}
     while leaves := {node for node, others in graph.items() if not others & graph.keys()}:
         graph = {node: others for node, others in graph.items() if node not in leaves}
     return sorted(graph)
 
 
-def test_no_modules_and_no_packages_import_each_other_in_a_circle():
+def test_modules_and_packages_have_no_import_cycles():
     names = [name for name in SOURCES if name.startswith("suite.")]
     modules = {name: {other for other in suite_imports(name) if other in SOURCES} - {name} for name in names}
-    assert circle(modules) == []
+    assert import_cycle(modules) == []
     packages = {}
     for name, others in modules.items():
         packages.setdefault(package(name), set()).update({package(other) for other in others} - {package(name)})
-    assert circle(packages) == []
+    assert import_cycle(packages) == []
 
 
-def test_the_check_for_circles_finds_one():
-    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
+def test_the_check_for_import_cycles_detects_one():
+    assert import_cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if any(within(name, part) for part in LIGHT)])
-def test_boards_know_nothing_of_how_the_numbers_were_made(name):
+def test_boards_do_not_import_the_code_that_computes_the_numbers(name):
     for other in imports(name):
         assert not any(within(other, part) for part in (*HEAVY, "torch")), f"{name} imports {other}"
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if name.startswith("reports")])
-def test_reports_read_boards_and_never_need_torch(name):
+def test_reports_import_neither_torch_nor_the_code_that_computes_the_numbers(name):
     for other in imports(name):
         assert not any(within(other, part) for part in (*HEAVY, "torch", "torchvision", "timm", "captum")), other
 
@@ -150,7 +150,7 @@ def test_the_suite_imports_no_task_and_no_report(name):
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if name.startswith("tasks")])
-def test_a_built_in_task_imports_the_public_names_only_and_nothing_heavy_at_the_top(name):
+def test_a_built_in_task_imports_only_public_names_and_nothing_heavy_at_module_level(name):
     top = {other.split(".")[0] for other in imports(name, top_only=True)}
     assert top <= {"__future__", "collections", "typing", "suite", "dataclasses", "functools", "pathlib", "math"}
     assert {other for other in imports(name, top_only=True) if other.startswith("suite")} <= {"suite"}
@@ -160,8 +160,8 @@ def test_every_folder_with_code_is_packaged():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
     folders = {path.parent.relative_to(ROOT) for path in SOURCES.values()}
     names = {".".join(folder.parts) for folder in folders}
-    homes = {"tasks": "suite.tasks", "reports": "suite.reports"}
-    assert sorted(homes.get(name, name) for name in names) == sorted(settings["packages"])
+    package_names = {"tasks": "suite.tasks", "reports": "suite.reports"}
+    assert sorted(package_names.get(name, name) for name in names) == sorted(settings["packages"])
     assert settings["package-dir"] == {"suite": "suite", "suite.tasks": "tasks", "suite.reports": "reports"}
     assert all((ROOT / folder / "__init__.py").exists() for folder in folders)
 
@@ -170,7 +170,7 @@ PUBLIC = """Audit Harness Measure Recipe Rejected Sample Settings Store TaskInfo
 TorchDetector TorchSegmenter TorchText Words attack attribution audit load metric model plan stratified task""".split()
 
 
-def test_the_public_names_are_exactly_these_and_every_one_is_there():
+def test_the_public_names_are_exactly_these_and_all_exist():
     assert suite.__all__ == PUBLIC
     assert dir(suite) == PUBLIC
     for name in PUBLIC:
@@ -179,7 +179,7 @@ def test_the_public_names_are_exactly_these_and_every_one_is_there():
         suite.tasks_of_mine  # noqa: B018
 
 
-def test_a_public_name_is_not_hidden_by_the_package_of_its_name():
+def test_a_public_name_is_not_shadowed_by_the_package_of_the_same_name():
     code = "import suite.attributions.maps.methods; from suite import attribution; attribution(name='mine')(dict)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -190,7 +190,7 @@ LIGHT_MODULES = (
 )
 
 
-def test_importing_what_is_light_loads_no_torch():
+def test_importing_a_light_module_loads_no_torch():
     code = (
         "import sys, importlib\n"
         "heavy = {'torch', 'torchvision', 'timm', 'captum', 'torchattacks', 'streamlit', 'sklearn'}\n"
@@ -199,7 +199,7 @@ def test_importing_what_is_light_loads_no_torch():
         "    assert not heavy & sys.modules.keys(), (name, heavy & sys.modules.keys())\n"
         "from suite.registry import REGISTRY\n"
         "assert REGISTRY.get('task', 'digits').name == 'digits'\n"
-        "assert not heavy & sys.modules.keys(), 'looking a task up loads something heavy'\n"
+        "assert not heavy & sys.modules.keys(), 'looking up a task imports a heavy package'\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -223,8 +223,8 @@ FORBIDDEN = (
 )
 
 
-def objections(name):
-    """Return the calls in a module that could run what a stranger wrote, or tie it to one device."""
+def unsafe_calls(name):
+    """Yield the calls in a module that could run untrusted code, or hard-code a device."""
     for function, options, line in calls(name):
         if function in FORBIDDEN or (function.endswith(".cuda") and function != "torch.cuda"):
             yield f"{name}:{line} calls {function}"
@@ -237,20 +237,20 @@ def objections(name):
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_nothing_dangerous_is_called(name):
-    assert list(objections(name)) == []
+def test_no_unsafe_function_is_called(name):
+    assert list(unsafe_calls(name)) == []
 
 
-def test_the_check_for_dangerous_calls_finds_them(tmp_path, monkeypatch):
+def test_the_check_for_unsafe_calls_detects_them(tmp_path, monkeypatch):
     bad = ["eval('1')", "x.cuda()", "torch.load('f')", "np.load('f')", "run('ls', shell=True)"]
     (tmp_path / "bad.py").write_text("\n".join([*bad, "torch.load('f', weights_only=True)"]))
     monkeypatch.setitem(SOURCES, "bad", tmp_path / "bad.py")
-    assert [line.split()[0] for line in objections("bad")] == [f"bad:{number}" for number in (1, 2, 3, 4, 5)]
+    assert [line.split()[0] for line in unsafe_calls("bad")] == [f"bad:{number}" for number in (1, 2, 3, 4, 5)]
 
 
 def test_every_package_that_numbers_depend_on_is_part_of_the_code_digest():
     from suite.runner.identity import NUMERIC
 
     packages = {path.name for path in (ROOT / "suite").iterdir() if (path / "__init__.py").exists()}
-    # What is done with stored numbers changes none of them; of the runner, preparation.py is covered.
+    # These packages only handle stored numbers; of the runner, the digest covers preparation.py.
     assert packages - set(NUMERIC) == {"leaderboard", "runner", "verify"}

@@ -1,4 +1,4 @@
-"""The one-file extension of the design, end to end: a task and a model with weights, run by path."""
+"""A one-file extension, end to end: a task and a model with weights, run by path."""
 
 import json
 import os
@@ -40,14 +40,14 @@ def build():
 
 @model(task="defects")
 def net():
-    """Trained elsewhere; the weights lie beside this file."""
+    """A linear model with weights next to this file."""
     return TorchClassifier(build(), weights=Path(__file__).with_name("net.safetensors"), bounds=(0, 1))
 '''
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Return a folder with acme.py and its weights: templates of a scratch and a dent, so that it is right."""
+    """Return a folder with acme.py and its weights: templates of a scratch and a dent, which classify perfectly."""
     folder = tmp_path_factory.mktemp("acme")
     (folder / "acme.py").write_text(ACME)
     scratch, dent = torch.zeros(8, 8), torch.zeros(8, 8)
@@ -73,9 +73,9 @@ def test_a_file_given_by_path_runs_on_all_axes(folder, capsys):
         "calibration(bins=5)",
         "attribution(samples=6, steps=4)",
     )
-    chosen = [part for axis in axes for part in ("--axis", axis)]
-    said = suite(folder, "run", "acme.py:defects", "--model", "acme.py:net", *chosen, "--n", "12")
-    assert said.returncode == 0, said.stderr
+    axis_options = [part for axis in axes for part in ("--axis", axis)]
+    process = suite(folder, "run", "acme.py:defects", "--model", "acme.py:net", *axis_options, "--n", "12")
+    assert process.returncode == 0, process.stderr
     rows = Store(folder / ".suite").rows()
     assert set(rows["task"]) == {"acme.py:defects"}
     assert set(rows["model"]) == {"acme.py:net"}
@@ -84,14 +84,16 @@ def test_a_file_given_by_path_runs_on_all_axes(folder, capsys):
     assert clean.loc["accuracy", "value"] == 1.0
     assert set(rows["cell_n"]) == {12}
     digests = {json.loads(text)["model"] for text in rows["digests"]}
-    assert len(digests) == 1, "one model, known by the digest of its weights"
+    assert len(digests) == 1, "one model, identified by the digest of its weights"
     same = [str(folder / "acme.py:defects"), "--model", f"{folder}/../{folder.name}/acme.py:net"]
     assert main(["run", *same, "--axis", "clean", "--n", "12", "--store", str(folder / ".suite")]) == 0
-    assert "1 stored before, 0 run now" in capsys.readouterr().err, "another path to the same file is the same thing"
+    assert "1 stored before, 0 run now" in capsys.readouterr().err, (
+        "a different path to the same file gives the same cell"
+    )
 
 
 def test_the_example_passes_the_conformance_kit(folder, capsys):
     assert main(["check", str(folder / "acme.py")]) == 0
-    said = capsys.readouterr().out
-    assert said.endswith("checks, all passed.\n")
-    assert "FAIL" not in said
+    output = capsys.readouterr().out
+    assert output.endswith("checks, all passed.\n")
+    assert "FAIL" not in output

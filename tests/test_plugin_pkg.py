@@ -1,4 +1,4 @@
-"""A package of a third party, installed as pip installs it, is used for everything that it registers."""
+"""A third-party package installed with pip: all its registered entries are listed and used."""
 
 import json
 import os
@@ -17,7 +17,7 @@ AXES = ("clean", "robustness", "attribution(methods=[acme_contrast], samples=8, 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """Return a folder that the package is installed in; the build happens on a copy of its source."""
+    """Return a folder with the installed package, built from a copy of its source."""
     folder = tmp_path_factory.mktemp("plugin")
     shutil.copytree(SOURCE, folder / "source")
     offline = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet"]
@@ -33,22 +33,22 @@ def suite(site, *arguments):
 
 
 def test_the_package_is_listed_with_what_it_registers(site):
-    said = suite(site, "list")
-    assert (said.returncode, said.stderr) == (0, "")
+    process = suite(site, "list")
+    assert (process.returncode, process.stderr) == (0, "")
     for line in (
         "acme_sides               Which half of the image is brighter.",
-        "acme_net                 A linear model, trained for a moment.",
-        "acme_brightness          Makes the whole image brighter or darker, whichever hurts more.",
-        "acme_error               Share of samples that are wrong.",
-        "acme_contrast            Points at what differs from the mean of the image; asks the model nothing.",
+        "acme_net                 A linear model, trained for a few epochs.",
+        "acme_brightness          Brighten or darken the whole image, whichever increases the loss more.",
+        "acme_error               Share of misclassified samples.",
+        "acme_contrast            Distance of each pixel from the image mean; does not call the model.",
     ):
-        assert line in said.stdout
+        assert line in process.stdout
 
 
 def test_a_run_uses_all_entries_of_a_package(site):
     axes = [part for axis in AXES for part in ("--axis", axis)]
-    said = suite(site, "run", "acme_sides", "--model", "acme_net", *axes, "--store", site.parent / "store")
-    assert said.returncode == 0, said.stderr
+    process = suite(site, "run", "acme_sides", "--model", "acme_net", *axes, "--store", site.parent / "store")
+    assert process.returncode == 0, process.stderr
     rows = Store(site.parent / "store").rows()
     assert set(rows["task"]) == {"acme_sides"}
     assert set(rows["model"]) == {"acme_net"}
@@ -60,10 +60,10 @@ def test_a_run_uses_all_entries_of_a_package(site):
     assert [(item["attack"], item["eps"]) for item in attacked] == [("acme_brightness", 0.1), ("acme_brightness", 0.3)]
     explained = rows[rows["axis"] == "attribution"]
     assert any(json.loads(text).get("method") == "acme_contrast" for text in explained["params"])
-    assert "acme_sides" in said.stdout, "the board is shown"
+    assert "acme_sides" in process.stdout, "the board is printed"
 
 
-def test_nothing_is_left_in_the_checkout(site):
+def test_the_build_leaves_no_files_in_the_checkout(site):
     assert sorted(path.name for path in SOURCE.iterdir() if path.name != "__pycache__") == [
         "acme_plugin",
         "pyproject.toml",

@@ -1,4 +1,4 @@
-"""The README and the pages it links to: the commands work, and the board is the published one."""
+"""The README and the docs: commands parse, links resolve, and the printed leaderboard is the published one."""
 
 import re
 import shlex
@@ -22,7 +22,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("suite ")])
-def test_every_command_is_understood(command):
+def test_every_suite_command_parses(command):
     options = cli._parser().parse_args(shlex.split(command)[1:])
     assert callable(options.command)
     if command.startswith("suite run") and "acme" not in command:
@@ -32,23 +32,23 @@ def test_every_command_is_understood(command):
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make ")])
-def test_every_target_exists(command):
+def test_every_make_target_exists(command):
     assert re.search(rf"^{command.split()[1]}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_leads_to_a_file(page):
+def test_every_relative_link_points_to_a_file(page):
     links = [link for link in re.findall(r"\]\(([^)]+)\)", page.read_text("utf-8")) if "://" not in link]
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-def test_the_audit_takes_at_most_ten_lines_and_runs(tmp_path, monkeypatch, capsys):
+def test_the_audit_example_has_at_most_ten_lines_and_runs(tmp_path, monkeypatch, capsys):
     [block] = [block for language, block in BLOCKS if language == "python" and "suite.audit(" in block]
     assert len([line for line in block.splitlines() if line.strip()]) <= 10
     monkeypatch.setenv("SUITE_STORE", str(tmp_path))
     quick = block.replace('name="mine"', 'name="mine", axes=["clean"]')
     assert quick != block
-    exec(compile(quick, "README.md", "exec"), {})  # the README's own text
+    exec(compile(quick, "README.md", "exec"), {})  # code from the README itself
     assert "mine" in capsys.readouterr().out
 
 
@@ -56,9 +56,9 @@ def test_the_printed_leaderboard_is_the_published_one():
     [printed] = [block for language, block in BLOCKS if language == "text" and block.startswith("digits\n")]
     rows = pd.read_csv(ROOT / "leaderboards" / "digits.csv")
     accuracy = rows[(rows["axis"] == "clean") & (rows["metric"] == "accuracy")].set_index("model")["value"]
-    shown = re.findall(r"│ [\d-]+\s+│ (\w+)\s+│ ([\d.]+) \w+\s+│ ([\d.]+)", printed)
-    assert {model for model, *_ in shown} == set(accuracy.index)
-    for model, clean, robust in shown:
+    entries = re.findall(r"│ [\d-]+\s+│ (\w+)\s+│ ([\d.]+) \w+\s+│ ([\d.]+)", printed)
+    assert {model for model, *_ in entries} == set(accuracy.index)
+    for model, clean, robust in entries:
         assert float(clean) == pytest.approx(100 * accuracy[model], abs=0.051)
         cascade = rows["params"].str.contains('"attack": "cascade".*"norm": "linf".*"reference": true')
         attacked = rows[(rows["model"] == model) & cascade]

@@ -1,4 +1,4 @@
-"""The store: whole or not at all, readable whatever happened, and never lost."""
+"""The store: records are written atomically, never overwritten, and stay readable after damage or a kill."""
 
 import json
 import os
@@ -119,8 +119,8 @@ def test_an_interrupted_write_leaves_nothing_behind(tmp_path, monkeypatch):
 
 
 def test_two_writers_of_one_key_both_keep_their_record(tmp_path):
-    one, other = Store(tmp_path), Store(tmp_path)
-    assert one.put(record(value=0.1)) != other.put(record(value=0.2))
+    first, second = Store(tmp_path), Store(tmp_path)
+    assert first.put(record(value=0.1)) != second.put(record(value=0.2))
     assert Store(tmp_path).rows()["value"].tolist() == [0.2]
 
 
@@ -134,7 +134,7 @@ def test_weights_are_stored_once(tmp_path):
 
 
 def test_a_killed_run_is_completed_by_the_next(tmp_path, toy):
-    """Real runs in forked processes (so that PyTorch is imported once), killed with SIGKILL 24 times."""
+    """Kill real runs with SIGKILL 24 times; they are forked, so that PyTorch is imported only once."""
     from suite.runner.harness import Harness, plan
     from suite.runner.process import use_threads
 
@@ -142,12 +142,12 @@ def test_a_killed_run_is_completed_by_the_next(tmp_path, toy):
     axes = ["clean", "robustness(attack=pgd(eps=[0.1, 0.2], steps=5))", "calibration(members=2, dropout_samples=3)"]
     cells = plan([toy("toy")], [toy("quick"), toy("dropping")], axes)
     Harness(Store(tmp_path / "whole")).run(cells)
-    began = time.perf_counter()
+    start = time.perf_counter()
     Harness(Store(tmp_path / "timed")).run(cells)
-    length = time.perf_counter() - began
+    duration = time.perf_counter() - start
     expected = numbers(Store(tmp_path / "whole"))
-    moments, kills, rounds = random.Random(5), 0, 0
-    found_between: set[int] = set()
+    delays, kills, rounds = random.Random(5), 0, 0
+    finished_at_kill: set[int] = set()
     while kills < 24:
         rounds += 1
         root = tmp_path / f"killed{rounds}"
@@ -158,21 +158,21 @@ def test_a_killed_run_is_completed_by_the_next(tmp_path, toy):
                     Harness(Store(root)).run(cells)
                 finally:
                     os._exit(0)
-            time.sleep(moments.uniform(0, 0.6) * length)
+            time.sleep(delays.uniform(0, 0.6) * duration)
             os.kill(child, signal.SIGKILL)
             _, status = os.waitpid(child, 0)
             store = Store(root)
-            found_between.add(len(store.done()))
+            finished_at_kill.add(len(store.done()))
             store.rows()
             assert store.damaged == {}
             if not os.WIFSIGNALED(status):
                 break
             kills += 1
-            if kills % 6 == 0:  # a run that is never killed again must complete what is there
+            if kills % 6 == 0:  # an uninterrupted run must complete the store
                 Harness(Store(root)).run(cells)
                 break
         assert numbers(Store(root)).equals(expected)
-    assert len(found_between) > 2, "the kills did not hit different moments"
+    assert len(finished_at_kill) > 2, "the kills did not happen at different stages"
 
 
 def test_a_damaged_record_is_measured_again(tmp_path):

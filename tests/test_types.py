@@ -1,4 +1,4 @@
-"""The verdict of a measure: what its status says about its number."""
+"""Status and verdict of a measure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def measure(value: float | None, reason: str | None = None, **checks: typing.Any
 
 
 @pytest.mark.parametrize(
-    ("found", "status", "verdict"),
+    ("result", "status", "verdict"),
     [
         (measure(0.5), "ok", "valid"),
         (measure(0.5, weak="pass", other="n/a"), "ok", "valid"),
@@ -25,8 +25,8 @@ def measure(value: float | None, reason: str | None = None, **checks: typing.Any
         (not_applicable("infidelity", "no gradient"), "skipped", "invalid"),
     ],
 )
-def test_status_follows_from_value_and_checks(found: Measure, status: str, verdict: str) -> None:
-    assert (found.status, found.verdict) == (status, verdict)
+def test_status_follows_from_value_and_checks(result: Measure, status: str, verdict: str) -> None:
+    assert (result.status, result.verdict) == (status, verdict)
 
 
 def test_every_status_has_one_of_the_three_verdicts() -> None:

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of robustness."""
+"""Fixtures for the robustness tests."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.axes.contexts import context_of
 
 @pytest.fixture
 def measured(monkeypatch):
-    """Return a function that measures an attack value, registered for the length of the test."""
+    """Return a function that evaluates an attack object, registered for the duration of the test."""
 
     def measure(attack, context=None, **fields):
         entry = Entry("attack", "tested", lambda: attack, "test")

@@ -1,4 +1,4 @@
-"""Contexts and a faulty attack for tests of the axes."""
+"""Contexts for tests of the axes, and the base class of their faulty attacks."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ EPS = (0.05, 0.1, 0.15)
 
 
 def context_of(model=None, count=120, **fields):
-    """Return the context of a model on the digits."""
+    """Return the context of a model on `count` digits."""
     train, test = splits()
     info = TaskInfo("digits", "classification", "1", CLASSES, (1, 8, 8))
     data = TaskData(info, train.take(range(128)), train.take(range(0)), test.take(range(count)), DataReport({}), "d")
@@ -33,10 +33,12 @@ def context_of(model=None, count=120, **fields):
 
 
 def robust(result):
+    """Return the measures of robust accuracy."""
     return [m for m in result.measures if m.metric == "robust_accuracy"]
 
 
 def split_context(test, model=None, batch_size=64):
+    """Return the context of a model on a given test split, without training samples."""
     info = TaskInfo("digits", "classification", "1", CLASSES, test.inputs.shape[1:])
     nothing = test.take(range(0))
     data = TaskData(info, nothing, nothing, test, DataReport({}), "d")
@@ -55,7 +57,7 @@ def split_context(test, model=None, batch_size=64):
 
 @dataclass(frozen=True)
 class Fake(NormAttack):
-    """PGD, the base of attacks with one fault."""
+    """PGD as a base class: each subclass adds one fault."""
 
     eps: tuple[float, ...] = EPS
     loss: str | None = "margin"

@@ -1,4 +1,4 @@
-"""The attribution axis: which methods, under which names, and how far it is."""
+"""The attribution axis: method selection, method names, and progress."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ FEW, MANY = "smoothgrad(samples=2)", "smoothgrad(samples=8)"
 
 
 class Pooling(nn.Module):
-    """A convolution that keeps the places of the image, and one after it that sees none."""
+    """A convolution with a spatial output, followed by global pooling and a 1x1 convolution without one."""
 
     def __init__(self):
         super().__init__()
@@ -56,8 +56,8 @@ def methods_of(result):
 
 
 def values_of(result, method):
-    wanted = [m for m in result.measures if m.params["method"] == method and m.metric == "insertion_auc"]
-    return {m.params["baseline"]: m.value for m in wanted}
+    matching = [m for m in result.measures if m.params["method"] == method and m.metric == "insertion_auc"]
+    return {m.params["baseline"]: m.value for m in matching}
 
 
 def test_two_specs_of_one_method_are_labeled_by_their_specs():
@@ -83,7 +83,7 @@ def test_the_name_of_the_control_is_reserved(monkeypatch, methods):
         measure(methods)
 
 
-def test_progress_advances_with_the_methods():
+def test_progress_advances_by_one_per_method():
     running, steps = [], []
 
     def track(items, label, total):
@@ -104,7 +104,7 @@ def test_gradcam_uses_a_layer_with_a_spatial_output():
     assert np.ptp(result.arrays["map_gradcam"]) > 0
 
 
-def test_a_method_of_total_contributions_has_no_infidelity():
+def test_a_method_that_returns_total_contributions_has_no_infidelity():
     result = measure(("saliency", "integrated_gradients"))
     infidelity = {m.params["method"]: m for m in result.measures if m.metric == "infidelity"}
     assert infidelity["saliency"].status == "ok"

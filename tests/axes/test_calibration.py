@@ -1,4 +1,4 @@
-"""The calibration axis: what a model cannot offer is skipped, what goes wrong fails."""
+"""The calibration axis: an inapplicable ensemble is skipped, an error in a member fails the cell."""
 
 import pytest
 import torch

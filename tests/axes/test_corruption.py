@@ -1,4 +1,4 @@
-"""The corruption axis: what it counts, what its intervals resample, and what it is independent of."""
+"""The corruption axis: its measures, the resampling unit of its intervals, and invariance to batches and order."""
 
 import dataclasses
 
@@ -31,13 +31,13 @@ def result(context):
 
 
 def cells(result):
-    found = [m for m in result.measures if m.metric == "corrupted_accuracy"]
-    return {(m.params["corruption"], m.params["severity"]): m for m in found}
+    measures = [m for m in result.measures if m.metric == "corrupted_accuracy"]
+    return {(m.params["corruption"], m.params["severity"]): m for m in measures}
 
 
 def only(result, metric):
-    (found,) = [m for m in result.measures if m.metric == metric]
-    return found
+    (measure,) = [m for m in result.measures if m.metric == metric]
+    return measure
 
 
 def test_every_corruption_and_severity_is_a_row_with_its_interval(context, result):
@@ -49,11 +49,11 @@ def test_every_corruption_and_severity_is_a_row_with_its_interval(context, resul
     assert list(result.samples["id"]) == list(context.test.ids)
 
 
-def test_an_outcome_is_that_of_the_corrupted_image(context, result):
+def test_an_outcome_is_the_prediction_on_the_corrupted_image(context, result):
     seeds = context.sample_seeds("corruption gaussian_noise 5", range(120))
     with context.model.frozen(), torch.no_grad():
-        said = context.model(corrupt(context.pixels, "gaussian_noise", 5, seeds)).argmax(dim=1)
-    assert (result.samples["correct@gaussian_noise/5"] == (said == context.targets).numpy()).all()
+        predictions = context.model(corrupt(context.pixels, "gaussian_noise", 5, seeds)).argmax(dim=1)
+    assert (result.samples["correct@gaussian_noise/5"] == (predictions == context.targets).numpy()).all()
     assert 0.1 < result.samples["correct@gaussian_noise/5"].mean() < result.samples["correct_clean"].mean() - 0.05
 
 
@@ -71,13 +71,13 @@ def test_summaries_are_plain_means(result):
 
 
 def test_intervals_resample_images_not_outcomes():
-    """Nine copies of one outcome per image say no more than one; nine independent ones do."""
+    """Nine copies of one outcome per image do not narrow the interval; nine independent outcomes do."""
     random = np.random.default_rng(0)
     clean = np.ones(300, dtype=bool)
-    once = random.random(300) < 0.6
+    single = random.random(300) < 0.6
     widths = [
         row.hi - row.lo
-        for right in (once[None], np.repeat(once[None], 9, axis=0), random.random((9, 300)) < 0.6)
+        for right in (single[None], np.repeat(single[None], 9, axis=0), random.random((9, 300)) < 0.6)
         for row in summary(Classification(), clean, list(right), 1)[:1]
     ]
     assert widths[1] == pytest.approx(widths[0])
@@ -148,7 +148,7 @@ def test_samples_that_are_not_images_give_a_skipped_row():
 
 
 @pytest.mark.parametrize(
-    ("options", "error", "said"),
+    ("options", "error", "message"),
     [
         ({"names": ("fogg",)}, UnknownNameError, "Did you mean 'fog'"),
         ({"names": ()}, SpecError, "distinct"),
@@ -158,12 +158,12 @@ def test_samples_that_are_not_images_give_a_skipped_row():
         ({"severities": (2, 1)}, SpecError, "ascending"),
     ],
 )
-def test_invalid_options_are_rejected(options, error, said):
-    with pytest.raises(error, match=said):
+def test_invalid_options_are_rejected(options, error, message):
+    with pytest.raises(error, match=message):
         Corruption(**options)
 
 
-def test_the_axis_is_found_by_its_spec():
+def test_the_axis_can_be_built_from_its_spec():
     entry, spec = resolve("axis", "corruption(names=fog, severities=[2, 4])")
     assert entry.build(spec) == Corruption(names=("fog",), severities=(2, 4))
     assert Corruption() == Corruption(names=tuple(COMMON), severities=(1, 2, 3, 4, 5))

@@ -1,4 +1,4 @@
-"""The axes on detection and segmentation: attacks, controls and checks on models whose numbers are known by hand."""
+"""The axes on detection and segmentation: attacks, controls and checks on models with known exact results."""
 
 import functools
 import io
@@ -48,14 +48,14 @@ ATTACKS = [
     (kind, name)
     for kind in KINDS
     for name in (*PIXELS, *PATCHES)
-    if (kind, name) != ("detection", "worst_case")  # its losses are those of segmentation
+    if (kind, name) != ("detection", "worst_case")  # its losses exist for segmentation only
 ]
 
 
 @functools.cache
-def attacked(kind, name, way="honest"):
+def attacked(kind, name, way="regular"):
     spec = {**PIXELS, **PATCHES}.get(name, name)
-    return Robustness(spec, audit=16).measure(context_of(kind, model_of(kind, way)).fitted_on_validation())
+    return Robustness(spec, audit=16).measure(context_of(kind, model_of(kind, way)).fit_to_model())
 
 
 def robust(result):
@@ -68,7 +68,7 @@ def values(result, metric, **params):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_planted_model_is_always_correct(kind):
-    result = Clean().measure(context_of(kind).fitted_on_validation())
+    result = Clean().measure(context_of(kind).fit_to_model())
     for measure in result.measures:
         lower = measure.higher_is_better is False
         assert measure.value == (0 if lower else 1) or measure.metric == "ar1", measure
@@ -100,14 +100,14 @@ def test_a_correct_attack_on_a_correct_model_is_valid(kind, name):
 @pytest.mark.parametrize(("kind", "name"), ATTACKS)
 def test_a_model_with_masked_gradients_is_suspect(kind, name):
     result = attacked(kind, name, "blind")
-    assert robust(result)[-1].value > 0.9  # what the attack made of it is no evidence
+    assert robust(result)[-1].value > 0.9  # the attack is no evidence of robustness
     assert {measure.status for measure in robust(result)} == {"suspect"}
     assert all(measure.reason for measure in robust(result))
 
 
 @pytest.mark.parametrize(("kind", "name"), ATTACKS)
 def test_quality_never_increases_with_the_size(kind, name):
-    context = context_of(kind).fitted_on_validation()
+    context = context_of(kind).fit_to_model()
     entry, spec = resolve("attack", {**PIXELS, **PATCHES}[name])
     with context.model.frozen():
         sweep = AttackSweep(
@@ -118,8 +118,8 @@ def test_quality_never_increases_with_the_size(kind, name):
     for before, after in itertools.pairwise(quality):
         assert (after <= before).all()
     assert quality[-1].mean() < quality[0].mean() - 0.2
-    for held in sweep.control.values():
-        parts = [sweep.clean, *held.values()]
+    for control in sweep.control.values():
+        parts = [sweep.clean, *control.values()]
         assert all((after <= before).all() for before, after in itertools.pairwise(parts))
     assert all(((q >= 0) & (q <= 1)).all() for q in quality)
 
@@ -143,26 +143,28 @@ def rates(result, size):
 
 def test_vanishing_removes_all_objects_with_little_effect_on_average_precision():
     result = attacked("detection", "pgd(eps=[0.075], steps=5, restarts=1, loss=vanish)")
-    found = rates(result, 0.075)
-    assert found["disappearance_rate"].value == 1 and found["disappearance_rate"].control == 0
-    assert found["false_positives_per_image"].value == found["mislabel_rate"].value == 0
+    rates_at_size = rates(result, 0.075)
+    assert rates_at_size["disappearance_rate"].value == 1 and rates_at_size["disappearance_rate"].control == 0
+    assert rates_at_size["false_positives_per_image"].value == rates_at_size["mislabel_rate"].value == 0
     assert robust(result)[0].value > 0.8
 
 
 def test_fabrication_adds_false_positives_and_keeps_objects():
-    found = rates(attacked("detection", "pgd(eps=[0.1], steps=5, restarts=1, loss=fabricate)"), 0.1)
-    assert found["false_positives_per_image"].value > 4 and found["false_positives_per_image"].control == 0
-    assert found["disappearance_rate"].value == found["mislabel_rate"].value == 0
+    rates_at_size = rates(attacked("detection", "pgd(eps=[0.1], steps=5, restarts=1, loss=fabricate)"), 0.1)
+    assert (
+        rates_at_size["false_positives_per_image"].value > 4 and rates_at_size["false_positives_per_image"].control == 0
+    )
+    assert rates_at_size["disappearance_rate"].value == rates_at_size["mislabel_rate"].value == 0
 
 
-def climbed(name, eps, steps=8):
-    """Return the states of objects after plain signed steps up a loss, without any judging on the way."""
-    context = context_of("detection").fitted_on_validation()
+def states_after_ascent(name, eps, steps=8):
+    """Return the object states after plain gradient-sign ascent on a loss, without early stopping."""
+    context = context_of("detection").fit_to_model()
     point = context.pixels.clone()
     for _ in range(steps):
         point.requires_grad_()
-        raised, _ = losses.loss_and_detections(context.model, point, context.targets, name)
-        (gradient,) = torch.autograd.grad(raised.sum(), point)
+        loss, _ = losses.loss_and_detections(context.model, point, context.targets, name)
+        (gradient,) = torch.autograd.grad(loss.sum(), point)
         moved = point.detach() + eps / 4 * gradient.sign()
         point = torch.min(torch.max(moved, context.pixels - eps), context.pixels + eps).clamp(0, 1)
     with torch.no_grad():
@@ -171,19 +173,19 @@ def climbed(name, eps, steps=8):
 
 
 @pytest.mark.parametrize(
-    ("name", "eps", "wanted"), [("vanish", 0.075, (0, 0, 33, 0)), ("mislabel", 0.25, (0, 33, 0, 0))]
+    ("name", "eps", "expected"), [("vanish", 0.075, (0, 0, 33, 0)), ("mislabel", 0.25, (0, 33, 0, 0))]
 )
-def test_the_value_of_an_objective_alone(name, eps, wanted):
-    assert tuple(climbed(name, eps)) == wanted
+def test_the_object_states_after_ascent_on_one_objective(name, eps, expected):
+    assert tuple(states_after_ascent(name, eps)) == expected
 
 
-def test_fabrication_alone_fills_every_empty_cell():
-    found, mislabelled, missed, hallucinated = climbed("fabricate", 0.2)
-    assert (found, mislabelled, missed, hallucinated) == (33, 0, 0, 20 * 9 - 33)
+def test_ascent_on_fabrication_fills_every_empty_cell():
+    detected, mislabeled, missed, hallucinated = states_after_ascent("fabricate", 0.2)
+    assert (detected, mislabeled, missed, hallucinated) == (33, 0, 0, 20 * 9 - 33)
 
 
 class OneSided(PlantedDetector):
-    """Each class looks at its own channel against blue, so that an object may be of neither class, or of both."""
+    """Each class compares its own channel with blue, so an object may belong to neither class or to both."""
 
     def odds(self, images):
         means = torch.einsum("nkhw,chw->nck", images, self.reader.inside)
@@ -191,38 +193,38 @@ class OneSided(PlantedDetector):
 
 
 @pytest.mark.parametrize(
-    ("loss", "wanted"),
+    ("loss", "expected"),
     [("vanish", (0, 0, 1, 0)), ("mislabel", (0, 1, 0, 0)), ("fabricate", (1, 0, 0, 2 * (20 * 9 - 33) / 20))],
 )
-def test_an_objective_has_its_own_effect_only(loss, wanted):
-    """What becomes of the objects, found, mislabelled and missed, and the hallucinations of an image."""
+def test_an_objective_has_its_own_effect_only(loss, expected):
+    """`expected`: shares of detected, mislabeled and missed objects, and hallucinated boxes per image."""
     attack = f"pgd(eps=[0.3], steps=10, restarts=1, loss={loss})"
-    result = Robustness(attack, audit=0).measure(
-        context_of("detection", TorchDetector(OneSided())).fitted_on_validation()
-    )
-    found = rates(result, 0.3)
-    mislabelled, missed = found["mislabel_rate"].value, found["disappearance_rate"].value
-    assert (1 - mislabelled - missed, mislabelled, missed) == wanted[:3]
-    # An empty cell may be of both classes; a search ends as soon as nothing is right, before all cells are filled.
-    assert wanted[3] / 2 <= found["false_positives_per_image"].value <= wanted[3]
-    controls = [found[name].control for name in ("mislabel_rate", "disappearance_rate", "false_positives_per_image")]
+    result = Robustness(attack, audit=0).measure(context_of("detection", TorchDetector(OneSided())).fit_to_model())
+    rates_at_size = rates(result, 0.3)
+    mislabeled, missed = rates_at_size["mislabel_rate"].value, rates_at_size["disappearance_rate"].value
+    assert (1 - mislabeled - missed, mislabeled, missed) == expected[:3]
+    # An empty cell may get both classes; a search stops once no object is correct, before all cells are filled.
+    assert expected[3] / 2 <= rates_at_size["false_positives_per_image"].value <= expected[3]
+    controls = [
+        rates_at_size[name].control for name in ("mislabel_rate", "disappearance_rate", "false_positives_per_image")
+    ]
     assert max(controls) < 0.5
 
 
 def test_mislabeling_changes_the_class_of_objects():
-    found = rates(attacked("detection", "pgd(eps=[0.25], steps=8, restarts=1, loss=mislabel)"), 0.25)
-    assert found["mislabel_rate"].value > 0.5 and found["mislabel_rate"].control < 0.1
+    rates_at_size = rates(attacked("detection", "pgd(eps=[0.25], steps=8, restarts=1, loss=mislabel)"), 0.25)
+    assert rates_at_size["mislabel_rate"].value > 0.5 and rates_at_size["mislabel_rate"].control < 0.1
 
 
 @pytest.mark.parametrize("name", ["pgd", "patch", "pgd(eps=[0.1], steps=5, restarts=1, loss=fabricate)"])
 def test_secondary_metrics_exist_at_every_size_and_agree_with_the_states(name):
     result = attacked("detection", name)
-    context = context_of("detection").fitted_on_validation()
+    context = context_of("detection").fit_to_model()
     for measure in values(result, "disappearance_rate"):
         assert measure.params["threshold"] == round(context.kind.threshold, 4)
         where = {k: v for k, v in measure.params.items() if k in ("eps", "area")}
-        (mislabelled,) = values(result, "mislabel_rate", **where)
-        assert 0 <= measure.value + mislabelled.value <= 1 and measure.control is not None
+        (mislabeled,) = values(result, "mislabel_rate", **where)
+        assert 0 <= measure.value + mislabeled.value <= 1 and measure.control is not None
     sizes = [m.params.get("eps", m.params.get("area")) for m in values(result, "map50")]
     assert sizes == [0.0, *(m.params.get("eps", m.params.get("area")) for m in robust(result))]
     assert values(result, "map50")[0].value == values(result, "map50")[0].control == 1
@@ -243,7 +245,7 @@ AXES = {
 @pytest.mark.parametrize("name", AXES)
 def test_no_number_depends_on_the_batch_size_or_the_run(kind, name):
     first, *others = (
-        AXES[name].measure(context_of(kind, count=9, batch_size=size).fitted_on_validation()) for size in (64, 7, 1)
+        AXES[name].measure(context_of(kind, count=9, batch_size=size).fit_to_model()) for size in (64, 7, 1)
     )
     for other in others:
         assert first.measures == other.measures
@@ -255,40 +257,40 @@ def test_no_number_depends_on_the_batch_size_or_the_run(kind, name):
 
 
 @pytest.mark.xfail(
-    strict=False,  # how many numbers a processor takes at once decides
-    reason="vectorised sigmoids round the end of a batch otherwise, unless its numbers are a multiple of 32",
+    strict=False,  # depends on the vector width of the processor
+    reason="vectorized sigmoids round the end of a batch differently unless its size is a multiple of 32",
 )
-def test_no_score_depends_on_its_place_in_the_batch():
+def test_no_score_depends_on_its_position_in_the_batch():
     model = TorchDetector(PlantedDetector(single=True))
     contrast = torch.linspace(0.05, 0.3, 800 * 9).view(800, 3, 3)
     pixels = torch.full((800, 3, 24, 24), 0.5)
     pixels[:, 0] += contrast.repeat_interleave(8, 1).repeat_interleave(8, 2)
     with model.frozen(), torch.no_grad():
-        here, elsewhere = model.candidates(pixels), model.candidates(pixels.roll(1, 0)).roll(-1, 0)
-    assert torch.equal(here, elsewhere)
+        original, shifted = model.candidates(pixels), model.candidates(pixels.roll(1, 0)).roll(-1, 0)
+    assert torch.equal(original, shifted)
 
 
-def lonely():
+def single_object_scene():
     """Return the first scene with a single object: its row, the context, and the object's box."""
-    context = context_of("detection").fitted_on_validation()
+    context = context_of("detection").fit_to_model()
     row = int(np.flatnonzero((context.test.targets[..., 4] >= 0).sum(axis=1) == 1)[0])
     return row, context, context.test.targets[row, 0, :4]
 
 
 @pytest.mark.parametrize(("rows", "damage"), [(6, 0.0), (4, 0.0), (3, 1.0), (0, 0.0)])
 def test_an_object_mostly_under_the_patch_is_not_scored(rows, damage):
-    """A grey patch over some rows of the only object: half of it is enough to miss it, and more does not count."""
-    row, context, box = lonely()
+    """A gray patch covers rows of the only object: half of it makes the model miss it, more than half removes it."""
+    row, context, box = single_object_scene()
     pixels, targets = context.pixels[[row]], context.targets[[row]]
     problem = Problem.of(context.kind, context.model.raw, adapter=context.model)
     x1, y1, x2, _ = map(int, box)
     changed = pixels.clone()
     changed[:, :, y1 : y1 + rows, x1:x2] = 0.9
-    found, tally = validate_and_score(problem, PatchAttack(area=(0.1,)), pixels, changed, targets, 0.1)
-    assert found.item() == damage
+    measured, tally = validate_and_score(problem, PatchAttack(area=(0.1,)), pixels, changed, targets, 0.1)
+    assert measured.item() == damage
     assert tally[0, 100, 5] == (rows > 3) and targets[0, 0, 5] == 0
     measure = context.kind.headline_measure("map", tally, seed=0)
-    assert measure.value is None if rows > 3 else measure.value == 1  # its score is low, and still the highest
+    assert measure.value is None if rows > 3 else measure.value == 1  # its score is low, but still the highest
 
 
 def test_pixels_under_the_patch_are_not_scored():
@@ -298,7 +300,7 @@ def test_pixels_under_the_patch_are_not_scored():
     changed = pixels.clone()
     changed[:, :, 8:16, 8:16] = 0.9
     damage, tally = validate_and_score(problem, PatchAttack(area=(0.2,)), pixels, changed, targets, 0.2)
-    assert (damage == 0).all()  # a cell without contrast is background; what was there is hidden with it
+    assert (damage == 0).all()  # a cell without contrast is background, and its former target is masked
     assert (tally.sum(axis=(1, 2)) == 24 * 24 - 64).all()
     whole = context.kind.tally(context.outcomes.output, context.test.targets)
     assert (whole.sum(axis=(1, 2)) == 24 * 24).all() and (whole != tally).any()
@@ -317,8 +319,8 @@ def test_norm_bounded_perturbations_mask_no_targets():
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", PATCHES)
 def test_controls_of_a_patch_mask_the_same_targets(kind, name):
-    """Attack and controls lie at one place; where both replace the clean answer they leave the same truth."""
-    context = context_of(kind).fitted_on_validation()
+    """Attack and controls cover the same position, so the same targets remain."""
+    context = context_of(kind).fit_to_model()
     entry, spec = resolve(
         "attack", PATCHES[name].replace("steps=", "position=[0, 8], steps=").replace("position=random, ", "")
     )
@@ -329,11 +331,11 @@ def test_controls_of_a_patch_mask_the_same_targets(kind, name):
         seeds = torch.arange(len(context.pixels))
         parts = [attack.perturb(problem, context.pixels, context.targets, 0.2, seeds)]
         parts += [control(context.pixels, 0.2, seeds) for control in attack.controls().values()]
-        left = [validate_and_score(problem, attack, context.pixels, part, context.targets, 0.2)[1] for part in parts]
+        tallies = [validate_and_score(problem, attack, context.pixels, part, context.targets, 0.2)[1] for part in parts]
     assert len(parts) == 3
-    for tally in left:
+    for tally in tallies:
         truth = tally[:, 100:, 5] if kind == "detection" else tally.sum(axis=2)
-        assert np.array_equal(truth, left[0][:, 100:, 5] if kind == "detection" else left[0].sum(axis=2))
+        assert np.array_equal(truth, tallies[0][:, 100:, 5] if kind == "detection" else tallies[0].sum(axis=2))
         assert truth.sum() > 0
 
 
@@ -369,13 +371,13 @@ def masks(split, seed):
 
 
 @model(kind="detection")
-def detector(*, way="honest"):
+def detector(*, way="regular"):
     """A planted detector."""
     return model_of("detection", way)
 
 
 @model(kind="segmentation")
-def segmenter(*, way="honest"):
+def segmenter(*, way="regular"):
     """A planted segmenter."""
     return model_of("segmentation", way)
 '''
@@ -395,7 +397,7 @@ def cells_of(file, kind, axes, *ways):
     return plan([f"{file}:{task}"], [f"{file}:{model}(way={way!r})" for way in ways], axes)
 
 
-EVERY = [
+ALL_AXES = [
     "clean",
     f"robustness(attack={PIXELS['fgsm']}, audit=4)",
     f"robustness(attack={PATCHES['image_patch']}, audit=4)",
@@ -409,8 +411,8 @@ EVERY = [
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("way", ["nan", "nan once"])
 def test_nan_fails_the_cell_on_every_axis(tmp_path, file, kind, way):
-    outcome = Harness(Store(tmp_path), Settings()).run(cells_of(file, kind, EVERY, way))
-    assert len(outcome.failed) == len(outcome.ran) == len(EVERY)
+    outcome = Harness(Store(tmp_path), Settings()).run(cells_of(file, kind, ALL_AXES, way))
+    assert len(outcome.failed) == len(outcome.ran) == len(ALL_AXES)
     rows = Store(tmp_path).rows()
     assert set(rows["status"]) == {"failed"} and rows["value"].isna().all()
     assert rows["reason"].str.contains("NaN or infinite", regex=False).all(), rows["reason"].tolist()
@@ -431,7 +433,7 @@ def test_nan_only_under_attack_fails_the_cell(tmp_path, file, kind, attack):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nan_while_fitting_a_patch_is_an_error(kind):
-    """The gate sees test images only; what the model said while the patch was trained counts as well."""
+    """Validation covers test images only; NaN outputs while the patch is trained must be reported as well."""
     context = context_of(kind, model_of(kind, "nan moved"))
     with pytest.raises(SuiteError, match="NaN or infinite"):
         Robustness("patch(area=[0.9], steps=3, restarts=1)", audit=0).measure(context)
@@ -449,7 +451,7 @@ def test_the_adapter_rejects_nan(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_without_predictions_gets_numbers_reasons_and_a_board(tmp_path, file, kind):
     store = Store(tmp_path)
-    outcome = Harness(store, Settings()).run(cells_of(file, kind, EVERY, "honest", "silent"))
+    outcome = Harness(store, Settings()).run(cells_of(file, kind, ALL_AXES, "regular", "silent"))
     assert outcome.failed == []
     rows = store.rows()
     assert rows[rows["value"].isna()]["reason"].notna().all()
@@ -470,21 +472,21 @@ def test_a_model_without_predictions_gets_numbers_reasons_and_a_board(tmp_path, 
     assert (silent[silent["metric"].str.startswith(("corrupted_", "occluded_"))]["status"] == "ok").all()
     attacked = silent[silent["metric"].str.startswith("robust_")]
     assert set(attacked["status"]) <= {"ok", "suspect"} and len(attacked) == 5
-    made = board(store, rows["task"].iloc[0])
-    assert len(made.frame) == 2
+    ranking = board(store, rows["task"].iloc[0])
+    assert len(ranking.frame) == 2
     console = Console(width=120, file=io.StringIO(), color_system=None)
-    console.print(board_table(made, width=120))
-    for note in footnotes(made):
+    console.print(board_table(ranking, width=120))
+    for note in footnotes(ranking):
         console.print(note)
-    shown = console.file.getvalue()
-    assert "honest" in shown and "silent" in shown and "nan" not in shown.lower()
+    printed = console.file.getvalue()
+    assert "regular" in printed and "silent" in printed and "nan" not in printed.lower()
 
 
 def test_rows_of_graded_kinds_are_reproducible_with_interval_checks_and_control(tmp_path, file):
     for kind in KINDS:
         stores = [Store(tmp_path / kind / str(size)) for size in (64, 7)]
         for store, size in zip(stores, (64, 7), strict=True):
-            Harness(store, Settings(batch_size=size)).run(cells_of(file, kind, EVERY[:4], "honest"))
+            Harness(store, Settings(batch_size=size)).run(cells_of(file, kind, ALL_AXES[:4], "regular"))
         assert numbers(stores[0]).equals(numbers(stores[1]))
         rows = stores[0].rows()
         measured = rows[rows["value"].notna() & (rows["metric"] != "temperature")]
@@ -515,7 +517,7 @@ def test_an_attack_on_single_labels_is_rejected_for_graded_kinds(kind, attack):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_attribution_highlights_what_the_model_uses(kind):
-    result = AXES["attribution"].measure(context_of(kind).fitted_on_validation())
+    result = AXES["attribution"].measure(context_of(kind).fit_to_model())
     by_name = {(m.metric, m.params["method"], m.params.get("baseline")): m for m in result.measures}
     assert by_name["pointing_game", "saliency", "none"].value == 1
     assert by_name["energy_inside", "saliency", "none"].value == pytest.approx(1)
@@ -525,17 +527,17 @@ def test_attribution_highlights_what_the_model_uses(kind):
     assert region.shape == (8, 24, 24) and (region.sum(axis=(1, 2)) % 36 == 0).all() and region.any(axis=(1, 2)).all()
     assert np.isfinite(result.samples["deletion_auc@saliency/mean"]).all()
     end = result.details["curves"]["saliency"]["deletion/mean"][-1]
-    assert end < 0.05  # once everything is deleted the detection is gone, and that is a score and no gap
+    assert end < 0.05  # with everything deleted the detection is gone: a score near zero, not a missing value
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradcam_explains_more_images_than_one_padded_batch(kind):
-    result = Attribution(methods=("gradcam",), samples=12, steps=3).measure(context_of(kind).fitted_on_validation())
+    result = Attribution(methods=("gradcam",), samples=12, steps=3).measure(context_of(kind).fit_to_model())
     assert next(m for m in result.measures if m.metric == "pointing_game").value == 1
 
 
-class Thin(torch.nn.Module):
-    """Sure of a box that is narrower than a pixel."""
+class SubpixelBox(torch.nn.Module):
+    """Predicts a box narrower than a pixel with high confidence."""
 
     classes, channels = 2, 3
 
@@ -549,13 +551,13 @@ class Thin(torch.nn.Module):
 
 
 def test_a_detection_smaller_than_a_pixel_does_not_affect_others():
-    result = AXES["attribution"].measure(context_of("detection", TorchDetector(Thin())))
+    result = AXES["attribution"].measure(context_of("detection", TorchDetector(SubpixelBox())))
     assert result.measures
 
 
 def test_the_kind_is_fitted_on_validation_samples_first():
     context = context_of("detection")
-    settled = context.fitted_on_validation()
-    assert context.kind == Detection() and settled.kind.threshold != 0.5
-    assert settled.kind.threshold == pytest.approx((context.validation_output[..., 4].max(1).max() + 0.05) / 2, abs=0.1)
-    assert settled.outcomes.kind is settled.kind
+    fitted = context.fit_to_model()
+    assert context.kind == Detection() and fitted.kind.threshold != 0.5
+    assert fitted.kind.threshold == pytest.approx((context.validation_output[..., 4].max(1).max() + 0.05) / 2, abs=0.1)
+    assert fitted.outcomes.kind is fitted.kind

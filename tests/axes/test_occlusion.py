@@ -1,4 +1,4 @@
-"""The occlusion axis: what is covered, how outcomes are averaged, and where it hurts most."""
+"""The occlusion axis: covered pixels, averaging over positions, and the heat map."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ AXIS = Occlusion(fractions=(0.07, 0.25, 0.57), places=3)
 
 
 class OnePixel(nn.Module):
-    """Answers 1 where the pixel at (2, 5) is bright, whatever else the image shows."""
+    """Predicts class 1 if and only if the pixel at (2, 5) is bright."""
 
     def __init__(self):
         super().__init__()
@@ -39,7 +39,7 @@ def result():
     return AXIS.measure(split_context(splits()[1].take(range(120))))
 
 
-def test_a_row_per_fraction_states_the_covered_area(result):
+def test_every_fraction_has_a_row_with_the_covered_area(result):
     rows = result.measures
     assert [row.params["fraction"] for row in rows] == [0.07, 0.25, 0.57]
     assert [row.params["covered"] for row in rows] == [4 / 64, 16 / 64, 36 / 64]
@@ -64,7 +64,7 @@ def test_the_curve_begins_with_the_clean_image(result):
 def test_a_model_of_one_pixel_fails_when_that_pixel_is_covered():
     axis = Occlusion(fractions=(0.25,), places=40)
     result = axis.measure(split_context(bright_images(), TorchClassifier(OnePixel())))
-    # Of the 25 places of a 4x4 square, those with first row 0..2 and first column 2..4 cover the pixel at (2, 5).
+    # Of the 25 positions of a 4x4 square, those with first row 0..2 and first column 2..4 cover the pixel at (2, 5).
     assert result.measures[0].value == pytest.approx(1 - 9 / 25, abs=0.04)
 
 
@@ -94,23 +94,23 @@ def test_results_do_not_depend_on_the_batch_size(result, batch_size):
 def test_only_the_square_changes_and_has_the_requested_fill(fill):
     pixels = torch.rand((5, 3, 9, 12), generator=torch.Generator().manual_seed(0))
     at = torch.tensor([[0, 0], [5, 8], [2, 3], [4, 4], [5, 0]])
-    found = Occlusion(fill=fill).occluded(pixels, 4, at)
-    for image, clean, (top, left) in zip(found, pixels, at.tolist(), strict=True):
-        wanted = clean.clone()
-        colour = torch.full((3, 1, 1), 0.5) if fill == "grey" else clean.mean(dim=(1, 2), keepdim=True)
-        wanted[:, top : top + 4, left : left + 4] = colour
-        assert torch.allclose(image, wanted)
+    occluded = Occlusion(fill=fill).occluded(pixels, 4, at)
+    for image, clean, (top, left) in zip(occluded, pixels, at.tolist(), strict=True):
+        expected = clean.clone()
+        color = torch.full((3, 1, 1), 0.5) if fill == "grey" else clean.mean(dim=(1, 2), keepdim=True)
+        expected[:, top : top + 4, left : left + 4] = color
+        assert torch.allclose(image, expected)
 
 
-def test_corners_cover_all_positions_and_depend_on_seed_and_place():
+def test_corners_cover_all_positions_and_depend_on_seed_and_row():
     pixels = torch.zeros(2000, 1, 8, 11)
-    found = corners(pixels, 5, list(range(2000)), 0)
-    assert set(map(tuple, found.tolist())) == {(row, column) for row in range(4) for column in range(7)}
-    assert torch.equal(found[7:9], corners(pixels[:2], 5, [7, 8], 0))
-    assert not torch.equal(found, corners(pixels, 5, list(range(2000)), 1))
+    drawn = corners(pixels, 5, list(range(2000)), 0)
+    assert set(map(tuple, drawn.tolist())) == {(row, column) for row in range(4) for column in range(7)}
+    assert torch.equal(drawn[7:9], corners(pixels[:2], 5, [7, 8], 0))
+    assert not torch.equal(drawn, corners(pixels, 5, list(range(2000)), 1))
 
 
-def test_sides_and_stops():
+def test_square_sides_and_grid_stops():
     assert [side_of(torch.zeros(1, 1, 8, 8), share) for share in (0.02, 0.0625, 0.25, 0.99)] == [1, 2, 4, 7]
     assert side_of(torch.zeros(1, 1, 12, 12), 25 / 144) == 5
     assert side_of(torch.zeros(1, 1, 4, 100), 0.5) == 4
@@ -124,7 +124,7 @@ def test_sides_and_stops():
 @pytest.mark.parametrize(
     "options",
     [
-        *({"fractions": given} for given in ((), (0.2, 0.1), (0.0,), (1.0,))),
+        *({"fractions": fractions} for fractions in ((), (0.2, 0.1), (0.0,), (1.0,))),
         *({"places": 0}, {"grid": 0}, {"fill": "black"}),
     ],
     ids=str,
@@ -134,6 +134,6 @@ def test_invalid_options_are_rejected(options):
         Occlusion(**options)
 
 
-def test_the_axis_is_found_by_its_spec():
+def test_the_axis_can_be_built_from_its_spec():
     entry, spec = resolve("axis", "occlusion(fractions=0.3, places=2, fill=mean)")
     assert entry.build(spec) == Occlusion(fractions=(0.3,), places=2, fill="mean")

@@ -1,4 +1,4 @@
-"""The rationale axis on texts whose every word is worth what the test says, with embeddings and without."""
+"""The rationale axis on an additive text model with known word contributions, with and without embeddings."""
 
 import re
 from dataclasses import replace
@@ -20,17 +20,17 @@ from suite.models.adapters.text import Token, TorchText
 from suite.runner.settings import silent
 
 torch.set_num_threads(1)
-WORTH = {"good": 2.0, "fine": 1.0, "the": 0.0, "film": 0.1, "dull": -1.5, "bad": -2.0}
-WORDS = ("", "?", "[start]", *WORTH)
+CONTRIBUTIONS = {"good": 2.0, "fine": 1.0, "the": 0.0, "film": 0.1, "dull": -1.5, "bad": -2.0}
+WORDS = ("", "?", "[start]", *CONTRIBUTIONS)
 
 
-class Cutter:
-    """Words by spaces, behind a token of the tokenizer's own."""
+class WordTokenizer:
+    """Splits a text into words, after a special start token."""
 
     vocabulary, pad, unknown = WORDS, 0, 1
 
     def tokens(self, text):
-        known = {word: place for place, word in enumerate(WORDS)}
+        known = {word: index for index, word in enumerate(WORDS)}
         return [
             Token(2, 0, 0),
             *(Token(known.get(m.group().lower(), 1), m.start(), m.end()) for m in re.finditer(r"\w+", text)),
@@ -38,38 +38,40 @@ class Cutter:
 
 
 class Additive(nn.Module):
-    """The logit of the second class is what the words are worth in all, and half a point for the start."""
+    """The logit of the second class is the sum of the word contributions plus 0.5 for the start token."""
 
     def __init__(self):
         super().__init__()
-        worth = torch.tensor([[0.0], [0.0], [0.5], *([one] for one in WORTH.values())])
-        self.embedding = nn.Embedding.from_pretrained(torch.cat([worth, worth], 1))
+        contribution = torch.tensor([[0.0], [0.0], [0.5], *([one] for one in CONTRIBUTIONS.values())])
+        self.embedding = nn.Embedding.from_pretrained(torch.cat([contribution, contribution], 1))
 
     def forward(self, embedded, mask):
         total = (embedded.mean(2) * mask).sum(1)
         return torch.stack([-total, total], 1)
 
 
-class Blind(TorchText):
-    """The same without embeddings: it reads the words of a text."""
+class WithoutEmbeddings(TorchText):
+    """The same model without embeddings: it works on the words of the text."""
 
     def __init__(self):
-        super().__init__(nn.Identity(), Cutter(), length=8)
+        super().__init__(nn.Identity(), WordTokenizer(), length=8)
 
     def raw(self, pixels):
         texts = [text_of(row) for row in pixels.cpu().numpy()]
-        totals = [0.5 + sum(WORTH.get(word.lower(), 0.0) for word in re.findall(r"\w+", text)) for text in texts]
+        totals = [
+            0.5 + sum(CONTRIBUTIONS.get(word.lower(), 0.0) for word in re.findall(r"\w+", text)) for text in texts
+        ]
         return torch.tensor([[-total, total] for total in totals])
 
 
 def texts(count=30):
-    draw = np.random.default_rng(0)
-    written = [" ".join(draw.choice(list(WORTH), draw.integers(3, 7))) for _ in range(count - 2)]
-    return [*written, "Good", "..."]
+    generator = np.random.default_rng(0)
+    drawn = [" ".join(generator.choice(list(CONTRIBUTIONS), generator.integers(3, 7))) for _ in range(count - 2)]
+    return [*drawn, "Good", "..."]
 
 
-def context_of(model=None, *, shown=None, track=silent, **changes):
-    inputs = packed(shown or texts(), 48)
+def context_of(model=None, *, chosen=None, track=silent, **changes):
+    inputs = packed(chosen or texts(), 48)
     targets = np.zeros(len(inputs), np.int64)
     test = Split(tuple(f"text-{place}" for place in range(len(inputs))), inputs, targets)
     nothing = test.take(range(0))
@@ -78,7 +80,7 @@ def context_of(model=None, *, shown=None, track=silent, **changes):
         kind=Sentiment(),
         data=TaskData(info, nothing, nothing, test, DataReport({}), "d"),
         test=test,
-        model=model or TorchText(Additive(), Cutter(), length=8),
+        model=model or TorchText(Additive(), WordTokenizer(), length=8),
         members=lambda count: [],
         track=track,
         device=torch.device("cpu"),
@@ -118,20 +120,20 @@ def test_every_method_beats_the_random_control(result):
 def test_texts_with_fewer_than_two_words_are_skipped_and_counted(result):
     assert result.details["too_short"] == 2
     assert not {"text-28", "text-29"} & set(result.samples["id"])
-    alone = RationaleAxis().measure(context_of(shown=["Good", "..."]))
+    alone = RationaleAxis().measure(context_of(chosen=["Good", "..."]))
     assert [m.status for m in alone.measures] == ["skipped"]
     assert "two or more features" in alone.measures[0].reason
 
 
 def test_the_gallery_shows_the_attribution_of_each_word(result):
-    arrays, about = result.arrays, result.arrays["attribution_gradient_x_input"]
+    arrays, attribution = result.arrays, result.arrays["attribution_gradient_x_input"]
     assert len(arrays["ids"]) == GALLERY
     for row in range(GALLERY):
         text = text_of(arrays["codes"][row])
         sign = 1 if arrays["prediction"][row] == 1 else -1
         for place, (start, end) in enumerate(arrays["spans"][row]):
-            worth = WORTH[text[start:end]] if end > start else 0.0
-            assert about[row, place] == pytest.approx(sign * worth, abs=1e-6)
+            contribution = CONTRIBUTIONS[text[start:end]] if end > start else 0.0
+            assert attribution[row, place] == pytest.approx(sign * contribution, abs=1e-6)
             assert arrays["present"][row, place] == (end > start)
             assert arrays["names"][row, place] == (text[start:end] or ("[start]" if place == 0 else ""))
 
@@ -145,14 +147,16 @@ def test_samples_are_the_first_by_digest_and_the_same_in_a_second_run(result):
 
 
 def test_a_model_without_embeddings_gets_shorter_texts():
-    blind = RationaleAxis().measure(context_of(Blind()))
-    skipped = {m.params["method"]: m.reason for m in blind.measures if m.status == "skipped"}
+    without_embeddings = RationaleAxis().measure(context_of(WithoutEmbeddings()))
+    skipped = {m.params["method"]: m.reason for m in without_embeddings.measures if m.status == "skipped"}
     assert set(skipped) == {"gradient_x_input", "layer_integrated_gradients"}
-    seeing = RationaleAxis(explainers="occlusion").measure(context_of())
+    with_embeddings = RationaleAxis(explainers="occlusion").measure(context_of())
     np.testing.assert_allclose(
-        blind.samples["comprehensiveness@occlusion"], seeing.samples["comprehensiveness@occlusion"], atol=1e-6
+        without_embeddings.samples["comprehensiveness@occlusion"],
+        with_embeddings.samples["comprehensiveness@occlusion"],
+        atol=1e-6,
     )
-    assert rows_of(blind, "sufficiency")["occlusion"].params["deletion"] == "taken out of the text"
+    assert rows_of(without_embeddings, "sufficiency")["occlusion"].params["deletion"] == "taken out of the text"
 
 
 def test_characters_of_dropped_tokens_are_removed():
@@ -166,17 +170,17 @@ def test_characters_of_dropped_tokens_are_removed():
 
 
 def test_samples_without_features_are_skipped():
-    class Picture(Sentiment):
+    class WithoutTextRationale(Sentiment):
         rationale = Classification.rationale
 
-    found = RationaleAxis().measure(context_of(kind=Picture()))
-    assert [m.status for m in found.measures] == ["skipped"]
-    assert "explained by the axis attribution" in found.measures[0].reason
+    result = RationaleAxis().measure(context_of(kind=WithoutTextRationale()))
+    assert [m.status for m in result.measures] == ["skipped"]
+    assert "explained by the axis attribution" in result.measures[0].reason
 
 
 def test_arrays_of_the_kind_or_generated_images_are_stored():
-    class Maker(Sentiment):
-        """Explains codes as if they were latents, and answers with images."""
+    class LatentRationale(Sentiment):
+        """Explains character codes as if they were latents."""
 
         def rationale(self, model, inputs, outputs):
             return Rationale(
@@ -192,34 +196,34 @@ def test_arrays_of_the_kind_or_generated_images_are_stored():
         def output_arrays(self, output):
             return {}
 
-    class Painter(Blind):
+    class ImageGenerator(WithoutEmbeddings):
         def inputs(self, split):
             return split.inputs[:, :3].astype(np.float32)
 
         def raw(self, pixels):
             return pixels[:, :, None, None].expand(-1, 3, 2, 2) / 200
 
-    found = RationaleAxis(explainers="occlusion").measure(context_of(Painter(), kind=Maker()))
-    assert found.arrays["images"].shape == (GALLERY, 3, 2, 2)
-    assert "codes" not in found.arrays
-    np.testing.assert_allclose(found.arrays["attribution_occlusion"], 1 / 3)
+    result = RationaleAxis(explainers="occlusion").measure(context_of(ImageGenerator(), kind=LatentRationale()))
+    assert result.arrays["images"].shape == (GALLERY, 3, 2, 2)
+    assert "codes" not in result.arrays
+    np.testing.assert_allclose(result.arrays["attribution_occlusion"], 1 / 3)
 
 
 def test_progress_names_every_method():
-    seen = []
+    started = []
 
     def track(items, label, total):
         assert (label, total) == ("rationale", 3)
         for item in items:
-            seen.append(item)
+            started.append(item)
             yield item
 
     RationaleAxis(explainers="occlusion").measure(context_of(track=track))
-    assert seen == ["occlusion", "random", "recency"]
+    assert started == ["occlusion", "random", "recency"]
 
 
 @pytest.mark.parametrize(
-    "given",
+    "options",
     [
         {"explainers": "oclusion"},
         {"explainers": ()},
@@ -231,15 +235,15 @@ def test_progress_names_every_method():
         {"batch_size": 0},
     ],
 )
-def test_invalid_settings_are_rejected(given):
+def test_invalid_settings_are_rejected(options):
     with pytest.raises(SpecError, match=r"Did you mean|expected|Known"):
-        RationaleAxis(**given)
+        RationaleAxis(**options)
 
 
 def test_a_kind_without_rationales_gives_the_reason():
-    class Refuses(Sentiment):
+    class NotExplainable(Sentiment):
         def rationale(self, model, inputs, outputs):
             raise NotApplicableError("there is nothing to read")
 
-    found = RationaleAxis().measure(context_of(kind=Refuses()))
-    assert found.measures[0].reason == "there is nothing to read"
+    result = RationaleAxis().measure(context_of(kind=NotExplainable()))
+    assert result.measures[0].reason == "there is nothing to read"

@@ -1,4 +1,7 @@
-"""One attack at every size: it stores what it found, chance does not count, and a fault never passes for strength."""
+"""One attack at every size: the stored adversarial examples, stochastic models, and faulty attacks.
+
+A lucky draw does not count as an adversarial example, and a faulty attack is never mistaken for robustness.
+"""
 
 import hashlib
 from dataclasses import dataclass, field, replace
@@ -26,7 +29,7 @@ EPS = (0.05, 0.1, 0.15)
 
 
 def sweep_of(attack, context=None, **fields):
-    """Return an attack that has been run, on a model that is held still."""
+    """Return a finished sweep of an attack on a frozen model."""
     context = context or context_of()
     with context.model.frozen(), seeded(context.seed, context.device):
         problem = replace(Problem.of(context.kind, context.model.raw, batch_size=context.batch_size), **fields)
@@ -35,12 +38,12 @@ def sweep_of(attack, context=None, **fields):
     return sweep
 
 
-def says(model, pixels):
+def predict(model, pixels):
     with model.frozen(), torch.no_grad():
         return model(pixels).argmax(dim=1)
 
 
-# What is stored
+# Stored arrays and details
 
 
 @pytest.fixture(scope="module", params=["pgd", "boundary", "cascade"])
@@ -54,22 +57,24 @@ def finding(request):
 def test_stored_adversarial_examples_agree_with_the_columns(finding):
     _, result = finding
     arrays, columns, context = result.arrays, result.samples, context_of()
-    place = {name: row for row, name in enumerate(columns["id"])}
-    held = {eps: columns[f"robust@{eps!r}"] for eps in EPS}
-    fell = columns["correct_clean"] & ~held[EPS[-1]]
-    assert 60 < fell.sum() < 120
-    assert set(arrays["found_id"].tolist()) == {name for name, gone in zip(columns["id"], fell, strict=True) if gone}
-    assert len(arrays["found"]) == len(arrays["found_size"]) == len(arrays["found_rung"]) == fell.sum()
+    row_of = {name: row for row, name in enumerate(columns["id"])}
+    correct = {eps: columns[f"robust@{eps!r}"] for eps in EPS}
+    misclassified = columns["correct_clean"] & ~correct[EPS[-1]]
+    assert 60 < misclassified.sum() < 120
+    assert set(arrays["found_id"].tolist()) == {
+        name for name, wrong in zip(columns["id"], misclassified, strict=True) if wrong
+    }
+    assert len(arrays["found"]) == len(arrays["found_size"]) == len(arrays["found_rung"]) == misclassified.sum()
     for name, size in zip(arrays["found_id"], arrays["found_size"], strict=True):
-        assert size == next(eps for eps in EPS if not held[eps][place[name]])
-    # Whoever checks them later needs nothing but the pixels: size, bounds and answer hold.
-    rows = [place[name] for name in arrays["found_id"]]
+        assert size == next(eps for eps in EPS if not correct[eps][row_of[name]])
+    # The stored pixels alone suffice to re-check size, bounds and prediction.
+    rows = [row_of[name] for name in arrays["found_id"]]
     moved = arrays["found"].astype(np.float64)
     distance = np.abs(moved - context.test.pixels()[rows]).reshape(len(rows), -1).max(axis=1)
     assert (distance <= arrays["found_size"] * (1 + 1e-5) + 1e-6).all()
     assert 0 <= moved.min() and moved.max() <= 1
-    answers = says(context.model, torch.from_numpy(arrays["found"])).numpy()
-    assert (answers != context.test.targets[rows]).all()
+    predictions = predict(context.model, torch.from_numpy(arrays["found"])).numpy()
+    assert (predictions != context.test.targets[rows]).all()
 
 
 def test_details_contain_stages_passes_and_checksum(finding):
@@ -88,48 +93,48 @@ def test_details_contain_stages_passes_and_checksum(finding):
 
 
 def test_passes_count_the_forward_passes_of_the_model(monkeypatch):
-    context, seen = context_of(count=40), []
+    context, batch_sizes = context_of(count=40), []
     raw = context.model.raw
 
     def counted(pixels):
-        seen.append(len(pixels))
+        batch_sizes.append(len(pixels))
         if pixels.requires_grad:
-            pixels.register_hook(lambda gradient: seen.append(len(gradient)))
+            pixels.register_hook(lambda gradient: batch_sizes.append(len(gradient)))
         return raw(pixels)
 
     problem = Problem.of(context.kind, counted, batch_size=16)
     with context.model.frozen():
         sweep = AttackSweep(context, problem, PGD(eps=(0.1,), steps=4))
         sweep.run()
-    assert problem.passes.total == sum(seen) > 40 * 4
+    assert problem.passes.total == sum(batch_sizes) > 40 * 4
 
 
 def test_quality_is_zero_or_one_for_a_deterministic_model():
     sweep = sweep_of(PGD(eps=EPS, steps=5))
-    for held in (sweep.clean, *sweep.quality.values(), *sweep.control["random"].values()):
-        assert held.dtype == np.float64 and set(np.unique(held)) <= {0.0, 1.0}
+    for correct in (sweep.clean, *sweep.quality.values(), *sweep.control["random"].values()):
+        assert correct.dtype == np.float64 and set(np.unique(correct)) <= {0.0, 1.0}
     curve = [sweep.clean, *sweep.quality.values()]
     assert all((after <= before).all() for before, after in pairwise(curve))
     rows = np.flatnonzero(sweep.clean > 0.5)
-    scratch = sweep.attacked(sweep.attack, rows, EPS[1])
-    assert scratch.shape == rows.shape and set(np.unique(scratch)) == {0.0, 1.0}
+    from_scratch = sweep.attacked(sweep.attack, rows, EPS[1])
+    assert from_scratch.shape == rows.shape and set(np.unique(from_scratch)) == {0.0, 1.0}
 
 
 def test_nothing_is_attacked_if_no_sample_is_correct():
     context = context_of(count=20)
-    context.test.targets[:] = (says(context.model, context.pixels).numpy() + 1) % 10
+    context.test.targets[:] = (predict(context.model, context.pixels).numpy() + 1) % 10
     sweep = sweep_of(PGD(eps=EPS, steps=2), context)
-    assert not sweep.clean.any() and all(not held.any() for held in sweep.quality.values())
+    assert not sweep.clean.any() and all(not correct.any() for correct in sweep.quality.values())
     stored = adversarial_arrays(sweep)
     assert stored["found"].shape == (0, 1, 8, 8) and stored["found_id"].shape == stored["found_size"].shape == (0,)
 
 
-# One run for all sizes
+# Minimum-norm attacks run once for all sizes
 
 
 @dataclass(frozen=True)
-class Watched(Boundary):
-    """The boundary attack, which writes down how often it runs, and with how many samples."""
+class RecordingBoundary(Boundary):
+    """The boundary attack, recording the number of samples of every run."""
 
     runs: list[int] = field(default_factory=list)
 
@@ -139,27 +144,30 @@ class Watched(Boundary):
 
 
 def test_a_minimum_norm_attack_runs_once_for_all_sizes():
-    few, many = Watched(eps=(0.1,), steps=4, aimed=1), Watched(eps=tuple(np.linspace(0.01, 0.3, 30)), steps=4, aimed=1)
-    once, all_sizes = sweep_of(few), sweep_of(many)
-    assert few.runs == many.runs == [int(once.clean.sum())]
+    one_size, many_sizes = (
+        RecordingBoundary(eps=(0.1,), steps=4, aimed=1),
+        RecordingBoundary(eps=tuple(np.linspace(0.01, 0.3, 30)), steps=4, aimed=1),
+    )
+    once, all_sizes = sweep_of(one_size), sweep_of(many_sizes)
+    assert one_size.runs == many_sizes.runs == [int(once.clean.sum())]
     assert len(all_sizes.quality) == 30
-    # What remains per size is the gate, which asks once about each that stands, and the control.
-    more = all_sizes.problem.passes.total - once.problem.passes.total
-    assert more <= 2 * 29 * len(once.clean)
-    # The curve is that of the distances.
+    # Per size, only validation (one pass per remaining sample) and the control are left.
+    extra_passes = all_sizes.problem.passes.total - once.problem.passes.total
+    assert extra_passes <= 2 * 29 * len(once.clean)
+    # The curve follows from the smallest distances.
     with once.context.model.frozen():
         rows = np.flatnonzero(once.clean)
         pixels, targets = once.pixels(rows)
-        _, distance = few.smallest(once.problem, pixels, targets, once.seeds("smallest", rows))
-    for size, held in (*all_sizes.quality.items(), *once.quality.items()):
-        assert np.array_equal(held[rows] == 0, distance.numpy() <= size)
+        _, distance = one_size.smallest(once.problem, pixels, targets, once.seeds("smallest", rows))
+    for size, correct in (*all_sizes.quality.items(), *once.quality.items()):
+        assert np.array_equal(correct[rows] == 0, distance.numpy() <= size)
 
 
-# Models that answer at random
+# Stochastic models
 
 
-class Undecided(nn.Module):
-    """Answers the same question differently every time."""
+class NoisyInput(nn.Module):
+    """Adds Gaussian noise to its input, so that outputs differ from call to call."""
 
     def __init__(self, noise=0.3):
         super().__init__()
@@ -169,13 +177,13 @@ class Undecided(nn.Module):
         return self.inner(x + self.noise * torch.randn_like(x))
 
 
-def undecided(count=60, **fields):
-    return context_of(TorchClassifier(Undecided()), count=count, **fields)
+def noisy_context(count=60, **fields):
+    return context_of(TorchClassifier(NoisyInput()), count=count, **fields)
 
 
 @pytest.fixture(scope="module")
 def random_finding():
-    return Robustness("pgd(eps=[0.05, 0.1], steps=4, restarts=1)", audit=24).measure(undecided())
+    return Robustness("pgd(eps=[0.05, 0.1], steps=4, restarts=1)", audit=24).measure(noisy_context())
 
 
 def test_an_outcome_of_a_stochastic_model_is_a_share_of_32_draws(random_finding):
@@ -200,32 +208,32 @@ def test_an_outcome_of_a_stochastic_model_is_a_share_of_32_draws(random_finding)
 
 def test_a_stochastic_model_is_marked_but_not_suspect(random_finding):
     for measure in robust(random_finding):
-        assert measure.checks["deterministic"] == "pass"  # because draws are counted
+        assert measure.checks["deterministic"] == "pass"  # because outcomes are shares of draws
         assert measure.checks["eps0_equals_clean"] == "pass"
     assert "share of 32 draws" in random_finding.details["checks"]["deterministic"][1]
 
 
 def test_only_inputs_misclassified_in_most_draws_are_stored(random_finding):
-    arrays, columns, context = random_finding.arrays, random_finding.samples, undecided()
-    place = {name: row for row, name in enumerate(columns["id"])}
-    rows = [place[name] for name in arrays["found_id"]]
+    arrays, columns, context = random_finding.arrays, random_finding.samples, noisy_context()
+    row_of = {name: row for row, name in enumerate(columns["id"])}
+    rows = [row_of[name] for name in arrays["found_id"]]
     assert len(rows) > 5
     for row, size in zip(rows, arrays["found_size"], strict=True):
         assert columns[f"robust@{float(size)!r}"][row] < 0.5
     moved, clean = torch.from_numpy(arrays["found"]), torch.from_numpy(context.test.pixels()[rows])
     excess = constraint("linf").excess(clean, moved, torch.from_numpy(arrays["found_size"]))
-    assert (excess <= 0).all()  # also where chance let a larger size fail
+    assert (excess <= 0).all()  # also where a larger size failed by chance
     with torch.random.fork_rng(devices=[]), context.model.frozen():
         torch.manual_seed(5)
         problem = replace(Problem.of(context.kind, context.model), draws=200)
         again = problem.outcome(moved, torch.from_numpy(context.test.targets[rows]))
     assert (again > 0.3).all() and again.mean() > 0.5
-    not_found = [row for row in range(60) if row not in rows]
-    assert all(columns["robust@0.05"][row] >= 0.5 or columns["correct_clean"][row] == 0 for row in not_found)
+    rows_without_example = [row for row in range(60) if row not in rows]
+    assert all(columns["robust@0.05"][row] >= 0.5 or columns["correct_clean"][row] == 0 for row in rows_without_example)
 
 
-class Unlucky(nn.Module):
-    """Is right, but for one draw in ten, whatever the pixels are."""
+class WrongInOneOfTenDraws(nn.Module):
+    """Predicts as the trained model does, except in one draw of ten, independently of the input."""
 
     def __init__(self):
         super().__init__()
@@ -234,26 +242,26 @@ class Unlucky(nn.Module):
     def forward(self, x):
         logits = self.inner(x) * 1.0
         wrong = (torch.rand(len(x)) < 0.1).to(logits)[:, None]
-        return logits - 2 * wrong * logits  # its order turned round
+        return logits - 2 * wrong * logits  # negated logits: the order of the classes is reversed
 
 
 def test_one_misclassified_draw_is_no_adversarial_example():
-    context = context_of(TorchClassifier(Unlucky()), count=80)
+    context = context_of(TorchClassifier(WrongInOneOfTenDraws()), count=80)
     finding = Robustness("pgd(eps=[0.0001, 0.0002, 0.0003], steps=10)", audit=0).measure(context)
     assert finding.details["stochastic"] is True
-    assert len(finding.arrays["found"]) == 0  # thirty draws on the way would have had one in 96% of cases
+    assert len(finding.arrays["found"]) == 0  # at least one of 30 draws is wrong in 96% of cases
     for eps in (0.0001, 0.0002, 0.0003):
         shares = finding.samples[f"robust@{eps!r}"]
         easy = finding.samples["correct_clean"] > 0.5
         assert shares[easy].min() > 0.5 and shares[easy].mean() == pytest.approx(0.9, abs=0.02)
-    # and the luck of a small size is not carried on to the larger ones
+    # A lucky draw at a small size is not carried over to larger sizes.
     values = [measure.value for measure in robust(finding)]
     assert values[-1] == pytest.approx(values[0], abs=0.03)
 
 
 @dataclass(frozen=True)
-class Script(NormAttack):
-    """Moves as far as the size allows, and the script says how often the model is fooled there."""
+class BrightenBySize(NormAttack):
+    """Adds the size to every pixel; the model of `scripted` decides how often that succeeds."""
 
     eps: tuple[float, ...] = (0.1, 0.2, 0.3)
 
@@ -262,7 +270,7 @@ class Script(NormAttack):
 
 
 def scripted(shares):
-    """Return an sweep on one grey image; the model is wrong in given shares of its draws, by size."""
+    """Return a sweep on one gray image; at each size the model misclassifies the given fraction of draws."""
     context = context_of(count=1)
     clean = torch.full((1, 1, 8, 8), 0.5)
     context.__dict__["pixels"] = clean
@@ -276,63 +284,65 @@ def scripted(shares):
         output[:, (int(context.targets[0]) + int(wrong)) % 10] = 1
         return output
 
-    sweep = AttackSweep(context, replace(Problem.of(context.kind, forward), draws=4), Script())
+    sweep = AttackSweep(context, replace(Problem.of(context.kind, forward), draws=4), BrightenBySize())
     sweep.run()
     return sweep
 
 
 def test_an_adversarial_example_stays_if_a_larger_size_fails_by_chance():
     sweep = scripted({0.1: 0.25, 0.2: 0.75, 0.3: 0.5})
-    assert [float(held[0]) for held in sweep.quality.values()] == [0.75, 0.25, 0.5]
+    assert [float(quality[0]) for quality in sweep.quality.values()] == [0.75, 0.25, 0.5]
     assert sweep.found_at.tolist() == [0.2]
     moved = adversarial_arrays(sweep)["found"]
-    assert np.abs(moved - 0.5).max() == pytest.approx(0.2, abs=1e-6)  # not the larger one that did not fool it
+    # The stored example is the successful one, not the larger perturbation, which did not succeed.
+    assert np.abs(moved - 0.5).max() == pytest.approx(0.2, abs=1e-6)
 
 
 def test_half_of_the_draws_is_no_majority():
     sweep = scripted({0.1: 0.5, 0.2: 0.5, 0.3: 0.5})
     assert np.isnan(sweep.found_at).all() and len(adversarial_arrays(sweep)["found"]) == 0
-    assert np.abs(sweep.adversarial.numpy() - 0.5).max() == pytest.approx(0.3, abs=1e-6)  # the largest try is shown
+    # The gallery keeps the largest attempt.
+    assert np.abs(sweep.adversarial.numpy() - 0.5).max() == pytest.approx(0.3, abs=1e-6)
 
 
 def test_a_sample_that_is_always_misclassified_is_not_attacked_again():
     sweep = scripted({0.1: 1.0})
-    assert [float(held[0]) for held in sweep.quality.values()] == [0, 0, 0]
+    assert [float(quality[0]) for quality in sweep.quality.values()] == [0, 0, 0]
     assert sweep.found_at.tolist() == [0.1]
 
 
-# Faults
+# Faulty attacks
 
 
 @dataclass(frozen=True)
-class Sabotaged(Fake):
-    """PGD in which something goes wrong for a share of the samples, or for the first one, at sizes from one on."""
+class FaultyPGD(Fake):
+    """PGD that fails for a fraction of the samples (0: only the first one) at sizes of at least `since`."""
 
-    way: str = "clean"
+    fault: str = "clean"
     since: float = 0.0
-    hit: float = 1.0
+    fraction: float = 1.0
 
     def perturb(self, problem, pixels, targets, size, seeds):
         moved = super().perturb(problem, pixels, targets, size, seeds).clone()
         if size < self.since:
             return moved
-        victims = (seeds % 1000).float() < 1000 * self.hit
-        victims[0] |= self.hit == 0
-        self.spoil(moved, pixels, victims)
-        return moved[:-1] if self.way == "short" else moved
+        affected = (seeds % 1000).float() < 1000 * self.fraction
+        affected[0] |= self.fraction == 0
+        self.corrupt(moved, pixels, affected)
+        return moved[:-1] if self.fault == "short" else moved
 
     def with_double_steps(self) -> Any:
         return self
 
-    def spoil(self, moved: Any, pixels: Any, victims: Any) -> None:
-        if self.way == "crash":
+    def corrupt(self, moved: Any, pixels: Any, affected: Any) -> None:
+        if self.fault == "crash":
             raise RuntimeError("the attack crashed")
-        if self.way == "clean":
-            moved[victims] = pixels[victims]
-        elif self.way == "far":
-            moved[victims] = 1 - pixels[victims]
-        elif self.way != "short":
-            moved[victims] = {"nan": torch.nan, "infinite": torch.inf, "outside": 1.5, "negative": -0.01}[self.way]
+        if self.fault == "clean":
+            moved[affected] = pixels[affected]
+        elif self.fault == "far":
+            moved[affected] = 1 - pixels[affected]
+        elif self.fault != "short":
+            moved[affected] = {"nan": torch.nan, "infinite": torch.inf, "outside": 1.5, "negative": -0.01}[self.fault]
 
 
 FAULTY = {
@@ -347,46 +357,46 @@ FAULTY = {
 
 
 @pytest.mark.parametrize("since", [0.0, EPS[-1]], ids=["always", "largest size"])
-@pytest.mark.parametrize("hit", [1.0, 0.0], ids=["all", "one"])
-@pytest.mark.parametrize("way", FAULTY)
-def test_a_faulty_attack_is_an_error(measured, way, hit, since):
-    error, message = FAULTY[way]
+@pytest.mark.parametrize("fraction", [1.0, 0.0], ids=["all", "one"])
+@pytest.mark.parametrize("fault", FAULTY)
+def test_a_faulty_attack_is_an_error(measured, fault, fraction, since):
+    error, message = FAULTY[fault]
     with pytest.raises(error, match=message):
-        measured(Sabotaged(way=way, hit=hit, since=since), context_of(count=100), audit=8)
+        measured(FaultyPGD(fault=fault, fraction=fraction, since=since), context_of(count=100), audit=8)
 
 
 @pytest.mark.parametrize("since", [0.0, EPS[-1]], ids=["always", "largest size"])
-@pytest.mark.parametrize("hit", [1.0, 0.7], ids=["all", "most"])
-def test_an_attack_that_returns_clean_inputs_is_suspect(measured, hit, since):
-    finding = measured(Sabotaged(way="clean", hit=hit, since=since))
-    honest = sweep_of(Fake())
+@pytest.mark.parametrize("fraction", [1.0, 0.7], ids=["all", "most"])
+def test_an_attack_that_returns_clean_inputs_is_suspect(measured, fraction, since):
+    finding = measured(FaultyPGD(fault="clean", fraction=fraction, since=since))
+    correct_attack = sweep_of(Fake())
     for measure in robust(finding):
         assert measure.status == "suspect" and "fail" in measure.checks.values()
-        assert measure.value >= honest.quality[measure.params["eps"]].mean() - 1e-12
+        assert measure.value >= correct_attack.quality[measure.params["eps"]].mean() - 1e-12
 
 
-@pytest.mark.parametrize("way", ["nan", "crash"])
-def test_an_error_at_one_size_discards_all_sizes(measured, way):
-    """What stood at the smaller sizes is not reported either: half a curve would hide that it is half."""
+@pytest.mark.parametrize("fault", ["nan", "crash"])
+def test_an_error_at_one_size_discards_all_sizes(measured, fault):
+    """Results at smaller sizes are discarded too: an incomplete curve would look complete."""
     with pytest.raises((AttackError, RuntimeError)):
-        measured(Sabotaged(way=way, since=EPS[1]), context_of(count=30), audit=0)
+        measured(FaultyPGD(fault=fault, since=EPS[1]), context_of(count=30), audit=0)
 
 
 def test_a_control_that_violates_the_norm_is_an_error(measured):
-    class Cheats(FGSM):
+    class InvalidControl(FGSM):
         def controls(self):
             return {"random": lambda pixels, size, seeds: pixels.add(2 * size).clamp(0, 1)}
 
     with pytest.raises(AttackError, match="over the limit"):
-        measured(Cheats(eps=(0.1,)), context_of(count=20), audit=0)
+        measured(InvalidControl(eps=(0.1,)), context_of(count=20), audit=0)
 
 
 def test_an_attack_cannot_influence_the_validation(measured):
-    class Lies(Fake):
+    class TamperedOutcomes(Fake):
         def perturb(self, problem, pixels, targets, size, seeds):
-            nothing = lambda output, truth: torch.zeros(len(output), dtype=torch.bool)  # noqa: E731
-            object.__setattr__(problem, "misclassified", nothing)
+            none_misclassified = lambda output, truth: torch.zeros(len(output), dtype=torch.bool)  # noqa: E731
+            object.__setattr__(problem, "misclassified", none_misclassified)
             return super().perturb(problem, pixels, targets, size, seeds)
 
-    finding = measured(Lies(), context_of(count=40), audit=16)
+    finding = measured(TamperedOutcomes(), context_of(count=40), audit=16)
     assert all(measure.status != "ok" for measure in robust(finding))

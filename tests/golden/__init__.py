@@ -1,1 +1,1 @@
-"""Records of a small matrix, kept so that a change of structure can show that no number moved."""
+"""Reference results of a small matrix of cells, to show that refactoring changes no number."""

@@ -1,7 +1,7 @@
-"""The cells of the matrix, and what of a record has to stay equal.
+"""The cells of the matrix, and the summaries of their records that must stay equal.
 
-``python -m tests.golden.matrix`` measures the matrix and writes ``records.json``. Run it only for a change that is
-meant to move a number, and list that change under "Scores change".
+``python -m tests.golden.matrix`` evaluates the matrix and writes ``records.json``. Run it only for a change that is
+meant to change a number, and list that change under "Scores change" in the changelog.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before numpy is loaded: its matrix products round by their number of threads
+os.environ["OMP_NUM_THREADS"] = "1"  # set before numpy is imported: the number of threads affects rounding
 
 import numpy as np
 import torch
 
-import suite  # noqa: F401  # fixes how products round, before anything is computed
+import suite  # noqa: F401  # pins the rounding of matrix products before any computation
 from suite.store import Store
 
 HERE = Path(__file__).parent
@@ -123,13 +123,13 @@ MATRIX: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "samples": (("gan",), ("clean", "robustness", "calibration", "attribution")),
 }
-"""Models and axes by task of ``small.py``; an axis name alone stands for the presets of its kind."""
+"""Models and axes for each task of ``small.py``; a bare axis name stands for the presets of its kind."""
 
 
 def machine() -> dict[str, str]:
-    """Return what floating-point numbers depend on, beside the code."""
-    words = (line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines())
-    model = next((value.strip() for name, _, value in words if name.strip() == "model name"), platform.processor())
+    """Return the hardware and library versions that floating-point results depend on, besides the code."""
+    fields = (line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines())
+    model = next((value.strip() for name, _, value in fields if name.strip() == "model name"), platform.processor())
     return {
         "processor": model,
         "torch": torch.__version__,
@@ -147,7 +147,7 @@ def specs(task: str) -> tuple[str, list[str], list[str]]:
 
 
 def measure(task: str, root: Path) -> Store:
-    """Measure the cells of a task into a store."""
+    """Evaluate the cells of a task and return the store with their records."""
     from suite import Harness, plan
 
     torch.set_num_threads(1)
@@ -159,7 +159,7 @@ def measure(task: str, root: Path) -> Store:
 
 
 def summaries(store: Store) -> dict[str, Any]:
-    """Return what has to stay equal of every record, by model and axis spec."""
+    """Return the summary of every record, by model and axis spec."""
     rows = store.rows()
     return {
         f"{row.model.rpartition(':')[2]} {row.spec}": summary(store, row.record)
@@ -168,7 +168,7 @@ def summaries(store: Store) -> dict[str, Any]:
 
 
 def summary(store: Store, record: str) -> dict[str, Any]:
-    """Return the measures of a record number by number, and digests of what else it holds."""
+    """Return the exact measures of a record, and digests of its samples, arrays and details."""
     path = next((store.root / "records").glob(f"*/{record}/rows.json"))
     stored = json.loads(path.read_text("utf-8"))
     samples, arrays = store.samples(record), store.arrays(record)
@@ -208,7 +208,7 @@ def _plain(value: Any) -> Any:
 
 
 def _numbers_digest(details: Any) -> str:
-    """Return a digest of all numbers of a JSON value in order; names and sentences may change."""
+    """Return a digest of all numbers in a JSON value, sorted; names and sentences may change."""
     numbers = [repr(float(value)) for name, value in _leaves(details, "") if name not in ("seconds",)]
     return hashlib.sha256("\n".join(sorted(numbers)).encode()).hexdigest()[:12]
 
@@ -225,7 +225,7 @@ def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def main(tasks: list[str]) -> None:
-    """Write the records of some tasks, or of all."""
+    """Write the reference records of the given tasks, or of all tasks."""
     known = json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
     for task in tasks or MATRIX:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Small versions of the built-in tasks and models: every kind, real data, trainings of seconds."""
+"""Small versions of the built-in tasks and models: every kind, real data, and training runs of a few seconds."""
 
 import re
 from dataclasses import replace
@@ -16,7 +16,7 @@ PROSE = (Path(__file__).parents[2] / "LICENSE").read_text("utf-8")
 """English text that ships with the project."""
 
 
-def few(name, split, seed, **options):
+def first_samples(name, split, seed, **options):
     """Yield the first samples of a built-in task."""
     samples = REGISTRY.get("task", name).factory(split, seed, **options)
     yield from (sample for sample, _ in zip(samples, range(COUNTS[split]), strict=False))
@@ -24,25 +24,25 @@ def few(name, split, seed, **options):
 
 @task(kind="classification", classes=DIGITS)
 def images(split, seed):
-    """Digits of 8x8 pixels."""
-    yield from few("digits", split, seed)
+    """Handwritten digits of 8x8 pixels."""
+    yield from first_samples("digits", split, seed)
 
 
 @task(kind="detection", classes=DIGITS)
 def boxes(split, seed):
     """Scenes with boxes."""
-    yield from few("digit-scenes-detection", split, seed)
+    yield from first_samples("digit-scenes-detection", split, seed)
 
 
 @task(kind="segmentation", classes=("background", *DIGITS))
 def masks(split, seed):
     """Scenes with masks."""
-    yield from few("digit-scenes-segmentation", split, seed)
+    yield from first_samples("digit-scenes-segmentation", split, seed)
 
 
 @task(kind="sentiment", classes=("negative", "positive"))
 def texts(split, seed):
-    """Sentences of the licence with two words of praise or blame in each."""
+    """Sentences of the license, each with two positive or two negative words."""
     parts = [part for part in re.split(r"[.;:,\n]+", PROSE) if len(part.split()) >= 4]
     for place in range({"train": 0, "validation": 1, "test": 2}[split], len(parts), 3):
         words, label = parts[place].split()[:9], place // 3 % 2
@@ -55,7 +55,7 @@ def texts(split, seed):
 
 @task(kind="language")
 def characters(split, seed):
-    """The licence, a character at a time."""
+    """The text of the license, for character-level models."""
     path = Path(__file__).parents[2] / "LICENSE"
     options = {"path": str(path), "context": 24, "scored": 24, "validation": 12, "test": 24}
     yield from REGISTRY.get("task", "textfile").factory(split, seed, **options)
@@ -63,18 +63,18 @@ def characters(split, seed):
 
 @task(kind="autoencoding")
 def codes(split, seed):
-    """Digits in black and white."""
-    yield from few("mnist-codes", split, seed)
+    """Binarized digits."""
+    yield from first_samples("mnist-codes", split, seed)
 
 
 @task(kind="synthesis", classes=DIGITS)
 def samples(split, seed):
-    """Digits to make more of."""
-    yield from few("mnist-samples", split, seed)
+    """Digits for image generation."""
+    yield from first_samples("mnist-samples", split, seed)
 
 
-def briefly(name, task, **changes):
-    """Return a built-in model whose training is cut short."""
+def short_training(name, task, **changes):
+    """Return a built-in model with a shortened training recipe."""
     built = REGISTRY.get("model", name).factory(task)
     built.recipe = replace(built.recipe, **changes)
     return built
@@ -82,71 +82,71 @@ def briefly(name, task, **changes):
 
 @model(kind="classification")
 def cnn(task):
-    """The small convolutional network, with dropout."""
-    return briefly("cnn", task, epochs=3)
+    """A small convolutional network with dropout."""
+    return short_training("cnn", task, epochs=3)
 
 
 @model(kind="classification")
 def adversarial(task):
-    """The same, trained on adversarial images."""
-    return briefly("cnn_adversarial", task, epochs=1)
+    """The same network with adversarial training."""
+    return short_training("cnn_adversarial", task, epochs=1)
 
 
 @model(kind="classification")
 def vit(task) -> TorchClassifier:
-    """The tiny transformer."""
-    return briefly("vit", task, epochs=3)
+    """A tiny vision transformer."""
+    return short_training("vit", task, epochs=3)
 
 
 @model(kind="detection")
 def centernet(task):
-    """The detector of centres."""
-    return briefly("centernet", task, epochs=3)
+    """A CenterNet detector."""
+    return short_training("centernet", task, epochs=3)
 
 
 @model(kind="segmentation")
 def unet(task):
-    """The U-Net."""
-    return briefly("unet", task, epochs=2)
+    """A U-Net."""
+    return short_training("unet", task, epochs=2)
 
 
 @model(kind="sentiment")
 def bag(task):
-    """The mean of embeddings."""
-    return briefly("bag", task, epochs=4, least_steps=0)
+    """A linear classifier on mean word embeddings."""
+    return short_training("bag", task, epochs=4, least_steps=0)
 
 
 @model(kind="sentiment")
 def bigru(task):
     """The recurrent network."""
-    return briefly("bigru", task, epochs=2, least_steps=0)
+    return short_training("bigru", task, epochs=2, least_steps=0)
 
 
 @model(kind="sentiment")
 def vader_rules(task):
-    """VADER's rules."""
+    """The rule-based VADER model."""
     return REGISTRY.get("model", "vader_rules").factory(task)
 
 
 @model(kind="language")
 def ngram(task):
-    """The counted baseline."""
+    """An n-gram baseline."""
     return REGISTRY.get("model", "ngram").factory(task)
 
 
 @model(kind="language")
 def char_gru(task):
     """The recurrent network."""
-    return briefly("char_gru", task, epochs=1)
+    return short_training("char_gru", task, epochs=1)
 
 
 @model(kind="autoencoding")
 def vae(task):
-    """The variational autoencoder."""
-    return briefly("vae", task, epochs=2)
+    """A variational autoencoder."""
+    return short_training("vae", task, epochs=2)
 
 
 @model(kind="synthesis")
 def gan(task):
-    """The spectral-norm generator."""
-    return briefly("sn_hinge", task, steps=20, checkpoints=2)
+    """A GAN with spectral normalization."""
+    return short_training("sn_hinge", task, steps=20, checkpoints=2)

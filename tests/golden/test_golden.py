@@ -1,4 +1,4 @@
-"""No number moves: the records of a small matrix are those that were kept, bit for bit."""
+"""The records of a small matrix equal the stored reference records, bit for bit."""
 
 import json
 
@@ -7,14 +7,16 @@ import pytest
 from tests.golden.matrix import MATRIX, RECORDS, machine, measure, summaries
 
 pytestmark = pytest.mark.slow
-KEPT = json.loads(RECORDS.read_text())
+REFERENCE = json.loads(RECORDS.read_text())
 
 
 @pytest.mark.parametrize("task", MATRIX)
-def test_records_equal_the_kept_ones_bit_for_bit(task, tmp_path):
-    if KEPT["machine"] != machine():
-        pytest.skip(f"the records were kept on {KEPT['machine']}; this machine is {machine()}, and rounds differently")
-    found = summaries(measure(task, tmp_path))
-    assert found.keys() == KEPT[task].keys()
-    for name, kept in KEPT[task].items():
-        assert found[name] == kept, name
+def test_records_equal_the_reference_bit_for_bit(task, tmp_path):
+    if REFERENCE["machine"] != machine():
+        pytest.skip(
+            f"the reference was recorded on {REFERENCE['machine']}; this machine is {machine()}, and rounds differently"
+        )
+    results = summaries(measure(task, tmp_path))
+    assert results.keys() == REFERENCE[task].keys()
+    for name, expected in REFERENCE[task].items():
+        assert results[name] == expected, name

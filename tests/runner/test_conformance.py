@@ -1,4 +1,4 @@
-"""The conformance kit says, in a sentence, what a third-party file gets wrong."""
+"""The conformance kit explains each fault of a third-party file in one sentence."""
 
 import pytest
 
@@ -37,9 +37,9 @@ def net():
 
 
 def net(body, init=""):
-    """Return a model whose forward pass is wrong."""
+    """Return the source of a model with a faulty forward pass."""
     return f'''
-class Wrong(nn.Module):
+class Faulty(nn.Module):
     def __init__(self):
         super().__init__()
         self.linear = nn.Linear(36, 3)
@@ -53,17 +53,17 @@ class Wrong(nn.Module):
 
 @model(task="things")
 def net():
-    """A wrong model."""
-    return TorchClassifier(Wrong(), recipe=Recipe())
+    """A faulty model."""
+    return TorchClassifier(Faulty(), recipe=Recipe())
 '''
 
 
 def things(body, classes='("a", "b", "c")'):
-    """Return a task that yields something wrong."""
+    """Return the source of a task that yields invalid samples."""
     return f'''
 @task(kind="classification", classes={classes})
 def things(split, seed):
-    """Wrong things."""
+    """Invalid things."""
     for place in stratified(LABELS, split, seed=seed):
         {body}
 '''
@@ -71,18 +71,18 @@ def things(split, seed):
 
 @pytest.fixture
 def findings(tmp_path):
-    """Return a function from the text of a file to what the kit finds wrong and what it finds right."""
+    """Return a function that checks the text of a file and returns its failures (as text) and all findings."""
 
     def check(text):
         path = tmp_path / "acme.py"
         path.write_text(HEAD + text)
-        found = check_file(str(path))
-        return [f"{f.subject} {f.sentence}" for f in found if not f.passed], found
+        results = check_file(str(path))
+        return [f"{f.subject} {f.sentence}" for f in results if not f.passed], results
 
     return check
 
 
-WRONG_MODELS = {
+FAULTY_MODELS = {
     "wrong class count": (
         net("return self.logits(x)[:, :2]"),
         "model net on things output: The model returns 2 logits per image, but the task has 3 classes",
@@ -92,9 +92,12 @@ WRONG_MODELS = {
         "scale: the outputs are probabilities; return logits, because a second softmax makes gradients vanish",
     ),
     "NaN": (net("return self.logits(x) * float('nan')"), "NaN or infinite logits for 16 of 16 images"),
-    "shape": (net("return self.logits(x)[:, 0]"), "The model returned (16,) for 16 images; expected (images, classes)"),
-    "raises": (net("raise KeyError('no such layer')"), "model net raised KeyError: 'no such layer'"),
-    "random": (
+    "wrong shape": (
+        net("return self.logits(x)[:, 0]"),
+        "The model returned (16,) for 16 images; expected (images, classes)",
+    ),
+    "raises an error": (net("raise KeyError('no such layer')"), "model net raised KeyError: 'no such layer'"),
+    "random outputs": (
         net("return self.logits(x) + torch.rand(len(x), 3)"),
         "determinism: two calls give different outputs for the same samples; seed everything random",
     ),
@@ -107,7 +110,7 @@ WRONG_MODELS = {
             "return self.norm(self.logits(x))",
             "self.norm = nn.BatchNorm1d(3)\n        self.norm.eval = lambda: self.norm",
         )
-        + "\nWrong.eval = lambda self: self\n",
+        + "\nFaulty.eval = lambda self: self\n",
         "batch: an output depends on the other samples of its batch; is every BatchNorm in eval mode?",
     ),
     "no gradient": (
@@ -138,21 +141,21 @@ WRONG_MODELS = {
         "    return TorchClassifier(nn.Sequential(nn.Flatten(), nn.Linear(36, 3)), recipe=Recipe())\n",
         "model net has no docstring; `suite list`",
     ),
-    "another task": (GOOD_MODEL.replace('"things"', '"thinks"'), "There is no task 'thinks'"),
+    "unknown task": (GOOD_MODEL.replace('"things"', '"thinks"'), "There is no task 'thinks'"),
 }
 
 
-@pytest.mark.parametrize(("text", "sentence"), WRONG_MODELS.values(), ids=WRONG_MODELS)
+@pytest.mark.parametrize(("text", "sentence"), FAULTY_MODELS.values(), ids=FAULTY_MODELS)
 def test_a_faulty_model_gets_an_explanation(findings, text, sentence):
-    wrong, _ = findings(GOOD_TASK + text)
-    assert any(sentence in line for line in wrong), wrong
-    assert all(line.startswith("model net") for line in wrong), "the task is not to blame"
+    failures, _ = findings(GOOD_TASK + text)
+    assert any(sentence in line for line in failures), failures
+    assert all(line.startswith("model net") for line in failures), "a failure names the task"
 
 
-WRONG_TASKS = {
+FAULTY_TASKS = {
     "no docstring": (GOOD_TASK.replace('    """Random things."""\n', ""), "task things has no docstring"),
-    "garbage": (things("yield pixels(place)"), "Task things yielded ndarray; expected suite.Sample"),
-    "nothing": (
+    "not a sample": (things("yield pixels(place)"), "Task things yielded ndarray; expected suite.Sample"),
+    "returns None": (
         '\n@task(kind="classification")\ndef things(split, seed):\n    "Nothing."\n    return None\n',
         "Task things returned NoneType; it must yield Sample values",
     ),
@@ -177,7 +180,7 @@ WRONG_TASKS = {
         things("yield Sample(str(place), np.stack([pixels(place)] * 3, axis=-1), LABELS[place])"),
         "has its channels last; expected (channels, height, width)",
     ),
-    "two shapes": (
+    "inputs of two shapes": (
         things("yield Sample(str(place), pixels(place)[: 5 + place % 2], LABELS[place])"),
         "has inputs of 2 shapes",
     ),
@@ -207,7 +210,7 @@ WRONG_TASKS = {
         things("if split == 'test': yield Sample(str(place), pixels(place), LABELS[place])"),
         "has no train and no validation samples: it can neither train models",
     ),
-    "raises": (things("yield 1 / 0"), "task things raised ZeroDivisionError"),
+    "raises an error": (things("yield 1 / 0"), "task things raised ZeroDivisionError"),
     "unknown kind": (
         GOOD_TASK.replace('"classification"', '"clasification"'),
         "There is no kind 'clasification'. Did you mean 'classification'?",
@@ -215,38 +218,38 @@ WRONG_TASKS = {
 }
 
 
-@pytest.mark.parametrize(("text", "sentence"), WRONG_TASKS.values(), ids=WRONG_TASKS)
+@pytest.mark.parametrize(("text", "sentence"), FAULTY_TASKS.values(), ids=FAULTY_TASKS)
 def test_a_faulty_task_gets_an_explanation(findings, text, sentence):
-    wrong, _ = findings(text)
-    assert any(sentence in line for line in wrong), wrong
+    failures, _ = findings(text)
+    assert any(sentence in line for line in failures), failures
 
 
 def test_a_model_of_a_task_that_cannot_be_loaded_is_not_checked(findings):
     for text in (GOOD_MODEL, GOOD_MODEL.replace('task="things"', "")):
-        wrong, _ = findings(things("yield 1") + text)
-        assert "model net was not checked, because the task things cannot be loaded; correct the task first" in wrong
+        failures, _ = findings(things("yield 1") + text)
+        assert "model net was not checked, because the task things cannot be loaded; correct the task first" in failures
 
 
 def test_a_good_file_passes_everything(findings, tmp_path, capsys):
-    wrong, found = findings(GOOD_TASK + GOOD_MODEL)
-    assert wrong == []
-    assert len(found) == 12
+    failures, results = findings(GOOD_TASK + GOOD_MODEL)
+    assert failures == []
+    assert len(results) == 12
     assert main(["check", str(tmp_path / "acme.py")]) == 0
     assert capsys.readouterr().out.endswith("12 checks, all passed.\n")
 
 
-def test_a_model_for_any_task_is_checked_on_the_files_own_or_on_digits(findings):
-    anywhere = GOOD_MODEL.replace('task="things"', "").replace("36, 3", "64, 10")
-    _, found = findings(anywhere)
-    assert {finding.subject for finding in found} == {"model net", "model net on digits"}
+def test_a_model_for_any_task_is_checked_on_the_task_of_its_file_or_on_digits(findings):
+    model_for_any_task = GOOD_MODEL.replace('task="things"', "").replace("36, 3", "64, 10")
+    _, results = findings(model_for_any_task)
+    assert {finding.subject for finding in results} == {"model net", "model net on digits"}
 
 
 def test_exit_status_is_1_for_a_failed_check_and_2_for_an_unusable_file(findings, tmp_path, capsys):
-    findings(GOOD_TASK + WRONG_MODELS["probabilities"][0])
+    findings(GOOD_TASK + FAULTY_MODELS["probabilities"][0])
     assert main(["check", str(tmp_path / "acme.py")]) == 1
-    said = capsys.readouterr().out
-    assert "FAIL model net on things: scale: the outputs are probabilities" in said
-    assert said.endswith("checks, 1 failed.\n")
+    output = capsys.readouterr().out
+    assert "FAIL model net on things: scale: the outputs are probabilities" in output
+    assert output.endswith("checks, 1 failed.\n")
     (tmp_path / "empty.py").write_text("")
     assert main(["check", str(tmp_path / "empty.py")]) == 2
     assert "registers nothing. Decorate a function with @task" in capsys.readouterr().err
@@ -254,8 +257,8 @@ def test_exit_status_is_1_for_a_failed_check_and_2_for_an_unusable_file(findings
 
 
 def test_other_roles_are_listed_but_not_checked(findings):
-    wrong, found = findings("\nfrom suite import attack\n@attack()\ndef push(): 'Push.'\n")
-    assert (wrong, [finding.sentence for finding in found]) == ([], ["is registered; other roles are not checked"])
+    failures, results = findings("\nfrom suite import attack\n@attack()\ndef push(): 'Push.'\n")
+    assert (failures, [finding.sentence for finding in results]) == ([], ["is registered; other roles are not checked"])
 
 
 def test_a_path_with_spaces_is_a_path(tmp_path):

@@ -1,4 +1,4 @@
-"""The harness: a failure is a row, what is stored is skipped, and a number depends on nothing it should not."""
+"""The harness: failures become rows, stored cells are skipped, and results are reproducible."""
 
 import dataclasses
 import json
@@ -38,8 +38,8 @@ def test_every_failure_becomes_a_row_and_other_cells_run(tmp_path, toy):
     rows = Store(tmp_path).rows()
     assert len(outcome.failed) == 2 * len(FAILURES)
     for name, reason in FAILURES.items():
-        shown = [model for model in rows["model"].unique() if model.endswith(name)]
-        failed = rows[rows["model"].isin(shown)]
+        names = [model for model in rows["model"].unique() if model.endswith(name)]
+        failed = rows[rows["model"].isin(names)]
         assert failed["status"].tolist() == ["failed", "failed"], name
         assert failed["value"].isna().all()
         assert failed["reason"].str.contains(reason, regex=False).all(), failed["reason"].tolist()
@@ -55,16 +55,16 @@ def test_stored_cells_are_skipped_and_failed_ones_run_again(tmp_path, toy):
 
 
 def test_diverged_training_is_not_repeated_for_the_next_axis(tmp_path, toy):
-    tries = []
+    labels = []
 
     def track(items, label, total):
-        tries.append(label)
+        labels.append(label)
         yield from items
 
     cells = plan([toy("toy")], [toy("diverges")], ["clean", PGD, "calibration"])
     outcome = run(tmp_path, cells, track=track)
     assert len(outcome.failed) == 3
-    assert tries.count("training") == 1
+    assert labels.count("training") == 1
 
 
 AXES = ["clean", PGD, "robustness(attack=patch(area=[0.1], steps=10))", "calibration(members=2, dropout_samples=4)"]
@@ -90,16 +90,16 @@ def test_the_same_command_gives_identical_rows_and_outcomes(tmp_path, toy, refer
 @pytest.mark.parametrize("batch_size", [1, 7, 256])
 def test_the_batch_size_does_not_change_a_result(tmp_path, toy, reference, batch_size):
     run(tmp_path, plan([toy("toy")], [toy("dropping")], AXES), batch_size=batch_size)
-    mine, theirs = numbers(Store(tmp_path)), numbers(reference)
-    assert mine.equals(theirs)
+    rows, expected = numbers(Store(tmp_path)), numbers(reference)
+    assert rows.equals(expected)
 
 
 def test_every_measure_has_an_interval_n_and_its_method(reference):
     rows = reference.rows()
     measured = rows[rows["value"].notna()]
     assert len(measured) > 50
-    bare = measured[(measured["lo"].isna() | measured["hi"].isna())]
-    assert bare.empty, bare[["metric", "params", "method"]].to_string()
+    without_interval = measured[(measured["lo"].isna() | measured["hi"].isna())]
+    assert without_interval.empty, without_interval[["metric", "params", "method"]].to_string()
     assert (measured["n"] > 0).all()
     assert measured["method"].str.len().min() > 3
     assert rows[rows["value"].isna()]["reason"].notna().all()
@@ -161,11 +161,11 @@ def test_the_key_does_not_depend_on_the_spelling_of_a_spec(tmp_path, toy):
     same = plan([toy("toy")], [toy("quick(epochs=5)")], ["robustness(attack=pgd(eps=0.2))"])
     run(tmp_path, first)
     outcome = run(tmp_path, same)
-    assert len(outcome.ran) <= 1  # the shown name of the model differs; its training does not
+    assert len(outcome.ran) <= 1  # the displayed model name differs, but the model is trained only once
     assert len(list((tmp_path / "models").iterdir())) == 1
 
 
-BAD = {
+INVALID_PLANS = {
     "task": (["digitz"], ["linear"], ["clean"], "Did you mean 'digits'"),
     "model": (["digits"], ["liner"], ["clean"], "Did you mean 'linear'"),
     "axis": (["digits"], ["linear"], ["robustnes"], "Did you mean 'robustness'"),
@@ -175,7 +175,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("tasks", "models", "axes", "hint"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize(("tasks", "models", "axes", "hint"), INVALID_PLANS.values(), ids=INVALID_PLANS)
 def test_errors_in_the_plan_are_found_before_anything_runs(tasks, models, axes, hint):
     with pytest.raises(SuiteError, match=hint):
         plan(tasks, models, axes)
@@ -191,21 +191,23 @@ def test_an_absent_device_is_an_error_with_advice():
 def test_a_wrong_number_of_logits_is_a_failed_row(tmp_path, toy, way):
     outcome = run(tmp_path, plan([toy("toy")], [toy(f"misfit(way={way})")], ["clean", PGD]))
     assert len(outcome.failed) == 2
-    assert all("logits per image, but the task has 3 classes (zero, one, two)" in why for _, why in outcome.failed)
+    assert all(
+        "logits per image, but the task has 3 classes (zero, one, two)" in reason for _, reason in outcome.failed
+    )
 
 
 def test_numbers_do_not_depend_on_the_spelling_of_a_spec(tmp_path, toy):
-    found = []
+    tables = []
     for size in ("0.1", "1/10", "[0.1]"):
         axis = f"robustness(attack=pgd(eps={size}, steps=3, norm=linf), audit=8)"
         run(tmp_path / size.replace("/", "_"), plan([toy("toy")], [toy("dropping")], [axis]))
-        found.append(numbers(Store(tmp_path / size.replace("/", "_"))).drop(columns="spec"))
-    assert found[0].equals(found[1]) and found[0].equals(found[2])
+        tables.append(numbers(Store(tmp_path / size.replace("/", "_"))).drop(columns="spec"))
+    assert tables[0].equals(tables[1]) and tables[0].equals(tables[2])
 
 
 def test_n_equal_to_all_samples_is_the_same_cell(tmp_path, toy):
-    everyone = run(tmp_path, plan([toy("toy")], [toy("quick"), toy("quick")], ["clean"]))
-    assert len(everyone.ran) == 1
+    outcome = run(tmp_path, plan([toy("toy")], [toy("quick"), toy("quick")], ["clean"]))
+    assert len(outcome.ran) == 1
     n = int(Store(tmp_path).rows()["cell_n"].iloc[0])
     assert len(run(tmp_path, plan([toy("toy")], [toy("quick")], ["clean"], n=n)).stored) == 1
     assert len(run(tmp_path, plan([toy("toy")], [toy("quick")], ["clean"], n=n + 1)).stored) == 1
@@ -218,36 +220,36 @@ def test_a_result_that_cannot_be_stored_fails_only_its_cell(tmp_path, toy, monke
 
     measure = Clean.measure
 
-    def with_params(value):
+    def with_detail(value):
         def changed(self, context):
-            finding = measure(self, context)
-            return dataclasses.replace(finding, details={**finding.details, "extra": value})
+            result = measure(self, context)
+            return dataclasses.replace(result, details={**result.details, "extra": value})
 
         return changed
 
     cells = plan([toy("toy")], [toy("quick"), toy("dropping")], ["clean"])
-    monkeypatch.setattr(Clean, "measure", with_params(np.float32(0.5)))
+    monkeypatch.setattr(Clean, "measure", with_detail(np.float32(0.5)))
     assert run(tmp_path / "numpy", cells).failed == []
-    monkeypatch.setattr(Clean, "measure", with_params(object()))
+    monkeypatch.setattr(Clean, "measure", with_detail(object()))
     outcome = run(tmp_path / "object", cells)
     assert len(outcome.failed) == 2 and "cannot be stored as JSON" in outcome.failed[0][1]
     assert set(Store(tmp_path / "object").rows()["status"]) == {"failed"}
 
 
 def test_loaded_and_dropped_samples_are_reported_once(tmp_path, toy):
-    told = []
-    run(tmp_path, plan([toy("toy")], [toy("quick")], ["clean", PGD]), on_task_loaded=told.append)
-    assert told == ["toy: 45 train, 18 validation, 27 test; nothing dropped"]
+    messages = []
+    run(tmp_path, plan([toy("toy")], [toy("quick")], ["clean", PGD]), on_task_loaded=messages.append)
+    assert messages == ["toy: 45 train, 18 validation, 27 test; nothing dropped"]
 
 
-WRONG_VALUES = {
+INVALID_VALUES = {
     "text for a number": ("robustness(attack=pgd(eps=abc))", "expected positive numbers"),
     "descending": ("robustness(attack=pgd(eps=[0.2, 0.1]))", "ascending order"),
     "no such attack of the library": ("robustness(attack=spec('torchattacks:PGDD()'))", "Did you mean 'PGD'"),
 }
 
 
-@pytest.mark.parametrize(("axis", "hint"), WRONG_VALUES.values(), ids=WRONG_VALUES)
+@pytest.mark.parametrize(("axis", "hint"), INVALID_VALUES.values(), ids=INVALID_VALUES)
 def test_invalid_values_are_found_before_anything_runs(axis, hint):
     with pytest.raises(SuiteError, match=hint):
         plan(["digits"], ["linear"], [axis])

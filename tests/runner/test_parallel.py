@@ -1,4 +1,4 @@
-"""Several processes write the rows that one would, and a failure anywhere is told."""
+"""Several processes store the same rows as a single one, and a failure in any of them is reported."""
 
 import pytest
 
@@ -25,14 +25,14 @@ def broken(split, seed):
 
 def test_two_processes_store_and_report_the_same_as_one(tmp_path, toy):
     cells = plan([toy("toy")], [toy("quick"), toy("dropping"), toy("unbuildable")], ["clean", "calibration(members=1)"])
-    told, informed = [], []
-    settings = Settings(on_cell_done=lambda *said: told.append(said), on_task_loaded=informed.append)
-    apart = run_in_processes(Store(tmp_path / "apart"), settings, cells, 2)
-    one = Harness(Store(tmp_path / "one"), Settings()).run(cells)
-    assert sorted(map(repr, apart.ran)) == sorted(map(repr, one.ran)) and apart.keys == one.keys
-    assert numbers(Store(tmp_path / "apart")).equals(numbers(Store(tmp_path / "one")))
-    assert sorted(map(repr, told)) == sorted(map(repr, one.ran))
-    assert len(informed) == 1  # both processes read the task, and a person reads it once
+    done, loaded = [], []
+    settings = Settings(on_cell_done=lambda *cell: done.append(cell), on_task_loaded=loaded.append)
+    parallel = run_in_processes(Store(tmp_path / "parallel"), settings, cells, 2)
+    single = Harness(Store(tmp_path / "single"), Settings()).run(cells)
+    assert sorted(map(repr, parallel.ran)) == sorted(map(repr, single.ran)) and parallel.keys == single.keys
+    assert numbers(Store(tmp_path / "parallel")).equals(numbers(Store(tmp_path / "single")))
+    assert sorted(map(repr, done)) == sorted(map(repr, single.ran))
+    assert len(loaded) == 1  # both processes load the task, but it is reported once
 
 
 def test_stored_cells_are_skipped_by_several_processes(tmp_path, toy):
@@ -49,8 +49,8 @@ def test_a_strict_run_stops_before_anything_is_measured(tmp_path, toy):
         with pytest.raises(DataError, match=r"strict mode.*3 dropped, unreadable.*the file is empty.*without --strict"):
             run_in_processes(Store(tmp_path / "store"), Settings(strict=True), cells, jobs)
     assert Store(tmp_path / "store").rows().empty
-    loose = Harness(Store(tmp_path / "store"), Settings()).run(cells[:1])
-    assert loose.ran or loose.stored
+    lenient = Harness(Store(tmp_path / "store"), Settings()).run(cells[:1])
+    assert lenient.ran or lenient.stored
 
 
 def test_full_changes_only_models_with_a_full_recipe():

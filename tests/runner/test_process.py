@@ -1,4 +1,4 @@
-"""A process that runs out of memory, or is told nonsense about its threads."""
+"""A process that runs out of memory or gets an invalid thread setting."""
 
 import subprocess
 import sys
@@ -22,21 +22,21 @@ Harness(Store(store)).run(cells)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux hands out memory that it does not have")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux overcommits memory")
 def test_a_model_that_needs_too_much_memory_is_a_failed_row(tmp_path, toy):
     file = toy("").removesuffix(":")
     done = subprocess.run([sys.executable, "-c", RUN, tmp_path, file], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     rows = Store(tmp_path).rows()
-    hoarded = rows[rows["model"].str.endswith("hoarder")]
-    assert hoarded["status"].tolist() == ["failed"]
-    assert hoarded["reason"].iloc[0].startswith("out of memory")
+    out_of_memory = rows[rows["model"].str.endswith("hoarder")]
+    assert out_of_memory["status"].tolist() == ["failed"]
+    assert out_of_memory["reason"].iloc[0].startswith("out of memory")
     assert "ok" in set(rows[rows["model"].str.endswith("quick")]["status"])
 
 
-@pytest.mark.parametrize("wanted", ["0", "-1", "many", ""])
-def test_an_invalid_number_of_threads_is_an_error(monkeypatch, wanted):
-    monkeypatch.setenv("SUITE_THREADS", wanted)
+@pytest.mark.parametrize("count", ["0", "-1", "many", ""])
+def test_an_invalid_number_of_threads_is_an_error(monkeypatch, count):
+    monkeypatch.setenv("SUITE_THREADS", count)
     with pytest.raises(SuiteError, match="positive number"):
         use_threads()
 

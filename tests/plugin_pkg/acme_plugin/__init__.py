@@ -1,6 +1,6 @@
-"""A package that adds one thing of every sort to the suite; its entry point names this module.
+"""A package that registers one entry for each role; its entry point names this module.
 
-Heavy imports stand inside the functions, so that listing what there is stays cheap.
+Heavy imports are inside the functions, so that listing the entries stays fast.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def acme_sides(split, seed, *, count=60):
 
 @model(task="acme_sides")
 def acme_net(task, *, epochs: int = 8):
-    """A linear model, trained for a moment."""
+    """A linear model, trained for a few epochs."""
     from torch import nn
 
     from suite import TorchClassifier
@@ -35,7 +35,7 @@ def acme_net(task, *, epochs: int = 8):
 
 @attack()
 def acme_brightness(eps=(0.1,)):
-    """Makes the whole image brighter or darker, whichever hurts more."""
+    """Brighten or darken the whole image, whichever increases the loss more."""
     from acme_plugin.brightness import Brightness
 
     return Brightness(eps)
@@ -43,14 +43,14 @@ def acme_brightness(eps=(0.1,)):
 
 @metric(kind="classification")
 def acme_error(outcomes):
-    """Share of samples that are wrong."""
-    wrong = float((outcomes.output.argmax(axis=1) != outcomes.targets).mean())
-    return [Measure("acme_error", wrong, None, None, len(outcomes.ids), "plug-in", higher_is_better=False)]
+    """Share of misclassified samples."""
+    error_rate = float((outcomes.output.argmax(axis=1) != outcomes.targets).mean())
+    return [Measure("acme_error", error_rate, None, None, len(outcomes.ids), "plug-in", higher_is_better=False)]
 
 
 @attribution()
 def acme_contrast():
-    """Points at what differs from the mean of the image; asks the model nothing."""
+    """Distance of each pixel from the image mean; does not call the model."""
     from acme_plugin.contrast import Contrast
 
     return Contrast()

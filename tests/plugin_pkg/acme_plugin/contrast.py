@@ -1,4 +1,4 @@
-"""An attribution method that does not look at the model."""
+"""A model-independent attribution method."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,12 +6,12 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class Contrast:
-    """The distance of every pixel from the mean of its image."""
+    """The difference of each pixel from the mean of its image."""
 
     magnitude: ClassVar[bool] = True
     local: ClassVar[bool] = False
 
     def __call__(self, explained):
-        """Return one number per pixel, (n, c, h, w)."""
+        """Return one attribution per pixel, (n, c, h, w)."""
         inputs = explained.inputs
         return inputs - inputs.mean(dim=(1, 2, 3), keepdim=True)
