@@ -1,8 +1,8 @@
-"""Defenses that hide from attacks without being robust, and honest models with unusual outputs.
+"""Defenses that mask gradients without being robust, and unmasked models with unusual outputs.
 
 Each wraps a trained classifier. If `same_as_base` is true, it makes the same predictions as the base model while no
-gradients are computed, so its robust accuracy is that of the base. Otherwise it is another function whose robust
-accuracy is not known in advance.
+gradients are computed, so its robust accuracy is that of the base. Otherwise it is a different function whose robust
+accuracy is unknown.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from tests.attacks import digits
 
-Labelled = tuple[Tensor, Tensor]
+Labeled = tuple[Tensor, Tensor]
 """Training pixels and labels, for the defenses that are trained."""
 
 
@@ -36,17 +36,17 @@ class Fake:
     """
 
     name: str
-    make: Callable[[nn.Module, Labelled], nn.Module]
+    make: Callable[[nn.Module, Labeled], nn.Module]
     same_as_base: bool
     flags: frozenset[str] = frozenset()
     stochastic: bool = False
 
-    def build(self, base: nn.Module, data: Labelled | None = None) -> nn.Module:
+    def build(self, base: nn.Module, data: Labeled | None = None) -> nn.Module:
         """Return the defense of a copy of the base in evaluation mode; trained ones use the digits by default."""
         return self.make(copy.deepcopy(base).eval(), data or digit_data()).eval()
 
 
-def digit_data() -> Labelled:
+def digit_data() -> Labeled:
     """Return the training digits."""
     train = digits.splits()[0]
     return torch.from_numpy(train.pixels()), torch.from_numpy(train.targets)
@@ -124,7 +124,7 @@ class FlatInGradMode(nn.Module):
 
 
 class OtherIfRequiresGrad(nn.Module):
-    """Return the output for the mirrored input if the input requires gradients, so that attacks follow another loss."""
+    """Return the output for the mirrored input if the input requires gradients, so attacks maximize a wrong loss."""
 
     def __init__(self, base: nn.Module) -> None:
         super().__init__()
@@ -147,12 +147,12 @@ def bit_depth(pixels: Tensor) -> Tensor:
     return ((pixels * 255).round().to(torch.uint8) >> 5).to(pixels.dtype) / 7
 
 
-def shaken(pixels: Tensor) -> Tensor:
-    """Add Gaussian noise of standard deviation 0.3: outputs differ, and an unlucky draw looks like a success."""
+def noisy_input(pixels: Tensor) -> Tensor:
+    """Add Gaussian noise of standard deviation 0.3: one unlucky draw looks like a success."""
     return pixels + 0.3 * torch.randn_like(pixels)
 
 
-def moved(pixels: Tensor) -> Tensor:
+def resized_and_padded(pixels: Tensor) -> Tensor:
     """Shrink each image by up to an eighth and place it at random (resize and pad, Xie et al. 2018)."""
     zoom, across, down = torch.rand(3, len(pixels)).to(pixels)
     size = 1 - zoom / 8
@@ -163,7 +163,7 @@ def moved(pixels: Tensor) -> Tensor:
     return functional.grid_sample(pixels, grid, align_corners=False)
 
 
-def cosines() -> Tensor:
+def dct_matrix() -> Tensor:
     """Return the orthonormal matrix of the 8-point discrete cosine transform (Ahmed et al. 1974)."""
     row, column = torch.arange(8.0)[:, None], torch.arange(8.0)[None]
     matrix = 0.5 * torch.cos((2 * column + 1) * row * math.pi / 16)
@@ -181,7 +181,7 @@ def jpeg(pixels: Tensor) -> Tensor:
     height, width = pixels.shape[-2:]
     padded = functional.pad(pixels, (0, -width % 8, 0, -height % 8), mode="replicate")
     blocks = padded.unfold(-2, 8, 8).unfold(-2, 8, 8)
-    transform = cosines().to(pixels)
+    transform = dct_matrix().to(pixels)
     steps = torch.tensor([int(step) for step in LUMINANCE.split()]).view(8, 8).to(pixels) / 255
     rounded = torch.round(transform @ (blocks - 0.5) @ transform.T / steps) * steps
     restored = transform.T @ rounded @ transform + 0.5
@@ -195,7 +195,7 @@ def jpeg(pixels: Tensor) -> Tensor:
 class WinnersTakeAll(nn.Module):
     """Keep the largest tenth of the activations of a layer (k-WTA, Xiao et al. 2020).
 
-    The function is discontinuous where a winner changes, so its gradient says little about a point one step away.
+    The function is discontinuous where a winner changes, so its gradient is uninformative about a point one step away.
     """
 
     def forward(self, values: Tensor) -> Tensor:
@@ -239,10 +239,14 @@ class Thermometer(nn.Module):
         return (pixels.unsqueeze(2) > thresholds.view(1, 1, -1, 1, 1)).to(pixels.dtype).flatten(1, 2)
 
 
-def trained(net: nn.Module, data: Labelled, *, temperature: float = 1, teacher: nn.Module | None = None) -> nn.Module:
+def trained(net: nn.Module, data: Labeled, *, temperature: float = 1, teacher: nn.Module | None = None) -> nn.Module:
     """Train on labels, or on the teacher's probabilities at a temperature; the same network every time."""
     pixels, labels = data
-    soft_labels = functional.one_hot(labels).to(pixels) if teacher is None else softened(teacher, pixels, temperature)
+    soft_labels = (
+        functional.one_hot(labels).to(pixels)
+        if teacher is None
+        else teacher_probabilities(teacher, pixels, temperature)
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         for module in net.modules():
@@ -258,22 +262,22 @@ def trained(net: nn.Module, data: Labelled, *, temperature: float = 1, teacher: 
 
 
 @torch.no_grad()
-def softened(teacher: nn.Module, pixels: Tensor, temperature: float) -> Tensor:
+def teacher_probabilities(teacher: nn.Module, pixels: Tensor, temperature: float) -> Tensor:
     """Return a teacher's probabilities at a temperature."""
     return (teacher(pixels) / temperature).softmax(dim=1)
 
 
-def distilled(base: nn.Module, data: Labelled) -> nn.Module:
+def distilled(base: nn.Module, data: Labeled) -> nn.Module:
     """Distill at temperature 30 and predict at 1 (Papernot et al. 2016): cross-entropy and gradient round to zero.
 
-    This is another function than the base; its robust accuracy is that of an undefended network.
+    This is a different function from the base; its robust accuracy is that of an undefended network.
     """
     teacher = trained(copy.deepcopy(base), data, temperature=30)
     return trained(base, data, temperature=30, teacher=teacher)
 
 
-def thermometer(base: nn.Module, data: Labelled) -> nn.Module:
-    """Train a small network on thermometer-encoded pixels; this is another function than the base."""
+def thermometer(base: nn.Module, data: Labeled) -> nn.Module:
+    """Train a small network on thermometer-encoded pixels; it is a different function from the base."""
     classes, (channels, height, width) = int(data[1].max()) + 1, data[0].shape[1:]
     net = nn.Sequential(
         Thermometer(),
@@ -285,11 +289,11 @@ def thermometer(base: nn.Module, data: Labelled) -> nn.Module:
     return trained(net, data)
 
 
-def _after(change: Callable[[Tensor], Tensor]) -> Callable[[nn.Module, Labelled], nn.Module]:
+def _after(change: Callable[[Tensor], Tensor]) -> Callable[[nn.Module, Labeled], nn.Module]:
     return lambda base, data: After(base, change)
 
 
-def _before(change: Callable[[Tensor], Tensor]) -> Callable[[nn.Module, Labelled], nn.Module]:
+def _before(change: Callable[[Tensor], Tensor]) -> Callable[[nn.Module, Labeled], nn.Module]:
     return lambda base, data: Before(base, change)
 
 
@@ -305,7 +309,7 @@ FAKES: dict[str, Fake] = {
     for fake in (
         # The control: no defense.
         Fake("none", _after(lambda logits: logits), True),
-        # Honest models with unusual outputs. Their scale breaks a cross-entropy in float32, but not a margin.
+        # Unmasked models with outputs of unusual scale, where the float32 cross-entropy fails but a margin does not.
         Fake("logits x100", _after(lambda logits: 100 * logits), True),
         Fake("logits x1e5", _after(lambda logits: 1e5 * logits), True),
         Fake("logits x1e-4", _after(lambda logits: 1e-4 * logits), True),
@@ -329,9 +333,9 @@ FAKES: dict[str, Fake] = {
         Fake("JPEG-like", _before(jpeg), False, BLIND),
         Fake("thermometer", thermometer, False, BLIND),
         Fake("k-WTA", _instead(nn.ReLU, lambda old: WinnersTakeAll()), False, frozenset({"gradient_informative"})),
-        # Randomized functions: attacks must average gradients, and one lucky draw is no success.
-        Fake("input noise", _before(shaken), False, RANDOM, stochastic=True),
-        Fake("resize and pad", _before(moved), False, RANDOM, stochastic=True),
+        # Randomized functions: attacks must average gradients, and a single misclassified draw is no success.
+        Fake("input noise", _before(noisy_input), False, RANDOM, stochastic=True),
+        Fake("resize and pad", _before(resized_and_padded), False, RANDOM, stochastic=True),
         Fake("dropout", _instead(nn.ReLU, lambda old: AlwaysDropping()), False, RANDOM, stochastic=True),
         # A wrong mode: outputs depend on the batch.
         Fake("batch statistics", _instead(nn.BatchNorm2d, BatchStatistics), False, frozenset({"alone_equals_batch"})),

@@ -33,8 +33,8 @@ def problem(net):
 def attacked(attack, problem, pixels, targets, eps, seeds=None):
     """Return adversarial inputs, and which are misclassified according to the validation."""
     seeds = torch.arange(len(pixels)) if seeds is None else seeds
-    moved = attack.perturb(problem, pixels, targets, eps, seeds)
-    return moved, validate(problem, attack, pixels, moved, targets, eps).bool()
+    perturbed = attack.perturb(problem, pixels, targets, eps, seeds)
+    return perturbed, validate(problem, attack, pixels, perturbed, targets, eps).bool()
 
 
 def linear_task(seed, count=200, size=16):
@@ -164,8 +164,8 @@ def test_apgd_is_as_strong_as_autoattack_at_equal_steps_with_fewer_passes(net, n
             theirs = base.APGDAttack_targeted(counted, n_target_classes=goals, **kwargs)
         else:
             theirs = base.APGDAttack(counted, loss="ce", **kwargs)
-        found = theirs.perturb(pixels.clone(), targets.clone()).detach()
-    left = [float((~misclassified).float().mean()), float((net(found).argmax(dim=1) == targets).float().mean())]
+        adversarial = theirs.perturb(pixels.clone(), targets.clone()).detach()
+    left = [float((~misclassified).float().mean()), float((net(adversarial).argmax(dim=1) == targets).float().mean())]
     assert left[0] <= left[1] + 2 / count + 1e-6, left
     assert 0.1 < left[0] < 0.9
     assert problem.passes.total < sum(passes)
@@ -201,8 +201,8 @@ def test_misclassified_samples_leave_the_batch_and_others_cost_two_passes_per_st
         return net(x)
 
     problem = problem_of(counted)
-    moved = APGD(steps=10).perturb(problem, pixels, targets, 0.1, torch.arange(60))
-    remaining = int((problem_of(net).outcome(moved, targets) == 0).sum())
+    perturbed = APGD(steps=10).perturb(problem, pixels, targets, 0.1, torch.arange(60))
+    remaining = int((problem_of(net).outcome(perturbed, targets) == 0).sum())
     assert len(sizes) == 11 and sizes[0] == 60
     assert sizes == sorted(sizes, reverse=True)
     assert remaining <= sizes[-1] < 60
@@ -211,8 +211,8 @@ def test_misclassified_samples_leave_the_batch_and_others_cost_two_passes_per_st
 
 def test_target_classes_are_the_nearest_rivals_of_the_clean_sample(net):
     pixels, targets = first(40)
-    right = net(pixels).argmax(dim=1) == targets
-    pixels, targets, plain, classes = pixels[right], targets[right], problem_of(net), []
+    correct = net(pixels).argmax(dim=1) == targets
+    pixels, targets, plain, classes = pixels[correct], targets[correct], problem_of(net), []
 
     def loss(output, truth, name, target_classes):
         if target_classes is not None and (not classes or not torch.equal(classes[-1], target_classes)):
@@ -238,10 +238,10 @@ def test_the_target_class_is_reached_and_its_samples_are_unchanged(problem, net,
     pixels, targets = first(120)
     attack = TARGETED[name](eps=(EPS[norm],), norm=norm, goal=8)
     eps = 2 * EPS[norm]
-    moved, _ = attacked(attack, problem, pixels, targets, eps)
-    assert torch.equal(moved[targets == 8], pixels[targets == 8]) and (targets == 8).any()
-    reached = (net(moved).argmax(dim=1) == 8) & (targets != 8)
-    assert torch.equal(attack.succeeded(problem, moved, targets), reached)
+    perturbed, _ = attacked(attack, problem, pixels, targets, eps)
+    assert torch.equal(perturbed[targets == 8], pixels[targets == 8]) and (targets == 8).any()
+    reached = (net(perturbed).argmax(dim=1) == 8) & (targets != 8)
+    assert torch.equal(attack.succeeded(problem, perturbed, targets), reached)
     untargeted = TARGETED[name](eps=(EPS[norm],), norm=norm)
     by_chance, misclassified = attacked(untargeted, problem, pixels, targets, eps)
     assert torch.equal(untargeted.succeeded(problem, by_chance, targets), misclassified)
@@ -251,19 +251,19 @@ def test_the_target_class_is_reached_and_its_samples_are_unchanged(problem, net,
 
 def test_a_targeted_attack_returns_the_point_with_the_highest_target_margin(net):
     pixels, targets = first(30)
-    plain, seen = problem_of(net), []
+    plain, outputs = problem_of(net), []
 
     def forward(x):
         output = net(x)
-        seen.append(output.detach())
+        outputs.append(output.detach())
         return output
 
-    moved = PGD(steps=6, restarts=2, stop=False, goal=8).perturb(
+    perturbed = PGD(steps=6, restarts=2, stop=False, goal=8).perturb(
         problem_of(forward), pixels, targets, 0.05, torch.arange(30)
     )
-    margins = -torch.stack([plain.loss(output, torch.full((len(output),), 8), "margin", None) for output in seen])
+    margins = -torch.stack([plain.loss(output, torch.full((len(output),), 8), "margin", None) for output in outputs])
     rows = targets != 8
-    reached = -plain.loss(net(moved[rows]), torch.full((int(rows.sum()),), 8), "margin", None)
+    reached = -plain.loss(net(perturbed[rows]), torch.full((int(rows.sum()),), 8), "margin", None)
     torch.testing.assert_close(reached, margins.amax(dim=0))
 
 
@@ -297,9 +297,9 @@ def test_inputs_are_unchanged_and_outputs_have_no_graph():
     before = pixels.clone()
     with model.frozen():
         for attack in (APGD(steps=3), APGD(steps=3, goal=1), FGSM(goal=1)):
-            moved = attack.perturb(problem_of(model), pixels, targets, 0.1, torch.arange(10))
+            perturbed = attack.perturb(problem_of(model), pixels, targets, 0.1, torch.arange(10))
             assert torch.equal(pixels, before)
-            assert not pixels.requires_grad and not moved.requires_grad
+            assert not pixels.requires_grad and not perturbed.requires_grad
 
 
 def test_the_spec_builds_apgd_with_its_default_loss():

@@ -26,7 +26,7 @@ FIELDS = ("best", "score", "misclassified", "invalid", "nonfinite_gradients", "r
 
 
 def same(one, other, rows=None):
-    """Return whether some rows of one search equal all rows of another, bit for bit."""
+    """Return whether the selected rows of one search equal all rows of another, bit for bit."""
     index = slice(None) if rows is None else rows
     return all(torch.equal(getattr(one, name)[index], getattr(other, name)) for name in FIELDS)
 
@@ -44,7 +44,7 @@ def small():
     """Return a search on four samples of class 0 and a problem whose model is never called."""
 
     def never(pixels):
-        raise AssertionError("updating a search does not call the model")
+        raise AssertionError("updating a search must not call the model")
 
     search = Search.of(torch.zeros(4, 1, 1, 1), torch.zeros(4).long(), 1.0, as_seeds(range(4)))
     return search, problem_of(never)
@@ -445,7 +445,7 @@ def test_an_exception_in_the_model_leaves_everything_unchanged(step):
     model.module[1].eval()  # a batch norm frozen by the user
     model.module[0].weight.requires_grad_(False)
     modes = [m.training for m in model.module.modules()]
-    wanted = [p.requires_grad for p in model.module.parameters()]
+    expected = [p.requires_grad for p in model.module.parameters()]
     state = {name: value.clone() for name, value in model.module.state_dict().items()}
     calls = []
 
@@ -462,7 +462,7 @@ def test_an_exception_in_the_model_leaves_everything_unchanged(step):
         maximize(problem_of(forward), search, LINF, Budget(5, stop=False))
     assert len(calls) == step and torch.is_grad_enabled()
     assert [m.training for m in model.module.modules()] == modes
-    assert [p.requires_grad for p in model.module.parameters()] == wanted
+    assert [p.requires_grad for p in model.module.parameters()] == expected
     assert all(p.grad is None for p in model.module.parameters())
     assert all(torch.equal(value, state[name]) for name, value in model.module.state_dict().items())
     assert torch.equal(search.pixels, before) and not search.pixels.requires_grad

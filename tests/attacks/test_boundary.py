@@ -27,8 +27,8 @@ def bisected(clean, slope, missing, norm):
     low, high = 0.0, 1e6
     for _ in range(200):
         middle = (low + high) / 2
-        moved = (clean + middle * (slope.sign() if norm == "linf" else slope)).clamp(0, 1)
-        low, high = (low, middle) if ((moved - clean) * slope).sum() >= missing else (middle, high)
+        perturbed = (clean + middle * (slope.sign() if norm == "linf" else slope)).clamp(0, 1)
+        low, high = (low, middle) if ((perturbed - clean) * slope).sum() >= missing else (middle, high)
     delta = (clean + high * (slope.sign() if norm == "linf" else slope)).clamp(0, 1) - clean
     return float(delta.abs().max() if norm == "linf" else delta.norm())
 
@@ -45,7 +45,7 @@ def test_the_distance_on_a_linear_model_matches_the_closed_form_in_the_box(norm,
     points, distance = Boundary(norm=norm, steps=4, aimed=1).smallest(problem, pixels, targets, torch.arange(40))
     assert (problem.forward(points).argmax(1) != targets).all()
     for row in range(40):
-        known = min(
+        expected = min(
             bisected(pixels[row].double().flatten(), weight[goal] - weight[targets[row]], margin, norm)
             for goal in range(5)
             if goal != targets[row]
@@ -55,7 +55,7 @@ def test_the_distance_on_a_linear_model_matches_the_closed_form_in_the_box(norm,
             .item()
             > margin
         )
-        assert float(distance[row]) == pytest.approx(known, rel=1e-4, abs=2e-7)
+        assert float(distance[row]) == pytest.approx(expected, rel=1e-4, abs=2e-7)
 
 
 def _room(clean, slope):
@@ -134,9 +134,9 @@ def test_distances_belong_to_misclassified_points(net, norm):
     wrong = net(pixels).argmax(1) != targets
     assert torch.equal(distance == 0, wrong)
     eps = float(distance.median())
-    moved = Boundary(norm=norm).perturb(problem, pixels, targets, eps, torch.arange(60))
-    assert torch.equal((moved != pixels).flatten(1).any(1), (distance <= eps) & ~wrong)
-    assert constraint(norm).excess(pixels, moved, torch.full((60,), eps)).max() <= 0
+    perturbed = Boundary(norm=norm).perturb(problem, pixels, targets, eps, torch.arange(60))
+    assert torch.equal((perturbed != pixels).flatten(1).any(1), (distance <= eps) & ~wrong)
+    assert constraint(norm).excess(pixels, perturbed, torch.full((60,), eps)).max() <= 0
     assert torch.equal(Boundary(norm=norm, steps=2).perturb(problem, pixels, targets, 0.0, torch.arange(60)), pixels)
 
 
@@ -152,14 +152,14 @@ def test_result_does_not_depend_on_batch_size_or_order(net, norm):
     assert all(torch.equal(part[order], other) for part, other in zip(whole, shuffled, strict=True))
 
 
-def test_nothing_is_found_with_nonfinite_outputs_or_gradients(net):
+def test_nonfinite_outputs_and_gradients_give_no_adversarial_examples(net):
     pixels, targets = first(10)
     attack = Boundary(steps=3, aimed=1)
 
-    def silent(points):
+    def nonfinite(points):
         return net(points) * math.nan
 
-    points, distance = attack.smallest(problem_of(silent), pixels, targets, torch.arange(10))
+    points, distance = attack.smallest(problem_of(nonfinite), pixels, targets, torch.arange(10))
     assert torch.equal(points, pixels) and (distance == math.inf).all()
 
     class NaNBackward(torch.autograd.Function):
@@ -171,12 +171,12 @@ def test_nothing_is_found_with_nonfinite_outputs_or_gradients(net):
         def backward(context, gradient):
             return gradient * math.nan
 
-    right = net(pixels).argmax(1) == targets
+    correct = net(pixels).argmax(1) == targets
     hidden = problem_of(lambda points: net(NaNBackward.apply(points)))
-    points, distance = attack.smallest(hidden, pixels[right], targets[right], torch.arange(int(right.sum())))
+    points, distance = attack.smallest(hidden, pixels[correct], targets[correct], torch.arange(int(correct.sum())))
     assert torch.isfinite(points).all()
     reached = distance.isfinite()
-    assert torch.equal(net(points).argmax(1) != targets[right], reached)
+    assert torch.equal(net(points).argmax(1) != targets[correct], reached)
 
 
 def test_invalid_options_are_rejected():

@@ -37,8 +37,8 @@ def training():
 def robust_count(attack, problem, count=COUNT):
     """Return how many samples are robust after validation."""
     pixels, targets = first(count)
-    moved = attack.perturb(problem, pixels, targets, EPS, as_seeds(range(count)))
-    return int((validate(problem, attack, pixels, moved, targets, EPS) < 0.5).sum())
+    perturbed = attack.perturb(problem, pixels, targets, EPS, as_seeds(range(count)))
+    return int((validate(problem, attack, pixels, perturbed, targets, EPS) < 0.5).sum())
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
@@ -52,8 +52,8 @@ def test_each_tier_is_at_least_as_strong_as_the_previous_one(problem, norm):
         assert (validate(problem, attack, pixels, search.best, targets, eps) > 0.5).equal(search.misclassified)
         broken.append(int(search.misclassified.sum()))
     assert broken[0] <= broken[1] < COUNT
-    moved = PGD((eps,), norm).perturb(problem, pixels, targets, eps, as_seeds(range(COUNT)))
-    assert broken[1] >= int((validate(problem, PGD((eps,), norm), pixels, moved, targets, eps) > 0.5).sum())
+    perturbed = PGD((eps,), norm).perturb(problem, pixels, targets, eps, as_seeds(range(COUNT)))
+    assert broken[1] >= int((validate(problem, PGD((eps,), norm), pixels, perturbed, targets, eps) > 0.5).sum())
 
 
 def test_expensive_stages_work_on_few_samples(problem):

@@ -179,7 +179,7 @@ def allowed_steps(norm, count, blocked_up, blocked_down, places):
     """Return random steps of norm at most one that push no pixel out of the bounds."""
     steps = torch.randn(count, *blocked_up.shape, generator=source(11), dtype=torch.float64)
     if norm == "linf":
-        return (steps * 3).clamp(-1, 1)  # steps out of the bounds take nothing from the other entries
+        return (steps * 3).clamp(-1, 1)  # clipping to the bounds does not change the other entries
     steps = torch.where((blocked_up & (steps > 0)) | (blocked_down & (steps < 0)), 0.0, steps)
     if norm == "l2":
         return steps / steps.flatten(2).norm(dim=2).clamp_min(1e-9)[..., None, None, None]

@@ -1,4 +1,4 @@
-"""The decision-based attack: labels only, close to gradient attacks, independent of the batch."""
+"""The decision-based attack: uses only predicted labels, is close to gradient attacks, independent of the batch."""
 
 import math
 
@@ -17,7 +17,7 @@ NORMS = ("linf", "l2")
 
 
 def unused(*arguments):
-    raise AssertionError("a decision-based attack asks for no score")
+    raise AssertionError("a decision-based attack must not compute scores")
 
 
 def problem_of(model, batch_size=256):
@@ -42,9 +42,9 @@ def test_distances_are_close_to_those_of_a_gradient_attack(net, norm, pool):
     assert torch.equal(constraint(norm).size(points.double() - pixels.double()), distance)
     visible = Problem(net, losses.attack_loss, problem.misclassified, losses.rivals)
     reference = Boundary(norm=norm, aimed=2).smallest(visible, pixels, targets, torch.arange(40))[1]
-    right = reference > 0
-    assert (distance[right] / reference[right]).median() < 1.7
-    assert torch.equal(distance == 0, ~right)
+    correct = reference > 0
+    assert (distance[correct] / reference[correct]).median() < 1.7
+    assert torch.equal(distance == 0, ~correct)
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -52,10 +52,10 @@ def test_perturbations_respect_the_size_and_the_search_stops_when_near_enough(ne
     pixels, targets = first(40)
     size = {"linf": 0.2, "l2": 1.0}[norm]
     problem = problem_of(net)
-    moved = Decision(norm=norm, queries=200).perturb(problem, pixels, targets, size, torch.arange(40))
-    assert constraint(norm).excess(pixels, moved, torch.full((40,), size)).max() <= 0
-    misclassified = net(moved).argmax(1) != targets
-    changed = (moved != pixels).flatten(1).any(1)
+    perturbed = Decision(norm=norm, queries=200).perturb(problem, pixels, targets, size, torch.arange(40))
+    assert constraint(norm).excess(pixels, perturbed, torch.full((40,), size)).max() <= 0
+    misclassified = net(perturbed).argmax(1) != targets
+    changed = (perturbed != pixels).flatten(1).any(1)
     assert misclassified[changed].all() and changed.sum() > 10
     assert problem.passes.forward < 200 * 40
     assert torch.equal(Decision(norm=norm, queries=20).perturb(problem, pixels, targets, 0.0, torch.arange(40)), pixels)
@@ -88,8 +88,8 @@ def test_nonfinite_outputs_do_not_count_as_misclassified(net):
     )
     reached = distance.isfinite()
     assert torch.isfinite(broken(points)[reached]).all() and reached.sum() > 10
-    silent = problem_of(lambda points: torch.full((len(points), 10), math.nan))
-    points, distance = Decision(queries=20).nearest(silent, pixels, targets, torch.arange(30))
+    nonfinite = problem_of(lambda points: torch.full((len(points), 10), math.nan))
+    points, distance = Decision(queries=20).nearest(nonfinite, pixels, targets, torch.arange(30))
     assert torch.equal(points, pixels) and (distance == math.inf).all()
 
 

@@ -44,8 +44,8 @@ def test_robust_accuracy_on_a_linear_model_matches_the_closed_form(attack, norm,
     for share in (0.2, 0.5, 0.8):
         eps = float(margin.quantile(share)) / dual
         clear = (margin - eps * dual).abs() > 1e-4 * margin.max()
-        found = ATTACKS[attack](eps=(eps,), norm=norm).perturb(problem, pixels, targets, eps, seeds(len(pixels)))
-        misclassified = validate(problem, ATTACKS[attack](eps=(eps,), norm=norm), pixels, found, targets, eps)
+        adversarial = ATTACKS[attack](eps=(eps,), norm=norm).perturb(problem, pixels, targets, eps, seeds(len(pixels)))
+        misclassified = validate(problem, ATTACKS[attack](eps=(eps,), norm=norm), pixels, adversarial, targets, eps)
         assert torch.equal(misclassified[clear], (margin < eps * dual)[clear].float())
         assert clear.float().mean() > 0.95
 
@@ -53,15 +53,15 @@ def test_robust_accuracy_on_a_linear_model_matches_the_closed_form(attack, norm,
 @pytest.mark.parametrize("norm", DENSE)
 def test_pgd_is_at_least_as_strong_as_fgsm_and_stronger_than_noise(problem, norm):
     pixels, targets = first(200)
-    right = {}
+    correct = {}
     for name, attack in ATTACKS.items():
-        moved = attack(eps=(EPS[norm],), norm=norm).perturb(problem, pixels, targets, EPS[norm], seeds(200))
-        right[name] = 200 - int(problem.outcome(moved, targets).sum())
+        perturbed = attack(eps=(EPS[norm],), norm=norm).perturb(problem, pixels, targets, EPS[norm], seeds(200))
+        correct[name] = 200 - int(problem.outcome(perturbed, targets).sum())
     noise = PGD(eps=(EPS[norm],), norm=norm).controls()["random"](pixels, EPS[norm], seeds(200))
     assert constraint(norm).size(noise.double() - pixels.double()).max() > 0.9 * EPS[norm]
-    right["random"] = 200 - int(problem.outcome(noise, targets).sum())
-    assert right["pgd"] <= right["fgsm"]
-    assert right["fgsm"] < right["random"] - 40
+    correct["random"] = 200 - int(problem.outcome(noise, targets).sum())
+    assert correct["pgd"] <= correct["fgsm"]
+    assert correct["fgsm"] < correct["random"] - 40
 
 
 @pytest.mark.parametrize("eps", [0.06, 0.1, 0.15])
@@ -73,7 +73,7 @@ def test_pgd_is_at_least_as_strong_as_torchattacks_at_equal_passes(net, problem,
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         theirs = torchattacks.PGD(net.module, eps=eps, alpha=0.02, steps=40)(pixels, targets)
-    left = [400 - int(problem.outcome(moved, targets).sum()) for moved in (ours, theirs)]
+    left = [400 - int(problem.outcome(perturbed, targets).sum()) for perturbed in (ours, theirs)]
     assert left[0] <= left[1] + 4, left
 
 
@@ -95,10 +95,10 @@ def test_bounds_and_norm_hold_for_many_random_cases(attack, norm):
         targets = torch.randint(2, (8,), generator=source)
         eps = float(10 ** (torch.rand((), generator=source) * 4 - 3)) + (norm == "l0")
         value = ATTACKS[attack](eps=(eps,), norm=norm)
-        moved = value.perturb(problem_of(model), pixels, targets, eps, seeds(8, case))
-        validate(problem_of(model), value, pixels, moved, targets, eps)
-        assert 0 <= moved.min() and moved.max() <= 1
-        assert size_of(moved.double() - pixels.double(), norm).max() <= eps * (1 + 1e-5) + 1e-6
+        perturbed = value.perturb(problem_of(model), pixels, targets, eps, seeds(8, case))
+        validate(problem_of(model), value, pixels, perturbed, targets, eps)
+        assert 0 <= perturbed.min() and perturbed.max() <= 1
+        assert size_of(perturbed.double() - pixels.double(), norm).max() <= eps * (1 + 1e-5) + 1e-6
 
 
 @pytest.mark.parametrize("stop", [True, False], ids=["stop", "whole"])
@@ -108,10 +108,10 @@ def test_result_does_not_depend_on_the_rest_of_the_batch(problem, norm, stop):
     attack = PGD(eps=(EPS[norm],), norm=norm, steps=4, restarts=2, stop=stop)
 
     def in_batches(size, order):
-        found = torch.empty_like(pixels)
+        adversarial = torch.empty_like(pixels)
         for rows in order.split(size):
-            found[rows] = attack.perturb(problem, pixels[rows], targets[rows], EPS[norm], as_seeds(rows))
-        return found
+            adversarial[rows] = attack.perturb(problem, pixels[rows], targets[rows], EPS[norm], as_seeds(rows))
+        return adversarial
 
     whole = in_batches(100, torch.arange(32))
     shuffled = torch.randperm(32, generator=torch.Generator().manual_seed(0))
@@ -162,9 +162,10 @@ def test_cross_entropy_has_a_useful_gradient_where_the_model_is_confident(net, a
     gradient = torch.autograd.grad(textbook, point)[0]
     blind = ~gradient.flatten(1).any(dim=1)
     assert blind.float().mean() > 0.9
-    plain, sure = problem_of(net), problem_of(lambda x: 1000 * net(x))
+    plain, confident = problem_of(net), problem_of(lambda x: 1000 * net(x))
     misclassified = [
-        problem.outcome(attack.perturb(problem, pixels, targets, 0.1, seeds(150)), targets) for problem in (plain, sure)
+        problem.outcome(attack.perturb(problem, pixels, targets, 0.1, seeds(150)), targets)
+        for problem in (plain, confident)
     ]
     assert abs(int(misclassified[0].sum() - misclassified[1].sum())) <= 15
     assert misclassified[1][blind].sum() > 30
@@ -172,20 +173,20 @@ def test_cross_entropy_has_a_useful_gradient_where_the_model_is_confident(net, a
 
 def test_without_stop_the_iterate_with_the_highest_margin_is_returned(net):
     pixels, targets = first(40)
-    seen = []
+    recorded = []
 
     def loss(output, truth, name, target_classes):
         losses = plain.loss(output, truth, name, target_classes)
         if name == "margin":
-            seen.append(losses.detach())
+            recorded.append(losses.detach())
         return losses
 
     plain = problem_of(net)
     watched = replace(problem_of(net), loss=loss)
-    moved = PGD(loss="scaled_ce", steps=6, restarts=2, stop=False).perturb(watched, pixels, targets, 0.1, seeds(40))
-    assert len(seen) == 2 * 7  # points are compared by the margin, whatever loss is maximized
-    reached = plain.loss(net(moved), targets, "margin", None)
-    assert torch.equal(reached, torch.stack(seen).amax(dim=0))
+    perturbed = PGD(loss="scaled_ce", steps=6, restarts=2, stop=False).perturb(watched, pixels, targets, 0.1, seeds(40))
+    assert len(recorded) == 2 * 7  # points are compared by the margin, whatever loss is maximized
+    reached = plain.loss(net(perturbed), targets, "margin", None)
+    assert torch.equal(reached, torch.stack(recorded).amax(dim=0))
 
 
 def test_with_stop_a_misclassified_sample_is_never_evaluated_again(net):
@@ -198,10 +199,10 @@ def test_with_stop_a_misclassified_sample_is_never_evaluated_again(net):
         return output.argmax(dim=1) != truth
 
     problem = replace(problem_of(net), misclassified=misclassified)
-    moved = PGD(steps=10, restarts=2).perturb(problem, pixels, targets, 0.1, seeds(60))
+    perturbed = PGD(steps=10, restarts=2).perturb(problem, pixels, targets, 0.1, seeds(60))
     assert evaluated[0] == 60 and len(evaluated) == 2 * 11
     assert evaluated[1:] == [count - gone for count, gone in zip(evaluated, errors, strict=True)][:-1]
-    remaining = int((problem_of(net).outcome(moved, targets) < 0.5).sum())
+    remaining = int((problem_of(net).outcome(perturbed, targets) < 0.5).sum())
     assert evaluated[-1] - errors[-1] == remaining > 0
     assert sum(errors) == 60 - remaining
 
@@ -267,7 +268,7 @@ def test_mode_and_parameters_are_unchanged(fails):
     model.module[0].weight.requires_grad_(False)
     model.module[1].eval()  # a batch norm that the user froze
     modes = [m.training for m in model.module.modules()]
-    wanted = [p.requires_grad for p in model.module.parameters()]
+    expected = [p.requires_grad for p in model.module.parameters()]
     state = {name: value.clone() for name, value in model.module.state_dict().items()}
 
     def forward(x):
@@ -281,7 +282,7 @@ def test_mode_and_parameters_are_unchanged(fails):
     except AttackError:
         assert fails
     assert [m.training for m in model.module.modules()] == modes
-    assert [p.requires_grad for p in model.module.parameters()] == wanted
+    assert [p.requires_grad for p in model.module.parameters()] == expected
     assert all(p.grad is None for p in model.module.parameters())
     assert all(torch.equal(value, state[name]) for name, value in model.module.state_dict().items())
 
@@ -290,9 +291,9 @@ def test_inputs_are_unchanged_and_outputs_have_no_graph(problem):
     pixels, targets = first(10)
     before = pixels.clone()
     for attack in (FGSM(), PGD(steps=3, stop=False)):
-        moved = attack.perturb(problem, pixels, targets, 0.1, seeds(10))
+        perturbed = attack.perturb(problem, pixels, targets, 0.1, seeds(10))
         assert torch.equal(pixels, before)
-        assert not pixels.requires_grad and not moved.requires_grad
+        assert not pixels.requires_grad and not perturbed.requires_grad
 
 
 def test_with_double_steps_doubles_only_the_steps():
@@ -335,16 +336,16 @@ def test_an_unknown_loss_is_rejected(problem):
 def test_a_targeted_attack_reaches_the_target_class_and_skips_its_samples(net, problem, attack):
     pixels, targets = first(150)
     aimed, free = (ATTACKS[attack](goal=goal, **({"steps": 10} if attack == "pgd" else {})) for goal in (8, None))
-    moved = aimed.perturb(problem, pixels, targets, 0.2, seeds(150))
+    perturbed = aimed.perturb(problem, pixels, targets, 0.2, seeds(150))
     own = targets == 8
-    assert own.any() and torch.equal(moved[own], pixels[own])
-    predicted = net(moved).argmax(dim=1)
+    assert own.any() and torch.equal(perturbed[own], pixels[own])
+    predicted = net(perturbed).argmax(dim=1)
     reached = (predicted == 8) & ~own
-    assert torch.equal(aimed.succeeded(problem, moved, targets), reached)
+    assert torch.equal(aimed.succeeded(problem, perturbed, targets), reached)
     accident = net(free.perturb(problem, pixels, targets, 0.2, seeds(150))).argmax(dim=1)
     assert reached.sum() > ((accident == 8) & ~own).sum()
     assert reached.sum() > {"fgsm": 30, "pgd": 100}[attack]
-    assert torch.equal(free.succeeded(problem, moved, targets), predicted != targets)
+    assert torch.equal(free.succeeded(problem, perturbed, targets), predicted != targets)
 
 
 def test_an_unknown_target_class_is_an_error(problem):

@@ -16,7 +16,7 @@ SIGNED = ("margin", "dlr", "probability_margin")
 
 
 def sample(count=400, classes=6, seed=0, scale=2.0):
-    """Return random logits, targets and other classes to aim at; about a third of the predictions are right."""
+    """Return random logits, targets and other classes to aim at; about a third of the predictions are correct."""
     source = torch.Generator().manual_seed(seed)
     logits = scale * torch.randn(count, classes, generator=source, dtype=torch.float64)
     targets = torch.randint(classes, (count,), generator=source)
@@ -43,7 +43,7 @@ def constant(logits, targets, name, target_classes):
 
 
 LN = math.log
-HAND = {  # logits 3, 1, 0, -1; the prediction is right (target 0) or wrong (1); the target class is 2
+HAND = {  # logits 3, 1, 0, -1; the prediction is correct (target 0) or wrong (1); the target class is 2
     "margin": {(0, None): -2, (1, None): 2, (0, 2): -3, (1, 2): -1},
     "ce": {
         (0, None): LN(math.e + 1 + 1 / math.e) - 3,
@@ -161,14 +161,14 @@ def test_gradients_are_nonzero_at_every_scale_of_the_logits(name, targeted, scal
 
 def test_ce_has_a_gradient_where_the_cross_entropy_vanishes():
     logits, targets, _ = sample()
-    sure = Classification().misclassified(logits, targets).logical_not()
-    huge = (1e5 * logits[sure]).float().requires_grad_()
-    cross_entropy = nn.functional.cross_entropy(huge, targets[sure], reduction="sum")
+    correct = Classification().misclassified(logits, targets).logical_not()
+    huge = (1e5 * logits[correct]).float().requires_grad_()
+    cross_entropy = nn.functional.cross_entropy(huge, targets[correct], reduction="sum")
     assert not torch.autograd.grad(cross_entropy, huge)[0].any()
-    ours = gradient(huge.detach(), targets[sure], "ce")
+    ours = gradient(huge.detach(), targets[correct], "ce")
     best = torch.zeros_like(ours)
-    runner_up = rivals(logits[sure], targets[sure], 1)
-    best.scatter_(1, runner_up, 1).scatter_(1, targets[sure][:, None], -1)
+    runner_up = rivals(logits[correct], targets[correct], 1)
+    best.scatter_(1, runner_up, 1).scatter_(1, targets[correct][:, None], -1)
     torch.testing.assert_close(ours, best)  # the limit: increase the runner-up, decrease the target
 
 
@@ -251,8 +251,8 @@ def test_equal_logits_give_finite_losses_and_gradients(name, targeted, value):
 @pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
 def test_correctly_classified_samples_have_gradients_with_few_classes(name, classes, targeted):
     logits, targets, target_classes = sample(count=200, classes=classes)
-    right = ~Classification().misclassified(logits, targets)
-    gradients = gradient(logits, targets, name, target_classes if targeted else None)[right]
+    correct = ~Classification().misclassified(logits, targets)
+    gradients = gradient(logits, targets, name, target_classes if targeted else None)[correct]
     assert len(gradients) > 30
     assert (gradients.abs().amax(dim=1) > 1e-9).all()
 

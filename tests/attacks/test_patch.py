@@ -17,8 +17,8 @@ from suite.errors import AttackError, SpecError
 from suite.kinds.classification.losses import attack_loss, rivals
 from tests.attacks.digits import first, splits
 
-AREA = 0.15  # a side of 3 on 8x8
-BIG = 0.25  # a side of 4
+AREA = 0.15  # a 3x3 patch on 8x8 images
+BIG = 0.25  # a 4x4 patch
 GOAL = 8
 
 
@@ -42,15 +42,15 @@ def patch(problem, samples):
     return Patch(area=(AREA,), steps=30, restarts=1).fit(problem, lambda: samples, seed=0)
 
 
-def right(problem, moved, targets):
-    return len(moved) - int(problem.outcome(moved, targets).sum())
+def correct(problem, perturbed, targets):
+    return len(perturbed) - int(problem.outcome(perturbed, targets).sum())
 
 
-def checked(attack, clean, moved, area=AREA):
-    assert moved.shape == clean.shape and moved.dtype == clean.dtype
-    assert 0 <= moved.min() and moved.max() <= 1
-    assert (attack.violation(clean, moved, area) <= 0).all()
-    return moved
+def checked(attack, clean, perturbed, area=AREA):
+    assert perturbed.shape == clean.shape and perturbed.dtype == clean.dtype
+    assert 0 <= perturbed.min() and perturbed.max() <= 1
+    assert (attack.violation(clean, perturbed, area) <= 0).all()
+    return perturbed
 
 
 # Position and size
@@ -60,8 +60,8 @@ def test_random_corners_cover_every_position_inside_the_image():
     pixels = torch.zeros(500, 3, 6, 9)
     corners = random_corners(pixels, 4, as_seeds(range(500)))
     assert {tuple(corner) for corner in corners.tolist()} == {(r, c) for r in range(3) for c in range(6)}
-    moved = apply_patch(pixels, torch.arange(1.0, 49).view(3, 4, 4), corners)
-    for image, (row, column) in zip(moved, corners.tolist(), strict=True):
+    perturbed = apply_patch(pixels, torch.arange(1.0, 49).view(3, 4, 4), corners)
+    for image, (row, column) in zip(perturbed, corners.tolist(), strict=True):
         assert torch.equal(image[:, row : row + 4, column : column + 4], torch.arange(1.0, 49).view(3, 4, 4))
         assert image.count_nonzero() == 48
 
@@ -73,10 +73,10 @@ def test_apply_patch_matches_slicing_and_its_gradient():
     weights = torch.rand(pixels.shape, generator=source, dtype=torch.float64)
 
     def sliced(patch):
-        moved = pixels.clone()
+        perturbed = pixels.clone()
         for image, (row, column) in enumerate(corners.tolist()):
-            moved[image, :, row : row + 3, column : column + 3] = patch
-        return moved
+            perturbed[image, :, row : row + 3, column : column + 3] = patch
+        return perturbed
 
     gradients = []
     for place in (lambda patch: apply_patch(pixels, patch, corners), sliced):
@@ -90,18 +90,18 @@ def test_apply_patch_matches_slicing_and_its_gradient():
 @pytest.mark.parametrize("side", range(1, 41))
 def test_an_unscaled_patch_is_copied_bit_for_bit(side):
     patch = torch.rand((4, 3, side, side), generator=torch.Generator().manual_seed(side))
-    moved = apply_patch(torch.full((4, 3, 50, 45), 2.0), patch, torch.tensor([[0, 0], [3, 4], [10, 5], [7, 1]]))
-    assert torch.equal(moved[2, :, 10 : 10 + side, 5 : 5 + side], patch[2])
-    assert (moved != 2).sum() == 4 * 3 * side**2
+    perturbed = apply_patch(torch.full((4, 3, 50, 45), 2.0), patch, torch.tensor([[0, 0], [3, 4], [10, 5], [7, 1]]))
+    assert torch.equal(perturbed[2, :, 10 : 10 + side, 5 : 5 + side], patch[2])
+    assert (perturbed != 2).sum() == 4 * 3 * side**2
 
 
 @pytest.mark.parametrize("to", [2, 3, 5, 6])
 def test_a_scaled_patch_matches_linear_interpolation(to):
     patch = torch.rand((3, 6, 6), generator=torch.Generator().manual_seed(0))
-    moved = apply_patch(torch.full((1, 3, 9, 9), 2.0), patch, torch.tensor([[1, 2]]), torch.tensor([to]))
+    perturbed = apply_patch(torch.full((1, 3, 9, 9), 2.0), patch, torch.tensor([[1, 2]]), torch.tensor([to]))
     expected = nn.functional.interpolate(patch[None], size=(to, to), mode="bilinear", align_corners=False)
-    assert torch.allclose(moved[:, :, 1 : 1 + to, 2 : 2 + to], expected, atol=1e-6)
-    assert (moved != 2).sum() == 3 * to**2
+    assert torch.allclose(perturbed[:, :, 1 : 1 + to, 2 : 2 + to], expected, atol=1e-6)
+    assert (perturbed != 2).sum() == 3 * to**2
 
 
 def test_side_is_the_largest_that_fits_into_the_area():
@@ -134,11 +134,11 @@ def test_a_fixed_corner_is_used_and_must_fit():
 
 def test_violation_is_the_excess_of_the_bounding_box():
     clean = torch.zeros(4, 1, 8, 8)
-    moved = clean.clone()
-    moved[1, 0, 2:5, 3:6] = 1  # exactly a patch
-    moved[2, 0, 0, 0] = moved[2, 0, 7, 1] = 1  # two pixels, far apart
-    moved[3, 0, 4, 1:5] = 1e-6  # one column too wide, by a tiny change
-    assert Patch().violation(clean, moved, AREA).tolist() == [-3, 0, 5, 1]
+    perturbed = clean.clone()
+    perturbed[1, 0, 2:5, 3:6] = 1  # exactly a patch
+    perturbed[2, 0, 0, 0] = perturbed[2, 0, 7, 1] = 1  # two pixels, far apart
+    perturbed[3, 0, 4, 1:5] = 1e-6  # one column too wide, by a tiny change
+    assert Patch().violation(clean, perturbed, AREA).tolist() == [-3, 0, 5, 1]
 
 
 # Promising positions
@@ -153,8 +153,8 @@ def test_patch_gain_is_exact_for_a_linear_model():
     for row in range(5):
         for column in range(4):
             corners = torch.tensor([[row, column]]).expand(5, 2)
-            moved = apply_patch(pixels, patch, corners)
-            assert torch.allclose(gain[:, row, column], ((moved - pixels) * gradient).sum(dim=(1, 2, 3)), atol=1e-5)
+            perturbed = apply_patch(pixels, patch, corners)
+            assert torch.allclose(gain[:, row, column], ((perturbed - pixels) * gradient).sum(dim=(1, 2, 3)), atol=1e-5)
             window = apply_patch(pixels, torch.full((2, 3, 3), 2.0), corners) == 2
             ideal = torch.where(window, (gradient > 0).float(), pixels)
             assert torch.allclose(best[:, row, column], ((ideal - pixels) * gradient).sum(dim=(1, 2, 3)), atol=1e-5)
@@ -176,18 +176,18 @@ def test_corners_are_ranked_by_gain_with_close_ones_last():
 
 def test_all_samples_get_the_same_patch_at_their_own_positions(patch, problem):
     pixels, targets = first(64)
-    moved = checked(patch, pixels, patch.perturb(problem, pixels, targets, AREA, range(64)))
+    perturbed = checked(patch, pixels, patch.perturb(problem, pixels, targets, AREA, range(64)))
     corners = random_corners(pixels, 3, as_seeds(range(64)))
-    found = {moved[i, :, r : r + 3, c : c + 3].numpy().tobytes() for i, (r, c) in enumerate(corners.tolist())}
-    assert len(found) == 1
+    patches = {perturbed[i, :, r : r + 3, c : c + 3].numpy().tobytes() for i, (r, c) in enumerate(corners.tolist())}
+    assert len(patches) == 1
     assert len({tuple(corner) for corner in corners.tolist()}) > 20
 
 
 def test_a_trained_patch_is_stronger_than_grey_and_random_patches(patch, problem):
     pixels, targets = first(400)
-    moved = {"trained": patch.perturb(problem, pixels, targets, AREA, range(400))}
-    moved |= {name: control(pixels, AREA, range(400)) for name, control in patch.controls().items()}
-    counts = {name: right(problem, checked(patch, pixels, one), targets) for name, one in moved.items()}
+    perturbed = {"trained": patch.perturb(problem, pixels, targets, AREA, range(400))}
+    perturbed |= {name: control(pixels, AREA, range(400)) for name, control in patch.controls().items()}
+    counts = {name: correct(problem, checked(patch, pixels, one), targets) for name, one in perturbed.items()}
     assert set(counts) == {"trained", "random", "grey"}
     assert counts["trained"] < min(counts["random"], counts["grey"]) - 40, counts
 
@@ -195,23 +195,23 @@ def test_a_trained_patch_is_stronger_than_grey_and_random_patches(patch, problem
 def test_searched_positions_are_stronger_and_all_positions_strongest(patch, problem):
     pixels, targets = first(200)
     searches = [patch, replace(patch, position="search", places=4), replace(patch, position="search", places=100)]
-    left = [right(problem, p.perturb(problem, pixels, targets, AREA, range(200)), targets) for p in searches]
+    left = [correct(problem, p.perturb(problem, pixels, targets, AREA, range(200)), targets) for p in searches]
     everywhere = torch.zeros(200, dtype=torch.bool)
     for row in range(6):
         for column in range(6):
-            moved = apply_patch(pixels, patch._patches[0][1], torch.tensor([[row, column]]).expand(200, 2))
-            everywhere |= problem.outcome(moved, targets).bool()
+            perturbed = apply_patch(pixels, patch._patches[0][1], torch.tensor([[row, column]]).expand(200, 2))
+            everywhere |= problem.outcome(perturbed, targets).bool()
     assert left[0] > left[1] > left[2] == 200 - int(everywhere.sum())
 
 
 def test_a_patch_at_a_fixed_corner_changes_only_its_square(problem, samples):
     attack = Patch(area=(AREA,), steps=20, restarts=1, position=[3, 2]).fit(problem, lambda: samples, seed=0)
     pixels, targets = first(50)
-    moved = attack.perturb(problem, pixels, targets, AREA, range(50))
+    perturbed = attack.perturb(problem, pixels, targets, AREA, range(50))
     inside = torch.zeros(8, 8, dtype=torch.bool)
     inside[3:6, 2:5] = True
-    assert torch.equal(moved[..., ~inside], pixels[..., ~inside])
-    assert moved[..., inside].unique(dim=0).shape[0] == 1
+    assert torch.equal(perturbed[..., ~inside], pixels[..., ~inside])
+    assert perturbed[..., inside].unique(dim=0).shape[0] == 1
 
 
 def test_the_restart_that_is_best_on_held_out_samples_is_kept(problem, samples):
@@ -307,12 +307,14 @@ def test_image_specific_patches_are_stronger_than_the_universal_one(problem, sam
     pixels, targets = first(150)
     general = Patch(area=(AREA,), steps=30, restarts=1, position=position).fit(problem, lambda: samples, seed=0)
     own = ImagePatch(area=(AREA,), position=position, tries=8)
-    moved = checked(own, pixels, own.perturb(problem, pixels, targets, AREA, range(150)))
-    left = [right(problem, m, targets) for m in (general.perturb(problem, pixels, targets, AREA, range(150)), moved)]
+    perturbed = checked(own, pixels, own.perturb(problem, pixels, targets, AREA, range(150)))
+    left = [
+        correct(problem, m, targets) for m in (general.perturb(problem, pixels, targets, AREA, range(150)), perturbed)
+    ]
     assert left[1] < left[0] - (10 if position != "search" else 0), left
     if position != "search":
         allowed = apply_patch(pixels, torch.full((1, 3, 3), 2.0), own.corners(pixels, 3, range(150))) == 2
-        assert torch.equal(moved[~allowed], pixels[~allowed])
+        assert torch.equal(perturbed[~allowed], pixels[~allowed])
 
 
 def test_image_patch_is_optimal_on_a_linear_model():
@@ -320,8 +322,8 @@ def test_image_patch_is_optimal_on_a_linear_model():
     problem = problem_of(lambda pixels: torch.stack([pixels.flatten(1) @ weight + 100, torch.zeros(len(pixels))], 1))
     pixels, targets = first(20)[0], torch.zeros(20, dtype=torch.long)
     attack = ImagePatch(area=(AREA,), loss="margin", tries=2)
-    moved = attack.perturb(problem, pixels, targets, AREA, range(20))
-    drop = ((pixels - moved) * weight.view(8, 8)).sum(dim=(1, 2, 3))
+    perturbed = attack.perturb(problem, pixels, targets, AREA, range(20))
+    drop = ((pixels - perturbed) * weight.view(8, 8)).sum(dim=(1, 2, 3))
     best = best_patch_gain(pixels, -weight.view(1, 1, 8, 8).expand_as(pixels), 3, (0, 1)).flatten(1).amax(dim=1)
     assert torch.allclose(drop, best, atol=1e-4)
 
@@ -330,7 +332,7 @@ def test_more_tries_and_steps_are_at_least_as_strong(problem):
     pixels, targets = first(100)
     attack = ImagePatch(area=(0.07,), tries=1, steps=4)
     left = [
-        right(problem, a.perturb(problem, pixels, targets, 0.07, range(100)), targets)
+        correct(problem, a.perturb(problem, pixels, targets, 0.07, range(100)), targets)
         for a in (attack, replace(attack, tries=8), replace(attack, tries=8).with_double_steps())
     ]
     assert left[0] > left[1] >= left[2] - 1, left
@@ -353,10 +355,10 @@ def attacks_to_goal(problem, samples):
 def test_the_target_class_is_predicted_far_more_often_than_under_controls(problem, samples, which):
     pixels, targets = first(200)
     attack = attacks_to_goal(problem, samples)[which]
-    moved = {"goal": attack.perturb(problem, pixels, targets, BIG, range(200))}
-    moved |= {name: control(pixels, BIG, range(200)) for name, control in attack.controls().items()}
+    perturbed = {"goal": attack.perturb(problem, pixels, targets, BIG, range(200))}
+    perturbed |= {name: control(pixels, BIG, range(200)) for name, control in attack.controls().items()}
     counts = {
-        n: int(attack.succeeded(problem, checked(attack, pixels, m, BIG), targets).sum()) for n, m in moved.items()
+        n: int(attack.succeeded(problem, checked(attack, pixels, m, BIG), targets).sum()) for n, m in perturbed.items()
     }
     assert set(counts) == {"goal", "random", "grey", "example"}
     assert counts["goal"] > max(counts["random"], counts["grey"], counts["example"]) + 20, counts
@@ -401,10 +403,10 @@ def test_result_does_not_depend_on_batch_size_or_order(net, samples):
     for size in (1, 7, 256):
         problem = problem_of(net, batch_size=size)
         results.append([a.perturb(problem, pixels, targets, AREA, range(15)) for a in both(problem, samples)])
-    for attack, *moved in zip(both(problem_of(net), samples), *results, strict=True):
-        assert torch.equal(moved[0], moved[1]) and torch.equal(moved[0], moved[2])
+    for attack, *perturbed in zip(both(problem_of(net), samples), *results, strict=True):
+        assert torch.equal(perturbed[0], perturbed[1]) and torch.equal(perturbed[0], perturbed[2])
         shuffled = attack.perturb(problem_of(net), pixels[order], targets[order], AREA, order)
-        assert torch.equal(shuffled, moved[0][order])
+        assert torch.equal(shuffled, perturbed[0][order])
 
 
 def test_an_affine_change_of_the_logits_hardly_changes_the_result(net, samples):
@@ -414,7 +416,7 @@ def test_an_affine_change_of_the_logits_hardly_changes_the_result(net, samples):
         for model in (net, lambda x, scale=scale, shift=shift: net(x).double() * scale + shift):
             problem = problem_of(model)
             attack = Patch(area=(AREA,), steps=20, restarts=1).fit(problem, lambda: samples, seed=0)
-            left.append(right(problem, attack.perturb(problem, pixels, targets, AREA, range(200)), targets))
+            left.append(correct(problem, attack.perturb(problem, pixels, targets, AREA, range(200)), targets))
         assert abs(left[0] - left[1]) <= 4, left
 
 
@@ -437,8 +439,8 @@ def test_controls_have_the_position_of_the_patch_and_the_named_contents(patch, p
     pixels = pixels * 0 + 2.0  # a value that no patch has, so that every covered pixel is detected
     covered = patch.perturb(problem, pixels, targets, AREA, range(30)) != pixels
     controls = {name: control(pixels, AREA, range(30)) for name, control in patch.controls().items()}
-    for moved in controls.values():
-        assert torch.equal(moved != pixels, covered)
+    for perturbed in controls.values():
+        assert torch.equal(perturbed != pixels, covered)
     assert (controls["grey"][covered] == GREY).all()
     assert controls["random"][covered].view(30, 9).unique(dim=0).shape == (1, 9)
 

@@ -1,4 +1,4 @@
-"""The probes detect every fake defense and pass every honest model."""
+"""The probes detect every fake defense and pass every model without masking."""
 
 import copy
 import functools
@@ -51,14 +51,14 @@ def train(net, *, eps=0.0, steps=0, epochs=4, rate=2e-3):
         optimizer = torch.optim.Adam(net.train().parameters(), lr=rate)
         for _ in range(epochs):
             for rows in torch.randperm(len(pixels)).split(64):
-                clean = moved = pixels[rows]
+                clean = perturbed = pixels[rows]
                 for _ in range(steps):
-                    moved = moved.detach().requires_grad_()
-                    (rise,) = torch.autograd.grad(functional.cross_entropy(net(moved), labels[rows]), moved)
-                    delta = (moved.detach() + eps / 2 * rise.sign() - clean).clamp(-eps, eps)
-                    moved = (clean + delta).clamp(0, 1)
+                    perturbed = perturbed.detach().requires_grad_()
+                    (rise,) = torch.autograd.grad(functional.cross_entropy(net(perturbed), labels[rows]), perturbed)
+                    delta = (perturbed.detach() + eps / 2 * rise.sign() - clean).clamp(-eps, eps)
+                    perturbed = (clean + delta).clamp(0, 1)
                 optimizer.zero_grad()
-                functional.cross_entropy(net(moved), labels[rows]).backward()
+                functional.cross_entropy(net(perturbed), labels[rows]).backward()
                 optimizer.step()
     return net.eval().requires_grad_(False)
 
@@ -77,7 +77,7 @@ def seeded(build, *arguments, **options):
         return build(*arguments, **options)
 
 
-HONEST = {
+UNMASKED = {
     "cnn": lambda: digits.trained().module,
     "deeper cnn": lambda: train(seeded(small_cnn, 10, SHAPE, width=8, dropout=0.0), epochs=6),
     "linear": lambda: train(seeded(linear, 10, SHAPE), rate=1e-2),
@@ -85,7 +85,7 @@ HONEST = {
     "deep mlp": lambda: train(seeded(perceptron, 7)),
     "tanh mlp": lambda: train(seeded(perceptron, 2, nn.Tanh)),
     "sigmoid mlp": lambda: train(seeded(perceptron, 1, nn.Sigmoid), rate=1e-2),
-    "saturated mlp": lambda: scaled(honest("mlp"), 5),
+    "saturated mlp": lambda: scaled(unmasked("mlp"), 5),
     "vit": lambda: train(seeded(TinyViT, 10, SHAPE, width=32, depth=2, dropout=0.0)),
     "stock transformer": lambda: train(seeded(Stock)),
     "adversarially trained cnn": lambda: train(seeded(digits.network), eps=0.1, steps=2),
@@ -106,20 +106,20 @@ OUTPUT_CHANGES = {
 
 
 @functools.cache
-@torch.enable_grad()  # a probe may be the first to ask, without gradients, and the network is trained then
-def honest(name):
-    return HONEST[name]().eval().requires_grad_(False)
+@torch.enable_grad()  # the first call may come from a probe, without gradients, and trains the network
+def unmasked(name):
+    return UNMASKED[name]().eval().requires_grad_(False)
 
 
 def failed(results):
     return {name for name, result in results.items() if result.status == "fail"}
 
 
-@pytest.mark.parametrize("name", HONEST)
-def test_honest_models_pass(name):
+@pytest.mark.parametrize("name", UNMASKED)
+def test_unmasked_models_pass(name):
     pixels, targets = digits.first(COUNT)
     for name_of_change, change in OUTPUT_CHANGES.items():
-        results = probe(TorchClassifier(fakes.After(honest(name), change)), pixels, targets)
+        results = probe(TorchClassifier(fakes.After(unmasked(name), change)), pixels, targets)
         assert failed(results) == set(), (name_of_change, [result.sentence for result in results.values()])
         assert list(results) == list(PROBES)
     assert results["gradient_informative"].status == "pass", "too few correctly classified samples for this test"
@@ -127,16 +127,16 @@ def test_honest_models_pass(name):
 
 
 @pytest.mark.parametrize("name", ["cnn", "adversarially trained mlp", "vit"])
-def test_honest_models_pass_in_float64_and_without_the_adapter(name):
+def test_unmasked_models_pass_in_float64_and_without_the_adapter(name):
     pixels, targets = digits.first(COUNT)
-    assert failed(probe(honest(name), pixels, targets)) == set()
-    assert failed(probe(copy.deepcopy(honest(name)).double(), pixels.double(), targets)) == set()
+    assert failed(probe(unmasked(name), pixels, targets)) == set()
+    assert failed(probe(copy.deepcopy(unmasked(name)).double(), pixels.double(), targets)) == set()
 
 
 @pytest.mark.parametrize("name", ["mlp", "adversarially trained mlp"])
-def test_honest_models_pass_in_bfloat16(name):
+def test_unmasked_models_pass_in_bfloat16(name):
     pixels, targets = digits.first(COUNT)
-    net = copy.deepcopy(honest(name)).bfloat16()
+    net = copy.deepcopy(unmasked(name)).bfloat16()
     assert failed(probe(lambda values: net(values.bfloat16()), pixels, targets)) == set()
 
 
@@ -195,7 +195,7 @@ def test_fakes_accept_larger_images():
 
 
 def test_the_jpeg_like_transform_is_orthonormal_and_keeps_gray_images():
-    matrix = fakes.cosines()
+    matrix = fakes.dct_matrix()
     torch.testing.assert_close(matrix @ matrix.T, torch.eye(8), atol=1e-6, rtol=0)
     gray = torch.full((1, 1, 8, 8), 0.5)
     torch.testing.assert_close(fakes.jpeg(gray), gray)
@@ -218,7 +218,7 @@ def test_a_model_that_raises_in_grad_mode_fails_and_does_not_stop_the_probes():
     def refusing(pixels):
         if torch.is_grad_enabled():
             raise RuntimeError("no gradients here\nsecond line")
-        return honest("mlp")(pixels)
+        return unmasked("mlp")(pixels)
 
     results = probe(refusing, *digits.first(16))
     assert failed(results) == {"grad_mode_free", "gradient_nonzero"}
@@ -230,7 +230,7 @@ def test_a_model_that_raises_in_grad_mode_fails_and_does_not_stop_the_probes():
 def test_a_model_that_changes_its_input_in_place_does_not_affect_other_passes():
     pixels, targets = digits.first(16)
     before = pixels.clone()
-    results = probe(lambda values: honest("mlp")(values.mul_(1.0)), pixels, targets)
+    results = probe(lambda values: unmasked("mlp")(values.mul_(1.0)), pixels, targets)
     assert torch.equal(pixels, before)
     assert "leaf" in results["gradient_nonzero"].sentence
 
@@ -244,7 +244,7 @@ def test_a_model_that_changes_its_input_in_place_does_not_affect_other_passes():
     ],
 )
 def test_the_sentence_names_the_mode_that_changes_the_outputs(switch, hides):
-    net = honest("mlp")
+    net = unmasked("mlp")
     result = grad_mode_free(
         lambda pixels: net(pixels) + 0.1 * hides(pixels) * pixels.mean(dim=(1, 2)) @ W, *digits.first(8)
     )
@@ -257,7 +257,7 @@ W = torch.linspace(-1, 1, 80).view(8, 10)
 
 def test_noise_in_grad_mode_only_fails_the_grad_mode_probe():
     def noisy(pixels):
-        logits = honest("mlp")(pixels)
+        logits = unmasked("mlp")(pixels)
         return logits + torch.randn_like(logits) if torch.is_grad_enabled() else logits
 
     pixels, targets = digits.first(16)
@@ -267,7 +267,7 @@ def test_noise_in_grad_mode_only_fails_the_grad_mode_probe():
 
 def test_a_different_output_in_grad_mode_is_detected_despite_noise():
     def deceptive(pixels):
-        logits = honest("mlp")(pixels) + 0.01 * torch.randn(len(pixels), 10)
+        logits = unmasked("mlp")(pixels) + 0.01 * torch.randn(len(pixels), 10)
         return logits.roll(1, dims=1) if torch.is_grad_enabled() else logits
 
     assert grad_mode_free(deceptive, *digits.first(32)).status == "fail"
@@ -281,33 +281,33 @@ def test_a_model_that_needs_a_batch_fails():
 
 def test_outputs_that_depend_on_the_position_in_the_batch_are_detected():
     def positional(pixels):
-        return honest("mlp")(pixels) * torch.linspace(1, 2, len(pixels))[:, None]
+        return unmasked("mlp")(pixels) * torch.linspace(1, 2, len(pixels))[:, None]
 
     assert alone_equals_batch(positional, *digits.first(16)).numbers["in reverse order"] >= 14
 
 
 def test_probabilities_flat_scores_and_saturation_are_distinguished():
     pixels, targets = digits.first(COUNT)
-    plain = outputs_are_logits(honest("mlp"), pixels, targets)
+    plain = outputs_are_logits(unmasked("mlp"), pixels, targets)
     assert plain.status == "pass" and not plain.numbers["saturated"] and not plain.numbers["uniform"]
-    probabilities = outputs_are_logits(lambda values: honest("mlp")(values).softmax(dim=1), pixels, targets)
+    probabilities = outputs_are_logits(lambda values: unmasked("mlp")(values).softmax(dim=1), pixels, targets)
     assert probabilities.status == "fail" and "probabilities" in probabilities.sentence
-    signs = outputs_are_logits(lambda values: honest("mlp")(values).sign() * 3, pixels, targets)
+    signs = outputs_are_logits(lambda values: unmasked("mlp")(values).sign() * 3, pixels, targets)
     assert signs.status == "fail" and "flattened" in signs.sentence
-    large = outputs_are_logits(lambda values: 1e5 * honest("mlp")(values), pixels, targets)
+    large = outputs_are_logits(lambda values: 1e5 * unmasked("mlp")(values), pixels, targets)
     assert large.status == "pass" and large.numbers["saturated"] == COUNT and "0 and 1 on 64" in large.sentence
-    small = outputs_are_logits(lambda values: 1e-4 * honest("mlp")(values), pixels, targets)
+    small = outputs_are_logits(lambda values: 1e-4 * unmasked("mlp")(values), pixels, targets)
     assert small.status == "pass" and small.numbers["uniform"] == COUNT
 
 
 def test_equal_images_do_not_count_as_flat_scores():
     pixels, targets = digits.first(1)
-    assert outputs_are_logits(honest("mlp"), pixels.expand(32, -1, -1, -1), targets.expand(32)).status == "pass"
+    assert outputs_are_logits(unmasked("mlp"), pixels.expand(32, -1, -1, -1), targets.expand(32)).status == "pass"
 
 
 def test_zero_gradients_fail_above_two_percent_of_samples():
     pixels, targets = digits.first(COUNT)
-    net = honest("cnn")
+    net = unmasked("cnn")
     assert (net(pixels).argmax(dim=1) == targets).all()
     for hidden, status in ((1, "pass"), (2, "fail"), (COUNT, "fail")):
         visible = (torch.arange(COUNT) >= hidden).float()[:, None]
@@ -321,7 +321,7 @@ def test_zero_gradients_fail_above_two_percent_of_samples():
 
 def test_slope_is_the_gradient_of_the_margin():
     pixels, targets = digits.first(8)
-    net = honest("linear")
+    net = unmasked("linear")
     weight, logits = net[1].weight, net(pixels)
     rival = logits.scatter(1, targets[:, None], -torch.inf).argmax(dim=1)
     expected = (weight[rival] - weight[targets]).view_as(pixels)
@@ -334,7 +334,7 @@ def test_probes_take_few_passes():
     def counted(pixels):
         nonlocal passes
         passes += len(pixels)
-        return honest("mlp")(pixels)
+        return unmasked("mlp")(pixels)
 
     probe(counted, *digits.first(200))
     assert passes <= 64 * 64

@@ -1,4 +1,4 @@
-"""The Square Attack: inside its ball, as strong as the authors' code, independent of the batch."""
+"""The Square Attack: within its ball, as strong as the authors' code, independent of the batch."""
 
 import math
 
@@ -32,15 +32,15 @@ def search(model, norm, count=60, eps=None, batch_size=256, rows=None, **fields)
 def test_square_is_at_least_as_strong_as_the_authors_code_at_equal_queries(net, norm):
     square = pytest.importorskip("pyautoattack.square")
     pixels, targets = first(150)
-    right = net(pixels).argmax(1) == targets
-    pixels, targets = pixels[right], targets[right]
+    correct = net(pixels).argmax(1) == targets
+    pixels, targets = pixels[correct], targets[correct]
     name = {"linf": "Linf", "l2": "L2"}[norm]
     theirs = square.SquareAttack(
         net, norm=name, n_queries=200, eps=EPS[norm], p_init=0.8, seed=0, device="cpu", verbose=False
     ).perturb(pixels, targets)
     seeds = torch.arange(len(pixels))
     ours = Square(norm=norm, queries=200).perturb(problem_of(net), pixels, targets, EPS[norm], seeds)
-    left = [(net(moved).argmax(1) == targets).float().mean().item() for moved in (ours, theirs)]
+    left = [(net(perturbed).argmax(1) == targets).float().mean().item() for perturbed in (ours, theirs)]
     assert left[0] <= left[1] and left[1] < 0.95, left
 
 

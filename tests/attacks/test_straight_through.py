@@ -39,12 +39,12 @@ def wrong(forward, pixels, targets):
 
 def ascend(gradient_at, pixels, steps=12):
     """Take a few shrinking sign steps inside the ball."""
-    moved = pixels
+    perturbed = pixels
     for step in range(steps):
         length = EPS * (1 - step / steps)
-        delta = (moved + length * gradient_at(moved).sign() - pixels).clamp(-EPS, EPS)
-        moved = (pixels + delta).clamp(0, 1)
-    return moved
+        delta = (perturbed + length * gradient_at(perturbed).sign() - pixels).clamp(-EPS, EPS)
+        perturbed = (pixels + delta).clamp(0, 1)
+    return perturbed
 
 
 def most_wrong_at_random(pixels, targets, forward, tries=12):
@@ -75,7 +75,7 @@ def test_a_hidden_gradient_is_recovered_and_useful(name):
     smooth = straight_through(forward)
     gradient = slope(smooth, pixels, targets).gradient
     assert torch.isfinite(gradient).all() and (gradient.flatten(1).abs().amax(dim=1) > 0).all()
-    errors = wrong(forward, ascend(lambda moved: slope(smooth, moved, targets).gradient, pixels), targets)
+    errors = wrong(forward, ascend(lambda perturbed: slope(smooth, perturbed, targets).gradient, pixels), targets)
     assert errors >= most_wrong_at_random(pixels, targets, forward) + 10
 
 
@@ -101,7 +101,11 @@ def test_scores_before_flattening_equal_those_of_the_base(name):
     factor = 50 if "50" in name else 1
     torch.testing.assert_close(scores(pixels), factor * base(pixels))
     errors = [
-        wrong(forward, ascend(lambda moved, smooth=smooth: slope(smooth, moved, targets).gradient, pixels), targets)
+        wrong(
+            forward,
+            ascend(lambda perturbed, smooth=smooth: slope(smooth, perturbed, targets).gradient, pixels),
+            targets,
+        )
         for smooth in (scores, base)
     ]
     assert errors[0] == errors[1] > 30
@@ -114,7 +118,7 @@ def test_outputs_that_are_not_flattened_are_returned_unchanged():
 
 
 @pytest.mark.parametrize("name", ["none", "logits x100", "distilled", "batch statistics"])
-def test_honest_gradients_are_unchanged(name):
+def test_unmasked_gradients_are_unchanged(name):
     pixels, targets = digits.first(20)
     forward = defense(name)
     plain = slope(forward, pixels, targets).gradient

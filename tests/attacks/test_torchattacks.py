@@ -69,8 +69,8 @@ def samples():
     pixels, targets = first(24)
     model = trained()
     with model.frozen():
-        right = model(pixels).argmax(1) == targets
-    assert right.all()
+        correct = model(pixels).argmax(1) == targets
+    assert correct.all()
     return pixels, targets
 
 
@@ -79,10 +79,10 @@ def test_attacks_of_the_library_pass_validation(problem, samples, case):
     pixels, targets = samples
     options, fewest = WORKING[case]
     attack = torchattacks(case.split()[0], **options)
-    moved = attack.perturb(problem, pixels, targets, EPS[attack.norm], seeds(24))
-    misclassified = validate(problem, attack, pixels, moved, targets, EPS[attack.norm])
+    perturbed = attack.perturb(problem, pixels, targets, EPS[attack.norm], seeds(24))
+    misclassified = validate(problem, attack, pixels, perturbed, targets, EPS[attack.norm])
     assert int(misclassified.sum()) >= fewest
-    assert not moved.requires_grad and moved.grad_fn is None  # APGD of the library returns a graph
+    assert not perturbed.requires_grad and perturbed.grad_fn is None  # APGD of the library returns a graph
     unmoved = attack.perturb(problem, pixels, targets, 0.0, seeds(24))
     assert not validate(problem, attack, pixels, unmoved, targets, 0.0).any()
     assert "random" in attack.controls()
@@ -119,9 +119,9 @@ def test_a_radius_with_another_name_is_also_set(name):
         problem = problem_of(model)
         attack = torchattacks(name)
         for eps in (0.02, 0.2):
-            moved = attack.perturb(problem, pixels, targets, eps, seeds(4))
-            validate(problem, attack, pixels, moved, targets, eps)
-            assert linf(moved - pixels).max() == pytest.approx(eps, rel=1e-4)
+            perturbed = attack.perturb(problem, pixels, targets, eps, seeds(4))
+            validate(problem, attack, pixels, perturbed, targets, eps)
+            assert linf(perturbed - pixels).max() == pytest.approx(eps, rel=1e-4)
 
 
 def test_the_library_gets_the_number_of_classes(monkeypatch, problem, samples):
@@ -234,8 +234,8 @@ def test_nan_from_the_library_is_an_error(net, samples, name):
     attack = torchattacks(name, steps=2)
     problem = problem_of(lambda x: net(NanBackward.apply(x)))
     with pytest.raises((AttackError, ModelError), match="NaN or infinite"):
-        moved = attack.perturb(problem, *samples, 0.5, seeds(24))
-        validate(problem, attack, samples[0], moved, samples[1], 0.5)
+        perturbed = attack.perturb(problem, *samples, 0.5, seeds(24))
+        validate(problem, attack, samples[0], perturbed, samples[1], 0.5)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf], ids=str)
@@ -249,9 +249,9 @@ def test_a_nonfinite_image_is_not_replaced_by_the_clean_one(monkeypatch, problem
 
     monkeypatch.setattr(getattr(library, name), "__call__", forward, raising=False)
     attack = torchattacks(name)
-    moved = attack.perturb(problem, *samples, 0.1, seeds(24))
+    perturbed = attack.perturb(problem, *samples, 0.1, seeds(24))
     with pytest.raises(AttackError, match="NaN or infinite pixels for 1 of 24"):
-        validate(problem, attack, samples[0], moved, samples[1], 0.1)
+        validate(problem, attack, samples[0], perturbed, samples[1], 0.1)
 
 
 def test_in_place_edits_by_the_library_do_not_reach_the_inputs(monkeypatch, problem, samples):
@@ -264,20 +264,20 @@ def test_in_place_edits_by_the_library_do_not_reach_the_inputs(monkeypatch, prob
     monkeypatch.setattr(library.PGD, "__call__", forward, raising=False)
     before = [value.clone() for value in samples]
     attack = torchattacks("PGD")
-    moved = attack.perturb(problem, *samples, 0.1, seeds(24))
+    perturbed = attack.perturb(problem, *samples, 0.1, seeds(24))
     assert all(torch.equal(a, b) for a, b in zip(samples, before, strict=True))
     with pytest.raises(AttackError, match="over the limit"):
-        validate(problem, attack, samples[0], moved, samples[1], 0.1)
+        validate(problem, attack, samples[0], perturbed, samples[1], 0.1)
 
 
 def test_cw_cannot_move_pixels_at_exactly_zero_and_one(problem, samples):
     """A known limit of the library (atanh of 1 is infinite); such an attack is weak, not wrong."""
     pixels, targets = samples
-    moved = torchattacks("CW", steps=20, c=20, lr=0.05).perturb(problem, pixels, targets, 5.0, seeds(24))
+    perturbed = torchattacks("CW", steps=20, c=20, lr=0.05).perturb(problem, pixels, targets, 5.0, seeds(24))
     extreme = (pixels == 0) | (pixels == 1)
     assert extreme.float().mean() > 0.4
-    assert (moved - pixels)[extreme].abs().max() < 1e-6
-    assert (moved - pixels)[~extreme].abs().max() > 0.05
+    assert (perturbed - pixels)[extreme].abs().max() < 1e-6
+    assert (perturbed - pixels)[~extreme].abs().max() > 0.05
 
 
 @pytest.mark.parametrize("parameters", [True, False], ids=["with", "without"])
@@ -330,11 +330,11 @@ def test_a_spec_string_builds_the_attack():
 def test_validation_tolerates_rounding_of_the_radius_and_no_more(problem, samples):
     pixels, targets = samples
     attack = torchattacks("PGD", alpha=0.05)
-    moved = attack.perturb(problem, pixels, targets, 0.1, seeds(24))
-    assert 0 < float(linf(moved - pixels).max()) - 0.1 < 1e-6
-    validate(problem, attack, pixels, moved, targets, 0.1)
+    perturbed = attack.perturb(problem, pixels, targets, 0.1, seeds(24))
+    assert 0 < float(linf(perturbed - pixels).max()) - 0.1 < 1e-6
+    validate(problem, attack, pixels, perturbed, targets, 0.1)
     with pytest.raises(AttackError, match="over the limit"):
-        validate(problem, attack, pixels, moved, targets, 0.1 - 1e-5)
+        validate(problem, attack, pixels, perturbed, targets, 0.1 - 1e-5)
 
 
 def test_an_exception_in_the_library_is_raised(problem, samples):

@@ -51,12 +51,12 @@ def test_transfer_breaks_a_decision_only_model_far_more_than_noise(fitted):
     hidden, attack = fitted
     pixels, targets = first(100)
     problem = problem_of(hidden)
-    moved = attack.perturb(problem, pixels, targets, EPS, torch.arange(100))
-    assert constraint("linf").excess(pixels, moved, torch.full((100,), EPS)).max() <= 0
-    assert moved.min() >= 0 and moved.max() <= 1
+    perturbed = attack.perturb(problem, pixels, targets, EPS, torch.arange(100))
+    assert constraint("linf").excess(pixels, perturbed, torch.full((100,), EPS)).max() <= 0
+    assert perturbed.min() >= 0 and perturbed.max() <= 1
     assert problem.passes.backward == 0 and 100 < problem.passes.forward <= 200
     control = constraint("linf").control(pixels, torch.full((100,), EPS), torch.arange(100))
-    left = [(hidden(points).argmax(1) == targets).float().mean().item() for points in (pixels, control, moved)]
+    left = [(hidden(points).argmax(1) == targets).float().mean().item() for points in (pixels, control, perturbed)]
     assert left[2] < left[1] - 0.3, left
 
 
@@ -83,8 +83,8 @@ def test_size_zero_and_nan_outputs_leave_the_inputs_unchanged(fitted):
     hidden, attack = fitted
     pixels, targets = first(20)
     assert torch.equal(attack.perturb(problem_of(hidden), pixels, targets, 0.0, torch.arange(20)), pixels)
-    silent = problem_of(lambda points: torch.full((len(points), 10), math.nan))
-    assert torch.equal(attack.perturb(silent, pixels, targets, EPS, torch.arange(20)), pixels)
+    nonfinite = problem_of(lambda points: torch.full((len(points), 10), math.nan))
+    assert torch.equal(attack.perturb(nonfinite, pixels, targets, EPS, torch.arange(20)), pixels)
 
 
 def test_training_is_reproducible_and_leaves_the_global_generator_unchanged():
@@ -125,7 +125,7 @@ def test_invalid_options_are_rejected():
 
 def test_a_surrogate_inherits_neither_guide_nor_draws():
     def guide(points):
-        raise AssertionError("the surrogate has a gradient of its own")
+        raise AssertionError("the surrogate must use its own gradient")
 
     problem = replace(problem_of(frozen()), guide=guide, average=3, draws=5)
     copy = train_surrogate(problem, training(40)[0], SurrogateTraining(constraint("linf"), EPS, 1, 0))

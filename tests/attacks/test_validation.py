@@ -20,16 +20,16 @@ PATCH = Patch(area=(0.15,))
 
 
 def changed(pixels, edit):
-    moved = pixels.clone()
-    edit(moved)
-    return moved
+    perturbed = pixels.clone()
+    edit(perturbed)
+    return perturbed
 
 
 def at(row, column, height, width, value=0.3):
     """Return an edit that sets a box of one image to a value."""
 
-    def edit(moved):
-        moved[1, :, row : row + height, column : column + width] = value
+    def edit(perturbed):
+        perturbed[1, :, row : row + height, column : column + width] = value
 
     return edit
 
@@ -164,13 +164,13 @@ def oracle_size(delta, norm):
     return {"linf": flat.max(axis=1), "l2": np.sqrt((flat**2).sum(axis=1)), "l1": flat.sum(axis=1)}[norm]
 
 
-def oracle_allowed(clean, moved, norm, size):
+def oracle_allowed(clean, perturbed, norm, size):
     """Return which inputs are valid, with an allowance for rounding unless the size is a count."""
     with np.errstate(invalid="ignore"):
-        finite = np.isfinite(moved).reshape(len(moved), -1).all(axis=1)
-        inside = ((moved >= 0) & (moved <= 1)).reshape(len(moved), -1).all(axis=1)
+        finite = np.isfinite(perturbed).reshape(len(perturbed), -1).all(axis=1)
+        inside = ((perturbed >= 0) & (perturbed <= 1)).reshape(len(perturbed), -1).all(axis=1)
         limit = size if norm == "l0" else size * (1 + 1e-5) + 1e-6
-        return finite & inside & (oracle_size(moved.astype(np.float64) - clean, norm) <= limit)
+        return finite & inside & (oracle_size(perturbed.astype(np.float64) - clean, norm) <= limit)
 
 
 def cases(source, norm, size):
@@ -185,22 +185,24 @@ def cases(source, norm, size):
         near = 1 + np.where(source.random(IMAGES) < 0.5, 1e-5, 1.0) * source.normal(size=IMAGES)
         length = np.maximum(oracle_size(delta, norm), 1e-9)
         delta *= (size * np.abs(near) / length)[:, None, None, None]
-    moved = clean + delta
+    perturbed = clean + delta
     kept = source.random(IMAGES) < 0.9
-    moved[kept] = moved[kept].clip(0, 1)
-    moved = moved.astype(np.float32)
+    perturbed[kept] = perturbed[kept].clip(0, 1)
+    perturbed = perturbed.astype(np.float32)
     broken = source.random(IMAGES) < 0.02
     places = source.integers(8, size=IMAGES)
     values = source.choice(np.array([np.nan, np.inf, -np.inf], dtype=np.float32), IMAGES)
     rows = np.flatnonzero(broken)
-    moved.reshape(IMAGES, -1)[rows, places[rows]] = values[rows]
-    return clean, moved
+    perturbed.reshape(IMAGES, -1)[rows, places[rows]] = values[rows]
+    return clean, perturbed
 
 
-def outcomes(problem, attack, clean, moved, targets, size):
+def outcomes(problem, attack, clean, perturbed, targets, size):
     """Return the outcomes, or None if validation raises an error."""
     try:
-        return validate(problem, attack, *(torch.from_numpy(part) for part in (clean, moved, targets)), size).numpy()
+        return validate(
+            problem, attack, *(torch.from_numpy(part) for part in (clean, perturbed, targets)), size
+        ).numpy()
     except AttackError:
         return None
 
@@ -213,36 +215,38 @@ def test_in_a_million_cases_only_valid_misclassified_inputs_count_as_adversarial
         weight = source.normal(size=8).astype(np.float32)
         problem = problem_of(Linear(torch.from_numpy(weight), float(-weight.sum() / 2)))
         attack = PGD(eps=(1,), norm=norm)
-        clean, moved = cases(source, norm, size)
+        clean, perturbed = cases(source, norm, size)
         targets = source.integers(2, size=IMAGES)
-        allowed = oracle_allowed(clean, moved, norm, size)
+        allowed = oracle_allowed(clean, perturbed, norm, size)
         # All valid inputs at once: they count exactly if they are misclassified.
-        score = moved[allowed].reshape(-1, 8).astype(np.float64) @ weight.astype(np.float64) - float(weight.sum() / 2)
+        score = perturbed[allowed].reshape(-1, 8).astype(np.float64) @ weight.astype(np.float64) - float(
+            weight.sum() / 2
+        )
         clear = np.abs(score) > 1e-4
         wrong = (score > 0) != targets[allowed]
-        counted = outcomes(problem, attack, clean[allowed], moved[allowed], targets[allowed], size)
+        counted = outcomes(problem, attack, clean[allowed], perturbed[allowed], targets[allowed], size)
         assert counted is not None and np.isin(counted, (0, 1)).all()
         assert np.array_equal(counted[clear] == 1, wrong[clear])
-        # Invalid inputs, alone or mixed with valid ones, are an error.
-        assert outcomes(problem, attack, clean[~allowed], moved[~allowed], targets[~allowed], size) is None
-        assert outcomes(problem, attack, clean, moved, targets, size) is None
+        # Invalid inputs are an error, also among valid ones.
+        assert outcomes(problem, attack, clean[~allowed], perturbed[~allowed], targets[~allowed], size) is None
+        assert outcomes(problem, attack, clean, perturbed, targets, size) is None
         # A single invalid input among valid ones is an error.
-        values = attack.violation(torch.from_numpy(clean), torch.from_numpy(moved), size).numpy()
-        legal = np.isfinite(moved).reshape(IMAGES, -1).all(axis=1) & ((moved >= 0) & (moved <= 1)).reshape(
+        values = attack.violation(torch.from_numpy(clean), torch.from_numpy(perturbed), size).numpy()
+        legal = np.isfinite(perturbed).reshape(IMAGES, -1).all(axis=1) & ((perturbed >= 0) & (perturbed <= 1)).reshape(
             IMAGES, -1
         ).all(axis=1)
         assert np.array_equal((values <= 0) & legal, allowed)
         for row in np.flatnonzero(~allowed)[:4]:
             block = np.append(np.flatnonzero(allowed)[:7], row)
-            assert outcomes(problem, attack, clean[block], moved[block], targets[block], size) is None
+            assert outcomes(problem, attack, clean[block], perturbed[block], targets[block], size) is None
         # A wrong shape is an error.
-        for odd in (moved[allowed][:, :1], moved[allowed][1:], moved[allowed].reshape(-1, 8)):
+        for odd in (perturbed[allowed][:, :1], perturbed[allowed][1:], perturbed[allowed].reshape(-1, 8)):
             assert outcomes(problem, attack, clean[allowed], odd, targets[allowed], size) is None
         count += IMAGES
         totals.update(allowed=int(allowed.sum()), refused=int((~allowed).sum()), misclassified=int(counted.sum()))
-        totals.update(right=int((counted == 0).sum()), unclear=int((~clear).sum()))
+        totals.update(correct=int((counted == 0).sum()), unclear=int((~clear).sum()))
     assert sum((totals["allowed"], totals["refused"])) >= CASES
-    assert min(totals["allowed"], totals["refused"], totals["misclassified"], totals["right"]) > CASES / 10
+    assert min(totals["allowed"], totals["refused"], totals["misclassified"], totals["correct"]) > CASES / 10
     assert totals["unclear"] < CASES / 1000
 
 
@@ -252,16 +256,16 @@ def test_the_limit_is_allowed_and_slightly_more_is_not(problem, norm):
     size = 3 if norm == "l0" else 0.25
     changes = {"linf": (64, size), "l2": (4, size / 2), "l1": (8, size / 8), "l0": (3, 0.5)}
     places, amount = changes[norm]
-    moved = pixels.clone()
-    moved.view(2, -1)[:, :places] += amount
-    assert validate(problem, PGD(eps=(1,), norm=norm), pixels, moved, targets, size).shape == (2,)
-    assert constraint(norm).size(moved.double() - pixels.double()).tolist() == [size, size]
+    perturbed = pixels.clone()
+    perturbed.view(2, -1)[:, :places] += amount
+    assert validate(problem, PGD(eps=(1,), norm=norm), pixels, perturbed, targets, size).shape == (2,)
+    assert constraint(norm).size(perturbed.double() - pixels.double()).tolist() == [size, size]
     if norm == "l0":
-        moved.view(2, -1)[1, places] += 1e-7
+        perturbed.view(2, -1)[1, places] += 1e-7
     else:
-        moved.view(2, -1)[1, :places] += 2e-5 * amount + 1e-5 / places
+        perturbed.view(2, -1)[1, :places] += 2e-5 * amount + 1e-5 / places
     with pytest.raises(AttackError, match="over the limit for 1 of 2"):
-        validate(problem, PGD(eps=(1,), norm=norm), pixels, moved, targets, size)
+        validate(problem, PGD(eps=(1,), norm=norm), pixels, perturbed, targets, size)
 
 
 def test_inputs_are_checked_in_batches(problem):

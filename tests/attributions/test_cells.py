@@ -1,4 +1,4 @@
-"""Cells cover the image, and no map gets an order that it did not earn."""
+"""Cells cover the image, and ties in a map are not broken in its favor."""
 
 import pytest
 import torch

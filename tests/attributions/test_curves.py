@@ -1,4 +1,4 @@
-"""Curves against a slow loop, a case solved by hand and all orders of six cells."""
+"""Curves: equal to a loop, to a case solved by hand, and optimal among all orders of six cells."""
 
 import itertools
 
@@ -17,7 +17,7 @@ def images(count, channels, height, width, seed=0):
 
 
 def pixel_order(count, pixels, seed=0):
-    """Ranks of single pixels, a different random order in each sample."""
+    """Return ranks of single pixels, in a different random order for each sample."""
     return rank_cells(torch.zeros(count, pixels), range(seed, seed + count))
 
 
@@ -28,7 +28,7 @@ def softmax_score(channels, side):
 
 
 def slow_curve(score, start, end, cells_in_order, cell, steps):
-    """One sample at a time, one cell at a time, as the definition reads."""
+    """Follow the definition, one sample and one cell at a time."""
     columns = -(-start.shape[3] // cell)
     count = len(cells_in_order[0])
     curves = []
@@ -46,7 +46,7 @@ def slow_curve(score, start, end, cells_in_order, cell, steps):
 
 
 @pytest.mark.parametrize("steps", [1, 4, 7, 16])
-def test_a_curve_equals_the_slow_loop(steps):
+def test_a_curve_equals_a_loop(steps):
     inputs, grid, score = images(5, 2, 7, 7), Grid(7, 7, 2), softmax_score(2, 7)
     rank = rank_cells(grid.pool(images(5, 1, 7, 7, 9)[:, 0]), range(5))
     curve = perturbation_curve(score, inputs, blur(inputs), grid.spread(rank), steps=steps, batch_size=6)
@@ -59,7 +59,7 @@ def test_a_curve_equals_the_slow_loop(steps):
 def test_a_linear_case_solved_by_hand():
     inputs = torch.tensor([[[[4.0, 1.0], [2.0, 3.0]]]])
     rank = torch.tensor([[[0, 3], [2, 1]]])
-    score = lambda x, rows: x.sum((1, 2, 3))  # noqa: E731 - a name would not say more
+    score = lambda x, rows: x.sum((1, 2, 3))  # noqa: E731 - a def adds nothing
     deletion = perturbation_curve(score, inputs, torch.zeros_like(inputs), rank, steps=4)
     insertion = perturbation_curve(score, torch.zeros_like(inputs), inputs, rank, steps=4)
     assert deletion.tolist() == [[10, 6, 3, 1, 0]]

@@ -1,4 +1,4 @@
-"""The whole evaluation on planted truths: the truth beats chance, and nothing without information does."""
+"""The evaluation on planted attributions: the true one beats the random control, uninformative ones do not."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -34,7 +34,7 @@ def probability(x, rows):
 
 @dataclass(frozen=True)
 class Planted:
-    """Exactly what each pixel adds, compared with the mean of the image."""
+    """The exact contribution of each pixel relative to the mean of the image."""
 
     magnitude: ClassVar[bool] = False
     local: ClassVar[bool] = False
@@ -45,7 +45,7 @@ class Planted:
 
 @dataclass(frozen=True)
 class Constant:
-    """The same number everywhere."""
+    """A constant map."""
 
     magnitude: ClassVar[bool] = False
     local: ClassVar[bool] = False
@@ -64,7 +64,7 @@ def count_passes(listed):
 
 
 @pytest.fixture(scope="module")
-def found():
+def result():
     methods = {
         "planted": Planted(),
         "gradient": IntegratedGradients(steps=2),
@@ -77,8 +77,8 @@ def found():
 
 
 @pytest.fixture(scope="module")
-def measures(found):
-    listed = faithfulness_measures(found, seed=0)
+def measures(result):
+    listed = faithfulness_measures(result, seed=0)
     return {(m.params["method"], m.metric, m.params["baseline"]): m for m in listed}
 
 
@@ -110,7 +110,7 @@ def test_uninformative_map_does_not_beat_the_control(measures, method, metric, b
 
 
 def test_random_maps_rarely_beat_the_control():
-    """The check is a 99 % interval, one-sided in effect: expect a pass in about one draw of two hundred."""
+    """The check uses one side of a 99 % interval, so about one of 200 random maps passes."""
     others = {f"chance{draw}": RandomAttribution(f"chance{draw}") for draw in range(30)}
     listed = faithfulness_measures(evaluate(explain(), others, settings=Settings(steps=8)), seed=0, replicates=400)
     passes, comparisons = count_passes(listed)
@@ -121,8 +121,8 @@ def test_random_maps_rarely_beat_the_control():
 def test_constant_map_rarely_beats_the_control():
     listed = []
     for draw in range(30):
-        found = evaluate(explain(first_seed=1000 * draw), {"constant": Constant()}, settings=Settings(steps=8))
-        listed += faithfulness_measures(found, seed=0, replicates=400)
+        result = evaluate(explain(first_seed=1000 * draw), {"constant": Constant()}, settings=Settings(steps=8))
+        listed += faithfulness_measures(result, seed=0, replicates=400)
     passes, comparisons = count_passes(listed)
     assert comparisons == 120
     assert passes <= 4
@@ -134,9 +134,9 @@ def test_control_has_no_comparison(measures):
     assert control.control == control.value
 
 
-def test_only_local_methods_have_infidelity(found, measures):
+def test_only_local_methods_have_infidelity(result, measures):
     local = {"saliency", "broken", CONTROL}
-    assert {method for method, metric, _ in found.values if metric.startswith("infidelity")} == local
+    assert {method for method, metric, _ in result.values if metric.startswith("infidelity")} == local
     skipped = [measure for measure in measures.values() if measure.status == "skipped"]
     assert {measure.params["method"] for measure in skipped} == {"planted", "gradient", "constant"}
     assert {(m.metric, m.params["baseline"], m.value) for m in skipped} == {("infidelity", "noise", None)}
@@ -151,28 +151,28 @@ def test_gradients_are_local_and_total_contributions_are_not(method, local):
     assert method.local is local
 
 
-def test_watch_follows_every_method():
-    asked = []
+def test_watch_is_called_around_every_method():
+    called = []
 
     @dataclass(frozen=True)
     class Watched(Constant):
         name: str = ""
 
         def __call__(self, explained):
-            asked.append(self.name)
+            called.append(self.name)
             return super().__call__(explained)
 
-    seen = []
+    progress = []
 
     def watch(everyone):
         assert [name for name, _ in everyone] == ["a", "b", CONTROL]
         for pair in everyone:
             yield pair
-            seen.append((pair[0], list(asked)))
+            progress.append((pair[0], list(called)))
 
     methods = {"a": Watched("a"), "b": Watched("b")}
     evaluate(explain(3), methods, settings=Settings(steps=4), watch=watch)
-    assert seen == [("a", ["a"]), ("b", ["a", "b"]), (CONTROL, ["a", "b"])]
+    assert progress == [("a", ["a"]), ("b", ["a", "b"]), (CONTROL, ["a", "b"])]
 
 
 def test_measures_have_units_directions_and_params(measures):
@@ -185,23 +185,23 @@ def test_measures_have_units_directions_and_params(measures):
         assert measure.unit == ("fraction" if metric in AREAS else "squared scalar")
 
 
-def test_results_are_plain_arrays(found):
+def test_results_are_plain_arrays(result):
     methods = {"planted", "gradient", "saliency", "constant", "broken", CONTROL}
-    assert set(found.maps) == methods == {method for method, _, _ in found.values}
-    assert all(maps.shape == (8, SIDE, SIDE) and maps.dtype == np.float32 for maps in found.maps.values())
-    assert all(values.shape == (SAMPLES,) and values.dtype == np.float64 for values in found.values.values())
-    assert all(curve.shape == (17,) for curve in found.curves.values())
-    assert {key[1:] for key in found.curves} == {(d, b) for d in ("deletion", "insertion") for b in ("mean", "blur")}
+    assert set(result.maps) == methods == {method for method, _, _ in result.values}
+    assert all(maps.shape == (8, SIDE, SIDE) and maps.dtype == np.float32 for maps in result.maps.values())
+    assert all(values.shape == (SAMPLES,) and values.dtype == np.float64 for values in result.values.values())
+    assert all(curve.shape == (17,) for curve in result.curves.values())
+    assert {key[1:] for key in result.curves} == {(d, b) for d in ("deletion", "insertion") for b in ("mean", "blur")}
 
 
-def test_methods_that_do_not_apply_are_skipped_with_a_reason(found):
-    assert set(found.skipped) == {"gradcam"}
-    assert "without a convolution" in found.skipped["gradcam"]
+def test_methods_that_do_not_apply_are_skipped_with_a_reason(result):
+    assert set(result.skipped) == {"gradcam"}
+    assert "without a convolution" in result.skipped["gradcam"]
 
 
-def test_deletion_and_insertion_share_their_end_points(found):
+def test_deletion_and_insertion_share_their_end_points(result):
     for baseline in ("mean", "blur"):
-        deletion, insertion = (found.curves["planted", way, baseline] for way in ("deletion", "insertion"))
+        deletion, insertion = (result.curves["planted", way, baseline] for way in ("deletion", "insertion"))
         assert deletion[0] == pytest.approx(insertion[-1], abs=1e-12)
         assert deletion[-1] == pytest.approx(insertion[0], abs=1e-12)
 

@@ -1,4 +1,4 @@
-"""Scalars that a detector may give: steps, zero almost everywhere, and without a gradient."""
+"""Explained scalars of detectors: step functions, zero almost everywhere, and without a gradient."""
 
 import numpy as np
 import pytest
@@ -42,17 +42,19 @@ def explain(target, **fields):
     return Explained(images(), target, target, seeds=range(COUNT), region=region, **fields)
 
 
-def whole(x, rows):
-    """1 where the object is there to the last pixel, 0 for nearly all other images."""
+def fully_visible(x, rows):
+    """Return 1 for images in which every pixel of the object is visible, 0 otherwise."""
     return (x[:, 0, 2:5, 3:6].flatten(1).amin(1) > 0.8).double()
 
 
 @pytest.mark.parametrize("name", BLACK_BOXES)
-def test_methods_without_gradients_locate_an_object_of_a_step_score(name):
-    explained = explain(whole)
+def test_methods_without_gradients_locate_the_object_for_a_step_score(name):
+    explained = explain(fully_visible)
     maps = pixel_map(BLACK_BOXES[name], attribute(BLACK_BOXES[name], explained))
     assert torch.isfinite(maps).all()
-    if name == "occlusion":  # it hides one part at a time; a random mask hides some part of any object
+    if (
+        name == "occlusion"
+    ):  # only occlusion hides one part at a time; a random mask always hides some part of the object
         assert (maps[explained.region].min() > maps[:, 6:].max()).item()
 
 
@@ -76,7 +78,7 @@ def test_maps_of_zeros_score_like_the_control():
     for name in GRADIENTS:
         assert result.values[name, "pointing_game", "none"] == pytest.approx(area)
         assert result.values[name, "energy_inside", "none"] == pytest.approx(area)
-    # the same order, by the seeds of the samples, whichever method has nothing to say
+    # the order of cells in a map of zeros depends on the seeds of the samples only
     deletions = [result.values[name, "deletion_auc", "mean"] for name in GRADIENTS]
     assert all(np.array_equal(values, deletions[0]) for values in deletions)
     assert {m.status for m in faithfulness_measures(result, seed=0)} <= {"ok", "suspect", "skipped"}
@@ -85,12 +87,12 @@ def test_maps_of_zeros_score_like_the_control():
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_detached_scalar_has_no_gradient(name):
     model = network().requires_grad_(False)
-    cut = explain(lambda x, rows: (model(x)[:, 0] > 0).double(), layer=model[0])
+    detached = explain(lambda x, rows: (model(x)[:, 0] > 0).double(), layer=model[0])
     with pytest.raises(NotApplicableError, match="detached from its input"):
-        attribute(GRADIENTS[name], cut)
+        attribute(GRADIENTS[name], detached)
 
 
 def test_black_box_supports_methods_without_gradients():
-    result = evaluate(explain(whole), {**GRADIENTS, **BLACK_BOXES}, settings=Settings(steps=8))
+    result = evaluate(explain(fully_visible), {**GRADIENTS, **BLACK_BOXES}, settings=Settings(steps=8))
     assert set(result.skipped) == set(GRADIENTS)
     assert {method for method, _, _ in result.values} == {*BLACK_BOXES, "random"}

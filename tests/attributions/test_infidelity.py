@@ -1,4 +1,4 @@
-"""Infidelity against captum on the same noise, and against what it must be for linear models."""
+"""Infidelity: equal to captum on the same noise, and to closed forms for linear models."""
 
 import pytest
 import torch
@@ -11,12 +11,12 @@ torch.set_num_threads(1)
 WEIGHTS = torch.randn(2, 75, generator=torch.Generator().manual_seed(0))
 
 
-def bent(x, rows):
-    """A scalar that is not linear, and differs between samples."""
+def nonlinear(x, rows):
+    """Return a nonlinear scalar that differs between samples."""
     return (x.flatten(1).to(WEIGHTS) @ WEIGHTS.T).tanh().gather(1, (rows % 2)[:, None])[:, 0] * (1 + rows)
 
 
-def straight(x, rows):
+def linear(x, rows):
     return x.flatten(1) @ WEIGHTS[0].to(x)
 
 
@@ -29,7 +29,7 @@ def explain(target, dtype=torch.float32, batch_size=256, count=5):
 def test_infidelity_equals_captum_on_the_same_noise(normalize):
     from captum.metrics import infidelity
 
-    explained = explain(bent)
+    explained = explain(nonlinear)
     raw = torch.randn(5, 3, 5, 5, generator=torch.Generator().manual_seed(3))
     probed = probe(explained, samples=7, sd=0.2)
     noise = probed.noise(torch.arange(5)).flatten(0, 1)
@@ -48,7 +48,7 @@ def test_infidelity_equals_captum_on_the_same_noise(normalize):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_gradient_of_a_linear_model_has_zero_infidelity(dtype):
-    noise = probe(explain(straight, dtype))
+    noise = probe(explain(linear, dtype))
     gradient = WEIGHTS[0].reshape(1, 3, 5, 5).expand(5, -1, -1, -1).to(dtype)
     assert measure_infidelity(gradient, noise).raw.max() <= 1e-10
     assert measure_infidelity(-4 * gradient, noise).scaled.max() <= 1e-10
@@ -56,7 +56,7 @@ def test_gradient_of_a_linear_model_has_zero_infidelity(dtype):
 
 
 def test_map_of_zeros_predicts_no_change():
-    noise = probe(explain(straight))
+    noise = probe(explain(linear))
     result = measure_infidelity(torch.zeros(5, 3, 5, 5), noise)
     torch.testing.assert_close(result.scaled, (noise.change**2).mean(1))
     torch.testing.assert_close(result.raw, result.scaled)
@@ -65,25 +65,25 @@ def test_map_of_zeros_predicts_no_change():
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
 def test_infidelity_does_not_depend_on_batch_size_or_other_samples(batch_size):
     raw = torch.randn(5, 3, 5, 5, generator=torch.Generator().manual_seed(3))
-    whole = measure_infidelity(raw, probe(explain(straight, torch.float64)))
-    parts = measure_infidelity(raw[:2], probe(explain(straight, torch.float64, batch_size, count=2)))
+    whole = measure_infidelity(raw, probe(explain(linear, torch.float64)))
+    parts = measure_infidelity(raw[:2], probe(explain(linear, torch.float64, batch_size, count=2)))
     torch.testing.assert_close(parts.raw, whole.raw[:2], atol=1e-14, rtol=0)
     torch.testing.assert_close(parts.scaled, whole.scaled[:2], atol=1e-14, rtol=0)
 
 
-def test_it_asks_the_model_no_more_than_it_must():
-    asked = []
+def test_scores_of_the_noise_are_computed_once():
+    sizes = []
 
     def counted(x, rows):
-        asked.append(len(x))
-        return straight(x, rows)
+        sizes.append(len(x))
+        return linear(x, rows)
 
     noise = probe(explain(counted, batch_size=16), samples=7)
     for _ in range(3):
         measure_infidelity(torch.ones(5, 3, 5, 5), noise)
-    assert sum(asked) == 5 * (1 + 7)
+    assert sum(sizes) == 5 * (1 + 7)
 
 
 def test_one_draw_is_refused():
     with pytest.raises(MeasureError, match="samples=1"):
-        probe(explain(straight), samples=1)
+        probe(explain(linear), samples=1)

@@ -1,4 +1,4 @@
-"""Where a map lies, by hand; context curves against a slow loop, and on models whose use of context is known."""
+"""Localization of maps by hand; context curves against a loop, and on models with known use of context."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,7 +18,7 @@ from suite.errors import MeasureError
 torch.set_num_threads(1)
 SIDE, COUNT = 8, 24
 INPUTS = torch.rand(COUNT, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).double()
-CORNER = (slice(None), slice(0, 2), slice(0, 2))  # a cue outside the region
+CORNER = (slice(None), slice(0, 2), slice(0, 2))  # a cue outside the object
 WHERE = ("pointing_game", "energy_inside")
 
 
@@ -29,7 +29,7 @@ def box(count=COUNT, top=4, left=4, bottom=8, right=8):
 
 
 def spot(place):
-    """A score that is the contrast of one place of the image."""
+    """Return a score that is the contrast of one part of the image."""
     return lambda x, rows: x[:, 0][place].flatten(1).std(1)
 
 
@@ -39,7 +39,7 @@ def explain(score, region, count=COUNT, **fields):
 
 @dataclass(frozen=True)
 class Points:
-    """A map of one at one place."""
+    """A map that is 1 on the cue or on the object and 0 elsewhere."""
 
     corner: bool
     magnitude: ClassVar[bool] = False
@@ -94,7 +94,7 @@ def test_random_control_gets_the_share_of_the_area():
 
 
 def slow_context(explained, maps, end, cell, steps):
-    """One sample and one point at a time, over the cells outside alone; None where there is none."""
+    """Return the curve of each sample over the cells outside its region, by loops; None if there are none."""
     side = range(0, SIDE, cell)
     cells = [(slice(top, top + cell), slice(left, left + cell)) for top in side for left in side]
     curves = []
@@ -125,12 +125,12 @@ def test_context_curve_equals_a_loop(cell, steps):
     expected = [row for row, values in enumerate(slow) if values is not None]
     assert context_rows(grid, region).tolist() == expected
     assert len(expected) < 6
-    wanted = torch.tensor([slow[row] for row in expected], dtype=torch.float64)
-    torch.testing.assert_close(curve, wanted, atol=1e-12, rtol=0)
+    target = torch.tensor([slow[row] for row in expected], dtype=torch.float64)
+    torch.testing.assert_close(curve, target, atol=1e-12, rtol=0)
 
 
 def test_cells_that_overlap_the_region_are_kept():
-    region = box(top=5, left=5)  # cells of two pixels: the first of them is touched in one pixel alone
+    region = box(top=5, left=5)  # cells of 2x2 pixels: the region covers only one pixel of the first
 
     def score(x, rows):
         assert torch.equal(x[:, 0, 4:, 4:], INPUTS[rows, 0, 4:, 4:])

@@ -1,4 +1,4 @@
-"""Methods against known truths; rows stay with their samples; nothing depends on the batch."""
+"""Attribution methods: exact on models with known attributions, and independent of the batch."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ def images(count):
 
 
 def additive(x, rows):
-    """A linear model of its own for each sample: mixing up rows changes every attribution."""
+    """Return the output of a different linear model for each sample, so that swapped rows are detected."""
     return (x * WEIGHTS[rows]).sum((1, 2, 3))
 
 
@@ -63,12 +63,12 @@ def test_integrated_gradients_are_exact_on_a_linear_model():
     torch.testing.assert_close(pixel_map(method, raw), (WEIGHTS * images(7)).sum(1), atol=1e-6, rtol=0)
 
 
-def test_integrated_gradients_add_up():
+def test_integrated_gradients_are_complete():
     explained = explain_network()
     rows = torch.arange(7)
     change = explained.target(explained.inputs, rows) - explained.target(explained.inputs * 0, rows)
     raw = attribute(IntegratedGradients(steps=32), explained)
-    # The kinks of the rectifier limit the rule's accuracy; the changes themselves are up to 0.2.
+    # The kinks of ReLU limit the accuracy of the quadrature; the changes themselves are up to 0.2.
     torch.testing.assert_close(raw.sum((1, 2, 3)), change.detach(), atol=2e-3, rtol=0)
 
 

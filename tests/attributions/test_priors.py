@@ -1,4 +1,4 @@
-"""Maps that ask no model: where they lie, and that they do not ask."""
+"""Model-independent maps: their location, and that they never call the model."""
 
 import pytest
 import torch
@@ -15,11 +15,11 @@ from suite.registry import REGISTRY
 torch.set_num_threads(1)
 
 
-def refuse(x, rows):
-    raise AssertionError("a prior asked the model")
+def must_not_be_called(x, rows):
+    raise AssertionError("a prior called the model")
 
 
-def explain(count=3, shape=(2, 6, 9), score=refuse, **fields):
+def explain(count=3, shape=(2, 6, 9), score=must_not_be_called, **fields):
     inputs = torch.rand(count, *shape, generator=torch.Generator().manual_seed(1)).double()
     return Explained(inputs, score, score, seeds=range(count), **fields)
 
@@ -30,22 +30,22 @@ def test_center_prior_is_a_centered_gaussian():
     assert maps[0].argmax() == 3 * 9 + 4
     torch.testing.assert_close(maps, maps.flip(1))
     torch.testing.assert_close(maps, maps.flip(2))
-    # two pixels of nine to the side of the middle, and two of seven above it, in units of a quarter of the side
+    # two of nine pixels beside the center and two of seven above it, in units of a quarter of the side
     expected = [torch.exp(torch.tensor(-((4 * 2 / side) ** 2) / 2)).item() for side in (9, 7)]
     assert [maps[0, 3, 6].item(), maps[0, 1, 4].item()] == pytest.approx(expected, abs=1e-7)
     assert maps.max() == pytest.approx(1)
 
 
-def test_edges_equal_the_sobel_filter_of_another_library():
+def test_edges_equal_the_sobel_filter_of_scipy():
     explained = explain()
     for raw, image in zip(attribute(Edges(), explained), explained.inputs, strict=True):
-        for found, channel in zip(raw.numpy(), image.numpy(), strict=True):
+        for result, channel in zip(raw.numpy(), image.numpy(), strict=True):
             down, across = (ndimage.sobel(channel, axis, mode="nearest") for axis in (0, 1))
-            assert found == pytest.approx((down**2 + across**2) ** 0.5, abs=1e-12)
+            assert result == pytest.approx((down**2 + across**2) ** 0.5, abs=1e-12)
 
 
 def test_constant_image_has_no_edges():
-    even = Explained(torch.full((1, 3, 5, 5), 0.7), refuse, refuse, seeds=[0])
+    even = Explained(torch.full((1, 3, 5, 5), 0.7), must_not_be_called, must_not_be_called, seeds=[0])
     assert attribute(Edges(), even).abs().max() < 1e-6
 
 
@@ -53,8 +53,8 @@ def test_priors_are_compared_with_the_control_and_have_no_infidelity():
     region = torch.zeros(10, 8, 8, dtype=torch.bool)
     region[:, 2:6, 2:6] = True
     middle = explain(10, (1, 8, 8), lambda x, rows: x[:, 0, 2:6, 2:6].flatten(1).std(1), region=region)
-    found = evaluate(middle, {"centre": Centre(), "edges": Edges()}, settings=Settings(steps=8))
-    measures = {(m.params["method"], m.metric): m for m in faithfulness_measures(found, seed=0)}
+    result = evaluate(middle, {"centre": Centre(), "edges": Edges()}, settings=Settings(steps=8))
+    measures = {(m.params["method"], m.metric): m for m in faithfulness_measures(result, seed=0)}
     assert measures["centre", "deletion_auc"].checks == {"beats_random": "pass"}
     assert measures["centre", "energy_inside"].checks == {"beats_random": "pass"}
     assert measures["edges", "infidelity"].status == "skipped"

@@ -1,4 +1,4 @@
-"""Rationales on planted truths: a linear bag of words whose every contribution is known."""
+"""Rationales on a linear bag of words with known contributions."""
 
 from itertools import permutations
 
@@ -19,7 +19,7 @@ WORDS, WIDTH = 6, 4
 
 
 def linear(count=1, *, words=WORDS, seed=0, absent=0, **more):
-    """Return a bag of words whose logit is the sum of what each word adds, and what that is, (n, words)."""
+    """Return a bag of words whose logit is a sum over words, and the contribution of each word, (n, words)."""
     source = torch.Generator().manual_seed(seed)
     point = torch.randn(count, words + absent, WIDTH, generator=source, dtype=torch.float64)
     weights = torch.randn(count, WIDTH, generator=source, dtype=torch.float64)
@@ -110,7 +110,7 @@ def test_absent_features_rank_last_and_ties_depend_on_the_seed():
     assert all(rank[2] == 3 for rank in ties)
 
 
-def test_deleting_every_feature_gives_the_whole_drop():
+def test_deleting_every_feature_gives_the_full_drop():
     rationale, added = linear(4, absent=1)
     torch.testing.assert_close(emptied(features_of(rationale)), added.sum(1).sigmoid() - 0.5)
     features = features_of(rationale)
@@ -134,7 +134,7 @@ def test_random_control_averages_orders_and_loses_to_true_contributions():
     assert control.checks == {"beats_random": "n/a"}
     assert measures["occlusion", "sufficiency"].higher_is_better is False
     few = len(np.unique(np.round(result.drops["random"].comprehensiveness, 12)))
-    assert few > 40, "one order alone would give each sample one of six values at the smallest share"
+    assert few > 40, "a single order would give each sample one of six values at the smallest fraction"
 
 
 def test_uninformative_method_does_not_beat_the_control(monkeypatch):
@@ -156,7 +156,7 @@ def test_uninformative_method_does_not_beat_the_control(monkeypatch):
 
 
 def test_methods_have_to_beat_recency_if_ends_matter():
-    """Only the last word counts: nothing can beat the order that deletes it first."""
+    """The target depends on the last word only, so no order beats the one that deletes it first."""
     rationale, added = linear(30, ends_matter=True)
     added[:] = torch.tensor([0.0, 0.0, 0.0, 0.0, 0.0, 4.0], dtype=torch.float64)
     result = evaluate(features_of(rationale), ["occlusion"], fractions=FRACTIONS)
@@ -176,7 +176,7 @@ def test_gap_is_undefined_if_deletion_changes_nothing():
 
 
 class Squashed(nn.Module):
-    """A bag of words through a curved layer."""
+    """A bag of words with a nonlinear layer."""
 
     def __init__(self):
         super().__init__()
@@ -188,7 +188,7 @@ class Squashed(nn.Module):
 
 
 @pytest.fixture
-def curved():
+def nonlinear():
     with torch.random.fork_rng():
         torch.manual_seed(3)
         model = Squashed().double().requires_grad_(False)
@@ -204,9 +204,9 @@ def curved():
     return model, ids, Rationale(ids > 0, point, blank, target, score, [[""] * 5] * 7, "id 0")
 
 
-def test_integrated_gradients_equal_captum_and_add_up(curved):
+def test_integrated_gradients_equal_captum_and_are_complete(nonlinear):
     captum = pytest.importorskip("captum.attr")
-    model, ids, rationale = curved
+    model, ids, rationale = nonlinear
     shares = layer_integrated_gradients(features_of(rationale))
     layer = captum.LayerIntegratedGradients(model, model.embedding)
     for row, steps in enumerate(shares.steps.tolist()):
@@ -217,7 +217,7 @@ def test_integrated_gradients_equal_captum_and_add_up(curved):
 
 
 def steep(slope):
-    """Return a rationale of one text whose target jumps on the way from blank to the text."""
+    """Return a rationale of one text whose target jumps on the path from the blank text to the text."""
     point = torch.ones(1, 2, 1, dtype=torch.float64)
 
     def target(points, rows):
@@ -234,14 +234,14 @@ def steep(slope):
     )
 
 
-def test_steep_target_gets_more_steps_until_attributions_add_up():
+def test_steep_target_gets_more_steps_until_attributions_are_complete():
     shares = layer_integrated_gradients(features_of(steep(400.0), batch_size=64))
     assert shares.steps.item() > 50
     assert shares.completeness_error.item() <= 0.05
     assert layer_integrated_gradients(features_of(steep(3.0))).steps.item() == 50
 
 
-def test_attributions_that_never_add_up_fail_the_check():
+def test_attributions_that_violate_completeness_fail_the_check():
     result = evaluate(features_of(steep(1e7)), ["layer_integrated_gradients"], fractions=FRACTIONS)
     row = next(m for m in rationale_measures(result, seed=0) if m.metric == "convergence_delta")
     assert row.checks == {"adds_up": "fail"}
@@ -251,8 +251,8 @@ def test_attributions_that_never_add_up_fail_the_check():
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7])
-def test_values_do_not_depend_on_batch_size_or_other_samples(curved, batch_size):
-    _, _, rationale = curved
+def test_values_do_not_depend_on_batch_size_or_other_samples(nonlinear, batch_size):
+    _, _, rationale = nonlinear
     whole = evaluate(features_of(rationale), list(METHODS), fractions=FRACTIONS)
     some = Features(rationale, torch.tensor([4, 1]), [4, 1], batch_size)
     part = evaluate(some, list(METHODS)[::-1], fractions=FRACTIONS)
@@ -273,16 +273,16 @@ def test_model_without_embeddings_supports_occlusion_only():
 
 
 def test_watch_gets_every_name():
-    seen = []
+    called = []
 
     def watch(names):
         for name in names:
             yield name
-            seen.append(name)
+            called.append(name)
 
     rationale, _ = linear(2)
     evaluate(features_of(rationale), ["occlusion"], fractions=FRACTIONS, watch=watch)
-    assert seen == ["occlusion", "random", "recency"]
+    assert called == ["occlusion", "random", "recency"]
 
 
 def test_non_finite_scores_are_refused():

@@ -1,4 +1,4 @@
-"""RISE finds a planted patch, is what its formula says, and knows how far off it may be."""
+"""RISE: locates a planted patch, equals its formula, and does not depend on the batch."""
 
 import sys
 
@@ -28,15 +28,15 @@ def truth(count=4):
 
 
 def brightness(x, rows):
-    """The mean of one patch, another one in each sample: mixing up rows moves the map."""
+    """Return the mean of a patch whose position differs between samples, so that swapped rows are detected."""
     patch = truth().to(x)[rows]
     return (x.mean(1) * patch).sum((1, 2)) / 64
 
 
-def seen(x, rows):
-    """What a detector scores: nothing at all until enough of the object is there."""
-    found = brightness(x, rows)
-    return torch.where(found > 0.3, found, 0.0)
+def detector_score(x, rows):
+    """Return a score like that of a detector: zero unless enough of the object is visible."""
+    mean = brightness(x, rows)
+    return torch.where(mean > 0.3, mean, 0.0)
 
 
 def explain(score=brightness, count=4, dtype=torch.float64, first_seed=10, **fields):
@@ -49,16 +49,16 @@ def maps_of(method, explained):
 
 
 def best_spearman(mask):
-    """What the mask itself would get with its ties broken: 0.42 here, since most pixels are alike in it."""
+    """Return the rank correlation of the mask with itself after breaking ties: 0.42, since most pixels are tied."""
     return spearmanr(mask.flatten().double() + torch.linspace(0, 0.1, mask.numel()), mask.flatten()).statistic
 
 
-@pytest.mark.parametrize("score", [brightness, seen])
+@pytest.mark.parametrize("score", [brightness, detector_score])
 def test_300_masks_locate_a_planted_patch(score):
-    for mask, found in zip(truth(), maps_of(Rise(), explain(score)), strict=True):
-        assert mask.flatten()[found.argmax()]
-        assert spearmanr(found.flatten(), mask.flatten()).statistic > 0.9 * best_spearman(mask)
-        assert found[mask].mean() > 4 * found[~mask].abs().mean()
+    for mask, heatmap in zip(truth(), maps_of(Rise(), explain(score)), strict=True):
+        assert mask.flatten()[heatmap.argmax()]
+        assert spearmanr(heatmap.flatten(), mask.flatten()).statistic > 0.9 * best_spearman(mask)
+        assert heatmap[mask].mean() > 4 * heatmap[~mask].abs().mean()
 
 
 def test_mean_masks_locate_a_bright_patch():
@@ -97,13 +97,13 @@ def test_every_pixel_is_kept_equally_often(keep):
 def test_map_is_the_covariance_of_score_and_mask():
     method, explained = Rise(masks=70, keep=0.4), explain(count=2)
     draws = _Draws.of(explained, method)
-    found = method.estimate(explained)
+    maps = method.estimate(explained)
     for row in range(2):
         masks = [draws.masks(torch.tensor([row]), torch.tensor([which]))[0].numpy() for which in range(70)]
         image, patch = explained.inputs[row].numpy(), truth()[row].numpy()
         scores = np.array([(image * mask).mean(0)[patch].mean() for mask in masks])
         expected = sum((score - scores.mean()) * mask for score, mask in zip(scores, masks, strict=True))
-        np.testing.assert_allclose(found[row], expected / 70 / 0.24, atol=1e-12)
+        np.testing.assert_allclose(maps[row], expected / 70 / 0.24, atol=1e-12)
 
 
 def test_constant_score_gives_a_map_of_zeros():

@@ -187,7 +187,7 @@ def ours(net, images, labels, large):
 
 def table(speed, reference_speed, draws, reference_right):
     """Yield the table, one line per corruption, and the summary; accuracies in percent."""
-    yield "| corruption | images/s | reference | speedup | accuracy | reference | gap by severity | gap | gap of two seeds |"
+    yield "| corruption | images/s | reference | speedup | accuracy | reference | gap by severity | gap | seed gap |"
     yield "|---|---|---|---|---|---|---|---|---|"
     lines = {name: compared(name, speed, reference_speed, draws, reference_right) for name in NAMES}
     for name, row in lines.items():

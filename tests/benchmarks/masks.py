@@ -39,7 +39,7 @@ from suite.kinds.classification.kind import Classification
 from suite.models.base import TorchClassifier
 from suite.runner.settings import silent
 from tests.attacks import digits, fakes
-from tests.attacks.fakes import FAKES, Fake, Labelled
+from tests.attacks.fakes import FAKES, Fake, Labeled
 from tests.benchmarks import zoo
 from tests.benchmarks.reference import Counted, autoattack
 
@@ -73,8 +73,8 @@ class Setup:
     name: str
     base: nn.Module
     hardened: nn.Module
-    train: Labelled
-    test: Labelled
+    train: Labeled
+    test: Labeled
     eps: float
 
 
@@ -140,9 +140,9 @@ class Row:
 def digits_setup(count: int) -> Setup:
     """Return the setup on 8x8 digits; its networks have batch norm and dropout."""
     train, _ = digits.splits()
-    labelled = torch.from_numpy(train.pixels()), torch.from_numpy(train.targets)
+    train_data = torch.from_numpy(train.pixels()), torch.from_numpy(train.targets)
     base = frozen(digits.trained().module)
-    return Setup("digits", base, frozen(hardened(labelled, 0.1)), labelled, digits.first(count), eps=0.135)
+    return Setup("digits", base, frozen(hardened(train_data, 0.1)), train_data, digits.first(count), eps=0.135)
 
 
 def mnist_setup(count: int) -> Setup:
@@ -152,7 +152,7 @@ def mnist_setup(count: int) -> Setup:
     return Setup("mnist", base, other, zoo.points("mnist", "train"), (pixels[:count], labels[:count]), eps=0.1)
 
 
-def hardened(data: Labelled, eps: float, epochs: int = 20) -> nn.Module:
+def hardened(data: Labeled, eps: float, epochs: int = 20) -> nn.Module:
     """Return the digits network after adversarial training with a Linf radius that grows over the first epochs."""
     pixels, labels = data
     with torch.random.fork_rng(devices=[]):
@@ -194,7 +194,7 @@ def context_of(module: nn.Module, setup: Setup) -> Context:
     )
 
 
-def _split(name: str, data: Labelled) -> Split:
+def _split(name: str, data: Labeled) -> Split:
     pixels, labels = data
     return Split(tuple(f"{name}-{number}" for number in range(len(labels))), pixels.numpy(), labels.numpy())
 

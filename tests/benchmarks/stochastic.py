@@ -26,7 +26,7 @@ from suite.attacks.engine.problem import Problem
 from suite.attacks.rng import as_seeds
 from suite.axes.robustness.axis import DRAWS, Robustness
 from suite.kinds.classification.kind import Classification
-from tests.attacks.fakes import Before, shaken
+from tests.attacks.fakes import Before, noisy_input
 from tests.benchmarks import zoo
 from tests.benchmarks.masks import RESULTS, Setup, context_of, digits_setup
 from tests.benchmarks.reference import Counted, autoattack
@@ -158,7 +158,7 @@ def compared(module: nn.Module, setup: Setup) -> Iterator[tuple[str, Outcome]]:
 
 def report(setup: Setup) -> Iterator[str]:
     """Yield the lines of the report."""
-    module = Before(setup.base, shaken).eval()
+    module = Before(setup.base, noisy_input).eval()
     yield f"# Gaussian noise of sd 0.3 on {setup.name}: {len(setup.test[1])} points, Linf eps {setup.eps}"
     yield ""
     yield f"Accuracy in percent, the mean over {DRAWS} fresh draws. Written by `python -m tests.benchmarks.stochastic`."
@@ -187,7 +187,7 @@ def main() -> None:
     torch.set_num_threads(1)
     setup = digits_setup(arguments.count) if arguments.digits else mnist_setup(arguments.count)
     lines = []
-    for text in settings(Before(setup.base, shaken).eval(), setup) if arguments.settings else report(setup):
+    for text in settings(Before(setup.base, noisy_input).eval(), setup) if arguments.settings else report(setup):
         print(text, flush=True)
         lines.append(text)
     if not (arguments.settings or arguments.digits):

@@ -117,7 +117,8 @@ def table(stored: list[Line]) -> str:
             below = sum(x[0] < 0 for x in values)
             rows.append(
                 f"\n{tier}, {len(values)} pairs without masking: median gap {gap:+.2f} points, worst {worst:+.2f}; "
-                f"median passes 1/{share:.0f}, most 1/{least:.0f}; median time 1/{time_share:.1f}; below AutoAttack on {below}."
+                f"median passes 1/{share:.0f}, most 1/{least:.0f}; "
+                f"median time 1/{time_share:.1f}; below AutoAttack on {below}."
             )
     return "\n".join(rows)
 

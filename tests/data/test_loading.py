@@ -190,7 +190,7 @@ def test_16_bit_images_are_scaled_and_not_clipped(tmp_path):
     assert sample.input.tolist() == [[[128] * 4] * 4]
 
 
-def test_orientation_grey_and_size_are_applied(tmp_path):
+def test_orientation_gray_and_size_are_applied(tmp_path):
     (tmp_path / "a").mkdir()
     upright = Image.fromarray(np.zeros((4, 8, 3), dtype=np.uint8))
     exif = upright.getexif()

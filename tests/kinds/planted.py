@@ -1,4 +1,4 @@
-"""A detector and a segmenter in closed form, and scenes that they predict correctly: all numbers are known exactly.
+"""A detector and a segmenter in closed form, and scenes that they predict correctly, so all metrics are known exactly.
 
 A scene is a grid of 3x3 cells of 8x8 gray pixels. An object fills the middle 6x6 pixels of its cell and is slightly
 redder (class 0) or greener (class 1) than the rest. Both models use the mean of red minus green over a cell's middle,
@@ -39,35 +39,35 @@ LANDMARKS = torch.tensor(
 
 
 def scenes(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return images (n, 3, 24, 24) and what is in each cell, (n, 9): 0, 1, or -1 for nothing; every fifth is empty."""
+    """Return images (n, 3, 24, 24) and the class of each cell, (n, 9), -1 if empty; every fifth image is empty."""
     generator = np.random.default_rng(seed)
     images = (GREY + generator.uniform(-NOISE, NOISE, (count, 3, SIDE, SIDE))).astype(np.float32)
-    things = np.full((count, CELLS**2), -1)
+    cell_classes = np.full((count, CELLS**2), -1)
     for place in range(count):
         if place % 5 == 4:
             continue
         for cell in generator.permutation(CELLS**2)[: generator.integers(1, 4)]:
-            thing = int(generator.integers(2))
-            things[place, cell] = thing
+            label = int(generator.integers(2))
+            cell_classes[place, cell] = label
             x1, y1, x2, y2 = LANDMARKS[cell].int().tolist()
-            images[place, thing, y1:y2, x1:x2] += np.float32(generator.uniform(LOW, HIGH))
-    return images, things
+            images[place, label, y1:y2, x1:x2] += np.float32(generator.uniform(LOW, HIGH))
+    return images, cell_classes
 
 
-def boxes_of(things: np.ndarray) -> np.ndarray:
+def boxes_of(cell_classes: np.ndarray) -> np.ndarray:
     """Return true boxes (n, 3, 6)."""
-    tables = np.zeros((len(things), 3, 6), np.float32)
+    tables = np.zeros((len(cell_classes), 3, 6), np.float32)
     tables[..., 4] = -1
-    for table, row in zip(tables, things, strict=True):
+    for table, row in zip(tables, cell_classes, strict=True):
         for place, cell in enumerate(np.flatnonzero(row >= 0)):
             table[place] = [*LANDMARKS[cell].tolist(), row[cell], 0]
     return tables
 
 
-def masks_of(things: np.ndarray) -> np.ndarray:
+def masks_of(cell_classes: np.ndarray) -> np.ndarray:
     """Return masks, uint8 (n, 24, 24): 0 for the background, 1 for red, 2 for green."""
-    masks = np.zeros((len(things), SIDE, SIDE), np.uint8)
-    for image, row in zip(masks, things, strict=True):
+    masks = np.zeros((len(cell_classes), SIDE, SIDE), np.uint8)
+    for image, row in zip(masks, cell_classes, strict=True):
         for cell in np.flatnonzero(row >= 0):
             x1, y1, x2, y2 = LANDMARKS[cell].int().tolist()
             image[y1:y2, x1:x2] = 1 + row[cell]
@@ -94,15 +94,15 @@ class PlantedDetector(nn.Module):
     """Every cell is a candidate; the score of red is sigmoid(slope (contrast - limit)), that of green its mirror.
 
     Args:
-        way: ``honest``; ``blind``: a gradient of exactly zero; ``silent``: no detections; ``nan``: NaN always;
+        way: ``regular``; ``blind``: a gradient of exactly zero; ``silent``: no detections; ``nan``: NaN always;
             ``nan once``: NaN for a single test scene; ``nan moved``: NaN where no cell has the green it should have,
             as in no scene and under most attacks.
-        single: take the sigmoid in float32.
+        single: compute the sigmoid in float32.
     """
 
     classes, channels, nms = 2, 3, 0.5
 
-    def __init__(self, way: str = "honest", *, single: bool = False) -> None:
+    def __init__(self, way: str = "regular", *, single: bool = False) -> None:
         super().__init__()
         self.way, self.single, self.reader = way, single, Reader()
         self.register_buffer("landmarks", LANDMARKS.clone())
@@ -124,17 +124,17 @@ class PlantedDetector(nn.Module):
 
     def losses(self, images: Tensor, targets) -> Tensor:
         odds = self.odds(images)
-        wanted = torch.zeros_like(odds)
-        for row, truth in zip(wanted, targets, strict=True):
+        expected = torch.zeros_like(odds)
+        for row, truth in zip(expected, targets, strict=True):
             for box, label in zip(truth["boxes"], truth["labels"], strict=True):
                 row[(self.landmarks - box).abs().amax(dim=1) < 1, label] = 1
-        return nn.functional.binary_cross_entropy_with_logits(odds, wanted, reduction="none").sum(dim=(1, 2))
+        return nn.functional.binary_cross_entropy_with_logits(odds, expected, reduction="none").sum(dim=(1, 2))
 
 
 class PlantedSegmenter(nn.Module):
     """The middle of a cell is red, green or background by its contrast; see `PlantedDetector` for the ways."""
 
-    def __init__(self, way: str = "honest") -> None:
+    def __init__(self, way: str = "regular") -> None:
         super().__init__()
         self.way, self.reader = way, Reader()
 
@@ -166,7 +166,7 @@ def nan_offset(way: str, images: Tensor, inside: Tensor) -> Tensor:
     return torch.where(which, torch.nan, 0.0)
 
 
-def model_of(kind: str, way: str = "honest") -> TorchDetector | TorchSegmenter:
+def model_of(kind: str, way: str = "regular") -> TorchDetector | TorchSegmenter:
     """Return a planted model of a kind."""
     if kind == "detection":
         return TorchDetector(PlantedDetector(way))
@@ -179,8 +179,8 @@ KINDS = tuple(CLASSES)
 
 def split_of(kind: str, name: str, count: int, seed: int) -> Split:
     """Return some scenes as a split."""
-    images, things = scenes(count, seed)
-    targets = boxes_of(things) if kind == "detection" else masks_of(things)
+    images, cell_classes = scenes(count, seed)
+    targets = boxes_of(cell_classes) if kind == "detection" else masks_of(cell_classes)
     return Split(tuple(f"{name}-{place}" for place in range(count)), images, targets)
 
 
@@ -205,10 +205,10 @@ def context_of(kind: str, model=None, *, count: int = 20, **fields) -> Context:
     )
 
 
-def table(found):
+def table(detections):
     """Return detections (n, D, 6) as the output of a detector, (n, 100, 6), in descending order of score."""
-    output = np.tile(NOTHING, (len(found), 100, 1))
-    for rows, image in zip(output, found, strict=True):
+    output = np.tile(NOTHING, (len(detections), 100, 1))
+    for rows, image in zip(output, detections, strict=True):
         real = image[image[:, 5] != -1]
         best = real[np.argsort(-real[:, 4], kind="stable")][:100]
         rows[: len(best)] = best

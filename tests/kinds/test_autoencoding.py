@@ -38,7 +38,7 @@ SIDE = 8
 
 
 def bars(count, seed):
-    """Return binary images of one upright and one level bar with a little noise, as a task yields them."""
+    """Return binary images of one vertical and one horizontal bar with a little noise, as a task yields them."""
     random = np.random.default_rng(seed)
     images = random.random((count, SIDE, SIDE)) < 0.06
     for image, (row, column) in zip(images, random.integers(0, SIDE - 1, (count, 2)), strict=True):
@@ -87,8 +87,8 @@ def trained(data):
     """Return a variational and a plain autoencoder after a little training, and their histories."""
     models = {"vae": net(), "plain": net(variational=False)}
     recipe = Recipe(epochs=20, batch_size=32, learning_rate=8e-3, patience=20)
-    lesson = TrainingData(data.train, data.validation, autoencoding(), 0, silent)
-    return models, {n: train(m, recipe, lesson, device=torch.device("cpu")) for n, m in models.items()}
+    training_data = TrainingData(data.train, data.validation, autoencoding(), 0, silent)
+    return models, {n: train(m, recipe, training_data, device=torch.device("cpu")) for n, m in models.items()}
 
 
 def output_of(logits, mean, log_variance):
@@ -164,9 +164,9 @@ def test_image_is_its_own_target(data):
 def test_invalid_images_are_dropped_with_a_reason():
     good = bars(3, 0)
     wrong = [np.full((SIDE, SIDE), 2.0), np.full((SIDE, SIDE), np.nan), np.zeros((SIDE, SIDE), np.int64), "text"]
-    found = loaded({"test": [*good, *wrong]})
-    reasons = " ".join(reason for _, reason in found.report.dropped["unusable"])
-    assert found.report.kept["test"] == 3 and len(found.report.dropped["unusable"]) == 4
+    task = loaded({"test": [*good, *wrong]})
+    reasons = " ".join(reason for _, reason in task.report.dropped["unusable"])
+    assert task.report.kept["test"] == 3 and len(task.report.dropped["unusable"]) == 4
     assert all(
         part in reasons for part in ("expected 0..1", "NaN or infinite", "of type int64", "an image of shape ()")
     )
@@ -178,10 +178,10 @@ def test_images_of_different_sizes_raise():
 
 
 def test_binarization_depends_only_on_the_id():
-    grey = np.full((200, 200), 51, np.uint8)
-    drawn = binarize(grey, "a", "random")
+    gray = np.full((200, 200), 51, np.uint8)
+    drawn = binarize(gray, "a", "random")
     assert set(np.unique(drawn)) == {0, 255} and (drawn > 0).mean() == pytest.approx(0.2, abs=0.01)
-    assert np.array_equal(drawn, binarize(grey, "a", "random")) and (drawn != binarize(grey, "b", "random")).any()
+    assert np.array_equal(drawn, binarize(gray, "a", "random")) and (drawn != binarize(gray, "b", "random")).any()
     ramp = np.array([0, 127, 128, 255], np.uint8)
     assert binarize(ramp, "a", "threshold").tolist() == [0, 0, 255, 255]
     assert binarize(np.array([0.0, 0.49, 0.5, 1.0]), "a", "threshold").tolist() == [0, 0, 255, 255]
@@ -202,18 +202,18 @@ def test_binarization_depends_only_on_the_id():
 def test_trained_elbo_beats_independent_pixels(trained, data):
     models, histories = trained
     outcomes = context(models["vae"], data, len(data.test)).outcomes
-    found = {m.metric: m for m in metrics.evidence(outcomes)}
+    measures = {m.metric: m for m in metrics.evidence(outcomes)}
     chance = (data.train.targets.sum(axis=0) + 1) / (len(data.train) + 2)
     by_hand = -np.log(np.where(data.test.targets > 0, chance, 1 - chance)).sum(axis=(1, 2, 3)).mean()
-    assert found["independent_pixels_nll"].value == pytest.approx(by_hand)
-    assert found["importance_weighted_nll"].value < -found["elbo"].value < by_hand
-    whole = found["reconstruction"].value + found["divergence"].value
-    assert found["elbo"].value == pytest.approx(-whole)
-    bits = found["importance_weighted_nll"].value / (SIDE * SIDE * math.log(2))
-    assert found["importance_weighted_bits"].value == pytest.approx(bits)
+    assert measures["independent_pixels_nll"].value == pytest.approx(by_hand)
+    assert measures["importance_weighted_nll"].value < -measures["elbo"].value < by_hand
+    whole = measures["reconstruction"].value + measures["divergence"].value
+    assert measures["elbo"].value == pytest.approx(-whole)
+    bits = measures["importance_weighted_nll"].value / (SIDE * SIDE * math.log(2))
+    assert measures["importance_weighted_bits"].value == pytest.approx(bits)
     losses_met = [epoch["validation_loss"] for epoch in histories["vae"]["epochs"]]
     assert losses_met[-1] < 0.7 * losses_met[0]
-    for measure in found.values():
+    for measure in measures.values():
         assert measure.n == len(data.test) and measure.lo < measure.value < measure.hi and measure.params["binarised"]
 
 
@@ -234,8 +234,8 @@ def test_plain_autoencoder_has_no_likelihood(trained, data):
 
 
 def test_gray_images_have_code_lengths_but_no_likelihood(trained, data):
-    grey = replace(data, test=replace(data.test, targets=data.test.targets * 0.5, inputs=data.test.pixels() * 0.5))
-    outcomes = context(trained[0]["vae"], grey).outcomes
+    gray = replace(data, test=replace(data.test, targets=data.test.targets * 0.5, inputs=data.test.pixels() * 0.5))
+    outcomes = context(trained[0]["vae"], gray).outcomes
     rows = {row.metric: row for row in metrics.evidence(outcomes)}
     assert all(
         (row.status == "skipped" and "binarise" in row.reason) or "Bernoulli" in row.reason for row in rows.values()
@@ -262,16 +262,16 @@ def outcomes_with(mean):
 def test_collapsed_model_has_no_active_units():
     random = np.random.default_rng(0)
     mean = random.normal(size=(300, 5)) * [1.0, 0.5, 0.2, 0.05, 0.0]
-    (found,) = metrics.active_units(outcomes_with(mean))
-    assert (found.value, found.lo, found.hi) == (3, 3, 3)
-    assert found.value == sum(np.var(mean.astype(np.float32), axis=0, ddof=1) > 0.01)
+    (result,) = metrics.active_units(outcomes_with(mean))
+    assert (result.value, result.lo, result.hi) == (3, 3, 3)
+    assert result.value == sum(np.var(mean.astype(np.float32), axis=0, ddof=1) > 0.01)
     (none,) = metrics.active_units(outcomes_with(np.ones((300, 5)) * 3))
     assert none.value == 0
 
 
 def test_active_units_of_one_image_are_undefined():
-    (found,) = metrics.active_units(outcomes_with([[1.0, 2.0]]))
-    assert found.value is None and "one image" in found.reason
+    (result,) = metrics.active_units(outcomes_with([[1.0, 2.0]]))
+    assert result.value is None and "one image" in result.reason
 
 
 # calibration
@@ -324,8 +324,8 @@ def test_pixel_calibration_matches_a_direct_count():
     logits = random.normal(size=(30, 1, 6, 5)) * 3
     predicted = expit(logits)
     targets = (random.random(logits.shape) < predicted**1.5).astype(np.float32)
-    found = calibrated(predicted, logits, targets, seed=0, params={}, bins=10)
-    rows = {m.metric: m for m in found.measures}
+    result = calibrated(predicted, logits, targets, seed=0, params={}, bins=10)
+    rows = {m.metric: m for m in result.measures}
     p, y = predicted.ravel(), targets.ravel()
     bins = np.ceil(p * 10).astype(int) - 1
     ece = sum(abs((p - y)[bins == b].sum()) for b in range(10)) / len(p)
@@ -334,8 +334,8 @@ def test_pixel_calibration_matches_a_direct_count():
     assert rows["nll"].value == pytest.approx(nll)
     assert rows["brier"].value == pytest.approx(((p - y) ** 2).mean())
     mean_of_several = calibrated(predicted, None, targets, seed=0, params={}, bins=10)
-    assert [m.value for m in mean_of_several.measures] == pytest.approx([m.value for m in found.measures])
-    assert sum(found.reliability["count"]) == 900
+    assert [m.value for m in mean_of_several.measures] == pytest.approx([m.value for m in result.measures])
+    assert sum(result.reliability["count"]) == 900
     impossible = calibrated(np.zeros_like(predicted), None, targets, seed=0, params={}, bins=10)
     nll = {m.metric: m for m in impossible.measures}["nll"]
     assert nll.value is None and "of 30 images were given probability 0" in nll.reason
@@ -346,10 +346,10 @@ def test_temperature_rescales_pixels_and_not_the_code():
     logits = random.normal(size=(40, 64)) * 2
     targets = (random.random(logits.shape) < expit(logits)).astype(np.float32).reshape(40, 1, 8, 8)
     output = np.concatenate([logits * 3, random.normal(size=(40, 6))], axis=1).astype(np.float32)
-    found = Autoencoding().rescaling(output, targets)
-    assert found.measure.value == pytest.approx(3, abs=0.3)
-    fixed = found.apply(output)
-    assert fixed[:, :64] == pytest.approx(output[:, :64] / found.measure.value)
+    result = Autoencoding().rescaling(output, targets)
+    assert result.measure.value == pytest.approx(3, abs=0.3)
+    fixed = result.apply(output)
+    assert fixed[:, :64] == pytest.approx(output[:, :64] / result.measure.value)
     assert np.array_equal(fixed[:, 64:], output[:, 64:])
 
 
@@ -363,22 +363,22 @@ def test_auroc_counts_pairs_with_longer_out_of_distribution_codes():
     assert auroc(pairwise_wins(others, own), twice)[0] == pytest.approx(np.mean(again))
     image = torch.arange(12.0).view(1, 1, 3, 4) / 12
     for name, made in TRANSFORMS.items():
-        found = made(image)
-        assert found.shape == image.shape and (name == "inverted") == bool(found.max() == 1)
+        result = made(image)
+        assert result.shape == image.shape and (name == "inverted") == bool(result.max() == 1)
     assert torch.equal(TRANSFORMS["shuffled"](image).flatten().sort().values, image.flatten())
     assert torch.equal(TRANSFORMS["mirrored"](image), image.flip(-1)) and not TRANSFORMS["black"](image).any()
 
 
 def test_calibration_axis_has_all_rows(trained, data):
-    found = Calibration(members=2).measure(context(trained[0]["vae"], data))
-    rows = {(m.metric, m.params.get("uncertainty")): m for m in found.measures}
+    result = Calibration(members=2).measure(context(trained[0]["vae"], data))
+    rows = {(m.metric, m.params.get("uncertainty")): m for m in result.measures}
     assert rows["pixel_ece", "pixel"].value < 0.1 and rows["pixel_ece", "ensemble"].value is not None
     assert rows["pixel_ece", "mc_dropout"].status == "skipped"
     assert rows["elbo_gap", None].value > 0
     assert 0 <= rows["latent_ranks_failed", None].value <= 1 and rows["latent_ranks_failed", None].n == 4
     assert rows["temperature", None].value > 0
     by_name = {
-        m.params["out_of_distribution"]: m.value for m in found.measures if m.metric == "out_of_distribution_auroc"
+        m.params["out_of_distribution"]: m.value for m in result.measures if m.metric == "out_of_distribution_auroc"
     }
     assert set(by_name) == set(TRANSFORMS) and by_name["inverted"] > 0.9 and by_name["mirrored"] < 0.8
 
@@ -389,12 +389,12 @@ def test_calibration_axis_has_all_rows(trained, data):
 def test_attacks_beat_random_perturbations(trained, data):
     spec = "pgd(eps=[0.1, 0.3], steps=8, restarts=1, loss=ce)"
     for name in ("vae", "plain"):
-        found = Robustness(spec, audit=8).measure(context(trained[0][name], data))
-        rows = [m for m in found.measures if m.metric == "robust_code_length"]
-        clean = found.details["curve"][0]["accuracy"]
+        result = Robustness(spec, audit=8).measure(context(trained[0][name], data))
+        rows = [m for m in result.measures if m.metric == "robust_code_length"]
+        clean = result.details["curve"][0]["accuracy"]
         assert clean < rows[0].value < rows[1].value
         assert all(m.control < m.value and m.higher_is_better is False for m in rows)
-        parts = {m.metric: m.value for m in found.measures if m.params.get("eps") == 0.3}
+        parts = {m.metric: m.value for m in result.measures if m.params.get("eps") == 0.3}
         assert parts["robust_reconstruction"] + parts["robust_divergence"] == pytest.approx(rows[1].value)
         if name == "plain":
             assert parts["robust_divergence"] == 0
@@ -402,22 +402,22 @@ def test_attacks_beat_random_perturbations(trained, data):
 
 def test_divergence_alone_can_be_attacked(trained, data):
     ctx = context(trained[0]["vae"], data)
-    found = {
+    result = {
         loss: Robustness(f"pgd(eps=[0.3], steps=8, restarts=1, loss={loss}, stop=False)", audit=4).measure(ctx)
         for loss in ("kl", "reconstruction")
     }
     parts = {
-        loss: {m.metric: m.value for m in one.measures if m.params.get("eps") == 0.3} for loss, one in found.items()
+        loss: {m.metric: m.value for m in one.measures if m.params.get("eps") == 0.3} for loss, one in result.items()
     }
     assert parts["kl"]["robust_divergence"] > parts["reconstruction"]["robust_divergence"]
     assert parts["reconstruction"]["robust_reconstruction"] > parts["kl"]["robust_reconstruction"]
 
 
 def test_patch_is_scored_outside_itself(trained, data):
-    found = Robustness("patch(area=[0.06], steps=4, restarts=1, loss=ce)", audit=4).measure(
+    result = Robustness("patch(area=[0.06], steps=4, restarts=1, loss=ce)", audit=4).measure(
         context(trained[0]["vae"], data)
     )
-    rows = {m.metric: m for m in found.measures if m.params.get("area") == 0.06 and "control" not in m.params}
+    rows = {m.metric: m for m in result.measures if m.params.get("area") == 0.06 and "control" not in m.params}
     assert np.isfinite(rows["robust_code_length"].value)
 
 
@@ -438,8 +438,8 @@ def test_gallery_and_columns_are_stored(trained, data, monkeypatch):
         return []
 
     monkeypatch.setattr(sample_quality, "sample_quality_measures", stub)
-    found = Clean().measure(context(trained[0]["vae"], data))
-    shapes = {name: values.shape for name, values in found.arrays.items()}
+    result = Clean().measure(context(trained[0]["vae"], data))
+    shapes = {name: values.shape for name, values in result.arrays.items()}
     assert shapes == {
         "images": (12, 1, 8, 8),
         "reconstructed": (12, 1, 8, 8),
@@ -447,34 +447,34 @@ def test_gallery_and_columns_are_stored(trained, data, monkeypatch):
         "generated": (64, 1, 8, 8),
     }
     assert recorded["images"].shape == (24, 1, 8, 8) and set(recorded["images"].unique().tolist()) == {0, 1}
-    given, back = found.arrays["images"].astype(int), found.arrays["reconstructed"]
+    given, back = result.arrays["images"].astype(int), result.arrays["reconstructed"]
     assert np.abs(given - back).mean() < 0.9 * np.abs(np.roll(given, 1, axis=0) - back).mean()
-    columns = found.samples
+    columns = result.samples
     assert columns["code_length"] == pytest.approx(columns["reconstruction"] + columns["divergence"])
-    assert len(found.details["divergence_by_latent"]) == 4
+    assert len(result.details["divergence_by_latent"]) == 4
     plain = Clean().measure(context(trained[0]["plain"], data))
     assert "generated" not in plain.arrays and {m.metric for m in plain.measures} >= {"kid", "fid", "code_length"}
 
 
 def test_one_image_suffices(trained, data, monkeypatch):
     monkeypatch.setattr(sample_quality, "sample_quality_measures", lambda outcomes, images, *, seed: [])
-    found = Clean().measure(context(trained[0]["vae"], data, 1))
-    assert all(m.n == 1 or m.value is None for m in found.measures) and "interpolated" not in found.arrays
+    result = Clean().measure(context(trained[0]["vae"], data, 1))
+    assert all(m.n == 1 or m.value is None for m in result.measures) and "interpolated" not in result.arrays
 
 
 def test_attribution_highlights_pixels_that_change_the_code(trained, data):
     axis = Attribution(("integrated_gradients", "saliency", "centre"), samples=12)
     for name in ("vae", "plain"):
-        found = axis.measure(context(trained[0][name], data))
+        result = axis.measure(context(trained[0][name], data))
         rows = {
             (m.metric, m.params["method"]): m
-            for m in found.measures
+            for m in result.measures
             if m.params.get("baseline") == "mean" and m.status == "ok"
         }
         gained = rows["insertion_auc", "integrated_gradients"]
         assert gained.value > gained.control
         assert rows["deletion_auc", "integrated_gradients"].value < rows["deletion_auc", "random"].value
-        assert found.arrays["reconstruction"].dtype == np.uint8
+        assert result.arrays["reconstruction"].dtype == np.uint8
 
 
 def test_attribution_score_is_one_on_the_clean_image(trained, data):
@@ -485,8 +485,8 @@ def test_attribution_score_is_one_on_the_clean_image(trained, data):
         scalars = ctx.kind.explained(ctx.model, ctx.pixels, outputs)
         rows = torch.arange(24)
         assert scalars.score(ctx.pixels, rows).numpy() == pytest.approx(np.ones(24), abs=1e-5)
-        grey = scalars.score(torch.full_like(ctx.pixels, 0.5), rows)
-    assert float(grey.min()) >= 0 and float(grey.max()) <= 1 and float(grey.mean()) < 0.9
+        gray = scalars.score(torch.full_like(ctx.pixels, 0.5), rows)
+    assert float(gray.min()) >= 0 and float(gray.max()) <= 1 and float(gray.mean()) < 0.9
 
 
 def test_collapsed_code_is_not_explainable():
@@ -498,16 +498,19 @@ def test_collapsed_code_is_not_explainable():
 
 def test_latent_shift_matches_torch_divergence():
     draw = torch.Generator().manual_seed(0)
-    known = [torch.randn(4, 3, generator=draw, dtype=torch.float64) for _ in range(4)]
-    before, after = AutoencoderOutput(torch.zeros(4, 9), *known[:2]), AutoencoderOutput(torch.zeros(4, 9), *known[2:])
-    normal = [torch.distributions.Normal(answer.mean, (answer.log_variance / 2).exp()) for answer in (before, after)]
+    moments = [torch.randn(4, 3, generator=draw, dtype=torch.float64) for _ in range(4)]
+    before, after = (
+        AutoencoderOutput(torch.zeros(4, 9), *moments[:2]),
+        AutoencoderOutput(torch.zeros(4, 9), *moments[2:]),
+    )
+    normal = [torch.distributions.Normal(output.mean, (output.log_variance / 2).exp()) for output in (before, after)]
     divergence = torch.distributions.kl_divergence
     expected = (divergence(*normal) + divergence(*normal[::-1])).sum(dim=1)
     torch.testing.assert_close(losses.shift(before, after), expected)
 
 
 def test_latent_shift_by_hand():
-    """From N(0, 1) to N(1, 4) it is ln 2 + 2 / 8 - 1 / 2 nats, and back 5 / 2 - 1 / 2 - ln 2: together 7 / 4."""
+    """From N(0, 1) to N(1, 4) it is ln 2 + 2 / 8 - 1 / 2 nats, and back 5 / 2 - 1 / 2 - ln 2: in total 7 / 4."""
     kind = Autoencoding(shape=(1, 1, 2))
     before = np.array([[0, 0, 0, 0], [3, -3, 1, 0.5]], np.float32)
     after = np.array([[9, 9, 1, math.log(4)], [3, -3, 1, 0.5]], np.float32)
@@ -520,8 +523,8 @@ def test_latent_shift_by_hand():
 def test_latent_shift_is_reported_only_for_variational_models(trained, data):
     spec = "fgsm(eps=[0.1, 0.3], loss=ce)"
     ctx = context(trained[0]["vae"], data)
-    found = Robustness(spec, audit=4).measure(ctx)
-    (row,) = [m for m in found.measures if m.metric == "latent_shift"]
+    result = Robustness(spec, audit=4).measure(ctx)
+    (row,) = [m for m in result.measures if m.metric == "latent_shift"]
     assert (row.unit, row.higher_is_better, row.n, row.params["eps"]) == ("nat", False, 24, 0.3)
     assert 0 < row.control < row.value and row.lo <= row.value <= row.hi
     assert "codes" not in row.params
@@ -538,8 +541,8 @@ def test_reported_shift_is_the_mean_between_clean_and_attacked_codes(trained, da
         Autoencoding, "latent_shift", lambda self, *sides: recorded.append(sides) or inner(self, *sides)
     )
     ctx = context(trained[0]["vae"], data)
-    found = Robustness("fgsm(eps=[0.3], loss=ce)", audit=4).measure(ctx)
-    (row,) = [m for m in found.measures if m.metric == "latent_shift"]
+    result = Robustness("fgsm(eps=[0.3], loss=ce)", audit=4).measure(ctx)
+    (row,) = [m for m in result.measures if m.metric == "latent_shift"]
 
     def divergence(before, after):
         mean, log_variance = np.split(np.stack([before, after])[:, :, 64:].astype(float), 2, axis=2)
@@ -560,8 +563,8 @@ def test_point_codes_are_recognized_without_validation_images(trained, data):
     for ctx, params in ((plain, {"codes": "points, at no cost"}), (vae, {})):
         tally = ctx.kind.tally(ctx.outcomes.output, ctx.outcomes.targets)
         assert ctx.kind.headline_measure("code_length", tally, seed=0).params == params
-    found = Robustness("fgsm(eps=[0.1], loss=ce)", audit=4).measure(plain)
-    assert not [m for m in found.measures if m.metric == "latent_shift"]
+    result = Robustness("fgsm(eps=[0.1], loss=ce)", audit=4).measure(plain)
+    assert not [m for m in result.measures if m.metric == "latent_shift"]
 
 
 def test_code_length_states_that_it_is_no_bound(trained, data):

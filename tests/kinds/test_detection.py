@@ -16,12 +16,12 @@ from tests.metrics.detection.scenes import scene
 
 def spread(seed, images=12, classes=None):
     """Return a scene's output and truth, with scores that are all different."""
-    found, truth, classes = scene(seed, images=images, classes=classes)
-    found = found.copy()
+    detections, truth, classes = scene(seed, images=images, classes=classes)
+    detections = detections.copy()
     generator = np.random.default_rng(seed)
-    scores = generator.permutation(np.linspace(0.06, 0.99, found.shape[0] * found.shape[1]))
-    found[..., 4] = np.where(found[..., 5] == -1, 0, scores.reshape(found.shape[:2]))
-    return table(found), truth.copy(), classes
+    scores = generator.permutation(np.linspace(0.06, 0.99, detections.shape[0] * detections.shape[1]))
+    detections[..., 4] = np.where(detections[..., 5] == -1, 0, scores.reshape(detections.shape[:2]))
+    return table(detections), truth.copy(), classes
 
 
 def thresholds(output):
@@ -49,8 +49,8 @@ def test_threshold_is_one_half_without_validation_samples_or_hits():
 def test_secondary_metrics_and_columns_use_and_report_the_threshold():
     output, truth, _ = spread(5)
     kinds = [Detection(threshold) for threshold in (0.2, 0.8)]
-    found = [kind.secondary_metrics(kind.tally(output, truth), seed=0, params={"attack": "x"}) for kind in kinds]
-    for kind, measures in zip(kinds, found, strict=True):
+    results = [kind.secondary_metrics(kind.tally(output, truth), seed=0, params={"attack": "x"}) for kind in kinds]
+    for kind, measures in zip(kinds, results, strict=True):
         by_name = {measure.metric: measure for measure in measures}
         assert list(by_name) == ["map50", "mislabel_rate", "disappearance_rate", "false_positives_per_image"]
         assert by_name["map50"].params == {"attack": "x"} and by_name["map50"].higher_is_better
@@ -62,8 +62,8 @@ def test_secondary_metrics_and_columns_use_and_report_the_threshold():
         assert (displayed[..., 4][displayed[..., 5] >= 0] >= kind.threshold).all()
         assert (displayed[displayed[..., 5] < 0] == NOTHING).all()
         assert kind.explainable(output).tolist() == [bool(rows[0, 4] >= kind.threshold) for rows in output]
-    assert found[0][0].value == found[1][0].value
-    assert found[0][2].value < found[1][2].value and found[0][3].value > found[1][3].value
+    assert results[0][0].value == results[1][0].value
+    assert results[0][2].value < results[1][2].value and results[0][3].value > results[1][3].value
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -87,8 +87,8 @@ def test_each_object_has_exactly_one_state(seed, threshold):
 def test_damage_is_the_lrp_error_of_each_image(seed):
     output, truth, _ = spread(seed)
     damage = Detection(0.4).damage(torch.from_numpy(output), torch.from_numpy(truth))
-    wanted = [naive.lrp(output[i : i + 1], truth[i : i + 1], 0.4, pooled=True) for i in range(12)]
-    assert damage.tolist() == pytest.approx(wanted, abs=1e-6)
+    expected = [naive.lrp(output[i : i + 1], truth[i : i + 1], 0.4, pooled=True) for i in range(12)]
+    assert damage.tolist() == pytest.approx(expected, abs=1e-6)
     misclassified = Detection(0.4).misclassified(torch.from_numpy(output), torch.from_numpy(truth))
     assert misclassified.tolist() == [value >= 1 for value in damage.tolist()]
 
@@ -158,9 +158,9 @@ def test_best_detection_is_explained():
         assert scalars.score(pixels, everyone).tolist() == pytest.approx(outputs[:, 0, 4].tolist(), abs=1e-6)
         odds = scalars.target(pixels, everyone)
         assert odds.tolist() == pytest.approx(torch.logit(outputs[:, 0, 4], 1e-6).tolist(), abs=1e-2)
-        grey = torch.full_like(pixels, 0.4)
-        assert scalars.score(grey, everyone).tolist() == [0] * len(rows)
-        assert (scalars.target(grey, everyone) < 0).all()
+        gray = torch.full_like(pixels, 0.4)
+        assert scalars.score(gray, everyone).tolist() == [0] * len(rows)
+        assert (scalars.target(gray, everyone) < 0).all()
         # Rows select the explained detection, which may not exist in another image.
         others = torch.arange(len(rows)).roll(1)
         different = (outputs[:, 0, :4] != outputs[others, 0, :4]).any(dim=1)

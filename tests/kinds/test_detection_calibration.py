@@ -17,14 +17,14 @@ OPTIONS = {"seed": 0, "params": {"uncertainty": "score"}, "bins": 15}
 def measured(output, truth):
     """Return the measures by name, and the whole calibration."""
     kind = Detection()
-    found = kind.calibrated(kind.probabilities(output), output, truth, **OPTIONS)
-    return {measure.metric: measure for measure in found.measures}, found
+    calibration = kind.calibrated(kind.probabilities(output), output, truth, **OPTIONS)
+    return {measure.metric: measure for measure in calibration.measures}, calibration
 
 
 def simulated(images, seed, sharpened=1.0, each=12):
-    """Return detections on a grid that are true positives with known probability, and the truth.
+    """Return detections on a grid that are true positives with a given probability, and the truth.
 
-    The score of a detection is that chance, its log odds multiplied by `sharpened`.
+    The score of a detection is that probability with its log odds multiplied by `sharpened`.
     """
     generator = np.random.default_rng(seed)
     chance = generator.uniform(0.15, 0.85, (images, each))
@@ -43,9 +43,9 @@ def simulated(images, seed, sharpened=1.0, each=12):
 def by_hand(output, truth):
     """Return confidence, hit and overlap of every valid detection, by plain loops."""
     parts = []
-    for found, rows in zip(naive.above(output, 0.05), truth, strict=True):
+    for detected, rows in zip(naive.above(output, 0.05), truth, strict=True):
         true = naive.real(rows, 4)
-        for row, partner, overlap in naive.greedy(found, true, 0.5):
+        for row, partner, overlap in naive.greedy(detected, true, 0.5):
             if partner is None or not true[partner][5]:
                 parts.append((row[4], partner is not None, overlap))
     return np.array(parts).reshape(-1, 3).T
@@ -59,17 +59,19 @@ def test_d_ece_matches_netcal_on_boxes_matched_by_hand(seed):
         if seed == "simulated":
             output, truth = simulated(30, 0, 2.0)
         else:
-            found, truth, _ = scene(seed, images=8)
-            found = found.copy()
-            jitter = 0.06 + 0.93 * np.random.default_rng(seed).random(found.shape[:2])  # netcal bins edges otherwise
-            found[..., 4] = np.where(found[..., 5] == -1, 0, jitter)
-            output = table(found)
+            calibration, truth, _ = scene(seed, images=8)
+            calibration = calibration.copy()
+            jitter = 0.06 + 0.93 * np.random.default_rng(seed).random(
+                calibration.shape[:2]
+            )  # netcal assigns bin edges differently
+            calibration[..., 4] = np.where(calibration[..., 5] == -1, 0, jitter)
+            output = table(calibration)
         confidence, hit, _ = by_hand(output, truth)
         theirs = float(metrics.ECE(bins=10, detection=True).measure(confidence[:, None], hit.astype(int)))
-    values, found = measured(output, truth)
+    values, calibration = measured(output, truth)
     assert values["d_ece"].value == pytest.approx(theirs, abs=1e-6)
-    assert values["d_ece"].params["detections"] == len(confidence) == found.columns["detections"].sum()
-    assert sum(found.reliability["count"]) == len(confidence)
+    assert values["d_ece"].params["detections"] == len(confidence) == calibration.columns["detections"].sum()
+    assert sum(calibration.reliability["count"]) == len(confidence)
 
 
 def test_rows_state_matching_rule_and_bins():
@@ -135,12 +137,12 @@ def test_no_temperature_is_best_if_every_detection_is_a_hit():
 
 def test_without_detections_only_oce_is_defined():
     _, truth = simulated(20, 0)
-    values, found = measured(np.tile(NOTHING, (20, 100, 1)), truth)
+    values, calibration = measured(np.tile(NOTHING, (20, 100, 1)), truth)
     for name in ("d_ece", "laece", "laace"):
         assert values[name].value is None and values[name].status == "inconclusive"
         assert "no detection reaches the lowest score" in values[name].reason
     assert values["oce"].value == 1 and values["oce"].params["detections"] == 0
-    assert found.columns["detections"].tolist() == [0] * 20 and found.reliability == {}
+    assert calibration.columns["detections"].tolist() == [0] * 20 and calibration.reliability == {}
 
 
 def test_without_objects_every_detection_is_wrong():
@@ -162,7 +164,7 @@ def test_detections_below_the_lowest_score_are_ignored():
 def test_average_precision_intervals_cover_the_expected_value(share):
     """Draw sets of 40 images from one population, in which a fraction of objects is missed.
 
-    Average precision of so few images lies above that of the population; what is covered is its mean over such sets.
+    Average precision of so few images is biased upwards, so the interval must cover the mean over such sets.
     """
     output, truth = simulated(4000, 7)
     missed = np.random.default_rng(1).random((4000, 12)) < share

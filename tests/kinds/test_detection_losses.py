@@ -27,8 +27,8 @@ def candidates(seed=0, images=4, count=30, size=24.0):
     truth[..., 4] = -1
     for image in range(images - 1):
         for row in range(3):
-            moved = boxes[image, row] + generator.uniform(-0.6, 0.6, 4)
-            truth[image, row] = [*moved, generator.integers(CLASSES), row == 2]
+            perturbed = boxes[image, row] + generator.uniform(-0.6, 0.6, 4)
+            truth[image, row] = [*perturbed, generator.integers(CLASSES), row == 2]
     return torch.from_numpy(table), torch.from_numpy(truth)
 
 
@@ -67,9 +67,9 @@ def test_all_objectives_are_tested():
 @pytest.mark.parametrize("seed", range(4))
 def test_objective_equals_a_loop_over_candidates(name, seed):
     table, truth = candidates(seed)
-    wanted = [PLAIN[name](*as_rows(*pair)) for pair in zip(table, truth, strict=True)]
-    assert losses.LOSSES[name](table, truth).tolist() == pytest.approx(wanted, rel=1e-9)
-    assert wanted[0] != 0 and (name != "mislabel" or wanted[-1] == 0)
+    expected = [PLAIN[name](*as_rows(*pair)) for pair in zip(table, truth, strict=True)]
+    assert losses.LOSSES[name](table, truth).tolist() == pytest.approx(expected, rel=1e-9)
+    assert expected[0] != 0 and (name != "mislabel" or expected[-1] == 0)
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -86,19 +86,19 @@ def test_gradients_are_finite_at_extreme_scores_and_without_objects(name):
     table.requires_grad_()
     (gradient,) = torch.autograd.grad(losses.LOSSES[name](table, truth).sum(), table)
     assert torch.isfinite(gradient).all() and (gradient[1, :, 4:] != 0).any()
-    assert (gradient[..., :4] == 0).all()  # boxes are looked at, not moved
+    assert (gradient[..., :4] == 0).all()  # box coordinates get no gradient
 
 
 def test_each_objective_increases_towards_its_aim():
     table, truth = candidates()
     row, label = 0, int(truth[0, 0, 4])
     for name, change in (("vanish", -0.005), ("fabricate", 0.005)):
-        moved = table.clone()
-        moved[..., 4:] += change
-        assert (losses.LOSSES[name](moved, truth) > losses.LOSSES[name](table, truth)).all()
-    moved = table.clone()
-    moved[0, row, 4 + label] /= 2
-    assert losses.mislabel(moved, truth)[0] > losses.mislabel(table, truth)[0]
+        perturbed = table.clone()
+        perturbed[..., 4:] += change
+        assert (losses.LOSSES[name](perturbed, truth) > losses.LOSSES[name](table, truth)).all()
+    perturbed = table.clone()
+    perturbed[0, row, 4 + label] /= 2
+    assert losses.mislabel(perturbed, truth)[0] > losses.mislabel(table, truth)[0]
 
 
 def detector():
@@ -106,8 +106,8 @@ def detector():
 
 
 def test_loss_names_are_resolved_and_unknown_ones_raise():
-    images, things = scenes(4)
-    pixels, truth = torch.from_numpy(images), torch.from_numpy(boxes_of(things))
+    images, cell_classes = scenes(4)
+    pixels, truth = torch.from_numpy(images), torch.from_numpy(boxes_of(cell_classes))
     own, output = losses.loss_and_detections(detector(), pixels, truth, losses.DETECTOR)
     assert own.dtype == torch.float64 and output.shape == (4, 100, 6)
     for alias in losses.ALIASES:
@@ -147,8 +147,8 @@ def test_covered_share_matches_counting_points(seed, step):
     covered[0] = False
     covered[0, 4:15, 3:9] = True
     share = losses.covered_share(torch.from_numpy(boxes), torch.from_numpy(covered))
-    wanted = [[counted_share(box, image) for box in rows] for rows, image in zip(boxes, covered, strict=True)]
-    assert share.numpy() == pytest.approx(np.array(wanted), abs=1e-9)
+    expected = [[counted_share(box, image) for box in rows] for rows, image in zip(boxes, covered, strict=True)]
+    assert share.numpy() == pytest.approx(np.array(expected), abs=1e-9)
 
 
 def test_covered_share_of_empty_and_full_masks():
@@ -172,12 +172,12 @@ def test_box_is_ignored_if_more_than_half_is_covered():
 def test_explained_log_odds_equal_a_loop(seed):
     table, _ = candidates(seed)
     best = torch.cat([table[:, 0, :4] + 0.3, torch.tensor([[0.9, 1.0]] * 4, dtype=torch.float64)], dim=1)
-    wanted = []
+    expected = []
     for rows, box in zip(table.tolist(), best.tolist(), strict=True):
         weights = [(overlap(row[:4], [*box[:4], 0, 0]), row[4 + int(box[5])]) for row in rows]
         near = [(w, math.log(s) - math.log(1 - s)) for w, s in weights if w > losses.NEAR]
-        wanted.append(sum(w * odds for w, odds in near) / sum(w for w, _ in near))
-    assert losses.log_odds_on(table, best).tolist() == pytest.approx(wanted, rel=1e-9)
+        expected.append(sum(w * odds for w, odds in near) / sum(w for w, _ in near))
+    assert losses.log_odds_on(table, best).tolist() == pytest.approx(expected, rel=1e-9)
 
 
 def test_lowest_log_odds_without_gradient_if_no_candidate_is_near():
@@ -194,11 +194,11 @@ def test_similarity_is_zero_without_the_detection_and_never_nan():
     best = torch.tensor([[2.0, 2, 8, 8, 0.9, 1]] * 6)
     tables = torch.tensor(
         [
-            [[2.0, 2, 8, 8, 0.8, 1], nothing],  # the same box, less sure
-            [[2.0, 2, 8, 5.5, 0.8, 1], nothing],  # seven twelfths of it
-            [[2.0, 2, 8, 5, 0.8, 1], nothing],  # half is not over half
+            [[2.0, 2, 8, 8, 0.8, 1], nothing],  # the same box, lower score
+            [[2.0, 2, 8, 5.5, 0.8, 1], nothing],  # IoU of seven twelfths
+            [[2.0, 2, 8, 5, 0.8, 1], nothing],  # IoU of exactly one half does not count
             [[2.0, 2, 8, 8, 0.8, 0], nothing],  # another class
-            [[20.0, 20, 28, 28, 0.8, 1], nothing],  # another place
+            [[20.0, 20, 28, 28, 0.8, 1], nothing],  # another position
             [nothing, nothing],
         ]
     )

@@ -85,7 +85,7 @@ def test_every_dropped_box_is_counted():
         (image(), target((5, 5, 5, 9), GOOD, (9, 5, 5, 9))), (image(1), target((40, 5, 50, 9))), (image(2), target())
     )
     assert [name for name, _ in data.report.dropped["part of a sample"]] == ["s0", "s0", "s1"]
-    assert [len(real(table)) for table in data.test.targets] == [1, 0, 0]  # and the image without any box stays
+    assert [len(real(table)) for table in data.test.targets] == [1, 0, 0]  # the image without any box is kept
 
 
 @pytest.mark.parametrize(

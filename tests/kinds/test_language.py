@@ -145,12 +145,12 @@ def test_bits_by_hand():
 def test_uniform_model_has_log2_classes_bits():
     model = TorchLanguage(ConstantLogits([0.0] * len(CLASSES)), CLASSES, length=CONTEXT + SCORED)
     given = outcomes(model)
-    found = measured(metrics.bits_per_character, given)
+    measures = measured(metrics.bits_per_character, given)
     expected = math.log2(len(CLASSES))
-    row = found["bits_per_character"]
+    row = measures["bits_per_character"]
     assert row.value == pytest.approx(expected) and row.lo == pytest.approx(expected) and row.unit == "bits"
     assert row.higher_is_better is False and row.params == {} and row.checks == {"causal": "pass"}
-    assert found["perplexity"].value == pytest.approx(len(CLASSES))
+    assert measures["perplexity"].value == pytest.approx(len(CLASSES))
     assert KIND.damage(torch.from_numpy(given.output), torch.from_numpy(given.targets)).tolist() == pytest.approx(
         [1.0] * len(given.ids)
     )
@@ -164,9 +164,9 @@ def test_bits_per_byte_use_utf8_bytes():
     model = TorchLanguage(ConstantLogits([0.0] * len(classes)), classes, length=5)
     inputs = torch.from_numpy(packed(texts, 5))
     given = Outcomes(("a", "b"), model(inputs).detach().numpy(), targets, classes, 0, KIND, model, None, inputs)
-    found = measured(metrics.bits_per_character, given)
+    measures = measured(metrics.bits_per_character, given)
     # 2 + 3 + 4 and 1 + 1 + 2 bytes for three characters each
-    assert found["bits_per_byte"].value == pytest.approx(6 * math.log2(len(classes)) / 13)
+    assert measures["bits_per_byte"].value == pytest.approx(6 * math.log2(len(classes)) / 13)
 
 
 def test_causality_check_detects_lookahead():
@@ -218,11 +218,11 @@ def test_padded_text_gives_the_same_output_as_alone():
 def test_bits_interval_covers_the_true_value():
     generator, covered = np.random.default_rng(0), 0
     for seed in range(100):
-        mean = generator.gamma(8, 0.3, size=(60, 1))  # windows differ, and their characters go together
+        mean = generator.gamma(8, 0.3, size=(60, 1))  # windows differ, and the characters of a window are correlated
         spent = generator.gamma(2, mean / 2, size=(60, 16)).sum(axis=1)
         row = KIND.headline_measure("bits_per_character", np.stack([spent, np.full(60, 16.0)], axis=1), seed=seed)
         covered += row.lo <= 2.4 <= row.hi
-    assert 88 <= covered <= 99  # 94 or so expected of 95, for a percentile interval of 60 windows
+    assert 88 <= covered <= 99  # a 95 % percentile interval of 60 windows covers in about 94 % of cases
 
 
 # attacks
@@ -282,8 +282,12 @@ def test_windows_are_ordered_as_in_the_text():
     runs = successive([texts[i] for i in order], SCORED)
     assert [[order[row] for row in run] for run in runs] == [[0, 1, 2, 3, 4, 5], [7]]
     assert sorted(map(tuple, successive(["abab", "abab", "cdcd"], 2))) == [(0,), (1,), (2,)]
-    assert successive(["abcd", "cdab"], 2) == [[0, 1]]  # a cycle may start anywhere
-    assert sorted(map(tuple, successive(["xxab", "yyab", "abcd"], 2))) == [(0,), (1,), (2,)]  # both claim the last
+    assert successive(["abcd", "cdab"], 2) == [[0, 1]]  # a cycle may start at any window
+    assert sorted(map(tuple, successive(["xxab", "yyab", "abcd"], 2))) == [
+        (0,),
+        (1,),
+        (2,),
+    ]  # both precede the last window
 
 
 def test_carried_bits_equal_those_of_the_whole_text():
@@ -316,9 +320,9 @@ def test_carried_bits_are_skipped_without_successors_or_state():
 
 
 def test_ngram_memorization_distinct_words_and_repetition_by_hand():
-    known = TrainingNgrams(["abcdefghij", "short"])
-    # of abcdefghX the first run is known, of its two; bcdefghij is known twice over; short ones have none
-    assert [known.fraction(text) for text in ("abcdefghX", "bcdefghij", "zzzzzzzz", "abc")] == [0.5, 1.0, 0.0, None]
+    ngrams = TrainingNgrams(["abcdefghij", "short"])
+    # one of the two 8-grams of abcdefghX is known, and both of bcdefghij; shorter texts have none
+    assert [ngrams.fraction(text) for text in ("abcdefghX", "bcdefghij", "zzzzzzzz", "abc")] == [0.5, 1.0, 0.0, None]
     assert distinct_words("The cat, the dog", 1) == 4 / 5
     assert distinct_words("the cat the cat", 2) == 2 / 3
     assert distinct_words("...", 3) == 1.0 and distinct_words("", 1) is None
@@ -330,22 +334,22 @@ def test_ngram_memorization_distinct_words_and_repetition_by_hand():
 def test_ngrams_across_adjacent_training_windows_are_known():
     ids, texts = ["t/000", "t/005", "t/012", "u/017", "v"], ["abcde", "fghij", "klmno", "pqrst", "uvwxy"]
     assert metrics.joined(ids, texts) == ["abcdefghij", "klmno", "pqrst", "uvwxy"]
-    known = TrainingNgrams(metrics.joined(ids, texts))
-    assert known.fraction("cdefghij") == 1.0 and known.fraction("ijklmnop") == 0.0
+    ngrams = TrainingNgrams(metrics.joined(ids, texts))
+    assert ngrams.fraction("cdefghij") == 1.0 and ngrams.fraction("ijklmnop") == 0.0
 
 
 def test_reciting_model_has_high_ngram_memorization():
     model = TorchNGram(NGram(len(CLASSES), order=8, room=4096), CLASSES, length=CONTEXT + SCORED)
     given = outcomes(model, windows(step=1))
     model.module.count(model.read(given.inputs).ids.repeat(200, 1))
-    found = measured(metrics.generated_text, given)
-    row = found["ngram_memorization"]
+    measures = measured(metrics.generated_text, given)
+    row = measures["ngram_memorization"]
     assert row.value > 0.8 and row.control == 1.0 and row.n == 20 and row.higher_is_better is None
     blank = measured(metrics.generated_text, outcomes(gru()))["ngram_memorization"]
     assert blank.value < 0.05 and blank.control == 1.0
-    assert {"ngram_memorization", "distinct_1", "distinct_2", "repetition"} == set(found)
+    assert {"ngram_memorization", "distinct_1", "distinct_2", "repetition"} == set(measures)
     again = measured(metrics.generated_text, given)
-    assert again == found
+    assert again == measures
 
 
 # readers
@@ -413,7 +417,9 @@ def test_ngram_model_is_explained_without_gradients():
     early = kept.clone()
     early[:, : CONTEXT - 4] = False
     first = torch.zeros(1, dtype=torch.int64)
-    assert torch.equal(rationale.score(kept, first), rationale.score(early, first))  # four characters is all it reads
+    assert torch.equal(
+        rationale.score(kept, first), rationale.score(early, first)
+    )  # the model reads four characters only
 
 
 def test_unfitted_kind_has_no_rationale():

@@ -29,13 +29,13 @@ def context():
     module = Recurrent(len(CLASSES), width=16, hidden=24, dropout=0.1)
     model, data = TorchLanguage(module, CLASSES, length=32, recipe=recipe), periodic(few=14)
     train(model, recipe, TrainingData(data.train, data.validation, Language(), 0, silent), device=torch.device("cpu"))
-    known = {"members": lambda count: [model] * count, "track": silent, "device": torch.device("cpu")}
-    return Context(Language(), data, data.test, model, names=("periodic", "gru", "axis"), **known).fit_to_model()
+    options = {"members": lambda count: [model] * count, "track": silent, "device": torch.device("cpu")}
+    return Context(Language(), data, data.test, model, names=("periodic", "gru", "axis"), **options).fit_to_model()
 
 
 def values(finding, metric, **params):
-    found = [m for m in finding.measures if m.metric == metric and params.items() <= dict(m.params).items()]
-    return [measure.value for measure in found]
+    measures = [m for m in finding.measures if m.metric == metric and params.items() <= dict(m.params).items()]
+    return [measure.value for measure in measures]
 
 
 def test_clean_axis_stores_generated_text(context):
@@ -58,16 +58,16 @@ def test_embedding_attack_on_the_context_increases_bits(context):
     robust, random = (values(finding, f"{name}_bits_per_character") for name in ("robust", "control"))
     clean = finding.details["curve"][0]["accuracy"]
     assert clean < robust[0] < robust[1]
-    assert all(moved < worst for moved, worst in zip(random, robust, strict=True))
+    assert all(perturbed < worst for perturbed, worst in zip(random, robust, strict=True))
     row = next(m for m in finding.measures if m.metric == "robust_bits_per_character")
     assert row.higher_is_better is False and row.unit == "bits"
 
 
 def test_character_attack_does_not_change_scored_characters(context):
     finding = Robustness("hotflip(edits=[2], unit=character)", audit=2).measure(context)
-    found, clean = finding.arrays["found"], dict(zip(context.test.ids, context.test.inputs, strict=True))
-    assert len(found)
-    for text, name in zip(found, finding.arrays["found_id"], strict=True):
+    adversarial, clean = finding.arrays["found"], dict(zip(context.test.ids, context.test.inputs, strict=True))
+    assert len(adversarial)
+    for text, name in zip(adversarial, finding.arrays["found_id"], strict=True):
         changed = np.flatnonzero(text != clean[name])
         assert 1 <= len(changed) <= 2 and (changed < 16).all()
     (robust,) = values(finding, "robust_bits_per_character")

@@ -23,15 +23,15 @@ def planted(windows=150, scored=32, classes=12, seed=0, sharpness=1.0):
     chances = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
     numbers = generator.random((windows, scored, 1))
     targets = (chances.cumsum(axis=2) < numbers).sum(axis=2).clip(max=classes - 1)
-    before = generator.normal(size=(windows, 5, classes))  # what is not scored
+    before = generator.normal(size=(windows, 5, classes))  # characters that are not scored
     return np.concatenate([before, logits * sharpness], axis=1).astype(np.float32), targets
 
 
 def rows(output, targets, **options):
-    found = KIND.calibrated(
+    measures = KIND.calibrated(
         KIND.probabilities(output), output, targets, **{"seed": 0, "params": {}, "bins": 15, **options}
     )
-    return {measure.metric: measure for measure in found.measures}, found
+    return {measure.metric: measure for measure in measures.measures}, measures
 
 
 def naive(chances, truth, scored, bins=15):
@@ -45,30 +45,30 @@ def naive(chances, truth, scored, bins=15):
 
 def test_errors_equal_a_loop_over_events():
     output, targets = planted(windows=6, scored=5, classes=4)
-    found, _ = rows(output, targets)
+    measures, _ = rows(output, targets)
     chances = KIND.probabilities(output)[:, -5:]
     onehot = np.eye(4)[targets]
-    assert found["full_ece"].value == pytest.approx(naive(chances, onehot, 30))
-    top, right = chances.max(axis=2), chances.argmax(axis=2) == targets
-    assert found["token_ece"].value == pytest.approx(naive(top, right, 30))
+    assert measures["full_ece"].value == pytest.approx(naive(chances, onehot, 30))
+    top, correct = chances.max(axis=2), chances.argmax(axis=2) == targets
+    assert measures["token_ece"].value == pytest.approx(naive(top, correct, 30))
     own = (chances * onehot).sum(axis=2)
-    assert found["nll"].value == pytest.approx(-np.log(own).mean())
-    assert found["brier"].value == pytest.approx(((chances - onehot) ** 2).sum(axis=2).mean())
+    assert measures["nll"].value == pytest.approx(-np.log(own).mean())
+    assert measures["brier"].value == pytest.approx(((chances - onehot) ** 2).sum(axis=2).mean())
 
 
 def test_calibrated_model_has_errors_at_the_noise_floor():
     output, targets = planted()
-    found, whole = rows(output, targets)
-    assert found["token_ece"].value < 0.03
-    assert found["token_ece"].params["distinguishable_from_calibrated"] is False
-    assert found["token_ece_noise_floor"].lo < found["token_ece"].value < found["token_ece_noise_floor"].hi
-    assert found["full_ece"].value < 0.05
+    measures, whole = rows(output, targets)
+    assert measures["token_ece"].value < 0.03
+    assert measures["token_ece"].params["distinguishable_from_calibrated"] is False
+    assert measures["token_ece_noise_floor"].lo < measures["token_ece"].value < measures["token_ece_noise_floor"].hi
+    assert measures["full_ece"].value < 0.05
     assert sum(whole.reliability["count"]) == targets.size
-    sure, _ = rows(*planted(sharpness=2.0))
-    assert sure["token_ece"].lo > 0.1 and sure["full_ece"].lo > 0.1
-    assert sure["token_ece"].params["distinguishable_from_calibrated"] is True
-    assert sure["nll"].value > found["nll"].value
-    for measure in found.values():
+    overconfident, _ = rows(*planted(sharpness=2.0))
+    assert overconfident["token_ece"].lo > 0.1 and overconfident["full_ece"].lo > 0.1
+    assert overconfident["token_ece"].params["distinguishable_from_calibrated"] is True
+    assert overconfident["nll"].value > measures["nll"].value
+    for measure in measures.values():
         assert measure.lo <= measure.value <= measure.hi and measure.n in (150, targets.size)
 
 
@@ -76,8 +76,8 @@ def test_full_ece_detects_miscalibration_that_token_ece_misses():
     # the prediction has probability 1/2 and is correct half the time; the rest is predicted uniform, but always class 1
     chances = np.tile([0.5, 1 / 6, 1 / 6, 1 / 6], (40, 10, 1))
     targets = np.tile([0, 1], (40, 5))
-    found = calibrated(chances, targets, seed=0, params={}, bins=15)
-    values = {measure.metric: measure.value for measure in found.measures}
+    measures = calibrated(chances, targets, seed=0, params={}, bins=15)
+    values = {measure.metric: measure.value for measure in measures.measures}
     assert values["token_ece"] == pytest.approx(0, abs=1e-12)
     assert values["full_ece"] == pytest.approx(0, abs=1e-12)  # the total probability of the three others is correct
     skewed = calibrated(
@@ -98,8 +98,8 @@ def test_planted_temperature_is_recovered():
 
 def test_zero_probabilities_and_invalid_distributions_are_undefined():
     chances = np.tile([1.0, 0.0], (3, 2, 1))
-    found = calibrated(chances, np.array([[0, 0], [0, 1], [0, 0]]), seed=0, params={}, bins=15)
-    nll = next(measure for measure in found.measures if measure.metric == "nll")
+    measures = calibrated(chances, np.array([[0, 0], [0, 1], [0, 0]]), seed=0, params={}, bins=15)
+    nll = next(measure for measure in measures.measures if measure.metric == "nll")
     assert nll.value is None and "1 characters" in nll.reason
     for bad in (np.full((1, 2, 2), np.nan), np.full((1, 2, 2), 0.4), np.tile([1.5, -0.5], (1, 2, 1))):
         with pytest.raises(DataError):

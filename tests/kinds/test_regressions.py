@@ -19,11 +19,11 @@ BOX = [10.0, 10, 30, 30]
 
 
 def table(*rows):
-    found = torch.zeros(1, 100, 6)
-    found[..., 5] = -1
+    detections = torch.zeros(1, 100, 6)
+    detections[..., 5] = -1
     for place, row in enumerate(rows):
-        found[0, place] = torch.tensor(row)
-    return found
+        detections[0, place] = torch.tensor(row)
+    return detections
 
 
 @pytest.mark.parametrize("aim", ["vanish", "mislabel"])

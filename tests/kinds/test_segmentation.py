@@ -49,7 +49,7 @@ MASKS = {
     "other size": (mask(shape=(6, 7)), r"a mask of size \(6, 7\) for an image of size \(6, 8\); they must be equal"),
     "turned": (mask(shape=(8, 6)), "they must be equal"),
     "with channels": (mask(shape=(*SIZE, 1)), r"a mask of shape \(6, 8, 1\)"),
-    "colours": (mask(shape=(*SIZE, 3)), r"a mask of shape \(6, 8, 3\)"),
+    "colors": (mask(shape=(*SIZE, 3)), r"a mask of shape \(6, 8, 3\)"),
     "floats": (mask(1.0, dtype=np.float32), "type float32; expected whole numbers"),
     "booleans": (mask(True, dtype=bool), "type bool; expected whole numbers"),
     "one number": (1, r"a mask of shape \(\)"),
@@ -162,8 +162,8 @@ def test_headline_pools_pixels_and_damage_is_per_image(seed):
         plain_miou(logits, truth)
     )
     damage = kind.damage(torch.from_numpy(logits), torch.from_numpy(truth)).tolist()
-    wanted = [1 - plain_miou(logits[i : i + 1], truth[i : i + 1]) for i in range(len(truth) - 1)]
-    assert damage == pytest.approx([*wanted, 0])
+    expected = [1 - plain_miou(logits[i : i + 1], truth[i : i + 1]) for i in range(len(truth) - 1)]
+    assert damage == pytest.approx([*expected, 0])
     columns = kind.columns(Outcomes(tuple("abcdefghi"), logits, truth, tuple("wxyz"), 0, kind))
     assert (1 - columns["image_iou"]).tolist() == pytest.approx(damage)
 
@@ -186,24 +186,24 @@ def population(count=4000, classes=3, seed=0):
     """Return confusion matrices of images with different classes and difficulty."""
     generator = np.random.default_rng(seed)
     shows = generator.dirichlet(np.full(classes, 0.6), count)
-    right = generator.beta(6, 3, (count, classes))
+    correct = generator.beta(6, 3, (count, classes))
     tally = np.zeros((count, classes, classes), np.int64)
     for place in range(count):
         for index, pixels in enumerate(generator.multinomial(200, shows[place])):
-            wrong = np.full(classes, (1 - right[place, index]) / (classes - 1))
-            wrong[index] = right[place, index]
+            wrong = np.full(classes, (1 - correct[place, index]) / (classes - 1))
+            wrong[index] = correct[place, index]
             tally[place, index] = generator.multinomial(pixels, wrong)
     return tally
 
 
 def test_miou_intervals_cover_the_true_value():
     tally, kind, generator = population(), Segmentation(), np.random.default_rng(1)
-    wanted = float(kind.statistic(tally)(None)[0])
+    expected = float(kind.statistic(tally)(None)[0])
     covered = []
     for seed in range(200):
         few = tally[generator.integers(0, len(tally), 40)]
         measure = resampled("miou", kind.statistic(few), len(few), seed=seed)
-        covered.append(measure.lo <= wanted <= measure.hi)
+        covered.append(measure.lo <= expected <= measure.hi)
     assert 0.88 <= np.mean(covered) <= 0.99
 
 
@@ -221,8 +221,8 @@ OPTIONS = {"seed": 0, "params": {"uncertainty": "softmax"}, "bins": 15}
 def measured(logits, truth):
     """Return the calibration measures by name and region."""
     kind = Segmentation()
-    found = kind.calibrated(kind.probabilities(logits), logits, truth, **OPTIONS)
-    return {(m.metric, m.params.get("region", "all")): m for m in found.measures}, found
+    calibration = kind.calibrated(kind.probabilities(logits), logits, truth, **OPTIONS)
+    return {(m.metric, m.params.get("region", "all")): m for m in calibration.measures}, calibration
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -230,7 +230,7 @@ def test_calibration_matches_netcal_and_means_over_valid_pixels(seed):
     logits, truth = guesses(seed=seed, images=12)
     chances = np.moveaxis(Segmentation().probabilities(logits), 1, -1)[truth != 255]
     labels = truth[truth != 255].astype(int)
-    values, found = measured(logits, truth)
+    values, calibration = measured(logits, truth)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         metrics = pytest.importorskip("netcal.metrics")
@@ -241,9 +241,9 @@ def test_calibration_matches_netcal_and_means_over_valid_pixels(seed):
     own = chances[np.arange(len(labels)), labels]
     assert values["nll", "all"].value == pytest.approx(-np.log(own).mean())
     assert values["brier", "all"].value == pytest.approx(((chances - np.eye(4)[labels]) ** 2).sum(1).mean())
-    assert values["ece", "all"].params["pixels"] == len(labels) == sum(found.reliability["count"])
-    assert np.isnan(found.columns["image_ece"][-1]) and np.isfinite(found.columns["image_ece"][:-1]).all()
-    assert values["image_ece", "all"].value == pytest.approx(found.columns["image_ece"][:-1].mean())
+    assert values["ece", "all"].params["pixels"] == len(labels) == sum(calibration.reliability["count"])
+    assert np.isnan(calibration.columns["image_ece"][-1]) and np.isfinite(calibration.columns["image_ece"][:-1]).all()
+    assert values["image_ece", "all"].value == pytest.approx(calibration.columns["image_ece"][:-1].mean())
 
 
 def test_calibration_is_undefined_without_valid_pixels():

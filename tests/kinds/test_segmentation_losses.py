@@ -114,7 +114,7 @@ def test_losses_equal_a_loop_over_pixels(name, progress):
 
 
 def test_losses_by_hand():
-    # Two pixels of two classes: sure by log 3 of the right one, and of the wrong one; a third is ignored.
+    # Two classes: one pixel predicts the correct class by a margin of log 3, one the wrong class; a third is ignored.
     logits = torch.tensor([[[[math.log(3), math.log(3), 7]], [[0, 0, 0]]]])
     targets = torch.tensor([[[0, 1, 255]]], dtype=torch.uint8)
     right, wrong = math.log(4 / 3), math.log(4)
@@ -161,12 +161,12 @@ def test_pgd_on_ce_matches_torchattacks():
 @pytest.mark.parametrize("name", ["ce", "segpgd", "mask_ce", "js"])
 def test_gradients_match_finite_differences(name):
     logits, targets = scene(images=2, shape=(3, 3))
-    found, step = gradient(logits, targets, name, progress=0.5), 1e-6
+    gradients, step = gradient(logits, targets, name, progress=0.5), 1e-6
     for index in np.ndindex(*logits.shape):
         change = torch.zeros_like(logits)
         change[index] = step
         high, low = (attack_loss(logits + way * change, targets, name, progress=0.5).sum() for way in (1, -1))
-        assert float(found[index]) == pytest.approx(float(high - low) / (2 * step), abs=1e-8), index
+        assert float(gradients[index]) == pytest.approx(float(high - low) / (2 * step), abs=1e-8), index
 
 
 def parts(logits, targets):
@@ -201,23 +201,23 @@ def test_scale_cosine_and_clipping_are_detached():
 def test_gradients_are_finite_and_zero_at_ignored_pixels_for_any_scale(name, scale):
     logits, targets = scene()
     point = (scale * logits).float()
-    found = gradient(point, targets, name, progress=0.5)
-    assert found.dtype == torch.float32 and torch.isfinite(found).all()
+    gradients = gradient(point, targets, name, progress=0.5)
+    assert gradients.dtype == torch.float32 and torch.isfinite(gradients).all()
     assert torch.isfinite(attack_loss(point, targets, name, progress=0.5)).all()
-    ignored = (targets == 255)[:, None].expand_as(found)
-    assert not found[ignored].any()
-    assert found[:5].flatten(1).any(dim=1).all() or (name not in SCALE_FREE and scale == 1e4)
+    ignored = (targets == 255)[:, None].expand_as(gradients)
+    assert not gradients[ignored].any()
+    assert gradients[:5].flatten(1).any(dim=1).all() or (name not in SCALE_FREE and scale == 1e4)
 
 
 @pytest.mark.parametrize("name", SMOOTH)
 def test_confident_model_masks_gradients_of_unscaled_losses(name):
     logits, targets = scene()
     logits = 1e4 * (logits + 6 * parts(logits, targets)[1])
-    found = gradient(logits.float(), targets, name)
+    gradients = gradient(logits.float(), targets, name)
     if name in SCALE_FREE:
-        assert found.any(dim=1)[targets != 255].all()  # every single pixel
+        assert gradients.any(dim=1)[targets != 255].all()  # every pixel
     else:
-        assert not found.any()
+        assert not gradients.any()
 
 
 @pytest.mark.parametrize("name", SCALE_FREE)
@@ -266,8 +266,8 @@ def test_image_without_valid_pixels_has_zero_loss_and_a_graph(name):
     logits, targets = scene()
     assert attack_loss(logits, targets, name)[5] == 0
     if name in SMOOTH:
-        found = gradient(logits[5:], targets[5:], name)
-        assert found.shape == logits[5:].shape and not found.any()
+        gradients = gradient(logits[5:], targets[5:], name)
+        assert gradients.shape == logits[5:].shape and not gradients.any()
 
 
 @pytest.mark.parametrize("name", SMOOTH)
@@ -283,13 +283,13 @@ def test_equal_logits_have_finite_losses_and_gradients(name):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_damage_matches_image_iou_of_the_prediction(seed, dtype):
     logits, targets = scene(seed, images=12)
-    logits = logits.to(dtype).round()  # so that there are ties
+    logits = logits.to(dtype).round()  # creates ties
     predicted = logits.numpy().argmax(axis=1)
     expected = 1 - image_iou(confusions(predicted, targets.numpy(), CLASSES))
-    found = damage(logits, targets)
-    assert found.dtype == torch.float64 and not found.requires_grad
-    np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-15)
-    assert found[-1] == 0 and 0.1 < found[:-1].min() < found.max() < 1
+    result = damage(logits, targets)
+    assert result.dtype == torch.float64 and not result.requires_grad
+    np.testing.assert_allclose(result.numpy(), expected, rtol=0, atol=1e-15)
+    assert result[-1] == 0 and 0.1 < result[:-1].min() < result.max() < 1
 
 
 def test_damage_is_zero_if_all_pixels_are_correct_and_one_if_none_is():

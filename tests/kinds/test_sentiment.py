@@ -40,10 +40,10 @@ def guesses(n: int, classes: int = 2, seed: int = 0) -> tuple[np.ndarray, np.nda
 
 def test_auroc_matches_sklearn_with_ties() -> None:
     logits, targets = guesses(300)
-    (found,) = auroc(outcomes(logits, targets))
-    assert found.value == pytest.approx(roc_auc_score(targets, logits[:, 1] - logits[:, 0]), abs=1e-12)
-    assert found.lo < found.value < found.hi
-    assert found.n == 300
+    (measure,) = auroc(outcomes(logits, targets))
+    assert measure.value == pytest.approx(roc_auc_score(targets, logits[:, 1] - logits[:, 0]), abs=1e-12)
+    assert measure.lo < measure.value < measure.hi
+    assert measure.n == 300
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_auroc_matches_sklearn_with_ties() -> None:
     ],
 )
 def test_auroc_by_hand(scores: list[float], targets: list[int], expected: float) -> None:
-    (found,) = auroc(outcomes([[0.0, score] for score in scores], targets))
-    assert found.value == expected
+    (measure,) = auroc(outcomes([[0.0, score] for score in scores], targets))
+    assert measure.value == expected
 
 
 def test_auroc_does_not_depend_on_order() -> None:
@@ -69,28 +69,28 @@ def test_auroc_does_not_depend_on_order() -> None:
 
 @pytest.mark.parametrize("metric", [auroc, mcc])
 def test_auroc_and_mcc_are_undefined_for_one_class(metric: Any) -> None:
-    (found,) = metric(outcomes([[0.0, 1.0], [1.0, 0.0]], [1, 1]))
-    assert (found.value, found.lo, found.hi, found.n) == (None, None, None, 2)
-    assert "all of one class" in found.reason
+    (measure,) = metric(outcomes([[0.0, 1.0], [1.0, 0.0]], [1, 1]))
+    assert (measure.value, measure.lo, measure.hi, measure.n) == (None, None, None, 2)
+    assert "all of one class" in measure.reason
 
 
 def test_auroc_needs_two_classes() -> None:
-    (found,) = auroc(outcomes(*guesses(20, 3), ("a", "b", "c")))
-    assert found.status == "skipped"
-    assert "3" in found.reason
+    (measure,) = auroc(outcomes(*guesses(20, 3), ("a", "b", "c")))
+    assert measure.status == "skipped"
+    assert "3" in measure.reason
 
 
 @pytest.mark.parametrize("classes", [2, 4])
 def test_mcc_matches_sklearn(classes: int) -> None:
     logits, targets = guesses(200, classes)
-    (found,) = mcc(outcomes(logits, targets, tuple("abcd"[:classes])))
-    assert found.value == pytest.approx(matthews_corrcoef(targets, logits.argmax(axis=1)), abs=1e-12)
-    assert found.lo < found.value < found.hi
+    (measure,) = mcc(outcomes(logits, targets, tuple("abcd"[:classes])))
+    assert measure.value == pytest.approx(matthews_corrcoef(targets, logits.argmax(axis=1)), abs=1e-12)
+    assert measure.lo < measure.value < measure.hi
 
 
 def test_mcc_of_a_constant_model_is_undefined() -> None:
-    (found,) = mcc(outcomes([[1.0, 0.0]] * 4, [0, 1, 0, 1]))
-    assert found.value is None
+    (measure,) = mcc(outcomes([[1.0, 0.0]] * 4, [0, 1, 0, 1]))
+    assert measure.value is None
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_mcc_of_a_constant_model_is_undefined() -> None:
     ],
 )
 def test_interval_matches_resampled_texts(metric: Any, oracle: Any) -> None:
-    """The same resamples, each counted anew by scikit-learn."""
+    """scikit-learn evaluates every resample."""
     logits, targets = guesses(60)
     draws: list[np.ndarray] = []
     bootstrap(lambda indices: draws.append(indices) or np.zeros(len(indices)), 60, seed=0, replicates=400)
     values = [oracle(logits[row], targets[row]) for row in np.concatenate(draws)]
-    (found,) = metric(outcomes(logits, targets))
-    np.testing.assert_allclose((found.lo, found.hi), np.quantile(values, [0.025, 0.975]), atol=1e-12)
+    (measure,) = metric(outcomes(logits, targets))
+    np.testing.assert_allclose((measure.lo, measure.hi), np.quantile(values, [0.025, 0.975]), atol=1e-12)
 
 
 def reader(length: int = 4) -> TorchText:
@@ -121,30 +121,30 @@ def reads(*texts: str, model: Any = None, room: int = 8) -> Outcomes:
 
 
 def test_unknown_words_are_a_fraction_of_words_read() -> None:
-    (found,) = unknown_words(reads("Good film!", "bad", "good good good good bad bad bad"))
-    assert found.value == 1 / 8  # only the first four words are read
-    assert found.n == 3
-    assert found.lo <= found.value <= found.hi
+    (measure,) = unknown_words(reads("Good film!", "bad", "good good good good bad bad bad"))
+    assert measure.value == 1 / 8  # only the first four words are read
+    assert measure.n == 3
+    assert measure.lo <= measure.value <= measure.hi
 
 
 def test_unknown_words_are_undefined_without_words() -> None:
-    (found,) = unknown_words(reads("  ", " "))
-    assert found.value is None
-    assert "the model reads no word" in found.reason
+    (measure,) = unknown_words(reads("  ", " "))
+    assert measure.value is None
+    assert "the model reads no word" in measure.reason
 
 
 def test_text_is_truncated_only_if_words_are_lost() -> None:
-    (found,) = texts_cut(reads("good good film !", "good good film !  ", "good good film ! .", "good"))
-    assert (found.value, found.n) == (0.25, 4)
-    assert found.params == {"length": 4}
+    (measure,) = texts_cut(reads("good good film !", "good good film !  ", "good good film ! .", "good"))
+    assert (measure.value, measure.n) == (0.25, 4)
+    assert measure.params == {"length": 4}
     (none,) = texts_cut(reads("good good film ! .", model=reader(5)))
     assert none.value == 0.0
 
 
 @pytest.mark.parametrize("metric", [unknown_words, texts_cut])
 def test_token_metrics_are_skipped_for_models_without_tokens(metric: Any) -> None:
-    (found,) = metric(reads("good", model=nn.Identity()))
-    assert found.status == "skipped"
+    (measure,) = metric(reads("good", model=nn.Identity()))
+    assert measure.status == "skipped"
 
 
 def data(shares: np.ndarray | None) -> Any:
@@ -156,11 +156,11 @@ def test_rater_votes_are_joined_by_id() -> None:
     shares = np.array([[1.0, 0.0], [0.3, 0.7], [np.nan, np.nan], [0.1, 0.9]])
     logits = np.log([[0.1, 0.9], [0.3, 0.7]])
     few = Outcomes(("t3", "t1"), logits, np.array([1, 1]), CLASSES, 0, Sentiment(), data=data(shares))
-    found = {measure.metric: measure for measure in Sentiment().uncertainty(few)}
-    assert found["js_distance"].value == pytest.approx(0.0, abs=1e-7)
-    assert found["total_variation"].n == 2
-    assert (found["accuracy_agreed"].n, found["accuracy_disputed"].n) == (1, 1)
-    assert found["soft_cross_entropy"].params == {"unrated": 0}
+    measures = {measure.metric: measure for measure in Sentiment().uncertainty(few)}
+    assert measures["js_distance"].value == pytest.approx(0.0, abs=1e-7)
+    assert measures["total_variation"].n == 2
+    assert (measures["accuracy_agreed"].n, measures["accuracy_disputed"].n) == (1, 1)
+    assert measures["soft_cross_entropy"].params == {"unrated": 0}
 
 
 def test_no_rater_rows_for_a_task_without_votes() -> None:

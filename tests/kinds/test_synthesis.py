@@ -131,21 +131,26 @@ def test_training_features_are_standardized(data):
 
 
 def test_features_do_not_depend_on_the_batch(data):
-    held, pixels = judge.judge_of(data.train), torch.from_numpy(data.test.pixels())
+    extractor, pixels = judge.judge_of(data.train), torch.from_numpy(data.test.pixels())
     assert np.array_equal(
-        held.features_of(pixels)[:9], np.concatenate([held.features_of(pixels[i : i + 1]) for i in range(9)])
+        extractor.features_of(pixels)[:9], np.concatenate([extractor.features_of(pixels[i : i + 1]) for i in range(9)])
     )
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 16), (4, 4, 4), (3, 8, 8), (1, 9, 8), (8, 8)])
 def test_images_of_another_shape_raise(data, kind, shape):
     """Some have the same number of values, and would get meaningless features."""
-    held, images = judge.judge_of(data.train), torch.rand(3, *shape)
+    extractor, images = judge.judge_of(data.train), torch.rand(3, *shape)
     both = f"generates images of shape {shape}, but the task's are {SHAPE} (channels, height, width)"
-    questions = (held.features, held.logits, held.features_of, lambda made: kind.damage(made, torch.zeros(3)))
-    for asked_of in questions:
+    questions = (
+        extractor.features,
+        extractor.logits,
+        extractor.features_of,
+        lambda made: kind.damage(made, torch.zeros(3)),
+    )
+    for calls in questions:
         with pytest.raises(ModelError, match=re.escape(both)):
-            asked_of(images)
+            calls(images)
 
 
 class Wide(Planted):
@@ -205,10 +210,10 @@ def test_real_images_score_like_the_control_and_noise_does_not(data):
 
 
 def test_copies_of_training_images_count_as_memorized(data):
-    found = rows(data, torch.from_numpy(data.train.pixels()[:120]))
-    assert found["image_memorization", "pixels"].value == 1.0
-    assert found["image_memorization", "features"].value == 1.0
-    assert found["image_memorization", "pixels"].control == pytest.approx(0.01, abs=0.01)
+    result = rows(data, torch.from_numpy(data.train.pixels()[:120]))
+    assert result["image_memorization", "pixels"].value == 1.0
+    assert result["image_memorization", "features"].value == 1.0
+    assert result["image_memorization", "pixels"].control == pytest.approx(0.01, abs=0.01)
 
 
 def test_collapsed_samples_have_low_coverage_and_non_finite_ones_are_counted(data):
@@ -218,8 +223,8 @@ def test_collapsed_samples_have_low_coverage_and_non_finite_ones_are_counted(dat
     assert collapsed["recall", None].value < 0.1
     broken = torch.from_numpy(bars(120, "fresh").inputs)
     broken[:30] = float("nan")
-    found = rows(data, broken)
-    assert {(row.n, row.n_failed) for row in found.values()} == {(90, 30)}
+    result = rows(data, broken)
+    assert {(row.n, row.n_failed) for row in result.values()} == {(90, 30)}
 
 
 def test_too_few_samples_are_undefined_with_reasons(data):
@@ -227,8 +232,8 @@ def test_too_few_samples_are_undefined_with_reasons(data):
     assert six["precision", None].value is not None
     assert six["fid", None].value is None
     assert "expected at least 66" in six["fid", None].reason
-    for found in (few, none):
-        assert all(row.value is None and row.reason for row in found.values())
+    for result in (few, none):
+        assert all(row.value is None and row.reason for row in result.values())
 
 
 @pytest.mark.parametrize(
@@ -358,11 +363,11 @@ def test_latent_attack_beats_random_perturbations(data, kind, attack):
     latents, targets = context.pixels, context.targets
     seeds = torch.arange(len(latents))
     clean = problem.outcome(latents, targets)
-    moved = attack.perturb(problem, latents, targets, 0.5, seeds)
+    perturbed = attack.perturb(problem, latents, targets, 0.5, seeds)
     random = attack.controls()["random"](latents, 0.5, seeds)
-    assert float((moved - latents).abs().max()) <= 0.5 + 1e-6
-    found, control = (problem.outcome(point, targets) for point in (moved, random))
-    assert float(found.mean()) > float(control.mean()) + 0.1 > float(clean.mean())
+    assert float((perturbed - latents).abs().max()) <= 0.5 + 1e-6
+    attacked, control = (problem.outcome(point, targets) for point in (perturbed, random))
+    assert float(attacked.mean()) > float(control.mean()) + 0.1 > float(clean.mean())
 
 
 def test_robustness_rows_are_marked_as_proxies(data, kind):
@@ -440,17 +445,17 @@ def test_fitted_probabilities_of_a_critic_are_calibrated():
     assert {row.params["chance"] for row in raw} == {"logistic function of the score"}
     assert all(row.n == 3000 and row.params["proxy"] is True for row in (*fitted, *raw))
     assert fitted[0].value < 0.05 < 0.2 < raw[0].value
-    assert fitted[1].value == raw[1].value == pytest.approx(0.76, abs=0.02)  # a line leaves the order as it is
+    assert fitted[1].value == raw[1].value == pytest.approx(0.76, abs=0.02)  # a linear map preserves the ranking
     assert fitted[2].value == pytest.approx(0.69, abs=0.02)
 
 
 def test_scores_are_fitted_and_evaluated_on_different_images(monkeypatch):
-    asked_of = []
+    calls = []
     inner = Scored.critic_scores
-    monkeypatch.setattr(Scored, "critic_scores", lambda self, images: asked_of.append(images) or inner(self, images))
+    monkeypatch.setattr(Scored, "critic_scores", lambda self, images: calls.append(images) or inner(self, images))
     critic.critic_measures(Scored(odds=False).context_for(30, test=30))
-    assert len(asked_of) == 4  # real and generated ones, to fit on and to judge
-    predicted = [set(images[:, 0].tolist()) for images in asked_of]
+    assert len(calls) == 4  # real and generated images, for fitting and for evaluation
+    predicted = [set(images[:, 0].tolist()) for images in calls]
     assert len(set.union(*predicted)) == 4 * 30
 
 
@@ -510,18 +515,18 @@ def test_rationale_explains_the_class_that_the_judge_predicts(data, kind):
     latents = context.pixels[:6]
     with context.model.frozen():
         outputs = context.model(latents)
-        found = kind.rationale(context.model, latents, outputs)
+        rationale = kind.rationale(context.model, latents, outputs)
         rows = torch.arange(6)
-        whole = found.score(torch.ones_like(latents, dtype=torch.bool), rows)
+        whole = rationale.score(torch.ones_like(latents, dtype=torch.bool), rows)
         predicted = kind.manifold(CPU).judge.logits(outputs)
         assert whole.tolist() == pytest.approx(predicted.double().softmax(dim=1).amax(dim=1).tolist())
-        none = found.score(torch.zeros_like(latents, dtype=torch.bool), rows)
-        assert none.tolist() == pytest.approx([none.tolist()[0]] * 6)  # nothing of the latent is left
-        point = found.point.clone().requires_grad_(True)
-        found.target(point, rows).sum().backward()
-    assert found.point.shape == (6, 4, 1)
+        none = rationale.score(torch.zeros_like(latents, dtype=torch.bool), rows)
+        assert none.tolist() == pytest.approx([none.tolist()[0]] * 6)  # the whole latent is deleted
+        point = rationale.point.clone().requires_grad_(True)
+        rationale.target(point, rows).sum().backward()
+    assert rationale.point.shape == (6, 4, 1)
     assert (point.grad[:, 2:] == 0).all()
-    assert found.arrays["images"].shape == (6, *SHAPE)
+    assert rationale.arrays["images"].shape == (6, *SHAPE)
 
 
 def test_latents_have_no_pixel_attribution(kind):
@@ -545,15 +550,15 @@ def test_models_are_built_for_the_task_with_different_recipes():
     prepared = prepare_task("mnist-samples", 0)
     assert prepared.data.report.kept == {"train": 3500, "validation": 500, "test": 1000}
     assert prepared.data.train.inputs.dtype == np.uint8
-    found = set()
+    recipes = set()
     for name in ("dcgan", "wgan_gp", "dragan", "sn_hinge"):
         entry, spec = resolve("model", name)
         model = entry.build(spec, task=prepared.data.info)
         probe = torch.from_numpy(model.inputs(prepared.data.test.take(range(3))))
         with model.frozen(), torch.no_grad():
             prepared.kind.check_output(model(probe), prepared.data.info.classes)
-        found.add(str(model.recipe))
-    assert len(found) == 4
+        recipes.add(str(model.recipe))
+    assert len(recipes) == 4
     entry, spec = resolve("model", "sn_hinge(full=True)")
     assert entry.build(spec, task=prepared.data.info).recipe.steps > model.recipe.steps
 

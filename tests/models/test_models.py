@@ -170,7 +170,7 @@ def test_invalid_module_or_bounds_are_refused():
 
 
 class SqueezeExcitation(nn.Module):
-    """A block whose last convolutions run on a pooled map."""
+    """A block whose last convolutions operate on a pooled feature map."""
 
     def __init__(self):
         super().__init__()
@@ -304,8 +304,8 @@ def test_timm_weights_are_loaded_from_a_local_file(tmp_path):
 
 def test_timm_supports_gray_images_and_suggests_names():
     entry, spec = resolve("model", "timm:test_resnet")
-    grey = entry.build(spec, task=TaskInfo("t", "classification", "1", ("a", "b"), (1, 32, 32)))
-    assert len(grey.mean) == 1
+    gray = entry.build(spec, task=TaskInfo("t", "classification", "1", ("a", "b"), (1, 32, 32)))
+    assert len(gray.mean) == 1
     with pytest.raises(UnknownNameError, match="Did you mean"):
         entry.build(resolve("model", "timm:resnet1888")[1], task=INFO)
 

@@ -208,7 +208,7 @@ def test_a_language_model_is_attacked_only_before_the_scored_characters(predicte
     assert (arrays["found"][:, 12:] == test.pixels()[places][:, 12:]).all()
     assert details["checks"]["eps0_equals_clean"][0] == "pass"
     robust = rows[rows["metric"] == "robust_bits_per_character"]
-    assert (robust["value"] > robust["control"]).all(), "more bits are worse, and random edits cost fewer"
+    assert (robust["value"] > robust["control"]).all(), "higher is worse, and random edits increase the bits less"
     assert not (rows["metric"] == "success_rate").any()
     changed = rows[rows["metric"] == "characters_changed"]
     assert [json.loads(params)["edits"] for params in changed["params"]] == [3]
@@ -216,15 +216,15 @@ def test_a_language_model_is_attacked_only_before_the_scored_characters(predicte
 
 
 def test_a_changed_scored_character_is_reported(predicted, tmp_path):
-    wanted = RecordFilter((ROUNDS,), (TURNS,))
-    assert [verdict.differences for verdict in verify(predicted, wanted, device="cpu")] == [(), ()]
+    expected = RecordFilter((ROUNDS,), (TURNS,))
+    assert [verdict.differences for verdict in verify(predicted, expected, device="cpu")] == [(), ()]
     record = stored(predicted, FLIPS, "toy_reviews.py:turns")
     adversarial = record.arrays["found"].copy()
     adversarial[0, 20] = ord("a") if adversarial[0, 20] != ord("a") else ord("b")
     details = {**record.details, "sha256": hashlib.sha256(adversarial.tobytes()).hexdigest()}
     other = Store(tmp_path)
     other.put(dataclasses.replace(record, arrays={**record.arrays, "found": adversarial}, details=details))
-    (verdict,) = list(verify(other, wanted, device="cpu"))
+    (verdict,) = list(verify(other, expected, device="cpu"))
     assert any("characters that must not be edited in 1 of 5" in text for text in verdict.differences), verdict
 
 

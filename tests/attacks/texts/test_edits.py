@@ -109,10 +109,10 @@ def test_only_words_before_the_clean_text_count_as_prepended():
         assert count("a film", "a film", 40) == 0
         assert count("a film", "zoning tapping a film", 40) == 2
         assert count("a film", "zoning tapping a play", 40) == math.inf
-        assert count("a film", "zoning a", 40) == math.inf, "the text was cut although there was room"
-        assert count("a film", "zoning a", 8) == 1, "the text was cut because the array was full"
+        assert count("a film", "zoning a", 40) == math.inf, "the text was truncated although the array had room"
+        assert count("a film", "zoning a", 8) == 1, "the text was truncated because the array was full"
         word = "z" * 99
-        assert count("a film", f"{word}a", 100) > 3, "a single word must not push out the whole text"
+        assert count("a film", f"{word}a", 100) > 3, "a single word must not displace the whole text"
 
 
 def test_a_span_of_changed_characters_is_a_trigger_of_its_length():
@@ -142,8 +142,8 @@ def test_sizes_must_be_ascending_whole_numbers(sizes):
 
 
 def test_sizes_of_perturbations_match_their_norms():
-    moved = np.array([[0.0, -3.0, 4.0], [0.0, 0.0, 0.0]])
-    assert {norm: SIZES[norm](moved).tolist() for norm in ("linf", "l2", "l1", "l0")} == {
+    perturbed = np.array([[0.0, -3.0, 4.0], [0.0, 0.0, 0.0]])
+    assert {norm: SIZES[norm](perturbed).tolist() for norm in ("linf", "l2", "l1", "l0")} == {
         "linf": [4, 0],
         "l2": [5, 0],
         "l1": [7, 0],

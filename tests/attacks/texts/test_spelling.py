@@ -1,4 +1,4 @@
-"""Typos are like those that people make."""
+"""Typos imitate human typing errors."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Typos need forward passes only, find the important word, and count their edits."""
+"""Typo attacks: they use only forward passes, change the most important word, and count their edits."""
 
 import dataclasses
 
@@ -23,46 +23,46 @@ def rule_based(written, targets, batch_size=256):
     return toys.fitted(Typos([1, 2]), problem, codes, labels), problem, codes, labels
 
 
-def test_the_typo_is_in_the_one_word_that_decides():
+def test_the_typo_is_in_the_only_word_that_determines_the_class():
     texts = ["quite great story with music", "again the great actor awful again great", "this is good never"]
     attack, problem, codes, targets = rule_based(texts, [1, 1, 1])
-    moved = toys.written(attack.perturb(problem, codes, targets, 1, toys.seeds(3)))
-    assert "great" not in moved[0]
-    assert moved[0].split()[:1] + moved[0].split()[2:] == ["quite", "story", "with", "music"]
-    assert moved[1].split().count("great") == 1, "only one of the two deciding words is changed"
-    assert "awful" in moved[1]
-    assert moved[2].split()[2] in {typo for kind in misspellings("good") for typo in kind}
+    perturbed = toys.written(attack.perturb(problem, codes, targets, 1, toys.seeds(3)))
+    assert "great" not in perturbed[0]
+    assert perturbed[0].split()[:1] + perturbed[0].split()[2:] == ["quite", "story", "with", "music"]
+    assert perturbed[1].split().count("great") == 1, "only one of the two decisive words is changed"
+    assert "awful" in perturbed[1]
+    assert perturbed[2].split()[2] in {typo for kind in misspellings("good") for typo in kind}
 
 
 def test_the_second_typo_is_in_another_word():
     attack, problem, codes, targets = rule_based(["great story great music lovely awful again"], [1])
-    moved = attack.perturb(problem, codes, targets, 2, toys.seeds(1))
-    (text,) = toys.written(moved)
+    perturbed = attack.perturb(problem, codes, targets, 2, toys.seeds(1))
+    (text,) = toys.written(perturbed)
     assert sum(word in GOOD for word in text.split()) == 1
-    assert attack.violation(codes, moved, 2).tolist() == [0]
-    assert problem.outcome(moved, targets).tolist() == [1], "a tie, so the first class is predicted"
+    assert attack.violation(codes, perturbed, 2).tolist() == [0]
+    assert problem.outcome(perturbed, targets).tolist() == [1], "a tie: the first class is predicted"
 
 
-def test_typos_keep_the_rules_and_beat_random_typos():
+def test_typos_respect_the_constraints_and_beat_random_typos():
     model = toys.linear(1)
     codes = toys.coded(toys.texts(80, 1))
-    targets = toys.right(model, codes)
+    targets = toys.predictions(model, codes)
     problem = toys.problem_of(model)
     attack = toys.fitted(Typos([1, 2]), problem, codes, targets)
     for size in attack.sizes:
-        moved = attack.perturb(problem, codes, targets, size, toys.seeds(80))
+        perturbed = attack.perturb(problem, codes, targets, size, toys.seeds(80))
         random = attack.controls()["random"](codes, size, toys.seeds(80))
-        assert (attack.violation(codes, moved, size) <= 0).all()
+        assert (attack.violation(codes, perturbed, size) <= 0).all()
         assert (attack.violation(codes, random, size) <= 0).all()
         assert (attack.violation(codes, random, 0) > 0).float().mean() > 0.9
-        counts = [(toys.margins(model, other, targets) > 0).sum() for other in (moved, random)]
+        counts = [(toys.margins(model, other, targets) > 0).sum() for other in (perturbed, random)]
         assert counts[0] > counts[1]
 
 
-def test_more_tries_do_not_find_less():
+def test_more_tries_are_at_least_as_strong():
     model = toys.linear(2)
     codes = toys.coded(toys.texts(60, 2))
-    targets = toys.right(model, codes)
+    targets = toys.predictions(model, codes)
     problem = toys.problem_of(model)
     attack = toys.fitted(Typos([1], tries=1), problem, codes, targets)
     doubled = attack.with_double_steps()
@@ -78,11 +78,11 @@ def test_more_tries_do_not_find_less():
 def test_result_does_not_depend_on_batch_size_or_order(batch_size):
     texts = toys.texts(30, 4)
     attack, problem, codes, targets = rule_based(texts, [i % 2 for i in range(30)])
-    moved = attack.perturb(problem, codes, targets, 2, toys.seeds(30))
+    perturbed = attack.perturb(problem, codes, targets, 2, toys.seeds(30))
     small = dataclasses.replace(problem, batch_size=batch_size)
-    assert torch.equal(attack.perturb(small, codes, targets, 2, toys.seeds(30)), moved)
+    assert torch.equal(attack.perturb(small, codes, targets, 2, toys.seeds(30)), perturbed)
     back = attack.perturb(problem, codes.flip(0), targets.flip(0), 2, toys.seeds(30).flip(0)).flip(0)
-    assert torch.equal(back, moved)
+    assert torch.equal(back, perturbed)
     assert torch.equal(attack.perturb(problem, codes, targets, 0, toys.seeds(30)), codes)
 
 
@@ -91,19 +91,19 @@ def test_only_editable_characters_change_for_a_model_that_reads_characters():
     attack = toys.fitted(Typos([1, 3]), problem, codes, targets)
     before = toys.margins(model, codes, targets)
     for size in attack.sizes:
-        moved = attack.perturb(problem, codes, targets, size, toys.seeds(60))
+        perturbed = attack.perturb(problem, codes, targets, size, toys.seeds(60))
         random = attack.random(codes, size, toys.seeds(60))
-        assert ((moved != codes).sum(dim=1) <= size).all()
-        assert (moved[:, 6:] == codes[:, 6:]).all()
-        assert (attack.violation(codes, moved, size) <= 0).all()
-        assert (toys.margins(model, moved, targets) >= before).all()
-        assert toys.margins(model, moved, targets).mean() > toys.margins(model, random, targets).mean()
+        assert ((perturbed != codes).sum(dim=1) <= size).all()
+        assert (perturbed[:, 6:] == codes[:, 6:]).all()
+        assert (attack.violation(codes, perturbed, size) <= 0).all()
+        assert (toys.margins(model, perturbed, targets) >= before).all()
+        assert toys.margins(model, perturbed, targets).mean() > toys.margins(model, random, targets).mean()
 
 
 def test_changes_report_edits_and_unknown_words():
     attack, problem, codes, targets = rule_based(["quite great story with music"], [1])
-    moved = attack.perturb(problem, codes, targets, 1, toys.seeds(1))
-    changes = attack.changes(codes, moved)
+    perturbed = attack.perturb(problem, codes, targets, 1, toys.seeds(1))
+    changes = attack.changes(codes, perturbed)
     assert changes["characters_changed"].tolist() == [1 / 28]
     assert changes["unknown_words_added"].tolist() == [1 / 5]
 

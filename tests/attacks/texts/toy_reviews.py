@@ -19,7 +19,7 @@ COUNTS = {"train": 400, "validation": 60, "test": 80}
 
 @task(kind="sentiment", classes=("negative", "positive"))
 def reviews(split, seed):
-    """Some neutral words and two that decide the class."""
+    """Texts of neutral words and two that determine the class."""
     source = np.random.default_rng({"train": 0, "validation": 1, "test": 2}[split])
     for number in range(COUNTS[split]):
         label = int(source.integers(2))
@@ -36,8 +36,8 @@ class Words:
         self.ids = {word: place for place, word in enumerate(self.vocabulary) if place > 1}
 
     def tokens(self, text):
-        found = re.finditer(r"\w+", text)
-        return [Token(self.ids.get(m.group().lower(), 1), m.start(), m.end()) for m in found] or [Token(1, 0, 0)]
+        matches = re.finditer(r"\w+", text)
+        return [Token(self.ids.get(m.group().lower(), 1), m.start(), m.end()) for m in matches] or [Token(1, 0, 0)]
 
 
 class Bag(nn.Module):
@@ -87,13 +87,13 @@ class Rules(TorchText):
 
 @model(kind="sentiment")
 def rules(task):
-    """Counts good and bad words."""
+    """A rule-based model that counts good and bad words."""
     return Rules(nn.Identity(), Words(task.words), length=16)
 
 
 @task(kind="language")
 def rounds(split, seed):
-    """The letters a to e in turn, from some letter on; twelve are given and twelve predicted."""
+    """Cyclic sequences of the letters a to e with different starts: twelve letters of context, twelve to predict."""
     for number in range({"train": 8, "validation": 4, "test": 10}[split]):
         start = number + {"train": 0, "validation": 1, "test": 2}[split]
         text = "".join("abcde"[(start + place) % 5] for place in range(23))
@@ -101,7 +101,7 @@ def rounds(split, seed):
 
 
 class Round(nn.Module):
-    """Predicts the letter after the last one, and with less weight the one after the mean of all letters."""
+    """A model that predicts the successor of the last letter, with a smaller weight on that of the mean letter."""
 
     def __init__(self, classes):
         super().__init__()
@@ -111,13 +111,13 @@ class Round(nn.Module):
 
     def forward(self, embedded, mask):
         places = torch.arange(1, embedded.shape[1] + 1)[None, :, None]
-        seen = 3 * embedded + 6 * embedded.cumsum(dim=1) / places
-        return torch.cat([seen[..., :1] - 9, seen[..., 1:] @ self.next], dim=2)
+        features = 3 * embedded + 6 * embedded.cumsum(dim=1) / places
+        return torch.cat([features[..., :1] - 9, features[..., 1:] @ self.next], dim=2)
 
 
 @model(kind="language")
 def turns(task):
-    """A model that knows the order of the letters."""
+    """A model that predicts the next letter of the cycle."""
     from suite.models.adapters.language import TorchLanguage
 
     return TorchLanguage(Round(len(task.classes)), task.classes, length=task.input_shape[0])

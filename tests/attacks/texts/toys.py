@@ -33,8 +33,8 @@ class ByWord:
         self._ids = {word: place for place, word in enumerate(self.vocabulary) if place > 1}
 
     def tokens(self, text):
-        found = re.finditer(r"\w+", text)
-        return [Token(self._ids.get(m.group().lower(), 1), m.start(), m.end()) for m in found] or [Token(1, 0, 0)]
+        matches = re.finditer(r"\w+", text)
+        return [Token(self._ids.get(m.group().lower(), 1), m.start(), m.end()) for m in matches] or [Token(1, 0, 0)]
 
 
 class ByCharacter:
@@ -67,7 +67,7 @@ class Sum(nn.Module):
 
 
 class Weighted(nn.Module):
-    """The same with a weight for each position, so that characters are not exchangeable."""
+    """`Sum` with a weight for each position, so that the order of characters matters."""
 
     def __init__(self, characters, length, seed=0):
         super().__init__()
@@ -120,7 +120,7 @@ def problem_of(model, **settings):
     return Problem.of(Sentiment(), model.raw, adapter=model, **settings)
 
 
-def right(model, codes):
+def predictions(model, codes):
     """Return the model's predictions, to be used as targets that are all predicted correctly."""
     with torch.no_grad():
         return model.raw(codes).argmax(dim=1)
@@ -147,7 +147,7 @@ def characters(count=12, length=10):
     model = TorchText(Weighted(len(SIGNS) + 2, length), ByCharacter(SIGNS), length=length)
     codes = coded(["".join(SIGNS[i] for i in row) for row in drawn], length)
     problem = dataclasses.replace(problem_of(model), editable=lambda c, t: (c != 0) & (torch.arange(c.shape[1]) < 6))
-    return model, problem, codes, right(model, codes)
+    return model, problem, codes, predictions(model, codes)
 
 
 def seeds(count):

@@ -1,4 +1,4 @@
-"""Helpers that write small files in the formats, and that sort what readers yield."""
+"""Helpers that write small files in each format and group the output of readers."""
 
 import numpy as np
 from PIL import Image

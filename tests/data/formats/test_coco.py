@@ -1,4 +1,4 @@
-"""COCO's format: boxes, splits, and errors that name their position in the file."""
+"""The COCO format: boxes, splits, and errors that name their position in the file."""
 
 import json
 

@@ -89,11 +89,11 @@ def box_pixel_by_pixel(ink):
 def test_a_box_is_tight_around_the_digits_pixels():
     compared = 0
     for scene in scenes(BOXED, count=25):
-        for box, ink, seen, digit in zip(scene.boxes(), scene.inks, visible(scene), scene.digits, strict=True):
+        for box, ink, mask, digit in zip(scene.boxes(), scene.inks, visible(scene), scene.digits, strict=True):
             assert box.tolist() == box_pixel_by_pixel(ink)
-            if (seen == ink).all():
-                assert (scene.mask()[seen] == 1 + digit).all()
-                assert box.tolist() == box_pixel_by_pixel(seen)
+            if (mask == ink).all():
+                assert (scene.mask()[mask] == 1 + digit).all()
+                assert box.tolist() == box_pixel_by_pixel(mask)
                 compared += 1
     assert compared > 25
 
@@ -102,9 +102,9 @@ def test_a_box_is_tight_around_the_digits_pixels():
 def test_some_digits_overlap_and_none_is_covered_beyond_the_limit(layout):
     covered = np.array(
         [
-            1 - seen.sum() / ink.sum()
+            1 - mask.sum() / ink.sum()
             for scene in scenes(layout, "train", 150)
-            for seen, ink in zip(visible(scene), scene.inks, strict=True)
+            for mask, ink in zip(visible(scene), scene.inks, strict=True)
         ]
     )
     assert covered.max() <= MAX_OCCLUSION and 0.05 < (covered > 0).mean() < 0.5

@@ -87,7 +87,7 @@ def test_an_unknown_size_is_accepted(tmp_path, size):
     assert set(read(dataset(tmp_path, a=voc_annotation(voc_object(), size=size)))[0]) == {"a"}
 
 
-def test_an_image_that_was_labelled_unrotated_is_not_rotated(tmp_path):
+def test_an_image_that_was_labeled_unrotated_is_not_rotated(tmp_path):
     from PIL import Image
 
     rotated = Image.Exif()

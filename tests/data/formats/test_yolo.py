@@ -1,4 +1,4 @@
-"""YOLO's format: boxes, empty files, malformed lines, and class names."""
+"""The YOLO format: boxes, empty files, malformed lines, and class names."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Helpers that write small files of texts, and that sort what readers yield."""
+"""Helpers that write small text files and group the output of readers."""
 
 import json
 
@@ -37,13 +37,13 @@ def everything(path, **options):
     return [(samples[name].input, samples[name].target) for name in sorted(samples, key=int)], rejected
 
 
-def csv(file, answers, texts=None, **options):
-    texts = texts or [f"text {number}" for number in range(len(answers))]
+def csv(file, targets, texts=None, **options):
+    texts = texts or [f"text {number}" for number in range(len(targets))]
     file.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame({"text": texts, "label": answers}).to_csv(file, index=False, **options)
+    pd.DataFrame({"text": texts, "label": targets}).to_csv(file, index=False, **options)
     return file
 
 
-def jsonl(file, answers):
-    rows = (json.dumps({"text": f"text {number}", "label": answer}) for number, answer in enumerate(answers))
+def jsonl(file, targets):
+    rows = (json.dumps({"text": f"text {number}", "label": label}) for number, label in enumerate(targets))
     return write(file, "\n".join(rows))

@@ -81,7 +81,7 @@ def imdb(root, count=10):
     return lambda split: read_imdb(str(root), split, seed=0)
 
 
-def test_reviews_are_labelled_by_folder_and_unsup_is_not_read(tmp_path):
+def test_reviews_are_labeled_by_folder_and_unsup_is_not_read(tmp_path):
     kept, rejected = over_splits(imdb(tmp_path))
     assert [len(samples) for samples in kept.values()] == [16, 4, 20] and not rejected
     assert kept["test"]["test/pos/3_9"].target == "positive" and kept["test"]["test/neg/3_2"].target == "negative"

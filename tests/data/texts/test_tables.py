@@ -16,7 +16,7 @@ from suite.runner.preparation import prepare_task
 from tests.data.texts.files import csv, everything, jsonl, labels, over_splits, sorted_out, write
 
 TEXTS = ["good", 'a "quoted", one', "two\nlines", "naïve 🎈", "NA", "null"]
-ANSWERS = ["pos", "neg", "pos", "neg", "pos", "neg"]
+LABELS = ["pos", "neg", "pos", "neg", "pos", "neg"]
 FEATURES = {"label": {"names": ["bad", "fine"], "_type": "ClassLabel"}, "text": {"dtype": "string", "_type": "Value"}}
 
 
@@ -42,30 +42,30 @@ def saved(folder, *shards):
 
 
 FORMATS = {
-    "a.csv": lambda file: pd.DataFrame({"label": ANSWERS, "text": TEXTS}).to_csv(file, index=False),
-    "bom.csv": lambda file: pd.DataFrame({"text": TEXTS, "label": ANSWERS}).to_csv(
+    "a.csv": lambda file: pd.DataFrame({"label": LABELS, "text": TEXTS}).to_csv(file, index=False),
+    "bom.csv": lambda file: pd.DataFrame({"text": TEXTS, "label": LABELS}).to_csv(
         file, index=False, encoding="utf-8-sig"
     ),
-    "crlf.CSV": lambda file: pd.DataFrame({"text": TEXTS, "label": ANSWERS}).to_csv(
+    "crlf.CSV": lambda file: pd.DataFrame({"text": TEXTS, "label": LABELS}).to_csv(
         file, index=False, lineterminator="\r\n"
     ),
-    "a.jsonl": lambda file: pd.DataFrame({"text": TEXTS, "label": ANSWERS}).to_json(file, orient="records", lines=True),
-    "a.parquet": lambda file: pd.DataFrame({"text": TEXTS, "label": ANSWERS}).to_parquet(file),
-    "stream.arrow": lambda file: arrow(file, TEXTS, ANSWERS),
-    "file.arrow": lambda file: arrow(file, TEXTS, ANSWERS, stream=False),
+    "a.jsonl": lambda file: pd.DataFrame({"text": TEXTS, "label": LABELS}).to_json(file, orient="records", lines=True),
+    "a.parquet": lambda file: pd.DataFrame({"text": TEXTS, "label": LABELS}).to_parquet(file),
+    "stream.arrow": lambda file: arrow(file, TEXTS, LABELS),
+    "file.arrow": lambda file: arrow(file, TEXTS, LABELS, stream=False),
 }
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_round_trips(tmp_path, name):
     FORMATS[name](tmp_path / name)
-    assert everything(tmp_path / name) == (list(zip(TEXTS, ANSWERS, strict=True)), {})
+    assert everything(tmp_path / name) == (list(zip(TEXTS, LABELS, strict=True)), {})
 
 
 def test_quotation_marks_in_a_tsv_have_no_special_meaning(tmp_path):
     file = write(tmp_path / "a.tsv", 'text\tlabel\nan " unbalanced one\tpos\n"quoted"\tneg\nafter it\tpos\n')
-    found, _ = everything(file)
-    assert found == [('an " unbalanced one', "pos"), ('"quoted"', "neg"), ("after it", "pos")]
+    samples, _ = everything(file)
+    assert samples == [('an " unbalanced one', "pos"), ('"quoted"', "neg"), ("after it", "pos")]
 
 
 def test_a_record_without_a_text_or_a_label_is_rejected(tmp_path):
@@ -77,15 +77,15 @@ def test_a_record_without_a_text_or_a_label_is_rejected(tmp_path):
         {"text": "", "label": 0},
     ]  # fmt: skip
     lines = [json.dumps(row) for row in rows] + ["{broken", "[1, 2]", ""]
-    found, rejected = everything(write(tmp_path / "a.jsonl", "\r\n".join(lines)))
-    assert found == [("right", "1"), ("wrong", "0"), ("", "0")]
+    samples, rejected = everything(write(tmp_path / "a.jsonl", "\r\n".join(lines)))
+    assert samples == [("right", "1"), ("wrong", "0"), ("", "0")]
     assert [rejected[str(row)] for row in range(3)] == ["no text"] * 3
     assert rejected["3"] == "a text of type int (5); expected a string"
     assert [rejected[str(row)] for row in range(4, 8)] == ["no label"] * 4
     assert rejected["8"].startswith("label -1") and rejected["9"].startswith("label 0.5; expected a name")
     assert rejected["10"].startswith("label of type list") and rejected["11"].startswith("label inf")
     assert rejected["15"].startswith("not JSON") and rejected["16"] == "list; expected an object"
-    assert len(found) + len(rejected) == 17
+    assert len(samples) + len(rejected) == 17
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.parquet"])
@@ -186,8 +186,8 @@ def test_the_splits_of_save_to_disk_are_read(tmp_path):
 
 def test_a_single_saved_table_is_split_by_seed(tmp_path):
     saved(tmp_path, [0, 1] * 5)
-    found, _ = everything(tmp_path)
-    assert [label for _, label in found] == ["bad", "fine"] * 5
+    samples, _ = everything(tmp_path)
+    assert [label for _, label in samples] == ["bad", "fine"] * 5
 
 
 def test_stored_class_names_may_be_numbers(tmp_path):
@@ -296,10 +296,10 @@ def test_two_columns_of_one_name_are_an_error(tmp_path):
 
 
 def test_a_carriage_return_within_a_cell_does_not_end_the_row(tmp_path):
-    found = read_columns(
+    samples = read_columns(
         write(tmp_path / "a.tsv", "text\tlabel\r\nI hate it\rgreat fun\t1\r\nfine\t0\r\n"), "text", "label"
     )
-    assert (found.texts, found.labels) == (["I hate it\rgreat fun", "fine"], ["1", "0"])
+    assert (samples.texts, samples.labels) == (["I hate it\rgreat fun", "fine"], ["1", "0"])
 
 
 def test_a_table_with_another_separator_gets_a_hint(tmp_path):

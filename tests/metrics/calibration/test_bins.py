@@ -1,4 +1,4 @@
-"""Reliability bins against netcal and hand cases, dtypes, and bias and coverage of the debiased error."""
+"""Reliability bins: netcal, small examples, dtypes, and bias and coverage of the debiased error."""
 
 from __future__ import annotations
 
@@ -96,10 +96,10 @@ def test_result_does_not_depend_on_the_dtype(dtype: type) -> None:
     confidence = generator.random(100_000)
     correct = generator.random(100_000) < confidence - 0.05 * (confidence > 0.05)
     reference = Reliability.from_events(confidence, correct).ece()
-    got = Reliability.from_events(confidence.astype(dtype), correct)
-    assert got.ece() == pytest.approx(reference, abs=2**-11)
-    assert got.counts.sum() == 100_000
-    assert Reliability.from_events(confidence.astype(dtype).astype(np.float64), correct).ece() == got.ece()
+    result = Reliability.from_events(confidence.astype(dtype), correct)
+    assert result.ece() == pytest.approx(reference, abs=2**-11)
+    assert result.counts.sum() == 100_000
+    assert Reliability.from_events(confidence.astype(dtype).astype(np.float64), correct).ece() == result.ece()
 
 
 def test_sums_of_many_equal_terms_are_accurate() -> None:

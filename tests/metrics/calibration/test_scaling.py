@@ -144,7 +144,7 @@ def test_float32_works_where_netcal_does_nothing() -> None:
 def test_interval_covers_the_true_temperature(temperature: float, misspecified: bool) -> None:
     def draw(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         logits, labels = _draw(temperature, n=n, classes=5, seed=seed)
-        if misspecified:  # no temperature calibrates these: each sample is over-confident by its own factor
+        if misspecified:  # no single temperature calibrates these: each sample is overconfident by its own factor
             logits = logits * np.random.default_rng(seed + 1).uniform(0.3, 3, size=(n, 1))
         return logits, labels
 

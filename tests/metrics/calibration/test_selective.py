@@ -25,7 +25,7 @@ def _broken_ties(confidence: np.ndarray, correct: np.ndarray, draws: int) -> np.
 
 
 def test_risk_coverage_of_a_small_example() -> None:
-    # Kept one by one: right, wrong, right -> risks 0, 1/2, 1/3.
+    # In order of confidence: correct, wrong, correct -> risks 0, 1/2, 1/3.
     assert aurc([0.9, 0.8, 0.7], [1, 0, 1]) == pytest.approx((0 + 1 / 2 + 1 / 3) / 3)
     # All tied: the expected risk is 1/3 at every coverage.
     assert risk_coverage([0.5] * 3, [1, 0, 1]).tolist() == pytest.approx([1 / 3] * 3)
@@ -58,11 +58,11 @@ def test_aurc_of_resample_counts_equals_aurc_of_the_resample() -> None:
     confidence, correct = _tied(80)
     indices = np.random.default_rng(4).integers(0, 80, size=(25, 80))
     counts = np.stack([np.bincount(row, minlength=80) for row in indices], axis=1).astype(float)
-    got = aurc_of_counts(confidence, 1.0 - correct)(counts)
-    np.testing.assert_allclose(got, [aurc(confidence[row], correct[row]) for row in indices], atol=1e-12)
+    result = aurc_of_counts(confidence, 1.0 - correct)(counts)
+    np.testing.assert_allclose(result, [aurc(confidence[row], correct[row]) for row in indices], atol=1e-12)
 
 
-def test_bad_events_give_no_number() -> None:
+def test_invalid_events_are_refused() -> None:
     for confidence, correct in (([], []), ([0.5, np.nan], [1, 0]), ([0.5], [1, 0]), ([3.0], [1])):
         with pytest.raises(DataError):
             aurc(confidence, correct)

@@ -69,9 +69,9 @@ def test_all_lists_existing_names() -> None:
 
 def test_every_measure_equals_its_own_function() -> None:
     logits, probabilities, labels = _draw(600, 7, 1.5, np.random.default_rng(0))
-    got = _from_logits(logits, labels, seed=0, params={"split": "test"}, replicates=200)
-    assert [measure.metric for measure in got] == METRICS
-    named = _by_name(got)
+    result = _from_logits(logits, labels, seed=0, params={"split": "test"}, replicates=200)
+    assert [measure.metric for measure in result] == METRICS
+    named = _by_name(result)
     confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     state, predictions = Reliability.from_events(confidence, correct), Predictions.from_logits(logits, labels)
     expected = {
@@ -85,7 +85,7 @@ def test_every_measure_equals_its_own_function() -> None:
     }
     for metric, value in expected.items():
         assert named[metric].value == pytest.approx(value, abs=1e-12), metric
-    for measure in got:
+    for measure in result:
         assert measure.lo is not None and measure.value is not None and measure.hi is not None
         assert measure.lo < measure.value < measure.hi
         assert measure.n == 600

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 
-def overlap(found, true):
+def overlap(detected, true):
     """Return the intersection over union of two rows, over the detection's area if the truth is ignored."""
-    width = min(found[2], true[2]) - max(found[0], true[0])
-    height = min(found[3], true[3]) - max(found[1], true[1])
+    width = min(detected[2], true[2]) - max(detected[0], true[0])
+    height = min(detected[3], true[3]) - max(detected[1], true[1])
     if width <= 0 or height <= 0:
         return 0.0
-    own = (found[2] - found[0]) * (found[3] - found[1])
+    own = (detected[2] - detected[0]) * (detected[3] - detected[1])
     other = (true[2] - true[0]) * (true[3] - true[1])
     return width * height / (own if true[5] else own + other - width * height)
 
@@ -21,11 +21,11 @@ def real(rows, label):
     return rows[rows[:, label] != -1]
 
 
-def greedy(found, true, iou):
+def greedy(detected, true, iou):
     """Return (detection, partner or None, overlap) by descending score, for the rows of one image without padding."""
     free = [True] * len(true)
     result = []
-    for row in found[np.argsort(-found[:, 4], kind="stable")]:
+    for row in detected[np.argsort(-detected[:, 4], kind="stable")]:
         best = (-1, 0.0, -1)
         for place, box in enumerate(true):
             value = overlap(row, box)
@@ -46,11 +46,11 @@ def above(detections, threshold):
 
 
 def lrp(detections, truth, threshold, pooled=False):
-    """Return the LRP error of each image at tau = 0.5, or of all together."""
+    """Return the LRP error at tau = 0.5 of each image, or pooled over all images."""
     parts = []
-    for found, rows in zip(above(detections, threshold), truth, strict=True):
+    for detected, rows in zip(above(detections, threshold), truth, strict=True):
         true = real(rows, 4)
-        matched = greedy(found, true, 0.5)
+        matched = greedy(detected, true, 0.5)
         hits = [value for _, partner, value in matched if partner is not None and not true[partner][5]]
         false = sum(partner is None for _, partner, _ in matched)
         missed = int((true[:, 5] == 0).sum()) - len(hits)
@@ -62,11 +62,11 @@ def lrp(detections, truth, threshold, pooled=False):
 
 
 def states(detections, truth, threshold):
-    """Return found, mislabelled, missed true boxes and false positives of each image."""
+    """Return the numbers of found, mislabeled and missed true boxes and of false positives of each image."""
     result = []
-    for found, rows in zip(above(detections, threshold), truth, strict=True):
+    for detected, rows in zip(above(detections, threshold), truth, strict=True):
         true = real(rows, 4)
-        matched = greedy(found, true, 0.5)
+        matched = greedy(detected, true, 0.5)
         hit = {partner for _, partner, _ in matched if partner is not None}
         false = [row for row, partner, _ in matched if partner is None]
         counts = [0, 0, 0, 0]
@@ -83,9 +83,9 @@ def states(detections, truth, threshold):
 def events(detections, truth, iou):
     """Return (score, overlap of the hit or 0, hit, class) of up to 100 detections per image, without ignored ones."""
     result = []
-    for found, rows in zip(above(detections, 0.05), truth, strict=True):
+    for detected, rows in zip(above(detections, 0.05), truth, strict=True):
         true = real(rows, 4)
-        kept = found[np.argsort(-found[:, 4], kind="stable")][:100]
+        kept = detected[np.argsort(-detected[:, 4], kind="stable")][:100]
         for row, partner, value in greedy(kept, true, iou):
             if partner is None or not true[partner][5]:
                 result.append((row[4], value, partner is not None, int(row[5])))
@@ -93,7 +93,7 @@ def events(detections, truth, iou):
 
 
 def binned(pairs, bins):
-    """Return the mean over (score, outcome) pairs of the gap of their bin, bins closed above."""
+    """Return the binned calibration error of (score, outcome) pairs; bins are closed above."""
     groups = {}
     for score, outcome in pairs:
         place = next(index for index in range(bins) if score <= (index + 1) / bins)
@@ -104,11 +104,11 @@ def binned(pairs, bins):
 def object_costs(detections, truth, classes, iou):
     """Return the Brier score of every true box that is not ignored."""
     costs = []
-    for found, rows in zip(above(detections, 0.05), truth, strict=True):
-        kept = found[np.argsort(-found[:, 4], kind="stable")][:100]
+    for detected, rows in zip(above(detections, 0.05), truth, strict=True):
+        kept = detected[np.argsort(-detected[:, 4], kind="stable")][:100]
         for box in real(rows, 4):
             if not box[5]:
-                said = [np.eye(classes)[int(row[5])] * row[4] for row in kept if overlap(row, box) >= iou]
-                mean = np.mean(said, axis=0) if said else np.zeros(classes)
+                votes = [np.eye(classes)[int(row[5])] * row[4] for row in kept if overlap(row, box) >= iou]
+                mean = np.mean(votes, axis=0) if votes else np.zeros(classes)
                 costs.append(((np.eye(classes)[int(box[4])] - mean) ** 2).sum())
     return costs

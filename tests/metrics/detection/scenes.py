@@ -24,47 +24,50 @@ def _fill(rows, images, label, key):
     lists = [sorted((row[1:] for row in rows if row[0] == image), key=key) for image in range(images)]
     result = np.zeros((images, max(map(len, lists)), 6), np.float32)
     result[:, :, label] = -1
-    for image, found in enumerate(lists):
-        for place, row in enumerate(found):
+    for image, detected in enumerate(lists):
+        for place, row in enumerate(detected):
             result[image, place] = row
     return result
 
 
 @functools.lru_cache
 def scene(seed, images=None, classes=None):
-    """Return detections, truth and the number of classes: few images, with the difficult cases of real data.
+    """Return detections, truth and the number of classes of a few images, with the difficult cases of real data.
 
-    Some images hold nothing, only truth, or only detections; some truth is a crowd; scores are tied; a class is never
-    seen; some images hold far more than 100 detections of a class; some boxes lie on a coarse grid, so that overlaps
-    are tied, and meet thresholds exactly.
+    Some images have no boxes, only true boxes, or only detections; some true boxes are crowds; scores are tied; a class
+    may never occur; some images have far more than 100 detections of a class; some boxes lie on a coarse grid, so that
+    overlaps are tied and equal to thresholds.
     """
     generator = np.random.default_rng(seed)
     images = images or int(generator.integers(1, 9))
     classes = classes or int(generator.integers(1, 5))
-    seen = max(1, classes - int(generator.integers(0, 2)))
+    labels = max(1, classes - int(generator.integers(0, 2)))
     crowds, step = generator.choice([0.0, 0.2, 0.6]), generator.choice([0.0, 5.0])
-    boxes, found = [], []
+    boxes, detected = [], []
     for image in range(images):
         mode = generator.choice(["both", "both", "both", "none", "truth", "found", "many"])
         true = []
         if mode in ("both", "truth", "many"):
             for _ in range(int(generator.integers(1, 8))):
-                box, label = _box(generator, step), int(generator.integers(seen))
+                box, label = _box(generator, step), int(generator.integers(labels))
                 true.append((box, label))
                 boxes.append((image, *box, label, float(generator.random() < crowds)))
         if mode in ("both", "found", "many"):
             for _ in range(int(generator.integers(1, 14)) + (130 * classes if mode == "many" else 0)):
-                found.append((image, *_detection(generator, true, classes, step)))
-    arrays = detections(*found, images=images), truths(*boxes, images=images)
+                detected.append((image, *_detection(generator, true, classes, step)))
+    arrays = detections(*detected, images=images), truths(*boxes, images=images)
     for array in arrays:
         array.setflags(write=False)
     return *arrays, classes
 
 
-def distinct(found, seed):
+def distinct(detected, seed):
     """Return detections whose scores are all different, each image's by descending score."""
-    changed = found.copy()
-    scores = np.random.default_rng(seed).permutation(found[..., 4].size).reshape(found.shape[:2]) / found[..., 4].size
+    changed = detected.copy()
+    scores = (
+        np.random.default_rng(seed).permutation(detected[..., 4].size).reshape(detected.shape[:2])
+        / detected[..., 4].size
+    )
     changed[..., 4] = -np.sort(-scores, axis=1)
     return changed
 
@@ -92,14 +95,14 @@ def _detection(generator, true, classes, step):
     return (*box, np.float32(np.round(score, 1) if generator.random() < 0.5 else score), label)
 
 
-def coco(found, true, classes, limits=(1, 10, 100)):
+def coco(detected, true, classes, limits=(1, 10, 100)):
     """Return pycocotools' evaluator after evaluate and accumulate."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     with contextlib.redirect_stdout(io.StringIO()):
-        reference, answers = COCO(), COCO()
-        for holder, rows in ((reference, _truth_rows(true)), (answers, _found_rows(found))):
+        reference, predictions = COCO(), COCO()
+        for holder, rows in ((reference, _truth_rows(true)), (predictions, _detection_rows(detected))):
             holder.dataset = {
                 "info": {},
                 "images": [{"id": image + 1} for image in range(len(true))],
@@ -107,7 +110,7 @@ def coco(found, true, classes, limits=(1, 10, 100)):
                 "annotations": rows,
             }
             holder.createIndex()
-        evaluator = COCOeval(reference, answers, "bbox")
+        evaluator = COCOeval(reference, predictions, "bbox")
         evaluator.params.maxDets = list(limits)
         evaluator.evaluate()
         evaluator.accumulate()
@@ -133,8 +136,8 @@ def _truth_rows(true):
     return [{**common, "id": index + 1, "iscrowd": int(row[5])} for index, (row, common) in enumerate(_rows(true, 4))]
 
 
-def _found_rows(found):
+def _detection_rows(detected):
     return [
         {**common, "id": index + 1, "iscrowd": 0, "score": row[4]}
-        for index, (row, common) in enumerate(_rows(found, 5))
+        for index, (row, common) in enumerate(_rows(detected, 5))
     ]

@@ -16,50 +16,50 @@ BOX = (0, 0, 10, 10)
 HALF = (0, 0, 10, 5)
 
 
-def partners(found, true, threshold):
+def partners(detected, true, threshold):
     """Return the index of the true box of each detection, or -1."""
-    return match_at(*flat(found, true), threshold)[0].tolist()
+    return match_at(*flat(detected, true), threshold)[0].tolist()
 
 
 def test_box_is_matched_once_with_the_highest_score():
-    found = detections((0, *BOX, 0.5, 0), (0, *HALF, 0.9, 0))
-    matches = match(found, truths((0, *BOX, 0, 0)), 1, thresholds=(0.5, 0.75))
+    detected = detections((0, *BOX, 0.5, 0), (0, *HALF, 0.9, 0))
+    matches = match(detected, truths((0, *BOX, 0, 0)), 1, thresholds=(0.5, 0.75))
     assert matches.score.tolist() == [np.float32(0.9), 0.5]
     assert matches.state.tolist() == [[1, 0], [0, 1]]
     assert matches.iou.tolist() == [[0.5, 0.0], [0.0, 1.0]]
-    assert [partners(found, truths((0, *BOX, 0, 0)), iou) for iou in (0.5, 0.75)] == [[0, -1], [-1, 0]]
+    assert [partners(detected, truths((0, *BOX, 0, 0)), iou) for iou in (0.5, 0.75)] == [[0, -1], [-1, 0]]
 
 
 def test_boxes_of_other_classes_and_images_are_not_matched():
-    found = detections((0, *BOX, 0.5, 1), (1, *BOX, 0.9, 0))
-    matches = match(found, truths((0, *BOX, 0, 0), images=2), 2)
+    detected = detections((0, *BOX, 0.5, 1), (1, *BOX, 0.9, 0))
+    matches = match(detected, truths((0, *BOX, 0, 0), images=2), 2)
     assert not matches.state.any() and not matches.iou.any()
-    assert partners(found, truths((0, *BOX, 0, 0), images=2), 0.5) == [-1, -1]
+    assert partners(detected, truths((0, *BOX, 0, 0), images=2), 0.5) == [-1, -1]
 
 
 def test_crowd_is_matched_repeatedly_by_intersection_over_detection_area():
-    found = detections((0, 0, 0, 2, 2, 0.9, 0), (0, 5, 5, 7, 7, 0.8, 0), (0, 9, 9, 13, 13, 0.7, 0))
-    matches = match(found, truths((0, *BOX, 0, 1)), 1)
+    detected = detections((0, 0, 0, 2, 2, 0.9, 0), (0, 5, 5, 7, 7, 0.8, 0), (0, 9, 9, 13, 13, 0.7, 0))
+    matches = match(detected, truths((0, *BOX, 0, 1)), 1)
     assert matches.state[:, 0].tolist() == [-1, -1, 0]
     assert matches.truth_label.size == 0 and not matches.iou.any()
 
 
 def test_true_box_is_preferred_to_a_crowd_of_higher_overlap():
-    found = detections((0, *HALF, 0.9, 0))
-    matches = match(found, truths((0, *BOX, 0, 1), (0, *BOX, 0, 0)), 1, thresholds=(0.5, 0.6))
+    detected = detections((0, *HALF, 0.9, 0))
+    matches = match(detected, truths((0, *BOX, 0, 1), (0, *BOX, 0, 0)), 1, thresholds=(0.5, 0.6))
     assert matches.state.tolist() == [[1, -1]]
 
 
 def test_later_box_wins_among_equal_overlaps():
-    found = detections((0, 2, 0, 12, 10, 0.9, 0), (0, 3, 0, 13, 10, 0.8, 0))
+    detected = detections((0, 2, 0, 12, 10, 0.9, 0), (0, 3, 0, 13, 10, 0.8, 0))
     true = truths((0, 4, 0, 14, 10, 0, 0), (0, *BOX, 0, 0))
-    assert partners(found, true, 0.6) == [1, 0]
-    assert partners(found, true[:, ::-1], 0.6) == [1, -1]
+    assert partners(detected, true, 0.6) == [1, 0]
+    assert partners(detected, true[:, ::-1], 0.6) == [1, -1]
 
 
 def test_boxes_and_false_detections_outside_the_area_range_are_ignored():
-    found = detections((0, *BOX, 0.9, 0), (0, 50, 50, 60, 60, 0.8, 0), (0, 50, 50, 90, 90, 0.7, 0))
-    small = match(found, truths((0, 0, 0, 10, 12, 0, 0)), 1, (0.5,), areas=(150.0, 2000.0))
+    detected = detections((0, *BOX, 0.9, 0), (0, 50, 50, 60, 60, 0.8, 0), (0, 50, 50, 90, 90, 0.7, 0))
+    small = match(detected, truths((0, 0, 0, 10, 12, 0, 0)), 1, (0.5,), areas=(150.0, 2000.0))
     assert small.state[:, 0].tolist() == [-1, -1, 0] and small.truth_label.size == 0
 
 
@@ -70,19 +70,19 @@ def test_limit_holds_per_class_and_image():
 
 
 def test_order_of_rows_does_not_matter():
-    found, true, classes = scene(7)
-    found = distinct(found, 0)
-    shuffled = found[:, np.random.default_rng(0).permutation(found.shape[1])]
-    first, second = match(found, true, classes), match(shuffled, true, classes)
+    detected, true, classes = scene(7)
+    detected = distinct(detected, 0)
+    shuffled = detected[:, np.random.default_rng(0).permutation(detected.shape[1])]
+    first, second = match(detected, true, classes), match(shuffled, true, classes)
     assert np.array_equal(first.state, second.state) and np.array_equal(first.iou, second.iou)
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_matching_equals_a_plain_loop(seed):
-    found, true, classes = scene(seed)
+    detected, true, classes = scene(seed)
     for iou in (0.3, 0.5, 0.75):
-        matches = match(found, true, classes, (iou,), limit=10**6)
-        for image, rows in enumerate(naive.above(found, 0)):
+        matches = match(detected, true, classes, (iou,), limit=10**6)
+        for image, rows in enumerate(naive.above(detected, 0)):
             boxes = naive.real(true[image], 4)
             for label in range(classes):
                 here = (matches.image == image) & (matches.label == label)
@@ -104,10 +104,10 @@ def test_detections_are_matched_with_boxes_of_their_class_and_image():
 
 
 def test_pairs_do_not_depend_on_the_blocks(monkeypatch):
-    found, true = flat(*scene(11, images=6)[:2])
-    whole = overlap.overlapping(found, true, 0.1, same_class=False)
+    detected, true = flat(*scene(11, images=6)[:2])
+    whole = overlap.overlapping(detected, true, 0.1, same_class=False)
     monkeypatch.setattr(overlap, "_BLOCK", 3)
-    parts = overlap.overlapping(found, true, 0.1, same_class=False)
+    parts = overlap.overlapping(detected, true, 0.1, same_class=False)
     assert whole.overlap.size > 20 and np.array_equal(whole.overlap, parts.overlap)
     assert np.array_equal(whole.detection, parts.detection) and np.array_equal(whole.truth, parts.truth)
 

@@ -1,4 +1,4 @@
-"""Average precision and recall against pycocotools, in what others got wrong, and under resampling."""
+"""Average precision and recall against pycocotools, in edge cases, and under resampling."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def summary(ap, ar):
 def test_precision_and_recall_equal_pycocotools(start):
     pytest.importorskip("pycocotools")
     for seed in range(start, start + 24):
-        found, true, classes = scene(seed)
-        theirs = coco(found, true, classes).eval
+        detected, true, classes = scene(seed)
+        theirs = coco(detected, true, classes).eval
         for place in (0, 1 + seed % 3):
-            matches = match(found, true, classes, areas=list(AREAS.values())[place])
+            matches = match(detected, true, classes, areas=list(AREAS.values())[place])
             ap, ar = average_precision(matches), average_recall(matches)
             expected = without_sentinel(theirs["precision"][:, :, :, place, -1]).mean(axis=1).T
             np.testing.assert_allclose(ap[0], expected, rtol=0, atol=1e-9)
@@ -42,10 +42,10 @@ def test_precision_and_recall_equal_pycocotools(start):
 def test_summary_equals_pycocotools(capsys):
     pytest.importorskip("pycocotools")
     for seed in range(300, 310):
-        found, true, classes = scene(seed, images=8)
-        theirs = coco(found, true, classes)
+        detected, true, classes = scene(seed, images=8)
+        theirs = coco(detected, true, classes)
         theirs.summarize()
-        matches = match(found, true, classes)
+        matches = match(detected, true, classes)
         expected = without_sentinel(theirs.stats[[0, 1, 2, 6, 7, 8]])
         ours = summary(average_precision(matches), average_recall(matches))
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-9)
@@ -54,43 +54,43 @@ def test_summary_equals_pycocotools(capsys):
 def test_scenes_contain_the_difficult_cases():
     scenes = [scene(seed) for seed in range(240)]
     assert any((true[image, :, 4] == -1).all() for _, true, _ in scenes for image in range(len(true)))
-    assert any((found[image, :, 5] == -1).all() for found, _, _ in scenes for image in range(len(found)))
-    assert sum(found.shape[1] > 150 for found, _, _ in scenes) > 50
+    assert any((detected[image, :, 5] == -1).all() for detected, _, _ in scenes for image in range(len(detected)))
+    assert sum(detected.shape[1] > 150 for detected, _, _ in scenes) > 50
     assert sum((true[..., 5] == 1).any() for _, true, _ in scenes) > 50
     assert any(not (true[..., 4] == classes - 1).any() for _, true, classes in scenes)
-    assert any(np.unique(found[..., 4]).size < 0.5 * found[..., 4].size for found, _, _ in scenes)
+    assert any(np.unique(detected[..., 4]).size < 0.5 * detected[..., 4].size for detected, _, _ in scenes)
 
 
 def test_average_precision_of_a_small_example():
-    found = detections((0, *BOX, 0.9, 0), (0, *AWAY, 0.8, 0), (1, *BOX, 0.7, 0))
-    matches = match(found, truths((0, *BOX, 0, 0), (1, *BOX, 0, 0)), 1)
+    detected = detections((0, *BOX, 0.9, 0), (0, *AWAY, 0.8, 0), (1, *BOX, 0.7, 0))
+    matches = match(detected, truths((0, *BOX, 0, 0), (1, *BOX, 0, 0)), 1)
     # Precision 1 up to recall 0.5, 51 points, then 2/3 at 50 points.
     assert average_precision(matches)[0, 0] == pytest.approx(np.full(10, (51 + 50 * 2 / 3) / 101), abs=1e-15)
     assert average_recall(matches, (1,))[0, 0, 0, 0] == 1
 
 
 def test_detections_on_images_without_truth_are_false():
-    found = detections((0, *BOX, 0.6, 0), (1, *BOX, 0.9, 0))
-    matches = match(found, truths((0, *BOX, 0, 0), images=2), 1)
+    detected = detections((0, *BOX, 0.6, 0), (1, *BOX, 0.9, 0))
+    matches = match(detected, truths((0, *BOX, 0, 0), images=2), 1)
     assert average_precision(matches)[0, 0, 0] == 0.5
 
 
 def test_class_without_truth_is_undefined_and_not_in_the_mean():
-    found = detections((0, *BOX, 0.6, 0), (0, *BOX, 0.9, 1))
-    ap = average_precision(match(found, truths((0, *BOX, 0, 0)), 3))
+    detected = detections((0, *BOX, 0.6, 0), (0, *BOX, 0.9, 1))
+    ap = average_precision(match(detected, truths((0, *BOX, 0, 0)), 3))
     assert np.isnan(ap[0, 1:]).all() and mean_ap(ap).tolist() == [1.0]
     assert np.isnan(mean_ap(ap[:, 1:])).all()
 
 
 def test_images_without_boxes_change_nothing():
-    found, true, classes = scene(5, images=6)
-    expected = average_precision(match(found, true, classes))
-    blank = np.zeros((4, found.shape[1], 6), np.float32)
+    detected, true, classes = scene(5, images=6)
+    expected = average_precision(match(detected, true, classes))
+    blank = np.zeros((4, detected.shape[1], 6), np.float32)
     blank[:, :, 5] = -1
     bare = np.zeros((4, true.shape[1], 6), np.float32)
     bare[:, :, 4] = -1
     for order in (np.arange(10), np.roll(np.arange(10), 3), np.array([6, 0, 7, 1, 8, 2, 9, 3, 4, 5])):
-        matches = match(np.concatenate([found, blank])[order], np.concatenate([true, bare])[order], classes)
+        matches = match(np.concatenate([detected, blank])[order], np.concatenate([true, bare])[order], classes)
         assert np.array_equal(average_precision(matches), expected, equal_nan=True)
 
 
@@ -112,21 +112,21 @@ def test_true_boxes_of_images_without_detections_are_missed():
 
 @pytest.mark.parametrize("seed", range(8))
 def test_counts_equal_repeated_images(seed):
-    found, true, classes = scene(seed + 50, images=7)
-    found = distinct(found, seed)
+    detected, true, classes = scene(seed + 50, images=7)
+    detected = distinct(detected, seed)
     counts = np.random.default_rng(seed).multinomial(7, np.full(7, 1 / 7), size=6)
-    matches = match(found, true, classes)
+    matches = match(detected, true, classes)
     ap, ar = average_precision(matches, counts), average_recall(matches, (1, 10, 100), counts)
     for row, times in enumerate(counts):
-        again = match(np.repeat(found, times, axis=0), np.repeat(true, times, axis=0), classes)
+        again = match(np.repeat(detected, times, axis=0), np.repeat(true, times, axis=0), classes)
         np.testing.assert_allclose(ap[row], average_precision(again)[0], rtol=0, atol=1e-12)
         np.testing.assert_allclose(ar[:, row], average_recall(again)[:, 0], rtol=0, atol=1e-12)
 
 
 def test_resamples_do_not_depend_on_the_chunks(monkeypatch):
-    found, true, classes = scene(60, images=7)
+    detected, true, classes = scene(60, images=7)
     counts = np.random.default_rng(0).multinomial(7, np.full(7, 1 / 7), size=9)
-    matches = match(found, true, classes)
+    matches = match(detected, true, classes)
     whole = average_precision(matches, counts)
     monkeypatch.setattr(precision, "_CHUNK", 1)
     np.testing.assert_allclose(average_precision(matches, counts), whole, rtol=0, atol=1e-14)

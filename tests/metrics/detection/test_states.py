@@ -17,21 +17,21 @@ AWAY = (50, 50, 60, 60)
 
 
 def test_states_of_a_small_example():
-    found = detections((0, *BOX, 0.9, 0), (0, *SIDE, 0.8, 0), (0, *AWAY, 0.7, 0), (0, *AWAY, 0.3, 0))
+    detected = detections((0, *BOX, 0.9, 0), (0, *SIDE, 0.8, 0), (0, *AWAY, 0.7, 0), (0, *AWAY, 0.3, 0))
     true = truths((0, *BOX, 0, 0), (0, *SIDE, 1, 0), (0, 70, 70, 80, 80, 1, 0))
-    assert states(found, true, 0.5).tolist() == [[1, 1, 1, 1]]
-    assert states(found, true, 0.75).tolist() == [[1, 1, 1, 0]]
-    assert states(found, true, 0.95).tolist() == [[0, 0, 3, 0]]
+    assert states(detected, true, 0.5).tolist() == [[1, 1, 1, 1]]
+    assert states(detected, true, 0.75).tolist() == [[1, 1, 1, 0]]
+    assert states(detected, true, 0.95).tolist() == [[0, 0, 3, 0]]
 
 
-def test_found_box_is_not_mislabelled():
-    found = detections((0, *BOX, 0.9, 1), (0, *NEAR, 0.8, 0))
-    assert states(found, truths((0, *BOX, 0, 0)), 0.5).tolist() == [[1, 0, 0, 0]]
+def test_found_box_is_not_mislabeled():
+    detected = detections((0, *BOX, 0.9, 1), (0, *NEAR, 0.8, 0))
+    assert states(detected, truths((0, *BOX, 0, 0)), 0.5).tolist() == [[1, 0, 0, 0]]
 
 
 def test_matched_detection_does_not_mislabel_another_box():
-    found = detections((0, *BOX, 0.9, 1))
-    assert states(found, truths((0, *BOX, 0, 0), (0, *NEAR, 1, 0)), 0.5).tolist() == [[1, 0, 1, 0]]
+    detected = detections((0, *BOX, 0.9, 1))
+    assert states(detected, truths((0, *BOX, 0, 0), (0, *NEAR, 1, 0)), 0.5).tolist() == [[1, 0, 1, 0]]
 
 
 def test_duplicate_detection_is_not_a_background_false_positive():
@@ -39,8 +39,8 @@ def test_duplicate_detection_is_not_a_background_false_positive():
 
 
 def test_detections_on_crowds_are_not_false_positives_and_crowds_are_not_missed():
-    found = detections((0, 1, 1, 3, 3, 0.9, 0), (0, 4, 4, 6, 6, 0.9, 1), (0, 9, 9, 13, 13, 0.9, 0))
-    assert states(found, truths((0, *BOX, 0, 1)), 0.5).tolist() == [[0, 0, 0, 1]]
+    detected = detections((0, 1, 1, 3, 3, 0.9, 0), (0, 4, 4, 6, 6, 0.9, 1), (0, 9, 9, 13, 13, 0.9, 0))
+    assert states(detected, truths((0, *BOX, 0, 1)), 0.5).tolist() == [[0, 0, 0, 1]]
 
 
 def test_images_without_true_boxes_are_accepted():
@@ -49,11 +49,11 @@ def test_images_without_true_boxes_are_accepted():
 
 @pytest.mark.parametrize("seed", range(40))
 def test_states_equal_a_plain_loop(seed):
-    found, true, _ = scene(seed)
+    detected, true, _ = scene(seed)
     boxes = ((true[..., 4] != -1) & (true[..., 5] == 0)).sum(axis=1)
     for threshold in (0.05, 0.5, 0.8):
-        counts = states(found, true, threshold)
-        assert np.array_equal(counts, naive.states(found, true, threshold))
+        counts = states(detected, true, threshold)
+        assert np.array_equal(counts, naive.states(detected, true, threshold))
         assert (counts >= 0).all() and np.array_equal(counts[:, :3].sum(axis=1), boxes)
 
 
@@ -66,10 +66,10 @@ def test_rates_are_pooled_over_boxes():
 
 
 def test_invalid_input_is_refused():
-    found, true = detections((0, *BOX, 0.9, 0)), truths((0, *BOX, 0, 0))
+    detected, true = detections((0, *BOX, 0.9, 0)), truths((0, *BOX, 0, 0))
     with pytest.raises(MeasureError, match="score threshold"):
-        states(found, true, 2.0)
+        states(detected, true, 2.0)
     with pytest.raises(ModelError, match="not finite"):
-        states(np.where(found == 10, np.nan, found), true, 0.5)
+        states(np.where(detected == 10, np.nan, detected), true, 0.5)
     with pytest.raises(MeasureError, match="got states of shape"):
         rates(np.zeros((0, 4)))

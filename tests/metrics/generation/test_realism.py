@@ -35,7 +35,7 @@ def test_kernel_distance_equals_a_loop():
 
 
 def test_kernel_distance_of_a_small_example():
-    # k(1, 1) = 8, k(-1, -1) = 8, k(1, -1) = 0: equal points within each set, nothing across
+    # k(1, 1) = 8, k(-1, -1) = 8, k(1, -1) = 0: equal points within each set, zero between the sets
     assert kernel_distance(np.ones((4, 1)), -np.ones((4, 1)), seed=0).value == pytest.approx(16.0)
     assert kernel_distance(np.ones((4, 1)), -np.ones((4, 1)), seed=0).error == pytest.approx(0.0)
 
@@ -158,10 +158,10 @@ def test_frechet_error_refuses_groups_that_leave_too_few_samples():
         frechet_error(drawn(18, 9, 0), drawn(50, 9, 1), seed=0, groups=2)
 
 
-# neighbours
+# neighbors
 
 
-def slow_neighbours(real, generated, k, dense):
+def slow_neighbors(real, generated, k, dense):
     def reach(points, k):
         return [
             sorted(np.linalg.norm(p - q) for j, q in enumerate(points) if j != i)[k - 1] for i, p in enumerate(points)
@@ -181,7 +181,7 @@ def test_neighbors_equal_a_loop(seed):
     result = compared(real, generated)
     for values, expected in zip(
         (result.realistic, result.recalled, result.density, result.covered),
-        slow_neighbours(real, generated, 3, 5),
+        slow_neighbors(real, generated, 3, 5),
         strict=True,
     ):
         assert np.asarray(values, float) == pytest.approx(np.asarray(expected, float))
@@ -201,7 +201,7 @@ def test_collapsed_samples_have_no_coverage_and_recall():
     real = drawn(40, 3, 0)
     result = compared(real, np.repeat(real[:1], 40, axis=0))
     assert result.realistic.all()
-    assert result.recalled.sum() == 1  # balls of radius 0 hold their own point alone
+    assert result.recalled.sum() == 1  # balls of radius 0 contain only their own point
     assert result.covered.mean() < 0.5
 
 

@@ -1,4 +1,4 @@
-"""Calibration of pixels: equal to that of flattened pixels, for any batches, and exact for many pixels."""
+"""Calibration of pixels: equal to that of the flattened pixels, independent of batches, and exact for many pixels."""
 
 import tracemalloc
 import warnings
@@ -142,12 +142,12 @@ def test_errors_are_undefined_without_valid_pixels():
 def test_forty_million_equal_pixels_are_exact_in_bounded_memory():
     # Counts in float32 would stop at 2**24 per bin and give 0; the error is 0.99 - 0.90.
     side, chunks = 1000, 40
-    sure = np.broadcast_to(np.array([0.99, 0.01])[None, :, None, None], (1, 2, side, side))
+    confident = np.broadcast_to(np.array([0.99, 0.01])[None, :, None, None], (1, 2, side, side))
     truth = (np.arange(side * side) % 10 == 0).astype(np.uint8).reshape(1, side, side)
     events = PixelEvents(2)
     tracemalloc.start()
     for _ in range(chunks):
-        events.add(sure, truth)
+        events.add(confident, truth)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert events.pixels().sum() == 40_000_000

@@ -9,7 +9,7 @@ from suite.metrics.segmentation import class_iou, confusions, empty, image_iou, 
 
 
 def maps(seed=0, images=12, classes=5, ignored=0.2, side=9):
-    """Return predictions and truths, right in about half of the pixels; the last class is absent from many images."""
+    """Return predictions and truths, correct in about half of the pixels; the last class is absent from many images."""
     source = np.random.default_rng(seed)
     shares = np.array([*np.ones(classes - 1), 0.02])
     truth = source.choice(classes, size=(images, side, side + 2), p=shares / shares.sum()).astype(np.uint8)

@@ -23,8 +23,8 @@ def test_no_counts_draw_each_sample_once() -> None:
 
 
 def test_ratio_broadcasts_and_is_undefined_over_zero() -> None:
-    found = ratio(np.array([1.0, 0.0, 3.0, 2.0]), np.array([2.0, 0.0, 0.0, -1.0]))
-    np.testing.assert_array_equal(found, [0.5, np.nan, np.nan, np.nan])
+    result = ratio(np.array([1.0, 0.0, 3.0, 2.0]), np.array([2.0, 0.0, 0.0, -1.0]))
+    np.testing.assert_array_equal(result, [0.5, np.nan, np.nan, np.nan])
     np.testing.assert_array_equal(ratio(np.array([[1.0], [3.0]]), np.array([2.0, 0.0])), [[0.5, np.nan], [1.5, np.nan]])
     assert ratio(np.array([1, 2]), np.array([2, 4])).tolist() == [0.5, 0.5]
     assert ratio(np.array(3.0), np.array(4.0)) == 0.75
@@ -40,8 +40,8 @@ def test_average_of_counts_equals_that_of_repeated_samples() -> None:
 def test_ratio_of_sums_is_not_a_mean_of_ratios() -> None:
     part, whole = np.array([1.0, 3.0, 0.0]), np.array([2.0, 2.0, 0.0])
     assert sums_ratio(part, whole)(None).tolist() == [1.0]
-    found = sums_ratio(part, whole)(np.array([[2, 1, 0], [0, 1, 9], [0, 0, 3]]))
-    np.testing.assert_allclose(found, [5 / 6, 1.5, np.nan])
+    result = sums_ratio(part, whole)(np.array([[2, 1, 0], [0, 1, 9], [0, 0, 3]]))
+    np.testing.assert_allclose(result, [5 / 6, 1.5, np.nan])
     top, bottom = GENERATOR.random(N), GENERATOR.random(N)
     expected = top[DRAWN].sum(axis=1) / bottom[DRAWN].sum(axis=1)
     np.testing.assert_allclose(sums_ratio(top, bottom)(COUNTS), expected, atol=1e-12)
@@ -66,7 +66,7 @@ def test_auroc_equals_sklearn_in_every_resample(scores: np.ndarray) -> None:
 
 def test_auroc_counts_a_tie_as_half_a_pair() -> None:
     scores, positive = np.array([1.0, 1.0, 2.0, 0.0]), np.array([True, False, False, True])
-    assert auroc(scores, positive)(None).tolist() == [0.125]  # of four pairs three are lost and one is a tie
+    assert auroc(scores, positive)(None).tolist() == [0.125]  # of four pairs, three are ranked wrongly and one is tied
     counts = np.array([[2, 1, 0, 0], [1, 1, 0, 3], [0, 0, 1, 1]])
     assert auroc(scores, positive)(counts).tolist() == [0.5, 0.125, 0.0]
     assert auroc(-scores, positive)(None).tolist() == [0.875]
@@ -76,8 +76,8 @@ def test_auroc_is_undefined_without_both_classes() -> None:
     scores = np.array([1.0, 2.0, 3.0])
     for side in (np.ones(3, bool), np.zeros(3, bool)):
         assert np.isnan(auroc(scores, side)(None)).tolist() == [True]
-    found = auroc(scores, np.array([True, False, False]))(np.array([[3, 0, 0], [0, 1, 2], [1, 1, 1]]))
-    np.testing.assert_array_equal(found, [np.nan, np.nan, 0.0])
+    result = auroc(scores, np.array([True, False, False]))(np.array([[3, 0, 0], [0, 1, 2], [1, 1, 1]]))
+    np.testing.assert_array_equal(result, [np.nan, np.nan, 0.0])
 
 
 def test_undefined_measures_have_a_reason_and_undefined_resamples_are_left_out() -> None:
@@ -90,7 +90,7 @@ def test_undefined_measures_have_a_reason_and_undefined_resamples_are_left_out()
 
 
 def test_interval_equals_that_of_the_seeded_resamples() -> None:
-    found = resampled("m", average(SCORES), N, seed=3, params={"a": 1})
+    result = resampled("m", average(SCORES), N, seed=3, params={"a": 1})
     draws = stats.bootstrap(lambda rows: SCORES[rows].mean(axis=1), N, seed=3, replicates=400)
-    np.testing.assert_allclose((found.lo, found.hi), np.quantile(draws, [0.025, 0.975]), atol=1e-12)
-    assert (found.value, found.params) == (pytest.approx(SCORES.mean()), {"a": 1})
+    np.testing.assert_allclose((result.lo, result.hi), np.quantile(draws, [0.025, 0.975]), atol=1e-12)
+    assert (result.value, result.params) == (pytest.approx(SCORES.mean()), {"a": 1})

@@ -89,13 +89,13 @@ def test_bootstrap_reproduces_and_depends_on_the_seed() -> None:
 
 def test_bootstrap_matches_a_plain_loop() -> None:
     values = np.random.default_rng(1).exponential(size=40)
-    got = stats.bootstrap(lambda i: values[i].mean(axis=1), 40, seed=7, replicates=500)
+    result = stats.bootstrap(lambda i: values[i].mean(axis=1), 40, seed=7, replicates=500)
     generator = np.random.default_rng(99)
     loop = [values[generator.integers(0, 40, 40)].mean() for _ in range(4000)]
-    assert got.shape == (500,)
-    assert got.mean() == pytest.approx(np.mean(loop), abs=0.03)
-    assert got.std() == pytest.approx(np.std(loop), rel=0.15)
-    assert got.std() == pytest.approx(values.std() / np.sqrt(40), rel=0.15)
+    assert result.shape == (500,)
+    assert result.mean() == pytest.approx(np.mean(loop), abs=0.03)
+    assert result.std() == pytest.approx(np.std(loop), rel=0.15)
+    assert result.std() == pytest.approx(values.std() / np.sqrt(40), rel=0.15)
 
 
 def test_bootstrap_of_several_statistics_shares_the_resamples() -> None:
@@ -148,7 +148,7 @@ def test_degenerate_samples_are_reported() -> None:
     assert "constant sample" in constant.method
 
 
-def test_recentred_interval_moves_a_biased_bootstrap_to_the_value() -> None:
+def test_recentered_interval_moves_a_biased_bootstrap_to_the_value() -> None:
     samples = np.random.default_rng(0).normal(5.0, 1.0, 4000)
     interval = recentred_interval(2.0, samples, n=100, floor=0.0)
     assert interval.lo == pytest.approx(0.04, abs=0.15)
@@ -200,11 +200,11 @@ def test_mcnemar_equals_scipy() -> None:
 
 def test_paired_p_values_equal_pair_by_pair() -> None:
     outcomes = np.random.default_rng(1).random((6, 80)) < np.linspace(0.3, 0.9, 6)[:, None]
-    got = stats.paired_p_values(outcomes)
+    result = stats.paired_p_values(outcomes)
     for i, j in itertools.product(range(6), range(6)):
         b, c = int((outcomes[i] & ~outcomes[j]).sum()), int((~outcomes[i] & outcomes[j]).sum())
-        assert got[i, j] == pytest.approx(binomtest(b, b + c).pvalue if b + c else 1.0)
-    assert np.array_equal(got, got.T)
+        assert result[i, j] == pytest.approx(binomtest(b, b + c).pvalue if b + c else 1.0)
+    assert np.array_equal(result, result.T)
 
 
 def test_mcnemar_holds_its_level() -> None:
@@ -220,8 +220,8 @@ def test_mcnemar_refuses_invalid_counts(b: list[float], c: list[float]) -> None:
 
 
 def test_holm_of_a_small_example() -> None:
-    got = stats.holm([0.01, 0.04, 0.03, 0.005])
-    np.testing.assert_allclose(got, [0.03, 0.06, 0.06, 0.02])
+    result = stats.holm([0.01, 0.04, 0.03, 0.005])
+    np.testing.assert_allclose(result, [0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(stats.holm([0.6, 0.7]), [1.0, 1.0])
     assert stats.holm([]).size == 0
 
@@ -243,9 +243,9 @@ def test_holm_decides_as_the_sequential_procedure() -> None:
 
 def test_holm_matrix_adjusts_each_pair_once() -> None:
     p = np.array([[1, 0.01, 0.04], [0.01, 1, 0.03], [0.04, 0.03, 1]])
-    got = stats.holm_matrix(p)
-    np.testing.assert_allclose(got[np.triu_indices(3, 1)], stats.holm([0.01, 0.04, 0.03]))
-    assert np.array_equal(got, got.T) and (np.diag(got) == 1).all()
+    result = stats.holm_matrix(p)
+    np.testing.assert_allclose(result[np.triu_indices(3, 1)], stats.holm([0.01, 0.04, 0.03]))
+    assert np.array_equal(result, result.T) and (np.diag(result) == 1).all()
 
 
 def test_holm_refuses_invalid_p_values() -> None:

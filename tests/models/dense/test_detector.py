@@ -184,7 +184,7 @@ def test_both_takes_one_forward_pass():
             return super().losses(images, targets), super().raw(images)
 
         def raw(self, images):
-            raise AssertionError("a second pass")
+            raise AssertionError("a second forward pass")
 
     module = Both(CANDIDATES).eval()
     losses, output = TorchDetector(module).losses(HALF, TARGETS[:1])

@@ -57,9 +57,9 @@ def test_candidates_and_losses_do_not_depend_on_the_batch(name):
 @pytest.mark.parametrize("name", DETECTORS)
 def test_losses_and_candidates_have_gradients_for_their_own_image_only(name):
     adapter, (pixels, targets) = detector(name), squares(3)
-    for answer in (lambda p: adapter.losses(p, targets)[0], adapter.candidates):
+    for output in (lambda p: adapter.losses(p, targets)[0], adapter.candidates):
         point = pixels.clone().requires_grad_()
-        answer(point)[1].sum().backward()
+        output(point)[1].sum().backward()
         assert point.grad[1].abs().sum() > 0 and point.grad[[0, 2]].abs().sum() == 0
 
 
@@ -98,13 +98,13 @@ def test_non_finite_image_does_not_affect_others(name):
 def test_detectors_learn_bright_squares(name, steps):
     torch.manual_seed(0)
     adapter, (pixels, targets) = TorchDetector(DETECTORS[name]()), squares(32)
-    optimiser = torch.optim.AdamW(adapter.module.parameters(), lr=5e-3)
+    optimizer = torch.optim.AdamW(adapter.module.parameters(), lr=5e-3)
     for step in range(steps):
         chosen = torch.arange(8) + step % 4 * 8
         losses, _ = adapter.losses(pixels[chosen], targets[chosen])
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         losses.mean().backward()
-        optimiser.step()
+        optimizer.step()
     adapter.module.eval()
     with torch.no_grad():
         result = adapter(pixels)
@@ -119,7 +119,7 @@ def test_detectors_learn_bright_squares(name, steps):
 
 def test_fcos_losses_match_torchvision_per_image():
     adapter, (pixels, targets) = detector("fcos"), squares(12, seed=3)
-    targets[0, 0, :4] = torch.tensor([3.0, 3, 5, 30])  # narrow: hardly any location lies inside
+    targets[0, 0, :4] = torch.tensor([3.0, 3, 5, 30])  # narrow: it contains hardly any location
     targets[1, :2] = torch.tensor([[2.0, 2, 30, 30, 0, 0], [6, 6, 26, 26, 1, 0]])  # nested boxes
     targets[2, :, 4] = -1
     losses, _ = adapter.losses(pixels, targets)
@@ -184,14 +184,14 @@ def test_segmenters_learn_bright_squares(name):
         for x1, y1, x2, y2, label, _ in rows.int().tolist():
             mask[y1:y2, x1:x2] = label + 1
     adapter.module.train()
-    optimiser = torch.optim.AdamW(adapter.module.parameters(), lr=5e-3)
+    optimizer = torch.optim.AdamW(adapter.module.parameters(), lr=5e-3)
     for _ in range(40):
         loss = torch.nn.functional.cross_entropy(adapter(pixels), masks)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
-    right = (adapter(pixels).argmax(dim=1) == masks)[masks > 0].float().mean()
-    assert right > 0.8, right
+        optimizer.step()
+    correct = (adapter(pixels).argmax(dim=1) == masks)[masks > 0].float().mean()
+    assert correct > 0.8, correct
 
 
 @pytest.mark.parametrize("name", SEGMENTERS)

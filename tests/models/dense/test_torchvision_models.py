@@ -207,16 +207,16 @@ def test_model_of_more_classes_is_evaluated_on_some(built, name):
     pixels, targets = squares(1, size=64)
     wide = torchvision_detector(name, TASK, num_classes=7, labels=(5, 2), **FAMILIES[name])
     wide.module.eval()
-    seen = []
+    outputs = []
     head = wide.module.net.head if isinstance(wide.module, OneStage) else wide.module.net.roi_heads
-    own = head.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    own = head.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     candidates = wide.candidates(pixels)
     own.remove()
     assert candidates.shape[-1] == 6
     if isinstance(wide.module, OneStage):
-        assert torch.equal(candidates[0, :, 4:], seen[0]["cls_logits"][0].softmax(-1)[:, [5, 2]])
+        assert torch.equal(candidates[0, :, 4:], outputs[0]["cls_logits"][0].softmax(-1)[:, [5, 2]])
     else:
-        labels, scores = seen[0][0][0]["labels"], seen[0][0][0]["scores"]
+        labels, scores = outputs[0][0][0]["labels"], outputs[0][0][0]["scores"]
         assert {5, 2} & set(labels.tolist()) and {1, 3, 4, 6} & set(labels.tolist())
         assert torch.equal(candidates[0, : len(labels), 4], scores * (labels == 5))
         assert torch.equal(candidates[0, : len(labels), 5], scores * (labels == 2))

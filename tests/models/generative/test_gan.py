@@ -106,10 +106,10 @@ def test_gradient_penalties_match_finite_differences(penalty):
         points = real + 0.5 * real.std() * torch.randn(real.shape, generator=numbers).double()
     step, slopes = 1e-6, torch.zeros(3, 4).double()
     for pixel in range(4):
-        moved = torch.zeros(4).double()
-        moved[pixel] = step
-        moved = moved.view(1, 1, 2, 2)
-        slopes[:, pixel] = ((critic(points + moved) - critic(points - moved)) / (2 * step)).detach()
+        perturbed = torch.zeros(4).double()
+        perturbed[pixel] = step
+        perturbed = perturbed.view(1, 1, 2, 2)
+        slopes[:, pixel] = ((critic(points + perturbed) - critic(points - perturbed)) / (2 * step)).detach()
     expected = (slopes.norm(dim=1) - 1) ** 2
     result = penalty(critic, real, fake, torch.Generator().manual_seed(4)).detach()
     assert torch.allclose(result, expected, atol=1e-6)

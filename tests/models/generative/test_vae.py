@@ -155,8 +155,8 @@ def test_interpolation_starts_and_ends_with_the_reconstructions(network, images)
 def test_plain_autoencoder_has_deterministic_codes_and_no_density(images):
     plain = autoencoder((1, 10, 11), latent=3, width=4, variational=False)
     with plain.frozen(), torch.no_grad():
-        known = split_output(plain(images), 110)
-    assert (known.log_variance == NO_SPREAD).all() and not known.is_gaussian.any()
+        codes = split_output(plain(images), 110)
+    assert (codes.log_variance == NO_SPREAD).all() and not codes.is_gaussian.any()
     for queries in (lambda: plain.sample(3, 0), lambda: plain.evidence(images, 5, list(range(13)))):
         with pytest.raises(NotApplicableError, match="neither a prior nor a density"):
             queries()
@@ -167,8 +167,8 @@ def test_log_variances_are_clamped(images):
     with torch.no_grad():
         wild.encoder[-1].bias[2:] = torch.tensor([1e4, -1e4])
     model = TorchAutoencoder(wild, shape=(1, 10, 11))
-    known = split_output(model(images), 110)
-    assert (known.log_variance == torch.tensor([8.0, -8.0])).all()
+    codes = split_output(model(images), 110)
+    assert (codes.log_variance == torch.tensor([8.0, -8.0])).all()
     assert torch.isfinite(model.evidence(images, 10, list(range(13))).importance).all()
 
 

@@ -21,7 +21,7 @@ def split(name, texts, context):
 
 
 def periodic(length=32, context=16, train=64, few=6):
-    """Return a task of windows of a text with period 14, each with another phase."""
+    """Return a task of windows of a text with period 14, each with a different phase."""
     text = PERIOD * 200
     texts = [text[start : start + length] for start in range(0, 5 * (train + few), 5)]
     made = split("train", texts[:train], context), split("validation", texts[train:], context)

@@ -56,13 +56,13 @@ def test_shorter_texts_are_padded_on_the_left():
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_logits_are_causal_and_independent_of_the_batch(name):
-    adapter, shown = built(name), codes(periodic(few=19))
+    adapter, texts = built(name), codes(periodic(few=19))
     with torch.no_grad():
-        whole = adapter(shown)
-        assert whole.shape == (len(shown), 31, len(CLASSES))
+        whole = adapter(texts)
+        assert whole.shape == (len(texts), 31, len(CLASSES))
         for size in (1, 3, 8):
-            assert torch.equal(torch.cat([adapter(part) for part in shown.split(size)]), whole), size
-        changed = shown.clone()
+            assert torch.equal(torch.cat([adapter(part) for part in texts.split(size)]), whole), size
+        changed = texts.clone()
         changed[:, 20] = ord("n")
         assert torch.allclose(adapter(changed)[:, :20], whole[:, :20], atol=1e-6)
         changed[:, 20:] = ord(",")
@@ -71,13 +71,13 @@ def test_logits_are_causal_and_independent_of_the_batch(name):
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_steps_match_the_forward_pass(name):
-    adapter, shown = built(name), codes(periodic())
-    ids, state, logits = adapter.read(shown).ids, None, []
+    adapter, texts = built(name), codes(periodic())
+    ids, state, logits = adapter.read(texts).ids, None, []
     with torch.no_grad():
         for place in range(31):
-            answer, state = adapter.module.step(ids[:, place], state)
-            logits.append(answer)
-        assert torch.allclose(torch.stack(logits, dim=1), adapter(shown), atol=1e-5)
+            output, state = adapter.module.step(ids[:, place], state)
+            logits.append(output)
+        assert torch.allclose(torch.stack(logits, dim=1), adapter(texts), atol=1e-5)
 
 
 def test_state_is_carried_over_texts_of_any_length():
@@ -143,20 +143,20 @@ def test_module_without_step_samples_the_same_texts():
 
 def test_only_context_embeddings_can_be_perturbed():
     adapter, data = built("gru"), periodic()
-    seen = adapter.in_space("embedding")
-    shown = torch.from_numpy(seen.inputs(data.test))
-    low, high = seen.limits
-    assert low <= shown.min() and shown.max() <= high
+    space = adapter.in_space("embedding")
+    texts = torch.from_numpy(space.inputs(data.test))
+    low, high = space.limits
+    assert low <= texts.min() and texts.max() <= high
     with torch.no_grad():
         clean = adapter(codes(data))
-        assert torch.allclose(seen(shown), clean, atol=1e-5)
-        moved = shown + 0.5 * torch.sign(torch.randn(shown.shape, generator=torch.Generator().manual_seed(0)))
-        moved = moved.clamp(low, high)
-        back = torch.cat([shown[:, :16], moved[:, 16:]], dim=1)
-        assert torch.allclose(seen(back), clean, atol=1e-5)  # scored characters are unchanged
-        assert not torch.allclose(seen(moved), clean, atol=1e-2)
-    point = shown.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(seen.raw(point)[:, 15:].square().sum(), point)
+        assert torch.allclose(space(texts), clean, atol=1e-5)
+        perturbed = texts + 0.5 * torch.sign(torch.randn(texts.shape, generator=torch.Generator().manual_seed(0)))
+        perturbed = perturbed.clamp(low, high)
+        back = torch.cat([texts[:, :16], perturbed[:, 16:]], dim=1)
+        assert torch.allclose(space(back), clean, atol=1e-5)  # scored characters are unchanged
+        assert not torch.allclose(space(perturbed), clean, atol=1e-2)
+    point = texts.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(space.raw(point)[:, 15:].square().sum(), point)
     assert (gradient[:, :16] != 0).any(dim=2).all() and not gradient[:, 16:].any()
     with pytest.raises(NotApplicableError, match="latent"):
         adapter.in_space("latent")

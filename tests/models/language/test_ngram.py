@@ -19,21 +19,21 @@ class Naive:
     """The same model as a dictionary of histories, one character at a time."""
 
     def __init__(self, texts, classes, order):
-        self.classes, self.order, self.behind = classes, order, {}
+        self.classes, self.order, self.followers = classes, order, {}
         for text in texts:
             for place, character in enumerate(text):
                 for history in range(min(order - 1, place) + 1):
                     key = tuple(text[place - history : place])
-                    self.behind.setdefault(key, Counter())[character] += 1
+                    self.followers.setdefault(key, Counter())[character] += 1
 
-    def chances(self, past):
-        chance = np.full(self.classes, 1 / self.classes)
+    def probabilities(self, past):
+        probability = np.full(self.classes, 1 / self.classes)
         for history in range(min(self.order - 1, len(past)) + 1):
-            seen = self.behind.get(tuple(past[len(past) - history :]))
-            if seen:
-                counts = np.array([seen[c] for c in range(self.classes)], float)
-                chance = (counts + len(seen) * chance) / (counts.sum() + len(seen))
-        return chance
+            continuations = self.followers.get(tuple(past[len(past) - history :]))
+            if continuations:
+                counts = np.array([continuations[c] for c in range(self.classes)], float)
+                probability = (counts + len(continuations) * probability) / (counts.sum() + len(continuations))
+        return probability
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 5])
@@ -47,7 +47,7 @@ def test_probabilities_match_a_dictionary_implementation(order):
     np.testing.assert_allclose(result.sum(axis=2), 1, atol=1e-6)
     for row, text in enumerate(queries.tolist()):
         for place in range(40):
-            np.testing.assert_allclose(result[row, place], naive.chances(text[: place + 1]), atol=1e-6)
+            np.testing.assert_allclose(result[row, place], naive.probabilities(text[: place + 1]), atol=1e-6)
 
 
 def test_smoothed_distribution_by_hand():

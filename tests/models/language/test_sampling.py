@@ -47,10 +47,10 @@ def test_text_depends_on_its_own_seed_only():
 
 
 def test_largest_uniform_number_stays_in_the_alphabet():
-    def sure(ids, state):
+    def certain(ids, state):
         return torch.tensor([[0.0, -math.inf, 0.0]]).expand(len(ids), -1).clamp_min(-1e4), None
 
-    assert (continue_texts(sure, prompts(2), 100, seeds=[0, 1]).ids == 2).all()
+    assert (continue_texts(certain, prompts(2), 100, seeds=[0, 1]).ids == 2).all()
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,6 @@ def test_largest_uniform_number_stays_in_the_alphabet():
 )
 def test_invalid_arguments_are_refused(given, message):
     queries = {"prompts": prompts(2), "seeds": [0, 1], "temperature": 1.0} | given
-    shown = queries.pop("prompts")
+    starts = queries.pop("prompts")
     with pytest.raises(ModelError, match=message):
-        continue_texts(fixed, shown, 5, **queries)
+        continue_texts(fixed, starts, 5, **queries)

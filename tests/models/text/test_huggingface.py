@@ -247,9 +247,9 @@ def test_hotflip_replaces_words_of_one_token(model: TorchText) -> None:
         targets = model(rows).argmax(dim=1)
         attack = HotFlip([1, 2], neighbours=1000, similarity=-1.0).fit(problem, lambda: (rows, targets), seed=0)
         for size in attack.sizes:
-            moved = attack.perturb(problem, rows, targets, size, torch.arange(2))
+            perturbed = attack.perturb(problem, rows, targets, size, torch.arange(2))
             random = attack.random(rows, size, torch.arange(2))
-            for before, *after in zip(*map(texts_of, (rows.numpy(), moved.numpy(), random.numpy())), strict=True):
+            for before, *after in zip(*map(texts_of, (rows.numpy(), perturbed.numpy(), random.numpy())), strict=True):
                 for text in after:
                     pairs = zip(WORD.findall(before), WORD.findall(text), strict=True)
                     swapped = [new for old, new in pairs if new != old]

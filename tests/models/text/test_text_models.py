@@ -46,7 +46,7 @@ def built(name: str, seed: int = 0, **options: object) -> TorchText:
     return REGISTRY.get("model", name).factory(TASK, **options)
 
 
-def taught(name: str) -> TorchText:
+def trained(name: str) -> TorchText:
     model = built(name, length=12)
     training_data = TrainingData(TRAIN, VALIDATION, Sentiment(), 0, lambda epochs, what, count: iter(epochs))
     train(model, Recipe(epochs=4, batch_size=16, learning_rate=1e-2), training_data, device=torch.device("cpu"))
@@ -55,16 +55,16 @@ def taught(name: str) -> TorchText:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_training_is_reproducible_and_weights_are_loaded(name: str, tmp_path: Path) -> None:
-    first, again = taught(name), taught(name)
+    first, again = trained(name), trained(name)
     file = tmp_path / "weights.safetensors"
     file.write_bytes(to_bytes(first.module))
     stored = built(name, 1, weights=str(file), length=12)
     rows = torch.from_numpy(TEST.pixels())
     with first.frozen(), again.frozen(), stored.frozen(), torch.no_grad():
-        answers = first(rows)
-        assert (answers.argmax(dim=1).numpy() == TEST.targets).mean() > 0.9
-        assert torch.equal(answers, again(rows))
-        assert torch.equal(answers, stored(rows))
+        outputs = first(rows)
+        assert (outputs.argmax(dim=1).numpy() == TEST.targets).mean() > 0.9
+        assert torch.equal(outputs, again(rows))
+        assert torch.equal(outputs, stored(rows))
     assert first.recipe is not None
     assert stored.recipe is None
 
@@ -116,15 +116,17 @@ def test_text_models_are_registered_with_a_summary() -> None:
 
 def test_vocabulary_comes_from_the_training_texts() -> None:
     words = {word for text in texts_of(TRAIN.inputs) for word in text.split()}
-    known = set(built("bag").tokenizer.vocabulary[2:])
-    assert known < words and len(known) == math.ceil(0.9 * len(words))
+    logits = set(built("bag").tokenizer.vocabulary[2:])
+    assert logits < words and len(logits) == math.ceil(0.9 * len(words))
 
 
 def test_rare_words_train_the_embedding_of_unknown_words() -> None:
     """Otherwise their embedding keeps its random initial value, and typos have random effects."""
     for name in NAMES:
-        drawn, learnt = (made.table[made.tokenizer.unknown].detach() for made in (built(name, length=12), taught(name)))
-        assert torch.cosine_similarity(drawn, learnt, dim=0) < 0.99  # weight decay alone keeps the direction
+        drawn, learnt = (
+            made.table[made.tokenizer.unknown].detach() for made in (built(name, length=12), trained(name))
+        )
+        assert torch.cosine_similarity(drawn, learnt, dim=0) < 0.99  # weight decay only would keep the direction
 
 
 def test_small_training_splits_get_more_epochs() -> None:
@@ -146,8 +148,8 @@ def test_text_without_known_words_is_scored_as_unknown_words(name: str, text: st
         count = max(1, len(WORD.findall(text)))
         mask = (torch.arange(12) < count)[None]
         expected = model.forward_embedded(model.embed(torch.where(mask, unknown, model.tokenizer.pad)), mask)
-        known = model(torch.from_numpy(packed(["good"], 4)))
+        logits = model(torch.from_numpy(packed(["good"], 4)))
     assert torch.isfinite(alone).all()
     assert torch.equal(alone, max_batch)
     assert torch.equal(alone, expected)
-    assert not torch.equal(alone, known)
+    assert not torch.equal(alone, logits)

@@ -76,9 +76,9 @@ def test_every_word_can_change_the_logits(net: nn.Module) -> None:
     embedded, mask = batch()
     embedded.requires_grad_(True)
     net(embedded, mask)[:, 0].sum().backward()
-    moved = embedded.grad.abs().sum(dim=2) > 0
-    assert not moved[~mask].any()
-    reached = moved[mask].float().mean()
+    perturbed = embedded.grad.abs().sum(dim=2) > 0
+    assert not perturbed[~mask].any()
+    reached = perturbed[mask].float().mean()
     assert reached == 1 or (isinstance(net, TextCNN) and reached > 0.8)  # max pooling may ignore a word
 
 
@@ -105,9 +105,9 @@ def test_dropout_is_off_in_evaluation_mode(net: nn.Module) -> None:
 def test_padding_embedding_stays_zero(net: nn.Module) -> None:
     rows = texts(16)
     model = TorchText(net, VOCABULARY, length=LENGTH)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=0.1)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.1)
     nn.functional.cross_entropy(model(rows), torch.arange(16) % 3).backward()
-    optimiser.step()
+    optimizer.step()
     assert not model.table[0].any()
 
 
@@ -115,17 +115,17 @@ def test_networks_learn_a_keyword(net: nn.Module) -> None:
     generator = np.random.default_rng(3)
     saved = [" ".join(f"w{word}" for word in generator.integers(3, 50, 5)) + f" w{place % 3}" for place in range(48)]
     rows, targets = torch.from_numpy(packed(saved, max(map(len, saved)))), torch.arange(48) % 3
-    model, optimiser = TorchText(net, VOCABULARY, length=LENGTH), torch.optim.AdamW(net.parameters(), lr=1e-2)
+    model, optimizer = TorchText(net, VOCABULARY, length=LENGTH), torch.optim.AdamW(net.parameters(), lr=1e-2)
     net.train()
     for _ in range(25):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         nn.functional.cross_entropy(model(rows), targets).backward()
-        optimiser.step()
+        optimizer.step()
     with model.frozen():
         assert (model(rows).argmax(dim=1) == targets).float().mean() > 0.9
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a graphics card")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_gradients_exist_on_a_gpu(net: nn.Module) -> None:
     model = TorchText(net, VOCABULARY, length=LENGTH).to("cuda")
     with model.frozen():

@@ -125,22 +125,24 @@ def test_embedding_space_gives_the_same_logits(reader):
     task = prepare_task(TASK, 0)
     space = reader.in_space("embedding")
     assert isinstance(space, Embedded)
-    shown = torch.from_numpy(space.inputs(task.data.test))
-    assert shown.shape == (60, 4, 16) and float(shown.abs().max()) <= space.limits[1]
+    embedded = torch.from_numpy(space.inputs(task.data.test))
+    assert embedded.shape == (60, 4, 16) and float(embedded.abs().max()) <= space.limits[1]
     with reader.frozen(), torch.no_grad():
-        torch.testing.assert_close(space(shown), reader(torch.from_numpy(task.data.test.inputs)), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            space(embedded), reader(torch.from_numpy(task.data.test.inputs)), atol=1e-5, rtol=1e-5
+        )
 
 
 def test_perturbed_padding_stays_padding(reader):
     task = prepare_task(TASK, 0)
     space = reader.in_space("embedding")
-    shown = torch.from_numpy(space.inputs(task.data.test.take(range(4))))
-    shown[:, 2:] = space.limits[1]
-    moved = shown.clone()
-    moved[:, 2:] -= 3.0
+    embedded = torch.from_numpy(space.inputs(task.data.test.take(range(4))))
+    embedded[:, 2:] = space.limits[1]
+    perturbed = embedded.clone()
+    perturbed[:, 2:] -= 3.0
     with reader.frozen(), torch.no_grad():
-        assert torch.equal(space(moved), space(shown))
-        assert torch.isfinite(space(torch.full_like(shown, space.limits[1]))).all()
+        assert torch.equal(space(perturbed), space(embedded))
+        assert torch.isfinite(space(torch.full_like(embedded, space.limits[1]))).all()
 
 
 def test_embedding_space_requires_an_embedding(reader):
@@ -164,12 +166,12 @@ class Invalid(SpacedWords):
 class Returning(Bag):
     """Returns modified logits."""
 
-    def __init__(self, answer):
+    def __init__(self, change):
         super().__init__(5, 2)
-        self.answer = answer
+        self.change = change
 
     def forward(self, embedded, mask):
-        return self.answer(super().forward(embedded, mask))
+        return self.change(super().forward(embedded, mask))
 
 
 @pytest.mark.parametrize(
@@ -225,7 +227,7 @@ def test_ids_outside_the_embedding_raise_an_error(rows, result, message):
 
 
 @pytest.mark.parametrize(
-    ("answer", "message"),
+    ("change", "message"),
     [
         (lambda logits: logits[:, None], r"returned \(8, 1, 2\) for 8 texts"),
         (lambda logits: logits[:, 0], r"returned \(8,\) for 8 texts"),
@@ -236,9 +238,9 @@ def test_ids_outside_the_embedding_raise_an_error(rows, result, message):
         (lambda logits: logits * torch.tensor([1.0, torch.nan]), "NaN or infinite logits for 2 of 2 texts"),
     ],
 )
-def test_invalid_outputs_are_refused(answer, message, reader):
+def test_invalid_outputs_are_refused(change, message, reader):
     with pytest.raises(ModelError, match=message):
-        TorchText(Returning(answer), reader.tokenizer, length=4)(torch.from_numpy(packed(["good", "bad film"], 12)))
+        TorchText(Returning(change), reader.tokenizer, length=4)(torch.from_numpy(packed(["good", "bad film"], 12)))
 
 
 class Recurrent(Bag):
@@ -251,10 +253,10 @@ class Recurrent(Bag):
 
 
 def test_recurrent_model_has_gradients_in_evaluation_mode_without_cudnn(monkeypatch, reader):
-    seen = []
+    calls = []
 
     def remembered(**options):
-        seen.append(options)
+        calls.append(options)
         return torch.autograd.profiler.record_function("cudnn")
 
     monkeypatch.setattr(torch.backends.cudnn, "flags", remembered)
@@ -263,12 +265,12 @@ def test_recurrent_model_has_gradients_in_evaluation_mode_without_cudnn(monkeypa
     with recurrent.frozen():
         point = recurrent.embed(reading.ids).requires_grad_(True)
         recurrent.forward_embedded(point, reading.mask).sum().backward()
-        assert not recurrent.module.training and seen == [{"enabled": False}]
+        assert not recurrent.module.training and calls == [{"enabled": False}]
         with torch.no_grad():
             recurrent.forward_embedded(point, reading.mask)
         with reader.frozen():
             reader.forward_embedded(reader.embed(reading.ids), reading.mask)
-    assert len(seen) == 1
+    assert len(calls) == 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -336,13 +338,13 @@ def test_padding_stays_padding_at_the_largest_perturbation(opinions):
     space = opinions.model.in_space("embedding")
     short = opinions.test.take([0])
     short = Split(short.ids, packed(["good"], 8), short.targets)
-    shown = torch.from_numpy(space.inputs(short))
-    moved = shown.clone()
-    moved[:, 1:] -= 3.99
+    embedded = torch.from_numpy(space.inputs(short))
+    perturbed = embedded.clone()
+    perturbed[:, 1:] -= 3.99
     with opinions.model.frozen(), torch.no_grad():
-        assert torch.equal(space(moved), space(shown))
-        moved[:, 1:] -= 0.02
-        assert not torch.equal(space(moved), space(shown))
+        assert torch.equal(space(perturbed), space(embedded))
+        perturbed[:, 1:] -= 0.02
+        assert not torch.equal(space(perturbed), space(embedded))
 
 
 def test_tokenizer_is_part_of_the_digest():

@@ -12,16 +12,16 @@ from suite.kinds.inputs import vocabulary
 from suite.models.adapters.text import Token
 from suite.models.adapters.tokens import Words
 
-KNOWN = Words(("the", "film", "isn't", "good", "!"))
+TOKENIZER = Words(("the", "film", "isn't", "good", "!"))
 
 
 def test_ids_start_with_padding_and_the_unknown_word() -> None:
-    assert KNOWN.vocabulary == ("", "<unk>", "the", "film", "isn't", "good", "!")
-    assert (KNOWN.pad, KNOWN.unknown) == (0, 1)
+    assert TOKENIZER.vocabulary == ("", "<unk>", "the", "film", "isn't", "good", "!")
+    assert (TOKENIZER.pad, TOKENIZER.unknown) == (0, 1)
 
 
 def test_words_are_lower_case_with_spans_in_the_original_text() -> None:
-    assert KNOWN.tokens("The  FILM isn't bad!!") == [
+    assert TOKENIZER.tokens("The  FILM isn't bad!!") == [
         Token(2, 0, 3),
         Token(3, 5, 9),
         Token(4, 10, 15),
@@ -33,12 +33,12 @@ def test_words_are_lower_case_with_spans_in_the_original_text() -> None:
 
 def test_spans_are_right_where_lower_case_is_longer() -> None:
     text = "İİ good"  # each İ is two characters in lower case
-    assert KNOWN.tokens(text) == [Token(1, 0, 2), Token(5, 3, 7)]
+    assert TOKENIZER.tokens(text) == [Token(1, 0, 2), Token(5, 3, 7)]
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t"])
 def test_text_without_words_is_one_unknown_token(text: str) -> None:
-    assert KNOWN.tokens(text) == [Token(1, 0, 0)]
+    assert TOKENIZER.tokens(text) == [Token(1, 0, 0)]
 
 
 def test_text_of_the_unknown_id_is_not_a_word() -> None:
@@ -59,8 +59,8 @@ def test_empty_vocabulary_raises_an_error(words: tuple[str, ...], most: int) -> 
 
 def test_tokenizer_and_vocabulary_agree_on_words() -> None:
     text = "It's 5 o'clock -- déjà-vu, isn’t it? 😀"
-    known = Words(vocabulary(packed([text], len(text))))
-    assert known.unknown not in [token.id for token in known.tokens(text)]
+    words = Words(vocabulary(packed([text], len(text))))
+    assert words.unknown not in [token.id for token in words.tokens(text)]
 
 
 @given(some.text(alphabet=some.characters(exclude_characters="\0", exclude_categories=["Cs"])))
