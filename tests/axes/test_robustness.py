@@ -429,7 +429,7 @@ def test_an_attack_that_does_nothing_is_suspect(measured):
     entry, spec = resolve("attack", "torchattacks:VANILA(eps=[0.02])")
     result = measured(entry.build(spec), context_of())
     (measure,) = robust(result)
-    assert measure.status == "suspect" and "misclassified no sample" in measure.reason
+    assert measure.status == "suspect" and "succeeded on no sample" in measure.reason
 
 
 class PoisonedGradient(nn.Module):
