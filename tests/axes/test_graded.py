@@ -496,7 +496,7 @@ def test_rows_of_graded_kinds_are_reproducible_with_interval_checks_and_control(
         assert all("random_does_less" in json.loads(checks) for checks in attacked["checks"])
 
 
-def test_a_detector_for_another_task_is_an_error(tmp_path, file):
+def test_a_model_of_the_wrong_kind_is_an_error(tmp_path, file):
     cells = plan([f"{file}:boxes"], [f"{file}:segmenter"], ["clean"])
     ((_, reason),) = Harness(Store(tmp_path), Settings()).run(cells).failed
     assert "is of kind segmentation" in reason
@@ -516,7 +516,7 @@ def test_an_attack_on_single_labels_is_rejected_for_graded_kinds(kind, attack):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_attribution_highlights_what_the_model_uses(kind):
+def test_attribution_highlights_the_pixels_the_model_uses(kind):
     result = AXES["attribution"].measure(context_of(kind).fit_to_model())
     by_name = {(m.metric, m.params["method"], m.params.get("baseline")): m for m in result.measures}
     assert by_name["pointing_game", "saliency", "none"].value == 1

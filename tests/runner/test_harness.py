@@ -176,7 +176,7 @@ INVALID_PLANS = {
 
 
 @pytest.mark.parametrize(("tasks", "models", "axes", "hint"), INVALID_PLANS.values(), ids=INVALID_PLANS)
-def test_errors_in_the_plan_are_found_before_anything_runs(tasks, models, axes, hint):
+def test_errors_in_the_plan_are_reported_before_anything_runs(tasks, models, axes, hint):
     with pytest.raises(SuiteError, match=hint):
         plan(tasks, models, axes)
 
@@ -250,6 +250,6 @@ INVALID_VALUES = {
 
 
 @pytest.mark.parametrize(("axis", "hint"), INVALID_VALUES.values(), ids=INVALID_VALUES)
-def test_invalid_values_are_found_before_anything_runs(axis, hint):
+def test_invalid_values_are_reported_before_anything_runs(axis, hint):
     with pytest.raises(SuiteError, match=hint):
         plan(["digits"], ["linear"], [axis])
