@@ -238,7 +238,7 @@ def test_raters_shares_become_an_array_also_where_a_split_is_empty():
     np.testing.assert_array_equal(data.test.shares, [[0.75, 0.25], [np.nan, np.nan]])
     assert data.train.shares.shape == data.validation.shares.shape == (0, 2)
     for shares in ((0.5, 0.25), (1.5, -0.5), (1.0,), (0.5, 0.25, 0.25)):
-        with pytest.raises(DataError, match="no distribution over the 2 classes"):
+        with pytest.raises(DataError, match="do not form a distribution over the 2 classes"):
             loaded({"test": [Sample("x", pixels(1), "a", shares), Sample("y", pixels(2), "b")]})
 
 

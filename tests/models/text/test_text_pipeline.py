@@ -89,7 +89,7 @@ def test_shares_must_add_up_to_one(tmp_path):
         "from suite import Sample, task\n\n\n@task(kind='sentiment', classes=('a', 'b'))\ndef odd(split, seed):\n"
         "    '''Odd.'''\n    yield Sample(split, 'text ' + split, 0, (0.5, 0.6))\n"
     )
-    with pytest.raises(DataError, match="no distribution over the 2 classes"):
+    with pytest.raises(DataError, match="do not form a distribution over the 2 classes"):
         prepare_task(f"{file}:odd", 0)
 
 
