@@ -9,7 +9,7 @@ import torch
 
 from suite.axes.base import AxisResult, Context
 from suite.data.digests import seed_of
-from suite.errors import NotApplicableError
+from suite.errors import NotApplicableError, SpecError
 from suite.kinds.base import Array, Calibrated, Rescaling
 from suite.models.training.trainer import seeded
 from suite.registry import register
@@ -42,6 +42,13 @@ class Calibration:
     bins: int = 15
     dropout_samples: int = 30
     members: int = 3
+
+    def __post_init__(self) -> None:
+        if min(self.bins, self.dropout_samples, self.members) < 1:
+            raise SpecError(
+                f"bins={self.bins}, dropout_samples={self.dropout_samples}, members={self.members}; expected "
+                "numbers of at least 1."
+            )
 
     def measure(self, context: Context) -> AxisResult:
         """Measure every uncertainty method; one that the model does not support becomes a skipped row with the reason.

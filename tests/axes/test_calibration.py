@@ -6,7 +6,7 @@ import torch
 from suite.axes.base import Context
 from suite.axes.calibration import Calibration
 from suite.data import DataReport, TaskData, TaskInfo
-from suite.errors import ModelError, NotApplicableError, TrainingError
+from suite.errors import ModelError, NotApplicableError, SpecError, TrainingError
 from suite.kinds.classification.kind import Classification
 from suite.runner.preparation import ModelProvider, prepare_task
 from suite.runner.settings import silent
@@ -37,6 +37,12 @@ def failing(error):
         raise error
 
     return members
+
+
+@pytest.mark.parametrize("option", ["bins", "dropout_samples", "members"])
+def test_an_option_below_one_is_refused(option):
+    with pytest.raises(SpecError, match=f"{option}=0.*at least 1"):
+        Calibration(**{option: 0})
 
 
 def test_an_ensemble_that_does_not_apply_is_a_skipped_row():
