@@ -314,7 +314,7 @@ def test_a_broken_file_is_named_with_its_error(tmp_path, text, message):
         REGISTRY.of_file(path)
     assert not [name for name, loaded in sys.modules.items() if getattr(loaded, "__file__", "") == str(path)]
     path.write_text("from suite import model\n@model()\ndef whole(): 'Whole.'\n")
-    assert [entry.name for entry in REGISTRY.of_file(path)] == ["whole"], "a mended file is loaded anew"
+    assert [entry.name for entry in REGISTRY.of_file(path)] == ["whole"], "a corrected file is loaded again"
 
 
 def test_wrong_paths_and_names_have_different_errors(acme, tmp_path):

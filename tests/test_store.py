@@ -5,12 +5,13 @@ import os
 import random
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from suite.errors import StoreError
-from suite.store import Store
+from suite.store import RENAMED, Store
 from suite.types import Measure, Provenance, Record, RunInfo
 from tests.stores import numbers
 
@@ -74,6 +75,13 @@ def test_the_index_is_rebuilt_from_the_records(tmp_path):
     (tmp_path / "index.parquet").unlink()
     assert Store(tmp_path).rows().equals(before)
     assert Store(tmp_path).rebuild() == 3
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_a_metric_of_an_older_record_is_listed_under_its_present_name(tmp_path, old, new):
+    store = Store(tmp_path)
+    store.put(replace(record(), measures=(Measure(old, 0.5, 0.4, 0.6, 10, "wilson"),)))
+    assert store.rows()["metric"].tolist() == [new]
 
 
 def test_a_deleted_record_is_removed_from_the_index(tmp_path):
