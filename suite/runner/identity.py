@@ -15,26 +15,42 @@ from suite.errors import SpecError
 from suite.registry import resolve
 from suite.spec import Spec, parse
 
-NUMERIC = (
-    "attacks",
-    "attributions",
-    "axes",
-    "corruptions",
-    "data",
-    "kinds",
-    "metrics",
-    "models",
-    "runner/preparation.py",
-    "types.py",
-    "spec.py",
-)
-"""Parts of the package that determine the numbers; changes elsewhere leave stored results valid."""
+PACKAGE = Path(__file__).parents[1]
+"""The folder of the package `suite`."""
+
+EXCLUDED: Mapping[str, str] = {
+    "api.py": "It turns the arguments of audit into cells and settings, and reads the results back.",
+    "cli.py": "It turns options into cells and settings, and prints results.",
+    "leaderboard": "It selects, ranks and prints stored numbers, and no measuring code imports it.",
+    "listing.py": "It lists the names of what is installed.",
+    "paths.py": "It locates the folder of results.",
+    "reports": "It shows stored results in the browser.",
+    "runner/conformance.py": "It checks third-party files before a run, and stores nothing.",
+    "runner/progress.py": "It draws progress bars and passes on their items unchanged.",
+    "store.py": "It writes what was measured and the trained weights, and reads them back unchanged.",
+    "tasks": "The origins of a cell name its task and model files, so that a file invalidates only its own results.",
+    "verify": "It checks stored results after they were measured.",
+}
+"""Modules and packages that the code digest omits, relative to `PACKAGE`, each with why it cannot move a number."""
 
 NESTED = {"attack": "attack", "methods": "attribution"}
 """Arguments of an axis that are specs, with their roles."""
 
-PACKAGES = ("torch", "torchvision", "timm", "torchattacks", "captum", "numpy", "scipy", "pandas", "scikit-learn")
-"""Packages whose versions are recorded with every result."""
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "torchattacks",
+    "captum",
+    "transformers",
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+    "rapidfuzz",
+    "vaderSentiment",
+)
+"""Packages that compute numbers; their versions are part of the key of a result."""
 
 
 def full_spec(role: str, text: str | Spec, *, injected: tuple[str, ...] = ()) -> Spec:
@@ -97,22 +113,36 @@ def without_folder(spec: Spec) -> Spec:
 
 @functools.cache
 def code_digest(files: tuple[str, ...] = ()) -> str:
-    """Return the SHA-256 of the code that determines the numbers: that of the suite, and the given files."""
-    content = hashlib.sha256()
-    for file in [*_package_files(), *sorted(set(files))]:
-        path = Path(str(file))
-        if path.is_file():
-            content.update(path.name.encode() + b"\0" + _canonical_code(path))
+    """Return the SHA-256 of the code that can move a number: that of the suite, and the given files."""
+    content = hashlib.sha256(package_digest().encode())
+    paths = (Path(file) for file in set(files))
+    for name, code in sorted((path.name, _canonical_code(path.read_bytes())) for path in paths if path.is_file()):
+        content.update(name.encode() + b"\0" + code)
     return content.hexdigest()
 
 
 @functools.cache
-def _canonical_code(path: Path) -> bytes:
+def package_digest(root: Path = PACKAGE) -> str:
+    """Return the SHA-256 of the code of the package in the folder `root`, without what is `EXCLUDED`."""
+    content = hashlib.sha256()
+    for name in covered_files(root):
+        content.update(name.encode() + b"\0" + _canonical_code((root / name).read_bytes()))
+    return content.hexdigest()
+
+
+def covered_files(root: Path = PACKAGE) -> list[str]:
+    """Return the files that the code digest covers, relative to `root` and sorted."""
+    files = (path.relative_to(root) for path in root.rglob("*.py"))
+    return sorted(file.as_posix() for file in files if not any(file.is_relative_to(part) for part in EXCLUDED))
+
+
+@functools.cache
+def _canonical_code(source: bytes) -> bytes:
     """Return the code of a file without comments, layout and docstrings, which cannot change a number."""
     try:
-        tree = ast.parse(path.read_bytes())
+        tree = ast.parse(source)
     except SyntaxError:
-        return path.read_bytes()
+        return source
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [part for part in node.body if not _is_docstring(part)] or [ast.Pass()]
@@ -123,26 +153,29 @@ def _is_docstring(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
-def _package_files() -> list[Path]:
-    parts = [Path(__file__).parents[1] / part for part in NUMERIC]
-    return sorted(file for part in parts for file in (part.rglob("*.py") if part.is_dir() else [part]))
-
-
 @functools.cache
 def environment(threads: int) -> Mapping[str, str]:
     """Return the versions of Python, the machine, threads and packages that a result was computed with."""
-    versions = {
+    return {
         "python": platform.python_version(),
         "machine": platform.machine(),
         "threads": str(threads),
         "mkl_cbwr": os.environ.get("MKL_CBWR", "default"),
+        **package_versions(),
     }
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "absent"
-    return versions
+
+
+@functools.cache
+def package_versions() -> Mapping[str, str]:
+    """Return the installed versions of the packages that compute numbers; ``absent`` for one that is not installed."""
+    return {name: _version(name) for name in PACKAGES}
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
 
 
 @functools.cache
