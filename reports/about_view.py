@@ -1,8 +1,16 @@
 """The page that explains the numbers."""
 
+import pandas as pd
 import streamlit as st
 
-TEXT = """
+from suite.decorators import page
+from suite.metrics.catalogue import Metric
+from suite.registry import REGISTRY
+from suite.reports import frames
+from suite.reports.pages import PageContext
+from suite.reports.text import entries
+
+INTERVALS = """
 ### Intervals
 A test set is a sample: another one would give slightly different numbers. Of 100 intervals at the 95 % level, about 95
 contain the true value. If two models differ by less than the width of their intervals, check the ties before you call
@@ -15,51 +23,9 @@ false difference in a column is at most 5 %. Models that **share a letter** do n
 does not prove that they are equal; more samples might separate them. The range of ranks shows how many models are
 significantly better and worse.
 
-### Metrics
-| metric | meaning | better |
-|---|---|---|
-| accuracy | share of test samples that are classified correctly | higher |
-| balanced accuracy | the same with every class weighted equally, however rare | higher |
-| macro F1 | F1 score (harmonic mean of precision and recall), averaged over classes | higher |
-| recall of a class | share of the class that is predicted correctly | higher |
-| mAP | detection: average precision, averaged over classes and IoU thresholds from 0.5 to 0.95 | higher |
-| AP50, AP75 | mAP at an IoU threshold of 0.5 or 0.75 | higher |
-| AR1, AR10, AR100 | average recall over IoU 0.5-0.95, at most 1, 10 or 100 detections per class and image | higher |
-| LRP error | missed objects, false positives and localization in one number; 0 is perfect, 1 the worst | lower |
-| detected, wrong class | share of objects with a box of their class; with boxes of other classes only | – |
-| disappearance | share of objects without any box: missed, or hidden by an attack | lower |
-| false positives | boxes without an object, per image | lower |
-| mIoU | pixels both predicted and true, divided by those that are either; mean over classes | higher |
-| robust accuracy, mAP, mIoU | the metric after an attack has perturbed every input, within the size eps | higher |
-| ECE | mean gap between confidence and accuracy | lower |
-| ECE noise floor | the ECE that a perfectly calibrated model would have by chance, with this number of samples | – |
-| pixel ECE | the ECE of pixel classes; most pixels are easy background, so see the next two as well | lower |
-| foreground, boundary ECE | the same for objects only, and for pixels near a border between classes | lower |
-| D-ECE | the ECE of boxes: mean gap between score and precision | lower |
-| LaECE, LaACE | the same per class, where a score should also predict how well its box fits the object | lower |
-| OCE | error of the scores at each object; a missed object counts 1 | lower |
-| NLL, Brier | proper scoring rules for the predicted probabilities | lower |
-| AURC | error rate of the samples kept, averaged while the least confident ones are rejected | lower |
-| temperature | scaling of the confidence: above 1 lowers it, below 1 raises it | – |
-| deletion AUC | mean score while the pixels with the highest attribution are deleted | lower |
-| insertion AUC | mean score while these pixels are inserted | higher |
-| context deletion AUC | deletion outside the explained object; no map helps if the model ignores the context | lower |
-| pointing game | how often the maximum of a map lies inside the object: plausibility, not faithfulness | – |
-| energy inside | share of a map's weight inside the object: plausibility, not faithfulness | – |
-| bits per character | mean surprisal of the next character of real text under a language model | lower |
-| bits per byte | the same per byte, comparable across alphabets | lower |
-| code length | bits per pixel of an image's code, and of the pixels given the mean of the code; not a bound | lower |
-| ELBO, NLL of images | bounds on the cost of an image; the NLL, from many sampled codes, is tighter | lower |
-| active units | latent dimensions that a model uses | – |
-| KID, FID | distances between generated and real images in the features of a classifier | lower |
-| precision, recall | share of generated images that look real, and of real images that look generated | higher |
-| density, coverage | real neighborhoods that a generated image lies in; share of real images with one nearby | higher |
-| memorized | share of the generated data that is a copy, or nearly a copy, of training data | – |
-| comprehensiveness | drop of the score when the words with the highest attribution are deleted | higher |
-| sufficiency | drop of the score when only these are kept | lower |
-| convergence delta | relative error by which integrated gradients violate completeness | lower |
-| infidelity | error of the change of the score that a gradient-like map predicts for small pixel changes | lower |
+"""
 
+READING = """
 **linf** sizes bound the change of every single pixel, **l2** sizes bound the change of the image as a whole, a
 **patch** may change anything in a small part of the image. Pixel values are in [0, 1].
 
@@ -77,7 +43,7 @@ beat it is uninformative. **–** means not measured, never zero. Failed measure
 ### Verdicts
 - **✓ valid**: every applicable check passed. The number is reliable within its interval.
 - **? suspect**: the number failed a check. The attack was not at its strongest, and a better one may lower the result:
-  the true robust accuracy, mAP or mIoU is **at most** this number, and may be far lower. It is shown as **≤ 71.2 ?**,
+  the true number is **at most** this one, and may be far lower. It is shown as **≤ 71.2 ?**,
   gets no letter and no rank, and is listed below every valid number of the ranking column.
 - **✗ invalid**: there is no usable number. It is undefined, its measurement failed, or it was skipped.
 
@@ -93,7 +59,28 @@ is about the number, not the model: even a good model gets a suspect number from
 """
 
 
-def show() -> None:
-    """Show the explanations."""
+@page(title="About the numbers", needs="nothing", rank=3)
+def about(context: PageContext) -> None:
+    """Show the explanations, and what every metric of the installation and of the store means."""
     st.header("About the numbers")
-    st.markdown(TEXT)
+    st.markdown(INTERVALS)
+    st.markdown("### Metrics")
+    table = frames.catalogue_frame(catalogue(context.rows))
+    columns = {"meaning": st.column_config.Column(width=620)}
+    st.dataframe(table, hide_index=True, height=620, column_config=columns)
+    st.markdown(READING)
+
+
+def catalogue(rows: pd.DataFrame) -> list[Metric]:
+    """Return the declarations of all installed metrics and of the metrics of stored rows, by title."""
+    stored = [] if rows.empty else entries(rows.drop_duplicates("entry"))
+    known = {(metric.name, metric.meaning): metric for metric in (*stored, *installed()) if metric.meaning}
+    return sorted(known.values(), key=lambda metric: (metric.title.lower(), metric.name))
+
+
+@st.cache_resource(show_spinner="Collecting the metrics")
+def installed() -> list[Metric]:
+    """Return the declarations of all installed metrics: of every registered axis for every registered kind."""
+    kinds = [entry.factory() for entry in REGISTRY.names("kind")]
+    axes = [entry.factory() for entry in REGISTRY.names("axis")]
+    return list(dict.fromkeys(metric for axis in axes for kind in kinds for metric in axis.entries(kind)))

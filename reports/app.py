@@ -3,54 +3,55 @@
 Addresses can be bookmarked: `?page=Model&task=...&model=...`.
 """
 
-from typing import Any
-
-import pandas as pd
 import streamlit as st
 
+from suite.errors import SuiteError
 from suite.paths import default_store
-from suite.reports import about_view, board_view, gallery_view, model_view, sources
+from suite.registry import Entry
+from suite.reports import pages, sources
 from suite.reports.text import plain
-
-PAGES = ("Board", "Model", "Gallery", "About the numbers")
 
 
 def main() -> None:
     """Show the selected page."""
     st.set_page_config(page_title="trust-suite", layout="wide")
     st.sidebar.title("trust-suite")
-    page = _page()
-    if page == PAGES[3]:
-        about_view.show()
-        return
+    try:
+        _show(_page())
+    except SuiteError as error:  # a plug-in that cannot be loaded, or a damaged record
+        st.error(plain(error))
+
+
+def _show(page: Entry) -> None:
     folder = default_store()
     now = sources.state(folder)
-    table, damaged = sources.rows(folder, now)
+    context = pages.PageContext(folder, now)
+    if page.meta["needs"] == "nothing":
+        page.factory(context)
+        return
+    damaged = sources.rows(folder, now)[1]
     if damaged:
         st.warning(f"{damaged} damaged record(s) cannot be read and are not shown.")
-    if table.empty:
+    if context.rows.empty:
         _empty(folder)
         return
-    _tasks(folder, table, page, now)
+    task = _select("Task", sorted(context.rows["task"].unique()), "task", "task")
+    context = pages.PageContext(folder, now, task)
+    if page.meta["needs"] == "model":
+        models = sorted(context.rows["model"].unique())
+        context = pages.PageContext(folder, now, task, _select("Model", models, "model", f"model of {task}"))
+    page.factory(context)
 
 
-def _page() -> str:
-    requested = st.query_params.get("page", "Model" if "model" in st.query_params else "Board")
-    index = PAGES.index(requested) if requested in PAGES else 0
-    page = str(st.sidebar.radio("Page", PAGES, index=index, key="page"))
-    st.query_params["page"] = page
-    return page
-
-
-def _tasks(folder: str, table: pd.DataFrame, page: str, now: sources.State) -> None:
-    task = _select("Task", sorted(table["task"].unique()), "task", "task")
-    if page == "Board":
-        board_view.show(folder, task, now)
-        return
-    models = sorted(sources.selection(folder, task, now).rows["model"].unique())
-    model = _select("Model", models, "model", f"model of {task}")
-    view: Any = model_view if page == "Model" else gallery_view
-    view.show(folder, task, model, now)
+def _page() -> Entry:
+    """Return the page that the reader selected."""
+    known = pages.installed()
+    titles = list(known)
+    requested = st.query_params.get("page", "Model" if "model" in st.query_params else titles[0])
+    index = titles.index(requested) if requested in titles else 0
+    title = str(st.sidebar.radio("Page", titles, index=index, key="page"))
+    st.query_params["page"] = title
+    return known[title]
 
 
 def _select(label: str, options: list[str], name: str, key: str) -> str:

@@ -1,78 +1,72 @@
 """Robustness and calibration of one model: figures, and how to read them."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
 from suite.leaderboard.text import printable
-from suite.reports import figures, frames, metrics, sources, texts, verdicts
-from suite.reports.parts import WIDTH, chart, proxy
-from suite.reports.text import number, plain, with_interval
-
-ORDER = ("softmax", "softmax+temperature", "score", "score+temperature", "mc_dropout", "ensemble")
-"""Uncertainty methods, in the order shown."""
-
-EVENTS = {
-    "detections": "correct detections",
-    "pixels": "correct pixels",
-    "characters": "correct characters",
-    "samples": "correct predictions",
-}
-"""What a reliability diagram counts, and the title of its accuracy axis."""
+from suite.metrics.catalogue import Metric
+from suite.records.reading import StoredRecord
+from suite.reports import curves, figures, frames, verdicts
+from suite.reports.pages import PageContext
+from suite.reports.parts import WIDTH, chart, proxy, tables
+from suite.reports.text import capital, entries, plain, prose
 
 
-def robustness(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> None:
+def robustness(context: PageContext, record: StoredRecord, rows: pd.DataFrame) -> None:
     """Show the results of one attack, with its random control, and its checks."""
+    attack = record.facts.get("attack", {})
     st.markdown(
-        f"#### Attack {plain(details.get('attack', 'unnamed'))}\n\n{plain(details.get('spec', rows['spec'].iloc[0]))}"
+        f"#### Attack {plain(attack.get('name', 'unnamed'))}\n\n{plain(attack.get('spec', rows['spec'].iloc[0]))}"
     )
-    name, key = metrics.headline(details), str(rows["record"].iloc[0])
-    unit = unit_of(rows, f"robust_{details.get('headline', 'accuracy')}")
-    norm, space = str(details.get("norm", "")), _space(details, sources.arrays(folder, key))
-    frame, objects = frames.robustness_frame(details, unit), frames.objects_frame(rows)
-    proxy(rows, details)
+    key, size = str(rows["record"].iloc[0]), size_title(record)
+    proxy(rows, record.facts)
     row = st.container(horizontal=True)
     with row.container(width=WIDTH + 80):
-        if len(frame):
-            caption = (
-                f"{metrics.capital(name)} against perturbation size, for the attack and for random controls of the "
-                "same size. Shaded: 95 % intervals. An attack no better than its random control is no evidence of "
-                "robustness."
-            )
-            figure = figures.robustness(frame, norm, name, unit=unit, space=space)
-            chart(figure, f"robustness {key}", caption)
-    if len(objects):
+        _curve(record, rows, size, key)
+    panels = frames.panels_frame(rows)
+    if len(panels):
         caption = (
-            "States of the objects under the attack and under its random control of the same size; size 0 is the clean "
-            "image. mAP alone can hide what an attack does: objects that vanish, change class, or appear."
+            "Further metrics under the attack and under its random control of the same size; size 0 is the clean "
+            "input. The headline metric alone can hide what an attack does."
         )
         with row.container(width=WIDTH):
-            chart(figures.secondary_metrics_figure(objects, norm), f"objects {key}", caption)
-    with row.container(width=2 * WIDTH + 80 if len(objects) else WIDTH - 80):
-        _checks(details.get("checks") or {})
+            chart(figures.panels(panels, size), f"panels {key}", caption)
+    with row.container(width=2 * WIDTH + 80 if len(panels) else WIDTH - 80):
+        _checks(record.facts.get("checks") or {})
         _verdict(rows[rows["status"] != "skipped"])
-    edits = frames.meaning_frame(rows, metrics.EDITS)
-    if len(edits):
-        st.markdown("Edits and cost of the attack:")
-        st.dataframe(edits, hide_index=True)
+    controls = rows["params"].map(lambda params: "control" in json.loads(params))
+    drawn = rows["metric"].isin(panels["metric"]) | entries(rows).map(lambda metric: metric.is_headline)
+    tables(rows[~controls & ~drawn])
 
 
-def unit_of(rows: pd.DataFrame, metric: str) -> str:
-    """Return the unit of a metric; fraction where it is not stored."""
-    units = rows.loc[rows["metric"] == metric, "unit"]
-    return str(units.iloc[0]) if len(units) else "fraction"
+def headline_of(rows: pd.DataFrame, name: str = "") -> Metric:
+    """Return the headline metric of some rows: the one of a name, else the first that is declared as one."""
+    metrics = list(entries(rows.drop_duplicates("metric")))
+    return max(metrics, key=lambda metric: (metric.name == name, metric.is_headline))
 
 
-def _space(details: dict[str, Any], stored: dict[str, Any]) -> str:
-    """Return the space of an attack: pixels, embedding, or latent."""
-    space = str(details.get("space") or "input")
-    if space != "input":
-        return space
-    clean = np.asarray(stored.get("clean", ()))
-    return "latent" if clean.ndim == 2 and not texts.is_codes(clean) else "pixels"
+def size_title(record: StoredRecord) -> str:
+    """Return the title of the axis of an attack's sizes: what it changes, and how that is measured."""
+    attack = record.facts.get("attack", {})
+    space = str(attack.get("space") or "input")
+    own = record.about.input.type if record.about else space
+    return figures.size_title(attack, own if space == "input" else space)
+
+
+def _curve(record: StoredRecord, rows: pd.DataFrame, size: str, key: str) -> None:
+    metric = headline_of(rows)
+    frame = curves.robustness_frame(record.details, metric.unit)
+    if frame.empty:
+        return
+    caption = (
+        f"{capital(prose(metric.title))} against perturbation size, for the attack and for random controls of the same "
+        "size. Shaded: 95 % intervals. An attack no better than its random control is no evidence of robustness."
+    )
+    chart(figures.robustness(frame, size, metric.title, unit=metric.unit), f"robustness {key}", caption)
 
 
 def _verdict(rows: pd.DataFrame) -> None:
@@ -84,7 +78,7 @@ def _verdict(rows: pd.DataFrame) -> None:
         (st.warning if verdict == "suspect" else st.error)(sentence)
 
 
-def _checks(checks: dict[str, Any]) -> None:
+def _checks(checks: Mapping[str, Any]) -> None:
     st.markdown("Was the attack strong enough?")
     signs = {"pass": "✓ pass", "fail": "✗ FAIL", "n/a": "– not applicable"}
     by_result: dict[tuple[str, str], list[str]] = {}
@@ -94,70 +88,54 @@ def _checks(checks: dict[str, Any]) -> None:
         st.text(f"{signs.get(status, '?')}: {', '.join(names)}. {printable(sentence)}")
 
 
-def calibration(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> None:
-    """Show one reliability diagram per uncertainty method."""
-    diagrams = details.get("reliability", {})
-    proxy(rows, details)
-    params = rows["params"].map(json.loads)
-    if details.get("temperature") is not None:
+def calibration(context: PageContext, record: StoredRecord, rows: pd.DataFrame) -> None:
+    """Show one reliability diagram per uncertainty method, and the metrics side by side."""
+    proxy(rows, {**record.facts, **record.details})
+    fitted = (record.facts.get("temperature") or {}).get("value")
+    if fitted is not None:
         st.markdown(
-            f"Temperature fitted on validation samples: **{details['temperature']:.3g}** (above 1: the model was "
-            "overconfident; below 1: underconfident)."
+            f"Temperature fitted on validation samples: **{fitted:.3g}** (above 1: the model was overconfident; below "
+            "1: underconfident)."
         )
-    events = _events(rows)
+    diagrams = [
+        (str(method["params"].get("uncertainty")), method["facts"]["reliability"])
+        for method in record.facts.get("methods", [])
+        if method.get("facts", {}).get("reliability", {}).get("edges")
+    ]
     if diagrams:
-        st.caption(_reading(events))
-    names = sorted(diagrams, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+        st.caption(_reading(events_of(diagrams[0][1], rows)))
     row = st.container(horizontal=True)
-    for name in names:
+    for name, diagram in diagrams:
         with row.container(width=WIDTH):
-            part = rows[params.map(lambda p, name=name: p.get("uncertainty") == name)]
-            _reliability(name, diagrams[name], part, events)
+            st.markdown(f"#### {plain(name.replace('_', ' '))}")
+            counted = events_of(diagram, rows)
+            frame = curves.reliability_frame(diagram, independent=counted == SAMPLES)
+            key = f"reliability {name} {rows['record'].iloc[0]}"
+            figure = figures.reliability(frame, counted)
+            st.plotly_chart(figure, key=key, config={"displaylogo": False}, alt="Reliability diagram")
+    of_methods = rows["params"].map(lambda params: "uncertainty" in json.loads(params))
+    tables(rows[of_methods], "uncertainty")
+    tables(rows[~of_methods])
 
 
-def _events(rows: pd.DataFrame) -> str:
-    """Return what is counted: detections, pixels or characters where the params name them, else samples."""
-    params = {name for text in rows["params"] for name in json.loads(text)}
-    return next((name for name in EVENTS if name in params), "samples")
+SAMPLES = "samples"
+"""What a reliability diagram counts if every sample has one confidence; only these are independent."""
+
+
+def events_of(diagram: Mapping[str, Any], rows: pd.DataFrame) -> str:
+    """Return what a reliability diagram counts: samples, or the param of a row that names as many, such as pixels."""
+    count = sum(diagram["count"])
+    named = [pair for params in rows["params"] for pair in json.loads(params).items()]
+    default = SAMPLES if count in set(rows["n"]) else "events"
+    return next((name for name, value in named if value == count and not isinstance(value, bool)), default)
 
 
 def _reading(events: str) -> str:
-    meaning = {
-        "samples": "predictions with, say, 80 % confidence are correct 80 % of the time",
-        "pixels": "pixels with, say, 80 % confidence are correct 80 % of the time",
-        "characters": "characters predicted with, say, 80 % confidence are correct 80 % of the time",
-        "detections": "boxes with a score of, say, 80 % match an object of their class 80 % of the time",
-    }[events]
-    whole = "text" if events == "characters" else "image"
-    dependent = f"Points have no intervals, because the {events} of one {whole} are not independent."
-    intervals = "Lines are 95 % intervals." if events == "samples" else dependent
+    independent = "Lines are 95 % intervals."
+    dependent = f"Points have no intervals, because the {prose(events)} of one sample are not independent."
     return (
-        f"Reliability diagrams. Points on the dotted line mean that {meaning}; points below it mean that the model is "
-        f"overconfident. {intervals} Bars show the number of {events} per point; points with few {events} are noisy."
+        f"Reliability diagrams. Points on the dotted line mean that {prose(events)} with, say, 80 % confidence are "
+        "right 80 % of the time; points below it mean that the model is overconfident. "
+        f"{independent if events == SAMPLES else dependent} Bars show the number of {prose(events)} per point; points "
+        "with few of them are noisy."
     )
-
-
-def _reliability(name: str, diagram: dict[str, Any], rows: pd.DataFrame, events: str) -> None:
-    st.markdown(f"#### {plain(name.replace('_', ' '))}")
-    if diagram.get("edges"):
-        frame = frames.reliability_frame(diagram, independent=events == "samples")
-        figure = figures.reliability(frame, events, EVENTS[events])
-        key = f"reliability {name} {rows['record'].iloc[0] if len(rows) else ''}"
-        st.plotly_chart(figure, key=key, config={"displaylogo": False}, alt="Reliability diagram")
-    else:
-        st.info("There are no predictions with a confidence, so there is no diagram.")
-    st.caption("; ".join(_numbers(rows)) + ".")
-
-
-def _numbers(rows: pd.DataFrame) -> list[str]:
-    """Return the metrics below a diagram as phrases, with those of image regions."""
-    parts = []
-    for metric, label in metrics.CALIBRATION.items():
-        for row in rows[rows["metric"] == metric].to_dict("records"):
-            region = json.loads(row["params"]).get("region")
-            parts.append(f"{label}{f' of the {printable(region)}' if region else ''} {with_interval(row)}")
-    for row in rows[rows["metric"] == "ece_noise_floor"].to_dict("records"):
-        parts.append(
-            f"a perfectly calibrated model would have an ECE of about {number(row['value'], row['unit'])} by chance"
-        )
-    return parts

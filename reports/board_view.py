@@ -5,12 +5,15 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from suite.decorators import page
 from suite.errors import SuiteError
+from suite.leaderboard import Board
 from suite.leaderboard.cells import DASH
 from suite.leaderboard.text import footnotes
-from suite.reports import figures, frames, metrics, sources, verdicts
+from suite.reports import figures, frames, sources, verdicts
+from suite.reports.pages import PageContext
 from suite.reports.parts import WIDTH, chart
-from suite.reports.text import plain
+from suite.reports.text import in_unit, meaning_of, plain, prose
 
 READING = """
 Every number has a **95 % interval**. Models that **share a letter** in a *ties* column do not differ significantly. A
@@ -23,17 +26,21 @@ OVERVIEW = 5
 """Models in the overview; more points on a line could not be distinguished."""
 
 
-def show(folder: str, task: str, now: sources.State) -> None:
+@page(title="Board", needs="task", rank=0)
+def leaderboard(context: PageContext) -> None:
     """Show the board of a task."""
     st.header("Board")
-    st.markdown(f"Task {plain(task)}")
+    st.markdown(f"Task {plain(context.task)}")
     try:
-        board = sources.leaderboard(folder, task, _rank_by(folder, task, now), now)
+        board = sources.leaderboard(context.folder, context.task, None, context.state)
+        rank_by = _rank_by(board)
+        if rank_by != board.rank_by:
+            board = sources.leaderboard(context.folder, context.task, rank_by, context.state)
     except SuiteError as error:
         st.error(f"The board cannot be built: {plain(error)}")
         return
-    if meaning := metrics.meanings(column.metric for column in board.columns):
-        st.markdown(meaning)
+    for metric in dict.fromkeys(column.metric for column in frames.headlines(board)):
+        st.markdown(meaning_of(metric))
     st.markdown(READING + verdicts.IN_SHORT)
     table = frames.board_frame(board)
     verdict_columns = [name for name in table.columns if name[1].endswith("verdict")]
@@ -44,28 +51,32 @@ def show(folder: str, task: str, now: sources.State) -> None:
         column_config=_formats(table),
         alt=f"Leaderboard of {len(table)} models",
     )
-    points = frames.overview_frame(board, most=OVERVIEW)
-    if len(points):
-        titles = list(dict.fromkeys(points["metric"]))
-        shown = [column.metric for column in board.columns if column.title in titles]
-        axis = metrics.axis_title(shown, str(points["unit"].iloc[0]))
-        caption = (
-            f"Overview: {axis.removesuffix(' (%)')}, clean and under each attack at the size named. Lines are 95 % "
-            "intervals."
-        )
-        caption += f" Only the first {OVERVIEW} models are shown." if len(table) > OVERVIEW else ""
-        caption += " Hollow markers with ≤ ? are suspect: the true value may be lower." if points["bound"].any() else ""
-        chart(figures.overview(points, titles, axis), f"overview {task}", caption)
+    _overview(board)
     st.subheader("Notes")
     for note in footnotes(board):
         st.text(f"• {note}")  # notes contain untrusted names; st.text renders no markup
 
 
-def _rank_by(folder: str, task: str, now: sources.State) -> str:
-    names = [column.name for column in sources.leaderboard(folder, task, "accuracy", now).columns]
+def _overview(board: Board) -> None:
+    points = frames.overview_frame(board, most=OVERVIEW)
+    if points.empty:
+        return
+    metric = frames.headlines(board)[0].metric
+    axis = in_unit(metric.title, str(points["unit"].iloc[0]))
+    shown = prose(axis.removesuffix(" (%)"))
+    caption = f"Overview: {shown}, clean and under each attack at the size named. Lines are 95 % intervals."
+    caption += f" Only the first {OVERVIEW} models are shown." if len(board.frame) > OVERVIEW else ""
+    caption += " Hollow markers with ≤ ? are suspect: the true value may be lower." if points["bound"].any() else ""
+    figure = figures.overview(points, list(dict.fromkeys(points["metric"])), axis)
+    chart(figure, f"overview {board.task}", caption)
+
+
+def _rank_by(board: Board) -> str:
+    names = [column.name for column in board.columns]
     if len(names) < 2:
-        return "accuracy"
-    return str(st.selectbox("Rank by", names, key=f"rank by {task}", width=WIDTH))
+        return board.rank_by
+    index = names.index(board.rank_by)
+    return str(st.selectbox("Rank by", names, index=index, key=f"rank by {board.task}", width=WIDTH))
 
 
 def _formats(table: pd.DataFrame) -> dict[Any, Any]:

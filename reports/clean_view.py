@@ -1,115 +1,105 @@
 """The clean axis of one model: performance on unperturbed samples, and its training."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from suite.leaderboard.cells import DASH
-from suite.reports import figures, frames, metrics, samples_gallery, sources
-from suite.reports.parts import WIDTH, chart, proxy
-from suite.reports.text import number, plain, with_interval
+from suite.metrics.table import Table
+from suite.records.reading import StoredRecord
+from suite.reports import curves, figures, frames, sources
+from suite.reports.pages import PageContext
+from suite.reports.parts import WIDTH, chart, proxy, tables
+from suite.reports.text import capital, entry_of, in_unit, meaning_of, plain, prose, with_interval
 
-BY_CLASS = {
-    "recall": (
-        "recall (%)",
-        "Recall per class: the share of each class that the model predicts correctly. Lines are 95 % intervals.",
-    ),
-    "class_map": (
-        "mAP of the class (%)",
-        "mAP per class. Lines are 95 % intervals; a class without a test object has no number.",
-    ),
-    "class_iou": (
-        "IoU of the class (%)",
-        "IoU per class: pixels that are both predicted and true, divided by those that are either. Lines are 95 % "
-        "intervals; a class that occurs in neither has no number.",
-    ),
-}
-"""Metrics per class: axis title and caption."""
+GALLERY = ("generated", "reconstructed", "interpolated", "nearest")
+"""Roles of arrays that the gallery shows of a generative model."""
 
 
-def clean(folder: str, rows: pd.DataFrame, details: dict[str, Any]) -> None:
-    """Show the headline metric, learning curves, confusion matrix, classes, and the states of objects."""
-    names = set(rows["metric"])
-    proxy(rows, details)
-    headline = _headline(rows)
-    if meaning := metrics.meanings(names):
-        st.markdown(meaning)
+def clean(context: PageContext, record: StoredRecord, rows: pd.DataFrame) -> None:
+    """Show the headline metric, learning curves, confusion matrix, classes, and all other metrics."""
+    proxy(rows, {**record.facts, **record.details})
+    headline = _headline(record, rows)
     key = str(rows["record"].iloc[0])
-    digest = str(json.loads(rows["digests"].iloc[0]).get("model") or "")
-    if samples_gallery.kinds(sources.arrays(folder, key)):
+    if any(shown.role in GALLERY for shown in record.arrays.values()):
         st.markdown("Generated samples and reconstructions are on the page **Gallery**, under *Samples*.")
-    is_scene = bool(names & {"map", "miou"})
-    per_unit = f"mean quality per {'image' if is_scene else 'sample'}"
-    quality = per_unit if names & set(metrics.MEANINGS) else "accuracy"
-    _learning(details.get("training") or sources.history(folder, digest), key, quality)
+    digest = str(json.loads(rows["digests"].iloc[0]).get("model") or "")
+    quality = record.about.quality if record.about else "quality"
+    _learning(record.details.get("training") or sources.history(context.folder, digest), key, quality)
     row = st.container(horizontal=True)
-    _confusion(row, details, "pixels" if is_scene else "samples", key)
-    for metric, (title, caption) in BY_CLASS.items():
-        frame = frames.class_frame(rows, metric)
-        if len(frame):
-            with row.container(width=WIDTH):
-                chart(figures.by_class(frame, title), f"{metric} {key}", caption)
-    further = frames.meaning_frame(rows[rows["metric"] != headline], metrics.EXPLAINED)
-    if len(further):
-        st.dataframe(further, hide_index=True)
-    _objects(rows, details)
-    _data(details.get("data") or {})
+    _confusion(row, record, key)
+    for metric, frame in frames.by_class(rows):
+        with row.container(width=WIDTH):
+            title = in_unit(metric.title, metric.unit)
+            chart(figures.by_class(frame, title), f"{metric.name} {key}", f"{meaning_of(metric)} Lines are intervals.")
+    tables(rows.drop(index=headline))
+    _data(record.details.get("data") or {})
 
 
-def _headline(rows: pd.DataFrame) -> str | None:
-    """Show the headline metric, the first known one that is not per class, and return its name."""
-    for metric, name in metrics.NAMES.items():
-        values = [row for row in rows[rows["metric"] == metric].to_dict("records") if '"class"' not in row["params"]]
-        if values:
-            line = min(values, key=lambda row: len(row["params"]))
-            st.markdown(f"{metrics.capital(name)} on the test samples: **{with_interval(line)}**, n = {line['n']:,}.")
-            return metric
-    return None
+def _headline(record: StoredRecord, rows: pd.DataFrame) -> list[Any]:
+    """Show the headline metric of the kind with its meaning, and return the index of its row."""
+    name = record.about.headline if record.about else None
+    lines = rows[(rows["metric"] == name) & ~rows["params"].str.contains('"class"')]
+    if lines.empty:
+        return []
+    at = lines["params"].str.len().idxmin()
+    line = lines.loc[at]
+    metric = entry_of(line)
+    st.markdown(f"{capital(prose(metric.title))} on the test samples: **{with_interval(line)}**, n = {line['n']:,}.")
+    st.markdown(meaning_of(metric))
+    return [at]
 
 
-def _confusion(slot: Any, details: dict[str, Any], unit: str, key: str) -> None:
-    counts = details.get("confusion")
-    if not counts:
+def confusion_counts(table: Table) -> Any:
+    """Return the confusion matrix (classes, classes) of stored columns, None where they have none.
+
+    It follows from ``label`` and ``prediction`` of a right or wrong prediction, or is the sum of ``confusion``.
+    """
+    count = len(table.facts.get("classes", ()))
+    if "confusion" in table:
+        return np.sum(table["confusion"], axis=0)
+    if not {"label", "prediction", "correct"} <= {column.name for column in table.columns if not column.params}:
+        return None
+    pairs = table["label"].astype(int) * count + table["prediction"].astype(int)
+    return np.bincount(pairs, minlength=count * count).reshape(count, count)
+
+
+def _confusion(slot: Any, record: StoredRecord, key: str) -> None:
+    counts = confusion_counts(record.table)
+    if counts is None:
         return
+    counts = counts.astype(int).tolist()
+    unit = "pixels" if "confusion" in record.table else "samples"
     numbers = f"numbers are percent of the row's {unit}" if figures.long_counts(counts) else f"numbers are {unit}"
     caption = (
         f"Confusion matrix. Rows are true classes, columns predicted classes; {numbers}. Errors are off the diagonal. "
         "The color is the share of the row."
     )
     with slot.container(width=WIDTH):
-        chart(figures.confusion(details["classes"], counts, unit), f"confusion {key}", caption)
+        chart(figures.confusion(record.facts["classes"], counts, unit), f"confusion {key}", caption)
 
 
-def _objects(rows: pd.DataFrame, details: dict[str, Any]) -> None:
-    """Show the states of the objects at the score threshold."""
-    table = frames.states_frame(rows)
-    if table.empty:
-        return
-    threshold = details.get("threshold")
-    at = "" if threshold is None else f" of {number(threshold, 'fraction')}"
-    count = "" if details.get("objects") is None else f" The test images contain {details['objects']:,} objects."
-    st.markdown(f"States of the objects at a score threshold{at} (selected on validation images).{count}")
-    st.dataframe(table, hide_index=True)
-
-
-def _learning(history: dict[str, Any], key: str, name: str) -> None:
-    frame = frames.learning_frame(history)
+def _learning(history: Mapping[str, Any], key: str, quality: str) -> None:
+    frame = curves.learning_frame(history)
     if frame.empty:
         st.info("No training history was stored: the model was loaded with pretrained weights.")
         return
     row = st.container(horizontal=True)
-    for quantity, title in (("loss", "loss"), ("accuracy", name)):
+    for quantity, title in (("loss", "loss"), ("quality", quality)):
         if frame[quantity].isna().all():
             continue
         with row.container(width=WIDTH):
             caption = (
-                f"Learning curve, {title}. The model overfits where validation becomes worse while training still "
-                "improves. The dotted line marks the epoch whose weights are used."
+                f"Learning curve, {prose(title)}. The model overfits where validation becomes worse while training "
+                "still improves. The dotted line marks the epoch whose weights are used."
             )
             loss = str(history.get("loss_called") or "loss (nats)")
-            figure = figures.learning_curve(frame, quantity, history.get("chosen_epoch"), f"{name} (%)", loss)
+            axis = loss if quantity == "loss" else f"{quality} (%)"
+            figure = figures.learning_curve(frame, quantity, history.get("chosen_epoch"), axis)
             chart(figure, f"learning {quantity} {key}", caption)
     ended = {
         "early": "stopped early, because validation no longer improved",
@@ -121,7 +111,7 @@ def _learning(history: dict[str, Any], key: str, name: str) -> None:
     )
 
 
-def _data(data: dict[str, Any]) -> None:
+def _data(data: Mapping[str, Any]) -> None:
     if not data:
         return
     kept = ", ".join(f"{count:,} {name}" for name, count in data.get("kept", {}).items())

@@ -1,6 +1,6 @@
 """Images under common corruptions, and with a part occluded."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import streamlit as st
 from PIL import Image
 
 from suite.reports import drawing, images, outputs
+from suite.reports.outputs import Arrays
 from suite.reports.parts import how_to_read, put, slots
 from suite.reports.text import plain
 
@@ -15,27 +16,31 @@ STRIP = 288
 """Largest width in pixels of an image in a strip."""
 
 
-def corruption(stored: Mapping[str, Any], classes: list[str], key: str) -> None:
+def corruption(stored: Arrays, classes: Sequence[str], key: str) -> None:
     """Show one sample under every corruption, with the model's output."""
-    ids = [str(name) for name in stored["ids"]]
+    ids = outputs.sample_ids(stored)
     at = ids.index(str(st.selectbox("Sample", ids, key=f"corruption sample {key}", width=drawing.WIDTH)))
-    severity = stored.get("severity")
-    strength = "" if severity is None else f" at severity {int(severity)} of 5"
-    st.markdown(f"The clean image, then every corruption{strength}, with the model's output.")
+    st.markdown("The clean image, then every corruption, with the model's output.")
     how_to_read(stored, classes)
-    truth, before = outputs.truth_of(stored, at), outputs.output_of(stored, at, "{}_clean")
-    row = slots(STRIP)
-    if "mask" in before and truth is not None and "image_clean" in stored:
-        put(next(row), outputs.draw(stored["image_clean"][at], {"mask": truth}, None, classes, STRIP), "truth")
-    names = [name.removeprefix("image_") for name in stored if name.startswith("image_")]
-    for name in sorted(names, key=lambda name: name != "clean"):  # the others keep their order
-        output = outputs.output_of(stored, at, f"{{}}_{name}")
-        text = f"{plain(name.replace('_', ' '))}: {outputs.describe(output, truth, classes, before)}"
-        caption = outputs.clean_caption(output, truth, classes) if name == "clean" else text
-        put(next(row), outputs.draw(stored[f"image_{name}"][at], output, truth, classes, STRIP), caption)
+    truth, before = outputs.part(stored, "truth", at), outputs.output_of(stored, at)
+    row, clean = slots(STRIP), outputs.part(stored, "input", at)
+    if clean is not None:
+        if outputs.of_type(before, "mask") is not None and truth is not None:
+            put(next(row), outputs.draw(clean.values, {"truth": truth}, None, classes, STRIP), "truth")
+        drawn = outputs.draw(clean.values, before, truth, classes, STRIP)
+        put(next(row), drawn, outputs.clean_caption(before, truth, classes))
+    for shown in outputs.of_role(stored, "changed").values():
+        output = outputs.output_of(stored, at, "changed_prediction", shown.params)
+        text = ", ".join(_condition(name, value) for name, value in shown.params.items())
+        caption = f"{text}: {outputs.describe(output, truth, classes, before)}"
+        put(next(row), outputs.draw(shown.values[at], output, truth, classes, STRIP), caption)
 
 
-def occlusion(stored: Mapping[str, Any], classes: list[str], key: str) -> None:
+def _condition(name: str, value: Any) -> str:
+    return plain(value.replace("_", " ")) if isinstance(value, str) else f"{plain(name)} {value:g}"
+
+
+def occlusion(stored: Arrays, classes: Sequence[str], key: str) -> None:
     """Show the samples with the square at its worst position, and the effect of every position."""
     st.markdown(
         "A square covers one position of a grid after the other. The **square of long green dashes** is the worst "
@@ -45,33 +50,37 @@ def occlusion(stored: Mapping[str, Any], classes: list[str], key: str) -> None:
     if outputs.how_to_read(stored):
         st.markdown("In these images, whatever the square covers counts as missed; in the numbers it does not.")
     how_to_read(stored, classes)
-    for at, sample in enumerate(stored["ids"]):
+    for at, sample in enumerate(outputs.sample_ids(stored)):
         st.markdown(f"Sample {plain(sample)}")
         _occluded(stored, at, classes)
 
 
-def _occluded(stored: Mapping[str, Any], at: int, classes: list[str]) -> None:
-    truth, before = outputs.truth_of(stored, at), outputs.output_of(stored, at)
-    after = outputs.output_of(stored, at, "worst_{}")
+def _occluded(stored: Arrays, at: int, classes: Sequence[str]) -> None:
+    truth, before = outputs.part(stored, "truth", at), outputs.output_of(stored, at)
+    after = outputs.output_of(stored, at, "changed_prediction")
+    clean, worst = (outputs.part(stored, role, at) for role in ("input", "changed"))
     width = drawing.WIDTH if outputs.is_scene(before) else images.WIDTH
     row = slots(width)
-    if "images" in stored:
-        clean = outputs.draw(stored["images"][at], before, truth, classes, width)
-        put(next(row), clean, outputs.clean_caption(before, truth, classes))
-    if "worst" in stored:
-        worst = outputs.draw(stored["worst"][at], after, truth, classes, width)
+    if clean is not None:
+        drawn = outputs.draw(clean.values, before, truth, classes, width)
+        put(next(row), drawn, outputs.clean_caption(before, truth, classes))
+    if worst is not None:
+        drawn = outputs.draw(worst.values, after, truth, classes, width)
         if "worst_corner" in stored and "side" in stored:
-            factor = worst.width / np.shape(stored["worst"][at])[-1]
-            worst = drawing.squared(worst, stored["worst_corner"][at], float(stored["side"]), factor)
-        put(next(row), worst, f"worst position: {outputs.describe(after, truth, classes, before)}")
+            factor = drawn.width / np.shape(worst.values)[-1]
+            drawn = drawing.squared(drawn, stored["worst_corner"].values[at], float(stored["side"].values), factor)
+        put(next(row), drawn, f"worst position: {outputs.describe(after, truth, classes, before)}")
     if "heat" in stored and "score" in stored:
-        _heat(next(row), stored, at, width)
+        score, heat = float(stored["score"].values[at]), np.asarray(stored["heat"].values[at])
+        image = next((np.shape(part.values) for part in (clean, worst) if part is not None), heat.shape)
+        put(
+            next(row),
+            _heat(score - heat, image[-2:], width),
+            f"score {score:.2f}; at the worst position {heat.min():.2f}",
+        )
 
 
-def _heat(slot: Any, stored: Mapping[str, Any], at: int, width: int) -> None:
-    """Show the drop of the score by position, as large as the image next to it."""
-    score, heat = float(stored["score"][at]), np.asarray(stored["heat"][at])
-    size = next((np.shape(stored[name])[-2:] for name in ("images", "worst") if name in stored), heat.shape)
+def _heat(drop: Any, size: tuple[int, ...], width: int) -> Image.Image:
+    """Return the drop of the score by position, as large as the image (h, w) next to it."""
     factor = max(1, width // size[1])
-    drop = images.heat(score - heat, width).resize((factor * size[1], factor * size[0]), Image.Resampling.NEAREST)
-    put(slot, drop, f"score {score:.2f}; at the worst position {heat.min():.2f}")
+    return images.heat(drop, width).resize((factor * size[1], factor * size[0]), Image.Resampling.NEAREST)

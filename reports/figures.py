@@ -13,8 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from suite.reports.metrics import PERCENT, in_unit
-from suite.reports.text import figure_text
+from suite.reports.text import PERCENT, figure_text, in_unit
 
 BLUE, ORANGE, GREEN, PURPLE, AMBER, GREY = "#3182c4", "#d95f02", "#1a9e77", "#b3589a", "#b98a00", "#888888"
 STYLES = (
@@ -31,9 +30,7 @@ CONTROLS = (CONTROL, (AMBER, "dash", "triangle-down"))
 """Styles of several controls, the random one first."""
 
 
-def learning_curve(
-    frame: pd.DataFrame, quantity: str, selected: int | None, title: str = "accuracy (%)", loss: str = "loss (nats)"
-) -> go.Figure:
+def learning_curve(frame: pd.DataFrame, quantity: str, selected: int | None, title: str) -> go.Figure:
     """Return the loss or another column per epoch for training and validation, with the selected epoch marked."""
     figure = go.Figure()
     for (part, lines), style in zip(frame.groupby("part", sort=True), STYLES, strict=False):
@@ -45,7 +42,7 @@ def learning_curve(
         figure.add_annotation(
             x=selected, y=1.0, yref="paper", text=f"selected: epoch {selected}", showarrow=False, yanchor="bottom"
         )
-    return _layout(figure, "epoch", figure_text(loss) if quantity == "loss" else title)
+    return _layout(figure, "epoch", figure_text(title))
 
 
 def confusion(classes: Sequence[str], counts: Sequence[Sequence[int]], unit: str = "samples") -> go.Figure:
@@ -81,7 +78,7 @@ def long_counts(counts: Sequence[Sequence[int]]) -> bool:
 
 
 def by_class(frame: pd.DataFrame, title: str) -> go.Figure:
-    """Return a metric per class as points with intervals, from class, value, lo, hi (percent), n."""
+    """Return a metric per class as points with intervals, from class, value, lo, hi, n; the title names the unit."""
     places, names = list(range(len(frame))), [_tick(name) for name in frame["class"]]
     figure = go.Figure(
         go.Scatter(
@@ -91,17 +88,18 @@ def by_class(frame: pd.DataFrame, title: str) -> go.Figure:
             marker={"color": BLUE, "size": 9},
             error_x=_whiskers(frame["value"], (frame["lo"], frame["hi"]), BLUE),
             customdata=frame["n"],
-            hovertemplate="%{x:.1f} %, n = %{customdata}<extra></extra>",
+            hovertemplate="%{x:.4g}, n = %{customdata}<extra></extra>",
         )
     )
-    _layout(figure, title, "true class")
-    figure.update_xaxes(range=[-2, 102])
+    _layout(figure, figure_text(title), "true class")
+    if "%" in title:
+        figure.update_xaxes(range=[-2, 102])
     figure.update_yaxes(tickvals=places, ticktext=names, autorange="reversed")
     return figure.update_layout(height=max(380, min(900, 30 * len(frame) + 160)))
 
 
-def reliability(frame: pd.DataFrame, events: str = "samples", correct: str = "correct predictions") -> go.Figure:
-    """Return a reliability diagram: accuracy against confidence above, events per bin below."""
+def reliability(frame: pd.DataFrame, events: str = "samples") -> go.Figure:
+    """Return a reliability diagram: the share of correct events against confidence above, events per bin below."""
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.7, 0.3], vertical_spacing=0.06)
     filled = frame[frame["accuracy"].notna()]
     diagonal = go.Scatter(
@@ -124,45 +122,43 @@ def reliability(frame: pd.DataFrame, events: str = "samples", correct: str = "co
         x=frame["middle"],
         y=frame["count"],
         width=frame["width"],
-        name=events,
+        name=figure_text(events),
         marker={"color": BLUE, "opacity": 0.6},
     )
     figure.add_trace(bars.update(showlegend=False), row=2, col=1)
     _layout(figure, None, None)
-    figure.update_yaxes(title_text=f"{correct} (%)", range=[-2, 102], row=1, col=1)
-    figure.update_yaxes(title_text=events, row=2, col=1)
+    figure.update_yaxes(title_text=f"correct {figure_text(events)} (%)", range=[-2, 102], row=1, col=1)
+    figure.update_yaxes(title_text=figure_text(events), row=2, col=1)
     figure.update_xaxes(title_text="confidence (%)", range=[-2, 102], row=2, col=1)
     return figure.update_layout(height=440)
 
 
-def robustness(
-    frame: pd.DataFrame, norm: str, metric: str = "accuracy", *, unit: str = "fraction", space: str = "pixels"
-) -> go.Figure:
+def robustness(frame: pd.DataFrame, size: str, metric: str, *, unit: str = "fraction") -> go.Figure:
     """Return the headline metric against the size of the attack and of the controls, with intervals as bands.
 
     Args:
         frame: from `robustness_frame`.
-        norm: norm of the sizes.
-        metric: name of the headline metric.
+        size: title of the axis of sizes.
+        metric: title of the headline metric.
         unit: unit of the headline metric.
-        space: what the attack changes, a key of `SPACES`.
     """
     figure = go.Figure()
     styles = iter(CONTROLS)
     names = [name.removesuffix("_lo") for name in frame.columns if name.endswith("_lo")]
-    for name in sorted(names, key=lambda name: (name == "accuracy", name != "random")):  # the attack is drawn last
-        style = STYLES[0] if name == "accuracy" else next(styles, CONTROL)
-        label = "attack" if name == "accuracy" else figure_text(f"{name} control")
+    for name in sorted(names, key=lambda name: (name == "value", name != "random")):  # the attack is drawn last
+        style = STYLES[0] if name == "value" else next(styles, CONTROL)
+        label = "attack" if name == "value" else figure_text(f"{name} control")
         figure.add_trace(_band(frame["size"], frame[f"{name}_lo"], frame[f"{name}_hi"], style[0]))
         figure.add_trace(_line(frame["size"], frame[name], label, style))
-    _layout(figure, _size(norm, space), in_unit(metric, unit))
+    _layout(figure, figure_text(size), figure_text(in_unit(metric, unit)))
     return figure.update_yaxes(range=[-2, 102]) if unit in PERCENT else figure.update_yaxes(rangemode="tozero")
 
 
-def secondary_metrics_figure(frame: pd.DataFrame, norm: str) -> go.Figure:
+def panels(frame: pd.DataFrame, size: str) -> go.Figure:
     """Return a panel per title of `frame` (size, title, value, lo, hi, control): the attack and the random control."""
     titles = list(dict.fromkeys(frame["title"]))
-    figure = make_subplots(rows=len(titles), cols=1, shared_xaxes=True, vertical_spacing=0.1, subplot_titles=titles)
+    spacing, headings = 0.3 / len(titles), [figure_text(title) for title in titles]
+    figure = make_subplots(len(titles), 1, shared_xaxes=True, vertical_spacing=spacing, subplot_titles=headings)
     for row, title in enumerate(titles, start=1):
         part = frame[frame["title"] == title].sort_values("size")
         lines = (("random control", "control", CONTROL), ("attack", "value", STYLES[0]))
@@ -172,33 +168,32 @@ def secondary_metrics_figure(frame: pd.DataFrame, norm: str) -> go.Figure:
         figure.data[-1].update(error_y=_whiskers(part["value"], (part["lo"], part["hi"]), BLUE))
     _layout(figure, None, None)
     figure.update_yaxes(rangemode="tozero").update_annotations(font_size=13)
-    figure.update_xaxes(title_text=_size(norm), row=len(titles), col=1)
+    figure.update_xaxes(title_text=figure_text(size), row=len(titles), col=1)
     return figure.update_layout(height=120 + 150 * len(titles), legend={"y": -0.35 / len(titles)})
 
 
-SPACES = {
-    "pixels": "pixel values in [0, 1]",
+VALUES = {
+    "image": "pixel values in [0, 1]",
     "embedding": "in standard deviations of the embeddings",
     "latent": "of the latent vector",
+    "vector": "of the standardized features",
 }
-"""What an attack changes, and the unit of its sizes."""
-
-COUNTED = {
-    "patch": "share of the image covered",
-    "words": "words changed",
-    "characters": "characters changed",
-    "trigger": "words inserted before every text",
-}
-"""Sizes that are not norms."""
+"""Types of input, and what the numbers of an attack's size are."""
 
 
-def _size(norm: str, space: str = "pixels") -> str:
-    """Return the title of an axis of sizes."""
-    size = COUNTED.get(norm, f"eps, {figure_text(norm)} norm ({SPACES.get(space, figure_text(space))})")
-    return f"perturbation size: {size}"
+def size_title(attack: Mapping[str, Any], input_type: str = "image") -> str:
+    """Return the title of an axis of sizes.
+
+    Args:
+        attack: the fact ``attack`` of a record: ``quantity``, what a size says; where it is empty, ``size_name`` and
+            ``norm``.
+        input_type: what the attack changes, a key of `VALUES`.
+    """
+    ball = f"{attack.get('size_name')}, {attack.get('norm')} norm ({VALUES.get(input_type, input_type)})"
+    return f"perturbation size: {attack.get('quantity') or ball}"
 
 
-def overview(frame: pd.DataFrame, titles: Sequence[str], axis: str = "accuracy (%)") -> go.Figure:
+def overview(frame: pd.DataFrame, titles: Sequence[str], axis: str) -> go.Figure:
     """Return a point with an interval for every model and metric, from model, metric, bound, value, lo, hi (percent).
 
     An upper bound is a hollow marker, labeled ``≤ ?``.
@@ -227,34 +222,27 @@ def overview(frame: pd.DataFrame, titles: Sequence[str], axis: str = "accuracy (
     return figure.update_xaxes(range=[-2, 102]) if "%" in axis else figure.update_xaxes(rangemode="tozero")
 
 
-def faithfulness(frame: pd.DataFrame, kind: str) -> go.Figure:
-    """Return the curves of one kind (deletion, insertion, context_deletion), with the random map as control."""
-    figure = _method_curves(frame[frame["kind"] == kind], "score", {"random": "random map (control)"})
-    verb = "inserted" if kind == "insertion" else "deleted"
-    whole = "context" if kind == "context_deletion" else "image"
-    return _layout(figure, f"share of the {whole} {verb} (%)", "score (%)", 430, -0.28)
+RANKINGS = {"random": "random (control)", "recency": "last first (control)"}
+"""Rankings of features that ignore the model, and their labels."""
 
 
-def rationale(frame: pd.DataFrame, kind: str, features: str = "words") -> go.Figure:
-    """Return the drop of the score by the share of features, one line per method; `features` is a plural noun."""
-    labels = {"random": "random order (control)", "recency": "last first (control)"}
-    figure = _method_curves(frame[frame["kind"] == kind], "fall", labels)
-    verb = "deleted" if kind == "comprehensiveness" else "kept"
-    shares = sorted(set(frame["share"]))
-    figure.update_xaxes(type="log", tickvals=shares, ticktext=[f"{share:g}" for share in shares])
-    x = f"{features} {verb} (%), highest attribution first"
-    return _layout(figure, x, "drop of the score (points)", 430, -0.28)
+def attribution(frame: pd.DataFrame) -> go.Figure:
+    """Return the curves of one kind, one line per method; the share counts features by falling attribution.
 
-
-def _method_curves(frame: pd.DataFrame, values: str, controls: Mapping[str, str]) -> go.Figure:
-    """Return one line per method; `controls` has the labels of the controls."""
+    Curves without a baseline are drops of the score, and have a logarithmic scale of shares.
+    """
     figure = go.Figure()
     styles, control_styles = iter(STYLES), iter(CONTROLS)
     for method, part in frame.groupby("method", sort=False):
-        style = next(control_styles, CONTROL) if method in controls else next(styles, STYLES[0])
-        label = controls.get(str(method), figure_text(str(method).replace("_", " ")))
-        figure.add_trace(_line(part["share"], part[values], label, style))
-    return figure
+        style = next(control_styles, CONTROL) if method in RANKINGS else next(styles, STYLES[0])
+        label = RANKINGS.get(str(method), figure_text(str(method).replace("_", " ")))
+        figure.add_trace(_line(part["share"], part["score"], label, style))
+    is_drop = frame["baseline"].eq("").all()
+    if is_drop:
+        shares = sorted(set(frame["share"]))
+        figure.update_xaxes(type="log", tickvals=shares, ticktext=[f"{share:g}" for share in shares])
+    y = "drop of the score (points)" if is_drop else "score (%)"
+    return _layout(figure, "share of the features (%), highest attribution first", y, 430, -0.28)
 
 
 def _line(x: Any, y: Any, name: str, style: tuple[str, str, str]) -> go.Scatter:

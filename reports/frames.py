@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from suite.leaderboard import Board, Column
-from suite.leaderboard.cells import (
-    ARROWS,
-    DASH,
-    control_name,
-    format_number,
-    has_interval,
-    is_upper_bound,
-    mark_verdict,
-)
-from suite.leaderboard.metrics import HEADLINES, ROBUST
+from suite.leaderboard.cells import ARROWS, DASH, format_number, has_interval, is_upper_bound, mark_verdict
 from suite.leaderboard.text import printable
-from suite.metrics.stats import wilson
-from suite.reports.metrics import STATES, described, scale, size_of
-from suite.reports.text import around, number, span, up_to, with_mark
+from suite.metrics.catalogue import Metric
+from suite.reports.text import (
+    BETTER,
+    around,
+    described,
+    entry_of,
+    in_unit,
+    number,
+    scale,
+    size_of,
+    span,
+    up_to,
+    with_mark,
+)
 from suite.reports.verdicts import label
-
-PLAUSIBLE = {"pointing_game": "maximum inside", "energy_inside": "weight inside"}
-"""Metrics of where a map lies, which do not tell what the model uses."""
-
-OBJECTS = {
-    "disappearance_rate": "objects missed (%)",
-    "mislabel_rate": "objects with the wrong class (%)",
-    "false_positives_per_image": "false positives per image",
-}
-"""What an attack does to objects: metrics, and the titles of their panels."""
 
 
 def board_frame(board: Board) -> pd.DataFrame:
@@ -62,9 +53,9 @@ def _fields(frame: pd.DataFrame, column: Column) -> dict[tuple[str, str], Any]:
         (head, "value"): pd.to_numeric(frame[column.name]).where(frame[f"{column.name}_status"] == "ok") * factor,
         (head, "95 % interval"): [_interval(line, column) for _, line in frame.iterrows()],
     }
-    if column.metric in ROBUST or not frame[f"{column.name}_status"].dropna().eq("ok").all():
+    if column.metric.upper_bound or not frame[f"{column.name}_status"].dropna().eq("ok").all():
         shown[head, "verdict"] = [_verdict(line, column) for _, line in frame.iterrows()]
-    if control := control_name(column.metric):
+    if (control := column.metric.control) and frame[f"{column.name}_control"].notna().any():
         shown[head, control] = pd.to_numeric(frame[f"{column.name}_control"]).where(frame[column.name].notna()) * factor
     ties = frame[f"{column.name}_ties"]
     if ties.notna().any():
@@ -102,7 +93,7 @@ def metric_frame(rows: pd.DataFrame) -> pd.DataFrame:
 def _metric_line(row: pd.Series[Any]) -> dict[str, Any]:
     checks = json.loads(row["checks"])
     return {
-        "metric": printable(described(row["metric"], json.loads(row["params"]))),
+        "metric": printable(described(entry_of(row).title, json.loads(row["params"]))),
         "value": with_mark(row),
         "95 % interval": around(row),
         "n": row["n"],
@@ -114,50 +105,17 @@ def _metric_line(row: pd.Series[Any]) -> dict[str, Any]:
     }
 
 
-def learning_frame(history: Mapping[str, Any]) -> pd.DataFrame:
-    """Return a training history with columns epoch, part (train or validation), loss, accuracy (percent)."""
-    lines = [
-        {
-            "epoch": epoch["epoch"],
-            "part": part,
-            "loss": epoch.get(f"{part}_loss"),
-            "accuracy": _percent(epoch.get(f"{part}_accuracy")),
-        }
-        for epoch in history.get("epochs", [])
-        for part in ("train", "validation")
-    ]
-    return pd.DataFrame(lines, columns=["epoch", "part", "loss", "accuracy"])
+def by_class(rows: pd.DataFrame) -> Iterator[tuple[Metric, pd.DataFrame]]:
+    """Yield every metric that has a number per class, with columns class, value, lo, hi and n, in the stored order.
 
-
-def class_frame(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return a metric per class with columns class, value, lo, hi (percent) and n, in the stored order."""
-    part = rows[(rows["metric"] == metric) & rows["value"].notna()]
-    classes = part["params"].map(lambda params: json.loads(params).get("class"))
-    part, classes = part[classes.notna()], classes[classes.notna()].astype(str)
-    numbers = part[["value", "lo", "hi"]].astype(float).mul(100)
-    return numbers.assign(n=part["n"], **{"class": classes}).reset_index(drop=True)
-
-
-def reliability_frame(diagram: Mapping[str, Any], *, independent: bool = True) -> pd.DataFrame:
-    """Return a reliability diagram: confidence, accuracy, lo, hi (percent), count; middle and width of the bins.
-
-    Events that are not independent, such as the pixels of an image, have no intervals.
+    Fractions are in percent.
     """
-    edges = pd.Series(diagram["edges"], dtype=float) * 100
-    frame = pd.DataFrame(
-        {
-            "middle": (edges[1:].to_numpy() + edges[:-1].to_numpy()) / 2,
-            "width": edges.diff()[1:].to_numpy(),
-            "count": diagram["count"],
-            "confidence": pd.to_numeric(pd.Series(diagram["confidence"], dtype=object)) * 100,
-            "accuracy": pd.to_numeric(pd.Series(diagram["accuracy"], dtype=object)) * 100,
-        }
-    )
-    intervals = [
-        wilson(round(share * count), count) if independent and share is not None and count else (np.nan, np.nan)
-        for share, count in zip(diagram["accuracy"], diagram["count"], strict=True)
-    ]
-    return frame.assign(lo=[100 * lo for lo, _ in intervals], hi=[100 * hi for _, hi in intervals])
+    classes = rows["params"].map(lambda params: json.loads(params).get("class"))
+    for _, part in rows[classes.notna() & rows["value"].notna()].groupby("metric", sort=False):
+        factor = part["unit"].map(scale).astype(float)
+        numbers = part[["value", "lo", "hi"]].astype(float).mul(factor, axis=0)
+        named = {"class": classes[part.index].astype(str)}
+        yield entry_of(part.iloc[0]), numbers.assign(n=part["n"], **named).reset_index(drop=True)
 
 
 def overview_frame(board: Board, *, most: int) -> pd.DataFrame:
@@ -167,7 +125,7 @@ def overview_frame(board: Board, *, most: int) -> pd.DataFrame:
     """
     lines = [
         {"model": line["model"], "metric": column.title, "unit": column.unit, **_point(line, column)}
-        for column in _headlines(board)
+        for column in headlines(board)
         for _, line in board.frame.head(most).iterrows()
         if pd.notna(line[column.name]) and line[f"{column.name}_status"] in ("ok", "suspect")
     ]
@@ -175,12 +133,10 @@ def overview_frame(board: Board, *, most: int) -> pd.DataFrame:
     return frame.astype({"bound": bool, "value": float, "lo": float, "hi": float})
 
 
-def _headlines(board: Board) -> list[Column]:
+def headlines(board: Board) -> list[Column]:
     """Return the columns of the headline metric, clean and under attack."""
-    shown = [column for column in board.columns if column.metric in (*ROBUST, *HEADLINES)]
-    attacked = [column.metric.removeprefix("robust_") for column in shown if column.metric in ROBUST]
-    order = [*attacked, *(name for name in HEADLINES if name in {column.metric for column in shown})]
-    return [column for column in shown if column.metric.removeprefix("robust_") == order[0]]
+    shown = [column for column in board.columns if column.metric.is_headline]
+    return [column for column in shown if column.unit == shown[0].unit]
 
 
 def _point(line: pd.Series[Any], column: Column) -> dict[str, Any]:
@@ -190,40 +146,18 @@ def _point(line: pd.Series[Any], column: Column) -> dict[str, Any]:
     return {"bound": bound, "value": factor * line[column.name], "lo": None if bound else lo, "hi": hi}
 
 
-def robustness_frame(details: Mapping[str, Any], unit: str = "fraction") -> pd.DataFrame:
-    """Return an attack's curve: size, then the headline metric under attack and every control, with intervals.
+def panels_frame(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the metrics of an attack that are also measured without it: columns title, size, value, lo, hi, control.
 
-    Fractions are in percent, other units as they are.
+    Shares are in percent; size 0 is the clean input.
     """
-    frame = pd.DataFrame(details.get("curve", []))
-    if frame.empty:
-        return frame
-    numbers: pd.DataFrame = frame.drop(columns="size").apply(pd.to_numeric) * scale(unit)
-    return numbers.assign(size=pd.to_numeric(frame["size"])).sort_values("size")
-
-
-def rationale_frame(details: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the drop of the score without, and with only, the top features: method, kind, share, fall (percent)."""
-    lines = [
-        {"method": method, "kind": kind, "share": 100 * share, "fall": _percent(fall)}
-        for method, kinds in (details.get("rationale") or {}).items()
-        for kind, falls in kinds.items()
-        for share, fall in zip(details.get("fractions", []), falls, strict=False)
-    ]
-    return pd.DataFrame(lines, columns=["method", "kind", "share", "fall"])
-
-
-def faithfulness_frame(details: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the curves of deletion, insertion and context deletion: method, kind, baseline, share, score (percent)."""
-    shares = details.get("fractions", [])
-    lines = [
-        {"method": method, "kind": kind, "baseline": baseline, "share": 100 * share, "score": _percent(score)}
-        for method, curves in details.get("curves", {}).items()
-        for name, scores in curves.items()
-        for kind, _, baseline in [name.partition("/")]
-        for share, score in zip(shares, scores, strict=False)
-    ]
-    return pd.DataFrame(lines, columns=["method", "kind", "baseline", "share", "score"])
+    sizes = pd.Series([size_of(row) for row in rows.to_dict("records")], index=rows.index, dtype=float)
+    part = rows[rows["metric"].isin(rows.loc[sizes.eq(0), "metric"]) & rows["value"].notna()]
+    numbers = part[["value", "lo", "hi", "control"]].astype(float).mul(part["unit"].map(scale).astype(float), axis=0)
+    numbers.insert(0, "title", [in_unit(entry_of(row).title, row["unit"]) for row in part.to_dict("records")])
+    numbers.insert(1, "size", sizes[part.index])
+    numbers.insert(2, "metric", part["metric"])
+    return numbers.dropna(subset="size").reset_index(drop=True)
 
 
 def dropped_frame(data: Mapping[str, Any]) -> pd.DataFrame:
@@ -236,57 +170,64 @@ def dropped_frame(data: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["reason", "sample", "detail"])
 
 
-def _percent(value: float | None) -> float | None:
-    return None if value is None else 100 * value
+def meaning_frame(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return stored rows without those per class, in their order: metric, meaning, value, interval and control."""
+    lines = [
+        {"metric": title, "meaning": printable(entry_of(row).meaning), **_numbers(row)}
+        for title, row in _distinct(rows)
+        if "class" not in json.loads(row["params"])
+    ]
+    frame = pd.DataFrame(lines, columns=["metric", "meaning", "value", "95 % interval", "control"])
+    return frame if frame["control"].ne(DASH).any() else frame.drop(columns="control")
 
 
-def meaning_frame(rows: pd.DataFrame, meanings: Mapping[str, str]) -> pd.DataFrame:
-    """Return the metrics that `meanings` names, in its order: name, meaning, value and interval."""
-    lines = []
-    for metric, text in meanings.items():
-        of_metric = rows[rows["metric"] == metric].to_dict("records")
-        alike = [(row, params) for row in of_metric if "class" not in (params := json.loads(row["params"]))]
-        for row, params in alike:
-            line = {"metric": _distinct_name(metric, params, [other for _, other in alike]), "meaning": text}
-            lines.append(line | {"value": with_mark(row), "95 % interval": around(row)})
-    return pd.DataFrame(lines, columns=["metric", "meaning", "value", "95 % interval"])
-
-
-def _distinct_name(metric: str, params: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> str:
-    """Return a metric with the params that distinguish it from rows of the same name, and whether it is a proxy."""
-    shown = {
-        name: value
-        for name, value in params.items()
-        if name == "proxy" or any(other.get(name) != value for other in alike)
-    }
-    return printable(described(metric.replace("_", " "), shown))
-
-
-def states_frame(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the states of the objects in clean images, in words."""
-    return meaning_frame(rows, STATES).drop(columns="metric").rename(columns={"meaning": "objects"})
-
-
-def objects_frame(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return what an attack did to objects by size: columns metric, title, size, value, lo, hi, control.
-
-    Shares are in percent, false positives per image; size 0 is the clean image.
-    """
-    part = rows[rows["metric"].isin(OBJECTS) & rows["value"].notna()]
-    numbers = part[["value", "lo", "hi", "control"]].astype(float).mul(part["unit"].map(scale).astype(float), axis=0)
-    numbers.insert(0, "metric", pd.Categorical(part["metric"], list(OBJECTS)))
-    numbers.insert(1, "title", part["metric"].map(OBJECTS))
-    numbers.insert(2, "size", [size_of(json.loads(params)) for params in part["params"]])
-    return numbers.dropna(subset="size").sort_values(["metric", "size"], ignore_index=True)
-
-
-def plausibility_frame(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return, by method, how much of a map lies inside the explained object, with interval, and the random control."""
+def pivot_frame(rows: pd.DataFrame, param: str) -> pd.DataFrame:
+    """Return one line per metric, in the order of the rows: metric, meaning, and a column per value of a param."""
     lines: dict[str, dict[str, str]] = {}
-    for row in rows[rows["metric"].isin(PLAUSIBLE) & rows["value"].notna()].to_dict("records"):
-        method = printable(json.loads(row["params"]).get("method", DASH)).replace("_", " ")
-        spread, title = around(row), PLAUSIBLE[row["metric"]]
-        value = number(row["value"], row["unit"]) + ("" if spread == DASH else f" ({spread})")
-        line = lines.setdefault(method, {"method": method})
-        line |= {title: value, f"{title}, random map": number(row["control"], row["unit"])}
+    for title, row in _distinct(rows, param):
+        meaning = printable(entry_of(row).meaning)
+        line = lines.setdefault(title, {"metric": title, "meaning": meaning})
+        shown = _numbers(row)
+        spread = "" if shown["95 % interval"] == DASH else f" ({shown['95 % interval']})"
+        line[printable(json.loads(row["params"]).get(param)).replace("_", " ")] = shown["value"] + spread
     return pd.DataFrame(list(lines.values())).fillna(DASH)
+
+
+def _numbers(row: Mapping[Any, Any]) -> dict[str, str]:
+    """Return value, interval and control of a stored row."""
+    return {"value": with_mark(row), "95 % interval": around(row), "control": number(row["control"], row["unit"])}
+
+
+def _distinct(rows: pd.DataFrame, without: str = "") -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    """Yield rows with their titles, and the params in which they differ from other rows of the same metric.
+
+    Rows are compared with those of the same value of the param `without`, which is left out.
+    """
+    lines = rows.to_dict("records")
+    parsed = [json.loads(row["params"]) for row in lines]
+    groups: dict[Any, list[dict[str, Any]]] = {}
+    keys = [(row["metric"], str(params.get(without))) for row, params in zip(lines, parsed, strict=True)]
+    for key, params in zip(keys, parsed, strict=True):
+        groups.setdefault(key, []).append(params)
+    for row, key, params in zip(lines, keys, parsed, strict=True):
+        own = {
+            name: value
+            for name, value in params.items()
+            if name != without and (name == "proxy" or any(other.get(name) != value for other in groups[key]))
+        }
+        yield printable(described(entry_of(row).title, own)), row
+
+
+def catalogue_frame(metrics: Iterable[Metric]) -> pd.DataFrame:
+    """Return declarations of metrics as a table: metric, name, meaning, unit, which direction is better."""
+    lines = [
+        {
+            "metric": printable(metric.title),
+            "meaning": printable(metric.meaning),
+            "unit": printable(metric.unit),
+            "better": BETTER[metric.higher_is_better],
+            "stored as": printable(metric.name),
+        }
+        for metric in metrics
+    ]
+    return pd.DataFrame(lines, columns=["metric", "meaning", "unit", "better", "stored as"])

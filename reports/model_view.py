@@ -1,22 +1,18 @@
 """One model: the results on each axis, with their checks."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pandas as pd
 import streamlit as st
 
+from suite.decorators import page
+from suite.errors import StoreError
 from suite.leaderboard.cells import DASH
-from suite.reports import (
-    attribution_view,
-    axis_views,
-    clean_view,
-    damage_view,
-    frames,
-    sources,
-    verdicts,
-)
-from suite.reports.text import plain
+from suite.records.reading import StoredRecord
+from suite.reports import attribution_view, axis_views, clean_view, damage_view, frames, verdicts
+from suite.reports.pages import PageContext
+from suite.reports.parts import tables
+from suite.reports.text import capital, plain, prose
 
 TITLES = {
     "clean": "Clean: performance on unperturbed samples",
@@ -25,50 +21,59 @@ TITLES = {
     "occlusion": "Occlusion: part of the image is covered",
     "calibration": "Calibration: does confidence match accuracy?",
     "attribution": "Attribution: do explanations highlight the pixels that the model uses?",
-    "rationale": "Rationale: do explanations highlight the words or latent dimensions that the model uses?",
+    "rationale": "Rationale: do explanations highlight the features that the model uses?",
 }
 
-SECTIONS: dict[str, Callable[[str, pd.DataFrame, dict[str, Any]], None]] = {
+SECTIONS: dict[str, Callable[[PageContext, StoredRecord, pd.DataFrame], None]] = {
     "clean": clean_view.clean,
     "robustness": axis_views.robustness,
     "corruption": damage_view.corruption,
     "occlusion": damage_view.occlusion,
     "calibration": axis_views.calibration,
     "attribution": attribution_view.attribution,
-    "rationale": attribution_view.rationale,
+    "rationale": attribution_view.attribution,
 }
+"""What is drawn of a record of each axis; of other axes, a table."""
 
 
-def show(folder: str, task: str, model: str, now: sources.State) -> None:
+@page(title="Model", rank=1)
+def model(context: PageContext) -> None:
     """Show everything that is stored about a model on a task."""
-    all_rows = sources.selection(folder, task, now).rows
-    rows, measured = all_rows[all_rows["model"] == model], set(all_rows["axis"])
+    rows, measured = context.model_rows, list(dict.fromkeys(context.rows["axis"]))
     st.header("Model")
-    st.markdown(f"{plain(model)} on task {plain(task)}")
-    for axis in (axis for axis in TITLES if axis in measured):
+    st.markdown(f"{plain(context.model)} on task {plain(context.task)}")
+    for axis in (*(axis for axis in TITLES if axis in measured), *sorted(set(measured) - set(TITLES))):
         part = rows[rows["axis"] == axis]
-        st.subheader(TITLES[axis], divider="gray")
+        st.subheader(TITLES.get(axis, capital(prose(axis))), divider="gray")
         if part.empty:
             st.info("Not measured.")  # only for other models on this task
-        for _, record in part.sort_values("spec", kind="stable").groupby("record", sort=False):
+        for name, record in part.sort_values("spec", kind="stable").groupby("record", sort=False):
             if _has_results(record):
-                SECTIONS[axis](folder, record, sources.details(folder, str(record["record"].iloc[0])))
+                _section(axis, context, str(name), record)
                 _numbers(record)
-    others = rows[~rows["axis"].isin(TITLES)]
-    if len(others):
-        st.subheader("Other axes", divider="gray")
-        _numbers(others)
     if missing := [axis for axis in TITLES if axis not in measured]:
         st.caption(f"Not measured for any model on this task: {', '.join(missing)}.")
 
 
+def _section(axis: str, context: PageContext, name: str, rows: pd.DataFrame) -> None:
+    try:
+        record = context.record(name)
+        if axis in SECTIONS:
+            SECTIONS[axis](context, record, rows)
+        else:
+            tables(rows)
+    except StoreError as error:
+        st.error(plain(error))
+
+
 def _has_results(rows: pd.DataFrame) -> bool:
-    """Show why a record failed or was skipped, and return whether it did neither."""
+    """Show why a record failed, or why all of it was skipped, and return whether it has any results."""
     first = rows.iloc[0]
-    if first["cell_status"] not in ("failed", "skipped"):
+    status = "skipped" if rows["status"].eq("skipped").all() else first["cell_status"]
+    if status not in ("failed", "skipped"):
         return True
-    text = f"{plain(first['spec'])} **{first['cell_status']}**: {plain(first['reason'] or 'no reason was stored')}"
-    (st.error if first["cell_status"] == "failed" else st.warning)(text)
+    text = f"{plain(first['spec'])} **{status}**: {plain(first['reason'] or 'no reason was stored')}"
+    (st.error if status == "failed" else st.warning)(text)
     return False
 
 

@@ -1,10 +1,10 @@
 """A model's output for a stored sample, as an image and in words: pure functions, no Streamlit.
 
-The names of the arrays say what kind of output it is: ``prediction`` and ``confidence`` of a label, the ``mask`` of
-pixel classes, or ``boxes``. Without any of these the image is shown as it is.
+Stored arrays declare what they show (`Display.type`) and the part that they play (`Display.role`).
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,13 @@ from suite.reports import drawing, images
 from suite.reports.drawing import IGNORED
 from suite.reports.objects import Scene, match_boxes, summary
 from suite.reports.text import number, plain
+from suite.types import Display, DisplayType
 
-PARTS = ("prediction", "confidence", "mask", "boxes")
-"""Names of the arrays of an output."""
+Arrays = Mapping[str, Display]
+"""The arrays of a record, or the parts of one sample's output, by name."""
 
-NUMBERS = "numbers"
-"""Key of an output under which further numbers are stored, by name."""
-
-OTHERS = ("ids", "label", "eps", "severity", "patch")
-"""Names of stored arrays that belong to no output."""
+INPUT_OF = {"prediction": "input", "changed_prediction": "changed"}
+"""Role of an output to that of its input."""
 
 BOXES_KEY = (
     "**Thin white dashes**: true boxes. Predicted boxes, with class and score: **solid blue** detects an object, "
@@ -38,133 +36,151 @@ MASK_KEY = (
 )
 
 
-def output_of(stored: Mapping[str, Any], at: int, pattern: str = "{}") -> dict[str, Any]:
-    """Return the parts of an output that are stored for a sample.
+def of_role(
+    stored: Arrays, role: str, params: Mapping[str, Any] | None = None, *, per_sample: bool = True
+) -> dict[str, Display]:
+    """Return the arrays of a role with an entry per sample, under one condition unless `params` is None.
 
-    Args:
-        stored: arrays of a record.
-        at: index of the sample.
-        pattern: names of the arrays, such as ``clean_{}``.
+    If `per_sample` is false, arrays of anything else, such as generated images, are among them.
     """
-    names = {part: pattern.format(part) for part in PARTS}
-    output = {part: stored[name][at] for part, name in names.items() if name in stored and at < len(stored[name])}
-    numbers = extra_values(stored, at, pattern, 0)
-    return output | {NUMBERS: {name: value.item() for name, value in numbers.items()}} if numbers else output
+    return {
+        name: shown
+        for name, shown in stored.items()
+        if shown.role == role and params in (None, dict(shown.params)) and shown.per_sample >= per_sample
+    }
 
 
-def extra_values(stored: Mapping[str, Any], at: int, pattern: str, dimensions: int) -> dict[str, Any]:
-    """Return the stored values of an output that are not one of `PARTS`, by name.
-
-    Args:
-        stored: arrays of a record.
-        at: index of the sample.
-        pattern: names of the arrays, such as ``clean_{}``; ``{}`` alone would match any array, and gives nothing.
-        dimensions: of the value of one sample: 0 for numbers, 3 for images.
-    """
-    prefix, _, suffix = pattern.partition("{}")
-    values = {}
-    for name, array in stored.items() if prefix or suffix else ():
-        part = name[len(prefix) : len(name) - len(suffix)]
-        fits = name.startswith(prefix) and name.endswith(suffix) and part and part not in (*PARTS, *OTHERS)
-        fits = fits and not (suffix and part == "image")  # with a suffix, this is the input
-        if fits and np.ndim(array) == dimensions + 1 and at < len(array) and np.asarray(array).dtype.kind in "fiub":
-            values[part] = array[at]
-    return values
+def has_type(stored: Arrays, role: str, kind: DisplayType) -> bool:
+    """Return whether any array of a role shows something of a type."""
+    return any(shown.type == kind for shown in of_role(stored, role, per_sample=False).values())
 
 
-def truth_of(stored: Mapping[str, Any], at: int) -> Any:
-    """Return the target of a stored sample, None if it is not stored."""
-    return stored["label"][at] if "label" in stored else None
+def part(stored: Arrays, role: str, at: int, params: Mapping[str, Any] | None = None) -> Display | None:
+    """Return what the first array of a role holds for the sample at an index, None if it is not stored."""
+    shown = next(iter(of_role(stored, role, params).values()), None)
+    if shown is None or at >= len(shown.values):
+        return None
+    return replace(shown, values=shown.values[at])
 
 
-def index_of(stored: Mapping[str, Any], sample: str) -> int | None:
+def output_of(
+    stored: Arrays, at: int, role: str = "prediction", params: Mapping[str, Any] | None = None
+) -> dict[str, Display]:
+    """Return the parts of the output for the sample at an index, by the words in which they differ from the input."""
+    known = {word for name in of_role(stored, INPUT_OF[role], params) for word in name.split("_")}
+    parts = {}
+    for name, shown in of_role(stored, role, params).items():
+        if at < len(shown.values):
+            own = " ".join(word for word in name.split("_") if word not in known)
+            parts[own or name] = replace(shown, values=shown.values[at])
+    return parts
+
+
+def of_type(output: Arrays, kind: DisplayType) -> Any:
+    """Return the first part of an output that is of a type, None if there is none."""
+    return next((shown.values for shown in output.values() if shown.type == kind), None)
+
+
+def sample_ids(stored: Arrays) -> list[str]:
+    """Return the ids of the stored samples."""
+    return [str(name) for shown in of_role(stored, "ids").values() for name in shown.values]
+
+
+def index_of(stored: Arrays, sample: str) -> int | None:
     """Return the index of a sample among stored arrays, None if it is not there."""
-    ids = [str(name) for name in stored.get("ids", [])]
+    ids = sample_ids(stored)
     return ids.index(sample) if sample in ids else None
 
 
-def is_scene(output: Mapping[str, Any]) -> bool:
+def is_scene(output: Arrays) -> bool:
     """Return whether an output is drawn on its image, which is then shown larger."""
-    return "mask" in output or "boxes" in output
+    return any(shown.type in ("mask", "boxes") for shown in output.values())
 
 
 def draw(
-    image: Any, output: Mapping[str, Any], truth: Any, classes: Sequence[str], width: int = drawing.WIDTH
+    image: Any, output: Arrays, truth: Display | None, classes: Sequence[str], width: int = drawing.WIDTH
 ) -> Image.Image:
     """Return an image (c, h, w) enlarged, with the output drawn on it.
 
     Args:
         image: in [0, 1], or uint8.
         output: from `output_of`.
-        truth: the target: (M, 6) for boxes, (h, w) for a mask; None where it is not known.
+        truth: the target; None where it is not known.
         classes: names of the classes.
         width: largest width of a small image.
     """
-    pixels = images.rgb(image / 255 if np.asarray(image).dtype == np.uint8 else image)
+    pixels = images.rgb(images.in_unit(image))
     if scene := _scene(output, truth):
         return drawing.boxed(pixels, scene, classes, width)
-    if "mask" in output and np.shape(output["mask"]) == pixels.shape[:2]:
-        known = truth if np.shape(truth) == pixels.shape[:2] else None
-        return drawing.tinted(pixels, output["mask"], classes, known, width)
+    mask = of_type(output, "mask")
+    if mask is not None and np.shape(mask) == pixels.shape[:2]:
+        is_known = truth is not None and np.shape(truth.values) == pixels.shape[:2]
+        return drawing.tinted(pixels, mask, classes, truth.values if truth and is_known else None, width)
     return images.enlarged(pixels, width)
 
 
-def _scene(output: Mapping[str, Any], truth: Any) -> Scene | None:
+def pictures(output: Arrays) -> dict[str, Any]:
+    """Return the images (c, h, w) in an output, such as a reconstruction, by name."""
+    return {name: shown.values for name, shown in output.items() if shown.type == "image"}
+
+
+def _scene(output: Arrays, truth: Display | None) -> Scene | None:
     """Return the matched boxes of an output, None if it has none or they are not valid."""
+    boxes = of_type(output, "boxes")
     try:
-        return match_boxes(output["boxes"], truth) if "boxes" in output and truth is not None else None
+        return match_boxes(boxes, truth.values) if boxes is not None and truth is not None else None
     except SuiteError:
         return None
 
 
-def describe(
-    output: Mapping[str, Any], truth: Any, classes: Sequence[str], before: Mapping[str, Any] | None = None
-) -> str:
+def describe(output: Arrays, truth: Display | None, classes: Sequence[str], before: Arrays | None = None) -> str:
     """Return an output in markdown, such as ``predicts `7` (correct), confidence 99.0 %``.
 
     Args:
         output: from `output_of`.
-        truth: the target.
+        truth: the target; None where it is not known.
         classes: names of the classes.
         before: the output for the clean input, if `output` is that for a changed one.
     """
-    if not output.keys() & set(PARTS):
-        numbers = ", ".join(_number(name, value) for name, value in output.get(NUMBERS, {}).items())
-        return numbers or "no output was stored"
+    types = {shown.type for shown in output.values()}
+    if not types & {"class", "boxes", "mask"}:
+        parts = [_number(name, shown) for name, shown in output.items() if shown.type in ("number", "flag")]
+        return ", ".join(parts) or "no output was stored"
     if truth is None:
         return "the target was not stored"
-    if "prediction" in output:
-        return (_characters if np.ndim(output["prediction"]) else _label)(output, truth, classes)
-    if "boxes" in output:
+    if "class" in types:
+        return (_label if np.size(of_type(output, "class")) == 1 else _characters)(output, truth.values, classes)
+    if "boxes" in types:
         scene = _scene(output, truth)
         return summary(scene, _scene(before or {}, truth)) if scene else "invalid boxes"
-    return _pixels(np.asarray(output.get("mask")), np.asarray(truth), classes)
+    return _pixels(np.asarray(of_type(output, "mask")), np.asarray(truth.values), classes)
 
 
-def _number(name: str, value: Any) -> str:
-    shown = ("yes" if value else "no") if isinstance(value, bool) else f"{value:.3g}"
-    return f"{plain(name.replace('_', ' '))} {shown}"
+def _number(name: str, shown: Display) -> str:
+    value = np.asarray(shown.values).item()
+    return f"{plain(name)} {('yes' if value else 'no') if shown.type == 'flag' else f'{value:.3g}'}"
 
 
-def _label(output: Mapping[str, Any], truth: Any, classes: Sequence[str]) -> str:
-    label = output["prediction"]
+def _label(output: Arrays, truth: Any, classes: Sequence[str]) -> str:
+    label = of_type(output, "class")
     correct = "correct" if int(label) == int(truth) else "wrong"
-    confidence = f", confidence {_percent(output['confidence'])}" if "confidence" in output else ""
-    return f"predicts {plain(class_name(label, classes))} ({correct}){confidence}"
+    return f"predicts {plain(class_name(label, classes))} ({correct}){_confidence(output)}"
 
 
-def _characters(output: Mapping[str, Any], truth: Any, classes: Sequence[str]) -> str:
+def _confidence(output: Arrays, count: int = 1) -> str:
+    """Return the mean of the last `count` probabilities in words; empty where none is stored."""
+    values = of_type(output, "probability")
+    mean = "mean " if count > 1 else ""
+    return "" if values is None else f", {mean}confidence {_percent(np.mean(np.ravel(values)[-count:]))}"
+
+
+def _characters(output: Arrays, truth: Any, classes: Sequence[str]) -> str:
     """Return how many characters of a text are predicted correctly; only the last ones are scored."""
-    predictions, count = np.ravel(output["prediction"]), np.size(truth)
+    predictions, count = np.ravel(of_type(output, "class")), np.size(truth)
     if not 0 < count <= len(predictions):
         return f"predicts {len(predictions)} characters"
     correct = int((predictions[-count:] == np.ravel(truth)).sum())
-    confidence = (
-        f", mean confidence {_percent(np.mean(np.ravel(output['confidence'])[-count:]))}"
-        if "confidence" in output
-        else ""
-    )
-    return f"predicts {correct} of the {count} scored characters correctly{confidence}"
+    return f"predicts {correct} of the {count} scored characters correctly{_confidence(output, count)}"
 
 
 def _pixels(mask: Any, truth: Any, classes: Sequence[str]) -> str:
@@ -185,14 +201,16 @@ def _percent(share: Any) -> str:
     return number(float(share), "fraction")
 
 
-def describe_truth(output: Mapping[str, Any], truth: Any, classes: Sequence[str]) -> str:
-    """Return the target where it is one class, such as ``true class `7```; empty for scenes."""
-    is_class = truth is not None and "prediction" in output and np.ndim(truth) == np.ndim(output["prediction"]) == 0
-    return f"true class {plain(class_name(truth, classes))}" if is_class else ""
+def describe_truth(output: Arrays, truth: Display | None, classes: Sequence[str]) -> str:
+    """Return the target where it is one class or number, such as ``true class `7```; empty for any other output."""
+    if truth is None or np.size(truth.values) != 1 or of_type(output, truth.type) is None:
+        return ""
+    value = np.asarray(truth.values).item()
+    return f"true class {plain(class_name(value, classes))}" if truth.type == "class" else f"true value {value:.3g}"
 
 
-def clean_caption(output: Mapping[str, Any], truth: Any, classes: Sequence[str]) -> str:
-    """Return the caption of a clean image: the target, then the output."""
+def clean_caption(output: Arrays, truth: Display | None, classes: Sequence[str]) -> str:
+    """Return the caption of a clean input: the target, then the output."""
     title = ", ".join(filter(None, ["clean", describe_truth(output, truth, classes)]))
     return f"{title}: {describe(output, truth, classes)}"
 
@@ -202,17 +220,15 @@ def class_name(index: Any, classes: Sequence[str]) -> str:
     return classes[int(index)] if 0 <= int(index) < len(classes) else f"class {int(index)}"
 
 
-def how_to_read(stored: Mapping[str, Any]) -> str:
-    """Return how to read the boxes or masks of stored arrays, in markdown; empty for plain images."""
-    parts = {part for name in stored for part in name.split("_")}
-    return BOXES_KEY if "boxes" in parts else MASK_KEY if "mask" in parts else ""
+def how_to_read(stored: Arrays) -> str:
+    """Return how to read the boxes or masks of stored arrays, in markdown; empty where there are none."""
+    types = {shown.type for shown in stored.values()}
+    return BOXES_KEY if "boxes" in types else MASK_KEY if "mask" in types else ""
 
 
-def legend(stored: Mapping[str, Any], classes: Sequence[str]) -> Image.Image | None:
+def legend(stored: Arrays, classes: Sequence[str]) -> Image.Image | None:
     """Return the legend of the classes that occur in stored masks, None where there is no mask."""
-    masks = [values for name, values in stored.items() if "mask" in name.split("_")]
-    if not masks:
-        return None
-    present = {int(index) for values in (*masks, stored.get("label", masks[0])) for index in np.unique(values)}
+    masks = [shown.values for shown in stored.values() if shown.type == "mask"]
+    present = {int(index) for values in masks for index in np.unique(values)}
     colored = sorted(index for index in present if drawing.has_color(index, classes))
     return drawing.legend(colored, classes) if colored else None

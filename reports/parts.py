@@ -1,15 +1,17 @@
 """Elements that several pages share."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 from PIL import Image
 
-from suite.reports import drawing, images, outputs
-from suite.reports.text import plain
+from suite.leaderboard.cells import DASH
+from suite.reports import drawing, frames, images, outputs
+from suite.reports.outputs import Arrays
+from suite.reports.text import capital, entries, plain, prose
 
 WIDTH = 405
 """Width of a figure in pixels; figures are side by side where the window has room, else below each other."""
@@ -33,12 +35,37 @@ def put(slot: Any, image: Image.Image, caption: str) -> None:
     slot.image(images.png(image), caption=caption)
 
 
-def how_to_read(stored: Mapping[str, Any], classes: list[str]) -> None:
+def how_to_read(stored: Arrays, classes: Sequence[str]) -> None:
     """Explain the boxes or masks of some stored arrays, with a legend of the class colors."""
     if text := outputs.how_to_read(stored):
         st.markdown(text)
     if legend := outputs.legend(stored, classes):
         put(st, legend, "Classes in these images, predicted and true.")
+
+
+def sections(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the heading (markdown) and the rows of each section that metrics declare, the default one first."""
+    names = entries(rows).map(lambda metric: metric.section)
+    for name in sorted(names.unique(), key=bool):  # the others keep their order
+        yield capital(prose(name)) if name else "", rows[names == name]
+
+
+def tables(rows: pd.DataFrame, param: str = "") -> None:
+    """Show stored rows with their meanings, a table per section, with a column per value of a param if one is given."""
+    for heading, part in sections(rows):
+        table = frames.pivot_frame(part, param) if param else frames.meaning_frame(part)
+        if len(table):
+            if heading:
+                st.markdown(f"{heading}{_conditions(part)}:")
+            st.dataframe(table, hide_index=True, placeholder=DASH)
+
+
+def _conditions(rows: pd.DataFrame) -> str:
+    """Return the numbers that all rows were computed with, such as a threshold, in markdown."""
+    params = [json.loads(text) for text in rows["params"]]
+    shared = {name: value for name, value in params[0].items() if all(other.get(name) == value for other in params)}
+    numbers = {name: value for name, value in shared.items() if isinstance(value, float)}
+    return "".join(f", {plain(name)} {value:.3g}" for name, value in numbers.items())
 
 
 def proxy(rows: pd.DataFrame, details: Mapping[str, Any]) -> None:

@@ -1,14 +1,15 @@
 """Generated texts and images, reconstructions and interpolations, as far as they are stored."""
 
-from collections.abc import Mapping
-from typing import Any
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import streamlit as st
 from PIL import Image
 
-from suite.reports import images, texts
+from suite.reports import images, outputs, texts
 from suite.reports.images import Array
+from suite.reports.outputs import Arrays
 
 SIDE = 72
 """Approximate width in pixels of an image in a grid."""
@@ -30,66 +31,53 @@ CAPTIONS = {
         "has memorized images.",
     ),
 }
-"""Array name to title and caption."""
+"""Role of an array to title and caption."""
 
 
-def kinds(stored: Mapping[str, Any]) -> list[str]:
-    """Return the names of the arrays that can be shown, in the order shown."""
-    dimensions = {name: np.ndim(values) for name, values in stored.items() if np.size(values)}
-    is_text = dimensions.get("generated") == 2 and texts.is_codes(stored["generated"])
-    known = {
-        "generated": dimensions.get("generated") == 4 or is_text,
-        "reconstructed": dimensions.get("reconstructed") == 4 and "images" in dimensions,
-        "interpolated": dimensions.get("interpolated") == 5,
-        "nearest": "nearest" in dimensions and _pairs(stored) is not None,
-    }
-    return [name for name, is_known in known.items() if is_known]
+def kinds(stored: Arrays) -> list[str]:
+    """Return the roles that can be shown, in the order shown."""
+    roles = [role for role in CAPTIONS if any(map(len, _of_role(stored, role)))]
+    return [role for role in roles if role != "reconstructed" or outputs.has_type(stored, "input", "image")]
 
 
-def show(stored: Mapping[str, Any], classes: list[str], key: str) -> None:
+def show(stored: Arrays, classes: Sequence[str], key: str) -> None:
     """Show the generated samples, reconstructions, interpolations and nearest training images."""
-    for name in kinds(stored):
-        if name == "generated" and np.ndim(stored[name]) == 2:
+    for role in kinds(stored):
+        if outputs.has_type(stored, role, "text"):
             _texts(stored)
             continue
-        title, caption = CAPTIONS[name]
+        title, caption = CAPTIONS[role]
         st.markdown(f"#### {title}")
-        st.image(images.png(_sheet(name, stored)), caption=caption, width="content")
+        st.image(images.png(_sheet(role, stored)), caption=caption, width="content")
 
 
-def _texts(stored: Mapping[str, Any]) -> None:
+def _texts(stored: Arrays) -> None:
     """Show generated texts in blocks, each below its sampling temperature."""
     st.markdown("#### Generated texts")
-    temperature = np.ravel(stored.get("temperature", ()))
-    prompts = np.asarray(stored.get("prompt", ()))
-    for at, codes in enumerate(stored["generated"]):
-        prompt = texts.text_of(prompts[at]) if texts.is_codes(prompts) and at < len(prompts) else ""
-        title = f"Temperature {float(temperature[at]):g}" if at < len(temperature) else "Sampled"
-        st.markdown(f"{title}{', continuing a test text (gray italics)' if prompt else ''}:")
-        before = f'<span style="opacity:0.65;font-style:italic">{texts.safe(prompt)}</span>' if prompt else ""
+    parts = [next(iter(_of_role(stored, role)), ()) for role in ("generated", "prompt", "temperature")]
+    for codes, prompt, temperature in itertools.zip_longest(*parts):
+        start = "" if prompt is None else texts.text_of(prompt)
+        title = "Sampled" if temperature is None else f"Temperature {float(temperature):g}"
+        st.markdown(f"{title}{', continuing a test text (gray italics)' if start else ''}:")
+        before = f'<span style="opacity:0.65;font-style:italic">{texts.safe(start)}</span>' if start else ""
         st.html(texts.framed(before + texts.safe(texts.text_of(codes))))
-    if len(temperature):
+    if _of_role(stored, "temperature"):
         st.caption("At a lower temperature the model chooses more likely characters, and the text repeats itself more.")
 
 
-def _sheet(name: str, stored: Mapping[str, Any]) -> Image.Image:
-    if name == "generated":
-        return images.grid(stored[name], COLUMNS, SIDE)
-    if name == "interpolated":
-        return images.strips(stored[name], SIDE)
-    reconstructed = name == "reconstructed"
-    pairs = _stacked(stored["images"], stored[name]) if reconstructed else np.asarray(_pairs(stored))[:PAIRS]
+def _sheet(role: str, stored: Arrays) -> Image.Image:
+    (values,) = _of_role(stored, role)
+    if role == "generated":
+        return images.grid(values, COLUMNS, SIDE)
+    if role == "interpolated":
+        return images.strips(values, SIDE)
+    pairs = _stacked(_of_role(stored, "input")[0], values) if role == "reconstructed" else values[:PAIRS]
     return images.strips(pairs.transpose(1, 0, 2, 3, 4), SIDE)
 
 
-def _pairs(stored: Mapping[str, Any]) -> Array | None:
-    """Return generated images with their nearest training images, (k, 2, c, h, w); None if they do not fit."""
-    nearest, generated = np.asarray(stored["nearest"]), np.asarray(stored.get("generated", ()))
-    if nearest.ndim == 5:
-        return nearest if nearest.shape[1] == 2 else None
-    if nearest.ndim == generated.ndim == 4 and generated.shape[1:] == nearest.shape[1:]:
-        return _stacked(generated, nearest)
-    return None
+def _of_role(stored: Arrays, role: str) -> list[Array]:
+    """Return the values of the first array of a role in a list, empty if there is none."""
+    return [np.asarray(shown.values) for shown in outputs.of_role(stored, role, per_sample=False).values()][:1]
 
 
 def _stacked(first: Array, second: Array) -> Array:

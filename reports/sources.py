@@ -1,6 +1,5 @@
 """The data of the pages: read from the store only, and cached until the store changes."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import streamlit as st
 
 from suite.errors import SuiteError
 from suite.leaderboard import Board, Selection, board, select
+from suite.records.reading import StoredRecord
 from suite.store import Store
 
 State = tuple[tuple[str, int], ...]
@@ -28,8 +28,8 @@ def rows(folder: str, now: State) -> tuple[pd.DataFrame, int]:
 
 
 @st.cache_data(max_entries=50, show_spinner="Comparing the models")
-def leaderboard(folder: str, task: str, rank_by: str, now: State) -> Board:
-    """Return a task's board."""
+def leaderboard(folder: str, task: str, rank_by: str | None, now: State) -> Board:
+    """Return a task's board, ranked by a column or by the headline metric."""
     return board(Store(folder), task, rank_by=rank_by)
 
 
@@ -38,25 +38,19 @@ def selection(folder: str, task: str, now: State) -> Selection:
     return select(rows(folder, now)[0], task)
 
 
-@st.cache_data(max_entries=200, show_spinner=False)
-def details(folder: str, record: str) -> dict[str, Any]:
-    """Return a record's details, empty if they cannot be read; records never change."""
-    return _or_empty(Store(folder).details, record)
+@st.cache_resource(max_entries=30, show_spinner=False)
+def record(folder: str, name: str) -> StoredRecord:
+    """Return a record by its name; records never change, and their columns and arrays are read when they are used.
 
-
-@st.cache_data(max_entries=30, show_spinner=False)
-def arrays(folder: str, record: str) -> dict[str, Any]:
-    """Return a record's arrays, empty if they cannot be read; records never change."""
-    return _or_empty(Store(folder).arrays, record)
+    Raises:
+        StoreError: the record is damaged.
+    """
+    return Store(folder).record(name)
 
 
 def history(folder: str, digest: str) -> dict[str, Any]:
-    """Return the training history of stored weights, empty if there is none."""
-    return _or_empty(Store(folder).history, digest) if digest else {}
-
-
-def _or_empty(read: Callable[[str], Mapping[str, Any]], key: str) -> dict[str, Any]:
+    """Return the training history of stored weights, empty if there is none or it cannot be read."""
     try:
-        return dict(read(key))
+        return dict(Store(folder).history(digest)) if digest else {}
     except (SuiteError, OSError, ValueError):
         return {}

@@ -56,11 +56,6 @@ class Change(NamedTuple):
     pairs: tuple[tuple[str, str], ...]
 
 
-def is_codes(values: Any) -> bool:
-    """Return whether stored values are texts as code points, (n, characters)."""
-    return bool(np.ndim(values) == 2 and np.issubdtype(np.asarray(values).dtype, np.integer))
-
-
 def text_of(codes: Any) -> str:
     """Return the text of code points, up to the first 0; invalid points become the replacement character."""
     points = [int(point) for point in np.ravel(codes)]

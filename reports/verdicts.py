@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
 from suite.leaderboard.cells import DASH, is_missing, reason_text
-from suite.leaderboard.metrics import ROBUST
-from suite.reports.metrics import size_of
-from suite.reports.text import plain
+from suite.reports.text import entries, plain, size_of
 from suite.types import Verdict, verdict_of
 
 SIGNS: dict[Verdict, str] = {"valid": "✓", "suspect": "?", "invalid": "✗"}
@@ -50,15 +47,23 @@ def style(text: Any) -> str:
 def reasons(rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
     """Yield (verdict, sentence in markdown) for each verdict but valid, once for all sizes that share the reason."""
     titles = {
-        "suspect": "? Suspect, so the numbers are upper bounds",
+        "suspect": _suspicion(rows[rows["status"] == "suspect"]),
         "invalid": "✗ Invalid, so there is no usable number",
         "skipped": "Skipped, because it does not apply",
     }
-    if (rows["metric"].isin(ROBUST) & rows["higher_is_better"].eq(False)).any():
-        titles["suspect"] = "? Suspect, because a stronger attack would make the numbers larger and worse"
     verdict = rows["status"].map(verdict_of).mask(rows["status"] == "skipped", "skipped")
     reason = pd.Series(list(map(reason_text, rows["reason"], rows["checks"])), index=rows.index, dtype=object)
     for (name, text), part in rows[verdict != "valid"].groupby([verdict, reason]):
-        sizes = {size_of(json.loads(params)) for params in part["params"]} - {None}
+        sizes = {size_of(row) for row in part.to_dict("records")} - {None}
         at = f", at size {', '.join(f'{size:g}' for size in sorted(sizes))}" if sizes else ""
         yield str(name), f"{titles[str(name)]}{at}: {plain(text)}"
+
+
+def _suspicion(rows: pd.DataFrame) -> str:
+    """Return what a failed check means for some suspect rows."""
+    metrics = entries(rows)
+    if any(metric.upper_bound for metric in metrics):
+        return "? Suspect, so the numbers are upper bounds"
+    if any(metric.is_headline and metric.higher_is_better is False for metric in metrics):
+        return "? Suspect, because a stronger attack would make the numbers larger and worse"
+    return "? Suspect, because a check failed"

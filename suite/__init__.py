@@ -10,9 +10,12 @@ from suite.rounding import fix_rounding
 
 if TYPE_CHECKING:
     from suite.api import Audit, audit, load
+    from suite.axes.derived import summarise_record
     from suite.data.loading import TaskInfo
     from suite.data.splitting import stratified
-    from suite.decorators import attack, attribution, metric, model, task
+    from suite.decorators import attack, attribution, kind, metric, model, page, task, uncertainty
+    from suite.metrics.catalogue import BoardColumn, Metric
+    from suite.metrics.table import Measured, Table
     from suite.models.adapters.detector import TorchDetector
     from suite.models.adapters.text import Token, TorchText
     from suite.models.adapters.tokens import Words
@@ -27,9 +30,12 @@ fix_rounding()
 
 _HOMES = {
     "suite.api": ("Audit", "audit", "load"),
+    "suite.axes.derived": ("summarise_record",),
     "suite.data.loading": ("TaskInfo",),
     "suite.data.splitting": ("stratified",),
-    "suite.decorators": ("attack", "attribution", "metric", "model", "task"),
+    "suite.decorators": ("attack", "attribution", "kind", "metric", "model", "page", "task", "uncertainty"),
+    "suite.metrics.catalogue": ("BoardColumn", "Metric"),
+    "suite.metrics.table": ("Measured", "Table"),
     "suite.runner.harness": ("Harness", "plan"),
     "suite.runner.settings": ("Settings",),
     "suite.models.base": ("TorchClassifier", "TorchSegmenter"),
@@ -41,15 +47,19 @@ _HOMES = {
     "suite.types": ("Measure", "Rejected", "Sample"),
 }
 
-__all__ = [  # the order of _HOMES
+__all__ = [
     "Audit",
+    "BoardColumn",
     "Harness",
     "Measure",
+    "Measured",
+    "Metric",
     "Recipe",
     "Rejected",
     "Sample",
     "Settings",
     "Store",
+    "Table",
     "TaskInfo",
     "Token",
     "TorchClassifier",
@@ -60,12 +70,16 @@ __all__ = [  # the order of _HOMES
     "attack",
     "attribution",
     "audit",
+    "kind",
     "load",
     "metric",
     "model",
+    "page",
     "plan",
     "stratified",
+    "summarise_record",
     "task",
+    "uncertainty",
 ]
 
 

@@ -115,7 +115,7 @@ def audit(
 
 
 def _wrapped(model: nn.Module, task: str, arguments: Mapping[str, Any]) -> TorchModel:
-    adapter = kind_of(task).adapter
+    adapter = kind_of(task).models.adapter
     try:
         return adapter(model, **arguments)
     except TypeError as error:

@@ -29,6 +29,18 @@ DEMO = {
 }
 """Tasks of the demo and the models to train. Long training runs come first, so that several processes end together."""
 
+LISTED = {
+    "kind": "kinds",
+    "task": "tasks",
+    "model": "models",
+    "attack": "attacks",
+    "attribution": "attributions",
+    "feature_attribution": "feature attributions",
+    "uncertainty": "uncertainty methods",
+    "metric": "metrics",
+}
+"""What `suite list` shows: roles and their titles."""
+
 DESCRIPTION = """Benchmark deep networks: accuracy, adversarial robustness, calibration and attribution faithfulness.
 
 examples:
@@ -43,6 +55,7 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0 for success, 1 if something failed, 2 for a usage error."""
     options = _parser().parse_args(arguments)
+    _name_plugins(options)
     try:
         status = int(options.command(options))
         sys.stdout.flush()  # raises here, and not at exit, if the pipe is closed
@@ -71,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     board = _add(commands, "board", _board, "print the leaderboards of the stored results")
     board.add_argument("task", nargs="?", help="the task (default: all)")
     _add_selection(board)
-    board.add_argument("--rank-by", default="accuracy", help="the column to rank by (default: %(default)s)")
+    board.add_argument("--rank-by", help="the column to rank by (default: the headline metric)")
     publish = _add(commands, "publish", _publish, "write the current results of a task to a CSV file in leaderboards/")
     publish.add_argument("task", help="the task")
     _add_selection(publish)
@@ -79,8 +92,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_verify(commands)
     report = _add(commands, "report", _report, "show the stored results in the browser, on localhost")
     report.add_argument("--port", type=int, default=8501, help="the port (default: %(default)s)")
-    listing = _add(commands, "list", _list, "list tasks, models, attacks, attributions and metrics", store=False)
-    listing.add_argument("role", nargs="?", help="task, model, attack, attribution or metric (default: all)")
+    listing = _add(
+        commands,
+        "list",
+        _list,
+        "list kinds, tasks, models, attacks, attributions, uncertainty methods and metrics",
+        store=False,
+    )
+    listing.add_argument("role", nargs="?", help=f"{', '.join(LISTED)} (default: all)")
     check = _add(commands, "check", _check, "check a Python file with your own tasks or models", store=False)
     check.add_argument("file", help="the Python file")
     return parser
@@ -89,9 +108,24 @@ def _parser() -> argparse.ArgumentParser:
 def _add(commands: Commands, name: str, command: object, text: str, *, store: bool = True) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(command=command)
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        metavar="FILE",
+        help="a Python file that adds attacks, metrics, uncertainty methods, attributions or pages; may be repeated",
+    )
     if store:
         parser.add_argument("--store", default=default_store(), help="the folder of results (default: %(default)s)")
     return parser
+
+
+def _name_plugins(options: argparse.Namespace) -> None:
+    """Put the plug-in files into the environment, which worker processes and the report inherit."""
+    if named := getattr(options, "plugin", None):
+        from suite.registry import PLUGIN_FILES
+
+        before = [name for name in (os.environ.get(PLUGIN_FILES),) if name]
+        os.environ[PLUGIN_FILES] = os.pathsep.join([*before, *(str(Path(name).resolve()) for name in named)])
 
 
 def _add_run(commands: Commands) -> None:
@@ -131,7 +165,7 @@ def _add_verify(commands: Commands) -> None:
         commands,
         "verify",
         _verify,
-        "check stored adversarial examples again, with code that is independent of the attacks",
+        "derive every number again from what is stored, and check adversarial examples with independent code",
     )
     verify.add_argument("task", nargs="*", help="the tasks, as they were run (default: all)")
     verify.add_argument("--model", action="append", help="a model, as it was run; may be repeated (default: all)")
@@ -227,7 +261,7 @@ def _display_name(task: str) -> str:
 
 
 def _print_boards(
-    folder: str, tasks: Sequence[str], rank_by: str = "accuracy", n: int | None = None, seed: int | None = None
+    folder: str, tasks: Sequence[str], rank_by: str | None = None, n: int | None = None, seed: int | None = None
 ) -> int:
     """Print the boards of some tasks, or of all stored ones; `n` and `seed` select the results."""
     from rich.console import Console
@@ -281,8 +315,12 @@ def _verify(options: argparse.Namespace) -> int:
     for record, why in store.damaged.items():
         print(f"FAIL record {record} cannot be read: {why}")
     wrong = sum(bool(result.differences) for result in results) + len(store.damaged)
-    inputs = sum(result.inputs or 0 for result in results if not result.differences)
-    print(f"{len(results)} records, {inputs:,} inputs verified, {wrong or 'no'} records differ.")
+    correct = [result for result in results if not result.differences]
+    measures, inputs = sum(result.measures for result in correct), sum(result.inputs or 0 for result in correct)
+    print(
+        f"{len(results)} records, {measures:,} measures derived again, {inputs:,} inputs verified, {wrong or 'no'} "
+        "records differ."
+    )
     return 1 if wrong else 0
 
 
@@ -318,11 +356,11 @@ def _list(options: argparse.Namespace) -> int:
     from suite.listing import listing
     from suite.registry import REGISTRY
 
-    roles = ("task", "model", "attack", "attribution", "metric")
-    if options.role is not None and options.role.removesuffix("s") not in roles:
-        raise SuiteError(f"There is no role {options.role!r}; choose one of {', '.join(roles)}.")
-    for role in [options.role.removesuffix("s")] if options.role else roles:
-        print(f"{role}s")
+    chosen = options.role and LISTED.get(options.role.removesuffix("s").replace(" ", "_"))
+    if options.role is not None and chosen is None:
+        raise SuiteError(f"There is no role {options.role!r}; choose one of {', '.join(LISTED)}.")
+    for role, title in LISTED.items() if chosen is None else [(options.role.removesuffix("s"), chosen)]:
+        print(title)
         for name, summary in listing(role):
             print(f"  {name:24} {summary}")
     for plugin, why in REGISTRY.broken.items():

@@ -12,6 +12,7 @@
     ├── AttackError         an adversarial example violates the constraints of its attack
     ├── MeasureError        a number is invalid (not finite, or outside its interval)
     └── StoreError          stored results cannot be read or written
+        └── RecordError     a record cannot be stored as it is, for example since a column is too large
 
 A message states the problem, what was expected, and what to do.
 """
@@ -66,6 +67,10 @@ class MeasureError(SuiteError):
 
 class StoreError(SuiteError):
     """Stored results cannot be read or written."""
+
+
+class RecordError(StoreError):
+    """A record cannot be stored as it is: a column is too large, or a value is no JSON."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

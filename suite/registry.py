@@ -1,8 +1,8 @@
 """The registry of tasks, models, attacks, metrics, attributions, kinds and axes.
 
-A decorator registers a factory under the name of its function; a spec builds it. Entries come from four places: the
-suite itself, the files in `tasks/`, packages with an entry point in the group ``suite.plugins``, and single files given
-by path (``acme.py:defects``).
+A decorator registers a factory under the name of its function; a spec builds it. Entries come from five places: the
+suite itself, the files in `tasks/`, packages with an entry point in the group ``suite.plugins``, plug-in files that the
+user names, and single files given by path (``acme.py:defects``).
 """
 
 import hashlib
@@ -11,6 +11,7 @@ import importlib.machinery
 import importlib.metadata
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ from suite.spec import Spec, make, parse
 
 ENTRY_POINTS = "suite.plugins"
 """Entry point group of installed plug-ins; each entry point names a module to import."""
+
+PLUGIN_FILES = "SUITE_PLUGINS"
+"""Environment variable with the paths of plug-in files; worker processes inherit it."""
 
 BUILT_IN = {
     "attack": (
@@ -47,6 +51,7 @@ BUILT_IN = {
         "suite.attributions.maps.priors",
         "suite.attributions.maps.rise",
     ),
+    "feature_attribution": ("suite.attributions.features.methods",),
     "axis": (
         "suite.axes.clean",
         "suite.axes.robustness.axis",
@@ -67,15 +72,39 @@ BUILT_IN = {
     ),
     "metric": (
         "suite.kinds.classification.metrics",
+        "suite.kinds.classification.calibration",
         "suite.kinds.detection.metrics",
+        "suite.kinds.detection.calibration",
         "suite.kinds.segmentation.metrics",
+        "suite.kinds.segmentation.calibration",
         "suite.kinds.sentiment.metrics",
         "suite.kinds.language.metrics",
+        "suite.kinds.language.text_metrics",
+        "suite.kinds.language.calibration",
         "suite.kinds.autoencoding.metrics",
+        "suite.kinds.autoencoding.calibration",
+        "suite.kinds.autoencoding.robustness",
         "suite.kinds.synthesis.metrics",
+        "suite.kinds.synthesis.critic",
+    ),
+    "uncertainty": ("suite.axes.uncertainty",),
+    "page": (
+        "suite.reports.board_view",
+        "suite.reports.model_view",
+        "suite.reports.gallery_view",
+        "suite.reports.about_view",
     ),
 }
 """Modules of the suite that register entries, by role; the files in tasks/ register tasks and models."""
+
+USES = {
+    "attribution": "it returns maps of images, for the axis attribution",
+    "feature_attribution": "it returns the attributions of words and other features, for the axis rationale",
+}
+"""What the entries of similar roles are for."""
+
+NUMBERS = (*(role for role in BUILT_IN if role != "page"), "task")
+"""Roles that produce numbers; pages need Streamlit, and only the report loads them."""
 
 INTERACTIVE = "<interactive>"
 """Origin of entries that are not defined in a file."""
@@ -199,6 +228,7 @@ class Registry:
 
         Raises:
             UnknownNameError: the name does not exist; the message suggests similar ones.
+            SpecError: the name exists in a role with another use.
             PluginError: the file cannot be loaded.
         """
         file, in_file, rest = name.rpartition(".py:")
@@ -216,9 +246,17 @@ class Registry:
                 return entry
             usage = name.removesuffix(f"{colon}{member}") + (":NAME" if entry.family else "")
             raise UnknownNameError(f"{name!r} is not {_a(role)}: write {usage}.")
+        if other := self._with_other_use(role, f"{file}.py" if in_file else "", wanted):
+            raise SpecError(f"{name!r} is {_a(other)}, not {_a(role)}: {USES[other]}.")
         if in_file:
-            raise UnknownNameError(f"{file}.py registers no {role} {wanted!r}.{did_you_mean(wanted, known)}")
+            raise UnknownNameError(f"{file}.py registers no {_words(role)} {wanted!r}.{did_you_mean(wanted, known)}")
         raise UnknownNameError(self._unknown(role, name))
+
+    def _with_other_use(self, role: str, file: str, name: str) -> str | None:
+        """Return the role of the entry of this name that is taken for one of a similar role."""
+        others = USES.keys() - {role} if role in USES else ()
+        entries = self.of_file(file) if file else [entry for other in others for entry in self.names(other)]
+        return next((entry.role for entry in entries if entry.name == name and entry.role in others), None)
 
     def of_file(self, path: str | Path) -> list[Entry]:
         """Load a file and return everything it registers.
@@ -230,7 +268,7 @@ class Registry:
         if (scope, scope) not in self._loaded:
             # Everything installed comes first, so that what the file imports is not registered as its own.
             self._load_entry_points()
-            for role in (*BUILT_IN, "task"):
+            for role in NUMBERS:
                 self._load_installed(role)
             self._load_file(Path(scope), scope)
         return [entry for (where, _, _), entry in self._entries.items() if where == scope]
@@ -241,7 +279,7 @@ class Registry:
         wanted, colon, _ = name.partition(":")
         known = [e.name + (":" if e.family else "") for e in self.names(role)]
         broken = "".join(f" (The plug-in {plugin} cannot be loaded: {why})" for plugin, why in self.broken.items())
-        return f"There is no {role} {name!r}.{did_you_mean(wanted + colon, known)}{broken}"
+        return f"There is no {_words(role)} {name!r}.{did_you_mean(wanted + colon, known)}{broken}"
 
     def _load_installed(self, role: str) -> None:
         for module in BUILT_IN.get(role, ()):
@@ -254,7 +292,8 @@ class Registry:
         if self._loaded_plugins:
             return
         self._loaded_plugins = True
-        for role in (*BUILT_IN, "task") if plugins() else ():
+        files = plugin_files()
+        for role in NUMBERS if plugins() or files else ():
             self._load_installed(role)  # first, so that a plug-in cannot take a name of the suite
         for point in plugins():
             try:
@@ -262,6 +301,8 @@ class Registry:
                     point.load()
             except (Exception, SystemExit) as error:  # a broken plug-in must not break the others
                 self.broken[point.name] = f"{type(error).__name__}: {error}"
+        for path in files:
+            self._load_file(path, "")
 
     def _load_file(self, path: Path, scope: str) -> None:
         if (str(path), scope) in self._loaded:
@@ -311,6 +352,11 @@ def plugins() -> importlib.metadata.EntryPoints:
     return importlib.metadata.entry_points(group=ENTRY_POINTS)
 
 
+def plugin_files() -> list[Path]:
+    """Return the plug-in files that the user named, with ``--plugin FILE`` or in the variable SUITE_PLUGINS."""
+    return [Path(name).resolve() for name in os.environ.get(PLUGIN_FILES, "").split(os.pathsep) if name]
+
+
 def tasks_files() -> list[Path]:
     """Return the files of the built-in tasks and models, in a checkout as in an installed wheel."""
     package = importlib.util.find_spec("suite.tasks")
@@ -354,4 +400,8 @@ def _origin(factory: Callable[..., Any]) -> str:
 
 
 def _a(role: str) -> str:
-    return f"an {role}" if role[0] in "aeiou" else f"a {role}"
+    return f"an {_words(role)}" if role[0] in "aeiou" else f"a {_words(role)}"
+
+
+def _words(role: str) -> str:
+    return role.replace("_", " ")

@@ -1,41 +1,41 @@
 """The store: append-only records on disk, written atomically.
 
     STORE/
-      records/ab/<key>.<serial>.<status>/   rows.json  samples.parquet  details.json  arrays.npz   (never changed)
+      records/ab/<key>.<serial>.<status>/   record.json  columns.<population>.parquet  arrays.npz  (never changed)
       models/<digest>/                      weights.safetensors  history.json                       (never changed)
       scratch/                              folders being written; those of a killed run are ignored
       index.parquet                         all rows in one table; a cache, updated from the records
 
 A folder is written under scratch/, synced to disk and renamed into place, so readers see either all of it or nothing.
+docs/record.md describes a record. A store with records of another schema is refused, and not changed.
 """
 
-import io
+import functools
 import json
 import os
+import re
 import shutil
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from suite.errors import StoreError
-from suite.types import Record
+from suite.metrics.catalogue import Metric
+from suite.records.reading import StoredRecord, read
+from suite.records.record import Record
+from suite.records.writing import RECORD, as_json, files
+from suite.types import SCHEMA
 
-JSON_COLUMNS = ("params", "checks", "digests")
-"""Columns of the table that contain JSON."""
+INDEXED = ("entry", "about", "attack")
+"""Columns of the index that an index of an older version lacks."""
 
-RENAMED = {
-    "memorised": "ngram_memorization",
-    "memorisation": "image_memorization",
-    "hallucinations": "false_positives_per_image",
-    "stranger_auroc": "out_of_distribution_auroc",
-}
-"""Current names of metrics that older records store under another name."""
+NUMBERS = ("value", "lo", "hi", "control", "level", "wall_s", "peak_mb")
+"""Columns of the index with numbers that may be undefined."""
 
 STALE_SECONDS = 24 * 3600
 """Age after which a folder in scratch/ is deleted, because its run has ended."""
@@ -55,29 +55,24 @@ class Store:
         self.root = Path(root)
         self.damaged: dict[str, str] = {}
         self._table: pd.DataFrame | None = None
+        self._checked: set[str] = set()
 
     def put(self, record: Record) -> Path:
         """Store a record and return its folder.
 
         Raises:
-            StoreError: the folder cannot be written. Existing records are not changed.
+            RecordError: the record cannot be stored as it is, for example since a column is too large.
+            StoreError: the folder cannot be written, or contains records of another schema. Existing records are not
+                changed.
         """
-        files = {"rows.json": _json(_rows(record)), "details.json": _json(record.details)}
-        if record.samples:
-            buffer = io.BytesIO()
-            pd.DataFrame(dict(record.samples)).to_parquet(buffer, index=False)
-            files["samples.parquet"] = buffer.getvalue()
-        if record.arrays:
-            buffer = io.BytesIO()
-            arrays: dict[str, Any] = {name: np.asarray(array) for name, array in record.arrays.items()}
-            np.savez_compressed(buffer, **arrays)
-            files["arrays.npz"] = buffer.getvalue()
+        content = files(record)
+        self._check_schema()
         key = record.provenance.key
         parent = self.root / "records" / key[:2]
         for serial in range(1, 10_000):
             taken = any(parent.glob(f"{key}.{serial:04d}.*"))
             folder = parent / f"{key}.{serial:04d}.{record.status}"
-            if not taken and self._commit(folder, files):
+            if not taken and self._commit(folder, content):
                 return folder
         raise StoreError(f"{key} has 9,999 records in {parent}; delete some of the failed ones.")
 
@@ -90,8 +85,10 @@ class Store:
         """Return all current rows.
 
         For each key these are the rows of its newest record with status ok, or else of its newest record. Columns:
-        those of `Provenance`, `RunInfo` and `Measure`, `status` of the row, `cell_status` of the record, and `record`,
-        the name of its folder.
+        those of `Provenance`, `RunInfo` and `Measure`, `status` of the row, `cell_status` and `cell_n` of the record;
+        `entry`, the declaration of the row's metric (NaN for a failed cell); `about`, what the record says about its
+        task and model (NaN if the task could not be read); `attack`, what it says about its attack (``{}`` for none);
+        and `record`, the name of its folder. `params`, `checks`, `digests`, `entry`, `about` and `attack` are JSON.
         """
         table = self._indexed()
         if table.empty:
@@ -99,24 +96,20 @@ class Store:
         ranked = table[["key", "record", "cell_status"]].drop_duplicates()
         ranked = ranked.assign(good=ranked["cell_status"] == "ok").sort_values(["good", "record"])
         current = ranked.groupby("key")["record"].last()
-        return _current(table[table["record"].isin(current)].reset_index(drop=True))
+        return table[table["record"].isin(current)].reset_index(drop=True)
 
-    def samples(self, record: str) -> pd.DataFrame:
-        """Return the per-sample outcomes of a record, empty if it has none."""
-        path = self._folder(record) / "samples.parquet"
-        return pd.read_parquet(path) if path.exists() else pd.DataFrame()
+    def record(self, name: str) -> StoredRecord:
+        """Return a record by the name of its folder; its columns and arrays are read when they are used.
 
-    def details(self, record: str) -> dict[str, Any]:
-        """Return the details of a record."""
-        return dict(json.loads((self._folder(record) / "details.json").read_text("utf-8")))
-
-    def arrays(self, record: str) -> dict[str, np.ndarray[Any, Any]]:
-        """Return the arrays of a record, empty if it has none."""
-        path = self._folder(record) / "arrays.npz"
-        if not path.exists():
-            return {}
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        Raises:
+            StoreError: there is no such record, or it is damaged.
+        """
+        if name not in self._checked:
+            self._check_schema()
+        folder = self.root / "records" / name[:2] / name
+        if not folder.is_dir():
+            raise StoreError(f"{self.root} has no record {name}; rebuild the index with Store.rebuild().")
+        return read(folder)
 
     def model_folder(self, digest: str) -> Path | None:
         """Return the folder of trained weights; None if they are not stored."""
@@ -125,8 +118,9 @@ class Store:
 
     def put_model(self, digest: str, weights: bytes, history: Mapping[str, Any]) -> Path:
         """Store trained weights (safetensors) with their training history, and return the folder."""
+        self._check_schema()
         folder = self.root / "models" / digest
-        self._commit(folder, {"weights.safetensors": weights, "history.json": _json(history)})
+        self._commit(folder, {"weights.safetensors": weights, "history.json": as_json(history)})
         return folder
 
     def history(self, digest: str) -> dict[str, Any]:
@@ -136,30 +130,46 @@ class Store:
 
     def rebuild(self) -> int:
         """Rebuild the index from the records, and return the number of rows."""
+        self._check_schema()
         (self.root / "index.parquet").unlink(missing_ok=True)
         self._table = None
         return len(self._indexed())
 
-    def _folder(self, record: str) -> Path:
-        folder = self.root / "records" / record[:2] / record
-        if not folder.is_dir():
-            raise StoreError(f"{self.root} has no record {record}; rebuild the index with Store.rebuild().")
-        return folder
+    def _check_schema(self) -> None:
+        """Raise StoreError if there are records of another schema; each record is looked at once."""
+        others: Counter[int] = Counter()
+        for name, parent in self._records():
+            if name in self._checked:
+                continue
+            schema = _schema(parent / name)
+            if schema in (SCHEMA, None):  # None: the record is damaged
+                self._checked.add(name)
+            else:
+                others[schema] += 1
+        if others:
+            found = " and ".join(f"{count} of schema {schema}" for schema, count in sorted(others.items()))
+            other = "newer" if max(others) > SCHEMA else "older"
+            raise StoreError(
+                f"{self.root} contains records of another schema ({found}), but this version of trust-suite reads and "
+                f"writes schema {SCHEMA}: choose another folder with --store, or use the {other} version of "
+                "trust-suite that wrote them; nothing was changed."
+            )
 
     def _records(self) -> Iterator[tuple[str, Path]]:
         for parent in sorted((self.root / "records").glob("??")):
             with os.scandir(parent) as entries:
                 for name in sorted(entry.name for entry in entries):
-                    yield name, parent / name
+                    yield name, parent
 
     def _indexed(self) -> pd.DataFrame:
-        paths = dict(self._records())
+        self._check_schema()
+        parents = dict(self._records())
         if self._table is None:
             self._table = self._read_index()
         known = set(self._table["record"]) if len(self._table) else set()
-        if known - paths.keys():  # records were deleted
-            self._table = self._table[self._table["record"].isin(paths.keys())]
-        new = [row for name in sorted(paths.keys() - known) for row in self._read_rows(name, paths[name])]
+        if known - parents.keys():  # records were deleted
+            self._table = self._table[self._table["record"].isin(parents.keys())]
+        new = [row for name in sorted(parents.keys() - known) for row in self._read_rows(name, parents[name])]
         if new:
             self._table = _typed(pd.concat([self._table, pd.DataFrame(new)], ignore_index=True))
             self._write_index(self._table)
@@ -168,9 +178,10 @@ class Store:
     def _read_index(self) -> pd.DataFrame:
         path = self.root / "index.parquet"
         try:
-            return pd.read_parquet(path) if path.exists() else pd.DataFrame()
+            table = pd.read_parquet(path) if path.exists() else pd.DataFrame()
         except Exception:  # a damaged index is rebuilt
             return pd.DataFrame()
+        return _typed(table) if {*INDEXED} <= {*table.columns} else pd.DataFrame()  # of an older version
 
     def _write_index(self, table: pd.DataFrame) -> None:
         try:
@@ -185,20 +196,14 @@ class Store:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def _read_rows(self, name: str, folder: Path) -> list[dict[str, Any]]:
+    def _read_rows(self, name: str, parent: Path) -> list[dict[str, Any]]:
         if name in self.damaged:
             return []
         try:
-            stored = json.loads((folder / "rows.json").read_text("utf-8"))
-            common = {**stored["provenance"], **stored["occasion"], "record": name, "cell_status": stored["status"]}
-            common["cell_n"] = common.pop("n")
-            rows = [{**common, **row} for row in stored["measures"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            self.damaged[name] = f"{type(error).__name__}: {error}"
+            return _rows(read(parent / name))
+        except StoreError as error:
+            self.damaged[name] = str(error)
             return []
-        for row in rows:
-            row.update({column: json.dumps(row[column], sort_keys=True) for column in JSON_COLUMNS})
-        return rows
 
     def _scratch(self) -> Path:
         scratch = self.root / "scratch"
@@ -249,33 +254,50 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _json(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1, default=_plain).encode()
+def _schema(folder: Path) -> int | None:
+    """Return the schema of a record; None if it is damaged. Records before schema 3 have a file ``rows.json``."""
+    try:
+        if (folder / RECORD).exists():
+            with (folder / RECORD).open("rb") as file:
+                start = file.read(64)  # the schema comes first
+        else:
+            start = (folder / "rows.json").read_bytes()
+    except OSError:
+        return None
+    found = re.search(rb'"schema": ?(\d+)', start)
+    if found is None:
+        return None if (folder / RECORD).exists() else 1
+    return int(found.group(1))
 
 
-def _plain(value: Any) -> Any:
-    """Convert a numpy scalar to a Python number."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{value!r} ({type(value).__name__}) cannot be stored as JSON")
+def _rows(stored: StoredRecord) -> list[dict[str, Any]]:
+    """Return the rows of a record in the index."""
+    common = {**vars(stored.provenance), **vars(stored.run_info), "record": stored.name}
+    common |= {"cell_status": stored.status, "cell_n": common.pop("n")}
+    common["digests"] = _text(common["digests"])
+    common["about"] = _text(stored.about) if stored.about else None
+    common["attack"] = _text(stored.facts.get("attack", {}))
+    entries = {name: _entry(metric) for name, metric in stored.catalogue.items()}
+    rows = []
+    for measure in stored.measures:
+        row = {**common, **vars(measure), "entry": entries.get(measure.metric)}
+        row["status"] = measure.status if stored.status == "ok" else stored.status
+        row.update({column: _text(row[column]) for column in ("params", "checks")})
+        rows.append(row)
+    return rows
 
 
-def _rows(record: Record) -> dict[str, Any]:
-    override = {} if record.status == "ok" else {"status": record.status}
-    return {
-        "provenance": asdict(record.provenance),
-        "occasion": asdict(record.run_info),
-        "status": record.status,
-        "measures": [{**asdict(measure), "status": measure.status, **override} for measure in record.measures],
-    }
+@functools.lru_cache(maxsize=4096)
+def _entry(metric: Metric) -> str:
+    """Return the declaration of a metric; the same for all its rows."""
+    return _text(metric)
 
 
-def _current(table: pd.DataFrame) -> pd.DataFrame:
-    """Return rows with current status and metric names; in schema 1 an inconclusive row with a number was suspect."""
-    before = (table["schema"] < 2) & (table["status"] == "inconclusive") & table["value"].notna()
-    return table.assign(status=table["status"].mask(before, "suspect"), metric=table["metric"].replace(RENAMED))
+_text = json.JSONEncoder(sort_keys=True, default=vars).encode
+"""Returns JSON values and data classes as text."""
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
-    numbers = ["value", "lo", "hi", "control", "level", "wall_s", "peak_mb"]
-    return table.assign(**{name: pd.to_numeric(table[name]) for name in numbers})
+    """Return the index with numbers as such; rows share their long texts."""
+    numbers = {name: pd.to_numeric(table[name]) for name in NUMBERS}
+    return table.assign(**numbers, **{name: table[name].astype("category").astype(object) for name in INDEXED})

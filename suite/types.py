@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from suite.errors import MeasureError
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the stored rows; it increases when a field changes its meaning.
 
-2: a number with a failed check has the status ``suspect``; in version 1 it was ``inconclusive``.
+3: records describe themselves: kind, input, metrics and typed per-sample columns.
 """
 
 NOT_APPLICABLE = "not-applicable"
@@ -19,6 +19,90 @@ NOT_APPLICABLE = "not-applicable"
 Status = Literal["ok", "suspect", "inconclusive", "failed", "skipped"]
 Verdict = Literal["valid", "suspect", "invalid"]
 Check = Literal["pass", "fail", "n/a"]
+
+
+InputType = Literal["image", "text", "latent", "embedding", "vector"]
+
+
+@dataclass(frozen=True)
+class Input:
+    """What the samples of a task, or the inputs of a model, are.
+
+    Attributes:
+        type: image, (channels, height, width) in [0, 1]; text, code points (characters,); latent, embedding or vector,
+            numbers of any shape.
+        noun: what one sample is called, in the singular.
+        element: what one number of it is called, in the singular.
+        discrete: whether it has no gradient; texts do not.
+        fixed_length: whether all samples have one meaningful length; texts are then not padded for insertions.
+        has_words: whether models get the vocabulary of the training samples.
+    """
+
+    type: InputType
+    noun: str
+    element: str
+    discrete: bool = False
+    fixed_length: bool = True
+    has_words: bool = False
+
+
+IMAGE = Input("image", "image", "pixel")
+TEXT = Input("text", "text", "character", discrete=True, fixed_length=False, has_words=True)
+WINDOW = Input("text", "window", "character", discrete=True)
+EMBEDDING = Input("embedding", "text", "embedding")
+LATENT = Input("latent", "latent", "latent dimension")
+VECTOR = Input("vector", "sample", "feature")
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a model can do.
+
+    Attributes:
+        gradient: whether its output has a gradient with respect to its input, or to the embeddings of its tokens.
+        layers: whether it has a convolution whose activations Grad-CAM can use.
+        dropout: whether it has active dropout layers.
+        embedding: whether it has word embeddings.
+        tokens: whether it exposes how it splits a text into tokens.
+        max_batch: the largest batch that it takes; None for no limit.
+        deterministic: whether it declares that equal inputs give equal outputs; the probes of attacks check it.
+    """
+
+    gradient: bool = True
+    layers: bool = False
+    dropout: bool = False
+    embedding: bool = False
+    tokens: bool = False
+    max_batch: int | None = None
+    deterministic: bool = True
+
+
+DisplayType = Literal[
+    "image", "text", "latent", "embedding", "vector", "class", "probability", "boxes", "mask", "map", "region",
+    "number", "flag", "id", "name", "spans",
+]  # fmt: skip
+"""What an array shows: images (n, c, h, w), uint8 or float in [0, 1]; texts, code points (n, characters); class
+indices, (n,) or one per character (n, positions); boxes (n, k, 6): x1, y1, x2, y2, score, class, or true ones;
+masks of classes (n, h, w); maps of attributions (n, h, w); regions, bool (n, h, w); names of features (n, features)."""
+
+
+@dataclass(frozen=True)
+class Display:
+    """An array for the report, with what it shows.
+
+    Attributes:
+        values: one entry per sample, (n, ...), unless `per_sample` is false.
+        type: what an entry is.
+        role: the part that it plays, such as ``input``, ``changed``, ``truth``, ``prediction``, ``attribution``.
+        params: the condition, such as the corruption or the method.
+        per_sample: whether there is one entry per sample of the gallery.
+    """
+
+    values: Any
+    type: DisplayType
+    role: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    per_sample: bool = True
 
 
 @dataclass(frozen=True)
@@ -153,8 +237,8 @@ class Provenance:
     """The provenance of a record; equal for two runs of one command on one machine.
 
     Attributes:
-        key: the SHA-256 of specs, data, model, code, n and seed (and, on the clean axis, of the names of the registered
-            metrics), under which the record is stored.
+        key: the SHA-256 of specs, data, model, code, package versions, n and seed, and of the names of the registered
+            metrics and uncertainty methods that the axis asks, under which the record is stored.
         digests: SHA-256 of the data, the model (its weights, or everything that training depends on), the code, the
             environment and the sample ids.
     """
@@ -184,23 +268,3 @@ class RunInfo:
     wall_s: float
     peak_mb: float
     git: str
-
-
-@dataclass(frozen=True)
-class Record:
-    """Everything that is stored for one cell.
-
-    Attributes:
-        measures: the rows; for a failed or skipped cell one undefined measure with the reason.
-        samples: per-sample outcomes by column name; ``id`` contains the sample ids.
-        details: JSON values for the report: curves, confusion matrix, learning curve.
-        arrays: numpy arrays for the report: images, perturbations, attribution maps.
-    """
-
-    provenance: Provenance
-    run_info: RunInfo
-    status: Status
-    measures: tuple[Measure, ...]
-    samples: Mapping[str, Any] = field(default_factory=dict)
-    details: Mapping[str, Any] = field(default_factory=dict)
-    arrays: Mapping[str, Any] = field(default_factory=dict)

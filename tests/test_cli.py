@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from suite.cli import main
+from suite.cli import LISTED, main
 from suite.listing import listing
 from suite.registry import REGISTRY
 from suite.store import Store
@@ -134,7 +134,7 @@ USAGE_ERRORS = {
     "negative samples": (("run", "digits", "--model", "linear", "--n", "-3"), "--n -3 must be at least 1"),
     "no batch": (("run", "digits", "--model", "linear", "--batch-size", "0"), "--batch-size 0"),
     "device": (("run", "digits", "--model", "linear", "--device", "tpu9"), "Device 'tpu9' cannot be used"),
-    "role": (("list", "attak"), "There is no role 'attak'; choose one of task"),
+    "role": (("list", "attak"), "There is no role 'attak'; choose one of kind"),
     "no command": (("rum",), "invalid choice: 'rum'"),
     "no model": (("run", "digits"), "--model"),
     "not a number": (("run", "digits", "--model", "linear", "--n", "ten"), "invalid int value: 'ten'"),
@@ -176,7 +176,16 @@ def test_list_shows_all_roles_with_one_line_per_entry(run_command):
     status, out, err = run_command("list")
     assert (status, err) == (0, "")
     headings = [line for line in out.splitlines() if not line.startswith(" ")]
-    assert headings == ["tasks", "models", "attacks", "attributions", "metrics"]
+    assert headings == [
+        "kinds",
+        "tasks",
+        "models",
+        "attacks",
+        "attributions",
+        "feature attributions",
+        "uncertainty methods",
+        "metrics",
+    ]
     assert re.search("^  digits +1,797 real handwritten digits", out, re.MULTILINE)
     assert re.search("^  timm:NAME +Any timm architecture", out, re.MULTILINE)
 
@@ -190,7 +199,7 @@ def test_list_imports_neither_torch_nor_scipy_stats():
     assert done.stdout.endswith("LOADED []\n")
 
 
-@pytest.mark.parametrize("role", ["task", "model", "attack", "attribution", "metric"])
+@pytest.mark.parametrize("role", LISTED)
 def test_list_shows_what_the_registry_contains(role):
     entries = [(e.name + (":NAME" if e.family else ""), e.summary) for e in REGISTRY.names(role)]
     assert listing(role) == entries

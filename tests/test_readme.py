@@ -25,7 +25,9 @@ COMMANDS = [
 def test_every_suite_command_parses(command):
     options = cli._parser().parse_args(shlex.split(command)[1:])
     assert callable(options.command)
-    if command.startswith("suite run") and "acme" not in command:
+    outside = ("acme", "--plugin", "diabetes")  # run in test_extending.py and test_plugin_pkg.py
+    from_outside = any(word in command for word in outside)
+    if command.startswith("suite run") and not from_outside:
         from suite.runner.harness import AXES, plan
 
         assert plan(options.task, options.model, options.axis or AXES)
@@ -39,7 +41,7 @@ def test_every_make_target_exists(command):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_relative_link_points_to_a_file(page):
     links = [link for link in re.findall(r"\]\(([^)]+)\)", page.read_text("utf-8")) if "://" not in link]
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    assert [link for link in links if not (page.parent / link.partition("#")[0]).exists()] == []
 
 
 def test_the_audit_example_has_at_most_ten_lines_and_runs(tmp_path, monkeypatch, capsys):

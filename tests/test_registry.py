@@ -8,14 +8,14 @@ import sys
 import pytest
 
 from suite import registry as module
-from suite.decorators import attack, attribution, metric, model, task
+from suite.decorators import attack, attribution, kind, metric, model, page, task, uncertainty
 from suite.errors import PluginError, SpecError, UnknownNameError
 from suite.registry import REGISTRY, Entry, Registry, resolve, tasks_files
 from suite.runner.identity import code_digest, display_name, origins
 from suite.spec import parse
 
 ONE_OF_EACH = '''
-from suite import attack, attribution, metric, model, task
+from suite import Metric, attack, attribution, kind, metric, model, page, task, uncertainty
 
 @task(kind="classification", classes=("a", "b"), version="7", source="here")
 def things(split, seed, *, size=8):
@@ -33,11 +33,23 @@ def zoo(name, task): return name
 @attack()
 def push(eps=(0.1,)): "Push."
 
-@metric(kind="classification")
-def share(outcomes): "A share."
+@metric(kind="classification", entries=[Metric("share", "share", "a share")])
+def share(table): "A share."
 
 @attribution()
 def glance(): "A glance."
+
+@attribution(of="features")
+def stare(): "A stare."
+
+@uncertainty()
+def doubt(context, options): "A doubt."
+
+@page(title="A page")
+def leaf(context): "A leaf."
+
+@kind()
+def sort(): "A sort."
 '''
 
 
@@ -74,7 +86,10 @@ def test_every_decorator_registers_and_returns_the_function(fresh):
         "task": task(kind="classification", classes=("a",)),
         "model": model(),
         "attack": attack(),
-        "metric": metric(kind="classification"),
+        "metric": metric(kind="classification", entries=()),
+        "uncertainty": uncertainty(),
+        "page": page(title="Page"),
+        "kind": kind(),
         "attribution": attribution(),
     }
     for role, decorate in decorators.items():
@@ -215,9 +230,15 @@ def test_any_path_to_a_file_resolves_to_it(acme, monkeypatch):
         assert REGISTRY.get("model", f"{path}:net").summary == "A net of acme."
 
 
-@pytest.mark.parametrize("role", ["task", "model", "attack", "metric", "attribution"])
+NAMES = {
+    "task": "things", "model": "net", "attack": "push", "metric": "share", "attribution": "glance",
+    "feature_attribution": "stare", "uncertainty": "doubt", "page": "leaf", "kind": "sort",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("role", NAMES)
 def test_a_file_can_register_every_role(acme, role):
-    name = {"task": "things", "model": "net", "attack": "push", "metric": "share", "attribution": "glance"}[role]
+    name = NAMES[role]
     entry, _ = resolve(role, f"{acme}:{name}")
     assert (entry.name, entry.origin) == (name, str(acme))
     assert name not in [other.name for other in REGISTRY.names(role)], (

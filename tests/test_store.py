@@ -5,46 +5,43 @@ import os
 import random
 import signal
 import time
-from dataclasses import replace
 
-import numpy as np
+import pandas as pd
 import pytest
 
-from suite.errors import StoreError
-from suite.store import RENAMED, Store
-from suite.types import Measure, Provenance, Record, RunInfo
-from tests.stores import numbers
-
-
-def record(key="a" * 64, status="ok", value=0.5, when="2026-01-01T00:00:00+00:00", **extra):
-    provenance = Provenance(
-        key, "t", "1", "classification", "m", "clean", "clean", 3, 0, {"data": "d"}, "cpu", "f", "0"
-    )
-    measure = Measure("accuracy", value, None, None, 3, "none", params={"eps": 0.1}, checks={"x": "pass"})
-    if status != "ok":
-        measure = Measure("-", None, None, None, 0, "none", reason="it broke")
-    return Record(provenance, RunInfo("run", when, 0.1, 10.0, ""), status, (measure,), **extra)
+from suite.errors import RecordError, StoreError
+from suite.metrics.catalogue import Metric
+from suite.store import Store
+from suite.types import SCHEMA
+from tests.stores import ACCURACY, as_record, full_record, numbers
+from tests.stores import small_record as record
 
 
 def test_a_stored_record_is_read_back_unchanged(tmp_path):
     store = Store(tmp_path / "s")
-    store.put(
-        record(
-            samples={"id": ["a", "b", "c"], "correct": np.array([True, False, True])},
-            details={"confusion": [[1, 2], [3, 4]], "name": "ä <b>"},
-            arrays={"image": np.arange(6.0).reshape(2, 3), "ids": np.array(["a", "b"])},
-        )
-    )
+    store.put(full_record())
     again = Store(tmp_path / "s")
     rows = again.rows()
     assert rows[["metric", "value", "status", "key"]].values.tolist() == [["accuracy", 0.5, "ok", "a" * 64]]
     assert json.loads(rows["params"][0]) == {"eps": 0.1}
-    name = rows["record"][0]
-    assert again.samples(name)["correct"].tolist() == [True, False, True]
-    assert again.details(name) == {"confusion": [[1, 2], [3, 4]], "name": "ä <b>"}
-    assert again.arrays(name)["image"].tolist() == [[0, 1, 2], [3, 4, 5]]
-    assert again.arrays(name)["ids"].tolist() == ["a", "b"]
+    assert Metric.from_json(json.loads(rows["entry"][0])) == ACCURACY
+    assert json.loads(rows["about"][0])["input"]["type"] == "image"
+    assert (json.loads(rows["attack"][0]), rows["cell_n"][0], rows["cell_status"][0]) == ({"norm": "linf"}, 3, "ok")
+    stored = again.record(rows["record"][0])
+    assert as_record(stored).measures == full_record().measures
+    assert stored.column("correct").tolist() == [True, False, True]
+    assert stored.details == {"confusion": [[1, 2], [3, 4]], "name": "ä <b>"}
+    assert stored.arrays["ids"].values.tolist() == ["a", "ü"]
     assert again.done() == {"a" * 64}
+
+
+def test_a_failed_record_has_no_declaration(tmp_path):
+    store = Store(tmp_path)
+    store.put(record(status="failed"))
+    (row,) = Store(tmp_path).rows().to_dict("records")
+    assert pd.isna(row["entry"]) and pd.isna(row["about"])
+    assert (row["attack"], row["status"]) == ("{}", "failed")
+    assert store.record(row["record"]).about is None
 
 
 def test_records_are_append_only_and_the_newest_ok_one_counts(tmp_path):
@@ -77,13 +74,6 @@ def test_the_index_is_rebuilt_from_the_records(tmp_path):
     assert Store(tmp_path).rebuild() == 3
 
 
-@pytest.mark.parametrize(("old", "new"), RENAMED.items())
-def test_a_metric_of_an_older_record_is_listed_under_its_present_name(tmp_path, old, new):
-    store = Store(tmp_path)
-    store.put(replace(record(), measures=(Measure(old, 0.5, 0.4, 0.6, 10, "wilson"),)))
-    assert store.rows()["metric"].tolist() == [new]
-
-
 def test_a_deleted_record_is_removed_from_the_index(tmp_path):
     store = Store(tmp_path)
     folders = [store.put(record(key=letter * 64)) for letter in "ab"]
@@ -98,7 +88,7 @@ def test_a_damaged_record_is_reported_and_the_others_are_read(tmp_path):
     store = Store(tmp_path)
     damaged = store.put(record(key="a" * 64))
     store.put(record(key="b" * 64))
-    (damaged / "rows.json").write_text("{", "utf-8")
+    (damaged / "record.json").write_text("{", "utf-8")
     again = Store(tmp_path)
     assert again.rows()["key"].tolist() == ["b" * 64]
     assert list(again.damaged) == [damaged.name]
@@ -186,6 +176,80 @@ def test_a_killed_run_is_completed_by_the_next(tmp_path, toy):
 def test_a_damaged_record_is_measured_again(tmp_path):
     damaged = Store(tmp_path).put(record())
     assert Store(tmp_path).done() == {"a" * 64}
-    (damaged / "rows.json").write_text("{", "utf-8")
+    (damaged / "record.json").write_text("{", "utf-8")
     (tmp_path / "index.parquet").unlink(missing_ok=True)
     assert Store(tmp_path).done() == set()
+
+
+def older_record(root, schema, name="c" * 64):
+    """Write a record as schema 1 and 2 did."""
+    folder = root / "records" / name[:2] / f"{name}.0001.ok"
+    folder.mkdir(parents=True)
+    content = {"measures": [], "occasion": {}, "provenance": {"key": name, "schema": schema}, "status": "ok"}
+    (folder / "rows.json").write_text(json.dumps(content, indent=1), "utf-8")
+    return folder
+
+
+CALLS = {
+    "put": lambda store: store.put(record()),
+    "done": lambda store: store.done(),
+    "rows": lambda store: store.rows(),
+    "record": lambda store: store.record("c" * 64 + ".0001.ok"),
+    "rebuild": lambda store: store.rebuild(),
+    "put_model": lambda store: store.put_model("d", b"", {}),
+}
+
+
+def content_of(root):
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize(
+    ("schemas", "sentence"), [((2, 1, 2), "1 of schema 1 and 2 of schema 2"), ((4,), "1 of schema 4")]
+)
+def test_a_store_of_another_schema_is_refused_and_not_changed(tmp_path, call, schemas, sentence):
+    for number, schema in enumerate(schemas):
+        folder = older_record(tmp_path, schema, str(number) * 64)
+        if schema > SCHEMA:
+            (folder / "rows.json").unlink()
+            (folder / "record.json").write_text(json.dumps({"schema": schema}, indent=1), "utf-8")
+    (tmp_path / "index.parquet").write_bytes(b"an index of that version")
+    before = content_of(tmp_path)
+    with pytest.raises(StoreError) as caught:
+        call(Store(tmp_path))
+    text = str(caught.value)
+    assert f"({sentence})" in text and "reads and writes schema 3" in text and "--store" in text
+    assert ("older" if max(schemas) < SCHEMA else "newer") + " version of trust-suite" in text
+    assert text.count(". ") == 0 and text.endswith("nothing was changed.")
+    assert content_of(tmp_path) == before
+
+
+def test_records_of_an_older_schema_that_appear_later_are_refused(tmp_path):
+    store = Store(tmp_path)
+    store.put(record())
+    older_record(tmp_path, 2)
+    with pytest.raises(StoreError, match="1 of schema 2"):
+        store.put(record())
+    assert len(list(tmp_path.glob("records/*/*"))) == 2
+
+
+def test_an_index_of_an_older_version_is_rebuilt(tmp_path):
+    store = Store(tmp_path)
+    store.put(record())
+    before = store.rows()
+    before.drop(columns=["entry", "about", "attack"]).to_parquet(tmp_path / "index.parquet")
+    assert Store(tmp_path).rows().equals(before)
+
+
+def test_a_record_that_cannot_be_stored_leaves_nothing_behind(tmp_path):
+    store = Store(tmp_path)
+    with pytest.raises(RecordError, match="cannot be stored as JSON"):
+        store.put(record(facts={"threshold": float("nan")}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_record_is_an_error(tmp_path):
+    Store(tmp_path).put(record())
+    with pytest.raises(StoreError, match="has no record x; rebuild the index"):
+        Store(tmp_path).record("x")

@@ -43,4 +43,4 @@ def test_every_status_has_one_of_the_three_verdicts() -> None:
 
 
 def test_old_rows_are_recognized_by_their_schema() -> None:
-    assert SCHEMA == 2
+    assert SCHEMA == 3

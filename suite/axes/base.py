@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -13,11 +13,17 @@ from torch import Tensor
 
 from suite.data import Split, TaskData
 from suite.data.digests import in_digest_order, seed_of
+from suite.errors import MeasureError, NotApplicableError, PluginError
 from suite.kinds.base import Array, Kind, Outcomes
+from suite.metrics.catalogue import Metric
+from suite.metrics.table import Column, Measured, Table, collected
 from suite.models.base import TorchModel
-from suite.types import Measure
+from suite.registry import REGISTRY, Entry
+from suite.types import Display, Measure, not_applicable
 
 Item = TypeVar("Item")
+
+Side = Literal["both", "lower", "upper"]
 
 GALLERY = 12
 """Number of samples in the galleries of the report; the same samples on every axis."""
@@ -117,10 +123,20 @@ class Context:
         """Return one seed per sample, which depends only on `names`, the sample's id, the purpose and the seed."""
         return [seed_of(*self.names, purpose, self.test.ids[row], str(self.seed)) for row in rows]
 
-    def output_arrays(self, inputs: Tensor) -> dict[str, Array]:
+    def output_arrays(self, inputs: Tensor) -> dict[str, Display]:
         """Return the predictions of the frozen model for some inputs, by name, as they are stored for galleries."""
         with self.model.frozen(), torch.no_grad():
-            return dict(self.kind.output_arrays(self.model(inputs).float().cpu().numpy()))
+            return dict(self.kind.showing.output_arrays(self.model(inputs).float().cpu().numpy()))
+
+    @cached_property
+    def ids(self) -> Array:
+        """The ids of the test samples, as strings (n,)."""
+        return np.array(self.test.ids, dtype=object)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What every summary may need: the class names, the seed, and the names that seeds of the record depend on."""
+        return {"classes": list(self.data.info.classes), "seed": self.seed, "names": list(self.names)}
 
     @cached_property
     def gallery(self) -> list[int]:
@@ -137,16 +153,204 @@ class Context:
 
 @dataclass(frozen=True)
 class AxisResult:
-    """The result of an axis: measures, per-sample columns, and details and arrays for the report."""
+    """What an axis measured with the model; its measures follow from the columns and facts alone.
 
-    measures: list[Measure]
-    samples: Mapping[str, Any] = field(default_factory=dict)
+    Attributes:
+        columns: per-sample columns; the ids of the samples are the column ``id``.
+        facts: JSON values that summaries need besides the columns.
+        details: JSON values that only the report needs.
+        arrays: what the report shows of some samples.
+        drawn: further details that are drawn from the measures, such as a curve; they are made once the measures are
+            known, because intervals are costly.
+    """
+
+    columns: Sequence[Column] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
-    arrays: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, Display] = field(default_factory=dict)
+    drawn: Callable[[Sequence[Measure]], Mapping[str, Any]] = lambda measures: {}
+
+
+def in_role(arrays: Mapping[str, Display], role: str, name: str = "{}", **params: Any) -> dict[str, Display]:
+    """Return displays in a role and under a condition; `name` is the pattern of their names, such as ``clean_{}``."""
+    return {
+        name.format(own): replace(display, role=role, params={**display.params, **params})
+        for own, display in arrays.items()
+    }
+
+
+def predicted_arrays(context: Context, rows: Sequence[int]) -> dict[str, Display]:
+    """Return ids, targets and clean predictions of some samples."""
+    split = context.test.take(rows)
+    return {
+        "ids": Display(np.array(split.ids), "id", "ids"),
+        "label": Display(split.targets, context.kind.showing.truth, "truth"),
+        **in_role(context.kind.showing.output_arrays(context.outcomes.output[rows]), "prediction"),
+    }
 
 
 class Axis(Protocol):
     """An axis with its configuration."""
 
+    def entries(self, kind: Kind) -> Sequence[Metric]:
+        """Return the declarations of all metrics of the axis; the first is named in rows of a skipped cell."""
+
     def measure(self, context: Context) -> AxisResult:
-        """Evaluate the model and return the result."""
+        """Evaluate the model.
+
+        Raises:
+            NotApplicableError: the axis does not apply to this model or task; the cell becomes a skipped row.
+        """
+
+    def summarise(self, table: Table, kind: Kind) -> list[Measure]:
+        """Return the measures that follow from stored columns and facts."""
+
+
+SKIPPED = "not_applicable"
+"""The fact that says why an axis does not apply."""
+
+
+def measure(axis: Axis, context: Context) -> AxisResult:
+    """Evaluate a model on an axis; where the axis does not apply, the result says why."""
+    try:
+        result = axis.measure(context)
+    except NotApplicableError as error:
+        return AxisResult(facts={**context.facts, SKIPPED: str(error)})
+    # In C order as they are stored: the order of values in memory affects the last bits of sums.
+    ordered = [replace(column, values=np.asarray(column.values, order="C")) for column in result.columns]
+    return replace(result, columns=ordered)
+
+
+def summarise(
+    axis: Axis,
+    kind: Kind,
+    columns: Sequence[Column],
+    facts: Mapping[str, Any],
+    *,
+    rows: Any = None,
+    level: float = 0.95,
+    side: Side = "both",
+) -> list[Measure]:
+    """Return the measures of an axis from stored columns and facts, without the model.
+
+    On a part of the rows these stay whole: checks of an attack, which run on an audit set; passes per sample; a
+    temperature, which was fitted on validation samples; and what is measured on generated samples.
+
+    Args:
+        axis: with the configuration that the columns were measured with.
+        kind: the kind of the task.
+        columns: as in `AxisResult`.
+        facts: as in `AxisResult`.
+        rows: indices or a mask of the samples to use; None for all.
+        level: confidence level of the intervals.
+        side: ``both`` for two-sided intervals; ``lower`` or ``upper`` for a one-sided bound at this level.
+
+    Raises:
+        MeasureError: the level or the side is invalid, or no sample is left.
+    """
+    if side not in get_args(Side) or not (0.0 if side == "both" else 0.5) < level < 1.0:
+        raise MeasureError(
+            f"got level={level} and side={side!r}; expected side={' or '.join(get_args(Side))}, and a level between 0 "
+            "and 1, for a one-sided bound between 0.5 and 1."
+        )
+    if SKIPPED in facts:
+        skipped = not_applicable(axis.entries(kind)[0].name, str(facts[SKIPPED]))
+        return [replace(skipped, level=level)]
+    two_sided = level if side == "both" else 2 * level - 1
+    table = Table(tuple(columns), facts, seed=int(facts["seed"]), level=two_sided)
+    if rows is not None:
+        table = table.take(_distinct(rows, len(table)))
+    measures = [replace(one, level=two_sided) if one.value is None else one for one in axis.summarise(table, kind)]
+    if side == "both":
+        return measures
+    if side == "lower":
+        return [replace(one, level=level, hi=None) for one in measures]
+    return [replace(one, level=level, lo=None) for one in measures]
+
+
+def _distinct(rows: Any, n: int) -> Array:
+    """Return rows as indices of n samples.
+
+    Raises:
+        MeasureError: they are no mask of n samples and no distinct indices, or there are none.
+    """
+    if not np.size(rows):
+        raise MeasureError("No sample is left; choose at least one row.")
+    try:
+        chosen: Array = np.arange(n)[np.asarray(rows)]
+        is_distinct = len(np.unique(chosen)) == len(chosen)
+    except (IndexError, TypeError):
+        is_distinct = False
+    if not is_distinct:
+        raise MeasureError(f"rows={rows!r:.60}; expected a mask of {n} samples, or distinct indices from 0 to {n - 1}.")
+    if not len(chosen):
+        raise MeasureError("No sample is left; choose at least one row.")
+    return chosen
+
+
+def headline_value(kind: Kind, tally: Array) -> float | None:
+    """Return the headline metric of tallies (n, ...); None where it is undefined."""
+    value = float(kind.scoring.statistic(tally)(None)[0])
+    return value if np.isfinite(value) else None
+
+
+def metrics_of(kind: Kind, axis: str, *, per_method: bool = False) -> list[Entry]:
+    """Return the registered metrics of a kind on an axis, by name."""
+    kinds = (kind.name, *kind.inherits)
+    metrics = (entry for entry in REGISTRY.names("metric") if entry.meta["kind"] in kinds)
+    return [entry for entry in metrics if (entry.meta["axis"], entry.meta["per_method"]) == (axis, per_method)]
+
+
+def entries_of(metrics: Sequence[Entry]) -> list[Metric]:
+    """Return the declarations of registered metrics."""
+    return [metric for entry in metrics for metric in entry.meta["entries"]]
+
+
+def more_measured(context: Context, axis: str) -> tuple[list[Column], dict[str, Any]]:
+    """Return the columns and facts that registered metrics of an axis measure on the clean samples."""
+    return collected(measured_by(metrics_of(context.kind, axis), context.outcomes))
+
+
+def measured_by(metrics: Sequence[Entry], *arguments: Any) -> list[Any]:
+    """Run the model for every registered metric that needs it, and return what they measured.
+
+    A metric that raises NotApplicableError stores the reason as a fact, and `summaries` makes skipped rows of it.
+
+    Raises:
+        PluginError: a metric measured something other than columns.
+    """
+    parts = []
+    for entry in metrics:
+        if entry.meta["measure"] is None:
+            continue
+        try:
+            part = entry.meta["measure"](*arguments)
+        except NotApplicableError as error:
+            part = Measured(facts={_reason(entry): str(error)})
+        if part is None:
+            raise PluginError(
+                f"The metric {entry.name} measured nothing; return arrays by name, or suite.Measured, from its measure."
+            )
+        parts.append(part)
+    return parts
+
+
+def summaries(metrics: Sequence[Entry], table: Table) -> list[Measure]:
+    """Return the measures of all registered metrics from a table."""
+    measures = []
+    for entry in metrics:
+        reason = table.facts.get(_reason(entry))
+        if reason is None:
+            made = entry.factory(table)
+            if not isinstance(made, list):
+                raise PluginError(
+                    f"The metric {entry.name} returned {type(made).__name__}; expected a list of Measure."
+                )
+            measures += made
+        else:
+            measures += [not_applicable(one.name, reason, **table.params) for one in entry.meta["entries"]]
+    return measures
+
+
+def _reason(entry: Entry) -> str:
+    return f"{entry.name} {SKIPPED}"

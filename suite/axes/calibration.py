@@ -1,31 +1,29 @@
 """Calibration and uncertainty: whether predicted confidence matches accuracy."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
-from suite.axes.base import AxisResult, Context
+from suite.axes.base import AxisResult, Context, entries_of, measured_by, metrics_of, summaries
+from suite.axes.uncertainty import Options
 from suite.data.digests import seed_of
 from suite.errors import NotApplicableError, SpecError
-from suite.kinds.base import Array, Calibrated, Rescaling
-from suite.models.training.trainer import seeded
-from suite.registry import register
+from suite.kinds.base import Kind, Rescaling, optional, required
+from suite.metrics.calibration import temperature_interval
+from suite.metrics.catalogue import Metric
+from suite.metrics.table import Column, Table, collected
+from suite.registry import REGISTRY, Entry, register
 from suite.types import Measure, not_applicable
 
-GROUP = 64
-"""Batch size of Monte Carlo dropout; fixed, because a dropout layer draws the masks of a whole batch together."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Predicted distributions (n, ...) in float64, the raw outputs they come from, if any, and params of their rows."""
-
-    probabilities: Array
-    output: Array | None
-    params: dict[str, Any]
+TEMPERATURE = Metric(
+    "temperature",
+    "temperature",
+    "scaling of the confidence, fitted on validation samples: above 1 lowers it, below 1 raises it",
+    unit="ratio",
+    higher_is_better=None,
+)
 
 
 @register("axis", name="calibration")
@@ -50,91 +48,87 @@ class Calibration:
                 "numbers of at least 1."
             )
 
+    def entries(self, kind: Kind) -> Sequence[Metric]:
+        """Return the declarations of the registered metrics of the kind, and of the temperature."""
+        of_methods, of_model = metrics_of(kind, "calibration", per_method=True), metrics_of(kind, "calibration")
+        return list(dict.fromkeys((*entries_of(of_methods), TEMPERATURE, *entries_of(of_model))))
+
     def measure(self, context: Context) -> AxisResult:
-        """Measure every uncertainty method; one that the model does not support becomes a skipped row with the reason.
+        """Run every uncertainty method; one that the model does not support stores the reason.
 
         Raises:
             SuiteError: anything else failed, for example the training of an ensemble member; the cell fails.
         """
-        kind, measures = context.kind, list[Measure]()
-        columns: dict[str, Any] = {"id": list(context.test.ids), **kind.columns(context.outcomes)}
-        reliability: dict[str, Any] = {}
-        rescaling, reason = self._rescaling(context)
-        methods: dict[str, Callable[[], Prediction]] = {
-            kind.default_uncertainty: lambda: _from_output(context, context.outcomes.output),
-            f"{kind.default_uncertainty}+temperature": lambda: _rescaled(context, rescaling, reason),
-            "mc_dropout": lambda: self._dropout(context),
-            "ensemble": lambda: self._ensemble(context),
-        }
-        for name, predict in methods.items():
+        kind = context.kind
+        columns, facts = collected([kind.scoring.measured(context.outcomes)])
+        rescaling = self._rescaling(context)
+        methods: list[dict[str, Any]] = []
+        for entry in uncertainty_methods():
+            label = _label(entry, kind)
+            options = Options(label, self.bins, self.dropout_samples, self.members, rescaling)
             try:
-                result = self._calibrated(context, name, predict())
+                prediction = entry.factory(context, options)
             except NotApplicableError as error:
-                measures.append(not_applicable(kind.calibration_metric, str(error), uncertainty=name))
+                methods.append({"params": {"uncertainty": label}, "reason": str(error)})
                 continue
-            measures += result.measures
-            columns |= {f"{column}@{name}": values for column, values in result.columns.items()}
-            reliability[name] = result.reliability
-        measures.append(rescaling.measure if rescaling else not_applicable("temperature", reason))
+            params = {"uncertainty": label, **prediction.params}
+            parts = measured_by(metrics_of(kind, "calibration", per_method=True), prediction)
+            own, values = collected(parts, **params)
+            columns += own
+            methods.append({"params": params, "facts": values})
         with context.model.frozen(), torch.no_grad():
-            measures += kind.uncertainty(context.outcomes)
-        temperature = rescaling.measure.value if rescaling else None
-        return AxisResult(measures, columns, {"reliability": reliability, "temperature": temperature})
-
-    def _calibrated(self, context: Context, name: str, prediction: Prediction) -> Calibrated:
-        return context.kind.calibrated(
-            prediction.probabilities,
-            prediction.output,
-            context.test.targets,
-            seed=seed_of(*context.names, name) % 2**32,
-            params={"uncertainty": name, **prediction.params},
-            bins=self.bins,
+            more, further = collected(measured_by(metrics_of(kind, "calibration"), context.outcomes))
+        fitted = (
+            {"reason": rescaling}
+            if isinstance(rescaling, str)
+            else {"value": rescaling.value, "n": rescaling.n, "error": rescaling.error}
         )
+        known = {(column.population, column.name) for column in columns if not column.params}
+        columns += [column for column in more if (column.population, column.name) not in known]
+        own_facts = {"methods": methods, "temperature": fitted, "bins": self.bins}
+        return AxisResult([Column("id", context.ids), *columns], {**context.facts, **facts, **further, **own_facts})
 
-    def _rescaling(self, context: Context) -> tuple[Rescaling | None, str]:
+    def summarise(self, table: Table, kind: Kind) -> list[Measure]:
+        """Compute every registered metric for every uncertainty method and the model, and the temperature."""
+        metrics, measures = metrics_of(kind, "calibration", per_method=True), list[Measure]()
+        for method in table.facts["methods"]:
+            params = method["params"]
+            if "reason" in method:
+                measures += [not_applicable(one.name, method["reason"], **params) for one in entries_of(metrics)[:1]]
+                continue
+            seed = seed_of(*table.facts["names"], params["uncertainty"]) % 2**32
+            measures += summaries(metrics, table.at(**params).with_facts(method["facts"]).with_seed(seed))
+        return [*measures, _temperature(table), *summaries(metrics_of(kind, "calibration"), table)]
+
+    def _rescaling(self, context: Context) -> Rescaling | str:
+        """Return the recalibration fitted on validation samples, or the reason why there is none."""
         validation = context.data.validation
         if not len(validation):
-            return None, "the task has no validation samples to fit a temperature to"
+            return "the task has no validation samples to fit a temperature to"
         try:
-            return context.kind.rescaling(context.validation_output, validation.targets), ""
+            return required(context.kind.probabilities).rescaling(context.validation_output, validation.targets)
         except NotApplicableError as error:
-            return None, str(error)
-
-    def _dropout(self, context: Context) -> Prediction:
-        _refuse_ensemble(context)
-        if not context.model.dropout_layers():
-            raise NotApplicableError("the model has no dropout layer")
-        parts = []
-        with context.model.frozen(dropout=True), torch.no_grad():
-            for batch in context.batches(np.arange(len(context.test)), "Monte Carlo dropout", GROUP):
-                pixels = context.pixels[torch.from_numpy(batch).to(context.device)]
-                with seeded(seed_of(*context.names, "dropout", context.test.ids[batch[0]]), context.device):
-                    total = sum(
-                        context.kind.probabilities(context.model(pixels).float().cpu().numpy())
-                        for _ in range(self.dropout_samples)
-                    )
-                parts.append(np.asarray(total / self.dropout_samples))
-        return Prediction(np.concatenate(parts), None, {"samples": self.dropout_samples})
-
-    def _ensemble(self, context: Context) -> Prediction:
-        _refuse_ensemble(context)
-        if self.members < 2:
-            raise NotApplicableError(f"members={self.members}: no ensemble was requested")
-        members = context.members(self.members)
-        total = sum(context.kind.probabilities(context.forward(context.test, member)) for member in members)
-        return Prediction(np.asarray(total / len(members)), None, {"members": self.members})
+            return str(error)
 
 
-def _refuse_ensemble(context: Context) -> None:
-    if context.kind.no_ensemble_reason:
-        raise NotApplicableError(context.kind.no_ensemble_reason)
+def uncertainty_methods() -> list[Entry]:
+    """Return the registered uncertainty methods in the order in which they run."""
+    return sorted(REGISTRY.names("uncertainty"), key=lambda entry: (entry.meta["rank"], entry.name))
 
 
-def _from_output(context: Context, output: Array) -> Prediction:
-    return Prediction(context.kind.probabilities(output), output, {})
+def _label(entry: Entry, kind: Kind) -> str:
+    """Return the name of an uncertainty method in the rows of a kind."""
+    probabilities = optional(kind.probabilities)
+    own = "output" if probabilities is None else probabilities.method
+    return str(entry.meta["label"] or entry.name).format(output=own)
 
 
-def _rescaled(context: Context, rescaling: Rescaling | None, reason: str) -> Prediction:
-    if rescaling is None:
-        raise NotApplicableError(reason)
-    return _from_output(context, rescaling.apply(context.outcomes.output))
+def _temperature(table: Table) -> Measure:
+    fitted = table.facts["temperature"]
+    if "reason" in fitted:
+        return not_applicable(TEMPERATURE.name, fitted["reason"])
+    value, error = fitted["value"], fitted["error"]
+    lo, hi = (None, None) if error is None else temperature_interval(value, error, table.level)
+    method = "none" if error is None else "sandwich"
+    fields = table.fields(TEMPERATURE, params={"fitted_on": "validation"})
+    return Measure(TEMPERATURE.name, value, lo, hi, fitted["n"], method, table.level, **fields)

@@ -1,11 +1,16 @@
 """Performance on clean samples."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from suite.axes.base import AxisResult, Context
-from suite.registry import REGISTRY, register
+from suite.axes.base import AxisResult, Context, entries_of, measured_by, metrics_of, summaries
+from suite.kinds.base import Kind
+from suite.metrics.catalogue import Metric
+from suite.metrics.table import Column, Table, collected
+from suite.registry import register
+from suite.types import Measure
 
 
 @register("axis", name="clean")
@@ -13,19 +18,26 @@ from suite.registry import REGISTRY, register
 class Clean:
     """Accuracy and all other metrics of the kind on clean test samples."""
 
+    def entries(self, kind: Kind) -> Sequence[Metric]:
+        """Return the declarations of all registered metrics of the kind, and its headline metric first."""
+        return list(dict.fromkeys((kind.scoring.headline, *entries_of(metrics_of(kind, "clean")))))
+
     def measure(self, context: Context) -> AxisResult:
-        """Compute every registered metric of the kind."""
+        """Evaluate the model, and run it for every metric that needs more than its outputs."""
         outcomes, kind = context.outcomes, context.kind
-        kinds = (kind.name, *kind.inherits_metrics_from)
-        metrics = [e for e in REGISTRY.names("metric") if e.meta["kind"] in kinds and e.meta["axis"] == "clean"]
         with context.model.frozen(), torch.no_grad():
-            measures = [measure for entry in metrics for measure in entry.factory(outcomes)]
-            gallery = kind.gallery(outcomes)
+            parts = [kind.scoring.measured(outcomes), *measured_by(metrics_of(kind, "clean"), outcomes)]
+            gallery = kind.showing.gallery(outcomes)
+        columns, facts = collected(parts)
         report = context.data.report
         data = {"kept": report.kept, "dropped": report.dropped, "source": context.data.info.source}
         return AxisResult(
-            measures=measures,
-            samples={"id": list(outcomes.ids), **kind.columns(outcomes)},
-            details={**kind.details(outcomes), "data": data, "training": dict(context.history) or None},
-            arrays=gallery,
+            [Column("id", context.ids), *columns],
+            {**context.facts, **facts},
+            {"data": data, "training": dict(context.history) or None},
+            gallery,
         )
+
+    def summarise(self, table: Table, kind: Kind) -> list[Measure]:
+        """Compute every registered metric of the kind."""
+        return summaries(metrics_of(kind, "clean"), table)

@@ -5,7 +5,7 @@ an attack: its strength is its severity, and severity 0 is the clean image.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,18 +13,51 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.attacks.engine.validation import covered
-from suite.axes.base import AxisResult, Context
+from suite.attacks.constraints.patch import covered
+from suite.axes.base import (
+    AxisResult,
+    Context,
+    entries_of,
+    headline_value,
+    in_role,
+    metrics_of,
+    more_measured,
+    summaries,
+)
 from suite.corruptions.catalogue import COMMON, SEVERITIES, checked, corrupt
 from suite.data.digests import seed_of
-from suite.errors import SpecError
-from suite.kinds.base import Array, Kind
-from suite.metrics.stats import mean_of, ratio, resampled
+from suite.errors import NotApplicableError, SpecError
+from suite.kinds.base import Array, Kind, required
+from suite.metrics.catalogue import BoardColumn, Metric
+from suite.metrics.stats import mean_of, ratio
+from suite.metrics.table import Column, Table
 from suite.registry import register
-from suite.types import Measure, not_applicable
+from suite.types import Display, Measure
 
 CORRUPTED_GALLERY = 4
 """Samples of the gallery that are stored under every corruption."""
+
+MEAN_ERROR = Metric(
+    "mean_corruption_error",
+    "mean corruption error",
+    "1 minus the mean of the headline metric over all corruptions and severities",
+    higher_is_better=False,
+)
+RETENTION = Metric(
+    "corruption_retention",
+    "corruption retention",
+    "mean of the headline metric under corruption, relative to clean images",
+    unit="ratio",
+    columns=(BoardColumn("corruption retained"),),
+)
+GROWTH = Metric(
+    "corruption_growth",
+    "corruption growth",
+    "mean of the headline metric under corruption, relative to clean images; 1 is the clean level, more is worse",
+    unit="ratio",
+    higher_is_better=False,
+    columns=(BoardColumn("corruption growth"),),
+)
 
 Change = Callable[[Tensor, Array], Tensor]
 """Takes images (k, c, h, w) and their rows among the test samples (k,); returns the changed images."""
@@ -60,63 +93,137 @@ class Corruption:
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "severities", severities)
 
+    def entries(self, kind: Kind) -> Sequence[Metric]:
+        """Return the declarations of the summaries, and of the headline metric under corruption."""
+        headline = kind.scoring.headline
+        own = MEAN_ERROR, RETENTION, mean_corrupted(headline), GROWTH, corrupted(headline)
+        return [*own, *entries_of(metrics_of(kind, "corruption"))]
+
     def measure(self, context: Context) -> AxisResult:
-        """Evaluate the model under every corruption; a task without images gives a skipped row."""
-        if reason := not_an_image(context):
-            return AxisResult([not_applicable("mean_corruption_error", reason)])
-        kind, conditions = context.kind, list(itertools.product(self.names, self.severities))
+        """Evaluate the model under every corruption.
+
+        Raises:
+            NotApplicableError: the samples are not images.
+        """
+        require_images(context)
         with context.model.frozen():
-            clean = evaluate(context, "clean", lambda pixels, rows: pixels)
-            results = {
-                (name, severity): evaluate(context, f"{name} {severity}", _corruption(context, name, severity))
-                for name, severity in conditions
-            }
-        measures = {
-            (name, severity): kind.headline_measure(
-                f"corrupted_{kind.headline}",
-                results[name, severity].tally,
-                seed=context.seed,
-                params={"corruption": name, "severity": severity},
-            )
-            for name, severity in conditions
-        }
-        columns = {f"correct@{name}/{severity}": result.quality for (name, severity), result in results.items()}
-        tallies = [result.tally for result in results.values()]
-        headline = kind.headline_measure("clean", clean.tally, seed=context.seed)
+            columns = evaluate(context, "clean", lambda pixels, rows: pixels, {})
+            for name, severity in itertools.product(self.names, self.severities):
+                change, params = _corruption(context, name, severity), {"corruption": name, "severity": severity}
+                columns += evaluate(context, f"{name} {severity}", change, params)
+            more, facts = more_measured(context, "corruption")
+        table = Table(tuple(columns), context.facts, seed=context.seed)
         return AxisResult(
-            [*summary(kind, clean.tally, tallies, seed_of(*context.names) % 2**32), *measures.values()],
-            {"id": list(context.test.ids), "correct_clean": clean.quality, **columns},
-            {
-                "clean": headline.value,
-                "headline": kind.headline,
-                "unit": kind.unit,
-                "corruptions": self._curves(headline, measures),
-            },
+            [Column("id", context.ids), *columns, *more],
+            {**context.kind.scoring.measured(context.outcomes).facts, **facts, **context.facts},
+            {"corruptions": self._curves(table, context.kind)},
             self._gallery(context),
         )
 
-    def _curves(
-        self, clean: Measure, measures: dict[tuple[str, int], Measure]
-    ) -> dict[str, list[dict[str, float | None]]]:
-        """Return the headline measure with its interval by severity for every corruption; severity 0 is clean."""
-        return {
-            name: [{"severity": 0, **curve_point(clean)}]
-            + [{"severity": severity, **curve_point(measures[name, severity])} for severity in self.severities]
-            for name in self.names
-        }
+    def summarise(self, table: Table, kind: Kind) -> list[Measure]:
+        """Compute the summaries, and the headline metric under every corruption."""
+        metric, parts = corrupted(kind.scoring.headline), _parts(table)
+        return [
+            *_summary(table, parts, kind),
+            *(kind.scoring.headline_measure(part, metric, tally_of(part)) for part in parts),
+            *summaries(metrics_of(kind, "corruption"), table),
+        ]
 
-    def _gallery(self, context: Context) -> dict[str, Any]:
+    def _curves(self, table: Table, kind: Kind) -> dict[str, list[dict[str, float | None]]]:
+        """Return the headline metric by severity for every corruption; severity 0 is clean."""
+        start = {"severity": 0, "value": headline_value(kind, tally_of(table))}
+        curves: dict[str, list[dict[str, float | None]]] = {name: [{**start}] for name in self.names}
+        for part in _parts(table):
+            point = {"severity": part.params["severity"], "value": headline_value(kind, tally_of(part))}
+            curves[part.params["corruption"]].append(point)
+        return curves
+
+    def _gallery(self, context: Context) -> dict[str, Display]:
         """Return a few images under every corruption at the middle severity, with the predictions."""
         rows, severity = context.gallery[:CORRUPTED_GALLERY], self.severities[len(self.severities) // 2]
         split, pixels = context.test.take(rows), context.pixels[rows]
-        arrays: dict[str, Any] = {"ids": np.array(split.ids), "label": split.targets, "severity": np.array(severity)}
-        versions = {"clean": pixels} | {
-            name: _corruption(context, name, severity)(pixels, np.array(rows)) for name in self.names
+        arrays = {
+            "ids": Display(np.array(split.ids), "id", "ids"),
+            "label": Display(split.targets, context.kind.showing.truth, "truth"),
+            "severity": Display(np.array(severity), "number", "size", per_sample=False),
+            **_shown(context, "clean", pixels, ("input", "prediction")),
         }
-        for name, images in versions.items():
-            arrays[f"image_{name}"] = images.mul(255).round().to(torch.uint8).cpu().numpy()
-            arrays |= {f"{part}_{name}": values for part, values in context.output_arrays(images).items()}
+        roles = "changed", "changed_prediction"
+        for name in self.names:
+            images = _corruption(context, name, severity)(pixels, np.array(rows))
+            arrays |= _shown(context, name, images, roles, corruption=name, severity=severity)
         return arrays
+
+
+def corrupted(headline: Metric) -> Metric:
+    """Return the declaration of the headline metric under a corruption."""
+    return headline.renamed(
+        "corrupted",
+        f"{headline.title} under corruption",
+        meaning=f"{headline.title} of images under one corruption of one severity",
+        outcome="quality" if headline.outcome else "",
+    )
+
+
+def mean_corrupted(headline: Metric) -> Metric:
+    """Return the declaration of the mean of the headline metric over all corruptions and severities."""
+    return headline.renamed(
+        "mean_corrupted",
+        f"mean {headline.title} under corruption",
+        meaning=f"mean of the {headline.title} over all corruptions and severities",
+        higher_is_better=False,
+    )
+
+
+def require_images(context: Context) -> None:
+    """Raise NotApplicableError unless the samples are images of one or three channels."""
+    shape, input_ = tuple(context.data.info.input_shape), context.model.input
+    if input_.type == "image" and len(shape) == 3 and shape[0] in (1, 3):
+        return
+    given = f"has shape {shape}" if input_.type == "image" else f"is a {input_.noun}"
+    raise NotApplicableError(f"a sample {given}; expected an image of one or three channels")
+
+
+def evaluate(
+    context: Context, label: str, change: Change, params: Mapping[str, Any], *, hides: bool = False
+) -> list[Column]:
+    """Evaluate the model on all test samples after a change.
+
+    Args:
+        context: gives the model and the samples.
+        label: label of the progress bar.
+        change: applied to every batch.
+        params: the condition of the columns.
+        hides: whether the change covers parts of the image; targets that it covers are not scored.
+
+    Returns:
+        The column ``quality``, 1 - damage, (n,), bool where outcomes are binary; where they are graded, also ``tally``,
+        what each sample contributes to the headline metric, (n, ...).
+    """
+    kind, quality, tallies = context.kind, np.zeros(len(context.test)), []
+    attacks = required(kind.attacks)
+    for rows in context.batches(np.arange(len(context.test)), label):
+        chosen = torch.from_numpy(rows).to(context.device)
+        pixels, targets = context.pixels[chosen], context.targets[chosen]
+        changed = change(pixels, rows)
+        targets = kind.scoring.mask_covered_targets(targets, covered(pixels, changed)) if hides else targets
+        with torch.no_grad():
+            output = context.model(changed)
+        quality[rows] = 1 - attacks.damage(output, targets).double().cpu().numpy()
+        tallies.append(kind.scoring.tally(output.float().cpu().numpy(), targets.cpu().numpy()))
+    if kind.scoring.outcome.type == "binary":
+        return [Column("quality", quality > 0.5, params)]
+    return [Column("quality", quality, params), Column("tally", np.concatenate(tallies), params)]
+
+
+def tally_of(table: Table) -> Array:
+    """Return what each sample contributes to the headline metric, (n, ...), under the condition of a table."""
+    return table["tally" if "tally" in table else "quality"]
+
+
+def _parts(table: Table) -> list[Table]:
+    """Return the table of every corruption and severity."""
+    return [table.at(**params) for params in table.conditions("quality") if "corruption" in params]
 
 
 def _corruption(context: Context, name: str, severity: int) -> Change:
@@ -124,81 +231,42 @@ def _corruption(context: Context, name: str, severity: int) -> Change:
     return lambda pixels, rows: corrupt(pixels, name, severity, context.sample_seeds(purpose, rows))
 
 
-def not_an_image(context: Context) -> str | None:
-    """Return why samples can be neither corrupted nor occluded; None for images of one or three channels."""
-    shape = tuple(context.pixels.shape[1:])
-    is_image = len(shape) == 3 and shape[0] in (1, 3)
-    return None if is_image else f"a sample has shape {shape}; expected an image of one or three channels"
+def _shown(context: Context, name: str, images: Tensor, roles: tuple[str, str], **params: Any) -> dict[str, Display]:
+    """Return images (k, c, h, w) and their predictions in their roles, under names that end in `name`."""
+    pixels = images.mul(255).round().to(torch.uint8).cpu().numpy()
+    return {
+        f"image_{name}": Display(pixels, "image", roles[0], params),
+        **in_role(context.output_arrays(images), roles[1], f"{{}}_{name}", **params),
+    }
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Outcomes on changed samples.
-
-    Attributes:
-        quality: 1 - damage to each sample, (n,); bool if a sample has one label.
-        tally: what each sample contributes to the headline measure, (n, ...).
-    """
-
-    quality: Array
-    tally: Array
-
-
-def evaluate(context: Context, label: str, change: Change, *, hides: bool = False) -> Evaluation:
-    """Evaluate the model on all test samples after a change.
-
-    Args:
-        context: gives the model and the samples.
-        label: label of the progress bar.
-        change: applied to every batch.
-        hides: whether the change covers parts of the image; targets that it covers are not scored.
-    """
-    kind, quality, tallies = context.kind, np.zeros(len(context.test)), []
-    for rows in context.batches(np.arange(len(context.test)), label):
-        chosen = torch.from_numpy(rows).to(context.device)
-        pixels, targets = context.pixels[chosen], context.targets[chosen]
-        changed = change(pixels, rows)
-        targets = kind.mask_covered_targets(targets, covered(pixels, changed)) if hides else targets
-        with torch.no_grad():
-            output = context.model(changed)
-        quality[rows] = 1 - kind.damage(output, targets).double().cpu().numpy()
-        tallies.append(kind.tally(output.float().cpu().numpy(), targets.cpu().numpy()))
-    return Evaluation(quality > 0.5 if kind.single_label else quality, np.concatenate(tallies))
-
-
-def curve_point(measure: Measure) -> dict[str, float | None]:
-    """Return the headline measure and its interval as a point of a curve."""
-    return {"accuracy": measure.value, "lo": measure.lo, "hi": measure.hi}
-
-
-def summary(kind: Kind, clean: Array, tallies: list[Array], seed: int) -> list[Measure]:
-    """Return mean corruption error and retention from the clean tally (n, ...) and one tally per condition.
+def _summary(table: Table, parts: Sequence[Table], kind: Kind) -> list[Measure]:
+    """Return mean corruption error and retention.
 
     If lower values of the headline measure are better, return its mean under corruption and the ratio of that to the
-    clean value, ``corruption_growth``. Intervals resample images: all corrupted versions of an image stay together,
-    because their outcomes are correlated.
+    clean value. Intervals resample images: all corrupted versions of an image stay together, because their outcomes
+    are correlated.
     """
-    corrupted, uncorrupted = mean_of([kind.statistic(tally) for tally in tallies]), kind.statistic(clean)
+    statistic, headline = kind.scoring.statistic, kind.scoring.headline
+    under_corruption, clean = mean_of([statistic(tally_of(part)) for part in parts]), statistic(tally_of(table))
+    fields: dict[str, Any] = {
+        "seed": seed_of(*table.facts["names"]) % 2**32,
+        "params": {"conditions": len(parts)},
+    }
 
     def relative(counts: Array | None) -> Array:
-        return ratio(corrupted(counts), uncorrupted(counts))
+        return ratio(under_corruption(counts), clean(counts))
 
-    params, n = {"conditions": len(tallies)}, len(clean)
-    if not kind.higher_is_better:
-        fields: dict[str, Any] = {"seed": seed, "higher_is_better": False, "params": params}
+    def error(counts: Array | None) -> Array:
+        return np.asarray(1 - under_corruption(counts))
+
+    if not headline.higher_is_better:
         return [
-            resampled(f"mean_corrupted_{kind.headline}", corrupted, n, unit=kind.unit, **fields),
-            resampled("corruption_growth", relative, n, unit="ratio", why="the clean measure is zero", **fields),
+            table.resampled(mean_corrupted(headline), under_corruption, **fields),
+            table.resampled(GROWTH, relative, why="the clean measure is zero", **fields),
         ]
     why = "the model predicts no clean sample correctly"
     return [
-        resampled(
-            "mean_corruption_error",
-            lambda counts: 1 - corrupted(counts),
-            n,
-            seed=seed,
-            higher_is_better=False,
-            params=params,
-        ),
-        resampled("corruption_retention", relative, n, seed=seed, why=why, unit="ratio", params=params),
+        table.resampled(MEAN_ERROR, error, **fields),
+        table.resampled(RETENTION, relative, why=why, **fields),
     ]

@@ -2,9 +2,9 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,14 +12,25 @@ from torch import Tensor
 
 from suite.attacks.images.patch_common import GREY, apply_patch
 from suite.attacks.rng import as_seeds, uniform
-from suite.axes.base import AxisResult, Context
-from suite.axes.corruption import Evaluation, curve_point, evaluate, not_an_image
+from suite.axes.base import (
+    AxisResult,
+    Context,
+    entries_of,
+    in_role,
+    metrics_of,
+    more_measured,
+    predicted_arrays,
+    summaries,
+)
+from suite.axes.corruption import evaluate, require_images, tally_of
 from suite.data.digests import seed_of
 from suite.errors import SpecError
-from suite.kinds.base import Array
-from suite.metrics.stats import mean_of, resampled
+from suite.kinds.base import Array, Kind, optional
+from suite.metrics.catalogue import Metric
+from suite.metrics.stats import mean_of
+from suite.metrics.table import Column, Table
 from suite.registry import register
-from suite.types import Measure, not_applicable
+from suite.types import Display, Measure
 
 FILLS = ("grey", "mean")
 """What fills the square: mid-gray, or the mean color of the image."""
@@ -57,53 +68,80 @@ class Occlusion:
             )
         object.__setattr__(self, "fractions", fractions)
 
+    def entries(self, kind: Kind) -> Sequence[Metric]:
+        """Return the declaration of the headline metric of occluded images."""
+        return [occluded_metric(kind.scoring.headline), *entries_of(metrics_of(kind, "occlusion"))]
+
     def measure(self, context: Context) -> AxisResult:
         """Occlude every sample, and search the worst position on gallery samples.
 
         Raises:
+            NotApplicableError: the samples are not images.
             SpecError: the smallest fraction is less than one pixel.
         """
-        if reason := not_an_image(context):
-            return AxisResult([not_applicable(f"occluded_{context.kind.headline}", reason)])
+        require_images(context)
         sides = {fraction: side_of(context.pixels, fraction) for fraction in self.fractions}
+        area = context.pixels.shape[-2] * context.pixels.shape[-1]
         with context.model.frozen():
-            clean = evaluate(context, "clean", lambda pixels, rows: pixels)
-            results = {fraction: self._evaluate(context, fraction, side) for fraction, side in sides.items()}
+            columns = evaluate(context, "clean", lambda pixels, rows: pixels, {})
+            for fraction, side in sides.items():
+                columns += self._columns(context, fraction, side)
+            more, more_facts = more_measured(context, "occlusion")
             gallery = self._gallery(context, sides[self.fractions[len(self.fractions) // 2]])
-        measures = [self._measure(context, fraction, side, results[fraction]) for fraction, side in sides.items()]
-        uncovered = curve_point(context.kind.headline_measure("clean", clean.tally, seed=context.seed))
-        curve = [{"fraction": 0.0, "covered": 0.0, **uncovered}] + [
-            {"fraction": one.params["fraction"], "covered": one.params["covered"], **curve_point(one)}
-            for one in measures
-        ]
-        columns = {
-            f"kept@{fraction!r}": np.mean([result.quality for result in positions], axis=0)
-            for fraction, positions in results.items()
+        facts = {
+            **context.kind.scoring.measured(context.outcomes).facts,
+            **more_facts,
+            **context.facts,
+            "squares": [
+                {"fraction": float(fraction), "covered": side**2 / area, "seed": repr(fraction)}
+                for fraction, side in sides.items()
+            ],
+            "fill": self.fill,
+            "places": self.places,
         }
+        table, kind = Table(tuple(columns), facts, seed=context.seed), context.kind
         return AxisResult(
-            measures,
-            {"id": list(context.test.ids), "correct_clean": clean.quality, **columns},
-            {
-                "occlusion": curve,
-                "headline": context.kind.headline,
-                "unit": context.kind.unit,
-                "fill": self.fill,
-                "places": self.places,
-            },
+            [Column("id", context.ids), *columns, *more],
+            facts,
+            {"fill": self.fill, "places": self.places},
             gallery,
+            lambda measures: {"occlusion": self._curve(table, kind, measures)},
         )
 
-    def _evaluate(self, context: Context, fraction: float, side: int) -> list[Evaluation]:
+    def summarise(self, table: Table, kind: Kind) -> list[Measure]:
+        """Compute the headline metric for every fraction, as the mean over the positions of the square."""
+        metric, facts, measures = occluded_metric(kind.scoring.headline), table.facts, []
+        for square in facts["squares"]:
+            parts = [table.at(fraction=square["fraction"], place=place) for place in range(facts["places"])]
+            statistic = mean_of([kind.scoring.statistic(tally_of(part)) for part in parts])
+            seed = seed_of(*facts["names"], square["seed"]) % 2**32
+            shown = {name: square[name] for name in ("fraction", "covered")}
+            params = {**shown, "fill": facts["fill"], "places": facts["places"]}
+            measures.append(table.resampled(metric, statistic, seed=seed, params=params))
+        return [*measures, *summaries(metrics_of(kind, "occlusion"), table)]
+
+    def _curve(self, table: Table, kind: Kind, measures: Sequence[Measure]) -> list[dict[str, float | None]]:
+        """Return the headline metric and its interval by covered share, from the clean image on."""
+        clean = kind.scoring.headline_measure(table, kind.scoring.headline, tally_of(table))
+        squares = [{"fraction": 0.0, "covered": 0.0}, *table.facts["squares"]]
+        return [
+            {**{name: square[name] for name in ("fraction", "covered")}, "value": one.value, "lo": one.lo, "hi": one.hi}
+            for square, one in zip(squares, [clean, *measures], strict=False)
+        ]
+
+    def _columns(self, context: Context, fraction: float, side: int) -> list[Column]:
         """Evaluate the model with the square at each random position."""
 
         def occlude(place: int, pixels: Tensor, rows: Array) -> Tensor:
             seeds = context.sample_seeds(f"occlusion {float(fraction)!r}", rows)
             return self.occluded(pixels, side, corners(pixels, side, seeds, place))
 
-        return [
-            evaluate(context, f"occlusion {fraction:.3g}, place {place + 1}", partial(occlude, place), hides=True)
-            for place in range(self.places)
-        ]
+        columns = []
+        for place in range(self.places):
+            label = f"occlusion {fraction:.3g}, place {place + 1}"
+            params = {"fraction": float(fraction), "place": place}
+            columns += evaluate(context, label, partial(occlude, place), params, hides=True)
+        return columns
 
     def occluded(self, pixels: Tensor, side: int, at: Tensor) -> Tensor:
         """Return images (n, c, h, w) with a square whose upper left corners `at` are (n, 2): row and column."""
@@ -112,32 +150,17 @@ class Occlusion:
         filling = pixels.mean(dim=(2, 3), keepdim=True) if self.fill == "mean" else torch.full_like(pixels, GREY)
         return torch.where(inside, filling, pixels)
 
-    def _measure(self, context: Context, fraction: float, side: int, results: list[Evaluation]) -> Measure:
-        kind = context.kind
-        return resampled(
-            f"occluded_{kind.headline}",
-            mean_of([kind.statistic(result.tally) for result in results]),
-            len(context.test),
-            seed=seed_of(*context.names, repr(fraction)) % 2**32,
-            params={
-                "fraction": fraction,
-                "covered": side**2 / (context.pixels.shape[-2] * context.pixels.shape[-1]),
-                "fill": self.fill,
-                "places": self.places,
-            },
-            unit=kind.unit,
-            higher_is_better=kind.higher_is_better,
-        )
-
-    def _gallery(self, context: Context, side: int) -> dict[str, Any]:
+    def _gallery(self, context: Context, side: int) -> dict[str, Display]:
         """Return the gallery images, the score of the clean prediction by position, and the worst position of each."""
-        explainable = context.kind.explainable(context.outcomes.output[context.gallery])
-        rows = list(itertools.compress(context.gallery, explainable))
+        maps = optional(context.kind.maps)
+        if maps is None:
+            return {}
+        rows = list(itertools.compress(context.gallery, maps.explainable(context.outcomes.output[context.gallery])))
         if not rows:
             return {}
         pixels = context.pixels[rows]
         outputs = torch.from_numpy(context.outcomes.output[rows]).to(context.device)
-        score = context.kind.explained(context.model, pixels, outputs).score
+        score = maps.explained(context.model, pixels, outputs).score
         tops, lefts = (stops(size, side, self.grid) for size in pixels.shape[-2:])
         positions = torch.tensor(list(itertools.product(tops, lefts)))
         samples = torch.arange(len(rows), device=context.device)
@@ -147,19 +170,26 @@ class Occlusion:
                 [score(self.occluded(pixels, side, at.expand(len(rows), 2)), samples) for at in positions]
             )
         worst = positions[after.argmin(dim=0).cpu()]
-        split, occluded = context.test.take(rows), self.occluded(pixels, side, worst)
+        occluded, heat = self.occluded(pixels, side, worst), after.T.reshape(len(rows), len(tops), len(lefts))
         return {
-            "ids": np.array(split.ids),
-            "label": split.targets,
-            "images": split.pixels(),
-            "score": before.cpu().numpy(),
-            "heat": after.T.reshape(len(rows), len(tops), len(lefts)).cpu().numpy(),
-            "side": np.array(side),
-            "worst_corner": worst.numpy(),
-            "worst": occluded.cpu().numpy(),
-            **context.kind.output_arrays(context.outcomes.output[rows]),
-            **{f"worst_{name}": values for name, values in context.output_arrays(occluded).items()},
+            **predicted_arrays(context, rows),
+            "images": Display(context.test.take(rows).pixels(), "image", "input"),
+            "score": Display(before.cpu().numpy(), "number", "score"),
+            "heat": Display(heat.cpu().numpy(), "map", "score"),
+            "side": Display(np.array(side), "number", "size", per_sample=False),
+            "worst_corner": Display(worst.numpy(), "number", "region"),
+            "worst": Display(occluded.cpu().numpy(), "image", "changed"),
+            **in_role(context.output_arrays(occluded), "changed_prediction", "worst_{}"),
         }
+
+
+def occluded_metric(headline: Metric) -> Metric:
+    """Return the declaration of the headline metric of occluded images."""
+    return headline.renamed(
+        "occluded",
+        f"{headline.title} under occlusion",
+        meaning=f"{headline.title} with a square over part of the image, averaged over random positions",
+    )
 
 
 def side_of(pixels: Tensor, fraction: float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -14,32 +14,38 @@ import numpy.typing as npt
 
 from suite.data.digests import in_digest_order
 from suite.data.splitting import SPLITS
-from suite.data.text import ROOM, text_of
+from suite.data.text import ROOM, text_of, vocabulary
 from suite.errors import DataError, PluginError
 from suite.registry import Entry
 from suite.spec import Spec, digest
-from suite.types import Rejected, Sample
+from suite.types import Input, Rejected, Sample
 
 
-class SampleKind(Protocol):
-    """What loading needs to know of a kind; see `suite.kinds.base.Kind`."""
-
-    open_classes: bool
-    fixed_length: bool
+class SampleReader(Protocol):
+    """How a kind reads samples; see `suite.kinds.base.Samples`."""
 
     def validate_sample(
         self, sample: Sample, classes: Sequence[str] | None
     ) -> tuple[npt.NDArray[Any], Any, tuple[str, ...]]:
         """Return input, target and remarks; raise a DataError that says why the sample cannot be used."""
 
-    def class_names(self, targets: Sequence[Any]) -> tuple[str, ...]:
-        """Return the class names that occur in the targets."""
+    def class_names(self, targets: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
+        """Return the class names that occur in the targets of each split."""
 
     def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> npt.NDArray[Any]:
         """Return targets as one array."""
 
-    def words(self, inputs: npt.NDArray[Any]) -> tuple[str, ...]:
-        """Return the vocabulary of training inputs, the most frequent word first."""
+
+class SampleKind(Protocol):
+    """What loading needs to know of a kind; see `suite.kinds.base.Kind`."""
+
+    @property
+    def input(self) -> Input:
+        """What its samples are."""
+
+    @property
+    def samples(self) -> SampleReader:
+        """How they are read."""
 
 
 PART = "part of a sample"
@@ -155,21 +161,20 @@ def load(entry: Entry, spec: Spec, *, seed: int, kind: SampleKind) -> TaskData:
     """
     reader = _Reader(entry, kind, _declared_classes(entry, spec))
     records = {split: reader.read(split, entry.build(spec, split=split, seed=seed)) for split in PROTECTED_FIRST}
-    class_splits = ("train",) if kind.open_classes and records["train"] else PROTECTED_FIRST
-    classes = reader.classes or kind.class_names([r.target for name in class_splits for r in records[name]])
+    classes = reader.classes or kind.samples.class_names({name: [r.target for r in records[name]] for name in SPLITS})
     if not records["test"]:
         raise DataError(
             f"Task {spec} has no usable test sample: {DataReport({}, reader.dropped).dropped_sentence()}. "
             "Check the path and the files; if splits are drawn by seed, each class needs samples for all three splits."
         )
-    records = _padded(records, fixed=kind.fixed_length)
+    records = _padded(records, kind.input)
     inputs = [r.input for kept in records.values() for r in kept]
     shape = _common_shape(spec, [array.shape for array in inputs])
     if len(dtypes := sorted({str(array.dtype) for array in inputs})) > 1:
         raise DataError(f"Task {spec} mixes inputs of type {' and '.join(dtypes)}; yield one type, uint8 or float.")
-    targets = kind.stack([r.target for name in SPLITS for r in records[name]], classes)
+    targets = kind.samples.stack([r.target for name in SPLITS for r in records[name]], classes)
     splits = _stacked(records, shape, targets, classes)
-    words, meta = kind.words(splits["train"].inputs), entry.meta
+    words, meta = vocabulary(splits["train"].inputs) if kind.input.has_words else (), entry.meta
     info = TaskInfo(entry.name, meta["kind"], meta["version"], classes, shape, meta["source"], words)
     report = DataReport({name: len(splits[name]) for name in SPLITS}, reader.dropped)
     return TaskData(info, splits["train"], splits["validation"], splits["test"], report, _digest(info, splits))
@@ -215,11 +220,11 @@ class _Reader:
             )
         self.ids[sample.id] = split
         try:
-            value, target, remarks = self.kind.validate_sample(sample, self.classes)
+            value, target, remarks = self.kind.samples.validate_sample(sample, self.classes)
         except DataError as error:
             self.dropped["unusable"].append((sample.id, str(error)))
             return None
-        content = _content(value, fixed=self.kind.fixed_length)
+        content = _content(value, self.kind.input)
         original, label = self.contents.setdefault(content, (sample.id, target))
         if original != sample.id:
             detail = f"{split} sample equal to {original} in {self.ids[original]}{_conflict(label, target)}"
@@ -230,13 +235,9 @@ class _Reader:
         return _Record(sample.id, value, target, sample.shares)
 
 
-def _is_text(value: npt.NDArray[Any]) -> bool:
-    return value.ndim == 1 and value.dtype == np.int32
-
-
-def _content(value: npt.NDArray[Any], *, fixed: bool) -> bytes:
+def _content(value: npt.NDArray[Any], kind: Input) -> bytes:
     """Return the digest of an input; for texts of free length, case and white space do not count."""
-    if _is_text(value) and not fixed:
+    if kind.type == "text" and not kind.fixed_length:
         return hashlib.sha256(" ".join(text_of(value).casefold().split()).encode()).digest()
     return hashlib.sha256(f"{value.shape}{value.dtype}".encode() + value.tobytes()).digest()
 
@@ -264,12 +265,14 @@ def _common_shape(spec: Spec, shapes: Sequence[tuple[int, ...]]) -> tuple[int, .
     return distinct[0]
 
 
-def _padded(records: _Records, *, fixed: bool) -> _Records:
-    """Pad texts to the longest one and, unless the length is fixed, some room for edits; leave images unchanged."""
-    lengths = [len(r.input) for kept in records.values() for r in kept if _is_text(r.input)]
-    width = max(lengths, default=0) + (0 if fixed else ROOM)
+def _padded(records: _Records, kind: Input) -> _Records:
+    """Pad texts to the longest one and, unless the length is fixed, some room for edits; keep other inputs."""
+    if kind.type != "text":
+        return records
+    lengths = [len(record.input) for kept in records.values() for record in kept]
+    width = max(lengths, default=0) + (0 if kind.fixed_length else ROOM)
     return {
-        name: [r._replace(input=np.pad(r.input, (0, width - len(r.input)))) if _is_text(r.input) else r for r in kept]
+        name: [record._replace(input=np.pad(record.input, (0, width - len(record.input)))) for record in kept]
         for name, kept in records.items()
     }
 

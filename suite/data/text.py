@@ -1,6 +1,7 @@
 """Texts as arrays of Unicode code points, so that they are stored, compared and batched like images."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,3 +63,9 @@ def text_of(row: npt.NDArray[Any]) -> str:
 def texts_of(rows: npt.NDArray[Any]) -> list[str]:
     """Return the texts of rows of code points (n, width)."""
     return [text_of(row) for row in rows]
+
+
+def vocabulary(inputs: npt.NDArray[Any]) -> tuple[str, ...]:
+    """Return the words of texts (n, characters) in lower case, most frequent first; ties in alphabetical order."""
+    counts = Counter(word.lower() for text in texts_of(np.asarray(inputs)) for word in WORD.findall(text))
+    return tuple(sorted(counts, key=lambda word: (-counts[word], word)))

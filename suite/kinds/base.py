@@ -1,18 +1,27 @@
-"""The interface of a kind of task, and the values that kinds and axes exchange. An axis uses nothing else of a kind."""
+"""A kind of task: a value made of facets. Axes read facets; what a kind lacks becomes a skipped row with the reason.
+
+Each facet is a small protocol. A kind either has it or says why it does not apply. One object may implement several
+facets.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, Self
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar
 
 import numpy.typing as npt
 from torch import Tensor
 
 from suite.data import TaskData
+from suite.errors import NotApplicableError
+from suite.metrics.catalogue import Metric
 from suite.metrics.stats import Statistic
+from suite.metrics.table import Measured, Table
 from suite.models.base import TorchModel
-from suite.types import Measure, Sample
+from suite.types import Display, DisplayType, Input, Measure, Sample
 
 Array = npt.NDArray[Any]
+Facet = TypeVar("Facet")
+Target = TypeVar("Target", covariant=True)
 
 Objective = Callable[[Tensor, Tensor, str, float], tuple[Tensor, Tensor]]
 """(inputs, targets, loss name, fraction of steps done) to the loss that an attack maximizes, (n,), and the output."""
@@ -71,8 +80,7 @@ class Rationale:
         ends_matter: whether the last features are known to matter most, as in a language model's context; a method then
             has to beat the order that deletes them first.
         proxy: whether this is a proxy, because no standard definition exists.
-        arrays: what the report shows of each sample, (n, ...) by name: ``codes`` and ``spans`` of texts, ``images`` of
-            latents.
+        arrays: what the report shows of each sample, by name: ``codes`` and ``spans`` of texts, ``images`` of latents.
     """
 
     present: Tensor
@@ -84,7 +92,7 @@ class Rationale:
     deletion: str
     ends_matter: bool = False
     proxy: bool = False
-    arrays: Mapping[str, Array] = field(default_factory=dict)
+    arrays: Mapping[str, Display] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,18 +112,26 @@ class AttributionTarget:
 
 
 @dataclass(frozen=True)
-class Calibrated:
-    """The calibration of one way to predict.
+class Prediction:
+    """What one uncertainty method predicts for the test samples.
 
     Attributes:
-        measures: the rows.
-        columns: per-sample columns, by name.
-        reliability: the reliability diagram: edges, count, confidence and accuracy by bin.
+        method: name of the uncertainty method.
+        predicted: the predictive distributions, (n, ...), in the form of `Probabilistic.probabilities`.
+        output: the raw output that they were computed from; None where there is none, as for a mean of several.
+        targets: ground truth, (n, ...).
+        params: what else identifies the rows of the method.
+        bins: number of bins of binned errors.
+        kind: the kind, as fitted on validation data for this model.
     """
 
-    measures: list[Measure]
-    columns: Mapping[str, Any] = field(default_factory=dict)
-    reliability: Mapping[str, Any] = field(default_factory=dict)
+    method: str
+    predicted: Array
+    output: Array | None
+    targets: Array
+    params: Mapping[str, Any] = field(default_factory=dict)
+    bins: int = 15
+    kind: Any = None
 
 
 @dataclass(frozen=True)
@@ -124,91 +140,113 @@ class Rescaling:
 
     Attributes:
         apply: outputs (n, ...) to recalibrated outputs.
-        measure: its parameter, as a row.
+        value: its parameter, a temperature.
+        n: number of validation samples.
+        error: standard error of its inverse; None if it has no interval.
     """
 
     apply: Callable[[Array], Array]
-    measure: Measure
+    value: float
+    n: int
+    error: float | None = None
 
 
-class Kind(Protocol):
-    """One kind of task.
-
-    A *tally* is what a sample contributes to the headline metric: whether it is correct, a confusion matrix, its boxes.
-    *Damage* measures how wrong the output for a sample is, from 0 to 1; with one label per sample it is 0 or 1.
+class Outcome(NamedTuple):
+    """What happens to a sample.
 
     Attributes:
-        name: as in ``@task(kind=...)``.
-        open_classes: whether classes are those of the training split, and anything else maps to an unknown class.
-        fixed_length: whether all inputs have one meaningful length; texts are then not padded for insertions.
-        inherits_metrics_from: names of kinds whose metrics apply to this one too.
-        adapter: the wrapper of its models.
-        headline: name of the headline metric; under attack it is prefixed with ``robust_``.
-        unit: of the headline metric.
-        higher_is_better: the direction of the headline metric.
+        type: ``binary`` if a prediction is right or wrong, ``graded`` if it is better or worse.
         quality: the display name of 1 - damage.
-        single_label: whether a sample has one label and the output is one logit per class; some attacks and checks
-            require it.
-        ranking_loss: name of the loss by which an attack ranks candidate points.
-        default_uncertainty: name of the default uncertainty method.
-        calibration_metric: name of the calibration error.
-        no_ensemble_reason: why the outputs of several models cannot be averaged; None if they can.
-        presets: axis name to the axis specs of a default run.
     """
 
-    name: str
-    open_classes: bool
-    fixed_length: bool
-    inherits_metrics_from: tuple[str, ...]
-    adapter: type[TorchModel]
-    headline: str
-    unit: str
-    higher_is_better: bool
+    type: Literal["binary", "graded"]
     quality: str
-    single_label: bool
-    ranking_loss: str
-    default_uncertainty: str
-    calibration_metric: str
-    no_ensemble_reason: str | None
-    presets: Mapping[str, Sequence[str]]
 
-    def chance_level(self, classes: int) -> float:
-        """Return the highest quality that a guess is expected to reach."""
 
-    # samples
+class Samples(Protocol):
+    """How a record of a data set becomes input and target."""
 
     def validate_sample(self, sample: Sample, classes: Sequence[str] | None) -> ValidatedSample:
         """Return a sample in canonical form; raise DataError saying why it is invalid."""
 
-    def class_names(self, targets: Sequence[Any]) -> tuple[str, ...]:
-        """Return the class names that occur in validated targets, for tasks that declare none."""
+    def class_names(self, targets: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
+        """Return the class names that occur in validated targets, by split, for tasks that declare none."""
 
     def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> Array:
         """Return validated targets as one array, (n, ...)."""
 
-    def words(self, inputs: Array) -> tuple[str, ...]:
-        """Return the vocabulary of training texts, most frequent first; empty for other inputs."""
 
-    # models
+class Models(Protocol):
+    """What a model of the kind is.
+
+    Attributes:
+        adapter: the wrapper of its models.
+    """
+
+    adapter: type[TorchModel]
 
     def check_output(self, output: Tensor, classes: Sequence[str]) -> None:
         """Raise ModelError saying what is wrong if an output does not fit the task's classes."""
 
-    def fit_to_model(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
-        """Return the kind for one model, with everything that is chosen on validation data.
+
+class Trainable(Protocol):
+    """How a model is trained."""
+
+    def training_loss(self, model: TorchModel, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the training loss per sample (n,), and the output if it is cheap to return."""
+
+
+class Fitted(Protocol):
+    """What is chosen once for a model on validation data: a threshold, a reference, a judge."""
+
+    def fitted_kind(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> "Kind":
+        """Return the kind with all facets fitted to a model.
 
         Args:
             validation: returns validation outputs and targets; called only by kinds that need them.
             data: the task's samples, for what has to be learned from them.
         """
 
-    def training_loss(self, model: TorchModel, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the training loss per sample (n,), and the output if it is cheap to return."""
 
-    # attacks
+class Scoring(Protocol):
+    """How predictions are scored.
 
-    def for_attack_loss(self, loss: str | None) -> Self:
-        """Return the kind whose damage is the objective of an attack with this loss."""
+    A *tally* is what a sample contributes to the headline metric: whether it is correct, a confusion matrix, its boxes.
+
+    Attributes:
+        headline: the headline metric.
+        outcome: what happens to a sample.
+    """
+
+    headline: Metric
+    outcome: Outcome
+
+    def tally(self, output: Array, targets: Array) -> Array:
+        """Return what each sample contributes to the headline metric, (n, ...)."""
+
+    def statistic(self, tally: Array) -> Statistic:
+        """Return the headline metric as a function of resampling counts of tallies (n, ...)."""
+
+    def headline_measure(self, table: Table, metric: Metric, tally: Array, **fields: Any) -> Measure:
+        """Return the headline metric of tallies with its interval, as a measure of `metric`."""
+
+    def measured(self, outcomes: Outcomes) -> Measured:
+        """Return the per-sample columns to store, and the facts that summaries and the report need."""
+
+    def mask_covered_targets(self, targets: Tensor, covered: Tensor) -> Tensor:
+        """Remove targets hidden by covered pixels, bool (n, h, w): hiding an object does not count as an attack."""
+
+
+class Attackable(Protocol):
+    """What an attack can do to a model.
+
+    *Damage* measures how wrong the output for a sample is, from 0 to 1; with one label per sample it is 0 or 1.
+
+    Attributes:
+        ranking_loss: name of the loss by which an attack ranks candidate points.
+    """
+
+    ranking_loss: str
 
     def objective(self, model: TorchModel) -> Objective | None:
         """Return the attack objective, if it is more than `attack_loss` of the model's output."""
@@ -218,11 +256,11 @@ class Kind(Protocol):
     ) -> Tensor:
         """Return the loss that an attack maximizes, (n,); towards `target_classes` (n,) if they are given."""
 
+    def for_attack_loss(self, loss: str | None) -> Self:
+        """Return the facet whose damage is the objective of an attack with this loss."""
+
     def rivals(self, output: Tensor, targets: Tensor, count: int) -> Tensor:
         """Return the wrong classes that an attack reaches most easily, nearest first, (n, count or fewer)."""
-
-    def misclassified(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Return for which samples the output is entirely wrong, bool (n,)."""
 
     def damage(self, output: Tensor, targets: Tensor) -> Tensor:
         """Return how wrong the output for each sample is, (n,) in [0, 1]."""
@@ -230,71 +268,110 @@ class Kind(Protocol):
     def editable(self, codes: Tensor, targets: Tensor) -> Tensor:
         """Return which characters of texts (n, length) an attack may change, bool (n, length)."""
 
-    def mask_covered_targets(self, targets: Tensor, covered: Tensor) -> Tensor:
-        """Remove targets hidden by covered pixels, bool (n, h, w): hiding an object does not count as an attack."""
 
-    def normalized_output(self, output: Tensor, pixels: Tensor) -> Tensor:
-        """Return an output with all its numbers on one scale, so that two outputs can be compared."""
+class Probabilistic(Protocol):
+    """Predictive distributions, and their recalibration.
 
-    # scores
+    Attributes:
+        method: name of the uncertainty method that uses the model's own output.
+        no_ensemble_reason: why the outputs of several models cannot be averaged; None if they can.
+    """
 
-    def tally(self, output: Array, targets: Array) -> Array:
-        """Return what each sample contributes to the headline metric, (n, ...)."""
-
-    def statistic(self, tally: Array) -> Statistic:
-        """Return the headline metric as a function of resampling counts of tallies (n, ...)."""
-
-    def headline_measure(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
-        """Return the headline metric with its interval under the name `metric`."""
-
-    def secondary_metrics(self, tally: Array, *, seed: int, params: Mapping[str, Any]) -> list[Measure]:
-        """Return what is reported with the headline metric of an attack."""
-
-    def latent_shift(self, before: Array, after: Array) -> Mapping[str, Array]:
-        """Return how far an attack moved the latent code, (n,) by name, from outputs before and after."""
-
-    # columns, details and galleries
-
-    def columns(self, outcomes: Outcomes) -> dict[str, Any]:
-        """Return the per-sample columns to store, besides ``id``."""
-
-    def details(self, outcomes: Outcomes) -> dict[str, Any]:
-        """Return what the report shows besides the measures, as JSON values."""
-
-    def output_arrays(self, output: Array) -> dict[str, Array]:
-        """Return the predictions in displayable form: arrays (n, ...) by name."""
-
-    def gallery(self, outcomes: Outcomes) -> dict[str, Array]:
-        """Return what the report shows of a generative model: samples, reconstructions, texts."""
-
-    # uncertainty
+    method: str
+    no_ensemble_reason: str | None
 
     def probabilities(self, output: Array) -> Array:
         """Return the predicted distributions, (n, ...), in float64."""
 
-    def calibrated(self, predicted: Array, output: Array | None, targets: Array, **options: Any) -> Calibrated:
-        """Return the calibration of distributions (n, ...).
-
-        Args:
-            predicted: from `probabilities`, or a mean of several.
-            output: the output they were computed from, if there is one.
-            targets: ground truth.
-            options: ``seed``, ``params`` and ``bins``.
-        """
-
     def rescaling(self, output: Array, targets: Array) -> Rescaling:
         """Return the recalibration fitted on validation outputs; raise NotApplicableError saying why there is none."""
 
-    def uncertainty(self, outcomes: Outcomes) -> list[Measure]:
-        """Return further measures of uncertainty that are computed once per model."""
 
-    # attribution
+class Explainable(Protocol[Target]):
+    """What attribution methods explain: the pixels of images, or a list of features such as words."""
 
     def explainable(self, output: Array) -> Array:
         """Return which samples have a prediction to explain, bool (n,)."""
 
-    def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> AttributionTarget:
-        """Return what is explained for samples with these pixels and clean outputs."""
+    def explained(self, model: Any, inputs: Tensor, outputs: Tensor) -> Target:
+        """Return what is explained for samples with these inputs and clean outputs."""
 
-    def rationale(self, model: Any, inputs: Tensor, outputs: Tensor) -> Rationale:
-        """Return the same where the input is a list of features; raise NotApplicableError where it is not."""
+
+class Showable(Protocol):
+    """What the report shows.
+
+    Attributes:
+        truth: what the targets are, such as ``class``, ``boxes`` or ``mask``.
+    """
+
+    truth: DisplayType
+
+    def output_arrays(self, output: Array) -> Mapping[str, Display]:
+        """Return the predictions in displayable form, by name."""
+
+    def gallery(self, outcomes: Outcomes) -> Mapping[str, Display]:
+        """Return what the report shows of a generative model: samples, reconstructions, texts."""
+
+
+@dataclass(frozen=True)
+class NotApplicable:
+    """Stands for a facet that a kind does not have.
+
+    Attributes:
+        reason: why it does not apply.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of task.
+
+    Attributes:
+        name: as in ``@task(kind=...)``.
+        input: what its samples are.
+        samples, models, scoring, attacks, probabilities, maps, features, showing, training, fitting: its facets; `maps`
+            explains pixels, `features` lists of features.
+        presets: axis name to the axis specs of a default run.
+        inherits: names of further kinds whose metrics apply to this one too.
+    """
+
+    name: str
+    input: Input
+    samples: Samples
+    models: Models
+    scoring: Scoring
+    showing: Showable
+    fitting: Fitted
+    training: Trainable | NotApplicable
+    attacks: Attackable | NotApplicable
+    probabilities: Probabilistic | NotApplicable
+    maps: Explainable[AttributionTarget] | NotApplicable
+    features: Explainable[Rationale] | NotApplicable
+    presets: Mapping[str, Sequence[str]]
+    inherits: tuple[str, ...] = ()
+
+    def fit_to_model(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> "Kind":
+        """Return the kind fitted to a model on validation data; see `Fitted.fitted_kind`."""
+        return self.fitting.fitted_kind(validation, data)
+
+    def for_attack_loss(self, loss: str | None) -> "Kind":
+        """Return the kind whose damage is the objective of an attack with this loss."""
+        return replace(self, attacks=required(self.attacks).for_attack_loss(loss))
+
+
+def optional(facet: Facet | NotApplicable) -> Facet | None:
+    """Return a facet, or None if the kind does not have it."""
+    return None if isinstance(facet, NotApplicable) else facet
+
+
+def required(facet: Facet | NotApplicable) -> Facet:
+    """Return a facet.
+
+    Raises:
+        NotApplicableError: the kind does not have it; the message says why.
+    """
+    if isinstance(facet, NotApplicable):
+        raise NotApplicableError(facet.reason)
+    return facet

@@ -1,4 +1,4 @@
-"""Default implementations of the methods that kinds share."""
+"""Implementations that the facets of several kinds share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, TypeVar
@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from suite.data import TaskData
-from suite.errors import AttackError, ModelError, NotApplicableError, SpecError, did_you_mean
-from suite.kinds.base import Array, Objective, Outcomes, Rationale
-from suite.metrics.stats import Statistic, resampled
+from suite.errors import AttackError, ModelError, SpecError, did_you_mean
+from suite.kinds.base import Array, Kind, Objective, Outcomes
+from suite.metrics.catalogue import Metric
+from suite.metrics.stats import Statistic
+from suite.metrics.table import Table
 from suite.models.base import TorchModel
-from suite.types import Measure
+from suite.types import Display, Measure
 
 Loss = TypeVar("Loss", bound=Callable[..., Tensor])
 
@@ -24,62 +26,40 @@ TINY = 1e-30
 
 
 class KindDefaults:
-    """What most kinds share."""
+    """What most kinds share: nothing is fitted, nothing is generated, covered pixels change no target."""
 
-    open_classes = False
-    fixed_length = False
-    inherits_metrics_from: tuple[str, ...] = ()
-    unit = "fraction"
-    higher_is_better = True
     no_ensemble_reason: str | None = None
-    calibration_metric = "ece"
 
-    def editable(self, codes: Tensor, targets: Tensor) -> Tensor:
-        """Return all characters."""
-        return codes != 0
+    def fit_to_model(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
+        """Return the object itself: nothing is fitted."""
+        return self
+
+    def fitted_kind(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Kind:
+        """Return the kind with what is fitted to a model."""
+        return self.fit_to_model(validation, data).kind()
+
+    def kind(self) -> Kind:
+        """Return the kind."""
+        raise NotImplementedError
 
     def mask_covered_targets(self, targets: Tensor, covered: Tensor) -> Tensor:
         """Return the targets unchanged: covered pixels do not change what is true of the input."""
         return targets
 
-    def normalized_output(self, output: Tensor, pixels: Tensor) -> Tensor:
-        """Return the output unchanged: its numbers are on one scale."""
-        return output
-
     def for_attack_loss(self, loss: str | None) -> Self:
-        """Return the kind itself: all losses have one objective."""
+        """Return the object itself: all losses have one objective."""
         return self
-
-    def fit_to_model(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
-        """Return the kind itself: nothing is fitted."""
-        return self
-
-    def words(self, inputs: Array) -> tuple[str, ...]:
-        """Return nothing: images have no vocabulary."""
-        return ()
-
-    def gallery(self, outcomes: Outcomes) -> dict[str, Array]:
-        """Return nothing: the model is not generative."""
-        return {}
-
-    def uncertainty(self, outcomes: Outcomes) -> list[Measure]:
-        """Return nothing."""
-        return []
-
-    def rationale(self, model: Any, inputs: Tensor, outputs: Tensor) -> Rationale:
-        """Raise NotApplicableError: pixels are explained as maps."""
-        raise NotApplicableError("the input is an image; its pixels are explained by the axis attribution")
 
     def objective(self, model: TorchModel) -> Objective | None:
         """Return None: the loss is a function of the output."""
         return None
 
-    def secondary_metrics(self, tally: Array, *, seed: int, params: Mapping[str, Any]) -> list[Measure]:
-        """Return nothing."""
-        return []
+    def editable(self, codes: Tensor, targets: Tensor) -> Tensor:
+        """Return all characters."""
+        return codes != 0
 
-    def latent_shift(self, before: Array, after: Array) -> Mapping[str, Array]:
-        """Return nothing."""
+    def gallery(self, outcomes: Outcomes) -> Mapping[str, Display]:
+        """Return nothing: the model is not generative."""
         return {}
 
     def explainable(self, output: Array) -> Array:
@@ -90,9 +70,9 @@ class KindDefaults:
 class Labeled:
     """What kinds with one label per sample share."""
 
-    def class_names(self, targets: Sequence[Any]) -> tuple[str, ...]:
-        """Return the sorted labels."""
-        return tuple(sorted({str(target) for target in targets}))
+    def class_names(self, targets: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
+        """Return the sorted labels of all splits."""
+        return tuple(sorted({str(target) for split in targets.values() for target in split}))
 
     def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> Array:
         """Return class indices, int64 (n,)."""
@@ -102,26 +82,11 @@ class Labeled:
 class Graded:
     """What kinds share whose outputs are graded from 0 to 1, instead of correct or not."""
 
-    single_label = False
     ranking_loss = "damage"
-    unit: str
-    higher_is_better: bool
-
-    def damage(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Return how wrong the output for each sample is, (n,) in [0, 1]."""
-        raise NotImplementedError
 
     def statistic(self, tally: Array) -> Statistic:
         """Return the headline metric as a function of resampling counts of tallies (n, ...)."""
         raise NotImplementedError
-
-    def chance_level(self, classes: int) -> float:
-        """Return the fraction of images that may stay mostly correct under an attack with every image allowed."""
-        return 0.1
-
-    def misclassified(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Return for which images the damage is complete."""
-        return self.damage(output, targets) >= 1
 
     def rivals(self, output: Tensor, targets: Tensor, count: int) -> Tensor:
         """Raise AttackError: an image with many predictions has no nearest wrong class."""
@@ -130,10 +95,9 @@ class Graded:
             "fgsm, pgd, worst_case, patch or image_patch."
         )
 
-    def headline_measure(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
+    def headline_measure(self, table: Table, metric: Metric, tally: Array, **fields: Any) -> Measure:
         """Return the headline metric with a bootstrap interval over images."""
-        fields = {"unit": self.unit, "higher_is_better": self.higher_is_better, **fields}
-        return resampled(metric, self.statistic(tally), len(tally), seed=seed, **fields)
+        return table.resampled(metric, self.statistic(tally), len(tally), **fields)
 
 
 def class_indices(labels: Sequence[Any], classes: Sequence[str]) -> list[int]:

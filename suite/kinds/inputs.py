@@ -1,12 +1,11 @@
 """Validation of images, texts and labels, shared by all kinds."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from suite.data.text import LONGEST, WORD, codes, texts_of
+from suite.data.text import LONGEST, codes
 from suite.errors import DataError
 from suite.kinds.base import Array
 
@@ -64,9 +63,3 @@ def label(value: Any, classes: Sequence[str] | None) -> str | int:
         expected = "a class name" if classes is None else f"a class name or an index from 0 to {len(classes) - 1}"
         raise DataError(f"the label {value!r}; expected {expected}")
     return int(value)
-
-
-def vocabulary(inputs: Array) -> tuple[str, ...]:
-    """Return the words of texts (n, characters) in lower case, most frequent first; ties in alphabetical order."""
-    counts = Counter(word.lower() for text in texts_of(np.asarray(inputs)) for word in WORD.findall(text))
-    return tuple(sorted(counts, key=lambda word: (-counts[word], word)))

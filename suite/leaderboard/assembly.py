@@ -1,9 +1,10 @@
 """Build a board from a store: select the rows, make the columns, test for ties, order the lines.
 
-One column ranks: `rank_by`, by default accuracy. Lines are ordered by their verdict in that column (valid, suspect,
-then invalid or not measured) and by its value. The rank is the range that the paired tests between the valid numbers
-of that column allow, so suspect and invalid numbers have none. A suspect robust accuracy is an upper bound; it is
-listed below every valid one on a board that it ranks, and does not affect the order of a board that accuracy ranks.
+One column ranks: `rank_by`, by default the headline metric on clean samples. Lines are ordered by their verdict in that
+column (valid, suspect, then invalid or not measured) and by its value. The rank is the range that the paired tests
+between the valid numbers of that column allow, so suspect and invalid numbers have none. A suspect robust accuracy is
+an upper bound; it is listed below every valid one on a board that it ranks, and does not affect the order of a board
+that another column ranks.
 """
 
 from collections.abc import Sequence
@@ -55,7 +56,7 @@ def board(
     store: Store,
     task: str,
     *,
-    rank_by: str = "accuracy",
+    rank_by: str | None = None,
     alpha: float = 0.05,
     n: int | None = None,
     seed: int | None = None,
@@ -65,7 +66,7 @@ def board(
     Args:
         store: where the results are.
         task: spec of the task.
-        rank_by: name of the column that orders the lines.
+        rank_by: name of the column that orders the lines; the first by default, which is the headline metric.
         alpha: family-wise error rate of the tests for ties.
         n: number of samples; all by default.
         seed: seed of the split; the newest by default.
@@ -92,16 +93,16 @@ def board(
     )
 
 
-def _ranking_name(rank_by: str, names: Sequence[str]) -> str:
-    """Return `rank_by`, or the first column where the default is not on the board.
+def _ranking_name(rank_by: str | None, names: Sequence[str]) -> str:
+    """Return `rank_by`, or the first column by default.
 
     Raises:
         UnknownNameError: there is no such column.
     """
-    if not names or rank_by in names:
+    if rank_by is None or not names:
+        return names[0] if names else ""
+    if rank_by in names:
         return rank_by
-    if rank_by == "accuracy":
-        return names[0]
     near = [name for name in names if rank_by.lower() in name.lower()]
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else did_you_mean(rank_by, names)
     raise UnknownNameError(f"rank_by={rank_by!r} is not a column of this board.{hint}")
@@ -123,7 +124,9 @@ def _frame(rows: pd.DataFrame, shown: tuple[Column, ...], tested: dict[str, Ties
 def _prefixed(column: Column, tested: Ties) -> pd.DataFrame:
     """Return a column's entries, with the column's name as prefix of each field."""
     name = column.name
-    entries = column.entries.rename(columns=lambda field: name if field == "value" else f"{name}_{field}")
+    entries = column.entries.drop(columns="params").rename(
+        columns=lambda field: name if field == "value" else f"{name}_{field}"
+    )
     ranks = {model: f"{best}" if best == worst else f"{best}-{worst}" for model, (best, worst) in tested.ranks.items()}
     reason, models = entries[f"{name}_reason"].astype(object), entries.index.to_series()
     return entries.assign(

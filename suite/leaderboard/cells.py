@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from suite.leaderboard.columns import Column
-from suite.leaderboard.metrics import ATTACKED, REAL, ROBUST
+from suite.metrics.catalogue import Metric
 from suite.types import verdict_of
 
 ARROWS = {True: "↑", False: "↓", None: ""}
@@ -43,19 +43,19 @@ def cell(line: pd.Series[Any], column: Column, *, stacked: bool = False) -> str:
     return "\n".join([" ".join(filter(None, first)), *filter(None, below)])
 
 
-def mark_verdict(value: str, metric: str, status: Any, higher_is_better: Any) -> str:
+def mark_verdict(value: str, metric: Metric, status: Any, higher_is_better: Any) -> str:
     """Return a number with the marks of its verdict: ``71.2``, ``71.2 ?``, and ``≤ 71.2 ?`` for an upper bound."""
     if status != "suspect":
         return value
     return f"≤ {value} ?" if is_upper_bound(metric, status, higher_is_better) else f"{value} ?"
 
 
-def is_upper_bound(metric: str, status: Any, higher_is_better: Any) -> bool:
-    """Return whether a number is an upper bound: a robust accuracy whose attack failed a check.
+def is_upper_bound(metric: Metric, status: Any, higher_is_better: Any) -> bool:
+    """Return whether a number is an upper bound: a number under attack that failed a check.
 
     Metrics where lower is better have no such mark: a stronger attack would raise them.
     """
-    return bool(metric in ROBUST and status == "suspect" and higher_is_better)
+    return bool(metric.upper_bound and status == "suspect" and higher_is_better)
 
 
 def format_number(value: Any, unit: str) -> str:
@@ -92,15 +92,10 @@ def has_interval(line: pd.Series[Any], column: Column) -> bool:
 
 def control(line: pd.Series[Any], column: Column) -> str:
     """Return the control of a number, such as ``random 91.5`` or ``real 0.58``; empty where there is none."""
-    value, name = line.get(f"{column.name}_control"), control_name(column.metric)
+    value, name = line.get(f"{column.name}_control"), column.metric.control
     if not name or is_missing(line[column.name]) or is_missing(value):
         return ""
     return f"{name} {format_number(value, column.unit)}"
-
-
-def control_name(metric: str) -> str:
-    """Return the kind of control that a metric has: ``random`` perturbations, ``real`` samples, or none (empty)."""
-    return "random" if metric in ATTACKED else "real" if metric in REAL else ""
 
 
 def reason_text(reason: Any, checks: Any) -> str:

@@ -1,42 +1,27 @@
-"""The columns of a board.
+"""The columns of a board: those that the metrics of its rows declare.
 
-Each function takes a task's rows and yields `Column`s: the name of the column, and one entry per model. Records of
-different specs (other steps, other bins) measure different things, so they never share a column.
+A declaration says which rows of a metric belong to a column. Records of different specs (other steps, other bins)
+measure different things, so they never share a column.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Any
 
 import pandas as pd
 
-from suite.leaderboard.metrics import (
-    ATTRIBUTION,
-    CALIBRATION,
-    CLEAN,
-    CONVENTIONS,
-    CORRUPTION,
-    METRICS,
-    OBJECTIVES,
-    RESULT_PARAMS,
-    ROBUST,
-    UNCERTAINTY,
-)
+from suite.leaderboard.best import best_rows
+from suite.leaderboard.sizes import SIZE, size_label
+from suite.metrics.catalogue import BoardColumn, Metric
 
-COUNTED = {"words": "word", "characters": "character", "trigger": "token"}
-"""Norms of text attacks that count edits, and the singular of what they count."""
+AXES = ("clean", "robustness", "corruption", "occlusion", "calibration", "attribution", "rationale")
+"""Order of the axes from left to right; other axes follow in alphabetical order."""
 
-CONTROLS = ("random", "recency")
-"""Feature orders that ignore the model: the controls of the attribution methods."""
-
-ENTRY = ["value", "lo", "hi", "n", "status", "reason", "checks", "control", "record", "interval_by"]
+ENTRY = ["value", "lo", "hi", "n", "status", "reason", "checks", "control", "record", "interval_by", "params"]
 """Fields of a column's entry; the index is the model."""
 
 
@@ -47,56 +32,84 @@ class Column:
     Attributes:
         name: prefix of the column's fields in the board's frame.
         title: what readers see; unique within a board.
-        axis, spec, metric: where the numbers come from.
-        higher_is_better: None where neither direction is better.
-        unit: ``fraction`` is shown in percent.
-        outcome: what the per-sample table calls a correct sample, where it has one: ``correct``, or the size of the
-            attack.
-        entries: one line per model (the index) with the columns of `ENTRY`, and for attribution `method` (the
-            best), `baseline`, and `compared`, the number of methods it is the best of.
+        axis, spec: where the numbers come from.
+        metric: the declaration of the metric.
+        shown: the declaration of the column.
+        higher_is_better, unit: those of the rows.
+        entries: one line per model (the index) with the columns of `ENTRY`, and for the best of several rows `method`
+            (the best), and `compared`, the number of rows it is the best of.
     """
 
     name: str
     title: str
     axis: str
     spec: str
-    metric: str
+    metric: Metric
+    shown: BoardColumn
     higher_is_better: bool | None
     unit: str
-    outcome: str | float | None
     entries: pd.DataFrame
 
 
 def columns(rows: pd.DataFrame) -> tuple[Column, ...]:
-    """Return every column that a task's rows fill: clean, each attack, corruption, calibration, attribution."""
-    rows = rows.assign(interval_by=rows["method"])
-    parsed = rows[rows["metric"].isin(METRICS)]
-    parsed = parsed.assign(params=parsed["params"].map(json.loads))
-    made = [*_clean(parsed), *_robust(parsed), *_corruption(parsed), *_calibration(parsed), *_attribution(parsed)]
+    """Return every column that the metrics of a task's rows declare, in the order of the axes."""
+    parsed = {name: rows[name].map(json.loads) for name in ("params", "attack")}
+    metrics = {text: Metric.from_json(json.loads(text)) for text in rows["entry"].dropna().unique()}
+    rows = rows.assign(interval_by=rows["method"], metric=rows["entry"].map(metrics), **parsed)
+    declared = rows[rows["entry"].map(lambda text: text in metrics and bool(metrics[text].columns))]
+    order = {axis: place for place, axis in enumerate((*AXES, *sorted(set(rows["axis"]) - set(AXES))))}
+    made: list[Column] = []
+    for axis in sorted(declared["axis"].unique(), key=lambda name: order[name]):
+        part = declared[declared["axis"] == axis]
+        by_name = sorted(dict.fromkeys(part["metric"]), key=lambda metric: not metric.is_headline)
+        for name in dict.fromkeys(metric.name for metric in by_name):
+            made += _of_metric(part[part["metric"].map(lambda metric, name=name: metric.name == name)])
     return tuple(_with_failures(column, rows) for column in _unique(made))
 
 
-def _clean(rows: pd.DataFrame) -> Iterator[Column]:
-    rows = rows[rows["axis"] == "clean"]
-    without_params = ~rows["params"].astype(bool)
-    for metric, title in CLEAN.items():
-        part = rows[(rows["metric"] == metric) & (without_params | (metric in CONVENTIONS))]
-        yield from _by_convention(part, metric, title, outcome="correct" if metric == "accuracy" else None)
+def _of_metric(rows: pd.DataFrame) -> Iterator[Column]:
+    """Yield the columns of one metric on one axis."""
+    newest = rows["metric"].iloc[-1]
+    for shown in newest.columns:
+        part = rows[
+            [_matches(shown, params, attack) for params, attack in zip(rows["params"], rows["attack"], strict=True)]
+        ]
+        for spec, group in part.groupby("spec"):
+            for titled, subset in _by_title(shown, group, str(spec)):
+                for suffix, alike in _conventions(titled, newest, subset):
+                    yield _column(replace(titled, title=titled.title + suffix), shown, newest, alike)
 
 
-def _by_convention(rows: pd.DataFrame, name: str, title: str, *, outcome: str | None = None) -> Iterator[Column]:
-    for _, group in rows.groupby("spec"):
-        for suffix, part in _conventions(group):
-            yield _column(name + suffix, title + suffix, part, outcome=outcome)
+def _matches(shown: BoardColumn, params: dict[str, Any], attack: dict[str, Any]) -> bool:
+    """Return whether a row belongs to a column; a name that is no param is looked up in the row's attack."""
+    return all({**attack, **params}.get(name) == value for name, value in shown.where.items())
 
 
-def _conventions(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+def _by_title(shown: BoardColumn, rows: pd.DataFrame, spec: str) -> Iterator[tuple[BoardColumn, pd.DataFrame]]:
+    """Yield the rows of each title, where the title of a column depends on the params of its rows."""
+    if "{" not in shown.title:
+        yield shown, rows
+        return
+    titles = [
+        shown.title.format(**{**params, "size": size_label(params, attack, spec)})
+        for params, attack in zip(rows["params"], rows["attack"], strict=True)
+    ]
+    for title, group in rows.groupby(pd.Series(titles, index=rows.index), sort=False):
+        yield replace(shown, title=str(title)), group
+
+
+def _conventions(shown: BoardColumn, metric: Metric, rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the rows of each convention with a title suffix: numbers of two conventions cannot be compared.
 
     The suffix names how a convention differs from the simplest one. Where several are equally simple, each has one.
     """
+    if shown.best_of:
+        yield "", rows
+        return
+    sizes = {str(attack.get("size_name")) for attack in rows["attack"]}
+    ignored = {*metric.descriptive, *shown.where, *sizes, "attack", "norm", "proxy"}
     convention = rows["params"].map(
-        lambda params: tuple(sorted((name, str(params[name])) for name in params.keys() - RESULT_PARAMS))
+        lambda params: tuple(sorted((name, str(params[name])) for name in params.keys() - ignored))
     )
     measured = convention[rows["value"].notna()]
     if measured.empty:
@@ -111,107 +124,40 @@ def _conventions(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield suffix, rows[(convention == pairs) | (rows["value"].isna() & (place == 0))]
 
 
-def _robust(rows: pd.DataFrame) -> Iterator[Column]:
-    rows = rows[rows["axis"] == "robustness"]
-    rows = rows[_param(rows, "reference").eq(True)]
-    objectives = _param(rows, "attack").astype(str).str.split().str[-1].map(OBJECTIVES)
-    rows = rows[rows["metric"].isin(ROBUST) | (rows["metric"] == objectives)]
-    rows = rows.assign(
-        size=_param(rows, "eps").fillna(_param(rows, "area")).fillna(_param(rows, "edits")).astype(float),
-        norm=_param(rows, "norm"),
-        attack=_param(rows, "attack"),
-        is_objective=~rows["metric"].isin(ROBUST),
-        codes=_param(rows, "codes").fillna(""),
-    )
-    keys = ["spec", "attack", "norm", "size", "is_objective", "codes"]
-    for (*_, is_objective, codes), group in rows.groupby(keys, dropna=False):
-        first = group.iloc[0]
-        size, metric = float(first["size"]), str(first["metric"])
-        title = f"{first['attack']} {_size_label(first['norm'], size, str(first['spec']))}"
-        title += f" (codes: {codes})" if codes else ""
-        title += f" {metric.replace('_', ' ').removesuffix(' rate')}" if is_objective else ""
-        yield _column(f"robust {title}", title, group, outcome=size if metric == "robust_accuracy" else None)
-
-
-def _size_label(norm: Any, size: float, spec: str) -> str:
-    if norm == "patch":
-        return f"{100 * size:.3g} % area"
-    if norm in COUNTED:
-        return f"{size:.0f} {COUNTED[norm]}{'s' if size > 1 else ''}"
-    return f"{norm} {_as_typed(size, spec)}"
-
-
-def _as_typed(size: float, spec: str) -> str:
-    """Return a size as its spec has it: 8/255 where that was typed, else rounded."""
-    ratios = re.findall(r"\d+/0*[1-9]\d*", spec)
-    return next((text for text in ratios if math.isclose(Fraction(text), size, rel_tol=1e-9)), f"{size:.3g}")
-
-
-def _corruption(rows: pd.DataFrame) -> Iterator[Column]:
-    for metric, (name, title) in CORRUPTION.items():
-        for _, group in rows[(rows["axis"] == "corruption") & (rows["metric"] == metric)].groupby("spec"):
-            yield _column(name, title, group)
-
-
-def _calibration(rows: pd.DataFrame) -> Iterator[Column]:
-    rows = rows[rows["axis"] == "calibration"]
-    rows = rows.assign(uncertainty=_param(rows, "uncertainty"))[_param(rows, "region").isna()]
-    for metric, uncertainty, name, title in CALIBRATION:
-        part = rows[(rows["metric"] == metric) & (rows["uncertainty"] == uncertainty)]
-        for _, group in part.groupby("spec"):
-            yield _column(name, title, group)
-    for metric, title in UNCERTAINTY.items():
-        yield from _by_convention(rows[(rows["metric"] == metric) & rows["uncertainty"].isna()], metric, title)
-
-
-def _attribution(rows: pd.DataFrame) -> Iterator[Column]:
-    for (axis, metric), title in ATTRIBUTION.items():
-        part = rows[(rows["axis"] == axis) & (rows["metric"] == metric)]
-        baseline = _param(part, "baseline").fillna(_param(part, "deletion"))
-        part = part.assign(method=_param(part, "method"), baseline=baseline)
-        part = part[~part["method"].isin(CONTROLS) & part["baseline"].notna()]  # a skipped row has no baseline
-        for _, group in part.groupby("spec"):
-            first = "mean" if "mean" in set(group["baseline"]) else group["baseline"].iloc[0]
-            has_baselines = axis == "attribution"  # a rationale deletes features in one way per model
-            best = _best(group[group["baseline"] == first] if has_baselines else group).set_index("model")
-            other = f" ({first})" if has_baselines and first != "mean" else ""
-            column = _column("attribution", title + other, best.reset_index())
-            yield replace(column, entries=column.entries.assign(**best[["method", "baseline", "compared"]]))
-
-
-def _best(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per model: the method with the largest margin over random, or an undefined row with the reason."""
-    beats = rows["checks"].map(lambda text: json.loads(text).get("beats_random", "pass") == "pass")
-    margin = (rows["value"] - rows["control"]).where(beats)
-    order = rows.assign(margin=margin.where(margin > 0)).sort_values("margin", na_position="first", kind="stable")
-    best = order.drop_duplicates("model", keep="last").copy()
-    best["compared"] = best["model"].map(rows.groupby("model")["method"].nunique())
-    none = best["margin"].isna()
-    best["status"] = none.map({True: "inconclusive", False: "ok"})
-    best.loc[none, ["value", "lo", "hi"]] = float("nan")
-    best.loc[none, "method"] = None
-    best.loc[none, "reason"] = "no method beats the random map"
-    return best
-
-
-def _param(rows: pd.DataFrame, name: str) -> pd.Series[Any]:
-    return pd.Series([params.get(name) for params in rows["params"]], index=rows.index, dtype=object)
-
-
-def _column(name: str, title: str, rows: pd.DataFrame, *, outcome: str | float | None = None) -> Column:
+def _column(titled: BoardColumn, shown: BoardColumn, metric: Metric, rows: pd.DataFrame) -> Column:
+    if shown.best_of:
+        rows, titled = best_rows(shown, rows), replace(titled, title=titled.title + _not_preferred(shown, rows))
     measured = rows[rows["value"].notna()]  # a row that does not apply has no direction
     first = (measured if len(measured) else rows).iloc[0]
+    extra = [name for name in ("best", "compared") if name in rows]
+    entries = rows.drop_duplicates("model", keep="last").set_index("model")[[*ENTRY, *extra]]
     return Column(
-        name=name,
-        title=f"{title} (proxy)" if first["params"].get("proxy") else title,
+        name=_name(shown, metric, titled.title),
+        title=f"{titled.title} (proxy)" if first["params"].get("proxy") else titled.title,
         axis=first["axis"],
         spec=first["spec"],
-        metric=first["metric"],
+        metric=metric,
+        shown=shown,
         higher_is_better=None if pd.isna(first["higher_is_better"]) else bool(first["higher_is_better"]),
         unit=first["unit"],
-        outcome=outcome,
-        entries=rows.drop_duplicates("model", keep="last").set_index("model")[ENTRY],
+        entries=entries.rename(columns={"best": "method"}),
     )
+
+
+def _name(shown: BoardColumn, metric: Metric, title: str) -> str:
+    """Return the name by which a column is chosen to rank a board."""
+    if SIZE in shown.title:
+        return f"robust {title}"
+    if shown.where or shown.best_of:
+        return title.lower()
+    return metric.name + title.removeprefix(shown.title)
+
+
+def _not_preferred(shown: BoardColumn, rows: pd.DataFrame) -> str:
+    """Return a title suffix that names the values of params other than the preferred ones."""
+    found = {name: rows["params"].iloc[0].get(name) for name in shown.prefer} if len(rows) else {}
+    other = [str(value) for name, value in found.items() if value is not None and value != shown.prefer[name]]
+    return f" ({', '.join(other)})" if other else ""
 
 
 def _unique(made: list[Column]) -> list[Column]:

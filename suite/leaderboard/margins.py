@@ -1,4 +1,4 @@
-"""The margin of a model's best attribution method over a random map.
+"""The margin of a model's best attribution method over a random one.
 
 The score itself cannot be compared between models: a model that is confident on any input scores high with any map,
 even a random one. The margin over the random map on the same samples removes that effect.
@@ -13,15 +13,10 @@ import pandas as pd
 
 from suite.errors import DataError, StoreError
 from suite.leaderboard.columns import Column
-from suite.leaderboard.ties import stored_samples
+from suite.leaderboard.samples import sample_values
+from suite.metrics.catalogue import RANDOM
 from suite.metrics.stats import paired_bootstrap_difference
 from suite.store import Store
-
-MEANING = {
-    "attribution": "insertion AUC of the best method minus that of a random map",
-    "rationale": "comprehensiveness of the best method minus that of a random order",
-}
-"""What the margin is, by axis."""
 
 SEED = 0
 """Seed of the bootstrap, fixed so that a board does not change when it is printed again."""
@@ -29,7 +24,7 @@ SEED = 0
 
 def over_random(store: Store, column: Column) -> Column:
     """Return an attribution column with margins over random as its values; any other column as it is."""
-    if column.axis not in MEANING:
+    if not column.shown.best_of:
         return column
     entries = column.entries.copy()
     for model, entry in column.entries[column.entries["value"].notna()].iterrows():
@@ -40,22 +35,29 @@ def over_random(store: Store, column: Column) -> Column:
 
 def margin_note(column: Column) -> str | None:
     """Return the sentences that explain the margins of a column, or None if it has none."""
-    if column.axis not in MEANING or not column.entries["value"].notna().any():
+    if not column.shown.best_of or not column.entries["value"].notna().any():
         return None
     counts = " or ".join(map(str, sorted({int(count) for count in column.entries["compared"].dropna()})))
     return (
-        f"{column.title}: {MEANING[column.axis]}, on the same samples. The best of {counts} methods is shown; it was "
-        "chosen on these samples, so the margin is slightly optimistic."
+        f"{column.title}: {column.metric.title} of the best {column.shown.best_of} minus that of a random one, on the "
+        f"same samples. The best of {counts} {column.shown.best_of}s is shown; it was chosen on these samples, so the "
+        "margin is slightly optimistic."
     )
 
 
 def _margin(store: Store, entry: pd.Series[Any], column: Column) -> dict[str, Any]:
     """Return value, interval and n of an entry's margin, or an undefined value with the reason."""
-    baseline = f"/{entry['baseline']}" if column.axis == "attribution" else ""  # a rationale has no baselines
-    method, random = (f"{column.metric}@{name}{baseline}" for name in (entry["method"], "random"))
+    own = entry["params"]
     try:
-        pairs = stored_samples(store, str(entry["record"]), method, random).dropna()
-        value, lo, hi = paired_bootstrap_difference(pairs[method], pairs[random], seed=SEED)
+        pairs = pd.concat(
+            [
+                sample_values(store, str(entry["record"]), column.metric.name, params)
+                for params in (own, {**own, column.shown.best_of: RANDOM})
+            ],
+            axis=1,
+            keys=["method", "random"],
+        ).dropna()
+        value, lo, hi = paired_bootstrap_difference(pairs["method"], pairs["random"], seed=SEED)
     except (StoreError, DataError) as error:
         undefined = dict.fromkeys(("value", "lo", "hi", "control"), float("nan"))
         return {**undefined, "status": "inconclusive", "reason": f"no margin over random: {error}"}

@@ -29,7 +29,9 @@ def board_notes(
             yield f"{column.title}, {models}: {reason}."
         if note := margin_note(column):
             yield note
-    yield from _power(tested.get("accuracy"))
+    for column in shown:
+        if column.metric.is_headline and not column.metric.control:
+            yield from _power(tested[column.name], column.metric.title)
     if store.damaged:
         yield f"{len(store.damaged)} damaged record(s) cannot be read: {_examples(sorted(store.damaged))}."
 
@@ -81,7 +83,7 @@ def _dropped(store: Store, rows: pd.DataFrame) -> Iterator[str]:
     if clean.empty:
         return
     try:
-        report = store.details(str(clean["record"].iloc[-1])).get("data") or {}
+        report = store.record(str(clean["record"].iloc[-1])).details.get("data") or {}
     except (StoreError, OSError, ValueError):
         return
     dropped = {reason: [str(entry[0]) for entry in entries] for reason, entries in report.get("dropped", {}).items()}
@@ -91,15 +93,15 @@ def _dropped(store: Store, rows: pd.DataFrame) -> Iterator[str]:
         yield f"{total:,} sample{'s' if total > 1 else ''} dropped: {', '.join(parts)}"
 
 
-def _power(ties: Ties | None) -> Iterator[str]:
-    """Yield the smallest difference in accuracy that a comparison on these samples can be expected to detect."""
-    if ties is None or not ties.samples or not ties.discordance:
+def _power(ties: Ties, title: str) -> Iterator[str]:
+    """Yield the smallest difference that a comparison on these samples can be expected to detect."""
+    if not ties.samples or not ties.discordance:
         return
     gap = minimum_detectable_effect(ties.samples, ties.discordance)
     if gap is not None:
         yield (
             f"Two models here typically disagree on {100 * ties.discordance:.1f} % of the {ties.samples:,} samples; a "
-            f"single comparison then detects a true difference of {100 * gap:.1f} points in accuracy with 80 % power."
+            f"single comparison then detects a true difference of {100 * gap:.1f} points in {title} with 80 % power."
         )
 
 

@@ -24,14 +24,14 @@ from suite.leaderboard.notes import group_by_reason
 from suite.types import verdict_of
 
 SUSPECT = (
-    "?: suspect. The number failed a check. ≤: a suspect robust accuracy is an upper bound, since a better attack "
+    "?: suspect. The number failed a check. ≤: a suspect number under attack is an upper bound, since a better attack "
     "would lower it. A suspect number gets no letter and no rank, enters no test, and is listed below every valid "
     "number of the ranking column."
 )
 INVALID = "invalid: no usable number, because it is undefined, failed or was skipped. The reason is given below."
 
 CONTROLS = {
-    "random": "random: the same metric under random perturbations of the size of the attack.",
+    "random": "random: the same metric under the random control, such as perturbations of the size of the attack.",
     "real": "real: the same metric of as many real samples instead of generated ones.",
 }
 """What the control below a number is."""
@@ -70,7 +70,7 @@ def footnotes(board: Board) -> list[str]:
     notes += [meaning for name, meaning in CONTROLS.items() if name in controls]
     if any(interval(line, column) == NO_INTERVAL for line, column in cells):
         notes.append(f"{NO_INTERVAL}: no interval, because the samples do not vary or are too few.")
-    if biased := [column.title for column in board.columns if _is_biased(column)]:
+    if biased := _biased(board.columns):
         notes.append(
             f"{', '.join(biased)}: biased upward, the more so the fewer the samples; the interval is for the expected "
             "value at this number of samples."
@@ -106,11 +106,11 @@ def _heading(column: Column) -> str:
     return printable(f"{column.title} {ARROWS[column.higher_is_better]}").strip().replace(" ", "\n", 1)
 
 
-def _is_biased(column: Column) -> bool:
-    """Return whether a column's metric is biased; its variants (attacked, scaled) are not named again."""
-    is_variant = column.axis == "robustness" or (column.axis != "clean" and "scaled" in column.name)
-    by = column.entries["interval_by"].astype(str)
-    return not is_variant and bool(by.str.startswith(("bootstrap-recentred", "jackknife of groups")).any())
+def _biased(columns: Sequence[Column]) -> list[str]:
+    """Return the titles of biased metrics; the same metric under attack is not named again."""
+    prefixes = ("bootstrap-recentred", "jackknife of groups")
+    biased = [column for column in columns if column.entries["interval_by"].astype(str).str.startswith(prefixes).any()]
+    return list(dict.fromkeys(column.metric.title for column in biased if column.metric.control != "random"))
 
 
 def _doubts(board: Board) -> Iterator[str]:

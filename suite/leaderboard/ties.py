@@ -1,14 +1,16 @@
 """Ties in one column of a board: paired tests on the samples that the models share."""
 
-import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from suite.errors import StoreError
 from suite.leaderboard.columns import Column
+from suite.leaderboard.samples import sample_values
 from suite.metrics.stats import holm_matrix, paired_p_values, rank_ranges, tie_groups
 from suite.store import Store
 
@@ -39,33 +41,18 @@ def ties(store: Store, column: Column, alpha: float) -> Ties:
     """
     entries = column.entries
     valid = entries[(entries["status"] == "ok") & entries["value"].notna()]
-    if column.outcome is None or len(valid) < 2:
+    if not column.metric.outcome or len(valid) < 2:
         return Ties({}, {}, {})
     outcomes: dict[str, pd.Series] = {}
     left_out = {}
-    for model, record in valid["record"].items():
+    for model, entry in valid.iterrows():
         try:
-            outcomes[str(model)] = _outcomes(store, str(record), column.outcome)
+            outcomes[str(model)] = _outcomes(store, str(entry["record"]), column.metric.outcome, entry["params"])
         except StoreError as error:
             left_out[str(model)] = f"not compared: {error}"
     shared = _shared(outcomes)
     left_out |= dict.fromkeys(outcomes.keys() - shared.keys(), "not compared: measured on other samples")
     return _tested(shared, valid["value"], left_out, alpha, column.higher_is_better is not False)
-
-
-def stored_samples(store: Store, record: str, *columns: str) -> pd.DataFrame:
-    """Return per-sample columns of a record.
-
-    Raises:
-        StoreError: they cannot be read, or were not stored.
-    """
-    try:
-        samples = store.samples(record)
-    except (OSError, ValueError) as error:
-        raise StoreError(f"per-sample values cannot be read ({type(error).__name__})") from error
-    if not set(columns) <= set(samples.columns):
-        raise StoreError("per-sample values were not stored")
-    return samples[list(columns)] if columns else samples
 
 
 def _tested(
@@ -91,24 +78,10 @@ def _discordance(outcomes: np.ndarray) -> float:
     return float(np.median(shares[np.triu_indices(len(shares), 1)]))
 
 
-def _outcomes(store: Store, record: str, outcome: str | float) -> pd.Series:
-    """Return whether each sample of a record is correct, by sample id, in the order of the ids."""
-    samples = stored_samples(store, record)
-    name = outcome if isinstance(outcome, str) else _robust_column(samples, outcome)
-    if name not in samples or "id" not in samples:
-        raise StoreError("per-sample values were not stored")
-    series = samples.set_index("id")[name]
-    if not series.index.is_unique:
-        raise StoreError("sample ids are not unique")
+def _outcomes(store: Store, record: str, name: str, params: Mapping[str, Any]) -> pd.Series:
+    """Return whether each sample of a record is correct, by sample id."""
     # A sample without an outcome counts against the model.
-    return series.eq(True).fillna(False).astype(bool).sort_index()
-
-
-def _robust_column(samples: pd.DataFrame, size: float) -> str:
-    """Return the column of outcomes under an attack of a size, such as ``robust@0.05``; empty if there is none."""
-    names = [str(name) for name in samples.columns if str(name).startswith("robust@")]
-    sizes = pd.to_numeric(pd.Series(names, dtype=object).str.removeprefix("robust@"), errors="coerce")
-    return next((name for name, at in zip(names, sizes, strict=True) if math.isclose(at, size, rel_tol=1e-6)), "")
+    return sample_values(store, record, name, params).eq(True).fillna(False).astype(bool)
 
 
 def _shared(outcomes: dict[str, pd.Series]) -> dict[str, pd.Series]:

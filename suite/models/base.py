@@ -17,6 +17,7 @@ from suite.data import Split
 from suite.errors import ModelError, NotApplicableError
 from suite.models.recipe import Recipe
 from suite.models.weights import file_digest, load_weights, state_digest
+from suite.types import IMAGE, Capabilities, Input
 
 BATCH_MULTIPLE = 8
 """Batches are padded to a multiple of this size. With fewer rows PyTorch selects kernels that sum in another order, and
@@ -38,6 +39,9 @@ class TorchModel:
         recipe: how to train it; used when there are neither `weights` nor a stored training.
         layer: the module whose activations Grad-CAM uses; None for the default of `gradcam_layer`.
     """
+
+    input: Input = IMAGE
+    """What the model's inputs are."""
 
     output_name, input_name = "an output", "images"
     """What the model returns and what it takes, for error messages."""
@@ -98,6 +102,18 @@ class TorchModel:
     def inputs(self, split: Split) -> npt.NDArray[Any]:
         """Return the model's inputs for a split, (n, ...): images, texts, embeddings or latents."""
         return split.pixels()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the model can do."""
+        return Capabilities(layers=self._has_convolution(), dropout=bool(self.dropout_layers()))
+
+    def _has_convolution(self) -> bool:
+        return self.layer is not None or any(isinstance(m, nn.Conv2d) for m in self.module.modules())
+
+    def normalized_output(self, output: Tensor, pixels: Tensor) -> Tensor:
+        """Return an output with all its numbers on one scale, so that two outputs can be compared."""
+        return output
 
     def in_space(self, space: str) -> TorchModel:
         """Return the model with its inputs in another space, such as ``embedding``.

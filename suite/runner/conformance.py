@@ -9,7 +9,7 @@ import torch
 from suite.data import Split, TaskInfo
 from suite.data.loading import DataReport
 from suite.errors import ModelError, PluginError, SuiteError
-from suite.kinds.base import Kind
+from suite.kinds.base import Kind, optional
 from suite.models.base import TorchModel
 from suite.models.training.trainer import seeded
 from suite.registry import REGISTRY, Entry
@@ -86,7 +86,7 @@ def _task(path: str, entry: Entry, results: list[CheckResult]) -> PreparedTask:
             f"has no {' and no '.join(empty)} samples: it can neither train models nor fit a temperature",
         ),
     ]
-    if first.kind.single_label:
+    if first.kind.scoring.outcome.type == "binary":  # one label per sample
         results.append(_every_class(subject, first))
     return first
 
@@ -113,7 +113,7 @@ def _model(path: str, entry: Entry, task: PreparedTask) -> Iterator[CheckResult]
     info: TaskInfo = task.data.info
     with seeded(0, torch.device("cpu")):
         built = entry.build(parse(f"{path}:{entry.name}"), task=info)
-    adapter = task.kind.adapter
+    adapter = task.kind.models.adapter
     is_adapter = isinstance(built, adapter)
     yield _result(
         subject,
@@ -143,11 +143,12 @@ def _behavior(
         output = model(pixels)
     misfit = ""
     try:
-        kind.check_output(output, classes)
+        kind.models.check_output(output, classes)
     except ModelError as error:
         misfit = str(error)
     yield "output", lambda: not misfit, f"fits the {len(classes)} classes of the task", misfit
-    if kind.default_uncertainty == "softmax":
+    probabilities = optional(kind.probabilities)
+    if probabilities is not None and probabilities.method == "softmax":
         yield (
             "scale",
             lambda: not _are_probabilities(output),
@@ -166,17 +167,18 @@ def _behavior(
         "outputs do not depend on the other samples of the batch",
         "an output depends on the other samples of its batch; is every BatchNorm in eval mode?",
     )
-    yield (
-        "gradient",
-        lambda: _has_gradient(*_differentiable(model, few, pixels), kind, targets),
-        "the input gradient is finite and not zero",
-        "the input gradient is NaN, zero or absent, so attacks cannot use it; do not detach or round",
-    )
+    if model.capabilities.gradient:
+        yield (
+            "gradient",
+            lambda: _has_gradient(*_differentiable(model, few, pixels), kind, targets),
+            "the input gradient is finite and not zero",
+            "the input gradient is NaN, zero or absent, so attacks cannot use it; do not detach or round",
+        )
 
 
 def _differentiable(model: TorchModel, few: Split, inputs: torch.Tensor) -> tuple[TorchModel, torch.Tensor]:
     """Return the model with inputs that have a gradient: pixels, or the embeddings of texts."""
-    if inputs.is_floating_point():
+    if not model.input.discrete:
         return model, inputs
     space = model.in_space("embedding")
     return space, torch.from_numpy(space.inputs(few))
@@ -197,7 +199,8 @@ def _alone(model: TorchModel, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def _has_gradient(model: TorchModel, pixels: torch.Tensor, kind: Kind, targets: torch.Tensor) -> bool:
-    point, objective = pixels.clone().requires_grad_(True), kind.objective(model)
+    point, attacks = pixels.clone().requires_grad_(True), optional(kind.attacks)
+    objective = None if attacks is None else attacks.objective(model)
     with torch.enable_grad():
         raised = model(point).square() if objective is None else objective(point, targets, "ce", 0.0)[0]
         if not raised.requires_grad:

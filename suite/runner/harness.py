@@ -9,11 +9,14 @@ import uuid
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from suite.errors import DataError, StoreError
+from suite.axes.base import metrics_of
+from suite.errors import DataError, PluginError, RecordError, StoreError, did_you_mean
+from suite.kinds.base import Kind
+from suite.metrics.catalogue import Metric
 from suite.models.base import TorchModel
-from suite.registry import resolve
+from suite.registry import REGISTRY, resolve
 from suite.runner.identity import build_nested, full_spec
-from suite.runner.job import Job, Run, failure, reason_of
+from suite.runner.job import Job, Run, reason_of
 from suite.runner.preparation import INJECTED, ModelProvider, PreparedTask, kind_of, prepare_task
 from suite.runner.process import pick_device
 from suite.runner.settings import Settings
@@ -81,14 +84,41 @@ def plan(
     for task in tasks:
         entry, spec = resolve("task", task)
         full_spec("task", spec, injected=INJECTED["task"])
-        presets = {**kind_of(task).presets, **entry.meta["presets"]}
+        kind = kind_of(task)
+        presets = {**kind.presets, **entry.meta["presets"]}
         for axis in axes:
             bare = parse(axis)
             for chosen in presets.get(bare.name, (axis,)) if not bare.args else (axis,):
                 full_spec("axis", chosen)
                 build_nested(chosen)
+                check_metrics(chosen, kind)
                 cells.extend(Cell(task, model, str(parse(chosen)), n, seed) for model in models)
     return sorted(cells, key=lambda cell: (tasks.index(cell.task), models.index(cell.model)))
+
+
+def check_metrics(spec: str, kind: Kind) -> None:
+    """Check that the registered metrics of an axis can be computed.
+
+    Raises:
+        PluginError: a metric names a kind or an axis that does not exist, or an axis that asks for no metrics; or two
+            metrics declare one name differently.
+    """
+    for role in ("kind", "axis"):
+        known = [entry.name for entry in REGISTRY.names(role)]
+        for metric in REGISTRY.names("metric"):
+            if metric.meta[role] not in known:
+                raise PluginError(
+                    f"{metric.origin}: the metric {metric.name} is for the {role} {metric.meta[role]!r}, which does "
+                    f"not exist.{did_you_mean(metric.meta[role], known)}"
+                )
+    entry, parsed = resolve("axis", spec)
+    declared: dict[str, Metric] = {}
+    for metric in entry.build(parsed).entries(kind):
+        if declared.setdefault(metric.name, metric) != metric:
+            raise PluginError(f"Two metrics of the axis {entry.name} declare the name {metric.name!r}; rename one.")
+    for registered in metrics_of(kind, entry.name):
+        if missing := [metric.name for metric in registered.meta["entries"] if metric.name not in declared]:
+            raise PluginError(f"The axis {entry.name} asks for no registered metrics, so {missing[0]!r} has no rows.")
 
 
 class Harness:
@@ -136,16 +166,23 @@ class Harness:
                     outcome.keys.add(job.key())
                     outcome.stored.append(cell)
                     continue
-                self.store.put(job.record(job.measure(), status, began))
+                self.store.put(job.record(job.measure(), began))
+            except RecordError as error:  # this result cannot be stored, but others can
+                status, reason = "failed", self._failed(job, error, began)
             except StoreError:
                 raise
             except Exception as error:  # third-party code may raise anything; the other cells still run
-                status, reason = "failed", reason_of(error)
-                self.store.put(job.record(failure(cell, reason), status, began))
+                status, reason = "failed", self._failed(job, error, began)
             outcome.keys.add(job.key())
             outcome.ran.append((cell, status, reason))
             self.settings.on_cell_done(cell, status, reason)
         return outcome
+
+    def _failed(self, job: Job, error: Exception, began: float) -> str:
+        """Store a failed row and return its reason."""
+        reason = reason_of(error)
+        self.store.put(job.failure(reason, began))
+        return reason
 
     def _prepare(self, text: str, seed: int) -> PreparedTask:
         task = prepare_task(text, seed)

@@ -24,6 +24,7 @@ EXCLUDED: Mapping[str, str] = {
     "leaderboard": "It selects, ranks and prints stored numbers, and no measuring code imports it.",
     "listing.py": "It lists the names of what is installed.",
     "paths.py": "It locates the folder of results.",
+    "records": "It writes what was measured, with its types, and reads it back unchanged.",
     "reports": "It shows stored results in the browser.",
     "runner/conformance.py": "It checks third-party files before a run, and stores nothing.",
     "runner/progress.py": "It draws progress bars and passes on their items unchanged.",
@@ -33,7 +34,7 @@ EXCLUDED: Mapping[str, str] = {
 }
 """Modules and packages that the code digest omits, relative to `PACKAGE`, each with why it cannot move a number."""
 
-NESTED = {"attack": "attack", "methods": "attribution"}
+NESTED = {"attack": "attack", "methods": "attribution", "explainers": "feature_attribution"}
 """Arguments of an axis that are specs, with their roles."""
 
 PACKAGES = (
@@ -69,7 +70,9 @@ def _full_values(role: str, value: Any) -> Any:
         return tuple(_full_values(role, item) for item in value)
     if not isinstance(value, str | Spec):
         raise SpecError(f"{value!r} is not a spec of role {role}; expected one such as pgd(eps=[0.1]).")
-    return full_spec(role, parse(value))
+    full = full_spec(role, parse(value))
+    # The canonical form of a name differs from that of a spec, and seeds depend on it.
+    return full.name if role == "feature_attribution" and not full.args else full
 
 
 def build_nested(text: str | Spec) -> None:

@@ -1,18 +1,20 @@
 """A job: measures one cell and makes its record."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 import torch
 
-from suite.axes.base import Axis, AxisResult, Context
-from suite.errors import SuiteError
+from suite.axes.base import Axis, AxisResult, Context, measure, metrics_of, summarise
+from suite.errors import MeasureError, SuiteError
+from suite.metrics.catalogue import Metric
 from suite.models.base import TorchModel
-from suite.registry import REGISTRY, resolve
+from suite.records.record import About, LabelSpace, Record
+from suite.registry import REGISTRY, Entry, resolve
 from suite.runner.identity import (
     code_digest,
     display_name,
@@ -21,14 +23,15 @@ from suite.runner.identity import (
     git_state,
     ids_digest,
     origins,
+    package_versions,
     without_folder,
 )
-from suite.runner.preparation import INJECTED, ModelProvider, PreparedTask
+from suite.runner.preparation import INJECTED, ModelProvider, PreparedTask, kind_of
 from suite.runner.process import peak_megabytes
 from suite.runner.settings import Settings
 from suite.spec import digest, parse
 from suite.store import Store
-from suite.types import Cell, Measure, Provenance, Record, RunInfo, Status
+from suite.types import Cell, Measure, Provenance, RunInfo, Status
 
 LONGEST_REASON = 400
 """Maximum length of an exception's message in a failed row, in characters."""
@@ -81,8 +84,6 @@ class Job:
         if task is None or self.model is None:
             raise SuiteError("Call identify() before measure().")
         models = self.run.models
-        entry, spec = resolve("axis", cell.axis)
-        axis: Axis = entry.build(spec)
         context = Context(
             kind=task.kind,
             data=task.data,
@@ -96,10 +97,40 @@ class Job:
             batch_size=self.run.settings.batch_size,
             seed=cell.seed,
         )
-        return axis.measure(context.fit_to_model())
+        return measure(self.axis(), context.fit_to_model())
 
-    def record(self, result: AxisResult, status: Status, began: float) -> Record:
-        """Return the record of a result; `began` is the `time.perf_counter` of the start."""
+    def axis(self) -> Axis:
+        """Return the axis of the cell."""
+        entry, spec = resolve("axis", self.cell.axis)
+        axis: Axis = entry.build(spec)
+        return axis
+
+    def record(self, result: AxisResult, began: float) -> Record:
+        """Return the record of a result; `began` is the `time.perf_counter` of the start.
+
+        Raises:
+            MeasureError: a metric returned a measure that it does not declare.
+        """
+        if self.task is None:
+            raise SuiteError("Call identify() before record().")
+        axis, kind = self.axis(), self.task.kind
+        measures = summarise(axis, kind, result.columns, result.facts)
+        catalogue = declared(axis.entries(kind), measures)
+        return replace(
+            self._record("ok", began, measures),
+            catalogue=catalogue,
+            columns=tuple(result.columns),
+            facts=result.facts,
+            details={**result.details, **result.drawn(measures)},
+            arrays=result.arrays,
+        )
+
+    def failure(self, reason: str, began: float) -> Record:
+        """Return the record of a failed cell: one undefined measure with the reason."""
+        failed = Measure("-", None, None, None, 0, "none", reason=reason, params={"axis": self.cell.axis})
+        return self._record("failed", began, [failed])
+
+    def _record(self, status: Status, began: float, measures: Sequence[Measure]) -> Record:
         cell = self.cell
         entry, spec = resolve("task", cell.task)
         axis, axis_spec = resolve("axis", cell.axis)
@@ -125,21 +156,32 @@ class Job:
             peak_mb=peak_megabytes(self.run.device),
             git=git_state(),
         )
-        return Record(
-            provenance, run_info, status, tuple(result.measures), result.samples, result.details, result.arrays
+        return Record(provenance, run_info, status, tuple(measures), self._about())
+
+    def _about(self) -> About | None:
+        if self.task is None:
+            return None
+        scoring, classes = self.task.kind.scoring, self.task.data.info.classes
+        return About(
+            headline=scoring.headline.name,
+            outcome=scoring.outcome.type,
+            quality=scoring.outcome.quality,
+            input=self.task.kind.input,
+            capabilities=self.model.capabilities if self.model else None,
+            labels=LabelSpace(classes, classes),
         )
 
     def _parts(self) -> dict[str, Any]:
         cell = self.cell
-        metrics = sorted(entry.name for entry in REGISTRY.names("metric")) if cell.axis == "clean" else []
         return {
             "task": without_folder(full_spec("task", cell.task, injected=INJECTED["task"])).canonical(),
             "data": self.task.data.digest if self.task else "unknown",
             "model": _model_name(cell.model, self.run),
             "weights": self.model_digest,
             "axis": full_spec("axis", cell.axis).canonical(),
-            "metrics": metrics,
+            "registered": [f"{entry.role} {entry.name}" for entry in self._registered()],
             "code": self._code(),
+            "packages": dict(package_versions()),
             "n": len(self.task.test(cell.n)) if self.task else cell.n,
             "seed": cell.seed,
         }
@@ -154,9 +196,14 @@ class Job:
         files = origins("task", cell.task) | origins("axis", cell.axis)
         if cell.model not in self.run.models.given:
             files |= origins("model", cell.model)
-        if cell.axis == "clean":
-            files |= {entry.origin for entry in REGISTRY.names("metric")}
+        files |= {entry.origin for entry in self._registered()}
         return code_digest(tuple(sorted(files)))
+
+    def _registered(self) -> list[Entry]:
+        """Return what the axis asks of the registry besides what its spec names: metrics and uncertainty methods."""
+        axis, kind = resolve("axis", self.cell.axis)[0].name, kind_of(self.cell.task)
+        metrics = [entry for each in (False, True) for entry in metrics_of(kind, axis, per_method=each)]
+        return [*metrics, *(REGISTRY.names("uncertainty") if axis == "calibration" else ())]
 
     def _digests(self) -> dict[str, str]:
         versions = environment(torch.get_num_threads())
@@ -174,9 +221,19 @@ def _model_name(text: str, run: Run) -> str:
     return text if text in run.models.given else display_name(parse(text))
 
 
-def failure(cell: Cell, reason: str) -> AxisResult:
-    """Return the result of a failed cell: one undefined measure with the reason."""
-    return AxisResult([Measure("-", None, None, None, 0, "none", reason=reason, params={"axis": cell.axis})])
+def declared(entries: Sequence[Metric], measures: Sequence[Measure]) -> tuple[Metric, ...]:
+    """Return the declarations of the metrics of some measures, in the order of the measures.
+
+    Raises:
+        MeasureError: a measure has no declaration.
+    """
+    known = {metric.name: metric for metric in entries}
+    names = list(dict.fromkeys(measure.metric for measure in measures))
+    if missing := [name for name in names if name not in known]:
+        raise MeasureError(
+            f"The metric {missing[0]!r} is not declared; add it to entries=[...] of the @metric that returns it."
+        )
+    return tuple(known[name] for name in names)
 
 
 def reason_of(error: Exception) -> str:

@@ -12,12 +12,12 @@ from suite.attacks.rng import as_seeds
 from suite.axes.base import Track
 from suite.data import Split, TaskData, load
 from suite.errors import ModelError, NotApplicableError
-from suite.kinds.base import Kind
+from suite.kinds.base import Kind, optional, required
 from suite.models.base import TorchModel
 from suite.models.training.trainer import TrainingData, seeded, train
 from suite.models.weights import load_weights, to_bytes
 from suite.registry import REGISTRY, Entry, resolve
-from suite.runner.identity import code_digest, full_spec, origins, without_folder
+from suite.runner.identity import code_digest, full_spec, origins, package_versions, without_folder
 from suite.spec import digest
 from suite.store import Store
 
@@ -93,7 +93,7 @@ class ModelProvider:
             )
         with seeded(seed, self.device):
             model = entry.build(spec, task=task.data.info)
-        adapter = task.kind.adapter
+        adapter = task.kind.models.adapter
         if not isinstance(model, adapter):
             raise ModelError(f"Model {text} is a {type(model).__name__}; its function must return {adapter.__name__}.")
         return model.to(self.device)
@@ -113,6 +113,7 @@ class ModelProvider:
                 "seed": seed,
                 "device": self.device.type,
                 "code": code_digest(tuple(sorted(files))),
+                "packages": dict(package_versions()),
             }
         )
 
@@ -129,7 +130,7 @@ class ModelProvider:
             SuiteError: the output of the model does not fit the task, or training diverged.
         """
         with model.frozen(), torch.no_grad():
-            task.kind.check_output(model(self._probe(model, task)), task.data.info.classes)
+            task.kind.models.check_output(model(self._probe(model, task)), task.data.info.classes)
         if not _to_train(model):
             return model
         if identity in self._failed:  # a failed training run is not repeated for every axis
@@ -170,7 +171,11 @@ class ModelProvider:
         if recipe is None:
             raise ModelError("This model has no recipe to train it with.")
         perturb = _adversary(recipe.adversary, task.kind) if recipe.adversary else None
-        data = TrainingData(task.data.train, task.data.validation, task.kind, seed, self.track, perturb)
+        attacks = optional(task.kind.attacks)
+        damage = None if attacks is None else attacks.damage
+        data = TrainingData(
+            task.data.train, task.data.validation, required(task.kind.training), seed, self.track, perturb, damage
+        )
         return train(model, recipe, data, device=self.device)
 
 

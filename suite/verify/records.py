@@ -1,12 +1,11 @@
-"""Stored records to verify, with their tasks and models."""
+"""The records to verify, and their tasks and models."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -14,22 +13,17 @@ import torch
 
 from suite.data import TaskData
 from suite.data import load as load_task
-from suite.errors import ModelError, StoreError, UnknownNameError, WeightsError, did_you_mean
-from suite.kinds.base import Array, Kind
+from suite.errors import ModelError, StoreError, SuiteError, UnknownNameError, WeightsError, did_you_mean
+from suite.kinds.base import Array, Kind, required
 from suite.models.base import TorchModel
 from suite.models.training.trainer import seeded
 from suite.models.weights import load_weights
+from suite.records.reading import StoredRecord
 from suite.registry import REGISTRY, resolve
 from suite.runner.identity import display_name
 from suite.runner.process import pick_device
 from suite.spec import parse
 from suite.store import Store
-
-AXIS = "robustness"
-"""The axis whose records contain adversarial examples."""
-
-COLUMN = "robust@"
-"""Prefix of the names of per-sample columns; the size follows."""
 
 MAX_IDS = 5
 """Maximum number of sample ids in a message."""
@@ -45,7 +39,7 @@ class RecordFilter:
     Attributes:
         tasks, models: specs. A spec with the path of a file also tells where the file is; the store keeps only its
             name.
-        axes: ``robustness``, or specs as they were run.
+        axes: names of axes, such as ``robustness``, or specs as they were run.
     """
 
     tasks: Sequence[str] = ()
@@ -53,64 +47,23 @@ class RecordFilter:
     axes: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class StoredRecord:
-    """A record of the store: what all rows have in common (`about`), the rows, and everything else."""
-
-    about: pd.Series[Any]
-    rows: pd.DataFrame
-    samples: pd.DataFrame
-    details: Mapping[str, Any]
-    arrays: Mapping[str, Array]
-
-    @property
-    def ids(self) -> Array:
-        """The sample ids of the adversarial examples, (k,)."""
-        return self.arrays["found_id"].astype(str)
-
-    @property
-    def digests(self) -> dict[str, str]:
-        """The digests of the record."""
-        return dict(json.loads(self.about["digests"]))
-
-    @property
-    def columns(self) -> dict[float, str]:
-        """The names of the per-sample columns by size."""
-        names = [str(name) for name in self.samples.columns if str(name).startswith(COLUMN)]
-        return {float(name.removeprefix(COLUMN)): name for name in names}
-
-    @property
-    def is_graded(self) -> bool:
-        """Whether outcomes are graded, and not just correct or wrong."""
-        return bool(self.details.get("headline", "accuracy") != "accuracy")
-
-    @property
-    def is_text(self) -> bool:
-        """Whether the inputs are texts, stored as int32 code points."""
-        return bool(self.arrays["found"].dtype == np.int32)
-
-    @property
-    def norm(self) -> str:
-        """The norm that limits the perturbations."""
-        return str(self.details.get("norm"))
-
-
 def select(store: Store, wanted: RecordFilter) -> pd.DataFrame:
-    """Return the rows of the selected robustness records; of several records of one key, the current one."""
+    """Return the rows of the selected records; of several records of one key, the current one.
+
+    Raises:
+        StoreError: the store is empty.
+        UnknownNameError: the filter names a task, model or axis that is not stored.
+    """
     rows = store.rows()
-    rows = rows[rows["axis"] == AXIS] if len(rows) else rows
     if rows.empty:
-        raise StoreError(
-            f"{store.root} contains no robustness results. Measure some first, for example with: suite demo"
-        )
-    for column, texts in (("task", wanted.tasks), ("model", wanted.models), ("spec", wanted.axes)):
-        names = {display_name(parse(text)) for text in texts} - ({AXIS} if column == "spec" else set())
-        known = rows[column].unique().tolist()
-        if unknown := sorted(names - set(known)):
-            raise UnknownNameError(
-                f"There are no robustness results for {unknown[0]!r}.{did_you_mean(unknown[0], known)}"
-            )
-        rows = rows[rows[column].isin(names)] if names else rows
+        raise StoreError(f"{store.root} contains no results. Measure some first, for example with: suite demo")
+    for columns, texts in ((("task",), wanted.tasks), (("model",), wanted.models), (("axis", "spec"), wanted.axes)):
+        names = {display_name(parse(text)) for text in texts}
+        known = {name for column in columns for name in rows[column].unique().tolist()}
+        if unknown := sorted(names - known):
+            raise UnknownNameError(f"There are no results for {unknown[0]!r}.{did_you_mean(unknown[0], known)}")
+        chosen = np.logical_or.reduce([rows[column].isin(names) for column in columns])
+        rows = rows[chosen] if names else rows
     return rows
 
 
@@ -140,13 +93,10 @@ class LoadedTask:
     model: TorchModel | None
     why: str = ""
 
-    PIXELS: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    """The range of pixel values, the input of most models."""
-
     @property
-    def limits(self) -> tuple[float, float]:
-        """The range of the model inputs."""
-        return self.model.limits if self.model is not None else self.PIXELS
+    def limits(self) -> tuple[float, float] | None:
+        """The range of the model inputs; None if it is not known."""
+        return None if self.model is None else self.model.limits
 
     def clean(self, places: Array) -> Array:
         """Return the model inputs of some test samples; without a model, their pixels."""
@@ -176,8 +126,16 @@ class Loader:
         self.store, self.batch_size, self.given = store, batch_size, given or {}
         self.device = pick_device(device)
         self.specs = {display_name(parse(text)): text for text in (*wanted.tasks, *wanted.models)}
+        self._register()
         self.task = functools.lru_cache(maxsize=2)(self._task)
         self.model = functools.lru_cache(maxsize=2)(self._model)
+
+    def _register(self) -> None:
+        """Load the files that the filter names, since they may also register kinds and metrics."""
+        for text in self.specs.values():
+            for role in ("task", "model"):
+                with contextlib.suppress(SuiteError):  # reported with the records that need it
+                    resolve(role, text)
 
     def _task(self, name: str, seed: int) -> Task:
         entry, spec = resolve("task", self.specs.get(name, name))
@@ -217,23 +175,23 @@ class Loader:
             ) from error
         with seeded(seed, self.device):
             model = entry.build(spec, task=task.data.info)
-        if not isinstance(model, task.kind.adapter):
-            raise ModelError(f"it is a {type(model).__name__}; its function must return {task.kind.adapter.__name__}")
+        adapter = task.kind.models.adapter
+        if not isinstance(model, adapter):
+            raise ModelError(f"it is a {type(model).__name__}; its function must return {adapter.__name__}")
         return model.to(self.device)
 
     def _probe(self, model: TorchModel, task: Task) -> torch.Tensor:
         test = task.data.test
         return torch.from_numpy(model.inputs(test.take(range(min(PROBE, len(test)))))).to(self.device)
 
-    def load(self, stored: StoredRecord, task: Task) -> LoadedTask:
+    def load(self, record: StoredRecord, task: Task) -> LoadedTask:
         """Return the task with the model of a record, or with the reason why the model cannot be loaded."""
-        about, digest = stored.about, stored.digests.get("model", "")
+        one = record.provenance
         try:
-            return LoadedTask(
-                task, self.model(about["model"], about["task"], int(about["seed"]), digest, about["device"])
-            )
+            model = self.model(one.model, one.task, one.seed, one.digests.get("model", ""), one.device)
         except Exception as error:  # third-party code may raise anything
             return LoadedTask(task, None, error_text(error))
+        return LoadedTask(task, model)
 
     def fit_to_model(self, model: TorchModel, task: Task) -> Kind:
         """Return the kind of the task, fitted to this model on validation samples."""
@@ -247,11 +205,11 @@ class Loader:
 
     def damage(self, model: TorchModel, task: Task, kind: Kind, pixels: Array, targets: Array) -> Array:
         """Return the damage to inputs, (n,) in [0, 1], by forward passes of the frozen model without gradients."""
-        parts, start = [np.zeros(0)], 0
+        attacks, parts, start = required(kind.attacks), [np.zeros(0)], 0
         for output in self._outputs(model, pixels):
-            kind.check_output(output, task.data.info.classes)
+            kind.models.check_output(output, task.data.info.classes)
             part = targets[start : start + len(output)]
-            parts.append(kind.damage(output, torch.from_numpy(part).to(self.device)).double().cpu().numpy())
+            parts.append(attacks.damage(output, torch.from_numpy(part).to(self.device)).double().cpu().numpy())
             start += len(output)
         return np.concatenate(parts)
 

@@ -70,7 +70,7 @@ def trained() -> TorchClassifier:
 
 def problem_of(forward) -> Problem:
     """Return the problem of attacking a classifier."""
-    return Problem.of(Classification(), forward)
+    return Problem.of(Classification().kind(), forward)
 
 
 def first(count: int) -> tuple[Tensor, Tensor]:

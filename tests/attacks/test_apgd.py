@@ -22,7 +22,7 @@ TARGETED = {"fgsm": FGSM, "pgd": PGD, "apgd": APGD}
 
 
 def problem_of(model, batch_size=256):
-    return Problem.of(Classification(), model, batch_size=batch_size)
+    return Problem.of(Classification().kind(), model, batch_size=batch_size)
 
 
 @pytest.fixture

@@ -7,11 +7,13 @@ from itertools import pairwise
 import pytest
 import torch
 
-from suite.attacks.constraints import NORMS, constraint
+from suite.attacks.constraints import ball_norms, constraint
 from suite.attacks.engine.ascent import CHECK_EVERY, Budget, Search, maximize
 from suite.attacks.rng import as_seeds
 from suite.errors import AttackError, SpecError
 from tests.attacks.digits import Counting, change_gradient, first, problem_of, trained
+
+NORMS = ball_norms()
 
 LINF = constraint("linf")
 EPS = {"linf": 0.1, "l2": 0.6, "l1": 2.5, "l0": 3}

@@ -6,13 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from suite.attacks.constraints import NORMS, constraint
+from suite.attacks.constraints import ball_norms, constraint
 from suite.attacks.engine.validation import validate
 from suite.attacks.images.gradient import FGSM, PGD
 from suite.attacks.rng import as_seeds
 from suite.errors import AttackError, ModelError, SpecError
 from suite.models.base import TorchClassifier
 from tests.attacks.digits import Linear, NanBackward, first, problem_of, trained
+
+NORMS = ball_norms()
 
 EPS = {"linf": 0.1, "l2": 0.6, "l1": 4.0, "l0": 3}
 DENSE = ("linf", "l2")

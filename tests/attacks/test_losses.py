@@ -25,6 +25,11 @@ def sample(count=400, classes=6, seed=0, scale=2.0):
     return logits, targets, target_classes
 
 
+def misclassified_by(logits, targets):
+    """Return which samples the kind counts as wrong."""
+    return Classification().damage(logits, targets) >= 1
+
+
 def gradient(logits, targets, name, target_classes=None):
     """Return the gradient of the summed loss."""
     point = logits.clone().requires_grad_()
@@ -89,7 +94,7 @@ def test_an_unknown_loss_is_an_error_that_lists_the_others():
 @pytest.mark.parametrize("name", SIGNED)
 def test_margins_are_positive_exactly_where_the_model_is_wrong(name):
     logits, targets, _ = sample()
-    misclassified = Classification().misclassified(logits, targets)
+    misclassified = misclassified_by(logits, targets)
     assert 100 < misclassified.sum() < 300
     assert torch.equal(attack_loss(logits, targets, name) > 0, misclassified)
 
@@ -100,7 +105,7 @@ def test_log_odds_are_positive_where_the_target_has_less_than_half_the_probabili
     low, high = logits.aminmax(dim=1, keepdim=True)
     scaled = logits * 10 / (high - low) if name == "scaled_ce" else logits
     own = scaled.softmax(dim=1).gather(1, targets[:, None])[:, 0]
-    positive, misclassified = attack_loss(logits, targets, name) > 0, Classification().misclassified(logits, targets)
+    positive, misclassified = attack_loss(logits, targets, name) > 0, misclassified_by(logits, targets)
     assert torch.equal(positive, own < 0.5)
     assert positive[misclassified].all()
     assert positive[~misclassified].any()  # so a positive value does not prove a misclassification
@@ -109,7 +114,7 @@ def test_log_odds_are_positive_where_the_target_has_less_than_half_the_probabili
 def test_margins_of_two_equal_logits_are_zero():
     logits = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0]])
     targets = torch.tensor([0, 1])
-    assert Classification().misclassified(logits, targets).tolist() == [False, True]
+    assert misclassified_by(logits, targets).tolist() == [False, True]
     for name in SIGNED:
         assert attack_loss(logits, targets, name).tolist() == [0, 0]
 
@@ -161,7 +166,7 @@ def test_gradients_are_nonzero_at_every_scale_of_the_logits(name, targeted, scal
 
 def test_ce_has_a_gradient_where_the_cross_entropy_vanishes():
     logits, targets, _ = sample()
-    correct = Classification().misclassified(logits, targets).logical_not()
+    correct = misclassified_by(logits, targets).logical_not()
     huge = (1e5 * logits[correct]).float().requires_grad_()
     cross_entropy = nn.functional.cross_entropy(huge, targets[correct], reduction="sum")
     assert not torch.autograd.grad(cross_entropy, huge)[0].any()
@@ -251,7 +256,7 @@ def test_equal_logits_give_finite_losses_and_gradients(name, targeted, value):
 @pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
 def test_correctly_classified_samples_have_gradients_with_few_classes(name, classes, targeted):
     logits, targets, target_classes = sample(count=200, classes=classes)
-    correct = ~Classification().misclassified(logits, targets)
+    correct = ~misclassified_by(logits, targets)
     gradients = gradient(logits, targets, name, target_classes if targeted else None)[correct]
     assert len(gradients) > 30
     assert (gradients.abs().amax(dim=1) > 1e-9).all()

@@ -10,7 +10,7 @@ from torch import nn
 from suite.attacks.engine.problem import Problem
 from suite.attacks.images.image_patch import ImagePatch
 from suite.attacks.images.patch import Patch
-from suite.attacks.images.patch_common import GREY, PatchAttack, apply_patch, center_crop, random_corners
+from suite.attacks.images.patch_common import GREY, apply_patch, center_crop, random_corners
 from suite.attacks.images.patch_placement import best_patch_gain, patch_gain, rank_corners
 from suite.attacks.rng import as_seeds, uniform
 from suite.errors import AttackError, SpecError
@@ -127,9 +127,9 @@ def test_an_area_below_one_pixel_is_rejected():
 
 def test_a_fixed_corner_is_used_and_must_fit():
     pixels = torch.zeros(2, 1, 8, 8)
-    assert PatchAttack(position=(5, 4)).corners(pixels, 3, [0, 1]).tolist() == [[5, 4]] * 2
+    assert ImagePatch(position=(5, 4)).corners(pixels, 3, [0, 1]).tolist() == [[5, 4]] * 2
     with pytest.raises(AttackError, match=r"position=\[5, 6\] extends beyond.*column up to 5"):
-        PatchAttack(position=(5, 6)).corners(pixels, 3, [0, 1])
+        ImagePatch(position=(5, 6)).corners(pixels, 3, [0, 1])
 
 
 def test_violation_is_the_excess_of_the_bounding_box():

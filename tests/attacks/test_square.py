@@ -1,6 +1,7 @@
 """The Square Attack: within its ball, as strong as the authors' code, independent of the batch."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from suite.attacks.engine.problem import Problem
 from suite.attacks.images.square import Square, bump, evaluate
 from suite.errors import SpecError
 from suite.kinds.classification import losses
+from suite.types import VECTOR
 from tests.attacks.digits import first
 
 NORMS = ("linf", "l2")
@@ -159,5 +161,7 @@ def test_invalid_options_are_rejected():
             Square(**fields)
     flat = torch.rand(2, 5)
     with pytest.raises(SpecError, match="images"):
-        Square().search(problem_of(lambda p: p), flat, torch.zeros(2).long(), torch.ones(2), torch.arange(2))
+        Square().search(
+            replace(problem_of(lambda p: p), input=VECTOR), flat, torch.zeros(2).long(), torch.ones(2), torch.arange(2)
+        )
     assert Square(queries=7).with_double_steps().queries == 14

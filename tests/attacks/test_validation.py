@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from suite.attacks.constraints import NORMS, constraint
+from suite.attacks.constraints import ball_norms, constraint
 from suite.attacks.engine.validation import validate
 from suite.attacks.images.gradient import FGSM, PGD
 from suite.attacks.images.patch import Patch
 from suite.errors import AttackError, ModelError
 from tests.attacks.digits import Linear, first, problem_of
+
+NORMS = ball_norms()
 
 EPS = 0.1
 PATCH = Patch(area=(0.15,))

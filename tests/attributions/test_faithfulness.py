@@ -11,9 +11,9 @@ from torch import nn
 from suite.attributions.maps.base import RandomAttribution
 from suite.attributions.maps.explained import Explained
 from suite.attributions.maps.faithfulness import CONTROL, Settings, evaluate
-from suite.attributions.maps.measures import faithfulness_measures
 from suite.attributions.maps.methods import GradCam, IntegratedGradients, Occlusion, Saliency, SmoothGrad
 from suite.errors import MeasureError, ModelError
+from tests.attributions.measured import measures_of
 
 torch.set_num_threads(1)
 SIDE = 8
@@ -78,7 +78,7 @@ def result():
 
 @pytest.fixture(scope="module")
 def measures(result):
-    listed = faithfulness_measures(result, seed=0)
+    listed = measures_of(result)
     return {(m.params["method"], m.metric, m.params["baseline"]): m for m in listed}
 
 
@@ -112,7 +112,7 @@ def test_uninformative_map_does_not_beat_the_control(measures, method, metric, b
 def test_random_maps_rarely_beat_the_control():
     """The check uses one side of a 99 % interval, so about one of 200 random maps passes."""
     others = {f"chance{draw}": RandomAttribution(f"chance{draw}") for draw in range(30)}
-    listed = faithfulness_measures(evaluate(explain(), others, settings=Settings(steps=8)), seed=0, replicates=400)
+    listed = measures_of(evaluate(explain(), others, settings=Settings(steps=8)))
     passes, comparisons = count_passes(listed)
     assert comparisons == 120
     assert passes <= 4
@@ -122,7 +122,7 @@ def test_constant_map_rarely_beats_the_control():
     listed = []
     for draw in range(30):
         result = evaluate(explain(first_seed=1000 * draw), {"constant": Constant()}, settings=Settings(steps=8))
-        listed += faithfulness_measures(result, seed=0, replicates=400)
+        listed += measures_of(result)
     passes, comparisons = count_passes(listed)
     assert comparisons == 120
     assert passes <= 4
@@ -236,12 +236,12 @@ def test_values_do_not_depend_on_batch_size_or_other_samples(batch_size):
 
 
 def test_few_samples_have_no_comparison():
-    listed = faithfulness_measures(evaluate(explain(5), {"planted": Planted()}), seed=0)
+    listed = measures_of(evaluate(explain(5), {"planted": Planted()}))
     assert {m.checks["beats_random"] for m in listed if m.status != "skipped"} == {"n/a"}
 
 
 def test_a_single_sample_has_no_interval():
-    listed = faithfulness_measures(evaluate(explain(1), {"planted": Planted()}), seed=0)
+    listed = measures_of(evaluate(explain(1), {"planted": Planted()}))
     assert all(m.lo is None and m.value is not None for m in listed if m.status != "skipped")
 
 
@@ -268,3 +268,13 @@ def test_non_finite_scores_are_refused():
 def test_invalid_settings_are_refused(fields):
     with pytest.raises(MeasureError, match="expected"):
         Settings(**fields)
+
+
+def test_measures_of_some_samples_equal_plain_numbers(result):
+    rows = np.arange(0, SAMPLES, 3)
+    for measure in measures_of(result, rows):
+        if measure.status == "skipped":
+            continue
+        key = measure.metric, measure.params["baseline"]
+        own, control = (result.values[name, *key][rows] for name in (measure.params["method"], CONTROL))
+        assert (measure.n, measure.value, measure.control) == (20, own.mean(), control.mean())

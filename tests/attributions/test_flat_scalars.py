@@ -8,10 +8,10 @@ from torch import nn
 from suite.attributions.maps.base import attribute, pixel_map
 from suite.attributions.maps.explained import Explained
 from suite.attributions.maps.faithfulness import Settings, evaluate
-from suite.attributions.maps.measures import faithfulness_measures
 from suite.attributions.maps.methods import GradCam, IntegratedGradients, Occlusion, Saliency, SmoothGrad
 from suite.attributions.maps.rise import Rise
 from suite.errors import NotApplicableError
+from tests.attributions.measured import measures_of
 
 torch.set_num_threads(1)
 SIDE, COUNT = 8, 8
@@ -81,7 +81,7 @@ def test_maps_of_zeros_score_like_the_control():
     # the order of cells in a map of zeros depends on the seeds of the samples only
     deletions = [result.values[name, "deletion_auc", "mean"] for name in GRADIENTS]
     assert all(np.array_equal(values, deletions[0]) for values in deletions)
-    assert {m.status for m in faithfulness_measures(result, seed=0)} <= {"ok", "suspect", "skipped"}
+    assert {m.status for m in measures_of(result)} <= {"ok", "suspect", "skipped"}
 
 
 @pytest.mark.parametrize("name", GRADIENTS)

@@ -12,8 +12,8 @@ from suite.attributions.maps.curves import blur
 from suite.attributions.maps.explained import Explained
 from suite.attributions.maps.faithfulness import CONTROL, Settings, evaluate
 from suite.attributions.maps.localization import context_curve, context_rows, energy_inside, pointing_game
-from suite.attributions.maps.measures import faithfulness_measures
 from suite.errors import MeasureError
+from tests.attributions.measured import measures_of
 
 torch.set_num_threads(1)
 SIDE, COUNT = 8, 24
@@ -55,10 +55,7 @@ METHODS = {"cue": Points(True), "object": Points(False)}
 
 
 def listed(result):
-    return {
-        (m.params["method"], m.metric, m.params["baseline"]): m
-        for m in faithfulness_measures(result, seed=0, replicates=300)
-    }
+    return {(m.params["method"], m.metric, m.params["baseline"]): m for m in measures_of(result)}
 
 
 def test_pointing_game_uses_the_largest_value():

@@ -7,10 +7,10 @@ from scipy import ndimage
 from suite.attributions.maps.base import attribute, pixel_map
 from suite.attributions.maps.explained import Explained
 from suite.attributions.maps.faithfulness import Settings, evaluate
-from suite.attributions.maps.measures import faithfulness_measures
 from suite.attributions.maps.priors import Centre, Edges
 from suite.errors import ModelError
 from suite.registry import REGISTRY
+from tests.attributions.measured import measures_of
 
 torch.set_num_threads(1)
 
@@ -54,7 +54,7 @@ def test_priors_are_compared_with_the_control_and_have_no_infidelity():
     region[:, 2:6, 2:6] = True
     middle = explain(10, (1, 8, 8), lambda x, rows: x[:, 0, 2:6, 2:6].flatten(1).std(1), region=region)
     result = evaluate(middle, {"centre": Centre(), "edges": Edges()}, settings=Settings(steps=8))
-    measures = {(m.params["method"], m.metric): m for m in faithfulness_measures(result, seed=0)}
+    measures = {(m.params["method"], m.metric): m for m in measures_of(result)}
     assert measures["centre", "deletion_auc"].checks == {"beats_random": "pass"}
     assert measures["centre", "energy_inside"].checks == {"beats_random": "pass"}
     assert measures["edges", "infidelity"].status == "skipped"

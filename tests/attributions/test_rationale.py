@@ -8,14 +8,28 @@ import torch
 from torch import nn
 
 from suite.attributions.features.curves import emptied, feature_counts, ranked, score_drops
-from suite.attributions.features.faithfulness import CONTROLS, RECENCY, evaluate, rationale_measures
-from suite.attributions.features.methods import METHODS, Features, layer_integrated_gradients
+from suite.attributions.features.faithfulness import CONTROLS, DROPS, RECENCY, evaluate
+from suite.attributions.features.measures import rationale_measures
+from suite.attributions.features.methods import (
+    FeatureAttribution,
+    Features,
+    GradientXInput,
+    LayerIntegratedGradients,
+    Occlusion,
+)
 from suite.errors import MeasureError, ModelError
 from suite.kinds.base import Rationale
+from suite.metrics.table import Column, Table
 
 torch.set_num_threads(1)
 FRACTIONS = (0.01, 0.05, 0.1, 0.2, 0.5)
 WORDS, WIDTH = 6, 4
+METHODS = {
+    "gradient_x_input": GradientXInput(),
+    "layer_integrated_gradients": LayerIntegratedGradients(),
+    "occlusion": Occlusion(),
+}
+ONLY = {"occlusion": Occlusion()}
 
 
 def linear(count=1, *, words=WORDS, seed=0, absent=0, **more):
@@ -41,6 +55,19 @@ def linear(count=1, *, words=WORDS, seed=0, absent=0, **more):
 def features_of(rationale, **more):
     count = len(rationale.present)
     return Features(rationale, torch.arange(count), list(range(count)), **more)
+
+
+def measures_of(result, **facts):
+    """Return the measures of score drops, as the axis stores them."""
+    columns = [
+        Column(drop.name, result.values(method, drop.name), {"method": method})
+        for method in result.drops
+        for drop in DROPS
+    ]
+    for name, values in (("completeness_error", result.completeness_error), ("steps", result.steps)):
+        columns += [Column(name, by_sample, {"method": method}) for method, by_sample in values.items()]
+    given = {"methods": list(result.drops), "deletion": "left out", "proxy": False, "ends_matter": False, **facts}
+    return rationale_measures(Table((*columns, Column("emptied", result.emptied)), given))
 
 
 def by_hand(added, order, fractions=FRACTIONS):
@@ -74,7 +101,7 @@ def test_occlusion_of_a_linear_model_ranks_by_contribution():
 
 def test_both_metrics_equal_plain_python():
     rationale, added = linear(8)
-    result = evaluate(features_of(rationale), ["occlusion"], fractions=FRACTIONS)
+    result = evaluate(features_of(rationale), ONLY, fractions=FRACTIONS)
     orders = added.argsort(1, descending=True).tolist()
     expected = [by_hand(values, order) for values, order in zip(added, orders, strict=True)]
     np.testing.assert_allclose(result.values("occlusion", "comprehensiveness"), [one for one, _ in expected])
@@ -85,14 +112,14 @@ def test_both_metrics_equal_plain_python():
 def test_true_order_is_the_best_of_all_orders(seed):
     rationale, added = linear(seed=seed)
     everyone = [by_hand(added[0], order) for order in permutations(range(WORDS))]
-    result = evaluate(features_of(rationale), ["gradient_x_input"], fractions=FRACTIONS)
+    result = evaluate(features_of(rationale), {"gradient_x_input": GradientXInput()}, fractions=FRACTIONS)
     assert result.values("gradient_x_input", "comprehensiveness")[0] == pytest.approx(max(c for c, _ in everyone))
     assert result.values("gradient_x_input", "sufficiency")[0] == pytest.approx(min(s for _, s in everyone))
 
 
 def test_recency_deletes_the_last_words_first():
     rationale, added = linear(3, absent=2)
-    result = evaluate(features_of(rationale), [], fractions=FRACTIONS)
+    result = evaluate(features_of(rationale), {}, fractions=FRACTIONS)
     expected = [by_hand(values[:WORDS], range(WORDS)[::-1])[0] for values in added]
     np.testing.assert_allclose(result.values(RECENCY, "comprehensiveness"), expected)
 
@@ -122,8 +149,8 @@ def test_deleting_every_feature_gives_the_full_drop():
 
 def test_random_control_averages_orders_and_loses_to_true_contributions():
     rationale, _ = linear(40)
-    result = evaluate(features_of(rationale), list(METHODS), fractions=FRACTIONS)
-    measures = {(m.params["method"], m.metric): m for m in rationale_measures(result, seed=0)}
+    result = evaluate(features_of(rationale), METHODS, fractions=FRACTIONS)
+    measures = {(m.params["method"], m.metric): m for m in measures_of(result)}
     for method in METHODS:
         assert measures[method, "comprehensiveness"].checks == {"beats_random": "pass"}
         assert measures[method, "sufficiency"].checks == {"beats_random": "pass"}
@@ -137,7 +164,7 @@ def test_random_control_averages_orders_and_loses_to_true_contributions():
     assert few > 40, "a single order would give each sample one of six values at the smallest fraction"
 
 
-def test_uninformative_method_does_not_beat_the_control(monkeypatch):
+def test_uninformative_method_does_not_beat_the_control():
     rationale, _ = linear(40)
 
     def guess(features):
@@ -145,11 +172,8 @@ def test_uninformative_method_does_not_beat_the_control(monkeypatch):
         values = torch.rand(features.present.shape, generator=source, dtype=torch.float64)
         return METHODS["occlusion"](features)._replace(values=values)
 
-    from suite.attributions.features import faithfulness as module
-
-    monkeypatch.setattr(module, "METHODS", {**METHODS, "guess": guess})
-    result = evaluate(features_of(rationale), ["guess"], fractions=FRACTIONS)
-    guessed = next(m for m in rationale_measures(result, seed=0) if m.params["method"] == "guess")
+    result = evaluate(features_of(rationale), {"guess": guess}, fractions=FRACTIONS)
+    guessed = next(m for m in measures_of(result) if m.params["method"] == "guess")
     assert guessed.checks == {"beats_random": "fail"}
     assert guessed.status == "suspect"
     assert guessed.reason == "does not beat the random control"
@@ -159,8 +183,8 @@ def test_methods_have_to_beat_recency_if_ends_matter():
     """The target depends on the last word only, so no order beats the one that deletes it first."""
     rationale, added = linear(30, ends_matter=True)
     added[:] = torch.tensor([0.0, 0.0, 0.0, 0.0, 0.0, 4.0], dtype=torch.float64)
-    result = evaluate(features_of(rationale), ["occlusion"], fractions=FRACTIONS)
-    measures = rationale_measures(result, seed=0, ends_matter=True)
+    result = evaluate(features_of(rationale), ONLY, fractions=FRACTIONS)
+    measures = measures_of(result, ends_matter=True)
     first = next(m for m in measures if m.metric == "comprehensiveness")
     assert first.checks == {"beats_random": "pass", "beats_recency": "fail"}
     assert "last features first" in first.reason
@@ -169,8 +193,8 @@ def test_methods_have_to_beat_recency_if_ends_matter():
 def test_gap_is_undefined_if_deletion_changes_nothing():
     rationale, added = linear(8)
     added[:] = 0
-    result = evaluate(features_of(rationale), ["occlusion"], fractions=FRACTIONS)
-    gap = next(m for m in rationale_measures(result, seed=0) if m.metric == "comprehensiveness_gap")
+    result = evaluate(features_of(rationale), ONLY, fractions=FRACTIONS)
+    gap = next(m for m in measures_of(result) if m.metric == "comprehensiveness_gap")
     assert gap.value is None
     assert "does not lower the score" in gap.reason
 
@@ -207,7 +231,7 @@ def nonlinear():
 def test_integrated_gradients_equal_captum_and_are_complete(nonlinear):
     captum = pytest.importorskip("captum.attr")
     model, ids, rationale = nonlinear
-    shares = layer_integrated_gradients(features_of(rationale))
+    shares = LayerIntegratedGradients()(features_of(rationale))
     layer = captum.LayerIntegratedGradients(model, model.embedding)
     for row, steps in enumerate(shares.steps.tolist()):
         theirs = layer.attribute(ids[row : row + 1], torch.zeros_like(ids[:1]), n_steps=steps).sum(2)
@@ -235,15 +259,17 @@ def steep(slope):
 
 
 def test_steep_target_gets_more_steps_until_attributions_are_complete():
-    shares = layer_integrated_gradients(features_of(steep(400.0), batch_size=64))
+    shares = LayerIntegratedGradients()(features_of(steep(400.0), batch_size=64))
     assert shares.steps.item() > 50
     assert shares.completeness_error.item() <= 0.05
-    assert layer_integrated_gradients(features_of(steep(3.0))).steps.item() == 50
+    assert LayerIntegratedGradients()(features_of(steep(3.0))).steps.item() == 50
 
 
 def test_attributions_that_violate_completeness_fail_the_check():
-    result = evaluate(features_of(steep(1e7)), ["layer_integrated_gradients"], fractions=FRACTIONS)
-    row = next(m for m in rationale_measures(result, seed=0) if m.metric == "convergence_delta")
+    result = evaluate(
+        features_of(steep(1e7)), {"layer_integrated_gradients": LayerIntegratedGradients()}, fractions=FRACTIONS
+    )
+    row = next(m for m in measures_of(result) if m.metric == "convergence_delta")
     assert row.checks == {"adds_up": "fail"}
     assert row.status == "suspect"
     assert row.value > 0.9
@@ -253,9 +279,9 @@ def test_attributions_that_violate_completeness_fail_the_check():
 @pytest.mark.parametrize("batch_size", [1, 3, 7])
 def test_values_do_not_depend_on_batch_size_or_other_samples(nonlinear, batch_size):
     _, _, rationale = nonlinear
-    whole = evaluate(features_of(rationale), list(METHODS), fractions=FRACTIONS)
+    whole = evaluate(features_of(rationale), METHODS, fractions=FRACTIONS)
     some = Features(rationale, torch.tensor([4, 1]), [4, 1], batch_size)
-    part = evaluate(some, list(METHODS)[::-1], fractions=FRACTIONS)
+    part = evaluate(some, dict(reversed(METHODS.items())), fractions=FRACTIONS)
     for method in (*METHODS, *CONTROLS):
         for metric in ("comprehensiveness", "sufficiency"):
             np.testing.assert_allclose(
@@ -266,7 +292,7 @@ def test_values_do_not_depend_on_batch_size_or_other_samples(nonlinear, batch_si
 def test_model_without_embeddings_supports_occlusion_only():
     rationale, _ = linear(8)
     blind = Rationale(rationale.present, None, None, None, rationale.score, rationale.names, "left out")
-    result = evaluate(features_of(blind), list(METHODS), fractions=FRACTIONS)
+    result = evaluate(features_of(blind), METHODS, fractions=FRACTIONS)
     assert set(result.skipped) == {"gradient_x_input", "layer_integrated_gradients"}
     assert "features have no gradient" in result.skipped["gradient_x_input"]
     assert set(result.drops) == {"occlusion", *CONTROLS}
@@ -281,7 +307,7 @@ def test_watch_gets_every_name():
             called.append(name)
 
     rationale, _ = linear(2)
-    evaluate(features_of(rationale), ["occlusion"], fractions=FRACTIONS, watch=watch)
+    evaluate(features_of(rationale), ONLY, fractions=FRACTIONS, watch=watch)
     assert called == ["occlusion", "random", "recency"]
 
 
@@ -291,10 +317,21 @@ def test_non_finite_scores_are_refused():
         rationale.present, None, None, None, lambda kept, rows: kept.double().sum(1) / 0, rationale.names, "left out"
     )
     with pytest.raises(ModelError, match=r"score of a rationale.*not finite"):
-        evaluate(features_of(broken), [], fractions=FRACTIONS)
+        evaluate(features_of(broken), {}, fractions=FRACTIONS)
     wide = Rationale(rationale.present, None, None, None, lambda kept, rows: kept.double(), rationale.names, "")
     with pytest.raises(ModelError, match="one number for each input"):
-        evaluate(features_of(wide), [], fractions=FRACTIONS)
+        evaluate(features_of(wide), {}, fractions=FRACTIONS)
+
+
+def test_attributions_of_the_wrong_shape_or_not_finite_are_refused():
+    rationale, _ = linear(2)
+    for values, message in (
+        (torch.zeros(2, WORDS + 1), r"guess: returned attributions of shape \(2, 7\)"),
+        (torch.full((2, WORDS), torch.nan), "attributions of guess: 12 of 12 values are not finite"),
+    ):
+        guess = lambda features, values=values: FeatureAttribution(values)  # noqa: E731
+        with pytest.raises(ModelError, match=message):
+            evaluate(features_of(rationale), {"guess": guess}, fractions=FRACTIONS)
 
 
 def test_features_need_samples_and_seeds():

@@ -1,20 +1,22 @@
 """The attribution axis: method selection, method names, and progress."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from suite.axes.attribution import Attribution
-from suite.axes.base import Context
-from suite.data import DataReport, TaskData, TaskInfo
+from suite.axes.base import measure as measure_axis
 from suite.errors import SpecError
-from suite.kinds.classification.kind import Classification
+from suite.kinds.base import NotApplicable
 from suite.models.base import TorchClassifier
-from suite.registry import REGISTRY, Entry
+from suite.registry import REGISTRY, Entry, resolve
 from suite.runner.settings import silent
 from suite.spec import parse
-from tests.attacks.digits import CLASSES, splits
+from tests.attacks.digits import splits
+from tests.axes.contexts import Finding, finding_of, split_context
 
 FEW, MANY = "smoothgrad(samples=2)", "smoothgrad(samples=8)"
 
@@ -30,25 +32,16 @@ class Pooling(nn.Module):
         return self.gate(self.map(pixels).tanh().mean((2, 3), keepdim=True)).flatten(1)
 
 
-def measure(methods, track=silent):
-    train, test = splits()
-    info = TaskInfo("digits", "classification", "1", CLASSES, (1, 8, 8))
-    nothing = train.take(range(0))
-    data = TaskData(info, nothing, nothing, test.take(range(20)), DataReport({}), "d")
+def context_of(track=silent):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = TorchClassifier(Pooling())
-    context = Context(
-        kind=Classification(),
-        data=data,
-        test=data.test,
-        model=model,
-        members=lambda count: [],
-        track=track,
-        device=torch.device("cpu"),
-        names=("digits", "pooling", "attribution"),
-    )
-    return Attribution(methods=methods, samples=12, steps=4).measure(context)
+    context = split_context(splits()[1].take(range(20)), model)
+    return replace(context, track=track, names=("digits", "pooling", "attribution"))
+
+
+def measure(methods, track=silent, samples=12):
+    return finding_of(Attribution(methods=methods, samples=samples, steps=4), context_of(track))
 
 
 def methods_of(result):
@@ -109,4 +102,53 @@ def test_a_method_that_returns_total_contributions_has_no_infidelity():
     infidelity = {m.params["method"]: m for m in result.measures if m.metric == "infidelity"}
     assert infidelity["saliency"].status == "ok"
     assert infidelity["integrated_gradients"].status == "skipped"
-    assert "infidelity@integrated_gradients/noise" not in result.samples
+    assert {"method": "integrated_gradients", "baseline": "noise"} not in result.table.conditions("infidelity")
+
+
+def test_measures_of_some_samples_are_those_of_a_run_on_these_samples():
+    result, part = measure(("saliency", "occlusion")), measure(("saliency", "occlusion"), samples=7)
+    assert list(part.column("id")) == list(result.column("id")[:7])
+    for summary, direct in zip(result.summarised(rows=range(7)), part.measures, strict=True):
+        assert (summary.metric, summary.params, summary.n) == (direct.metric, direct.params, direct.n)
+        assert (summary.checks, summary.status) == (direct.checks, direct.status)
+        numbers = [[getattr(one, name) for name in ("value", "lo", "hi", "control")] for one in (summary, direct)]
+        np.testing.assert_allclose(*np.array(numbers, float), rtol=1e-3)  # gradients round differently in batches
+
+
+def test_a_higher_level_widens_the_intervals_and_leaves_the_checks():
+    result = measure("saliency")
+    for row, wide in zip(result.measures, result.summarised(level=0.99), strict=True):
+        assert (row.value, row.checks) == (wide.value, wide.checks)
+        assert wide.lo <= row.lo < row.hi <= wide.hi
+
+
+def test_the_control_of_a_row_has_a_column_of_the_same_name():
+    result = measure(("saliency", "occlusion"))
+    for row in result.measures:
+        if row.value is not None:
+            assert row.value == result.column(row.metric, **row.params).mean()
+            assert row.control == result.column(row.metric, **{**row.params, "method": "random"}).mean()
+
+
+def test_a_kind_without_maps_gives_the_reason():
+    context = context_of()
+    context = replace(context, kind=replace(context.kind, maps=NotApplicable("a text has no pixels")))
+    (row,) = Finding(Attribution(), context.kind, measure_axis(Attribution(), context)).measures
+    assert (row.metric, row.status, row.reason) == ("insertion_auc", "skipped", "a text has no pixels")
+
+
+def test_a_method_that_does_not_apply_is_a_skipped_row():
+    context = replace(context_of(), model=TorchClassifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 10))))
+    finding = finding_of(Attribution(methods="gradcam", samples=3, steps=4), context)
+    assert finding.facts["methods"] == ["random"]
+    row = finding.measures[-1]
+    assert (row.metric, row.params, row.status) == ("insertion_auc", {"method": "gradcam"}, "skipped")
+    assert "without a convolution" in row.reason
+
+
+def test_methods_of_maps_and_of_features_are_told_apart():
+    with pytest.raises(SpecError, match="'gradient_x_input' is a feature attribution, not an attribution"):
+        measure("gradient_x_input")
+    with pytest.raises(SpecError, match="'saliency' is an attribution, not a feature attribution"):
+        resolve("feature_attribution", "saliency")
+    assert resolve("attribution", "occlusion")[0].factory is not resolve("feature_attribution", "occlusion")[0].factory

@@ -1,35 +1,27 @@
 """The calibration axis: an inapplicable ensemble is skipped, an error in a member fails the cell."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
-from suite.axes.base import Context
 from suite.axes.calibration import Calibration
-from suite.data import DataReport, TaskData, TaskInfo
 from suite.errors import ModelError, NotApplicableError, SpecError, TrainingError
-from suite.kinds.classification.kind import Classification
 from suite.runner.preparation import ModelProvider, prepare_task
 from suite.runner.settings import silent
 from suite.store import Store
-from tests.attacks.digits import CLASSES, splits, trained
+from tests.attacks.digits import splits, trained
+from tests.axes.contexts import finding_of, split_context
 
 
-def measure(members):
+def calibrated(members, rows=range(40), validation=0):
+    """Return what the axis finds on some digits."""
     train, test = splits()
-    info = TaskInfo("digits", "classification", "1", CLASSES, (1, 8, 8))
-    nothing = train.take(range(0))
-    data = TaskData(info, nothing, nothing, test.take(range(40)), DataReport({}), "d")
-    context = Context(
-        kind=Classification(),
-        data=data,
-        test=data.test,
-        model=trained(),
-        members=members,
-        track=silent,
-        device=torch.device("cpu"),
-        names=("digits", "net", "calibration"),
-    )
-    return Calibration(members=2).measure(context)
+    context = split_context(test.take(rows))
+    data = replace(context.data, validation=train.take(range(validation)))
+    context = replace(context, data=data, members=members, names=("digits", "net", "calibration"))
+    return finding_of(Calibration(members=2), context)
 
 
 def failing(error):
@@ -46,15 +38,36 @@ def test_an_option_below_one_is_refused(option):
 
 
 def test_an_ensemble_that_does_not_apply_is_a_skipped_row():
-    result = measure(failing(NotApplicableError("it came with its weights")))
+    result = calibrated(failing(NotApplicableError("it came with its weights")))
     (row,) = [m for m in result.measures if m.params.get("uncertainty") == "ensemble"]
     assert (row.status, row.reason) == ("skipped", "it came with its weights")
+
+
+def test_measures_of_some_samples_are_those_of_a_run_on_these_samples():
+    rows = list(range(3, 90, 2))
+    whole, part = (calibrated(lambda count: [trained()] * count, chosen, 50) for chosen in (range(90), rows))
+    for summary, direct in zip(whole.summarised(rows=rows), part.measures, strict=True):
+        if summary.params.get("uncertainty") == "mc_dropout":
+            continue  # the masks of a sample depend on the samples that it is evaluated with
+        assert (summary.metric, summary.params, summary.status) == (direct.metric, direct.params, direct.status)
+        numbers = [[getattr(one, name) for name in ("value", "lo", "hi")] for one in (summary, direct)]
+        np.testing.assert_allclose(*np.array(numbers, float), rtol=1e-6)
+
+
+def test_a_higher_level_widens_the_intervals():
+    result = calibrated(lambda count: [trained()] * count, range(90), 50)
+    assert "temperature" in {row.metric for row in result.measures}
+    for row, wide in zip(result.measures, result.summarised(level=0.99), strict=True):
+        assert row.value == wide.value
+        if row.lo is not None:
+            assert wide.lo <= row.lo <= row.hi <= wide.hi
+            assert (wide.lo, wide.hi) != (row.lo, row.hi) or row.lo == row.hi
 
 
 @pytest.mark.parametrize("error", [TrainingError("the loss is NaN"), ModelError("no such layer")])
 def test_a_failing_ensemble_member_fails_the_cell(error):
     with pytest.raises(type(error), match=str(error)):
-        measure(failing(error))
+        calibrated(failing(error))
 
 
 def test_a_model_with_given_weights_has_no_ensemble(tmp_path):

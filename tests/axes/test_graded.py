@@ -10,9 +10,10 @@ import pytest
 import torch
 from rich.console import Console
 
+from suite.attacks.constraints.patch import covered
 from suite.attacks.engine.problem import Problem
-from suite.attacks.engine.validation import covered, validate_and_score
-from suite.attacks.images.patch_common import PatchAttack
+from suite.attacks.engine.validation import validate_and_score
+from suite.attacks.images.image_patch import ImagePatch
 from suite.axes.attribution import Attribution
 from suite.axes.calibration import Calibration
 from suite.axes.clean import Clean
@@ -22,15 +23,16 @@ from suite.axes.robustness.axis import Robustness
 from suite.axes.robustness.sweep import AttackSweep
 from suite.errors import ModelError, SpecError, SuiteError
 from suite.kinds.detection import losses
-from suite.kinds.detection.kind import Detection
 from suite.leaderboard import board
 from suite.leaderboard.text import board_table, footnotes
 from suite.metrics.detection import states
+from suite.metrics.table import Table
 from suite.models.adapters.detector import TorchDetector
 from suite.registry import resolve
 from suite.runner.harness import Harness, plan
 from suite.runner.settings import Settings
 from suite.store import Store
+from tests.axes.contexts import finding_of, robust
 from tests.kinds.planted import KINDS, LIMIT, SLOPE, PlantedDetector, context_of, model_of
 from tests.stores import numbers
 
@@ -55,11 +57,7 @@ ATTACKS = [
 @functools.cache
 def attacked(kind, name, way="regular"):
     spec = {**PIXELS, **PATCHES}.get(name, name)
-    return Robustness(spec, audit=16).measure(context_of(kind, model_of(kind, way)).fit_to_model())
-
-
-def robust(result):
-    return [m for m in result.measures if m.metric.startswith("robust_")]
+    return finding_of(Robustness(spec, audit=16), context_of(kind, model_of(kind, way)).fit_to_model())
 
 
 def values(result, metric, **params):
@@ -68,7 +66,7 @@ def values(result, metric, **params):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_planted_model_is_always_correct(kind):
-    result = Clean().measure(context_of(kind).fit_to_model())
+    result = finding_of(Clean(), context_of(kind).fit_to_model())
     for measure in result.measures:
         lower = measure.higher_is_better is False
         assert measure.value == (0 if lower else 1) or measure.metric == "ar1", measure
@@ -83,10 +81,10 @@ def test_an_attack_lowers_the_headline_much_more_than_its_random_control(kind, n
     assert headline[-1].value < (0.2 if name in PIXELS else 0.7) and headline[-1].control > 0.9
     assert headline[-1].value < headline[-1].control - 0.25
     curve = result.details["curve"]
-    assert curve[0]["accuracy"] == curve[0]["random"] == 1
-    assert [point["accuracy"] for point in curve[1:]] == [measure.value for measure in headline]
-    assert all(point["accuracy_lo"] <= point["accuracy"] <= point["accuracy_hi"] for point in curve)
-    assert [point["accuracy"] for point in curve] == sorted((p["accuracy"] for p in curve), reverse=True)
+    assert curve[0]["value"] == curve[0]["random"] == 1
+    assert [point["value"] for point in curve[1:]] == [measure.value for measure in headline]
+    assert all(point["value_lo"] <= point["value"] <= point["value_hi"] for point in curve)
+    assert [point["value"] for point in curve] == sorted((p["value"] for p in curve), reverse=True)
 
 
 @pytest.mark.parametrize(("kind", "name"), ATTACKS)
@@ -169,7 +167,7 @@ def states_after_ascent(name, eps, steps=8):
         point = torch.min(torch.max(moved, context.pixels - eps), context.pixels + eps).clamp(0, 1)
     with torch.no_grad():
         output = context.model(point).numpy()
-    return states(output, context.test.targets, context.kind.threshold).sum(axis=0)
+    return states(output, context.test.targets, context.kind.scoring.threshold).sum(axis=0)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +197,7 @@ class OneSided(PlantedDetector):
 def test_an_objective_has_its_own_effect_only(loss, expected):
     """`expected`: shares of detected, mislabeled and missed objects, and hallucinated boxes per image."""
     attack = f"pgd(eps=[0.3], steps=10, restarts=1, loss={loss})"
-    result = Robustness(attack, audit=0).measure(context_of("detection", TorchDetector(OneSided())).fit_to_model())
+    result = finding_of(Robustness(attack, audit=0), context_of("detection", TorchDetector(OneSided())).fit_to_model())
     rates_at_size = rates(result, 0.3)
     mislabeled, missed = rates_at_size["mislabel_rate"].value, rates_at_size["disappearance_rate"].value
     assert (1 - mislabeled - missed, mislabeled, missed) == expected[:3]
@@ -221,7 +219,7 @@ def test_secondary_metrics_exist_at_every_size_and_agree_with_the_states(name):
     result = attacked("detection", name)
     context = context_of("detection").fit_to_model()
     for measure in values(result, "disappearance_rate"):
-        assert measure.params["threshold"] == round(context.kind.threshold, 4)
+        assert measure.params["threshold"] == round(context.kind.scoring.threshold, 4)
         where = {k: v for k, v in measure.params.items() if k in ("eps", "area")}
         (mislabeled,) = values(result, "mislabel_rate", **where)
         assert 0 <= measure.value + mislabeled.value <= 1 and measure.control is not None
@@ -245,14 +243,15 @@ AXES = {
 @pytest.mark.parametrize("name", AXES)
 def test_no_number_depends_on_the_batch_size_or_the_run(kind, name):
     first, *others = (
-        AXES[name].measure(context_of(kind, count=9, batch_size=size).fit_to_model()) for size in (64, 7, 1)
+        finding_of(AXES[name], context_of(kind, count=9, batch_size=size).fit_to_model()) for size in (64, 7, 1)
     )
     for other in others:
         assert first.measures == other.measures
         assert first.details == other.details
-        assert first.samples.keys() == other.samples.keys()
-        for column, held in first.samples.items():
-            assert np.array_equal(held, other.samples[column], equal_nan=column != "id")
+        assert first.facts == other.facts
+        for one, same in zip(first.result.columns, other.result.columns, strict=True):
+            assert (one.name, one.params, one.population) == (same.name, same.params, same.population)
+            assert np.array_equal(one.values, same.values, equal_nan=one.values.dtype.kind == "f")
     assert any(measure.value is not None for measure in first.measures)
 
 
@@ -286,10 +285,10 @@ def test_an_object_mostly_under_the_patch_is_not_scored(rows, damage):
     x1, y1, x2, _ = map(int, box)
     changed = pixels.clone()
     changed[:, :, y1 : y1 + rows, x1:x2] = 0.9
-    measured, tally = validate_and_score(problem, PatchAttack(area=(0.1,)), pixels, changed, targets, 0.1)
+    measured, tally = validate_and_score(problem, ImagePatch(area=(0.1,)), pixels, changed, targets, 0.1)
     assert measured.item() == damage
     assert tally[0, 100, 5] == (rows > 3) and targets[0, 0, 5] == 0
-    measure = context.kind.headline_measure("map", tally, seed=0)
+    measure = context.kind.scoring.headline_measure(Table(()), context.kind.scoring.headline, tally)
     assert measure.value is None if rows > 3 else measure.value == 1  # its score is low, but still the highest
 
 
@@ -299,10 +298,10 @@ def test_pixels_under_the_patch_are_not_scored():
     problem = Problem.of(context.kind, context.model.raw, adapter=context.model)
     changed = pixels.clone()
     changed[:, :, 8:16, 8:16] = 0.9
-    damage, tally = validate_and_score(problem, PatchAttack(area=(0.2,)), pixels, changed, targets, 0.2)
+    damage, tally = validate_and_score(problem, ImagePatch(area=(0.2,)), pixels, changed, targets, 0.2)
     assert (damage == 0).all()  # a cell without contrast is background, and its former target is masked
     assert (tally.sum(axis=(1, 2)) == 24 * 24 - 64).all()
-    whole = context.kind.tally(context.outcomes.output, context.test.targets)
+    whole = context.kind.scoring.tally(context.outcomes.output, context.test.targets)
     assert (whole.sum(axis=(1, 2)) == 24 * 24).all() and (whole != tally).any()
 
 
@@ -342,6 +341,7 @@ def test_controls_of_a_patch_mask_the_same_targets(kind, name):
 FILE = '''"""Planted scenes."""
 
 from suite import Sample, model, task
+from tests.axes.contexts import finding_of, robust
 from tests.kinds.planted import CLASSES, LANDMARKS, boxes_of, masks_of, model_of, scenes
 
 COUNT = {"train": 24, "validation": 30, "test": 20}
@@ -517,7 +517,7 @@ def test_an_attack_on_single_labels_is_rejected_for_graded_kinds(kind, attack):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_attribution_highlights_the_pixels_the_model_uses(kind):
-    result = AXES["attribution"].measure(context_of(kind).fit_to_model())
+    result = finding_of(AXES["attribution"], context_of(kind).fit_to_model())
     by_name = {(m.metric, m.params["method"], m.params.get("baseline")): m for m in result.measures}
     assert by_name["pointing_game", "saliency", "none"].value == 1
     assert by_name["energy_inside", "saliency", "none"].value == pytest.approx(1)
@@ -525,14 +525,14 @@ def test_attribution_highlights_the_pixels_the_model_uses(kind):
     assert by_name["insertion_auc", "saliency", "mean"].status == "ok"
     region = result.arrays["region"]
     assert region.shape == (8, 24, 24) and (region.sum(axis=(1, 2)) % 36 == 0).all() and region.any(axis=(1, 2)).all()
-    assert np.isfinite(result.samples["deletion_auc@saliency/mean"]).all()
+    assert np.isfinite(result.column("deletion_auc", method="saliency", baseline="mean")).all()
     end = result.details["curves"]["saliency"]["deletion/mean"][-1]
     assert end < 0.05  # with everything deleted the detection is gone: a score near zero, not a missing value
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradcam_explains_more_images_than_one_padded_batch(kind):
-    result = Attribution(methods=("gradcam",), samples=12, steps=3).measure(context_of(kind).fit_to_model())
+    result = finding_of(Attribution(methods=("gradcam",), samples=12, steps=3), context_of(kind).fit_to_model())
     assert next(m for m in result.measures if m.metric == "pointing_game").value == 1
 
 
@@ -551,13 +551,15 @@ class SubpixelBox(torch.nn.Module):
 
 
 def test_a_detection_smaller_than_a_pixel_does_not_affect_others():
-    result = AXES["attribution"].measure(context_of("detection", TorchDetector(SubpixelBox())))
+    result = finding_of(AXES["attribution"], context_of("detection", TorchDetector(SubpixelBox())))
     assert result.measures
 
 
 def test_the_kind_is_fitted_on_validation_samples_first():
     context = context_of("detection")
     fitted = context.fit_to_model()
-    assert context.kind == Detection() and fitted.kind.threshold != 0.5
-    assert fitted.kind.threshold == pytest.approx((context.validation_output[..., 4].max(1).max() + 0.05) / 2, abs=0.1)
+    assert context.kind.scoring.threshold == 0.5 != fitted.kind.scoring.threshold
+    assert fitted.kind.scoring.threshold == pytest.approx(
+        (context.validation_output[..., 4].max(1).max() + 0.05) / 2, abs=0.1
+    )
     assert fitted.outcomes.kind is fitted.kind

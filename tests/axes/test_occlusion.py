@@ -1,5 +1,8 @@
 """The occlusion axis: covered pixels, averaging over positions, and the heat map."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +11,11 @@ from torch import nn
 from suite.axes.occlusion import Occlusion, corners, side_of, stops
 from suite.data import Split
 from suite.errors import SpecError
+from suite.kinds.base import NotApplicable
 from suite.models.base import TorchClassifier
 from suite.registry import resolve
 from tests.attacks.digits import splits
-from tests.axes.contexts import split_context
+from tests.axes.contexts import finding_of, split_context
 
 AXIS = Occlusion(fractions=(0.07, 0.25, 0.57), places=3)
 
@@ -36,7 +40,7 @@ def bright_images(count=30):
 
 @pytest.fixture(scope="module")
 def result():
-    return AXIS.measure(split_context(splits()[1].take(range(120))))
+    return finding_of(AXIS, split_context(splits()[1].take(range(120))))
 
 
 def test_every_fraction_has_a_row_with_the_covered_area(result):
@@ -44,7 +48,7 @@ def test_every_fraction_has_a_row_with_the_covered_area(result):
     assert [row.params["fraction"] for row in rows] == [0.07, 0.25, 0.57]
     assert [row.params["covered"] for row in rows] == [4 / 64, 16 / 64, 36 / 64]
     for row in rows:
-        kept = result.samples[f"kept@{row.params['fraction']!r}"]
+        kept = np.mean([result.column("quality", fraction=row.params["fraction"], place=at) for at in range(3)], axis=0)
         assert set(np.round(kept * 3).tolist()) <= {0, 1, 2, 3}
         assert np.allclose(kept * 3, np.round(kept * 3))
         assert row.value == pytest.approx(kept.mean())
@@ -56,21 +60,38 @@ def test_every_fraction_has_a_row_with_the_covered_area(result):
 def test_the_curve_begins_with_the_clean_image(result):
     curve = result.details["occlusion"]
     assert [point["fraction"] for point in curve] == [0, 0.07, 0.25, 0.57]
-    assert curve[0]["accuracy"] == np.mean(result.samples["correct_clean"])
-    assert [point["accuracy"] for point in curve[1:]] == [row.value for row in result.measures]
-    assert all(point["lo"] <= point["accuracy"] <= point["hi"] for point in curve)
+    assert curve[0]["value"] == np.mean(result.column("quality"))
+    assert [point["value"] for point in curve[1:]] == [row.value for row in result.measures]
+    assert all(point["lo"] <= point["value"] <= point["hi"] for point in curve)
+
+
+def test_measures_of_some_samples_are_those_of_a_run_on_these_samples(result):
+    rows = list(range(1, 120, 4))
+    part = finding_of(AXIS, split_context(splits()[1].take(rows)))
+    assert result.summarised(rows=rows) == part.measures
+
+
+def test_a_higher_level_widens_the_intervals(result):
+    for row, wide in zip(result.measures, result.summarised(level=0.999), strict=True):
+        assert (wide.value, wide.level) == (row.value, 0.999)
+        assert wide.lo < row.lo < row.hi < wide.hi
+
+
+def test_a_fraction_keeps_its_numbers_when_facts_were_stored(result):
+    stored = replace(result, result=replace(result.result, facts=json.loads(json.dumps(result.facts))))
+    assert stored.measures == result.measures
 
 
 def test_a_model_of_one_pixel_fails_when_that_pixel_is_covered():
     axis = Occlusion(fractions=(0.25,), places=40)
-    result = axis.measure(split_context(bright_images(), TorchClassifier(OnePixel())))
+    result = finding_of(axis, split_context(bright_images(), TorchClassifier(OnePixel())))
     # Of the 25 positions of a 4x4 square, those with first row 0..2 and first column 2..4 cover the pixel at (2, 5).
     assert result.measures[0].value == pytest.approx(1 - 9 / 25, abs=0.04)
 
 
 def test_the_heat_map_is_low_where_the_square_covers_what_the_model_uses():
     axis = Occlusion(fractions=(0.25,), places=1, grid=5)
-    arrays = axis.measure(split_context(bright_images(), TorchClassifier(OnePixel()))).arrays
+    arrays = finding_of(axis, split_context(bright_images(), TorchClassifier(OnePixel()))).arrays
     covers = np.zeros((5, 5), dtype=bool)
     covers[0:3, 2:5] = True
     assert arrays["heat"].shape == (12, 5, 5)
@@ -84,10 +105,10 @@ def test_the_heat_map_is_low_where_the_square_covers_what_the_model_uses():
 
 @pytest.mark.parametrize("batch_size", [1, 7, 256])
 def test_results_do_not_depend_on_the_batch_size(result, batch_size):
-    other = AXIS.measure(split_context(splits()[1].take(range(120)), batch_size=batch_size))
+    other = finding_of(AXIS, split_context(splits()[1].take(range(120)), batch_size=batch_size))
     assert other.measures == result.measures
-    for name, values in result.samples.items():
-        assert np.array_equal(values, other.samples[name])
+    for one, two in zip(result.result.columns, other.result.columns, strict=True):
+        assert one.params == two.params and np.array_equal(one.values, two.values)
 
 
 @pytest.mark.parametrize("fill", ["grey", "mean"])
@@ -132,6 +153,14 @@ def test_square_sides_and_grid_stops():
 def test_invalid_options_are_rejected(options):
     with pytest.raises(SpecError, match="expected"):
         Occlusion(**options)
+
+
+def test_a_kind_without_maps_has_no_heat_map():
+    context = split_context(bright_images(), TorchClassifier(OnePixel()))
+    bare = replace(context, kind=replace(context.kind, maps=NotApplicable("nothing to explain")))
+    finding = finding_of(Occlusion(fractions=(0.25,), places=1), bare)
+    assert finding.arrays == {}
+    assert finding.measures == finding_of(finding.axis, context).measures
 
 
 def test_the_axis_can_be_built_from_its_spec():

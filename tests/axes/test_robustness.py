@@ -18,37 +18,37 @@ from suite.errors import AttackError
 from suite.models.base import TorchClassifier
 from suite.registry import resolve
 from tests.attacks.digits import trained
-from tests.axes.contexts import EPS, Fake, context_of, robust
+from tests.axes.contexts import EPS, Fake, context_of, finding_of, robust
 
 ALL_CHECKS = (*CHECKS, *PROBES)
 
 
 @pytest.fixture(scope="module")
 def pgd():
-    return Robustness("pgd(eps=[0.05, 0.1, 0.15], steps=10)").measure(context_of())
+    return finding_of(Robustness("pgd(eps=[0.05, 0.1, 0.15], steps=10)"), context_of())
 
 
 def test_the_curve_starts_at_the_clean_accuracy_and_falls(pgd):
-    clean = pgd.samples["correct_clean"]
+    clean = pgd.quality()
     curve = pgd.details["curve"]
     assert [point["size"] for point in curve] == [0, *EPS]
-    assert curve[0]["accuracy"] == curve[0]["random"] == clean.mean() > 0.95
-    values = [point["accuracy"] for point in curve]
+    assert curve[0]["value"] == curve[0]["random"] == clean.mean() > 0.95
+    values = [point["value"] for point in curve]
     assert values == sorted(values, reverse=True)
     assert values[0] > values[-1] + 0.5
-    assert all(point["accuracy_lo"] <= point["accuracy"] <= point["accuracy_hi"] for point in curve)
+    assert all(point["value_lo"] <= point["value"] <= point["value_hi"] for point in curve)
     assert all(point["random_lo"] <= point["random"] <= point["random_hi"] for point in curve)
 
 
 def test_columns_measures_and_curve_agree(pgd):
     for eps, measure, point in zip(EPS, robust(pgd), pgd.details["curve"][1:], strict=True):
-        correct = pgd.samples[f"robust@{eps!r}"]
+        correct = pgd.quality(eps)
         assert measure.params["eps"] == eps
-        assert measure.value == correct.mean() == point["accuracy"]
+        assert measure.value == correct.mean() == point["value"]
         assert measure.control == point["random"]
         assert measure.n == len(correct) == 120
-        assert not (correct & ~pgd.samples["correct_clean"]).any()
-    correct = [pgd.samples[f"robust@{eps!r}"] for eps in EPS]
+        assert not (correct & ~pgd.quality()).any()
+    correct = [pgd.quality(eps) for eps in EPS]
     assert not (correct[1] & ~correct[0]).any() and not (correct[2] & ~correct[1]).any()
 
 
@@ -57,8 +57,8 @@ def test_a_correct_attack_on_a_correct_model_passes_every_check(pgd):
         assert measure.status == "ok"
         assert measure.reason is None
         assert measure.checks == dict.fromkeys(ALL_CHECKS, "pass")
-    assert {name: status for name, (status, _) in pgd.details["checks"].items()} == dict.fromkeys(ALL_CHECKS, "pass")
-    assert pgd.details["stochastic"] is False and "draws" not in robust(pgd)[0].params
+    assert {name: status for name, (status, _) in pgd.facts["checks"].items()} == dict.fromkeys(ALL_CHECKS, "pass")
+    assert pgd.facts["attack"]["draws"] == 1 and "draws" not in robust(pgd)[0].params
 
 
 def test_every_size_has_its_random_control(pgd):
@@ -85,8 +85,8 @@ def test_the_gallery_shows_the_first_samples_before_and_after_the_attack(pgd):
     moved = np.abs(arrays["adversarial"].astype(float) - arrays["clean"]).max(axis=(1, 2, 3))
     assert (moved <= arrays["eps"] + 1e-5).all()
     misclassified = arrays["adversarial_prediction"] != arrays["label"]
-    assert np.array_equal(misclassified, ~pgd.samples["robust@0.15"][rows])
-    first = [next((eps for eps in EPS if not pgd.samples[f"robust@{eps!r}"][row]), EPS[-1]) for row in rows]
+    assert np.array_equal(misclassified, ~pgd.quality(0.15)[rows])
+    first = [next((eps for eps in EPS if not pgd.quality(eps)[row]), EPS[-1]) for row in rows]
     assert arrays["eps"].tolist() == first
 
 
@@ -94,7 +94,7 @@ def test_a_sample_misclassified_without_an_attack_appears_unchanged_in_the_galle
     context = context_of()
     for row in context.gallery:
         context.test.targets[row] = (context.test.targets[row] + 1) % 10
-    arrays = Robustness("fgsm(eps=[0.05])", audit=0).measure(context).arrays
+    arrays = finding_of(Robustness("fgsm(eps=[0.05])", audit=0), context).arrays
     assert arrays["eps"].tolist() == [0] * 12
     assert np.array_equal(arrays["adversarial"], arrays["clean"])
 
@@ -119,7 +119,7 @@ def test_only_correctly_predicted_samples_are_attacked(measured):
     attack = RecordingPGD()
     result = measured(attack, audit=0)
     images = [image.tobytes() for image in context_of().test.pixels()]
-    correct_before = [result.samples["correct_clean"], *(result.samples[f"robust@{eps!r}"] for eps in EPS)]
+    correct_before = [result.quality(), *(result.quality(eps) for eps in EPS)]
     for eps, before in zip(EPS, correct_before[:-1], strict=True):
         assert attack.attacked[eps] == [image for image, correct in zip(images, before, strict=True) if correct]
     assert len(attack.attacked[EPS[-1]]) < len(attack.attacked[EPS[0]]) < 120
@@ -130,18 +130,20 @@ def test_only_correctly_predicted_samples_are_attacked(measured):
     ["pgd(eps=[0.05, 0.1], steps=5)", "patch(area=[0.1], steps=10)", "torchattacks:PGDL2(eps=[0.5], steps=3)"],
 )
 def test_no_number_depends_on_the_batch_size(spec):
-    one, other = (Robustness(spec, audit=24).measure(context_of(count=60, batch_size=size)) for size in (64, 7))
+    one, other = (finding_of(Robustness(spec, audit=24), context_of(count=60, batch_size=size)) for size in (64, 7))
     assert one.measures == other.measures
     assert one.details == other.details
-    for name in one.samples:
-        assert np.array_equal(one.samples[name], other.samples[name])
+    assert one.facts == other.facts
+    for own, same in zip(one.result.columns, other.result.columns, strict=True):
+        assert (own.name, own.params, own.population) == (same.name, same.params, same.population)
+        assert np.array_equal(own.values, same.values, equal_nan=own.values.dtype.kind == "f")
     for name in one.arrays:
         if not name.endswith("confidence"):
             assert np.array_equal(one.arrays[name], other.arrays[name]), name
 
 
 def test_a_patch_has_a_random_and_a_gray_control():
-    result = Robustness("patch(area=[0.15, 0.3], steps=40)").measure(context_of())
+    result = finding_of(Robustness("patch(area=[0.15, 0.3], steps=40)"), context_of())
     controls = {(m.params["control"], m.params["area"]) for m in result.measures if m.metric == "control_accuracy"}
     assert controls == {(name, area) for name in ("random", "grey") for area in (0.15, 0.3)}
     for measure in robust(result):
@@ -249,7 +251,7 @@ def test_a_faulty_attack_fails_exactly_its_checks_and_is_suspect(measured, fault
         assert measure.status == "suspect"
         assert measure.value is not None
         assert_matches(pattern, measure.reason)
-        failures = [sentence for status, sentence in result.details["checks"].values() if status == "fail"]
+        failures = [sentence for status, sentence in result.facts["checks"].values() if status == "fail"]
         assert measure.reason == "; ".join(failures)
 
 
@@ -366,7 +368,7 @@ class Relabels(Fake):
 def test_an_attack_cannot_change_the_targets(measured):
     result = measured(Relabels(eps=(0.01,)), audit=8)
     (measure,) = robust(result)
-    assert measure.value == result.samples["correct_clean"].mean() > 0.95
+    assert measure.value == result.quality().mean() > 0.95
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["normal", "exception inside"])
@@ -416,7 +418,7 @@ class NanDuringSearch(nn.Module):
 @pytest.mark.parametrize("attack", ["cascade(eps=[0.1], tier=quick)", "square(eps=[0.1], queries=30)", "boundary"])
 def test_nan_under_attack_never_counts_as_robust(attack):
     with pytest.raises(AttackError, match=r"NaN or infinite output .* neither robust nor misclassified"):
-        Robustness(attack).measure(context_of(TorchClassifier(NanDuringSearch()), count=40))
+        finding_of(Robustness(attack), context_of(TorchClassifier(NanDuringSearch()), count=40))
 
 
 def test_a_model_that_is_robust_at_a_tiny_size_is_not_suspect(measured):
@@ -456,7 +458,7 @@ OVERESTIMATED = {
 @pytest.mark.parametrize("case", OVERESTIMATED)
 def test_a_weak_attack_of_torchattacks_is_suspect(case):
     spec, wrap, check = OVERESTIMATED[case]
-    result = Robustness(spec).measure(context_of(TorchClassifier(wrap(trained().module))))
+    result = finding_of(Robustness(spec), context_of(TorchClassifier(wrap(trained().module))))
     (measure,) = robust(result)
     assert measure.checks[check] == "fail" and measure.status == "suspect"
     assert measure.params["attack"] == "torchattacks:" + spec.split(":")[1].split("(")[0]

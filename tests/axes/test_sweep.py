@@ -17,13 +17,15 @@ from suite.attacks.constraints import constraint
 from suite.attacks.engine.problem import Problem
 from suite.attacks.images.boundary import Boundary
 from suite.attacks.images.gradient import FGSM, PGD, NormAttack
-from suite.axes.robustness.axis import DRAWS, Robustness
-from suite.axes.robustness.sweep import AttackSweep, adversarial_arrays
+from suite.axes.robustness.axis import Robustness
+from suite.axes.robustness.inputs import stored_inputs
+from suite.axes.robustness.setup import DRAWS
+from suite.axes.robustness.sweep import AttackSweep
 from suite.errors import AttackError
 from suite.models.base import TorchClassifier
 from suite.models.training.trainer import seeded
 from tests.attacks.digits import trained
-from tests.axes.contexts import Fake, context_of, robust
+from tests.axes.contexts import Fake, context_of, finding_of, noisy_context, robust
 
 EPS = (0.05, 0.1, 0.15)
 
@@ -49,21 +51,18 @@ def predict(model, pixels):
 @pytest.fixture(scope="module", params=["pgd", "boundary", "cascade"])
 def finding(request):
     options = {"pgd": "steps=10", "boundary": "steps=5, aimed=1", "cascade": "tier=quick"}[request.param]
-    return request.param, Robustness(f"{request.param}(eps=[0.05, 0.1, 0.15], {options})", audit=0).measure(
-        context_of()
-    )
+    axis = Robustness(f"{request.param}(eps=[0.05, 0.1, 0.15], {options})", audit=0)
+    return request.param, finding_of(axis, context_of())
 
 
 def test_stored_adversarial_examples_agree_with_the_columns(finding):
     _, result = finding
-    arrays, columns, context = result.arrays, result.samples, context_of()
-    row_of = {name: row for row, name in enumerate(columns["id"])}
-    correct = {eps: columns[f"robust@{eps!r}"] for eps in EPS}
-    misclassified = columns["correct_clean"] & ~correct[EPS[-1]]
+    arrays, ids, context = result.arrays, result.column("id"), context_of()
+    row_of = {name: row for row, name in enumerate(ids)}
+    correct = {eps: result.quality(eps) for eps in EPS}
+    misclassified = result.quality() & ~correct[EPS[-1]]
     assert 60 < misclassified.sum() < 120
-    assert set(arrays["found_id"].tolist()) == {
-        name for name, wrong in zip(columns["id"], misclassified, strict=True) if wrong
-    }
+    assert set(arrays["found_id"].tolist()) == {name for name, wrong in zip(ids, misclassified, strict=True) if wrong}
     assert len(arrays["found"]) == len(arrays["found_size"]) == len(arrays["found_rung"]) == misclassified.sum()
     for name, size in zip(arrays["found_id"], arrays["found_size"], strict=True):
         assert size == next(eps for eps in EPS if not correct[eps][row_of[name]])
@@ -77,11 +76,18 @@ def test_stored_adversarial_examples_agree_with_the_columns(finding):
     assert (predictions != context.test.targets[rows]).all()
 
 
-def test_details_contain_stages_passes_and_checksum(finding):
+def test_stages_passes_and_checksums_are_stored(finding):
     name, result = finding
     details, arrays = result.details, result.arrays
-    assert details["sha256"] == hashlib.sha256(arrays["found"].tobytes()).hexdigest()
-    assert details["stochastic"] is False
+    row_of = {name: row for row, name in enumerate(result.column("id"))}
+    rows = [row_of[name] for name in arrays["found_id"]]
+    checksums = result.column("sha256")
+    assert checksums[rows].tolist() == [hashlib.sha256(values.tobytes()).hexdigest() for values in arrays["found"]]
+    assert all(text == "" for text in np.delete(checksums, rows))
+    assert np.array_equal(result.column("found_size")[rows], arrays["found_size"])
+    assert np.isnan(np.delete(result.column("found_size"), rows)).all()
+    assert result.column("found_by")[rows].tolist() == arrays["found_rung"].tolist()
+    assert result.facts["attack"]["draws"] == 1
     assert sum(details["found_by"].values()) == len(arrays["found"])
     names, counts = np.unique(arrays["found_rung"], return_counts=True)
     assert details["found_by"] == dict(zip(names.tolist(), counts.tolist(), strict=True))
@@ -89,7 +95,8 @@ def test_details_contain_stages_passes_and_checksum(finding):
         assert "" not in details["found_by"] and all("steps" in stage for stage in details["found_by"])
     else:
         assert set(details["found_by"]) == {name}
-    assert 0 < details["passes"]["attack"] <= details["passes"]["with checks"]
+    passes = result.facts["passes"]
+    assert 0 < passes["search"] <= passes["attack"] <= passes["with checks"]
 
 
 def test_passes_count_the_forward_passes_of_the_model(monkeypatch):
@@ -125,8 +132,9 @@ def test_nothing_is_attacked_if_no_sample_is_correct():
     context.test.targets[:] = (predict(context.model, context.pixels).numpy() + 1) % 10
     sweep = sweep_of(PGD(eps=EPS, steps=2), context)
     assert not sweep.clean.any() and all(not correct.any() for correct in sweep.quality.values())
-    stored = adversarial_arrays(sweep)
-    assert stored["found"].shape == (0, 1, 8, 8) and stored["found_id"].shape == stored["found_size"].shape == (0,)
+    stored, counts = stored_inputs(sweep)
+    assert stored["found"].values.shape == (0, 1, 8, 8) and stored["found_id"].values.shape == (0,)
+    assert counts["stored"] == counts["found"] == 0
 
 
 # Minimum-norm attacks run once for all sizes
@@ -166,60 +174,44 @@ def test_a_minimum_norm_attack_runs_once_for_all_sizes():
 # Stochastic models
 
 
-class NoisyInput(nn.Module):
-    """Adds Gaussian noise to its input, so that outputs differ from call to call."""
-
-    def __init__(self, noise=0.3):
-        super().__init__()
-        self.inner, self.noise = trained().module, noise
-
-    def forward(self, x):
-        return self.inner(x + self.noise * torch.randn_like(x))
-
-
-def noisy_context(count=60, **fields):
-    return context_of(TorchClassifier(NoisyInput()), count=count, **fields)
-
-
 @pytest.fixture(scope="module")
 def random_finding():
-    return Robustness("pgd(eps=[0.05, 0.1], steps=4, restarts=1)", audit=24).measure(noisy_context())
+    return finding_of(Robustness("pgd(eps=[0.05, 0.1], steps=4, restarts=1)", audit=24), noisy_context())
 
 
 def test_an_outcome_of_a_stochastic_model_is_a_share_of_32_draws(random_finding):
     assert DRAWS == 32
-    columns = random_finding.samples
-    for name in ("correct_clean", "robust@0.05", "robust@0.1"):
-        shares = columns[name]
+    for size in (0.0, 0.05, 0.1):
+        shares = random_finding.quality(size)
         assert np.array_equal(shares * 32, np.round(shares * 32)) and shares.min() >= 0 and shares.max() <= 1
         assert len(np.unique(shares)) > 5
     for measure, eps in zip(robust(random_finding), (0.05, 0.1), strict=True):
         assert measure.params["draws"] == 32
-        assert measure.value == pytest.approx(columns[f"robust@{eps!r}"].mean(), abs=1e-12)
+        assert measure.value == pytest.approx(random_finding.quality(eps).mean(), abs=1e-12)
         assert measure.lo < measure.value < measure.hi and measure.n == 60
         assert measure.value < measure.control < 1
     controls = [m for m in random_finding.measures if m.metric == "control_accuracy"]
     assert all(m.params["draws"] == 32 and m.lo < m.value < m.hi for m in controls)
-    assert random_finding.details["stochastic"] is True
+    assert random_finding.facts["attack"]["draws"] == 32
     point = random_finding.details["curve"][1]
-    assert point["accuracy_lo"] < point["accuracy"] < point["accuracy_hi"]
-    assert point["accuracy"] == pytest.approx(robust(random_finding)[0].value)
+    assert point["value_lo"] < point["value"] < point["value_hi"]
+    assert point["value"] == pytest.approx(robust(random_finding)[0].value)
 
 
 def test_a_stochastic_model_is_marked_but_not_suspect(random_finding):
     for measure in robust(random_finding):
         assert measure.checks["deterministic"] == "pass"  # because outcomes are shares of draws
         assert measure.checks["eps0_equals_clean"] == "pass"
-    assert "share of 32 draws" in random_finding.details["checks"]["deterministic"][1]
+    assert "share of 32 draws" in random_finding.facts["checks"]["deterministic"][1]
 
 
 def test_only_inputs_misclassified_in_most_draws_are_stored(random_finding):
-    arrays, columns, context = random_finding.arrays, random_finding.samples, noisy_context()
-    row_of = {name: row for row, name in enumerate(columns["id"])}
+    arrays, context = random_finding.arrays, noisy_context()
+    row_of = {name: row for row, name in enumerate(random_finding.column("id"))}
     rows = [row_of[name] for name in arrays["found_id"]]
     assert len(rows) > 5
     for row, size in zip(rows, arrays["found_size"], strict=True):
-        assert columns[f"robust@{float(size)!r}"][row] < 0.5
+        assert random_finding.quality(float(size))[row] < 0.5
     moved, clean = torch.from_numpy(arrays["found"]), torch.from_numpy(context.test.pixels()[rows])
     excess = constraint("linf").excess(clean, moved, torch.from_numpy(arrays["found_size"]))
     assert (excess <= 0).all()  # also where a larger size failed by chance
@@ -229,7 +221,8 @@ def test_only_inputs_misclassified_in_most_draws_are_stored(random_finding):
         again = problem.outcome(moved, torch.from_numpy(context.test.targets[rows]))
     assert (again > 0.3).all() and again.mean() > 0.5
     rows_without_example = [row for row in range(60) if row not in rows]
-    assert all(columns["robust@0.05"][row] >= 0.5 or columns["correct_clean"][row] == 0 for row in rows_without_example)
+    small, clean = random_finding.quality(0.05), random_finding.quality()
+    assert all(small[row] >= 0.5 or clean[row] == 0 for row in rows_without_example)
 
 
 class WrongInOneOfTenDraws(nn.Module):
@@ -247,12 +240,12 @@ class WrongInOneOfTenDraws(nn.Module):
 
 def test_one_misclassified_draw_is_no_adversarial_example():
     context = context_of(TorchClassifier(WrongInOneOfTenDraws()), count=80)
-    finding = Robustness("pgd(eps=[0.0001, 0.0002, 0.0003], steps=10)", audit=0).measure(context)
-    assert finding.details["stochastic"] is True
+    finding = finding_of(Robustness("pgd(eps=[0.0001, 0.0002, 0.0003], steps=10)", audit=0), context)
+    assert finding.facts["attack"]["draws"] == 32
     assert len(finding.arrays["found"]) == 0  # at least one of 30 draws is wrong in 96% of cases
     for eps in (0.0001, 0.0002, 0.0003):
-        shares = finding.samples[f"robust@{eps!r}"]
-        easy = finding.samples["correct_clean"] > 0.5
+        shares = finding.quality(eps)
+        easy = finding.quality() > 0.5
         assert shares[easy].min() > 0.5 and shares[easy].mean() == pytest.approx(0.9, abs=0.02)
     # A lucky draw at a small size is not carried over to larger sizes.
     values = [measure.value for measure in robust(finding)]
@@ -293,14 +286,14 @@ def test_an_adversarial_example_stays_if_a_larger_size_fails_by_chance():
     sweep = scripted({0.1: 0.25, 0.2: 0.75, 0.3: 0.5})
     assert [float(quality[0]) for quality in sweep.quality.values()] == [0.75, 0.25, 0.5]
     assert sweep.found_at.tolist() == [0.2]
-    moved = adversarial_arrays(sweep)["found"]
+    moved = stored_inputs(sweep)[0]["found"].values
     # The stored example is the successful one, not the larger perturbation, which did not succeed.
     assert np.abs(moved - 0.5).max() == pytest.approx(0.2, abs=1e-6)
 
 
 def test_half_of_the_draws_is_no_majority():
     sweep = scripted({0.1: 0.5, 0.2: 0.5, 0.3: 0.5})
-    assert np.isnan(sweep.found_at).all() and len(adversarial_arrays(sweep)["found"]) == 0
+    assert np.isnan(sweep.found_at).all() and len(stored_inputs(sweep)[0]["found"].values) == 0
     # The gallery keeps the largest attempt.
     assert np.abs(sweep.adversarial.numpy() - 0.5).max() == pytest.approx(0.3, abs=1e-6)
 

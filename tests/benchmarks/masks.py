@@ -32,7 +32,8 @@ from torch.nn.functional import cross_entropy
 
 from suite.attacks.engine.problem import Problem
 from suite.axes.base import Context
-from suite.axes.robustness.axis import DRAWS, Robustness
+from suite.axes.robustness.axis import Robustness
+from suite.axes.robustness.setup import DRAWS
 from suite.data import DataReport, Split, TaskData, TaskInfo
 from suite.errors import AttackError, ModelError
 from suite.kinds.classification.kind import Classification
@@ -40,6 +41,7 @@ from suite.models.base import TorchClassifier
 from suite.runner.settings import silent
 from tests.attacks import digits, fakes
 from tests.attacks.fakes import FAKES, Fake, Labeled
+from tests.axes.contexts import finding_of
 from tests.benchmarks import zoo
 from tests.benchmarks.reference import Counted, autoattack
 
@@ -182,7 +184,7 @@ def context_of(module: nn.Module, setup: Setup) -> Context:
     info = TaskInfo(setup.name, "classification", "1", digits.CLASSES, shape)
     data = TaskData(info, train, train.take(range(0)), test, DataReport({}), setup.name)
     return Context(
-        kind=Classification(),
+        kind=Classification().kind(),
         data=data,
         test=test,
         model=TorchClassifier(module),
@@ -204,13 +206,13 @@ def ours(module: nn.Module, setup: Setup, tier: str = "standard") -> Ours:
     start = time.perf_counter()
     context = context_of(copy.deepcopy(module), setup)
     try:
-        finding = Robustness(f"cascade(eps=[{setup.eps}], tier={tier})").measure(context)
+        finding = finding_of(Robustness(f"cascade(eps=[{setup.eps}], tier={tier})"), context)
     except (AttackError, ModelError) as error:
         return Ours(None, "invalid", (str(error),), 0, time.perf_counter() - start)
     measure = next(item for item in finding.measures if item.metric == "robust_accuracy")
     failed = tuple(name for name, status in measure.checks.items() if status == "fail")
     value = None if measure.value is None else 100 * measure.value
-    passes = finding.details["passes"]["with checks"]
+    passes = finding.facts["passes"]["with checks"]
     return Ours(value, measure.verdict, failed, passes, time.perf_counter() - start)
 
 
@@ -218,7 +220,7 @@ def plain(module: nn.Module, setup: Setup) -> float | None:
     """Return the accuracy under torchattacks' PGD with default settings, in percent; None if it fails."""
     try:
         context = context_of(copy.deepcopy(module), setup)
-        finding = Robustness(f"torchattacks:PGD(eps=[{setup.eps}])", audit=0).measure(context)
+        finding = finding_of(Robustness(f"torchattacks:PGD(eps=[{setup.eps}])", audit=0), context)
     except (AttackError, ModelError, RuntimeError):
         return None
     value = next(item.value for item in finding.measures if item.metric == "robust_accuracy")
@@ -246,7 +248,7 @@ def theirs(module: nn.Module, setup: Setup, *, stochastic: bool, quick: bool) ->
         outcome, helped = run(Attached(copy.deepcopy(module)), setup), True
     points, accuracy, passes, flags, seconds = outcome
     if stochastic:
-        problem = replace(Problem.of(Classification(), module), draws=DRAWS)
+        problem = replace(Problem.of(Classification().kind(), module), draws=DRAWS)
         accuracy = 1 - float(problem.outcome(points, setup.test[1]).double().mean())
     return Theirs(100 * accuracy, passes, flags, seconds, helped)
 

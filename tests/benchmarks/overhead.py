@@ -102,7 +102,7 @@ def bare(net: nn.Module, pixels: Tensor, batch: int, *, forward: int, backward: 
 
 def problem_of(case: Subject, net: Callable[[Tensor], Tensor] | None = None) -> Problem:
     """Return the problem as the robustness axis builds it."""
-    return Problem.of(Classification(), net or TorchClassifier(case.net).raw, batch_size=case.batch)
+    return Problem.of(Classification().kind(), net or TorchClassifier(case.net).raw, batch_size=case.batch)
 
 
 def ours(case: Subject, problem: Problem, *, stop: bool, steps: int = STEPS) -> Tensor:

@@ -24,9 +24,11 @@ from suite.attacks.constraints import constraint
 from suite.attacks.engine.ascent import Budget, Search, maximize
 from suite.attacks.engine.problem import Problem
 from suite.attacks.rng import as_seeds
-from suite.axes.robustness.axis import DRAWS, Robustness
+from suite.axes.robustness.axis import Robustness
+from suite.axes.robustness.setup import DRAWS
 from suite.kinds.classification.kind import Classification
 from tests.attacks.fakes import Before, noisy_input
+from tests.axes.contexts import finding_of
 from tests.benchmarks import zoo
 from tests.benchmarks.masks import RESULTS, Setup, context_of, digits_setup
 from tests.benchmarks.reference import Counted, autoattack
@@ -82,20 +84,20 @@ def measured(module: nn.Module, setup: Setup, attack: Callable[[nn.Module], Tens
 
 def share_correct(module: nn.Module, points: Tensor, labels: Tensor) -> Array:
     """Return the fraction of fresh draws in which each sample is classified correctly, (n,)."""
-    problem = replace(Problem.of(Classification(), module), draws=DRAWS)
+    problem = replace(Problem.of(Classification().kind(), module), draws=DRAWS)
     return 1 - problem.outcome(points, labels).double().numpy()
 
 
 def suite(module: nn.Module, setup: Setup) -> Outcome:
     """Run the robustness axis; its columns hold the fractions of correct predictions over fresh draws."""
     start = time.perf_counter()
-    finding = Robustness(f"cascade(eps=[{setup.eps}])").measure(context_of(module, setup))
+    finding = finding_of(Robustness(f"cascade(eps=[{setup.eps}])"), context_of(module, setup))
     seconds = time.perf_counter() - start
     row = next(item for item in finding.measures if item.metric == "robust_accuracy")
-    count, passes = len(setup.test[1]), finding.details["passes"]
+    count, passes = len(setup.test[1]), finding.facts["passes"]
     failed = [name for name, status in row.checks.items() if status == "fail"]
     note = f"{row.verdict}; with all checks {passes['with checks'] / count:,.0f}" + (f"; {failed}" if failed else "")
-    held = np.asarray(finding.samples[f"robust@{setup.eps!r}"], dtype=float)
+    held = np.asarray(finding.quality(setup.eps), dtype=float)
     return Outcome(held, passes["attack"] / count, seconds, note)
 
 
@@ -123,7 +125,7 @@ def ascent(setup: Setup, budget: Budget, draws: int) -> Callable[[nn.Module], Te
     pixels, labels = setup.test
 
     def attack(module: nn.Module) -> Tensor:
-        problem = replace(Problem.of(Classification(), module), average=draws)
+        problem = replace(Problem.of(Classification().kind(), module), average=draws)
         search = Search.of(pixels, labels, setup.eps, as_seeds(range(len(pixels)), pixels.device))
         maximize(problem, search, constraint("linf"), budget, rows=torch.arange(len(pixels)))
         return search.best

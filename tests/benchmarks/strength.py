@@ -38,7 +38,7 @@ def cascade(tier: str, item: zoo.Entry, threat: zoo.Threat, count: int) -> Line:
     """Return the validated result of one tier on a model, and its cost."""
     counted, (norm, eps) = reference.Counted(zoo.load(item)), threat
     pixels, labels = (part[:count] for part in zoo.points(item.data, item.set))
-    problem = Problem.of(Classification(), counted, batch_size=BATCH)
+    problem = Problem.of(Classification().kind(), counted, batch_size=BATCH)
     start, cpu_start = time.perf_counter(), time.process_time()
     attack = Cascade((eps,), norm, tier=tier)
     search, stages = attack.explored(problem, pixels, labels, eps, as_seeds(range(count)))

@@ -17,7 +17,7 @@ from suite.runner.preparation import prepare_task
 from suite.spec import parse
 from suite.types import Rejected, Sample
 
-KIND = Classification()
+KIND = Classification().kind()
 
 
 def loaded(samples, classes=("a", "b"), seed=0):

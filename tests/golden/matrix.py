@@ -1,18 +1,20 @@
 """The cells of the matrix, and the summaries of their records that must stay equal.
 
-``python -m tests.golden.matrix`` evaluates the matrix and writes ``records.json``. Run it only for a change that is
+``python -m tests.golden.matrix [TASK ...]`` evaluates the matrix and writes ``records.json``. Tasks whose measures
+differ from the reference are listed and not written, unless ``--accept`` is given: use it only for a change that is
 meant to change a number, and list that change under "Scores change" in the changelog.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,9 @@ import numpy as np
 import torch
 
 import suite  # noqa: F401  # pins the rounding of matrix products before any computation
+from suite.metrics.table import Column
 from suite.store import Store
+from suite.types import Measure
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records.json"
@@ -167,30 +171,34 @@ def summaries(store: Store) -> dict[str, Any]:
     }
 
 
-def summary(store: Store, record: str) -> dict[str, Any]:
-    """Return the exact measures of a record, and digests of its samples, arrays and details."""
-    path = next((store.root / "records").glob(f"*/{record}/rows.json"))
-    stored = json.loads(path.read_text("utf-8"))
-    samples, arrays = store.samples(record), store.arrays(record)
+def summary(store: Store, name: str) -> dict[str, Any]:
+    """Return the exact measures of a record, and digests of its columns, facts, arrays and details."""
+    record = store.record(name)
     return {
-        "weights": stored["provenance"]["digests"]["data"][:12],
-        "measures": [_measure(measure) for measure in stored["measures"]],
-        "samples": {name: _digest(samples[name].to_numpy()) for name in samples},
-        "arrays": {name: _digest(array) for name, array in sorted(arrays.items())},
-        "details": _numbers_digest(store.details(record)),
+        "weights": record.provenance.digests["data"][:12],
+        "measures": [_measure(measure) for measure in record.measures],
+        "columns": {column_title(column): _digest(column.values) for column in record.columns},
+        "facts": _numbers_digest(record.facts),
+        "arrays": {name: _digest(display.values) for name, display in sorted(record.arrays.items())},
+        "details": _numbers_digest(record.details),
     }
 
 
-def _measure(measure: dict[str, Any]) -> list[Any]:
-    numbers = [measure[name] for name in ("value", "lo", "hi", "control")]
+def column_title(column: Column) -> str:
+    """Return population, name and condition of a column in one line."""
+    return f"{column.population} {column.name} {json.dumps(dict(column.params), sort_keys=True)}"
+
+
+def _measure(measure: Measure) -> list[Any]:
+    numbers = (measure.value, measure.lo, measure.hi, measure.control)
     return [
-        measure["metric"],
-        measure["status"],
-        measure["n"],
-        measure["n_failed"],
-        measure["method"],
-        json.dumps(measure["params"], sort_keys=True),
-        json.dumps(measure["checks"], sort_keys=True),
+        measure.metric,
+        measure.status,
+        measure.n,
+        measure.n_failed,
+        measure.method,
+        json.dumps(dict(measure.params), sort_keys=True),
+        json.dumps(dict(measure.checks), sort_keys=True),
         *(None if number is None else float(number).hex() for number in numbers),
     ]
 
@@ -224,15 +232,47 @@ def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def main(tasks: list[str]) -> None:
-    """Write the reference records of the given tasks, or of all tasks."""
+def changes(task: str, known: Mapping[str, Any], measured: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for every record that was added or removed, and every measure that differs from the reference."""
+    for name in sorted(known.keys() | measured.keys()):
+        title = f"{task}: {name}"
+        if name not in known or name not in measured:
+            yield f"{title}: {'a new record' if name in measured else 'the record is missing'}"
+            continue
+        old, new = known[name]["measures"], measured[name]["measures"]
+        if len(old) != len(new):
+            yield f"{title}: {len(new)} measures instead of {len(old)}"
+        for place, (one, other) in enumerate(itertools.zip_longest(old, new)):
+            if one != other:
+                yield f"{title}: measure {place}:\n    was {json.dumps(one)}\n    is  {json.dumps(other)}"
+
+
+def main(arguments: list[str]) -> int:
+    """Write the reference records of the given tasks, or of all tasks.
+
+    Measures and names of existing records are changed only with ``--accept``; digests always are.
+    """
+    tasks, accept = [text for text in arguments if text != "--accept"], "--accept" in arguments
     known = json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
+    if not accept and known.get("machine") not in (None, machine()):
+        print(f"The reference was recorded on {known['machine']}; this machine is {machine()}, and rounds differently.")
+        return 1
+    refused = []
     for task in tasks or MATRIX:
         with tempfile.TemporaryDirectory() as folder:
-            known[task] = summaries(measure(task, Path(folder)))
-        print(task, len(known[task]), "records", flush=True)
+            measured = summaries(measure(task, Path(folder)))
+        different = list(changes(task, known[task], measured)) if task in known else []
+        print(task, len(measured), "records,", len(different), "changes", *different, sep="\n  " if different else " ")
+        if different and not accept:
+            refused.append(task)
+        else:
+            known[task] = measured
+        sys.stdout.flush()
     RECORDS.write_text(json.dumps({**known, "machine": machine()}, indent=0, sort_keys=True) + "\n")
+    if refused:
+        print(f"Not written: {', '.join(refused)}. Add --accept to change these measures.")
+    return int(bool(refused))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

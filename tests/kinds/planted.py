@@ -193,7 +193,7 @@ def context_of(kind: str, model=None, *, count: int = 20, **fields) -> Context:
     ]
     data = TaskData(info, *splits, DataReport({}), "d")
     return Context(
-        kind=Detection() if kind == "detection" else Segmentation(),
+        kind=(Detection() if kind == "detection" else Segmentation()).kind(),
         data=data,
         test=data.test,
         model=model or model_of(kind),

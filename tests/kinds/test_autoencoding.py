@@ -18,13 +18,14 @@ from suite.axes.robustness.axis import Robustness
 from suite.data import load
 from suite.data.builtin.binarized import binarize, binarize_samples
 from suite.errors import AttackError, DataError, MeasureError, ModelError, NotApplicableError, SpecError
-from suite.kinds.autoencoding import losses, metrics
-from suite.kinds.autoencoding.calibration import calibrated
+from suite.kinds.autoencoding import losses, metrics, robustness
+from suite.kinds.autoencoding.calibration import autoencoding_calibration, pixels_of
 from suite.kinds.autoencoding.kind import Autoencoding, autoencoding
+from suite.kinds.autoencoding.losses import CODE_LENGTH
 from suite.kinds.autoencoding.out_of_distribution import TRANSFORMS, auroc, pairwise_wins
 from suite.kinds.autoencoding.rank_test import rank_p_values, rank_spread, simulated_ranks
-from suite.kinds.base import Outcomes
-from suite.kinds.synthesis import quality as sample_quality
+from suite.kinds.base import Outcomes, Prediction
+from suite.metrics.table import Table, collected
 from suite.models.adapters.autoencoder import NO_SPREAD, AutoencoderOutput, TorchAutoencoder
 from suite.models.networks.vae import ConvAutoencoder
 from suite.models.recipe import Recipe
@@ -33,6 +34,8 @@ from suite.registry import Entry
 from suite.runner.settings import silent
 from suite.spec import parse
 from suite.types import Rejected, Sample
+from tests.axes.contexts import finding_of
+from tests.kinds.summarized import measures_of, table_of
 
 SIDE = 8
 
@@ -66,7 +69,7 @@ def net(variational=True, latent=4):
 
 def context(model, data, count=24):
     return Context(
-        kind=Autoencoding(),
+        kind=autoencoding(),
         data=data,
         test=data.test.take(range(count)),
         model=model,
@@ -87,7 +90,7 @@ def trained(data):
     """Return a variational and a plain autoencoder after a little training, and their histories."""
     models = {"vae": net(), "plain": net(variational=False)}
     recipe = Recipe(epochs=20, batch_size=32, learning_rate=8e-3, patience=20)
-    training_data = TrainingData(data.train, data.validation, autoencoding(), 0, silent)
+    training_data = TrainingData(data.train, data.validation, Autoencoding(), 0, silent)
     return models, {n: train(m, recipe, training_data, device=torch.device("cpu")) for n, m in models.items()}
 
 
@@ -112,7 +115,7 @@ def test_code_length_by_hand():
     assert float(Autoencoding(reference=0.5).damage(output, WHITE)) == pytest.approx(1 - 4 ** -(pixels + code))
     tally = Autoencoding().tally(output.numpy(), WHITE.numpy())
     assert tally[0] == pytest.approx([pixels, code])
-    overall = Autoencoding().headline_measure("code_length", tally, seed=0)
+    overall = Autoencoding().headline_measure(Table(()), CODE_LENGTH, tally)
     assert (overall.value, overall.higher_is_better, overall.n) == (pytest.approx(pixels + code), False, 1)
 
 
@@ -198,11 +201,40 @@ def test_binarization_depends_only_on_the_id():
 
 # measures
 
+UNCERTAINTY = ("elbo_gap", "latent_ranks", "out_of_distribution_auroc")
+
+
+def test_subsets_have_the_measures_of_their_outputs(trained, data):
+    """Also where bounds and out-of-distribution scores are known of a subset only."""
+    whole, rows = context(trained[0]["vae"], data, len(data.test)), np.array([5, 3, 8, 21, 40])
+    part = replace(whole, test=data.test.take(rows.tolist()))
+    names = ("code_length", "evidence", "independent_pixels", "active_units", "elbo_gap", "out_of_distribution_auroc")
+    direct = measures_of(part.outcomes, *names)
+    assert len(direct) == 15 and all(row.value is not None for row in direct)
+    assert measures_of(whole.outcomes, *names, rows=rows) == direct
+    table = table_of(whole.outcomes, "evidence")
+    assert metrics.evidence(table.take(rows)) == metrics.evidence(table_of(part.outcomes, "evidence"))
+
+
+def test_bounds_are_computed_on_a_subset_of_many_images(trained, data, monkeypatch):
+    outcomes = context(trained[0]["vae"], data, len(data.test)).outcomes
+    everything = table_of(outcomes, "evidence", "elbo_gap")
+    monkeypatch.setattr("suite.kinds.autoencoding.evidence.IMAGES", 10)
+    table = table_of(outcomes, "evidence", "elbo_gap")
+    known = np.isfinite(table["evidence_importance"])
+    assert known.sum() == 10
+    assert np.array_equal(table["evidence_importance"][known], everything["evidence_importance"][known])
+    assert {row.n for row in metrics.evidence(table)} == {10}
+    half = np.arange(30)
+    assert {row.n for row in metrics.evidence(table.take(half))} == {known[half].sum()}
+    none = metrics.evidence(table.take(~known))
+    assert all(row.value is None and "none of these images" in row.reason for row in none)
+
 
 def test_trained_elbo_beats_independent_pixels(trained, data):
     models, histories = trained
     outcomes = context(models["vae"], data, len(data.test)).outcomes
-    measures = {m.metric: m for m in metrics.evidence(outcomes)}
+    measures = {m.metric: m for m in measures_of(outcomes, "evidence", "independent_pixels")}
     chance = (data.train.targets.sum(axis=0) + 1) / (len(data.train) + 2)
     by_hand = -np.log(np.where(data.test.targets > 0, chance, 1 - chance)).sum(axis=(1, 2, 3)).mean()
     assert measures["independent_pixels_nll"].value == pytest.approx(by_hand)
@@ -219,15 +251,11 @@ def test_trained_elbo_beats_independent_pixels(trained, data):
 
 def test_plain_autoencoder_has_no_likelihood(trained, data):
     outcomes = context(trained[0]["plain"], data).outcomes
-    rows = [
-        *metrics.evidence(outcomes),
-        *metrics.active_units(outcomes),
-        *Autoencoding().uncertainty(outcomes),
-    ]
+    rows = measures_of(outcomes, "evidence", "independent_pixels", "active_units", *UNCERTAINTY)
     skipped = {row.metric for row in rows if row.status == "skipped"}
     assert skipped >= {"importance_weighted_nll", "elbo", "active_units", "elbo_gap", "latent_ranks_failed"}
     assert all(row.reason for row in rows if row.status == "skipped")
-    (length, wrong) = metrics.code_length(outcomes)
+    (length, wrong) = measures_of(outcomes, "code_length")
     assert "bounds no likelihood" in length.reason and 0 < wrong.value < 0.2
     with pytest.raises(NotApplicableError):
         outcomes.model.sample(2, 0)
@@ -236,12 +264,12 @@ def test_plain_autoencoder_has_no_likelihood(trained, data):
 def test_gray_images_have_code_lengths_but_no_likelihood(trained, data):
     gray = replace(data, test=replace(data.test, targets=data.test.targets * 0.5, inputs=data.test.pixels() * 0.5))
     outcomes = context(trained[0]["vae"], gray).outcomes
-    rows = {row.metric: row for row in metrics.evidence(outcomes)}
+    rows = {row.metric: row for row in measures_of(outcomes, "evidence", "independent_pixels")}
     assert all(
         (row.status == "skipped" and "binarise" in row.reason) or "Bernoulli" in row.reason for row in rows.values()
     )
-    assert metrics.code_length(outcomes)[0].params["binarised"] is False
-    by_name = {row.metric: row.status for row in Autoencoding().uncertainty(outcomes)}
+    assert measures_of(outcomes, "code_length")[0].params["binarised"] is False
+    by_name = {row.metric: row.status for row in measures_of(outcomes, *UNCERTAINTY)}
     assert (by_name["elbo_gap"], by_name["latent_ranks_failed"], by_name["out_of_distribution_auroc"]) == (
         "skipped",
         "skipped",
@@ -256,21 +284,21 @@ def outcomes_with(mean):
     mean = np.asarray(mean, np.float32)
     output = np.concatenate([np.zeros((len(mean), 4), np.float32), mean, np.zeros_like(mean)], axis=1)
     ids, targets = tuple(map(str, range(len(mean)))), np.zeros((len(mean), 1, 2, 2), np.float32)
-    return Outcomes(ids, output, targets, (), 0, Autoencoding(), model=SimpleNamespace(variational=True))
+    return Outcomes(ids, output, targets, (), 0, autoencoding(), model=SimpleNamespace(variational=True))
 
 
 def test_collapsed_model_has_no_active_units():
     random = np.random.default_rng(0)
     mean = random.normal(size=(300, 5)) * [1.0, 0.5, 0.2, 0.05, 0.0]
-    (result,) = metrics.active_units(outcomes_with(mean))
+    (result,) = measures_of(outcomes_with(mean), "active_units")
     assert (result.value, result.lo, result.hi) == (3, 3, 3)
     assert result.value == sum(np.var(mean.astype(np.float32), axis=0, ddof=1) > 0.01)
-    (none,) = metrics.active_units(outcomes_with(np.ones((300, 5)) * 3))
+    (none,) = measures_of(outcomes_with(np.ones((300, 5)) * 3), "active_units")
     assert none.value == 0
 
 
 def test_active_units_of_one_image_are_undefined():
-    (result,) = metrics.active_units(outcomes_with([[1.0, 2.0]]))
+    (result,) = measures_of(outcomes_with([[1.0, 2.0]]), "active_units")
     assert result.value is None and "one image" in result.reason
 
 
@@ -319,13 +347,21 @@ def test_rank_test_has_its_nominal_level():
         rank_p_values(ranks[:20], 99, 10)
 
 
+def pixel_table(predicted, targets, logits=None):
+    """Return the table of predicted pixels, from logits or from a mean of several predictions."""
+    codes = np.zeros((len(predicted), 2))
+    output = None if logits is None else np.concatenate([logits.reshape(len(logits), -1), codes], axis=1)
+    columns, facts = collected([pixels_of(Prediction("pixel", predicted, output, targets, bins=10))])
+    return Table(tuple(columns), {**facts, "bins": 10})
+
+
 def test_pixel_calibration_matches_a_direct_count():
     random = np.random.default_rng(0)
     logits = random.normal(size=(30, 1, 6, 5)) * 3
     predicted = expit(logits)
     targets = (random.random(logits.shape) < predicted**1.5).astype(np.float32)
-    result = calibrated(predicted, logits, targets, seed=0, params={}, bins=10)
-    rows = {m.metric: m for m in result.measures}
+    table = pixel_table(predicted, targets, logits)
+    rows = {m.metric: m for m in autoencoding_calibration(table)}
     p, y = predicted.ravel(), targets.ravel()
     bins = np.ceil(p * 10).astype(int) - 1
     ece = sum(abs((p - y)[bins == b].sum()) for b in range(10)) / len(p)
@@ -333,11 +369,15 @@ def test_pixel_calibration_matches_a_direct_count():
     nll = -np.where(y > 0, np.log(p), np.log1p(-p)).mean()
     assert rows["nll"].value == pytest.approx(nll)
     assert rows["brier"].value == pytest.approx(((p - y) ** 2).mean())
-    mean_of_several = calibrated(predicted, None, targets, seed=0, params={}, bins=10)
-    assert [m.value for m in mean_of_several.measures] == pytest.approx([m.value for m in result.measures])
-    assert sum(result.reliability["count"]) == 900
-    impossible = calibrated(np.zeros_like(predicted), None, targets, seed=0, params={}, bins=10)
-    nll = {m.metric: m for m in impossible.measures}["nll"]
+    mean_of_several = autoencoding_calibration(pixel_table(predicted, targets))
+    assert [m.value for m in mean_of_several] == pytest.approx([m.value for m in rows.values()])
+    assert sum(table.facts["reliability"]["count"]) == 900
+    few = np.array([3, 20, 7])
+    assert autoencoding_calibration(table.take(few)) == autoencoding_calibration(
+        pixel_table(predicted[few], targets[few], logits[few])
+    )
+    impossible = autoencoding_calibration(pixel_table(np.zeros_like(predicted), targets))
+    nll = {m.metric: m for m in impossible}["nll"]
     assert nll.value is None and "of 30 images were given probability 0" in nll.reason
 
 
@@ -347,9 +387,9 @@ def test_temperature_rescales_pixels_and_not_the_code():
     targets = (random.random(logits.shape) < expit(logits)).astype(np.float32).reshape(40, 1, 8, 8)
     output = np.concatenate([logits * 3, random.normal(size=(40, 6))], axis=1).astype(np.float32)
     result = Autoencoding().rescaling(output, targets)
-    assert result.measure.value == pytest.approx(3, abs=0.3)
+    assert result.value == pytest.approx(3, abs=0.3)
     fixed = result.apply(output)
-    assert fixed[:, :64] == pytest.approx(output[:, :64] / result.measure.value)
+    assert fixed[:, :64] == pytest.approx(output[:, :64] / result.value)
     assert np.array_equal(fixed[:, 64:], output[:, 64:])
 
 
@@ -370,7 +410,7 @@ def test_auroc_counts_pairs_with_longer_out_of_distribution_codes():
 
 
 def test_calibration_axis_has_all_rows(trained, data):
-    result = Calibration(members=2).measure(context(trained[0]["vae"], data))
+    result = finding_of(Calibration(members=2), context(trained[0]["vae"], data))
     rows = {(m.metric, m.params.get("uncertainty")): m for m in result.measures}
     assert rows["pixel_ece", "pixel"].value < 0.1 and rows["pixel_ece", "ensemble"].value is not None
     assert rows["pixel_ece", "mc_dropout"].status == "skipped"
@@ -389,9 +429,9 @@ def test_calibration_axis_has_all_rows(trained, data):
 def test_attacks_beat_random_perturbations(trained, data):
     spec = "pgd(eps=[0.1, 0.3], steps=8, restarts=1, loss=ce)"
     for name in ("vae", "plain"):
-        result = Robustness(spec, audit=8).measure(context(trained[0][name], data))
+        result = finding_of(Robustness(spec, audit=8), context(trained[0][name], data))
         rows = [m for m in result.measures if m.metric == "robust_code_length"]
-        clean = result.details["curve"][0]["accuracy"]
+        clean = measures_of(context(trained[0][name], data).outcomes, "code_length")[0].value
         assert clean < rows[0].value < rows[1].value
         assert all(m.control < m.value and m.higher_is_better is False for m in rows)
         parts = {m.metric: m.value for m in result.measures if m.params.get("eps") == 0.3}
@@ -403,7 +443,7 @@ def test_attacks_beat_random_perturbations(trained, data):
 def test_divergence_alone_can_be_attacked(trained, data):
     ctx = context(trained[0]["vae"], data)
     result = {
-        loss: Robustness(f"pgd(eps=[0.3], steps=8, restarts=1, loss={loss}, stop=False)", audit=4).measure(ctx)
+        loss: finding_of(Robustness(f"pgd(eps=[0.3], steps=8, restarts=1, loss={loss}, stop=False)", audit=4), ctx)
         for loss in ("kl", "reconstruction")
     }
     parts = {
@@ -414,8 +454,9 @@ def test_divergence_alone_can_be_attacked(trained, data):
 
 
 def test_patch_is_scored_outside_itself(trained, data):
-    result = Robustness("patch(area=[0.06], steps=4, restarts=1, loss=ce)", audit=4).measure(
-        context(trained[0]["vae"], data)
+    result = finding_of(
+        Robustness("patch(area=[0.06], steps=4, restarts=1, loss=ce)", audit=4),
+        context(trained[0]["vae"], data),
     )
     rows = {m.metric: m for m in result.measures if m.params.get("area") == 0.06 and "control" not in m.params}
     assert np.isfinite(rows["robust_code_length"].value)
@@ -426,19 +467,20 @@ def test_axes_are_deterministic_for_any_batch_size(trained, data):
     ctx = context(trained[0]["vae"], data)
     small = replace(ctx, batch_size=5)
     for axis in (Robustness("pgd(eps=[0.2], steps=4, restarts=1, loss=ce)", audit=4), Calibration(members=1)):
-        first, second, third = (axis.measure(c) for c in (ctx, context(trained[0]["vae"], data), small))
+        first, second, third = (finding_of(axis, c) for c in (ctx, context(trained[0]["vae"], data), small))
         assert first.measures == second.measures == third.measures
 
 
 def test_gallery_and_columns_are_stored(trained, data, monkeypatch):
     recorded = {}
 
-    def stub(outcomes, images, *, seed):
+    def stub(data, images):
         recorded["images"] = images
-        return []
+        raise NotApplicableError("not measured here")
 
-    monkeypatch.setattr(sample_quality, "sample_quality_measures", stub)
-    result = Clean().measure(context(trained[0]["vae"], data))
+    with monkeypatch.context() as patch:
+        patch.setattr(metrics, "sample_pools", stub)
+        result = finding_of(Clean(), context(trained[0]["vae"], data))
     shapes = {name: values.shape for name, values in result.arrays.items()}
     assert shapes == {
         "images": (12, 1, 8, 8),
@@ -449,23 +491,28 @@ def test_gallery_and_columns_are_stored(trained, data, monkeypatch):
     assert recorded["images"].shape == (24, 1, 8, 8) and set(recorded["images"].unique().tolist()) == {0, 1}
     given, back = result.arrays["images"].astype(int), result.arrays["reconstructed"]
     assert np.abs(given - back).mean() < 0.9 * np.abs(np.roll(given, 1, axis=0) - back).mean()
-    columns = result.samples
-    assert columns["code_length"] == pytest.approx(columns["reconstruction"] + columns["divergence"])
-    assert len(result.details["divergence_by_latent"]) == 4
-    plain = Clean().measure(context(trained[0]["plain"], data))
+    table = result.table
+    assert table["code_length"] == pytest.approx(table["reconstruction"] + table["divergence"])
+    assert len(result.facts["divergence_by_latent"]) == 4 and result.facts["variational"]
+    roles = {name: (display.type, display.role) for name, display in result.result.arrays.items()}
+    assert roles["images"] == ("image", "input") and roles["generated"] == ("image", "generated")
+    plain = finding_of(Clean(), context(trained[0]["plain"], data))
     assert "generated" not in plain.arrays and {m.metric for m in plain.measures} >= {"kid", "fid", "code_length"}
 
 
 def test_one_image_suffices(trained, data, monkeypatch):
-    monkeypatch.setattr(sample_quality, "sample_quality_measures", lambda outcomes, images, *, seed: [])
-    result = Clean().measure(context(trained[0]["vae"], data, 1))
+    def stub(data, images):
+        raise NotApplicableError("not measured here")
+
+    monkeypatch.setattr(metrics, "sample_pools", stub)
+    result = finding_of(Clean(), context(trained[0]["vae"], data, 1))
     assert all(m.n == 1 or m.value is None for m in result.measures) and "interpolated" not in result.arrays
 
 
 def test_attribution_highlights_pixels_that_change_the_code(trained, data):
     axis = Attribution(("integrated_gradients", "saliency", "centre"), samples=12)
     for name in ("vae", "plain"):
-        result = axis.measure(context(trained[0][name], data))
+        result = finding_of(axis, context(trained[0][name], data))
         rows = {
             (m.metric, m.params["method"]): m
             for m in result.measures
@@ -480,9 +527,9 @@ def test_attribution_highlights_pixels_that_change_the_code(trained, data):
 def test_attribution_score_is_one_on_the_clean_image(trained, data):
     ctx = context(trained[0]["vae"], data)
     outputs = torch.from_numpy(ctx.outcomes.output)
-    assert ctx.kind.explainable(ctx.outcomes.output).all()
+    assert ctx.kind.maps.explainable(ctx.outcomes.output).all()
     with ctx.model.frozen(), torch.no_grad():
-        scalars = ctx.kind.explained(ctx.model, ctx.pixels, outputs)
+        scalars = ctx.kind.maps.explained(ctx.model, ctx.pixels, outputs)
         rows = torch.arange(24)
         assert scalars.score(ctx.pixels, rows).numpy() == pytest.approx(np.ones(24), abs=1e-5)
         gray = scalars.score(torch.full_like(ctx.pixels, 0.5), rows)
@@ -511,24 +558,28 @@ def test_latent_shift_matches_torch_divergence():
 
 def test_latent_shift_by_hand():
     """From N(0, 1) to N(1, 4) it is ln 2 + 2 / 8 - 1 / 2 nats, and back 5 / 2 - 1 / 2 - ln 2: in total 7 / 4."""
-    kind = Autoencoding(shape=(1, 1, 2))
+    targets = np.zeros((2, 1, 1, 2), np.float32)
+
+    def shifts(*outputs):
+        return robustness.shifts(*(Outcomes((), output, targets, (), 0) for output in outputs))
+
     before = np.array([[0, 0, 0, 0], [3, -3, 1, 0.5]], np.float32)
     after = np.array([[9, 9, 1, math.log(4)], [3, -3, 1, 0.5]], np.float32)
-    assert kind.latent_shift(before, after)["latent_shift"] == pytest.approx([1.75, 0], abs=1e-6)
-    assert kind.latent_shift(after, before)["latent_shift"] == pytest.approx([1.75, 0], abs=1e-6)
+    assert shifts(before, after)["latent_shift"] == pytest.approx([1.75, 0], abs=1e-6)
+    assert shifts(after, before)["latent_shift"] == pytest.approx([1.75, 0], abs=1e-6)
     plain = np.concatenate([before[:, :3], np.full((2, 1), -30, np.float32)], axis=1)
-    assert kind.latent_shift(plain, after) == {}
+    assert shifts(plain, after) == {}
 
 
 def test_latent_shift_is_reported_only_for_variational_models(trained, data):
     spec = "fgsm(eps=[0.1, 0.3], loss=ce)"
     ctx = context(trained[0]["vae"], data)
-    result = Robustness(spec, audit=4).measure(ctx)
+    result = finding_of(Robustness(spec, audit=4), ctx)
     (row,) = [m for m in result.measures if m.metric == "latent_shift"]
     assert (row.unit, row.higher_is_better, row.n, row.params["eps"]) == ("nat", False, 24, 0.3)
     assert 0 < row.control < row.value and row.lo <= row.value <= row.hi
     assert "codes" not in row.params
-    plain = Robustness(spec, audit=4).measure(context(trained[0]["plain"], data))
+    plain = finding_of(Robustness(spec, audit=4), context(trained[0]["plain"], data))
     assert not [m for m in plain.measures if m.metric == "latent_shift"]
     robust = [m for m in plain.measures if m.metric == "robust_code_length"]
     assert [m.params["codes"] for m in robust] == ["points, at no cost"] * 2
@@ -536,23 +587,24 @@ def test_latent_shift_is_reported_only_for_variational_models(trained, data):
 
 def test_reported_shift_is_the_mean_between_clean_and_attacked_codes(trained, data, monkeypatch):
     recorded = []
-    inner = Autoencoding.latent_shift
-    monkeypatch.setattr(
-        Autoencoding, "latent_shift", lambda self, *sides: recorded.append(sides) or inner(self, *sides)
-    )
+    inner = losses.shift
+    monkeypatch.setattr(losses, "shift", lambda *sides: recorded.append(sides) or inner(*sides))
     ctx = context(trained[0]["vae"], data)
-    result = Robustness("fgsm(eps=[0.3], loss=ce)", audit=4).measure(ctx)
+    result = finding_of(Robustness("fgsm(eps=[0.3], loss=ce)", audit=4), ctx)
     (row,) = [m for m in result.measures if m.metric == "latent_shift"]
 
     def divergence(before, after):
-        mean, log_variance = np.split(np.stack([before, after])[:, :, 64:].astype(float), 2, axis=2)
+        mean, log_variance = (
+            np.stack([getattr(side, name).numpy().astype(float) for side in (before, after)])
+            for name in ("mean", "log_variance")
+        )
         variance, apart = np.exp(log_variance), (mean[0] - mean[1]) ** 2
         there = (log_variance[1] - log_variance[0] + (variance[0] + apart) / variance[1] - 1) / 2
         back = (log_variance[0] - log_variance[1] + (variance[1] + apart) / variance[0] - 1) / 2
         return (there + back).sum(axis=1).mean()
 
-    attacked, random = (sides for sides in recorded if len(sides[0]) == 24)
-    assert all(np.array_equal(before, ctx.outcomes.output) for before, _ in (attacked, random))
+    attacked, random = recorded
+    assert all(np.array_equal(before.mean, ctx.outcomes.output[:, 64:68]) for before, _ in recorded)
     assert row.value == pytest.approx(divergence(*attacked), rel=1e-4)
     assert row.control == pytest.approx(divergence(*random), rel=1e-4)
 
@@ -561,15 +613,14 @@ def test_point_codes_are_recognized_without_validation_images(trained, data):
     without = replace(data, validation=data.validation.take([]))
     plain, vae = (context(trained[0][name], without) for name in ("plain", "vae"))
     for ctx, params in ((plain, {"codes": "points, at no cost"}), (vae, {})):
-        tally = ctx.kind.tally(ctx.outcomes.output, ctx.outcomes.targets)
-        assert ctx.kind.headline_measure("code_length", tally, seed=0).params == params
-    result = Robustness("fgsm(eps=[0.1], loss=ce)", audit=4).measure(plain)
+        scoring = ctx.kind.scoring
+        tally = scoring.tally(ctx.outcomes.output, ctx.outcomes.targets)
+        assert scoring.headline_measure(Table(()), CODE_LENGTH, tally).params == params
+    result = finding_of(Robustness("fgsm(eps=[0.1], loss=ce)", audit=4), plain)
     assert not [m for m in result.measures if m.metric == "latent_shift"]
 
 
 def test_code_length_states_that_it_is_no_bound(trained, data):
-    from suite.kinds.autoencoding.metrics import code_length
-
     for name in ("vae", "plain"):
         ctx = context(trained[0][name], data)
-        assert "bounds no likelihood" in code_length(ctx.outcomes)[0].reason
+        assert "bounds no likelihood" in measures_of(ctx.outcomes, "code_length")[0].reason

@@ -6,8 +6,10 @@ import torch
 
 from suite.errors import ModelError
 from suite.kinds.base import Outcomes
-from suite.kinds.detection.kind import Detection, detection
-from suite.metrics.detection import average_precision, match, mean_ap
+from suite.kinds.detection.kind import Detection
+from suite.kinds.detection.metrics import detection_under_attack
+from suite.metrics.detection import MAP, average_precision, match, mean_ap
+from suite.metrics.table import Column, Table
 from suite.models.base import TorchClassifier
 from tests.kinds.planted import NOTHING, THINGS, context_of, model_of, table
 from tests.metrics.detection import naive
@@ -24,6 +26,12 @@ def spread(seed, images=12, classes=None):
     return table(detections), truth.copy(), classes
 
 
+def under_attack(kind, output, truth, **params):
+    """Return the measures of a kind under attack."""
+    tally = Column("tally", kind.tally(output, truth))
+    return detection_under_attack(Table((tally,), {"threshold": kind.threshold}, params=params))
+
+
 def thresholds(output):
     scores = np.unique(output[..., 4][output[..., 5] != -1])
     return [*(scores - 1e-5), 1.0]
@@ -32,7 +40,7 @@ def thresholds(output):
 @pytest.mark.parametrize("seed", range(12))
 def test_threshold_minimizes_the_lrp_error(seed):
     output, truth, _ = spread(seed, images=6)
-    kind = detection().fit_to_model(lambda: (output, truth))
+    kind = Detection().fit_to_model(lambda: (output, truth))
     errors = [naive.lrp(output, truth, threshold, pooled=True) for threshold in thresholds(output)]
     assert naive.lrp(output, truth, kind.threshold, pooled=True) == pytest.approx(min(errors), abs=1e-6)
     assert 0.05 <= kind.threshold <= 1
@@ -46,10 +54,10 @@ def test_threshold_is_one_half_without_validation_samples_or_hits():
     assert Detection().fit_to_model(lambda: (output, nothing)).threshold == 0.5
 
 
-def test_secondary_metrics_and_columns_use_and_report_the_threshold():
+def test_rates_under_attack_and_displayed_boxes_use_and_report_the_threshold():
     output, truth, _ = spread(5)
     kinds = [Detection(threshold) for threshold in (0.2, 0.8)]
-    results = [kind.secondary_metrics(kind.tally(output, truth), seed=0, params={"attack": "x"}) for kind in kinds]
+    results = [under_attack(kind, output, truth, attack="x") for kind in kinds]
     for kind, measures in zip(kinds, results, strict=True):
         by_name = {measure.metric: measure for measure in measures}
         assert list(by_name) == ["map50", "mislabel_rate", "disappearance_rate", "false_positives_per_image"]
@@ -57,7 +65,7 @@ def test_secondary_metrics_and_columns_use_and_report_the_threshold():
         for name in ("mislabel_rate", "disappearance_rate", "false_positives_per_image"):
             assert by_name[name].params == {"attack": "x", "threshold": kind.threshold}
             assert by_name[name].higher_is_better is False
-        displayed = kind.output_arrays(output)["boxes"]
+        displayed = kind.output_arrays(output)["boxes"].values
         assert displayed.shape == (12, 30, 6)
         assert (displayed[..., 4][displayed[..., 5] >= 0] >= kind.threshold).all()
         assert (displayed[displayed[..., 5] < 0] == NOTHING).all()
@@ -72,11 +80,10 @@ def test_each_object_has_exactly_one_state(seed, threshold):
     output, truth, classes = spread(seed)
     kind = Detection(threshold)
     outcomes = Outcomes(tuple(map(str, range(12))), output, truth, tuple("abcd"[:classes]), 0, kind)
-    columns = kind.columns(outcomes)
+    columns = kind.measured(outcomes).columns
     objects = ((truth[..., 4] >= 0) & (truth[..., 5] == 0)).sum(axis=1)
     assert (columns["found"] + columns["mislabelled"] + columns["missed"]).tolist() == objects.tolist()
-    assert kind.details(outcomes)["objects"] == objects.sum()
-    rates = {m.metric: m.value for m in kind.secondary_metrics(kind.tally(output, truth), seed=0, params={})}
+    rates = {m.metric: m.value for m in under_attack(kind, output, truth)}
     if objects.sum():
         assert rates["disappearance_rate"] == columns["missed"].sum() / objects.sum()
         assert rates["mislabel_rate"] == columns["mislabelled"].sum() / objects.sum()
@@ -89,8 +96,6 @@ def test_damage_is_the_lrp_error_of_each_image(seed):
     damage = Detection(0.4).damage(torch.from_numpy(output), torch.from_numpy(truth))
     expected = [naive.lrp(output[i : i + 1], truth[i : i + 1], 0.4, pooled=True) for i in range(12)]
     assert damage.tolist() == pytest.approx(expected, abs=1e-6)
-    misclassified = Detection(0.4).misclassified(torch.from_numpy(output), torch.from_numpy(truth))
-    assert misclassified.tolist() == [value >= 1 for value in damage.tolist()]
 
 
 def test_non_finite_image_has_damage_one_and_does_not_affect_others():
@@ -119,17 +124,15 @@ def test_tally_splits_into_detections_and_truth():
     tally = Detection().tally(output, truth)
     assert tally.shape == (12, 100 + truth.shape[1], 6)
     plain = mean_ap(average_precision(match(output, truth, classes)))[0]
-    assert Detection().headline_measure("map", tally, seed=0).value == plain
+    assert Detection().headline_measure(Table(()), MAP, tally).value == plain
 
 
 def test_undefined_map_has_a_reason():
     output, truth, _ = spread(5)
     nothing = np.zeros_like(truth) + np.array([0, 0, 0, 0, -1, 0], np.float32)
-    measure = Detection().headline_measure("map", Detection().tally(output, nothing), seed=0)
+    measure = Detection().headline_measure(Table(()), MAP, Detection().tally(output, nothing))
     assert measure.value is None and measure.reason == "no sample has anything to detect"
-    names = {
-        m.metric: m for m in Detection(0.1).secondary_metrics(Detection().tally(output, nothing), seed=0, params={})
-    }
+    names = {m.metric: m for m in under_attack(Detection(0.1), output, nothing)}
     assert names["disappearance_rate"].value is None and names["disappearance_rate"].reason
     assert names["false_positives_per_image"].value > 0  # detections on the background count
 
@@ -149,7 +152,7 @@ def test_output_of_wrong_shape_raises():
 
 def test_best_detection_is_explained():
     context = context_of("detection")
-    kind, model = context.kind, context.model
+    kind, model = context.kind.maps, context.model
     rows = np.flatnonzero(kind.explainable(context.outcomes.output))
     pixels, outputs = context.pixels[rows], torch.from_numpy(context.outcomes.output[rows])
     scalars = kind.explained(model, pixels, outputs)
@@ -174,7 +177,7 @@ def test_training_lowers_the_detector_loss():
     context = context_of("detection")
     model = model_of("detection")
     model.module.eval()
-    losses, output = context.kind.training_loss(model, context.pixels, context.targets)
+    losses, output = context.kind.training.training_loss(model, context.pixels, context.targets)
     assert losses.shape == (20,) and output.shape == (20, 100, 6)
     model.module.train()
-    assert context.kind.training_loss(model, context.pixels, context.targets)[1] is None
+    assert context.kind.training.training_loss(model, context.pixels, context.targets)[1] is None

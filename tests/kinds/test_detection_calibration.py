@@ -6,19 +6,22 @@ import numpy as np
 import pytest
 
 from suite.errors import NotApplicableError
+from suite.kinds.base import Prediction
+from suite.kinds.detection.calibration import detection_calibration, scored_detections
 from suite.kinds.detection.kind import Detection
+from suite.metrics.detection import MAP
+from suite.metrics.table import Table, collected
 from tests.kinds.planted import NOTHING, table
 from tests.metrics.detection import naive
 from tests.metrics.detection.scenes import scene
 
-OPTIONS = {"seed": 0, "params": {"uncertainty": "score"}, "bins": 15}
-
 
 def measured(output, truth):
-    """Return the measures by name, and the whole calibration."""
-    kind = Detection()
-    calibration = kind.calibrated(kind.probabilities(output), output, truth, **OPTIONS)
-    return {measure.metric: measure for measure in calibration.measures}, calibration
+    """Return the measures by name, and the reliability diagram."""
+    prediction = Prediction("score", Detection().probabilities(output), output, truth)
+    columns, facts = collected([{"boxes": truth}, scored_detections(prediction)])
+    measures = detection_calibration(Table(tuple(columns), facts, params={"uncertainty": "score"}))
+    return {measure.metric: measure for measure in measures}, facts["reliability"]
 
 
 def simulated(images, seed, sharpened=1.0, each=12):
@@ -59,19 +62,18 @@ def test_d_ece_matches_netcal_on_boxes_matched_by_hand(seed):
         if seed == "simulated":
             output, truth = simulated(30, 0, 2.0)
         else:
-            calibration, truth, _ = scene(seed, images=8)
-            calibration = calibration.copy()
+            detections, truth, _ = scene(seed, images=8)
+            detections = detections.copy()
             jitter = 0.06 + 0.93 * np.random.default_rng(seed).random(
-                calibration.shape[:2]
+                detections.shape[:2]
             )  # netcal assigns bin edges differently
-            calibration[..., 4] = np.where(calibration[..., 5] == -1, 0, jitter)
-            output = table(calibration)
+            detections[..., 4] = np.where(detections[..., 5] == -1, 0, jitter)
+            output = table(detections)
         confidence, hit, _ = by_hand(output, truth)
         theirs = float(metrics.ECE(bins=10, detection=True).measure(confidence[:, None], hit.astype(int)))
-    values, calibration = measured(output, truth)
+    values, diagram = measured(output, truth)
     assert values["d_ece"].value == pytest.approx(theirs, abs=1e-6)
-    assert values["d_ece"].params["detections"] == len(confidence) == calibration.columns["detections"].sum()
-    assert sum(calibration.reliability["count"]) == len(confidence)
+    assert values["d_ece"].params["detections"] == len(confidence) == sum(diagram["count"])
 
 
 def test_rows_state_matching_rule_and_bins():
@@ -91,8 +93,8 @@ def test_rows_state_matching_rule_and_bins():
 def test_planted_temperature_is_recovered_and_calibrates_scores():
     sharpened = 2.5
     rescaling = Detection().rescaling(*simulated(150, 1, sharpened))
-    assert rescaling.measure.value == pytest.approx(sharpened, rel=0.12)
-    assert rescaling.measure.metric == "temperature" and rescaling.measure.lo is None
+    assert rescaling.value == pytest.approx(sharpened, rel=0.12)
+    assert rescaling.n == 150 and rescaling.error is None
     output, truth = simulated(150, 2, sharpened)
     before, after = (measured(tables, truth)[0]["d_ece"].value for tables in (output, rescaling.apply(output)))
     calibrated_error = measured(*simulated(150, 2))[0]["d_ece"].value
@@ -100,7 +102,7 @@ def test_planted_temperature_is_recovered_and_calibrates_scores():
 
 
 def test_calibrated_scores_have_temperature_one():
-    assert Detection().rescaling(*simulated(150, 3)).measure.value == pytest.approx(1, rel=0.12)
+    assert Detection().rescaling(*simulated(150, 3)).value == pytest.approx(1, rel=0.12)
 
 
 def test_rescaling_changes_only_scores_and_keeps_their_order():
@@ -137,12 +139,12 @@ def test_no_temperature_is_best_if_every_detection_is_a_hit():
 
 def test_without_detections_only_oce_is_defined():
     _, truth = simulated(20, 0)
-    values, calibration = measured(np.tile(NOTHING, (20, 100, 1)), truth)
+    values, diagram = measured(np.tile(NOTHING, (20, 100, 1)), truth)
     for name in ("d_ece", "laece", "laace"):
         assert values[name].value is None and values[name].status == "inconclusive"
         assert "no detection reaches the lowest score" in values[name].reason
     assert values["oce"].value == 1 and values["oce"].params["detections"] == 0
-    assert calibration.columns["detections"].tolist() == [0] * 20 and calibration.reliability == {}
+    assert diagram == {}
 
 
 def test_without_objects_every_detection_is_wrong():
@@ -173,7 +175,7 @@ def test_average_precision_intervals_cover_the_expected_value(share):
     kind, generator = Detection(), np.random.default_rng(0)
     tally = kind.tally(output, np.concatenate([truth, others.astype(np.float32)], axis=1))
     sets = [tally[generator.integers(0, 4000, 40)] for _ in range(80)]
-    measures = [kind.headline_measure("map", few, seed=seed) for seed, few in enumerate(sets)]
+    measures = [kind.headline_measure(Table((), seed=seed), MAP, few) for seed, few in enumerate(sets)]
     expected = np.mean([measure.value for measure in measures])
     assert expected > kind.statistic(tally)(None)[0]
     assert 0.85 <= np.mean([measure.lo <= expected <= measure.hi for measure in measures]) <= 1

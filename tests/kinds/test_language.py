@@ -1,7 +1,6 @@
 """The language kind: validation, bits, attacks, metrics of generated text, and attribution."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,14 +11,17 @@ from suite.data import Split, TaskData, TaskInfo
 from suite.data.loading import DataReport
 from suite.data.text import packed
 from suite.errors import AttackError, DataError, ModelError, NotApplicableError, SpecError
-from suite.kinds.base import Outcomes
-from suite.kinds.language import metrics
-from suite.kinds.language.kind import Language, Window
-from suite.kinds.language.metrics import TrainingNgrams, distinct_words, repetition, successive
+from suite.kinds.base import Outcomes, required
+from suite.kinds.language import metrics, text_metrics
+from suite.kinds.language.kind import BITS_PER_CHARACTER, Language, Window
+from suite.kinds.language.metrics import bytes_and_causality, successive
+from suite.kinds.language.text_metrics import TrainingNgrams, distinct_words, repetition, text_statistics
+from suite.metrics.table import Table
 from suite.models.adapters.language import TorchLanguage
 from suite.models.networks.language import CausalTransformer, Recurrent
 from suite.models.networks.ngram import NGram, TorchNGram
-from suite.types import Sample
+from suite.types import WINDOW, Sample
+from tests.kinds.tables import assert_same, part, table_of
 
 KIND = Language()
 TEXT = "the cat sat on the mat and the dog sat on the log, as all dogs do when the cat is out of the house at night."
@@ -53,7 +55,7 @@ def outcomes(model, texts=None):
     inputs = torch.from_numpy(test.inputs)
     with torch.no_grad():
         output = model(inputs).numpy()
-    kind = KIND.fit_to_model(lambda: (output, test.targets), data)
+    kind = KIND.kind().fit_to_model(lambda: (output, test.targets), data)
     return Outcomes(test.ids, output, test.targets, CLASSES, 0, kind, model, data, inputs)
 
 
@@ -69,9 +71,29 @@ class ConstantLogits(nn.Module):
         return self.logits.expand(*embedded.shape[:2], -1) + 0 * embedded.sum()
 
 
-def measured(metric, given):
+MEASUREMENTS = (bytes_and_causality, metrics.carried, text_statistics)
+
+
+def table(given, *measurements):
     with given.model.frozen(), torch.no_grad():
-        return {measure.metric: measure for measure in metric(given)}
+        return table_of(given, *measurements)
+
+
+def named(measures):
+    return {measure.metric: measure for measure in measures}
+
+
+def bits(given):
+    return named(metrics.bits_per_character(table(given, bytes_and_causality)))
+
+
+def carried(given):
+    (row,) = metrics.bits_per_character_carried(table(given, metrics.carried))
+    return row
+
+
+def of_generated(given):
+    return named(text_metrics.generated_text(table(given, text_statistics)))
 
 
 # samples
@@ -82,8 +104,9 @@ def test_valid_windows_share_one_alphabet():
     assert validated[0].value.tolist() == [97, 233, 98] and validated[0].remarks == ()
     targets = [one.target for one in validated]
     assert targets == [Window("aéb", 2), Window("ab\n", 2)]
-    classes = KIND.class_names(targets)
+    classes = KIND.class_names({"train": targets, "test": [Window("xyz", 2)]})
     assert classes == ("<unk>", "\n", "a", "b", "é")
+    assert KIND.class_names({"train": [], "validation": targets, "test": [Window("z", 1)]}) == (*classes[:-1], "z", "é")
     assert KIND.stack(targets, classes).tolist() == [[3], [1]]
     assert KIND.stack([], classes).shape == (0, 1)
 
@@ -145,7 +168,7 @@ def test_bits_by_hand():
 def test_uniform_model_has_log2_classes_bits():
     model = TorchLanguage(ConstantLogits([0.0] * len(CLASSES)), CLASSES, length=CONTEXT + SCORED)
     given = outcomes(model)
-    measures = measured(metrics.bits_per_character, given)
+    measures = bits(given)
     expected = math.log2(len(CLASSES))
     row = measures["bits_per_character"]
     assert row.value == pytest.approx(expected) and row.lo == pytest.approx(expected) and row.unit == "bits"
@@ -154,7 +177,6 @@ def test_uniform_model_has_log2_classes_bits():
     assert KIND.damage(torch.from_numpy(given.output), torch.from_numpy(given.targets)).tolist() == pytest.approx(
         [1.0] * len(given.ids)
     )
-    assert KIND.misclassified(torch.from_numpy(given.output) * 0, torch.from_numpy(given.targets)).all()
 
 
 def test_bits_per_byte_use_utf8_bytes():
@@ -163,8 +185,8 @@ def test_bits_per_byte_use_utf8_bytes():
     targets = KIND.stack([Window(text, 2) for text in texts], classes)
     model = TorchLanguage(ConstantLogits([0.0] * len(classes)), classes, length=5)
     inputs = torch.from_numpy(packed(texts, 5))
-    given = Outcomes(("a", "b"), model(inputs).detach().numpy(), targets, classes, 0, KIND, model, None, inputs)
-    measures = measured(metrics.bits_per_character, given)
+    given = Outcomes(("a", "b"), model(inputs).detach().numpy(), targets, classes, 0, KIND.kind(), model, None, inputs)
+    measures = bits(given)
     # 2 + 3 + 4 and 1 + 1 + 2 bytes for three characters each
     assert measures["bits_per_byte"].value == pytest.approx(6 * math.log2(len(classes)) / 13)
 
@@ -176,9 +198,9 @@ def test_causality_check_detects_lookahead():
 
     torch.manual_seed(0)
     model = TorchLanguage(Cheat(len(CLASSES), width=16, hidden=16), CLASSES, length=CONTEXT + SCORED)
-    row = measured(metrics.bits_per_character, outcomes(model))["bits_per_character"]
+    row = bits(outcomes(model))["bits_per_character"]
     assert row.checks == {"causal": "fail"} and row.status == "suspect" and "later" in row.reason
-    assert measured(metrics.bits_per_character, outcomes(gru()))["bits_per_character"].checks == {"causal": "pass"}
+    assert bits(outcomes(gru()))["bits_per_character"].checks == {"causal": "pass"}
 
 
 class Ahead(nn.Module):
@@ -198,7 +220,7 @@ class Ahead(nn.Module):
 @pytest.mark.parametrize("width", [100, 10, 5, 2])
 def test_causality_check_detects_lookahead_within_blocks(width):
     model = TorchLanguage(Ahead(width), CLASSES, length=CONTEXT + SCORED)
-    row = measured(metrics.bits_per_character, outcomes(model))["bits_per_character"]
+    row = bits(outcomes(model))["bits_per_character"]
     assert row.checks == {"causal": "fail"} and row.status == "suspect"
 
 
@@ -220,7 +242,8 @@ def test_bits_interval_covers_the_true_value():
     for seed in range(100):
         mean = generator.gamma(8, 0.3, size=(60, 1))  # windows differ, and the characters of a window are correlated
         spent = generator.gamma(2, mean / 2, size=(60, 16)).sum(axis=1)
-        row = KIND.headline_measure("bits_per_character", np.stack([spent, np.full(60, 16.0)], axis=1), seed=seed)
+        tally = np.stack([spent, np.full(60, 16.0)], axis=1)
+        row = KIND.headline_measure(Table((), seed=seed), BITS_PER_CHARACTER, tally)
         covered += row.lo <= 2.4 <= row.hi
     assert 88 <= covered <= 99  # a 95 % percentile interval of 60 windows covers in about 94 % of cases
 
@@ -271,7 +294,7 @@ def test_accuracy_counts_correct_characters():
     given = outcomes(TorchLanguage(ConstantLogits(logits), CLASSES, length=CONTEXT + SCORED))
     scored = [text[CONTEXT:] for text in windows()]
     expected = sum(text.count("t") for text in scored) / sum(map(len, scored))
-    row = measured(metrics.next_character_accuracy, given)["next_character_accuracy"]
+    (row,) = metrics.next_character_accuracy(table(given))
     assert row.value == pytest.approx(expected)
     assert row.lo < expected < row.hi
 
@@ -293,7 +316,7 @@ def test_windows_are_ordered_as_in_the_text():
 def test_carried_bits_equal_those_of_the_whole_text():
     model, texts = gru(), windows()
     chosen = [texts[i] for i in (2, 0, 1, 5)]
-    row = measured(metrics.bits_per_character_carried, outcomes(model, chosen))["bits_per_character_carried"]
+    row = carried(outcomes(model, chosen))
     whole = model.carried_bits(TEXT[: CONTEXT + 3 * SCORED])[CONTEXT - 1 :]
     alone = model.carried_bits(texts[5])[CONTEXT - 1 :]
     assert row.value == pytest.approx((whole.sum() + alone.sum()) / 32, rel=1e-5)
@@ -303,20 +326,22 @@ def test_carried_bits_equal_those_of_the_whole_text():
 def test_other_windows_are_read_but_not_scored():
     model, whole = gru(), outcomes(gru())
     some = [3, 7]
-    ids, inputs = tuple(whole.ids[i] for i in some), whole.inputs[some]
-    subset = replace(whole, ids=ids, output=whole.output[some], targets=whole.targets[some], inputs=inputs)
-    row = measured(metrics.bits_per_character_carried, subset)["bits_per_character_carried"]
-    bits = model.carried_bits(TEXT)[CONTEXT - 1 :]
-    expected = sum(bits[i * SCORED : (i + 1) * SCORED].sum() for i in some) / 16
+    row = carried(part(whole, some))
+    costs = model.carried_bits(TEXT)[CONTEXT - 1 :]
+    expected = sum(costs[i * SCORED : (i + 1) * SCORED].sum() for i in some) / 16
     assert row.value == pytest.approx(expected, rel=1e-5) and row.n == 2
 
 
 def test_carried_bits_are_skipped_without_successors_or_state():
-    (row,) = measured(metrics.bits_per_character_carried, outcomes(gru(), windows()[::2])).values()
-    assert row.status == "skipped" and row.reason.startswith("0 of 6 windows follow another")
+    row = carried(outcomes(gru(), windows()[::2]))
+    assert (
+        row.status == "skipped"
+        and row.params == {"state": "carried"}
+        and row.reason.startswith("0 of 6 windows follow another")
+    )
     transformer = TorchLanguage(CausalTransformer(len(CLASSES), 20, width=16, depth=1), CLASSES, length=20)
-    (row,) = measured(metrics.bits_per_character_carried, outcomes(transformer)).values()
-    assert row.status == "skipped" and "carries no state" in row.reason
+    row = carried(outcomes(transformer))
+    assert row.status == "skipped" and row.params == {"state": "carried"} and "carries no state" in row.reason
 
 
 def test_ngram_memorization_distinct_words_and_repetition_by_hand():
@@ -333,8 +358,8 @@ def test_ngram_memorization_distinct_words_and_repetition_by_hand():
 
 def test_ngrams_across_adjacent_training_windows_are_known():
     ids, texts = ["t/000", "t/005", "t/012", "u/017", "v"], ["abcde", "fghij", "klmno", "pqrst", "uvwxy"]
-    assert metrics.joined(ids, texts) == ["abcdefghij", "klmno", "pqrst", "uvwxy"]
-    ngrams = TrainingNgrams(metrics.joined(ids, texts))
+    assert text_metrics.joined(ids, texts) == ["abcdefghij", "klmno", "pqrst", "uvwxy"]
+    ngrams = TrainingNgrams(text_metrics.joined(ids, texts))
     assert ngrams.fraction("cdefghij") == 1.0 and ngrams.fraction("ijklmnop") == 0.0
 
 
@@ -342,31 +367,84 @@ def test_reciting_model_has_high_ngram_memorization():
     model = TorchNGram(NGram(len(CLASSES), order=8, room=4096), CLASSES, length=CONTEXT + SCORED)
     given = outcomes(model, windows(step=1))
     model.module.count(model.read(given.inputs).ids.repeat(200, 1))
-    measures = measured(metrics.generated_text, given)
+    measures = of_generated(given)
     row = measures["ngram_memorization"]
     assert row.value > 0.8 and row.control == 1.0 and row.n == 20 and row.higher_is_better is None
-    blank = measured(metrics.generated_text, outcomes(gru()))["ngram_memorization"]
+    blank = of_generated(outcomes(gru()))["ngram_memorization"]
     assert blank.value < 0.05 and blank.control == 1.0
     assert {"ngram_memorization", "distinct_1", "distinct_2", "repetition"} == set(measures)
-    again = measured(metrics.generated_text, given)
+    again = of_generated(given)
     assert again == measures
+
+
+@pytest.mark.parametrize("rows", [[4, 5, 6, 7], [1, 0, 3, 2, 9], range(11)])
+def test_summary_of_some_windows_equals_a_run_on_them(rows):
+    given = outcomes(gru())
+    whole, direct = table(given, *MEASUREMENTS), table(part(given, rows), *MEASUREMENTS)
+    for summary in (
+        metrics.bits_per_character,
+        metrics.next_character_accuracy,
+        metrics.bits_per_character_carried,
+        text_metrics.generated_text,
+    ):
+        assert_same(summary(whole.take(list(rows))), summary(direct))
+
+
+def test_too_few_successors_among_some_windows_are_skipped():
+    given = outcomes(gru())
+    apart = table(given, metrics.carried).take([0])
+    (row,) = metrics.bits_per_character_carried(apart)
+    assert row.status == "skipped" and row.reason.startswith("0 of 1 windows follow another")
+
+
+def test_short_texts_have_no_ngrams():
+    texts = ["abcd", "bcde", "cdef"]
+    classes = ("<unk>", *"abcdef")
+    targets = KIND.stack([Window(text, 2) for text in texts], classes)
+    data = TaskData(
+        TaskInfo("t", "language", "1", classes, (4,)),
+        *[Split(("a", "b", "c"), packed(texts, 4), targets)] * 3,
+        DataReport({}),
+        "",
+    )
+    model = TorchLanguage(ConstantLogits([0.0] * len(classes)), classes, length=4)
+    inputs = torch.from_numpy(packed(texts, 4))
+    with torch.no_grad():
+        given = Outcomes(("a", "b", "c"), model(inputs).numpy(), targets, classes, 0, KIND.kind(), model, data, inputs)
+    rows = of_generated(given)
+    assert "ngram_memorization" not in rows
+    assert rows["repetition"].value is None and rows["repetition"].n_failed == rows["repetition"].n == 20
 
 
 # readers
 
 
-def test_stored_arrays_columns_and_details():
+def test_stored_arrays_columns_and_facts():
     given = outcomes(gru())
     with given.model.frozen(), torch.no_grad():
-        texts = KIND.gallery(given)
+        texts = {name: shown.values for name, shown in KIND.gallery(given).items()}
     assert texts["generated"].shape == (12, 200) and texts["generated"].dtype == np.int32
     assert texts["prompt"].shape == (12, CONTEXT) and not texts["prompt"][:2].any() and texts["prompt"][2:4].all()
     assert texts["temperature"].tolist() == [0.5] * 4 + [0.8] * 4 + [1.0] * 4
-    details = KIND.details(given)
-    assert details["context"] == CONTEXT and details["scored"] == SCORED
-    assert np.mean(details["bits_by_position"]) == pytest.approx(KIND.columns(given)["bits_per_character"].mean())
-    arrays = KIND.output_arrays(given.output)
+    assert not any(shown.per_sample for shown in KIND.gallery(given).values())
+    measured = KIND.measured(given)
+    assert measured.facts["context"] == CONTEXT and measured.facts["scored"] == SCORED
+    assert measured.facts["uniform_bits"] == pytest.approx(math.log2(len(CLASSES)))
+    np.testing.assert_array_equal(
+        np.stack([measured.columns["bits"], measured.columns["characters"]], axis=1),
+        KIND.tally(given.output, given.targets),
+    )
+    arrays = {name: shown.values for name, shown in KIND.output_arrays(given.output).items()}
     assert arrays["prediction"].shape == arrays["confidence"].shape == (len(given.ids), CONTEXT + SCORED - 1)
+
+
+def test_inputs_of_kind_and_models_are_windows():
+    assert KIND.kind().input == gru().input == WINDOW
+    assert gru().capabilities.embedding and gru().capabilities.tokens
+    space = gru().in_space("embedding")
+    assert (space.input.type, space.capabilities.gradient, space.capabilities.tokens) == ("embedding", True, False)
+    ngram = TorchNGram(NGram(len(CLASSES), room=4096), CLASSES, length=CONTEXT + SCORED)
+    assert not ngram.capabilities.gradient and not ngram.capabilities.embedding
 
 
 # attribution
@@ -377,14 +455,15 @@ def test_deleted_character_is_unknown_if_alphabet_has_no_space():
     for alphabet, deletion in (("ACGT", "read as an unknown character"), ("ACGT ", "replaced by a space")):
         model = TorchLanguage(Recurrent(1 + len(alphabet), hidden=8), ("<unk>", *alphabet), length=8)
         codes = torch.from_numpy(packed(["ACGTACGT"], 8))
-        assert replace(KIND, scored=4).rationale(model, codes, model(codes).detach()).deletion == deletion
+        features = required(Language(scored=4).kind().features)
+        assert features.explained(model, codes, model(codes).detach()).deletion == deletion
 
 
 def test_prediction_after_the_context_is_explained():
     model = gru()
     given = outcomes(model)
     output = torch.from_numpy(given.output)
-    rationale = given.kind.rationale(model, given.inputs, output)
+    rationale = required(given.kind.features).explained(model, given.inputs, output)
     rows = torch.arange(len(given.ids))
     expected = output[:, CONTEXT - 1].double().softmax(dim=1)
     everything = torch.ones((len(rows), CONTEXT), dtype=torch.bool)
@@ -397,7 +476,7 @@ def test_prediction_after_the_context_is_explained():
     spaces = torch.tensor([[c == " " for c in text[:CONTEXT]] for text in windows()])
     assert torch.equal(rationale.present, ~spaces)
     assert rationale.names[0] == list(TEXT[:CONTEXT]) and rationale.ends_matter
-    assert rationale.arrays["codes"].shape == (len(rows), CONTEXT + SCORED)
+    assert rationale.arrays["codes"].values.shape == (len(rows), CONTEXT + SCORED)
     some = torch.rand((5, CONTEXT), generator=torch.Generator().manual_seed(0)) < 0.5
     with torch.no_grad():
         texts = ["".join(c if k else " " for c, k in zip(windows()[2], kept, strict=False)) for kept in some]
@@ -411,7 +490,7 @@ def test_ngram_model_is_explained_without_gradients():
     given = outcomes(model)
     model.module.count(model.read(given.inputs).ids)
     given = outcomes(model)
-    rationale = given.kind.rationale(model, given.inputs, torch.from_numpy(given.output))
+    rationale = required(given.kind.features).explained(model, given.inputs, torch.from_numpy(given.output))
     assert rationale.point is None and rationale.blank is None and rationale.target is None
     kept = torch.ones((1, CONTEXT), dtype=torch.bool)
     early = kept.clone()
@@ -422,9 +501,9 @@ def test_ngram_model_is_explained_without_gradients():
     )  # the model reads four characters only
 
 
-def test_unfitted_kind_has_no_rationale():
+def test_unfitted_kind_has_no_rationale_and_no_map():
     with pytest.raises(NotApplicableError, match="fit_to_model"):
-        KIND.rationale(gru(), None, None)
+        required(KIND.kind().features)
     with pytest.raises(NotApplicableError, match="rationale"):
-        KIND.explained(gru(), None, None)
-    assert replace(KIND, scored=3).scored == 3
+        required(outcomes(gru()).kind.maps)
+    assert required(outcomes(gru()).kind.features).explainable(np.zeros((3, 2, 4))).tolist() == [True] * 3

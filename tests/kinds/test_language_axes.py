@@ -1,5 +1,7 @@
 """Axes on a language model: attacks on the context, calibration, rationales."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from suite.models.adapters.language import TorchLanguage
 from suite.models.networks.language import Recurrent
 from suite.models.recipe import Recipe
 from suite.models.training.trainer import TrainingData, train
+from tests.axes.contexts import finding_of
 from tests.models.language.periodic import CLASSES, periodic
 
 
@@ -30,7 +33,9 @@ def context():
     model, data = TorchLanguage(module, CLASSES, length=32, recipe=recipe), periodic(few=14)
     train(model, recipe, TrainingData(data.train, data.validation, Language(), 0, silent), device=torch.device("cpu"))
     options = {"members": lambda count: [model] * count, "track": silent, "device": torch.device("cpu")}
-    return Context(Language(), data, data.test, model, names=("periodic", "gru", "axis"), **options).fit_to_model()
+    return Context(
+        Language().kind(), data, data.test, model, names=("periodic", "gru", "axis"), **options
+    ).fit_to_model()
 
 
 def values(finding, metric, **params):
@@ -38,15 +43,20 @@ def values(finding, metric, **params):
     return [measure.value for measure in measures]
 
 
+def clean_bits(finding):
+    return float(Language().statistic(finding.column("tally"))(None)[0])
+
+
 def test_clean_axis_stores_generated_text(context):
-    finding = Clean().measure(context)
+    finding = finding_of(Clean(), context)
     (bits,) = values(finding, "bits_per_character")
     assert 0 < bits < 1
-    assert finding.arrays["generated"].dtype == np.int32 and finding.samples["bits_per_character"].shape == (14,)
-    assert finding.details["context"] == 16
-    other = Clean().measure(Context(**{**vars_of(context), "batch_size": 3}))
+    assert finding.arrays["generated"].dtype == np.int32 and finding.column("bits").shape == (14,)
+    assert finding.facts["context"] == 16
+    other = finding_of(Clean(), Context(**{**vars_of(context), "batch_size": 3}))
     assert values(other, "bits_per_character") == [bits]
     assert np.array_equal(other.arrays["generated"], finding.arrays["generated"])
+    assert json.loads(json.dumps(finding.facts)) == finding.facts
 
 
 def vars_of(context):
@@ -54,9 +64,10 @@ def vars_of(context):
 
 
 def test_embedding_attack_on_the_context_increases_bits(context):
-    finding = Robustness("pgd(eps=[0.1, 0.5], steps=5, restarts=1)", audit=4, space="embedding").measure(context)
+    axis = Robustness("pgd(eps=[0.1, 0.5], steps=5, restarts=1)", audit=4, space="embedding")
+    finding = finding_of(axis, context)
     robust, random = (values(finding, f"{name}_bits_per_character") for name in ("robust", "control"))
-    clean = finding.details["curve"][0]["accuracy"]
+    clean = clean_bits(finding)
     assert clean < robust[0] < robust[1]
     assert all(perturbed < worst for perturbed, worst in zip(random, robust, strict=True))
     row = next(m for m in finding.measures if m.metric == "robust_bits_per_character")
@@ -64,27 +75,29 @@ def test_embedding_attack_on_the_context_increases_bits(context):
 
 
 def test_character_attack_does_not_change_scored_characters(context):
-    finding = Robustness("hotflip(edits=[2], unit=character)", audit=2).measure(context)
+    finding = finding_of(Robustness("hotflip(edits=[2], unit=character)", audit=2), context)
     adversarial, clean = finding.arrays["found"], dict(zip(context.test.ids, context.test.inputs, strict=True))
     assert len(adversarial)
     for text, name in zip(adversarial, finding.arrays["found_id"], strict=True):
         changed = np.flatnonzero(text != clean[name])
         assert 1 <= len(changed) <= 2 and (changed < 16).all()
     (robust,) = values(finding, "robust_bits_per_character")
-    assert robust > finding.details["curve"][0]["accuracy"]
+    assert robust > clean_bits(finding)
 
 
 def test_calibration_axis_has_all_rows(context):
-    finding = Calibration(members=1, dropout_samples=3).measure(context)
+    finding = finding_of(Calibration(members=1, dropout_samples=3), context)
     for way in ("softmax", "mc_dropout"):
         assert len(values(finding, "token_ece", uncertainty=way)) == 1
-        assert set(finding.details["reliability"][way]) == {"edges", "count", "confidence", "accuracy"}
+        (method,) = [one for one in finding.facts["methods"] if one["params"]["uncertainty"] == way]
+        assert set(method["facts"]["reliability"]) == {"edges", "count", "confidence", "accuracy"}
     (gap,) = values(finding, "entropy_gap")
     assert abs(gap) < 2
+    assert json.loads(json.dumps(finding.facts)) == finding.facts
 
 
 def test_occlusion_beats_random_order_if_the_last_characters_matter(context):
-    finding = RationaleAxis(explainers=("occlusion", "gradient_x_input"), samples=10).measure(context)
+    finding = finding_of(RationaleAxis(explainers=("occlusion", "gradient_x_input"), samples=10), context)
     rows = [m for m in finding.measures if m.metric == "comprehensiveness" and m.params["method"] == "occlusion"]
     assert rows[0].value > rows[0].control
     assert "attribution_occlusion" in finding.arrays

@@ -1,6 +1,7 @@
 """Calibration of language models: planted models, errors by hand, temperature, and the entropy gap."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,10 +9,11 @@ import torch
 
 from suite.data.digests import in_digest_order
 from suite.errors import DataError, NotApplicableError
-from suite.kinds.base import Outcomes
-from suite.kinds.language.calibration import calibrated, entropy_gap
+from suite.kinds.base import Outcomes, Prediction
+from suite.kinds.language.calibration import character_events, continued, entropy_gap, language_calibration
 from suite.kinds.language.kind import Language
 from suite.models.adapters.sampling import Sampled
+from tests.kinds.tables import assert_same, method_table, part, prediction_of, table_of
 
 KIND = Language()
 
@@ -27,11 +29,18 @@ def planted(windows=150, scored=32, classes=12, seed=0, sharpness=1.0):
     return np.concatenate([before, logits * sharpness], axis=1).astype(np.float32), targets
 
 
-def rows(output, targets, **options):
-    measures = KIND.calibrated(
-        KIND.probabilities(output), output, targets, **{"seed": 0, "params": {}, "bins": 15, **options}
-    )
-    return {measure.metric: measure for measure in measures.measures}, measures
+def table(output, targets, **fields):
+    return method_table(prediction_of(KIND.kind(), output, targets, **fields), character_events)
+
+
+def calibrated(predicted, targets):
+    """Return the measures of distributions by name."""
+    prediction = Prediction("softmax", np.asarray(predicted), None, targets)
+    return {row.metric: row for row in language_calibration(method_table(prediction, character_events))}
+
+
+def rows(output, targets):
+    return calibrated(KIND.probabilities(output), targets)
 
 
 def naive(chances, truth, scored, bins=15):
@@ -45,7 +54,7 @@ def naive(chances, truth, scored, bins=15):
 
 def test_errors_equal_a_loop_over_events():
     output, targets = planted(windows=6, scored=5, classes=4)
-    measures, _ = rows(output, targets)
+    measures = rows(output, targets)
     chances = KIND.probabilities(output)[:, -5:]
     onehot = np.eye(4)[targets]
     assert measures["full_ece"].value == pytest.approx(naive(chances, onehot, 30))
@@ -58,13 +67,13 @@ def test_errors_equal_a_loop_over_events():
 
 def test_calibrated_model_has_errors_at_the_noise_floor():
     output, targets = planted()
-    measures, whole = rows(output, targets)
+    measures = rows(output, targets)
     assert measures["token_ece"].value < 0.03
     assert measures["token_ece"].params["distinguishable_from_calibrated"] is False
     assert measures["token_ece_noise_floor"].lo < measures["token_ece"].value < measures["token_ece_noise_floor"].hi
     assert measures["full_ece"].value < 0.05
-    assert sum(whole.reliability["count"]) == targets.size
-    overconfident, _ = rows(*planted(sharpness=2.0))
+    assert sum(table(output, targets).facts["reliability"]["count"]) == targets.size
+    overconfident = rows(*planted(sharpness=2.0))
     assert overconfident["token_ece"].lo > 0.1 and overconfident["full_ece"].lo > 0.1
     assert overconfident["token_ece"].params["distinguishable_from_calibrated"] is True
     assert overconfident["nll"].value > measures["nll"].value
@@ -76,21 +85,19 @@ def test_full_ece_detects_miscalibration_that_token_ece_misses():
     # the prediction has probability 1/2 and is correct half the time; the rest is predicted uniform, but always class 1
     chances = np.tile([0.5, 1 / 6, 1 / 6, 1 / 6], (40, 10, 1))
     targets = np.tile([0, 1], (40, 5))
-    measures = calibrated(chances, targets, seed=0, params={}, bins=15)
-    values = {measure.metric: measure.value for measure in measures.measures}
-    assert values["token_ece"] == pytest.approx(0, abs=1e-12)
-    assert values["full_ece"] == pytest.approx(0, abs=1e-12)  # the total probability of the three others is correct
-    skewed = calibrated(
-        np.tile([0.5, 0.3, 0.1, 0.1], (40, 10, 1)), np.tile([0, 3], (40, 5)), seed=0, params={}, bins=15
-    )
-    assert {m.metric: m.value for m in skewed.measures}["full_ece"] == pytest.approx(0.3 + 0.3)
+    measures = calibrated(chances, targets)
+    assert measures["token_ece"].value == pytest.approx(0, abs=1e-12)
+    assert measures["full_ece"].value == pytest.approx(0, abs=1e-12)  # that of the three others is correct
+    skewed = calibrated(np.tile([0.5, 0.3, 0.1, 0.1], (40, 10, 1)), np.tile([0, 3], (40, 5)))
+    assert skewed["full_ece"].value == pytest.approx(0.3 + 0.3)
 
 
 def test_planted_temperature_is_recovered():
     output, targets = planted(sharpness=2.0)
     rescaling = KIND.rescaling(output, targets)
-    assert rescaling.measure.value == pytest.approx(2.0, rel=0.05)
-    better, _ = rows(rescaling.apply(output), targets)
+    assert rescaling.value == pytest.approx(2.0, rel=0.05)
+    assert (rescaling.n, rescaling.error) == (len(output), None)
+    better = rows(rescaling.apply(output), targets)
     assert better["token_ece"].value < 0.03
     with pytest.raises(NotApplicableError, match="no temperature"):
         KIND.rescaling(np.eye(4, dtype=np.float32)[None, :2] * 9, np.array([[0, 1]]))
@@ -98,12 +105,11 @@ def test_planted_temperature_is_recovered():
 
 def test_zero_probabilities_and_invalid_distributions_are_undefined():
     chances = np.tile([1.0, 0.0], (3, 2, 1))
-    measures = calibrated(chances, np.array([[0, 0], [0, 1], [0, 0]]), seed=0, params={}, bins=15)
-    nll = next(measure for measure in measures.measures if measure.metric == "nll")
+    nll = calibrated(chances, np.array([[0, 0], [0, 1], [0, 0]]))["nll"]
     assert nll.value is None and "1 characters" in nll.reason
     for bad in (np.full((1, 2, 2), np.nan), np.full((1, 2, 2), 0.4), np.tile([1.5, -0.5], (1, 2, 1))):
         with pytest.raises(DataError):
-            calibrated(bad, np.zeros((1, 2), int), seed=0, params={}, bins=15)
+            calibrated(bad, np.zeros((1, 2), int))
 
 
 class Draws:
@@ -132,11 +138,15 @@ def gap(sharpness):
     return whole_gap(sharpness)[0]
 
 
+def planted_outcomes(sharpness=1.0, heat=1.0, windows=80):
+    output, targets = planted(windows=windows, sharpness=sharpness)
+    codes = torch.arange(windows)[:, None].expand(-1, 37)
+    ids = tuple(map(str, range(windows)))
+    return Outcomes(ids, output, targets, (), 0, KIND.kind(), Draws(output, heat), None, codes)
+
+
 def whole_gap(sharpness, heat=1.0):
-    output, targets = planted(windows=80, sharpness=sharpness)
-    codes = torch.arange(80)[:, None].expand(-1, 37)
-    ids = tuple(map(str, range(80)))
-    return entropy_gap(Outcomes(ids, output, targets, (), 0, KIND, Draws(output, heat), None, codes))
+    return entropy_gap(table_of(planted_outcomes(sharpness, heat), continued))
 
 
 def test_entropy_gap_is_zero_if_calibrated_and_negative_if_overconfident():
@@ -157,6 +167,42 @@ def test_interval_of_an_error_above_one_is_not_clipped():
     predicted = np.where(generator.random((40, 16)) < 0.3, targets, (targets + 1) % 5)
     chances = np.full((40, 16, 5), 1e-4)
     np.put_along_axis(chances, predicted[..., None], 1 - 4e-4, axis=2)
-    rows = {row.metric: row for row in calibrated(chances, targets, seed=0, params={}, bins=15).measures}
+    rows = calibrated(chances, targets)
     assert 1 < rows["full_ece"].lo < rows["full_ece"].value < rows["full_ece"].hi <= 2
     assert rows["token_ece"].hi <= 1
+
+
+@pytest.mark.parametrize("chosen", [range(3, 40), [5, 2, 71, 8]])
+def test_summary_of_some_windows_equals_a_run_on_them(chosen):
+    output, targets = planted(windows=80, sharpness=1.5)
+    chosen = list(chosen)
+    whole, direct = table(output, targets), table(output[chosen], targets[chosen])
+    assert_same(language_calibration(whole.take(chosen)), language_calibration(direct))
+
+
+def test_entropy_gap_of_some_windows_is_that_of_their_continuations():
+    given = planted_outcomes(windows=60)  # all windows are continued
+    whole = table_of(given, continued)
+    chosen = [7, 3, 50, 20, 21]
+    gap, own = entropy_gap(whole.take(chosen))
+    bits = whole["own_bits"][chosen]
+    assert own.value == pytest.approx(bits.mean()) and (own.n, own.params) == (5, {"characters": 32})
+    tally = KIND.tally(*(getattr(part(given, chosen), name) for name in ("output", "targets")))
+    assert gap.value == pytest.approx((bits - tally[:, 0] / 32).mean())
+
+
+def test_entropy_gap_is_undefined_if_no_window_was_continued():
+    whole = table_of(planted_outcomes(), continued)
+    left = np.isnan(whole["own_bits"])
+    assert left.sum() == 80 - 64
+    assert {row.reason for row in entropy_gap(whole.take(left))} == {"the model continued none of these windows"}
+
+
+def test_intervals_widen_with_the_level():
+    output, targets = planted(windows=40, sharpness=2.0)
+    narrow, wide = (language_calibration(replace(table(output, targets), level=level)) for level in (0.8, 0.99))
+    for near, far in zip(narrow, wide, strict=True):
+        assert (
+            near.value == far.value and far.lo <= near.lo <= near.hi <= far.hi and far.hi - far.lo > near.hi - near.lo
+        )
+        assert (near.level, far.level) == (0.8, 0.99)

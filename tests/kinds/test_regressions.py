@@ -7,9 +7,11 @@ import torch
 from suite.attacks.images.worst_case import WorstCase
 from suite.data.loading import _declared_classes
 from suite.errors import NotApplicableError, SpecError
+from suite.kinds.base import Prediction
 from suite.kinds.detection import losses
-from suite.kinds.detection.calibration import calibrated, rescaling
+from suite.kinds.detection.calibration import detection_calibration, rescaling, scored_detections
 from suite.kinds.detection.kind import Detection
+from suite.metrics.table import Table, collected
 from suite.models.adapters.detector import TorchDetector
 from suite.registry import REGISTRY
 from suite.spec import parse
@@ -58,11 +60,14 @@ def test_temperature_drops_no_detection():
     output[:, 0, 4] = score
     output[:, 0, 5] = (generator.random(200) > 1 / (1 + (1 / score - 1) ** 3)).astype(int)  # unsure: T below 1
     fitted = rescaling(output, truth)
-    assert fitted.measure.value < 0.6 and fitted.measure.method == "none"
+    assert fitted.value < 0.6 and fitted.error is None
     corrected = fitted.apply(output)
     assert (corrected[:, 0, 4] < 0.05).any()
-    way = {"uncertainty": "score+temperature"}
-    assert calibrated(corrected, truth, seed=0, params=way, bins=10).measures[0].params["detections"] == 200
+    columns, facts = collected(
+        [{"boxes": truth}, scored_detections(Prediction("score+temperature", corrected, None, truth))]
+    )
+    d_ece = detection_calibration(Table(tuple(columns), facts))[0]
+    assert d_ece.params["detections"] == 200
 
 
 def test_noise_around_a_bright_image_is_not_read_as_0_to_255():

@@ -10,9 +10,11 @@ from torch import nn
 
 from suite.data import load
 from suite.errors import DataError, ModelError, NotApplicableError
-from suite.kinds.base import Outcomes
+from suite.kinds.base import Outcomes, Prediction
+from suite.kinds.segmentation.calibration import pixel_sums, segmentation_calibration
 from suite.kinds.segmentation.kind import Segmentation
-from suite.metrics.stats import resampled
+from suite.metrics.segmentation import MIOU, PixelEvents
+from suite.metrics.table import Table, collected
 from suite.models.base import TorchSegmenter
 from suite.registry import Entry
 from suite.spec import parse
@@ -36,7 +38,7 @@ def loaded(*samples, classes=NAMES):
     meta = {"kind": "segmentation", "classes": classes, "version": "1", "source": ""}
     given = [Sample(f"s{place}", *sample) for place, sample in enumerate(samples)]
     entry = Entry("task", "given", lambda split, seed: iter(given if split == "test" else []), "here", meta=meta)
-    return load(entry, parse("given"), seed=0, kind=Segmentation())
+    return load(entry, parse("given"), seed=0, kind=Segmentation().kind())
 
 
 MASKS = {
@@ -79,12 +81,11 @@ def test_fully_ignored_image_is_kept_without_weight():
     kind, logits = Segmentation(), np.zeros((2, 3, *SIZE), np.float32)
     logits[:, 1] = 1
     outcomes = Outcomes(data.test.ids, logits, data.test.targets, NAMES, 0, kind)
-    assert kind.details(outcomes)["images_without_valid_pixels"] == 1
-    columns = kind.columns(outcomes)
-    assert columns["image_iou"].tolist() == [1, 1] and np.isnan(columns["pixel_accuracy"][0])
+    columns = kind.measured(outcomes).columns
+    assert columns["image_iou"].tolist() == [1, 1] and np.isnan(columns["image_accuracy"][0])
     tally = kind.tally(logits, data.test.targets)
-    assert tally[0].sum() == 0 and kind.headline_measure("miou", tally, seed=0).value == 1
-    nothing = kind.headline_measure("miou", tally[:1], seed=0)
+    assert tally[0].sum() == 0 and kind.headline_measure(Table(()), MIOU, tally).value == 1
+    nothing = kind.headline_measure(Table(()), MIOU, tally[:1])
     assert nothing.value is None and nothing.reason and nothing.status == "inconclusive"
     assert kind.damage(torch.from_numpy(logits), torch.from_numpy(data.test.targets)).tolist() == [0, 0]
 
@@ -158,13 +159,12 @@ def plain_miou(logits, truth):
 def test_headline_pools_pixels_and_damage_is_per_image(seed):
     logits, truth = guesses(seed=seed)
     kind = Segmentation()
-    assert kind.headline_measure("miou", kind.tally(logits, truth), seed=0).value == pytest.approx(
-        plain_miou(logits, truth)
-    )
+    measure = kind.headline_measure(Table(()), MIOU, kind.tally(logits, truth))
+    assert measure.value == pytest.approx(plain_miou(logits, truth))
     damage = kind.damage(torch.from_numpy(logits), torch.from_numpy(truth)).tolist()
     expected = [1 - plain_miou(logits[i : i + 1], truth[i : i + 1]) for i in range(len(truth) - 1)]
     assert damage == pytest.approx([*expected, 0])
-    columns = kind.columns(Outcomes(tuple("abcdefghi"), logits, truth, tuple("wxyz"), 0, kind))
+    columns = kind.measured(Outcomes(tuple("abcdefghi"), logits, truth, tuple("wxyz"), 0, kind)).columns
     assert (1 - columns["image_iou"]).tolist() == pytest.approx(damage)
 
 
@@ -202,7 +202,7 @@ def test_miou_intervals_cover_the_true_value():
     covered = []
     for seed in range(200):
         few = tally[generator.integers(0, len(tally), 40)]
-        measure = resampled("miou", kind.statistic(few), len(few), seed=seed)
+        measure = kind.headline_measure(Table((), seed=seed), MIOU, few)
         covered.append(measure.lo <= expected <= measure.hi)
     assert 0.88 <= np.mean(covered) <= 0.99
 
@@ -215,14 +215,12 @@ def test_only_covered_pixels_are_ignored():
     assert not torch.equal(given, changed) and changed.dtype == torch.uint8
 
 
-OPTIONS = {"seed": 0, "params": {"uncertainty": "softmax"}, "bins": 15}
-
-
 def measured(logits, truth):
-    """Return the calibration measures by name and region."""
-    kind = Segmentation()
-    calibration = kind.calibrated(kind.probabilities(logits), logits, truth, **OPTIONS)
-    return {(m.metric, m.params.get("region", "all")): m for m in calibration.measures}, calibration
+    """Return the calibration measures by name and region, and the table that they follow from."""
+    prediction = Prediction("softmax", Segmentation().probabilities(logits), logits, truth)
+    columns, facts = collected([pixel_sums(prediction)])
+    table = Table(tuple(columns), {**facts, "bins": 15}, params={"uncertainty": "softmax"})
+    return {(m.metric, m.params.get("region", "all")): m for m in segmentation_calibration(table)}, table
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -230,7 +228,7 @@ def test_calibration_matches_netcal_and_means_over_valid_pixels(seed):
     logits, truth = guesses(seed=seed, images=12)
     chances = np.moveaxis(Segmentation().probabilities(logits), 1, -1)[truth != 255]
     labels = truth[truth != 255].astype(int)
-    values, calibration = measured(logits, truth)
+    values, table = measured(logits, truth)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         metrics = pytest.importorskip("netcal.metrics")
@@ -241,9 +239,9 @@ def test_calibration_matches_netcal_and_means_over_valid_pixels(seed):
     own = chances[np.arange(len(labels)), labels]
     assert values["nll", "all"].value == pytest.approx(-np.log(own).mean())
     assert values["brier", "all"].value == pytest.approx(((chances - np.eye(4)[labels]) ** 2).sum(1).mean())
-    assert values["ece", "all"].params["pixels"] == len(labels) == sum(calibration.reliability["count"])
-    assert np.isnan(calibration.columns["image_ece"][-1]) and np.isfinite(calibration.columns["image_ece"][:-1]).all()
-    assert values["image_ece", "all"].value == pytest.approx(calibration.columns["image_ece"][:-1].mean())
+    assert values["ece", "all"].params["pixels"] == len(labels) == sum(table.facts["reliability"]["count"])
+    per_image = PixelEvents.of(Segmentation().probabilities(logits), truth).per_image_ece()
+    assert np.isnan(per_image[-1]) and values["image_ece", "all"].value == pytest.approx(per_image[:-1].mean())
 
 
 def test_calibration_is_undefined_without_valid_pixels():
@@ -269,7 +267,7 @@ def drawn_by_softmax(count, seed, sharpened):
 
 def test_planted_temperature_is_recovered_and_calibrates_the_softmax():
     rescaling = Segmentation().rescaling(*drawn_by_softmax(60, 0, 3.0))
-    assert rescaling.measure.value == pytest.approx(3, rel=0.05) and rescaling.measure.lo is None
+    assert rescaling.value == pytest.approx(3, rel=0.05) and rescaling.error is None
     logits, truth = drawn_by_softmax(60, 1, 3.0)
     before, after = (measured(each, truth)[0]["ece", "all"].value for each in (logits, rescaling.apply(logits)))
     assert before > 0.1 and after < 0.02
@@ -289,7 +287,7 @@ def test_no_temperature_for_fully_ignored_validation_masks():
 
 def test_largest_foreground_class_is_explained_on_its_region():
     context = context_of("segmentation")
-    kind, logits = context.kind, context.outcomes.output
+    kind, logits = context.kind.maps, context.outcomes.output
     rows = np.flatnonzero(kind.explainable(logits))
     assert rows.tolist() == [place for place in range(20) if place % 5 != 4]  # every fifth scene is empty
     outputs = torch.from_numpy(logits[rows])

@@ -9,17 +9,20 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import matthews_corrcoef, roc_auc_score
-from torch import nn
 
 from suite.data import Split
 from suite.data.text import packed
-from suite.kinds.base import Outcomes
+from suite.errors import NotApplicableError
+from suite.kinds.base import Outcomes, required
+from suite.kinds.sentiment import metrics
 from suite.kinds.sentiment.kind import Sentiment
-from suite.kinds.sentiment.metrics import auroc, mcc, texts_cut, unknown_words
+from suite.metrics import stats
 from suite.metrics.stats.bootstrap import bootstrap, resample_counts
 from suite.models.adapters.text import TorchText
 from suite.models.adapters.tokens import Words
 from suite.models.networks.text import Bag
+from suite.types import TEXT, Capabilities, Measure
+from tests.kinds.tables import assert_same, part, table_of
 
 CLASSES = ("negative", "positive")
 
@@ -27,8 +30,34 @@ CLASSES = ("negative", "positive")
 def outcomes(logits: Any, targets: Any, classes: tuple[str, ...] = CLASSES, **more: Any) -> Outcomes:
     output = np.asarray(logits, np.float32)
     return Outcomes(
-        tuple(f"t{place}" for place in range(len(output))), output, np.asarray(targets), classes, 0, Sentiment(), **more
+        tuple(f"t{place}" for place in range(len(output))),
+        output,
+        np.asarray(targets),
+        classes,
+        0,
+        Sentiment().kind(),
+        **more,
     )
+
+
+def auroc(given: Outcomes) -> list[Measure]:
+    return metrics.auroc(table_of(given, metrics.scores))
+
+
+def mcc(given: Outcomes) -> list[Measure]:
+    return metrics.mcc(table_of(given))
+
+
+def unknown_words(given: Outcomes) -> list[Measure]:
+    return metrics.unknown_words(table_of(given, metrics.word_counts))
+
+
+def texts_cut(given: Outcomes) -> list[Measure]:
+    return metrics.texts_cut(table_of(given, metrics.truncation))
+
+
+def raters(given: Outcomes) -> list[Measure]:
+    return metrics.agreement_with_raters(table_of(given, metrics.ratings))
 
 
 def guesses(n: int, classes: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -75,9 +104,8 @@ def test_auroc_and_mcc_are_undefined_for_one_class(metric: Any) -> None:
 
 
 def test_auroc_needs_two_classes() -> None:
-    (measure,) = auroc(outcomes(*guesses(20, 3), ("a", "b", "c")))
-    assert measure.status == "skipped"
-    assert "3" in measure.reason
+    with pytest.raises(NotApplicableError, match="two classes, and the task has 3"):
+        metrics.scores(outcomes(*guesses(20, 3), ("a", "b", "c")))
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -141,10 +169,10 @@ def test_text_is_truncated_only_if_words_are_lost() -> None:
     assert none.value == 0.0
 
 
-@pytest.mark.parametrize("metric", [unknown_words, texts_cut])
-def test_token_metrics_are_skipped_for_models_without_tokens(metric: Any) -> None:
-    (measure,) = metric(reads("good", model=nn.Identity()))
-    assert measure.status == "skipped"
+@pytest.mark.parametrize("measure", [metrics.word_counts, metrics.truncation])
+def test_token_metrics_do_not_apply_to_models_without_tokens(measure: Any) -> None:
+    with pytest.raises(NotApplicableError, match="does not expose its tokens"):
+        measure(reads("good", model=SimpleNamespace(capabilities=Capabilities())))
 
 
 def data(shares: np.ndarray | None) -> Any:
@@ -155,8 +183,8 @@ def data(shares: np.ndarray | None) -> Any:
 def test_rater_votes_are_joined_by_id() -> None:
     shares = np.array([[1.0, 0.0], [0.3, 0.7], [np.nan, np.nan], [0.1, 0.9]])
     logits = np.log([[0.1, 0.9], [0.3, 0.7]])
-    few = Outcomes(("t3", "t1"), logits, np.array([1, 1]), CLASSES, 0, Sentiment(), data=data(shares))
-    measures = {measure.metric: measure for measure in Sentiment().uncertainty(few)}
+    few = Outcomes(("t3", "t1"), logits, np.array([1, 1]), CLASSES, 0, Sentiment().kind(), data=data(shares))
+    measures = {measure.metric: measure for measure in raters(few)}
     assert measures["js_distance"].value == pytest.approx(0.0, abs=1e-7)
     assert measures["total_variation"].n == 2
     assert (measures["accuracy_agreed"].n, measures["accuracy_disputed"].n) == (1, 1)
@@ -164,13 +192,11 @@ def test_rater_votes_are_joined_by_id() -> None:
 
 
 def test_no_rater_rows_for_a_task_without_votes() -> None:
-    assert Sentiment().uncertainty(outcomes(np.zeros((4, 2)), [0, 1, 0, 1], data=data(None))) == []
+    assert raters(outcomes(np.zeros((4, 2)), [0, 1, 0, 1], data=data(None))) == []
 
 
 def test_statistic_weights_texts_by_resampling_counts() -> None:
-    from suite.kinds.sentiment.metrics import matthews
-    from suite.metrics import stats
-
+    matthews = metrics.matthews
     logits, targets = guesses(30)
     indices = np.random.default_rng(0).integers(0, 30, (5, 30))
     counts, scores = resample_counts(indices).T, logits[:, 1] - logits[:, 0]
@@ -182,3 +208,34 @@ def test_statistic_weights_texts_by_resampling_counts() -> None:
         ),
     ):
         np.testing.assert_allclose(statistic(counts), np.concatenate([each(row) for row in indices]), atol=1e-12)
+
+
+@pytest.mark.parametrize("rows", [[3, 0, 1], [1, 2, 3, 4, 5, 6, 7]])
+def test_summary_of_some_texts_equals_a_run_on_them(rows: list[int]) -> None:
+    logits, targets = guesses(8)
+    shares = np.random.default_rng(0).multinomial(10, [0.5, 0.5], 8) / 10
+    shares[5] = np.nan
+    texts = ("good", "a bad film !", "good good good film ! !", "bad", "", "so good", "film film", "x y z u v w")
+    read = reads(*texts)
+    ids = read.ids
+    test = SimpleNamespace(test=Split(ids, read.inputs.numpy(), targets, shares))
+    given = Outcomes(ids, logits.astype(np.float32), targets, CLASSES, 0, read.kind, read.model, test, read.inputs)
+    measurements = (metrics.scores, metrics.word_counts, metrics.truncation, metrics.ratings)
+    whole, direct = table_of(given, *measurements), table_of(part(given, rows), *measurements)
+    for summary in (
+        metrics.auroc,
+        metrics.mcc,
+        metrics.unknown_words,
+        metrics.texts_cut,
+        metrics.agreement_with_raters,
+    ):
+        assert_same(summary(whole.take(rows)), summary(direct))
+
+
+def test_texts_are_explained_by_their_tokens() -> None:
+    kind = Sentiment().kind()
+    assert (kind.name, kind.input, kind.inherits) == ("sentiment", TEXT, ("classification",))
+    with pytest.raises(NotApplicableError, match="use the axis rationale"):
+        required(kind.maps)
+    assert required(kind.features).explainable(np.zeros((3, 2))).tolist() == [True] * 3
+    assert reader().capabilities.tokens and not reader().in_space("embedding").capabilities.tokens

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-import suite.kinds.synthesis.metrics  # noqa: F401  # registers
 from suite.attacks.engine.problem import Problem
 from suite.attacks.images.gradient import FGSM, PGD
 from suite.axes.base import Context
@@ -17,16 +16,21 @@ from suite.axes.clean import Clean
 from suite.axes.robustness.axis import Robustness
 from suite.data import DataReport, Split, TaskData, TaskInfo
 from suite.errors import DataError, ModelError, NotApplicableError, SpecError, TrainingError
-from suite.kinds.base import Outcomes
-from suite.kinds.synthesis import critic, judge
-from suite.kinds.synthesis import quality as sample_quality
+from suite.kinds.base import NotApplicable, Outcomes, required
+from suite.kinds.synthesis import critic, judge, metrics
 from suite.kinds.synthesis.kind import PREDICTS_NOTHING, Synthesis
 from suite.kinds.synthesis.manifold import Manifold
 from suite.kinds.synthesis.metrics import detour, jump
+from suite.kinds.synthesis.pools import sample_pools
+from suite.kinds.synthesis.quality import IMAGE_MEMORIZATION, KID, PRECISION, QUALITY, quality_measures
+from suite.metrics.generation import compared, kernel_distance, nearest
 from suite.metrics.stats import auroc
+from suite.metrics.table import Column, Table, collected
 from suite.models.adapters.generator import TorchGenerator
 from suite.models.training.gan import GanRecipe
-from suite.types import Sample
+from suite.types import IMAGE, LATENT, Sample
+from tests.axes.contexts import finding_of
+from tests.kinds.summarized import measures_of, table_of
 
 CPU = torch.device("cpu")
 SHAPE = (1, 8, 8)
@@ -88,6 +92,9 @@ def kind(data):
     return Synthesis().fit_to_model(lambda: (None, None), data)
 
 
+CRITIC_ROWS = ("critic_ece", "critic_auroc", "critic_accuracy")
+
+
 def context_for(data, kind, *, recipe=None, batch_size=64):
     model = TorchGenerator(Planted(), recipe=recipe)
 
@@ -95,7 +102,7 @@ def context_for(data, kind, *, recipe=None, batch_size=64):
         raise NotApplicableError("no members")
 
     context = Context(
-        kind,
+        kind.kind(),
         data,
         data.test,
         model,
@@ -188,12 +195,32 @@ def test_few_samples_are_deterministic_and_nested(data):
 # sample quality
 
 
+def quality_table(data, images, seed=0):
+    """Return the table of some generated images."""
+    columns, facts = collected([sample_pools(data, images)])
+    return Table(tuple(columns), facts, seed=seed)
+
+
 def rows(data, images, seed=0):
-    outcomes = Outcomes((), None, None, data.info.classes, seed, data=data)
-    return {
-        (m.metric, m.params.get("space")): m
-        for m in sample_quality.sample_quality_measures(outcomes, images, seed=seed)
-    }
+    return {(m.metric, m.params.get("space")): m for m in quality_measures(quality_table(data, images, seed))}
+
+
+def test_quality_follows_from_stored_features(data):
+    images = torch.from_numpy(bars(120, "fresh", seed=5).inputs)
+    table = quality_table(data, images, seed=4)
+    assert all(column.values.dtype.kind == "f" and not column.params for column in table.columns)
+    extractor = judge.judge_of(data.train)
+    features = [extractor.features_of(part.pixels()) for part in (data.test.few(120), data.validation.few(120))]
+    real, control, generated = *features, extractor.features_of(images)
+    assert np.array_equal(table.of("generated", "features"), generated)
+    result = {(row.metric, row.params.get("space")): row for row in quality_measures(table)}
+    assert list(dict.fromkeys(name for name, _ in result)) == [one.name for one in QUALITY]
+    assert result[KID.name, None].value == kernel_distance(real, generated, seed=4).value
+    assert result[KID.name, None].control == kernel_distance(real, control, seed=4).value
+    assert result[PRECISION.name, None].value == compared(real, generated).realistic.mean()
+    wide = {row.metric: row for row in quality_measures(replace(table, level=0.99))}
+    assert all(row.level == 0.99 for row in wide.values())
+    assert wide[KID.name].hi > result[KID.name, None].hi
 
 
 def test_real_images_score_like_the_control_and_noise_does_not(data):
@@ -298,7 +325,9 @@ def test_loss_has_a_gradient_at_the_latents(kind):
 
 def test_headline_has_a_wilson_interval(kind):
     tally = np.array([True] * 30 + [False] * 10)
-    row = kind.headline_measure("robust_precision", tally, seed=0, params={"eps": 0.1}, control=0.5)
+    table, robust = Table((), {"real": 216}), PRECISION.under_attack()
+    row = kind.headline_measure(table, robust, tally, params={"eps": 0.1}, control=0.5)
+    assert row.params["real"] == 216 and "proxy" not in kind.headline_measure(table, PRECISION, tally).params
     assert (row.value, row.n, row.method, row.params["proxy"], row.params["eps"]) == (0.75, 40, "wilson", True, 0.1)
     counts = np.array([[1.0] * 40, [2.0] * 20 + [0.0] * 20])
     assert kind.statistic(tally)(counts).tolist() == [0.75, 1.0]
@@ -328,7 +357,7 @@ def test_checkpoint_score_needs_validation_images_and_separates_noise(data, kind
 
 
 def test_clean_rows_and_gallery(data, kind):
-    finding = Clean().measure(context_for(data, kind))
+    finding = finding_of(Clean(), context_for(data, kind))
     named = {row.metric: row for row in finding.measures}
     assert {"precision", "kid", "fid", "recall", "density", "coverage", "image_memorization"} <= named.keys()
     assert {"interpolation_jump", "interpolation_detour"} <= named.keys()
@@ -339,25 +368,26 @@ def test_clean_rows_and_gallery(data, kind):
     shapes = {name: values.shape for name, values in finding.arrays.items()}
     assert shapes == {"generated": (64, *SHAPE), "interpolated": (6, 10, *SHAPE), "nearest": (12, 2, *SHAPE)}
     assert all(values.dtype == np.uint8 for values in finding.arrays.values())
-    assert len(finding.samples["off_manifold"]) == 120
+    assert len(finding.table["off_manifold"]) == 120
+    assert finding.facts["real"] == len(kind.manifold(CPU).centers)
 
 
 def test_rows_are_deterministic_for_any_batch_size(data, kind):
     axis = Robustness(attack="pgd(eps=[0.2, 0.5], steps=3, restarts=1)", audit=8)
-    first, again = (axis.measure(context_for(data, kind, batch_size=size)) for size in (64, 7))
+    first, again = (finding_of(axis, context_for(data, kind, batch_size=size)) for size in (64, 7))
     assert [(row.metric, row.value, row.control) for row in first.measures] == [
         (row.metric, row.value, row.control) for row in again.measures
     ]
     assert (
-        Clean().measure(context_for(data, kind)).measures
-        == Clean().measure(context_for(data, kind, batch_size=7)).measures
+        finding_of(Clean(), context_for(data, kind)).measures
+        == finding_of(Clean(), context_for(data, kind, batch_size=7)).measures
     )
 
 
 @pytest.mark.parametrize("attack", [FGSM(eps=(0.5,)), PGD(eps=(0.5,), steps=5, restarts=1)])
 def test_latent_attack_beats_random_perturbations(data, kind, attack):
     context = context_for(data, kind)
-    problem = Problem.of(kind, context.model.raw, adapter=context.model)
+    problem = Problem.of(context.kind, context.model.raw, adapter=context.model)
     assert problem.bounds == (-8.0, 8.0)
     attack = attack.fit(problem, lambda: None, seed=0)
     latents, targets = context.pixels, context.targets
@@ -371,7 +401,9 @@ def test_latent_attack_beats_random_perturbations(data, kind, attack):
 
 
 def test_robustness_rows_are_marked_as_proxies(data, kind):
-    finding = Robustness(attack="pgd(eps=[0.2, 0.5], steps=5, restarts=1)", audit=16).measure(context_for(data, kind))
+    finding = finding_of(
+        Robustness(attack="pgd(eps=[0.2, 0.5], steps=5, restarts=1)", audit=16), context_for(data, kind)
+    )
     robust = [row for row in finding.measures if row.metric == "robust_precision"]
     assert [row.params["eps"] for row in robust] == [0.2, 0.5]
     assert all(row.params["proxy"] is True and row.control >= row.value for row in robust)
@@ -380,22 +412,19 @@ def test_robustness_rows_are_marked_as_proxies(data, kind):
 
 
 def test_calibration_rows_are_skipped_except_for_the_critic(data, kind):
-    finding = Calibration(members=1).measure(context_for(data, kind, recipe=GanRecipe()))
-    skipped = [row for row in finding.measures if row.metric == "ece"]
-    assert [row.params["uncertainty"] for row in skipped] == ["critic", "critic+temperature", "mc_dropout", "ensemble"]
-    assert {row.reason for row in skipped} == {PREDICTS_NOTHING}
-    named = {row.metric: row for row in finding.measures if row.metric.startswith("critic")}
-    assert named.keys() == {"critic_ece", "critic_auroc", "critic_accuracy"}
-    assert all(row.params["proxy"] is True and row.n == 240 and row.lo < row.value < row.hi for row in named.values())
+    finding = finding_of(Calibration(members=1), context_for(data, kind, recipe=GanRecipe()))
+    assert [row.metric for row in finding.measures] == ["temperature", *CRITIC_ROWS]
+    assert (finding.measures[0].status, finding.measures[0].reason) == ("skipped", PREDICTS_NOTHING)
+    named = finding.measures[1:]
+    assert all(row.params["proxy"] is True and row.n == 240 and row.lo < row.value < row.hi for row in named)
 
 
 def test_wasserstein_critic_scores_are_calibrated_first(data, kind):
     context = context_for(data, kind, recipe=GanRecipe(objective="wasserstein"))
     with context.model.frozen(), torch.no_grad():
-        rows = critic.critic_measures(context.outcomes)
-        alone = critic.critic_measures(
-            replace(context.outcomes, data=replace(data, validation=data.validation.take([])))
-        )
+        rows = measures_of(context.outcomes, "critic")
+        few = replace(context.outcomes, data=replace(data, validation=data.validation.take([])))
+        alone = measures_of(few, "critic")
     assert rows[0].params["chance"] == "logistic fit on validation images"
     assert rows[0].value < 0.5
     assert {row.status for row in alone} == {"skipped"}
@@ -439,8 +468,8 @@ def test_platt_scaling_recovers_known_log_odds():
 
 
 def test_fitted_probabilities_of_a_critic_are_calibrated():
-    fitted, raw = (critic.critic_measures(Scored(odds=odds).context_for(1500)) for odds in (False, True))
-    assert [row.metric for row in fitted] == ["critic_ece", "critic_auroc", "critic_accuracy"]
+    fitted, raw = (measures_of(Scored(odds=odds).context_for(1500), "critic") for odds in (False, True))
+    assert [row.metric for row in fitted] == list(CRITIC_ROWS)
     assert {row.params["chance"] for row in fitted} == {"logistic fit on validation images"}
     assert {row.params["chance"] for row in raw} == {"logistic function of the score"}
     assert all(row.n == 3000 and row.params["proxy"] is True for row in (*fitted, *raw))
@@ -453,7 +482,7 @@ def test_scores_are_fitted_and_evaluated_on_different_images(monkeypatch):
     calls = []
     inner = Scored.critic_scores
     monkeypatch.setattr(Scored, "critic_scores", lambda self, images: calls.append(images) or inner(self, images))
-    critic.critic_measures(Scored(odds=False).context_for(30, test=30))
+    measures_of(Scored(odds=False).context_for(30, test=30), "critic")
     assert len(calls) == 4  # real and generated images, for fitting and for evaluation
     predicted = [set(images[:, 0].tolist()) for images in calls]
     assert len(set.union(*predicted)) == 4 * 30
@@ -461,13 +490,13 @@ def test_scores_are_fitted_and_evaluated_on_different_images(monkeypatch):
 
 @pytest.mark.parametrize("count", [0, 19, 20])
 def test_platt_scaling_needs_twenty_validation_images(count):
-    fitted, raw = (critic.critic_measures(Scored(odds=odds).context_for(count, test=40)) for odds in (False, True))
+    fitted, raw = (measures_of(Scored(odds=odds).context_for(count, test=40), "critic") for odds in (False, True))
     assert all(row.value is not None for row in raw)
     if count == 20:
         assert all(row.value is not None for row in fitted)
         return
-    assert [row.metric for row in fitted] == ["critic_ece", "critic_auroc", "critic_accuracy"]
-    assert {(row.value, row.status, row.params["proxy"]) for row in fitted} == {(None, "skipped", True)}
+    assert [row.metric for row in fitted] == list(CRITIC_ROWS)
+    assert {(row.value, row.status) for row in fitted} == {(None, "skipped")}
     assert all(row.reason.startswith(f"{count} validation images are too few to fit") for row in fitted)
 
 
@@ -515,7 +544,7 @@ def test_rationale_explains_the_class_that_the_judge_predicts(data, kind):
     latents = context.pixels[:6]
     with context.model.frozen():
         outputs = context.model(latents)
-        rationale = kind.rationale(context.model, latents, outputs)
+        rationale = kind.explained(context.model, latents, outputs)
         rows = torch.arange(6)
         whole = rationale.score(torch.ones_like(latents, dtype=torch.bool), rows)
         predicted = kind.manifold(CPU).judge.logits(outputs)
@@ -526,12 +555,25 @@ def test_rationale_explains_the_class_that_the_judge_predicts(data, kind):
         rationale.target(point, rows).sum().backward()
     assert rationale.point.shape == (6, 4, 1)
     assert (point.grad[:, 2:] == 0).all()
-    assert rationale.arrays["images"].shape == (6, *SHAPE)
+    assert rationale.arrays["images"].values.shape == (6, *SHAPE)
 
 
-def test_latents_have_no_pixel_attribution(kind):
+def test_latents_are_explained_one_by_one_and_predict_nothing(kind):
+    whole = kind.kind()
+    assert (whole.input, TorchGenerator(Planted()).input) == (IMAGE, LATENT)
+    assert required(whole.features) is kind and whole.probabilities == NotApplicable(PREDICTS_NOTHING)
     with pytest.raises(NotApplicableError, match="rationale"):
-        kind.explained(None, torch.zeros(1, 4), torch.zeros(1, *SHAPE))
+        required(whole.maps)
+
+
+def test_subset_of_latents_has_the_precision_of_its_images(data, kind):
+    outcomes, few = context_for(data, kind).outcomes, np.array([7, 3, 50, 90, 91])
+    (row,) = measures_of(outcomes, "synthesis_precision", rows=few)
+    part = replace(outcomes, ids=tuple(outcomes.ids[n] for n in few), output=outcomes.output[few])
+    assert [row] == measures_of(part, "synthesis_precision")
+    assert row.value == kind.tally(outcomes.output[few], few).mean() and row.n == 5
+    table = table_of(outcomes, "synthesis_precision")
+    assert row.control == (table.of(metrics.HELD_OUT, "off_manifold") <= 0).mean()
 
 
 def test_manifold_drops_the_widest_balls(data):
@@ -556,7 +598,7 @@ def test_models_are_built_for_the_task_with_different_recipes():
         model = entry.build(spec, task=prepared.data.info)
         probe = torch.from_numpy(model.inputs(prepared.data.test.take(range(3))))
         with model.frozen(), torch.no_grad():
-            prepared.kind.check_output(model(probe), prepared.data.info.classes)
+            prepared.kind.models.check_output(model(probe), prepared.data.info.classes)
         recipes.add(str(model.recipe))
     assert len(recipes) == 4
     entry, spec = resolve("model", "sn_hinge(full=True)")
@@ -585,9 +627,19 @@ def test_image_memorization_includes_ties():
     train[np.arange(20), np.arange(20)] = 8
     real = np.concatenate([train[:10], np.repeat(train[:1], 90, axis=0)])
     real[np.arange(100), 30 + np.arange(100) % 30] = 1  # every distance is 1, as between black and white images
-    fields = {"n_failed": 0, "params": {}}
-    row = sample_quality._nearer("pixels", [train, real, np.concatenate([real[:3], 50 + train[:1]])], fields)
-    assert (row.value, row.control, row.params["distance"]) == (0.75, 1.0, 1.0)
+    generated = np.concatenate([real[:3], 50 + train[:1]])
+    columns = [
+        Column(f"nearest_{space}", nearest(images, train)[1], {}, name)
+        for name, images in (("real", real), ("generated", generated))
+        for space in ("pixels", "features")
+    ]
+    columns += [
+        Column("features", images, {}, name)
+        for name, images in (("real", real), ("generated", generated), ("control", real))
+    ]
+    table = Table(tuple(columns), {"judge": "labels", "not_finite": 0})
+    memorized = [row for row in quality_measures(table) if row.metric == IMAGE_MEMORIZATION.name]
+    assert [(row.value, row.control, row.params["distance"]) for row in memorized] == [(0.75, 1.0, 1.0)] * 2
 
 
 def test_scores_are_odds_can_be_declared_for_a_pretrained_critic():

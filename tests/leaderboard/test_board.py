@@ -41,7 +41,7 @@ def test_columns_cover_the_four_axes(store: Store) -> None:
     assert {"robust pgd linf 0.05", "robust cw l2 0.05", "robust patch 10 % area", "ece", "ece scaled", "aurc"} < {
         *names
     }
-    assert names[-1] == "attribution"
+    assert names[-1] == "insertion over random"
 
 
 def test_models_with_similar_accuracy_are_tied(store: Store) -> None:
@@ -61,11 +61,11 @@ def test_a_suspect_number_is_not_ranked(store: Store) -> None:
 
 def test_attribution_is_the_method_that_beats_random_by_most(store: Store) -> None:
     result = board(store, s.TASK)
-    assert line(result, s.GOOD)["attribution_method"] == "gradcam"
-    assert line(result, s.GOOD)["attribution"] == pytest.approx(0.25)
+    assert line(result, s.GOOD)["insertion over random_method"] == "gradcam"
+    assert line(result, s.GOOD)["insertion over random"] == pytest.approx(0.25)
     weak = line(result, s.WEAK)
-    assert np.isnan(weak["attribution"])
-    assert weak["attribution_reason"] == "no method beats the random map"
+    assert np.isnan(weak["insertion over random"])
+    assert weak["insertion over random_reason"] == "no method beats the random control"
 
 
 def test_board_can_be_ranked_by_another_column(store: Store) -> None:
@@ -123,7 +123,8 @@ def test_a_model_measured_on_other_samples_has_a_note_instead_of_a_letter(tmp_pa
     store.put(s.clean("a", 0.9, CLASSES))
     store.put(s.clean("b", 0.8, CLASSES))
     odd = s.clean("c", 0.7, CLASSES)
-    store.put(replace(odd, samples={**odd.samples, "id": [f"other/{i}" for i in range(300)]}))
+    other_ids = s.columns(id=[f"other/{i}" for i in range(300)])
+    store.put(replace(odd, columns=[*other_ids, *(column for column in odd.columns if column.name != "id")]))
     result = board(store, s.TASK)
     assert result.frame["accuracy_ties"].tolist()[:2] == ["a", "b"]
     assert line(result, "c")["accuracy_reason"] == "not compared: measured on other samples"
@@ -135,14 +136,15 @@ def test_samples_are_joined_by_id_not_by_position(tmp_path: Path) -> None:
     store.put(s.clean("a", 0.9, CLASSES))
     other = s.clean("b", 0.9, CLASSES)
     order = np.random.default_rng(0).permutation(300)
-    store.put(replace(other, samples={name: np.asarray(values)[order] for name, values in other.samples.items()}))
+    shuffled = [replace(column, values=column.values[order]) for column in other.columns]
+    store.put(replace(other, columns=shuffled))
     assert board(store, s.TASK).frame["accuracy_ties"].tolist() == ["a", "a"]
 
 
 def test_missing_outcomes_have_a_reason(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for model in ("a", "b"):
-        store.put(replace(s.clean(model, 0.9, CLASSES), samples={}))
+        store.put(replace(s.clean(model, 0.9, CLASSES), columns=[]))
     reasons = board(store, s.TASK).frame["accuracy_reason"].tolist()
     assert reasons == ["not compared: per-sample values were not stored"] * 2
 
@@ -152,14 +154,14 @@ def test_specs_of_an_attack_never_share_a_column(tmp_path: Path) -> None:
     store.put(s.robustness("a", "pgd", 0.9))
     other = s.robustness("b", "pgd", 0.8)
     store.put(replace(other, provenance=s.provenance("b", "robustness(attack=pgd(steps=99))")))
-    assert len(board(store, s.TASK, rank_by="accuracy").columns) == 2
+    assert len(board(store, s.TASK).columns) == 2
 
 
 def test_damaged_records_are_counted(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put(s.clean("a", 0.9, CLASSES))
     folder = store.put(s.clean("b", 0.9, CLASSES))
-    (folder / "rows.json").write_text("{", "utf-8")
+    (folder / "record.json").write_text("{", "utf-8")
     assert any("1 damaged record(s)" in note for note in board(Store(tmp_path), s.TASK).notes)
 
 

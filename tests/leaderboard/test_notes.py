@@ -47,16 +47,18 @@ def test_dropped_samples_are_counted_by_reason_with_the_first_names(tmp_path: Pa
 
 def test_attribution_is_the_margin_over_random_on_the_same_samples(real: Store) -> None:
     made = board(real, "toy.py:toy")
-    column = next(column for column in made.columns if column.name == "attribution")
+    column = next(column for column in made.columns if column.name == "insertion over random")
     assert column.title == "insertion over random"
-    explained = made.frame[made.frame["attribution"].notna()]
+    explained = made.frame[made.frame["insertion over random"].notna()]
     assert len(explained)
     for _, line in explained.iterrows():
-        samples = real.samples(line["attribution_record"])
-        best = samples[f"insertion_auc@{line['attribution_method']}/mean"] - samples["insertion_auc@random/mean"]
-        assert line["attribution"] == pytest.approx(best.mean())
-        assert line["attribution_lo"] <= line["attribution"] <= line["attribution_hi"]
-        assert line["attribution_n"] == 20
+        table = real.record(line["insertion over random_record"]).table
+        method = line["insertion over random_method"]
+        best, random = (table.at(method=name, baseline="mean")["insertion_auc"] for name in (method, "random"))
+        best = best - random
+        assert line["insertion over random"] == pytest.approx(best.mean())
+        assert line["insertion over random_lo"] <= line["insertion over random"] <= line["insertion over random_hi"]
+        assert line["insertion over random_n"] == 20
     assert any("The best of 4 or 5 methods is shown" in note and "optimistic" in note for note in footnotes(made))
     assert made.frame.equals(board(real, "toy.py:toy").frame), "the bootstrap has a fixed seed"
 
@@ -65,25 +67,25 @@ def test_a_confident_model_gains_nothing_from_its_higher_scores(tmp_path: Path) 
     store = Store(tmp_path)
     store.put(s.attribution("varied"))
     sure = s.attribution("sure")
-    raised = {name: np.asarray(x) + 0.2 if "@" in name else x for name, x in sure.samples.items()}
-    raised["insertion_auc@random/mean"] = np.asarray(raised["insertion_auc@random/mean"]) + 0.1
+    more = {"random": 0.3}
+    raised = [replace(c, values=c.values + more.get(c.params["method"], 0.2)) if c.params else c for c in sure.columns]
     measures = tuple(
         replace(m, value=m.value + 0.2, lo=m.lo + 0.2, hi=m.hi + 0.2, control=0.8)
         if m.metric == "insertion_auc" and m.value is not None
         else m
         for m in sure.measures
     )
-    store.put(replace(sure, samples=raised, measures=measures))
+    store.put(replace(sure, columns=raised, measures=measures))
     made = board(store, s.TASK)
     assert made.frame["model"].tolist() == ["varied", "sure"]
-    assert made.frame["attribution"].tolist() == pytest.approx([0.25, 0.15])
+    assert made.frame["insertion over random"].tolist() == pytest.approx([0.25, 0.15])
 
 
 def test_a_margin_without_samples_is_invalid_with_its_reason(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.put(replace(s.attribution("m"), samples={}))
+    store.put(replace(s.attribution("m"), columns=[]))
     made = board(store, s.TASK)
-    assert np.isnan(made.frame["attribution"].iloc[0])
+    assert np.isnan(made.frame["insertion over random"].iloc[0])
     assert "no margin over random: per-sample values were not stored" in "\n".join(footnotes(made))
     assert "invalid" in s.printed(made).split("Version")[0]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,36 +134,11 @@ def test_the_published_file_has_the_verdict_of_every_row(store: Store, tmp_path:
     }
 
 
-def as_schema_1(folder: Path) -> None:
-    """Rewrite a stored record as schema 1 did: a number with a failed check was inconclusive."""
-    stored = json.loads((folder / "rows.json").read_text("utf-8"))
-    stored["provenance"]["schema"] = 1
-    for row in stored["measures"]:
-        row["status"] = "inconclusive" if row["status"] == "suspect" else row["status"]
-    (folder / "rows.json").write_text(json.dumps(stored), "utf-8")
-
-
-@pytest.mark.parametrize("indexed", [False, True], ids=["records", "index"])
-def test_records_of_schema_1_are_read_as_schema_2(tmp_path: Path, indexed: bool) -> None:
-    store = Store(tmp_path)
-    for record in (s.robustness("mask", "pgd", 0.9, fails=True), s.undefined("lost"), s.robustness("fine", "pgd", 0.9)):
-        as_schema_1(store.put(record))
-    if indexed:  # the cached rows were also written by schema 1
-        assert Store(tmp_path).rebuild()
-        cached = pd.read_parquet(tmp_path / "index.parquet")
-        assert set(cached.loc[cached["model"] == "mask", "status"]) == {"inconclusive"}
-    again = Store(tmp_path)
-    statuses = again.rows().groupby("model")["status"].agg(set).to_dict()
-    assert statuses == {"mask": {"suspect"}, "lost": {"inconclusive"}, "fine": {"ok"}}
-    assert again.damaged == {} and len(again.done()) == 3
-    assert "≤" in s.printed(board(again, s.TASK), 200)
-
-
 def test_an_unknown_status_does_not_break_the_board(tmp_path: Path) -> None:
     store = Store(tmp_path)
     folder = store.put(s.robustness("m", "pgd", 0.9))
-    (folder / "rows.json").write_text(
-        (folder / "rows.json").read_text("utf-8").replace('"status": "ok"', '"status": "doubted"', 1), "utf-8"
+    (folder / "record.json").write_text(
+        (folder / "record.json").read_text("utf-8").replace('"status": "ok"', '"status": "doubted"', 1), "utf-8"
     )
     store.put(s.robustness("n", "pgd", 0.5))
     assert np.isfinite(board(Store(tmp_path), s.TASK).frame[PGD]).any()

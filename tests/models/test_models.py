@@ -214,7 +214,9 @@ def test_gradcam_layer_can_be_given_and_hooks_are_removed_after_an_error():
 def training_data(seed=0, count=300, **changes):
     data = prepare_task("digits", 0).data
     parts = {"train": data.train.take(range(count)), "validation": data.validation, **changes}
-    return TrainingData(parts["train"], parts["validation"], Classification(), seed, silent)
+    return TrainingData(
+        parts["train"], parts["validation"], Classification(), seed, silent, damage=Classification().damage
+    )
 
 
 def trained(seed=0, recipe=None, **changes):

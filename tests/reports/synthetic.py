@@ -15,8 +15,11 @@ from rich.console import Console
 from suite.leaderboard import Board
 from suite.leaderboard.text import board_table
 from suite.metrics.stats import wilson
+from suite.metrics.table import Column
+from suite.records.record import About, LabelSpace, Record
 from suite.store import Store
-from suite.types import Measure, Provenance, Record, RunInfo
+from suite.types import IMAGE, Display, DisplayType, Input, Measure, Provenance, RunInfo, Status
+from tests.reports.declared import ACCURACY, declared
 
 TASK = "digits(size=8)"
 GOOD, WEAK, BROKEN = "convnet(width=16)", "linear", "broken"
@@ -29,6 +32,81 @@ SUSPECT_REASON = "more steps raised the accuracy from 0.50 to 0.55"
 EPS = (0.02, 0.05, 0.1)
 METHODS = ("saliency", "integrated_gradients", "smoothgrad", "occlusion", "gradcam", "random")
 UNCERTAINTY = ("softmax", "softmax+temperature", "mc_dropout", "ensemble")
+
+
+PARTS: dict[str, DisplayType] = {
+    "prediction": "class",
+    "confidence": "probability",
+    "boxes": "boxes",
+    "mask": "mask",
+    "generated": "image",
+    "reconstruction": "image",
+    "divergence": "number",
+    "on_manifold": "flag",
+}
+"""Parts of an output, and what they show."""
+
+WHOLE = ("generated", "interpolated", "nearest", "prompt", "temperature")
+"""Arrays that do not have one entry per sample."""
+
+
+def about_task(
+    headline: str = ACCURACY.name, outcome: str = "binary", quality: str = "correct predictions", what: Input = IMAGE
+) -> About:
+    return About(headline, outcome, quality, what, labels=LabelSpace())
+
+
+def columns(**values: Any) -> list[Column]:
+    """Return columns without a condition."""
+    return [Column(name, np.asarray(value)) for name, value in values.items()]
+
+
+def typed(arrays: Mapping[str, Any], what: DisplayType = "image", truth: DisplayType = "class") -> dict[str, Display]:
+    """Return the arrays of a gallery with what they show.
+
+    Args:
+        arrays: by their usual names.
+        what: what the inputs are.
+        truth: what the targets are.
+    """
+    known: dict[str, tuple[DisplayType, str]] = {
+        "ids": ("id", "ids"),
+        "clean": (what, "input"),
+        "images": (what, "input"),
+        "codes": ("text", "input"),
+        "adversarial": (what, "changed"),
+        "worst": (what, "changed"),
+        "eps": ("number", "size"),
+        "label": (truth, "truth"),
+        "names": ("name", "features"),
+        "present": ("flag", "present"),
+        "spans": ("spans", ""),
+        "region": ("region", "region"),
+        "score": ("probability", ""),
+        "heat": ("map", ""),
+        "generated": (what, "generated"),
+        "prompt": ("text", "prompt"),
+        "temperature": ("number", "temperature"),
+        **{name: ("image", name) for name in ("reconstructed", "interpolated", "nearest")},
+    }
+    return {name: _typed(name, np.asarray(values), known) for name, values in arrays.items()}
+
+
+def _typed(name: str, values: np.ndarray, known: Mapping[str, tuple[DisplayType, str]]) -> Display:
+    if name in known:
+        return Display(values, *known[name], per_sample=name not in WHOLE)
+    first, _, rest = name.partition("_")
+    if first in ("map", "attribution"):
+        return Display(values, "map" if first == "map" else "number", "attribution", {"method": rest})
+    if rest in PARTS:  # clean_mask, adversarial_mask, worst_mask
+        return Display(values, PARTS[rest], "prediction" if first == "clean" else "changed_prediction")
+    if name in PARTS:
+        return Display(values, PARTS[name], "prediction")
+    if first == "image" or first in PARTS:  # image_fog, mask_fog
+        changed = "" if rest == "clean" else "changed"
+        role = (changed or "input") if first == "image" else f"{changed}_prediction".removeprefix("_")
+        return Display(values, PARTS.get(first, "image"), role, {"corruption": rest} if changed else {})
+    return Display(values, "number", per_sample=values.ndim > 0)
 
 
 def provenance(model: str, spec: str, *, task: str = TASK, **changes: Any) -> Provenance:
@@ -89,8 +167,6 @@ def clean(model: str, accuracy: float, classes: list[str], *, task: str = TASK, 
     difficulty = draw.permutation(n) / n
     correct = difficulty < accuracy
     prediction = np.where(correct, label, (label + 1) % len(classes))
-    confusion = np.zeros((len(classes), len(classes)), int)
-    np.add.at(confusion, (label, prediction), 1)
     recalls = [
         measured("recall", correct[label == k], params={"class": name})
         for k, name in enumerate(classes)
@@ -98,22 +174,24 @@ def clean(model: str, accuracy: float, classes: list[str], *, task: str = TASK, 
     ]
     overall = about("macro_f1", accuracy - 0.004)
     when = changes.pop("time", "2026-05-01T12:00:00+00:00")
+    measures = (measured("accuracy", correct), about("balanced_accuracy", accuracy - 0.002), overall, *recalls)
     return Record(
         provenance(model, "clean", task=task, n=n, **changes),
         run_info(when),
         "ok",
-        (measured("accuracy", correct), about("balanced_accuracy", accuracy - 0.002), overall, *recalls),
-        samples={
-            "id": ids(n),
-            "label": label,
-            "prediction": prediction,
-            "correct": correct,
-            "confidence": draw.uniform(0.5, 1, n),
-            "top5": np.ones(n, bool),
-        },
+        measures,
+        about_task(),
+        declared(measures),
+        columns(
+            id=ids(n),
+            label=label,
+            prediction=prediction,
+            correct=correct,
+            confidence=draw.uniform(0.5, 1, n),
+            top5=np.ones(n, bool),
+        ),
+        facts={"classes": classes},
         details={
-            "classes": classes,
-            "confusion": confusion.tolist(),
             "data": {
                 "kept": {"train": 1000, "validation": 200, "test": n},
                 "dropped": {"duplicate of a training sample": [["test/00007", "same pixels as train/00012"]]},
@@ -178,60 +256,73 @@ def robustness(
         run_info(),
         "ok",
         measures,
-        samples={
-            "id": ids(n),
-            "correct_clean": difficulty < accuracy,
-            **{f"robust@{eps}": outcomes[eps] for eps in EPS},
-        },
-        details={
-            "attack": attack,
-            "spec": f"{attack}(eps=[0.02, 0.05, 0.1], steps=20)",
-            "norm": norm,
-            "curve": curve,
+        about_task(),
+        declared(measures),
+        under_attack({**outcomes, 0.0: difficulty < accuracy}, norm),
+        facts={
+            "classes": [f"{digit}" for digit in range(10)],
+            "attack": attack_facts(attack, norm, f"{attack}(eps=[0.02, 0.05, 0.1], steps=20)"),
             "checks": {
                 name: [status, f"{name.replace('_', ' ')}: compared 300 samples."] for name, status in checks.items()
             },
         },
-        arrays=gallery(),
+        details={"curve": curve},
+        arrays=typed(gallery()),
     )
+
+
+def attack_facts(
+    name: str, norm: str, spec: str = "", size: str = "eps", unit: str = "", **more: Any
+) -> dict[str, Any]:
+    return {"name": name, "spec": spec or name, "norm": norm, "size_name": size, "unit": unit, "space": "input", **more}
+
+
+def under_attack(outcomes: Mapping[float, np.ndarray], norm: str, size: str = "eps") -> list[Column]:
+    """Return the outcomes of samples by size; size 0 is without attack."""
+    conditions = {key: {"norm": norm, size: key} if key else {} for key in outcomes}
+    quality = [Column("quality", np.asarray(outcomes[key]), params) for key, params in conditions.items()]
+    return [*columns(id=ids(len(outcomes[0.0]))), *quality]
 
 
 def patch(model: str, accuracy: float) -> Record:
     difficulty = np.random.default_rng(7).permutation(300) / 300
     share = {"area": 0.1}
+    measures = (
+        measured(
+            "robust_accuracy",
+            difficulty < accuracy,
+            params={"attack": "patch", "norm": "patch", "reference": True, **share},
+            control=0.9,
+            checks={"random_does_less": "pass"},
+        ),
+        about("control_accuracy", 0.91, params={"attack": "patch", "control": "grey", **share}),
+        about("control_accuracy", 0.90, params={"attack": "patch", "control": "random", **share}),
+    )
+    curve = [
+        {"size": size, **_around(0.95 - size), **_around(0.95, "random"), **_around(0.95, "grey")}
+        for size in (0.0, 0.1)
+    ]
+    checks = {"random_does_less": ["pass", "A random patch of the same size left 90 % of predictions correct."]}
+    covers = {"quantity": "share of the image covered"}
+    patches = Display(np.random.default_rng(3).uniform(size=(1, 3, 3)), "image", "patch", per_sample=False)
     return Record(
         provenance(model, "robustness(attack=patch(area=0.1))"),
         run_info(),
         "ok",
-        (
-            measured(
-                "robust_accuracy",
-                difficulty < accuracy,
-                params={"attack": "patch", "norm": "patch", "reference": True, **share},
-                control=0.9,
-                checks={"random_does_less": "pass"},
-            ),
-            about("control_accuracy", 0.91, params={"attack": "patch", "control": "grey", **share}),
-            about("control_accuracy", 0.90, params={"attack": "patch", "control": "random", **share}),
-        ),
-        samples={"id": ids(300), "correct_clean": difficulty < 0.95, "robust@0.1": difficulty < accuracy},
-        details={
-            "attack": "patch",
-            "spec": "patch(area=0.1)",
-            "norm": "patch",
-            "curve": [
-                {"size": size, **_around(0.95 - size), **_around(0.95, "random"), **_around(0.95, "grey")}
-                for size in (0.0, 0.1)
-            ],
-            "checks": {
-                "random_does_less": ["pass", "A random patch of the same size left 90 % of predictions correct."]
-            },
+        measures,
+        about_task(),
+        declared(measures),
+        under_attack({0.0: difficulty < 0.95, 0.1: difficulty < accuracy}, "patch", "area"),
+        facts={
+            "attack": attack_facts("patch", "patch", "patch(area=0.1)", "area", "%", **covers),
+            "checks": checks,
         },
-        arrays={**gallery(), "patch": np.random.default_rng(3).uniform(size=(1, 3, 3))},
+        details={"curve": curve},
+        arrays={**typed(gallery()), "patch": patches},
     )
 
 
-def _around(value: float, name: str = "accuracy") -> dict[str, float]:
+def _around(value: float, name: str = "value") -> dict[str, float]:
     return {name: value, f"{name}_lo": max(0.0, value - 0.04), f"{name}_hi": min(1.0, value + 0.04)}
 
 
@@ -274,7 +365,7 @@ def calibration(model: str, accuracy: float, *, task: str = TASK) -> Record:
             about("aurc", 0.012 + (1 - accuracy) / 5, width=0.004, **low, **params),
             about("accuracy", accuracy, **params),
         ]
-        diagrams[uncertainty] = _reliability(draw, i)
+        diagrams[uncertainty] = reliability(draw, i)
     measures.append(Measure("temperature", 1.7, None, None, 200, "none", unit="ratio", higher_is_better=None))
     correct = np.random.default_rng(7).permutation(300) / 300 < accuracy
     return Record(
@@ -282,15 +373,29 @@ def calibration(model: str, accuracy: float, *, task: str = TASK) -> Record:
         run_info(),
         "ok",
         tuple(measures),
-        samples={"id": ids(300), "label": 0, "prediction": 0, "correct": correct, "confidence@softmax": 0.9},
-        details={"reliability": diagrams, "temperature": 1.7},
+        about_task(),
+        declared(measures),
+        [
+            *columns(id=ids(300), label=np.zeros(300, int), prediction=np.zeros(300, int), correct=correct),
+            Column("confidence", np.full(300, 0.9), {"uncertainty": "softmax"}),
+        ],
+        facts=calibration_facts(diagrams, 1.7),
     )
 
 
-def _reliability(draw: np.random.Generator, better: int) -> dict[str, Any]:
+def calibration_facts(diagrams: Mapping[str, Any], temperature: float | None) -> dict[str, Any]:
+    methods = [
+        {"params": {"uncertainty": name}, "facts": {"reliability": diagram}} for name, diagram in diagrams.items()
+    ]
+    fitted = {"reason": "no temperature"} if temperature is None else {"value": temperature, "n": 200, "error": None}
+    return {"methods": methods, "temperature": fitted, "bins": 15}
+
+
+def reliability(draw: np.random.Generator, better: int) -> dict[str, Any]:
     edges = np.linspace(0, 1, 16)
     middle = (edges[1:] + edges[:-1]) / 2
     count = np.round(np.where(middle < 0.4, 0, 300 * middle**6 / 3)).astype(int)
+    count[-1] += 300 - count.sum()
     seen = count > 0
     accuracy = np.clip(middle - 0.05 + 0.015 * better + draw.normal(0, 0.02, 15), 0, 1)
     return {
@@ -304,7 +409,7 @@ def _reliability(draw: np.random.Generator, better: int) -> dict[str, Any]:
 def attribution(model: str, *, beats: bool = True, task: str = TASK) -> Record:
     measures: list[Measure] = []
     curves = {}
-    samples: dict[str, Any] = {"id": ids(100)}
+    samples = columns(id=ids(100))
     draw = np.random.default_rng(13)
     fractions = np.linspace(0, 1, 11)
     for i, method in enumerate(METHODS):
@@ -312,13 +417,14 @@ def attribution(model: str, *, beats: bool = True, task: str = TASK) -> Record:
         check: dict[str, Any] = {} if method == "random" else {"beats_random": "pass" if gain > 0 else "fail"}
         curves[method] = {}
         for baseline in ("mean", "blur"):
-            more = {"params": {"method": method, "baseline": baseline}, "checks": check, "unit": "probability"}
+            params = {"method": method, "baseline": baseline}
+            more = {"params": params, "checks": check, "unit": "probability"}
             measures += [
                 about("deletion_auc", 0.5 - gain, control=0.5, higher_is_better=False, **more),
                 about("insertion_auc", 0.5 + gain, control=0.5, **more),
             ]
             noise = draw.normal(scale=0.1, size=100)
-            samples[f"insertion_auc@{method}/{baseline}"] = 0.5 + gain + noise - noise.mean()
+            samples.append(Column("insertion_auc", 0.5 + gain + noise - noise.mean(), params))
             curves[method][f"deletion/{baseline}"] = (0.95 * (1 - fractions) ** (0.9 + 4 * gain)).tolist()
             curves[method][f"insertion/{baseline}"] = (0.95 * fractions ** (1 / (0.9 + 4 * gain))).tolist()
         measures.append(about("infidelity", 0.03, higher_is_better=False, unit="score", params={"method": method}))
@@ -327,21 +433,25 @@ def attribution(model: str, *, beats: bool = True, task: str = TASK) -> Record:
         f"map_{method}": images[:, 0] - 0.4 + 0.1 * np.random.default_rng(i).normal(size=images[:, 0].shape)
         for i, method in enumerate(METHODS)
     }
+    arrays = {
+        "ids": np.array(ids(4)),
+        "images": images,
+        "label": np.arange(4) % 3,
+        "prediction": np.arange(4) % 3,
+        "confidence": np.linspace(0.99, 0.8, 4),
+        **maps,
+    }
     return Record(
         provenance(model, "attribution(cells=4)", task=task),
         run_info(),
         "ok",
         tuple(measures),
-        samples=samples,
+        about_task(),
+        declared(measures),
+        samples,
+        facts={"classes": [f"{digit}" for digit in range(10)]},
         details={"curves": curves, "fractions": fractions.tolist()},
-        arrays={
-            "ids": np.array(ids(4)),
-            "images": images,
-            "label": np.arange(4) % 3,
-            "prediction": np.arange(4) % 3,
-            "confidence": np.linspace(0.99, 0.8, 4),
-            **maps,
-        },
+        arrays=typed(arrays),
     )
 
 
@@ -351,7 +461,7 @@ def failed(
     reason: str,
     *,
     task: str = TASK,
-    status: str = "failed",
+    status: Status = "failed",
     time: str = "2026-05-01T12:00:00+00:00",
     **changes: Any,
 ) -> Record:
@@ -361,7 +471,7 @@ def failed(
         run_info(time),
         status,
         (measure,),
-    )  # type: ignore[arg-type]
+    )
 
 
 def crowd(root: Path, models: int) -> Store:

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from suite.metrics.table import Column
+from suite.records.record import Record
 from suite.store import Store
-from suite.types import Measure, Record
+from suite.types import Display, DisplayType, Measure
 from tests.reports import synthetic as s
+from tests.reports.declared import ACCURACY, MAP, MIOU, declared
 
 BOXES, MASKS = "boxes(side=32)", "masks(side=32)"
 DETECTOR, SEGMENTER = "centernet", "unet"
@@ -17,6 +20,7 @@ CELLS = {"classification": (s.TASK, s.GOOD), "detection": (BOXES, DETECTOR), "se
 SIDE, SHOWN = 32, 3
 NAMES = ["cat", s.HOSTILE_CLASS, "a very long name of a class"]
 SEGMENTS = ["background", *NAMES]
+CLASSES = {"classification": list("0123456789"), "detection": NAMES, "segmentation": SEGMENTS}
 EPS = (0.01, 0.03)
 
 
@@ -80,13 +84,28 @@ def labels(kind: str) -> np.ndarray:
     return {"classification": np.arange(SHOWN), "detection": truth(), "segmentation": masks()}[kind]
 
 
+def typed(kind: str, arrays: dict[str, Any]) -> dict[str, Display]:
+    truths: dict[str, DisplayType] = {"classification": "class", "detection": "boxes", "segmentation": "mask"}
+    return s.typed(arrays, truth=truths[kind])
+
+
 def record(kind: str, spec: str, measures: list[Measure], **more: Any) -> Record:
     task, model = CELLS[kind]
-    return Record(s.provenance(model, spec, task=task, kind=kind), s.run_info(), "ok", tuple(measures), **more)
+    outcome, quality = ("binary", "correct predictions") if kind == "classification" else ("graded", "mean quality")
+    more["facts"] = {"classes": CLASSES[kind], **more.get("facts", {})}
+    return Record(
+        s.provenance(model, spec, task=task, kind=kind),
+        s.run_info(),
+        "ok",
+        tuple(measures),
+        s.about_task(headline(kind), outcome, quality),
+        declared(measures),
+        **more,
+    )
 
 
 def headline(kind: str) -> str:
-    return {"classification": "accuracy", "detection": "map", "segmentation": "miou"}[kind]
+    return {"classification": ACCURACY, "detection": MAP, "segmentation": MIOU}[kind].name
 
 
 def clean(kind: str) -> Record:
@@ -102,11 +121,12 @@ def clean(kind: str) -> Record:
     history = s.training()
     for epoch in history["epochs"]:
         epoch["train_accuracy"] = None
-    details: dict[str, Any] = {"classes": classes, "data": {"kept": {"test": 300}, "source": ""}, "training": history}
+    details: dict[str, Any] = {"data": {"kept": {"test": 300}, "source": ""}, "training": history}
+    samples = s.columns(id=s.ids(300))
     if kind == "segmentation":
         measures += [s.about("pixel_accuracy", 0.9), s.about("mean_accuracy", 0.7)]
-        details["confusion"] = (1000 * np.eye(4, dtype=int) + 30_000 * np.diag([1, 0, 0, 0]) + 5).tolist()
-        return record(kind, "clean", measures, samples={"id": s.ids(300)}, details=details)
+        counts = np.tile(100 * np.eye(4, dtype=int) + 3000 * np.diag([1, 0, 0, 0]) + 5, (300, 1, 1))
+        return record(kind, "clean", measures, columns=[*samples, Column("confusion", counts)], details=details)
     measures += [s.about(name, 0.7) for name in ("map50", "map75", "ar1", "ar10", "ar100")]
     measures.append(s.about("olrp", 0.5, higher_is_better=False))
     measures += [s.about(name, 0.3, params={"threshold": 0.25}) for name in ("found_rate", "mislabel_rate")]
@@ -114,9 +134,7 @@ def clean(kind: str) -> Record:
         s.about("disappearance_rate", 0.4, params={"threshold": 0.25}),
         s.about("false_positives_per_image", 1.5, unit="per image", params={"threshold": 0.25}),
     ]
-    return record(
-        kind, "clean", measures, samples={"id": s.ids(300)}, details={**details, "threshold": 0.25, "objects": 600}
-    )
+    return record(kind, "clean", measures, columns=samples, facts={"threshold": 0.25}, details=details)
 
 
 def robustness(kind: str, *, gaps: bool = False) -> Record:
@@ -149,7 +167,7 @@ def robustness(kind: str, *, gaps: bool = False) -> Record:
         for size, value in zip((0.0, *EPS), (0.62, 0.4, 0.2), strict=True)
     ]
     if gaps:
-        curve[1] |= {"accuracy": None, "accuracy_lo": None, "accuracy_hi": None}
+        curve[1] |= {"value": None, "value_lo": None, "value_hi": None}
     before, after = outputs(kind)
     arrays = {
         "ids": np.array(s.ids(SHOWN)),
@@ -160,23 +178,24 @@ def robustness(kind: str, *, gaps: bool = False) -> Record:
         **{f"clean_{part}": values for part, values in before.items()},
         **({} if gaps else {f"adversarial_{part}": values for part, values in after.items()}),
     }
-    details = {"attack": attack, "spec": attack, "norm": "linf", "headline": name, "quality": "words", "curve": curve}
+    facts = {"attack": s.attack_facts(attack, "linf", loss=attack.split()[1])}
     spec = f"robustness(attack=pgd(loss={attack.split(maxsplit=1)[1].replace(' ', '_')}))"
-    return record(kind, spec, measures, samples={"id": s.ids(300)}, details=details, arrays=arrays)
+    samples, details = s.columns(id=s.ids(300)), {"curve": curve}
+    return record(kind, spec, measures, columns=samples, facts=facts, details=details, arrays=typed(kind, arrays))
 
 
 def corruption(kind: str) -> Record:
     before, after = outputs(kind)
     curves = {
-        name: [{"severity": 0, "accuracy": 0.62, "lo": 0.5, "hi": 0.7}, {"severity": 3, "accuracy": None}]
+        name: [{"severity": 0, "value": 0.62, "lo": 0.5, "hi": 0.7}, {"severity": 3, "value": None}]
         for name in ("fog", "gaussian_noise")
     }
     arrays: dict[str, Any] = {"ids": np.array(s.ids(SHOWN)), "label": labels(kind), "severity": np.array(3)}
     for name, output in (("clean", before), ("fog", after), ("gaussian_noise", after)):
         arrays[f"image_{name}"] = np.uint8(255 * images())
         arrays |= {f"{part}_{name}": values for part, values in output.items()}
-    details = {"headline": headline(kind), "corruptions": curves, "clean": 0.62}
-    return record(kind, "corruption", [s.about("mean_corruption_error", 0.5)], details=details, arrays=arrays)
+    measures = [s.about("mean_corruption_error", 0.5)]
+    return record(kind, "corruption", measures, details={"corruptions": curves}, arrays=typed(kind, arrays))
 
 
 def occlusion(kind: str) -> Record:
@@ -196,12 +215,12 @@ def occlusion(kind: str) -> Record:
         **{f"worst_{part}": values for part, values in after.items()},
     }
     points = [
-        {"fraction": 0.0, "covered": 0.0, "accuracy": 0.62, "lo": 0.5, "hi": 0.7},
-        {"fraction": 0.1, "covered": 0.098, "accuracy": None, "lo": None, "hi": None},
+        {"fraction": 0.0, "covered": 0.0, "value": 0.62, "lo": 0.5, "hi": 0.7},
+        {"fraction": 0.1, "covered": 0.098, "value": None, "lo": None, "hi": None},
     ]
-    details = {"headline": headline(kind), "occlusion": points, "fill": "grey", "places": 2}
+    details = {"occlusion": points, "fill": "grey", "places": 2}
     measures = [s.about(f"occluded_{headline(kind)}", 0.5, params={"fraction": 0.1})]
-    return record(kind, "occlusion", measures, details=details, arrays=arrays)
+    return record(kind, "occlusion", measures, details=details, arrays=typed(kind, arrays))
 
 
 def calibration(kind: str) -> Record:
@@ -211,20 +230,20 @@ def calibration(kind: str) -> Record:
     for at, way in enumerate(ways):
         params: dict[str, Any] = {"uncertainty": way}
         if kind == "detection":
-            params["detections"] = 900
+            params["detections"] = 300
             names = ("d_ece", "laece", "laace", "oce")
             measures += [s.about(name, 0.1 + 0.05 * k, params=params, **low) for k, name in enumerate(names)]
         else:
             regions = ({}, {"region": "foreground"}, {"region": "boundary"})
             measures += [
-                s.about("ece", 0.1 + 0.05 * k, params={**params, **region, "pixels": 9000}, **low)
+                s.about("ece", 0.1 + 0.05 * k, params={**params, **region, "pixels": 300}, **low)
                 for k, region in enumerate(regions)
             ]
             measures += [s.about(name, 0.08, params=params, **low) for name in ("classwise_ece", "image_ece")]
-        diagrams[way] = s._reliability(draw, at)
+        diagrams[way] = s.reliability(draw, at)
     measures.append(Measure("temperature", 0.5, None, None, 200, "none", unit="ratio", higher_is_better=None))
     diagrams[ways[1]] = {} if kind == "detection" else diagrams[ways[1]]
-    return record(kind, "calibration", measures, details={"reliability": diagrams, "temperature": 0.5})
+    return record(kind, "calibration", measures, facts=s.calibration_facts(diagrams, 0.5))
 
 
 def attribution(kind: str) -> Record:
@@ -264,7 +283,7 @@ def attribution(kind: str) -> Record:
         "map_random": np.random.default_rng(1).normal(size=region.shape),
     }
     details = {"curves": curves, "fractions": fractions.tolist(), "skipped": {}}
-    return record(kind, "attribution", measures, details=details, arrays=arrays)
+    return record(kind, "attribution", measures, details=details, arrays=typed(kind, arrays))
 
 
 def add(store: Store) -> Store:

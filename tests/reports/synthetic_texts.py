@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from suite.data.text import packed
+from suite.records.record import Record
 from suite.store import Store
-from suite.types import Measure, Record, not_applicable
+from suite.types import IMAGE, LATENT, TEXT, WINDOW, Display, Measure, not_applicable
 from tests.reports import synthetic as s
+from tests.reports.declared import ACCURACY, BITS, CODE_LENGTH, PRECISION, declared
 
 REVIEWS, CLASSIFIER = "reviews", "bag"
 PLAYS, LANGUAGE_MODEL = "plays", "gru"
@@ -22,9 +24,18 @@ ATTACKED = ["a godo film", f"{HOSTILE} dull", "not bad,\nnot goood"]
 EDITS = (1, 2)
 
 
+ABOUT = {
+    REVIEWS: s.about_task(ACCURACY.name, what=TEXT),
+    PLAYS: s.about_task(BITS.name, "graded", "correct characters", WINDOW),
+    FACES: s.about_task(PRECISION.name, "binary", "images on the manifold", LATENT),
+    CODES: s.about_task(CODE_LENGTH.name, "graded", "pixel quality", IMAGE),
+}
+
+
 def record(place: tuple[str, str], spec: str, measures: list[Measure], **more: Any) -> Record:
     task, model = place
-    return Record(s.provenance(model, spec, task=task), s.run_info(), "ok", tuple(measures), **more)
+    known = s.provenance(model, spec, task=task)
+    return Record(known, s.run_info(), "ok", tuple(measures), ABOUT[task], declared(measures), **more)
 
 
 def spans(texts: list[str], width: int) -> np.ndarray:
@@ -66,12 +77,13 @@ def text_attack() -> Record:
         "clean_prediction": np.array([1, 0, 1]),
         "adversarial_prediction": np.array([0, 0, 1]),
     }
-    details = {"attack": "hotflip", "spec": "hotflip", "norm": "words", "headline": "accuracy", "curve": curve}
+    facts = {"classes": ["neg", "pos"], "attack": s.attack_facts("hotflip", "words", size="edits", unit="word")}
     spec = "robustness(attack=hotflip(edits=[1, 2]))"
-    return record((REVIEWS, CLASSIFIER), spec, measures, details=details, arrays=arrays)
+    shown = s.typed(arrays, "text")
+    return record((REVIEWS, CLASSIFIER), spec, measures, facts=facts, details={"curve": curve}, arrays=shown)
 
 
-def rationale(place: tuple[str, str], arrays: dict[str, Any], *, ends_matter: bool = False) -> Record:
+def rationale(place: tuple[str, str], arrays: dict[str, Display], *, ends_matter: bool = False) -> Record:
     """Return attributions of words or latent dimensions; the second method does not beat the controls."""
     measures: list[Measure] = []
     for method, value in (("occlusion", 0.3), ("gradient_x_input", 0.05), ("random", 0.05), ("recency", 0.1)):
@@ -100,13 +112,14 @@ def rationale(place: tuple[str, str], arrays: dict[str, Any], *, ends_matter: bo
         for at, method in enumerate(methods)
     }
     details = {"rationale": curves, "fractions": fractions, "deletion": "read as <b>unknown</b>", "too_short": 7}
-    return record(place, "rationale", measures, details=details, arrays=arrays)
+    facts = {"classes": ["neg", "pos"]}
+    return record(place, "rationale", measures, facts=facts, details=details, arrays=arrays)
 
 
-def words_of_reviews() -> dict[str, Any]:
+def words_of_reviews() -> dict[str, Display]:
     values = np.linspace(-0.4, 0.6, 30).reshape(3, 10)
     names = np.array([(text.split(" ") + [""] * 10)[:10] for text in CLEAN])
-    return {
+    arrays = {
         "ids": np.array(["text/0", "text/1", "text/2"]),
         "label": np.array([1, 0, 1]),
         "prediction": np.array([1, 0, 0]),
@@ -118,22 +131,24 @@ def words_of_reviews() -> dict[str, Any]:
         "attribution_occlusion": values,
         "attribution_gradient_x_input": -values,
     }
+    return s.typed(arrays)
 
 
-def latents_of_faces() -> dict[str, Any]:
-    return {
+def latents_of_faces() -> dict[str, Display]:
+    arrays = {
         "ids": np.array(["face/0", "face/1"]),
         "label": np.zeros(2, int),
-        "images": np.uint8(255 * s.digit_like(2)),
+        "image": np.uint8(255 * s.digit_like(2)),
         "names": np.array([[f"z{place}" for place in range(6)]] * 2),
         "present": np.ones((2, 6), bool),
         "attribution_occlusion": np.array([[0.5, -0.2, 0.0, 0.01, 0.3, -0.4], [0.0] * 6]),
     }
+    return s.typed(arrays)
 
 
-def characters_of_plays() -> dict[str, Any]:
+def characters_of_plays() -> dict[str, Display]:
     names = np.array([list("to be, or\nn"), [*list("not<b> be ")[:10], "?"]])
-    return {
+    arrays = {
         "ids": np.array(["window/0", "window/1"]),
         "label": np.zeros((2, 4), int),
         "prediction": np.tile([1, 2, 0, 0, 0, 9], (2, 1)),
@@ -142,6 +157,7 @@ def characters_of_plays() -> dict[str, Any]:
         "present": np.ones(names.shape, bool),
         "attribution_occlusion": np.linspace(-1, 1, names.size).reshape(names.shape),
     }
+    return s.typed(arrays)
 
 
 def clean_plays() -> Record:
@@ -158,7 +174,7 @@ def clean_plays() -> Record:
         "temperature": np.array([0.5, 0.8, 1.0]),
     }
     details = {"data": {"kept": {"test": 300}, "source": "plays"}}
-    return record((PLAYS, LANGUAGE_MODEL), "clean", measures, details=details, arrays=arrays)
+    return record((PLAYS, LANGUAGE_MODEL), "clean", measures, details=details, arrays=s.typed(arrays, "text"))
 
 
 def attack_on_plays(*, suspect: bool = False) -> Record:
@@ -179,24 +195,26 @@ def attack_on_plays(*, suspect: bool = False) -> Record:
     curve = [
         {
             "size": size,
-            **{f"accuracy{end}": 2.3 + 0.5 * size + shift for end, shift in (("", 0), ("_lo", -0.1), ("_hi", 0.1))},
+            **{f"value{end}": 2.3 + 0.5 * size + shift for end, shift in (("", 0), ("_lo", -0.1), ("_hi", 0.1))},
             **{f"random{end}": 2.5 + shift for end, shift in (("", 0), ("_lo", -0.1), ("_hi", 0.1))},
         }
         for size in (0.0, 1.0, 2.0)
     ]
-    details = {"attack": "typos", "norm": "characters", "headline": "bits_per_character", "curve": curve}
-    return record((PLAYS, LANGUAGE_MODEL), "robustness(attack=typos(edits=[1, 2]))", measures, details=details)
+    size = {"size": "edits", "unit": "character", "quantity": "characters changed"}
+    facts = {"attack": s.attack_facts("typos", "characters", **size)}
+    spec = "robustness(attack=typos(edits=[1, 2]))"
+    return record((PLAYS, LANGUAGE_MODEL), spec, measures, facts=facts, details={"curve": curve})
 
 
 def calibration_of_plays() -> Record:
-    params = {"uncertainty": "softmax", "characters": 9600, "bins": 15}
+    params = {"uncertainty": "softmax", "characters": 300, "bins": 15}
     measures = [
         s.about("token_ece", 0.031, width=0.01, higher_is_better=False, params=params),
         s.about("nll", 1.62, unit="nat", higher_is_better=False, params={"uncertainty": "softmax"}),
         s.about("entropy_gap", 0.1, width=0.05, unit="bits", higher_is_better=None, params={"characters": 32}),
     ]
-    details = {"reliability": {"softmax": s._reliability(np.random.default_rng(1), 0)}, "temperature": None}
-    return record((PLAYS, LANGUAGE_MODEL), "calibration", measures, details=details)
+    facts = s.calibration_facts({"softmax": s.reliability(np.random.default_rng(1), 0)}, None)
+    return record((PLAYS, LANGUAGE_MODEL), "calibration", measures, facts=facts)
 
 
 def clean_faces() -> Record:
@@ -213,7 +231,9 @@ def clean_faces() -> Record:
         "interpolated": np.stack([made[:5], made[5:10]]),
         "nearest": np.stack([made[:3], made[3:6]], axis=1),
     }
-    return record((FACES, GAN), "clean", measures, details={"proxy": "a generator <b>predicts</b>"}, arrays=arrays)
+    return record(
+        (FACES, GAN), "clean", measures, details={"proxy": "a generator <b>predicts</b>"}, arrays=s.typed(arrays)
+    )
 
 
 def attack_on_faces() -> Record:
@@ -232,8 +252,9 @@ def attack_on_faces() -> Record:
         "clean_on_manifold": np.array([True, True]),
         "adversarial_on_manifold": np.array([False, True]),
     }
-    details = {"attack": "pgd", "norm": "linf", "headline": "precision", "curve": curve}
-    return record((FACES, GAN), "robustness(attack=pgd(eps=[0.2]))", measures, details=details, arrays=arrays)
+    facts, shown = {"attack": s.attack_facts("pgd", "linf")}, s.typed(arrays, "latent", "number")
+    spec = "robustness(attack=pgd(eps=[0.2]))"
+    return record((FACES, GAN), spec, measures, facts=facts, details={"curve": curve}, arrays=shown)
 
 
 def calibration_of_faces() -> Record:
@@ -241,7 +262,7 @@ def calibration_of_faces() -> Record:
         not_applicable("ece", "a generator predicts nothing", uncertainty="softmax"),
         s.about("critic_ece", 0.2, higher_is_better=False, params={"proxy": True}),
     ]
-    return record((FACES, GAN), "calibration", measures, details={"reliability": {}, "temperature": None})
+    return record((FACES, GAN), "calibration", measures, facts=s.calibration_facts({}, None))
 
 
 def clean_codes() -> Record:
@@ -254,7 +275,7 @@ def clean_codes() -> Record:
     ]
     images = np.uint8(255 * s.digit_like(6))
     arrays = {"images": images, "reconstructed": images[::-1].copy(), "interpolated": images[None, :5]}
-    return record((CODES, VAE), "clean", measures, arrays=arrays)
+    return record((CODES, VAE), "clean", measures, arrays=s.typed(arrays))
 
 
 def attack_on_codes() -> Record:
@@ -274,24 +295,21 @@ def attack_on_codes() -> Record:
         "clean_divergence": np.array([12.34, 9.0]),
         "adversarial_divergence": np.array([45.6, 30.0]),
     }
-    details = {"attack": "pgd", "norm": "linf", "headline": "code_length", "curve": curve}
-    return record((CODES, VAE), "robustness(attack=pgd(eps=[0.1]))", measures, details=details, arrays=arrays)
+    facts, shown = {"attack": s.attack_facts("pgd", "linf")}, s.typed(arrays, truth="image")
+    spec = "robustness(attack=pgd(eps=[0.1]))"
+    return record((CODES, VAE), spec, measures, facts=facts, details={"curve": curve}, arrays=shown)
 
 
 def damage_to_codes(axis: str) -> Record:
     low: dict[str, Any] = {"unit": "bit per dimension", "higher_is_better": False}
     images = s.digit_like(2)
     if axis == "corruption":
-        points = [{"severity": 0, "accuracy": 0.21, "lo": 0.2, "hi": 0.22}, {"severity": 3, "accuracy": 0.5}]
+        points = [{"severity": 0, "value": 0.21, "lo": 0.2, "hi": 0.22}, {"severity": 3, "value": 0.5}]
         measures = [
             s.about("mean_corrupted_code_length", 0.5, **low),
             s.about("corruption_growth", 2.4, unit="ratio", higher_is_better=False),
         ]
-        details: dict[str, Any] = {
-            "headline": "code_length",
-            "unit": "bit per dimension",
-            "corruptions": {"fog": points},
-        }
+        details: dict[str, Any] = {"corruptions": {"fog": points}}
         arrays = {
             "ids": np.array(["digit/0", "digit/1"]),
             "label": images,
@@ -300,9 +318,9 @@ def damage_to_codes(axis: str) -> Record:
             **{f"reconstruction_{name}": np.uint8(255 * images) for name in ("clean", "fog")},
             **{f"divergence_{name}": np.array([1.5, 2.5]) for name in ("clean", "fog")},
         }
-        return record((CODES, VAE), axis, measures, details=details, arrays=arrays)
-    points = [{"fraction": 0.1, "covered": 0.098, "accuracy": 0.3, "lo": 0.2, "hi": 0.4}]
-    details = {"headline": "code_length", "unit": "bit per dimension", "occlusion": points, "fill": "grey", "places": 2}
+        return record((CODES, VAE), axis, measures, details=details, arrays=s.typed(arrays, truth="image"))
+    points = [{"fraction": 0.1, "covered": 0.098, "value": 0.3, "lo": 0.2, "hi": 0.4}]
+    details = {"occlusion": points, "fill": "grey", "places": 2}
     return record((CODES, VAE), axis, [s.about("occluded_code_length", 0.3, **low)], details=details)
 
 

@@ -228,9 +228,9 @@ def test_galleries_of_damage(windows: Windows, shots: Path, task: str) -> None:
 
 
 TEXTS = [
-    (t.REVIEWS, ["Attacks and explanations", "Word and latent attributions"], "light", 1400),
-    (t.PLAYS, ["Word and latent attributions", "Samples"], "dark", 900),
-    (t.FACES, ["Attacks and explanations", "Word and latent attributions", "Samples"], "light", 900),
+    (t.REVIEWS, ["Attacks and explanations", "Feature attributions"], "light", 1400),
+    (t.PLAYS, ["Feature attributions", "Samples"], "dark", 900),
+    (t.FACES, ["Attacks and explanations", "Feature attributions", "Samples"], "light", 900),
     (t.CODES, ["Attacks and explanations", "Samples"], "dark", 1400),
 ]
 
@@ -250,7 +250,7 @@ def test_galleries_of_text_and_generative_models(
         _has_no_markup(main)
         assert page.evaluate("window.hacked === undefined")
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-        if view == "Word and latent attributions":  # style and title survive Streamlit's sanitizing
+        if view == "Feature attributions":  # style and title survive Streamlit's sanitizing
             mark = main.locator("mark").first
             assert "underline" in mark.evaluate("mark => getComputedStyle(mark).textDecorationLine")
             assert main.locator("mark[title*='supports']").count() > 0

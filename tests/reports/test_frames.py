@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 
 from suite.leaderboard import board
+from suite.records.reading import StoredRecord
 from suite.store import Store
 from tests.reports import synthetic as s
 from tests.reports.pages import rows_of
 
 pytest.importorskip("plotly", reason="the report needs the extra `report`")
-from suite.reports import figures, frames
-from suite.reports.text import figure_text, number, plain, span
+from suite.reports import curves, figures, frames
+from suite.reports.text import described, figure_text, in_unit, number, plain, prose, span
 
 
-def details_of(store: Store, model: str, axis: str, attack: str = "pgd") -> dict:
-    records = rows_of(store, s.TASK, axis, model)["record"].unique()
-    return next(details for details in map(store.details, records) if details.get("attack", attack) == attack)
+def record_of(store: Store, model: str, axis: str, attack: str = "pgd") -> StoredRecord:
+    records = [store.record(name) for name in rows_of(store, s.TASK, axis, model)["record"].unique()]
+    return next(record for record in records if record.facts.get("attack", {}).get("name", attack) == attack)
 
 
 def test_board_frame_has_value_interval_and_ties_side_by_side(store: Store) -> None:
@@ -46,17 +47,18 @@ def test_metric_frame_shows_dashes_for_missing_values(store: Store) -> None:
 
 
 def test_learning_curve_marks_the_selected_epoch() -> None:
-    frame = frames.learning_frame(s.training())
+    frame = curves.learning_frame(s.training())
     assert len(frame) == 24
-    figure = figures.learning_curve(frame, "loss", 8)
+    figure = figures.learning_curve(frame, "loss", 8, "loss (nats)")
     assert [trace.name for trace in figure.data] == ["train", "validation"]
     assert figure.layout.annotations[0].text == "selected: epoch 8"
     assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("epoch", "loss (nats)")
-    assert frames.learning_frame({}).empty
+    assert curves.learning_frame({}).empty
 
 
 def test_recall_is_in_percent_with_its_interval(store: Store) -> None:
-    frame = frames.class_frame(rows_of(store, s.TASK, "clean", s.GOOD), "recall")
+    ((metric, frame),) = frames.by_class(rows_of(store, s.TASK, "clean", s.GOOD))
+    assert metric.title == "recall of a class"
     assert frame["class"].tolist() == [str(k) for k in range(10)]
     assert (frame["lo"] <= frame["value"]).all() and (frame["value"] <= frame["hi"]).all()
     assert frame["value"].max() == 100
@@ -73,8 +75,8 @@ def test_confusion_matrix_shows_counts_and_escapes_names() -> None:
 
 
 def test_reliability_leaves_empty_bins_out(store: Store) -> None:
-    diagram = details_of(store, s.GOOD, "calibration", "pgd")["reliability"]["softmax"]
-    frame = frames.reliability_frame(diagram)
+    diagram = record_of(store, s.GOOD, "calibration").facts["methods"][0]["facts"]["reliability"]
+    frame = curves.reliability_frame(diagram)
     empty = frame["count"] == 0
     assert empty.any() and frame.loc[empty, "accuracy"].isna().all()
     figure = figures.reliability(frame)
@@ -83,21 +85,23 @@ def test_reliability_leaves_empty_bins_out(store: Store) -> None:
 
 
 def test_robustness_curve_has_bands_and_control(store: Store) -> None:
-    frame = frames.robustness_frame(details_of(store, s.GOOD, "robustness"))
+    record = record_of(store, s.GOOD, "robustness")
+    frame = curves.robustness_frame(record.details)
     assert frame["size"].tolist() == [0.0, *s.EPS]
-    assert frame["accuracy"].iloc[0] == pytest.approx(97)
-    figure = figures.robustness(frame, "linf")
+    assert frame["value"].iloc[0] == pytest.approx(97)
+    figure = figures.robustness(frame, figures.size_title(record.facts["attack"]), "accuracy")
     assert [trace.name for trace in figure.data if trace.showlegend is None] == ["random control", "attack"]
     assert "linf" in figure.layout.xaxis.title.text
-    patch = frames.robustness_frame(details_of(store, s.GOOD, "robustness", "patch"))
-    drawn = figures.robustness(patch, "patch")
+    patch = record_of(store, s.GOOD, "robustness", "patch")
+    size = figures.size_title(patch.facts["attack"])
+    drawn = figures.robustness(curves.robustness_frame(patch.details), size, "accuracy")
     assert [trace.name for trace in drawn.data if trace.showlegend is None] == [
         "random control",
         "grey control",
         "attack",
     ]
     assert "covered" in drawn.layout.xaxis.title.text
-    assert frames.robustness_frame({"curve": []}).empty
+    assert curves.robustness_frame({"curve": []}).empty
 
 
 def test_the_overview_shows_accuracy_of_the_first_models(store: Store) -> None:
@@ -106,21 +110,21 @@ def test_the_overview_shows_accuracy_of_the_first_models(store: Store) -> None:
     assert (points["lo"][~points["bound"]] <= points["value"][~points["bound"]]).all() and (
         points["value"] <= points["hi"]
     ).all()
-    figure = figures.overview(points, list(dict.fromkeys(points["metric"])))
+    figure = figures.overview(points, list(dict.fromkeys(points["metric"])), "accuracy (%)")
     assert len(figure.data) == 2 and len({trace.marker.symbol for trace in figure.data}) == 2
 
 
 def test_series_differ_in_dash_and_marker(store: Store) -> None:
-    frame = frames.faithfulness_frame(details_of(store, s.GOOD, "attribution"))
-    figure = figures.faithfulness(frame[frame["baseline"] == "mean"], "insertion")
+    frame = curves.attribution_frame(record_of(store, s.GOOD, "attribution").details)
+    figure = figures.attribution(frame[(frame["baseline"] == "mean") & (frame["kind"] == "insertion")])
     looks = {(trace.line.dash, trace.marker.symbol) for trace in figure.data}
     assert len(looks) == len(figure.data) == len(s.METHODS)
-    assert any(trace.name == "random map (control)" for trace in figure.data)
+    assert any(trace.name == "random (control)" for trace in figure.data)
 
 
 @pytest.mark.parametrize("kind", ["deletion", "insertion"])
 def test_faithfulness_frame_has_every_point(store: Store, kind: str) -> None:
-    frame = frames.faithfulness_frame(details_of(store, s.GOOD, "attribution"))
+    frame = curves.attribution_frame(record_of(store, s.GOOD, "attribution").details)
     assert len(frame[frame["kind"] == kind]) == len(s.METHODS) * 2 * 11
     assert frame["share"].max() == 100
 
@@ -153,6 +157,32 @@ def test_figure_text_has_no_markup() -> None:
     assert figure_text("<a href='x'>$y$ %{z}") == "&lt;a href='x'&gt;&#36;y&#36; &#37;&#123;z&#125;"
 
 
+@pytest.mark.parametrize("text", ["a good title (%), 8/255", "ratio: 1.5", "naïve", "top-5"])
+def test_text_without_markup_stays_prose(text: str) -> None:
+    assert prose(text) == text
+
+
+@pytest.mark.parametrize("text", ["**b**", "a_b_", ":smile:", "www.evil.invalid", "https://x", "<b>", "$x$", "`", ""])
+def test_text_that_could_be_markup_becomes_a_code_span(text: str) -> None:
+    assert prose(text) == plain(text)
+
+
+def test_units_and_params_in_words() -> None:
+    assert in_unit("mAP", "fraction") == "mAP (%)"
+    assert in_unit("code length", "bit per dimension") == "code length (bit per dimension)"
+    assert in_unit("bits per character", "bits") == "bits per character"
+    assert described("ECE", {"proxy": True, "bins": 15, "reference": True}) == "ECE (proxy, bins 15)"
+    assert described("ECE", {"proxy": False}) == "ECE"
+    assert number(1088.4375, "passes") == "1,088 passes" and number(1e12, "") == "1e+12"
+
+
+def test_methods_are_side_by_side(store: Store) -> None:
+    table = frames.pivot_frame(rows_of(store, s.TASK, "attribution", s.GOOD), "method")
+    assert table.columns.tolist()[:4] == ["metric", "meaning", "saliency", "integrated gradients"]
+    assert table["metric"].tolist()[:2] == ["deletion AUC (baseline mean)", "insertion AUC (baseline mean)"]
+    assert table["gradcam"].tolist()[1] == "75.0 % (73.0 to 77.0)"
+
+
 def test_numbers_as_text() -> None:
     assert number(0.9745, "fraction") == "97.5 %"
     assert number(None, "fraction") == number(float("nan"), "nats") == "–"
@@ -170,4 +200,4 @@ def test_a_degenerate_interval_is_not_shown(tmp_path) -> None:
     assert frames.board_frame(made)["accuracy % ↑", "95 % interval"].tolist() == ["–"]
     points = frames.overview_frame(made, most=1)
     assert points["value"].tolist() == pytest.approx([90]) and points[["lo", "hi"]].isna().all(axis=None)
-    assert figures.overview(points, ["accuracy"]).to_json()
+    assert figures.overview(points, ["accuracy"], "accuracy (%)").to_json()

@@ -8,14 +8,25 @@ import numpy as np
 import pytest
 
 from suite.reports import drawing, images, objects, outputs
+from suite.types import Display, DisplayType
 from tests.reports import synthetic as s
 from tests.reports import synthetic_scenes as c
 
 GRAY = np.full((3, c.SIDE, c.SIDE), 0.5)
 
 
+def parts(**values: Any) -> dict[str, Display]:
+    """Return the parts of one sample's output."""
+    return {name: Display(np.asarray(value), s.PARTS[name], "prediction") for name, value in values.items()}
+
+
+def target(values: Any, what: DisplayType = "class") -> Display | None:
+    return None if values is None else Display(np.asarray(values), what, "truth")
+
+
 def drawn(output: dict[str, Any], truth: Any, classes: list[str] | None = None) -> np.ndarray:
-    return np.asarray(outputs.draw(GRAY, output, truth, classes or ["cat", "dog", "cow"])).astype(int)
+    truth = target(truth, "boxes" if "boxes" in output else "mask")
+    return np.asarray(outputs.draw(GRAY, parts(**output), truth, classes or ["cat", "dog", "cow"])).astype(int)
 
 
 def with_color(picture: np.ndarray, code: str) -> np.ndarray:
@@ -101,23 +112,24 @@ def test_the_legend_has_room_for_every_name(count: int) -> None:
 
 
 def test_labels_in_words() -> None:
-    one = {"prediction": np.int64(1), "confidence": np.float64(0.8)}
-    assert outputs.describe(one, np.int64(1), ["a", "b"]) == "predicts `b` (correct), confidence 80.0 %"
-    assert outputs.describe(one, np.int64(0), ["a"]) == "predicts `class 1` (wrong), confidence 80.0 %"
-    assert outputs.describe({"prediction": 0}, 0, ["a"]) == "predicts `a` (correct)"
-    assert outputs.describe({}, 0, []) == "no output was stored"
+    one = parts(prediction=1, confidence=0.8)
+    assert outputs.describe(one, target(1), ["a", "b"]) == "predicts `b` (correct), confidence 80.0 %"
+    assert outputs.describe(one, target(0), ["a"]) == "predicts `class 1` (wrong), confidence 80.0 %"
+    assert outputs.describe(parts(prediction=0), target(0), ["a"]) == "predicts `a` (correct)"
+    assert outputs.describe({}, target(0), []) == "no output was stored"
     assert outputs.describe(one, None, []) == "the target was not stored"
-    assert outputs.describe({"boxes": c.detections((9, 9, 2, 2, 0.5, 0))[0]}, c.truth()[0], []) == "invalid boxes"
+    boxes = parts(boxes=c.detections((9, 9, 2, 2, 0.5, 0))[0])
+    assert outputs.describe(boxes, target(c.truth()[0], "boxes"), []) == "invalid boxes"
 
 
 def test_a_mask_in_words() -> None:
     truth = np.array([[0, 0, 1, 1], [2, 2, 255, 255]])
     mask = np.array([[0, 0, 1, 0], [3, 3, 1, 1]])
     # IoU of the classes 0, 1, 2 and 3: 2/3, 1/2, 0, 0; three of six pixels are correct.
-    text = outputs.describe({"mask": mask}, truth, c.SEGMENTS)
+    text = outputs.describe(parts(mask=mask), target(truth, "mask"), c.SEGMENTS)
     named = f"missed entirely: `{s.HOSTILE_CLASS}`; predicted but absent: `{c.NAMES[2]}`"
     assert text == f"mean IoU 29.2 %; pixel accuracy 50.0 %; {named}"
-    assert outputs.describe({"mask": mask}, np.full((2, 4), 255), []) == "no pixel is scored"
+    assert outputs.describe(parts(mask=mask), target(np.full((2, 4), 255), "mask"), []) == "no pixel is scored"
 
 
 def test_invalid_outputs_leave_the_plain_image() -> None:
@@ -127,14 +139,48 @@ def test_invalid_outputs_leave_the_plain_image() -> None:
     assert (np.asarray(outputs.draw(np.uint8(255 * GRAY), {}, None, [])) == plain - 1).all()
 
 
-def test_array_names_determine_the_kind_of_output() -> None:
-    stored = {"mask_fog": c.masks(), "image_fog": c.images(), "label": c.masks()}
-    assert set(outputs.output_of(stored, 0, "{}_fog")) == {"mask"} and outputs.output_of(stored, 9, "{}_fog") == {}
-    assert outputs.how_to_read(stored) == outputs.MASK_KEY
-    assert (
-        outputs.how_to_read({"clean_boxes": 0}) == outputs.BOXES_KEY
-        and outputs.how_to_read({"clean_prediction": 0}) == ""
+def test_numbers_and_flags_in_words() -> None:
+    output = {"divergence": Display(np.float64(12.34), "number"), "on manifold": Display(np.True_, "flag")}
+    assert outputs.describe(output, None, []) == "`divergence` 12.3, `on manifold` yes"
+    one = {"prediction": Display(np.float64(151.6), "number")}
+    truth = target(140.0, "number")
+    assert outputs.clean_caption(one, truth, []) == "clean, true value 140: `prediction` 152"
+
+
+def test_type_and_role_determine_the_output() -> None:
+    stored = s.typed(
+        {
+            "label": c.masks(),
+            **{f"{part}_{name}": c.masks() for part in ("mask", "image") for name in ("clean", "fog")},
+        },
+        truth="mask",
     )
-    assert outputs.legend(stored, c.SEGMENTS) and outputs.legend({"clean_boxes": c.detections()}, []) is None
-    assert outputs.describe_truth({"prediction": 0}, np.int64(1), ["a", "b"]) == "true class `b`"
-    assert outputs.describe_truth({"mask": 0}, np.int64(1), ["a", "b"]) == ""
+    foggy = outputs.output_of(stored, 0, "changed_prediction", {"corruption": "fog"})
+    assert {name: part.type for name, part in foggy.items()} == {"mask": "mask"} and outputs.is_scene(foggy)
+    assert outputs.output_of(stored, 9, "changed_prediction") == {}
+    assert outputs.output_of(stored, 0, "changed_prediction", {"corruption": "snow"}) == {}
+    assert outputs.how_to_read(stored) == outputs.MASK_KEY
+    assert outputs.how_to_read(s.typed({"clean_boxes": c.detections()})) == outputs.BOXES_KEY
+    assert outputs.how_to_read(s.typed({"clean_prediction": np.zeros(1)})) == ""
+    assert outputs.legend(stored, c.SEGMENTS) and outputs.legend(s.typed({"clean_boxes": c.detections()}), []) is None
+    assert outputs.describe_truth(parts(prediction=0), target(1), ["a", "b"]) == "true class `b`"
+    assert outputs.describe_truth(parts(mask=0), target(1), ["a", "b"]) == ""
+
+
+def test_names_of_parts_are_without_the_words_of_their_input() -> None:
+    one = np.zeros((1, 1, 2, 2))
+    stored = s.typed({"clean": np.zeros((1, 4)), "clean_on_manifold": [True], "clean_generated": one}, "latent")
+    output = outputs.output_of(stored, 0)
+    assert outputs.describe(output, None, []) == "`on manifold` yes"
+    assert set(outputs.pictures(output)) == {"generated"}
+    stored = s.typed({"image_gaussian_noise": one, "divergence_gaussian_noise": [3.0]})
+    assert list(outputs.output_of(stored, 0, "changed_prediction")) == ["divergence"]
+    assert outputs.output_of(stored, 0) == {}
+
+
+def test_character_predictions_in_words() -> None:
+    output = parts(prediction=[9, 9, 1, 2, 3], confidence=[0, 0, 0.5, 0.5, 0.8])
+    expected = "predicts 2 of the 3 scored characters correctly, mean confidence 60.0 %"
+    assert outputs.describe(output, target([1, 2, 4]), []) == expected
+    assert outputs.describe(output, target(np.zeros(9)), []) == "predicts 5 characters"
+    assert outputs.describe_truth(output, target([1, 2, 4]), ["a"]) == ""

@@ -15,17 +15,16 @@ from tests.reports import synthetic_scenes as c
 from tests.reports.pages import captions, rows_of, words
 
 pytest.importorskip("plotly", reason="the report needs the extra `report`")
-from suite.reports import about_view, attribution_view, damage_view, figures, frames, metrics
+from suite.reports import curves, figures, frames
 
-TASKS = [(c.BOXES, c.DETECTOR, "mAP"), (c.MASKS, c.SEGMENTER, "mean IoU")]
+TASKS = [(c.BOXES, c.DETECTOR, "mAP"), (c.MASKS, c.SEGMENTER, "mIoU")]
 VIEWS = ["Attacks and explanations", "Corruptions", "Occlusion"]
 
 
 @pytest.mark.parametrize(("task", "model", "name"), TASKS)
 def test_the_board_explains_its_headline_metric(visit, task: str, model: str, name: str) -> None:
     text = words(visit(task=task))
-    short = "mIoU" if name == "mean IoU" else name
-    assert f"**{short}** (mean" in text and f"Overview: {name}, clean and under each attack" in text
+    assert f"**{name}**: " in text and f"Overview: {name}, clean and under each attack" in text
     assert "accuracy" not in text.replace("robust accuracy", "").lower()
 
 
@@ -34,19 +33,22 @@ def test_the_model_page_uses_the_headline_metric(visit, task: str, model: str, n
     text = words(visit(page="Model", task=task, model=model))
     assert "62.0 % (95 % interval 60.0 to 64.0)" in text
     assert "accuracy" not in text.lower().replace("pixel accuracy", "").replace("does confidence match accuracy", "")
-    assert f"{metrics.capital(name)} against perturbation size" in text
-    assert "**plausibility, not faithfulness**" in text
-    assert "`saliency` **✓ beats the random map** in all 2 comparisons" in text
-    assert "`saliency` **✗ does not beat the random map** in 1 of 1 comparisons" in text
+    assert f"Robust {name} against perturbation size" in text
+    assert "Plausibility, not faithfulness:" in text and "Context of the explained object:" in text
+    assert "`saliency` **✓ beats random** in 2 of 2 comparisons" in text
+    assert "`saliency` **✗ fails: beats random** in 1 of 1 comparison" in text
 
 
 def test_calibration_covers_boxes_and_regions(visit) -> None:
-    text = words(visit(page="Model", task=c.BOXES))
-    assert "boxes with a score of, say, 80 %" in text and "the detections of one image are not independent" in text
-    assert "D-ECE 10.0 %" in text and "OCE 25.0 %" in text
-    assert "There are no predictions with a confidence" in text
-    text = words(visit(page="Model", task=c.MASKS))
-    assert "ECE 10.0 %" in text and "ECE of the foreground 15.0 %" in text and "ECE of the boundary 20.0 %" in text
+    app = visit(page="Model", task=c.BOXES)
+    assert "the detections of one sample are not independent" in words(app)
+    table = next(table.value for table in app.dataframe if "score" in table.value)
+    shown = dict(zip(table["metric"], table["score"], strict=True))
+    assert (shown["D-ECE"], shown["OCE"]) == ("10.0 % (8.0 to 12.0)", "25.0 % (23.0 to 27.0)")
+    assert "score+temperature" in table and words(app).count("#### `score`") == 1  # the other has no diagram
+    app = visit(page="Model", task=c.MASKS)
+    table = next(table.value for table in app.dataframe if "softmax" in table.value)
+    assert {"ECE", "ECE (region foreground)", "ECE (region boundary)"} < set(table["metric"])
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -110,56 +112,57 @@ def test_the_overview_has_only_the_headline_metric(store: Store) -> None:
     made = board(store, c.BOXES)
     points = frames.overview_frame(made, most=5)
     assert points["metric"].tolist()[0] == "mAP" and len(points) == 2
-    assert metrics.axis_title(column.metric for column in made.columns) == "mAP (%)"
-    assert metrics.axis_title(["accuracy", "robust_accuracy", "ece"]) == "accuracy (%)"
+    assert {column.metric.title for column in frames.headlines(made)} == {"mAP", "robust mAP"}
     table = frames.board_frame(made)
     assert ("pgd vanish linf 0.03 disappearance % ↓", "random") in table
     assert ("mAP % ↑", "random") not in table and ("mAP % ↑", "verdict") not in table
 
 
-def test_object_metrics_have_units_and_controls(store: Store) -> None:
+def test_metrics_measured_without_attack_too_have_units_and_controls(store: Store) -> None:
     rows = rows_of(store, c.BOXES, "robustness")
-    frame = frames.objects_frame(rows)
-    missed = frame[frame["metric"] == "disappearance_rate"]
+    frame = frames.panels_frame(rows)
+    missed = frame[frame["title"] == "disappearance (%)"]
     assert missed["size"].tolist() == [0.0, *c.EPS]
     assert missed["value"].tolist() == pytest.approx([40, 60, 80])
     assert missed["control"].tolist() == pytest.approx([41] * 3)
-    assert frame[frame["metric"] == "false_positives_per_image"]["value"].tolist() == pytest.approx([1.5, 1.7, 1.9])
-    figure = figures.secondary_metrics_figure(frame, "linf")
-    assert [note.text for note in figure.layout.annotations] == list(frames.OBJECTS.values())
+    false_positives = frame[frame["title"] == "false positives (per image)"]
+    assert false_positives["value"].tolist() == pytest.approx([1.5, 1.7, 1.9])
+    figure = figures.panels(frame, "size")
+    assert [note.text for note in figure.layout.annotations] == list(dict.fromkeys(frame["title"]))
     looks = {(trace.name, trace.line.dash, trace.marker.symbol) for trace in figure.data}
     assert len(figure.data) == 6 and len(looks) == 2
-    assert frames.objects_frame(rows_of(store, s.TASK, "robustness")).empty
+    assert frames.panels_frame(rows_of(store, s.TASK, "robustness")).empty
 
 
 def test_undefined_points_are_gaps_in_line_and_band(store: Store) -> None:
-    for record in rows_of(store, c.MASKS, "robustness")["record"].unique():
-        details = store.details(record)
-        frame = frames.robustness_frame(details)
-        figure = figures.robustness(frame, "linf", "mean IoU")
-        gaps = frame["accuracy"].isna().sum()
-        assert gaps == ("broken" in details["attack"])
+    for name in rows_of(store, c.MASKS, "robustness")["record"].unique():
+        record = store.record(name)
+        frame = curves.robustness_frame(record.details)
+        figure = figures.robustness(frame, "size", "mIoU")
+        gaps = frame["value"].isna().sum()
+        assert gaps == ("broken" in record.facts["attack"]["name"])
         # Both ends of three points; of the points on both sides of the gap, with the gap between them.
         assert list(figure.data[-2].x) == ([0, 0, None, 0.03, 0.03] if gaps else [0, *c.EPS, *c.EPS[::-1], 0])
-        assert figure.layout.yaxis.title.text == "mean IoU (%)"
+        assert figure.layout.yaxis.title.text == "mIoU (%)"
 
 
-def test_plausibility_is_separate_from_faithfulness(store: Store) -> None:
-    assert not set(frames.PLAUSIBLE) & {*attribution_view.FAITHFUL, *attribution_view.CONTEXT}
-    table = frames.plausibility_frame(rows_of(store, c.MASKS, "attribution"))
-    assert table["method"].tolist() == ["saliency", "random"]
-    assert table["maximum inside"].tolist()[0] == "90.0 % (88.0 to 92.0)"
-    assert table["weight inside, random map"].tolist()[0] == "40.0 %"
-    assert frames.plausibility_frame(rows_of(store, s.TASK, "attribution")).empty
+def test_sections_have_their_own_tables(visit, store: Store) -> None:
+    tables = [table.value for table in visit(page="Model", task=c.MASKS).dataframe if "saliency" in table.value]
+    assert [table["metric"].tolist() for table in tables] == [
+        ["deletion AUC", "insertion AUC"],
+        ["context deletion AUC"],
+        ["pointing game", "energy inside"],
+    ]
+    assert tables[2]["saliency"].tolist()[0] == "90.0 % (88.0 to 92.0)"
 
 
-def test_states_and_metrics_have_a_meaning(store: Store) -> None:
-    rows = rows_of(store, c.BOXES, "clean")
-    states = frames.states_frame(rows)
-    assert states["value"].tolist() == ["30.0 %", "30.0 %", "40.0 %", "1.5 per image"]
-    table = frames.meaning_frame(rows, metrics.EXPLAINED)
-    assert table["metric"].tolist() == ["map50", "map75", "ar1", "ar10", "ar100", "olrp"]
-    frame = frames.class_frame(rows, "class_map")
+def test_states_and_metrics_have_a_meaning(store: Store, visit) -> None:
+    app = visit(page="Model", task=c.BOXES)
+    assert "States of the objects, `threshold` 0.25:" in words(app)
+    tables = [table.value for table in app.dataframe if "meaning" in table.value and "value" in table.value]
+    assert tables[0]["metric"].tolist() == ["AP50", "MAP75", "AR1", "AR10", "AR100", "LRP error"]
+    assert tables[1]["value"].tolist() == ["30.0 %", "30.0 %", "40.0 %", "1.5 per image"]
+    ((_, frame),) = frames.by_class(rows_of(store, c.BOXES, "clean"))
     assert frame["class"].tolist() == c.NAMES[:2]  # the third has no object, and so no number
 
 
@@ -171,32 +174,35 @@ def test_confusion_of_many_pixels_is_in_percent() -> None:
 
 
 def test_dependent_events_have_no_intervals(store: Store) -> None:
-    details = store.details(rows_of(store, c.MASKS, "calibration")["record"].iloc[0])
-    frame = frames.reliability_frame(details["reliability"]["softmax"], independent=False)
+    record = store.record(rows_of(store, c.MASKS, "calibration")["record"].iloc[0])
+    diagram = record.facts["methods"][0]["facts"]["reliability"]
+    frame = curves.reliability_frame(diagram, independent=False)
     assert frame["lo"].isna().all()
-    figure = figures.reliability(frame, "pixels", "correct pixels")
+    figure = figures.reliability(frame, "pixels")
     assert figure.data[1].error_y.array is None and figure.layout.yaxis2.title.text == "pixels"
 
 
 def test_undefined_points_of_corruption_and_occlusion_are_gaps(store: Store) -> None:
-    details = store.details(rows_of(store, c.BOXES, "corruption")["record"].iloc[0])
-    table = damage_view.corruption_frame(details)
+    record = store.record(rows_of(store, c.BOXES, "corruption")["record"].iloc[0])
+    table = curves.corruption_frame(record.details)
     assert table["severity 0"].tolist() == [62.0, 62.0] and table["severity 3"].isna().all()
-    details = store.details(rows_of(store, c.BOXES, "occlusion")["record"].iloc[0])
-    assert damage_view.occlusion_frame(details)["mAP %"].isna().tolist() == [False, True]
+    record = store.record(rows_of(store, c.BOXES, "occlusion")["record"].iloc[0])
+    assert curves.occlusion_frame(record.details, "mAP (%)")["mAP (%)"].isna().tolist() == [False, True]
 
 
 def test_a_history_without_training_accuracy_draws_validation_alone() -> None:
     history = s.training()
     for epoch in history["epochs"]:
         epoch["train_accuracy"] = None
-    figure = figures.learning_curve(frames.learning_frame(history), "accuracy", 8, "mean quality per image (%)")
+    figure = figures.learning_curve(curves.learning_frame(history), "quality", 8, "mean quality (%)")
     assert [trace.name for trace in figure.data] == ["validation"]
 
 
-@pytest.mark.parametrize(
-    "word",
-    ["mAP", "LRP", "disappearance", "D-ECE", "LaECE", "OCE", "mIoU", "pixel ECE", "foreground", "context", "pointing"],
-)
-def test_the_about_page_explains_every_scene_metric(word: str) -> None:
-    assert any(line.startswith("|") and word in line for line in about_view.TEXT.splitlines())
+def test_confusion_matrices_follow_from_columns(store: Store) -> None:
+    from suite.reports.clean_view import confusion_counts
+
+    masks = confusion_counts(store.record(rows_of(store, c.MASKS, "clean")["record"].iloc[0]).table)
+    assert masks.shape == (4, 4) and masks[0, 0] == 300 * 3105 and masks[0, 1] == 300 * 5
+    digits = confusion_counts(store.record(rows_of(store, s.TASK, "clean", s.GOOD)["record"].iloc[0]).table)
+    assert digits.sum() == 300 and digits.trace() == 291
+    assert confusion_counts(store.record(rows_of(store, c.BOXES, "clean")["record"].iloc[0]).table) is None

@@ -14,7 +14,7 @@ from tests.reports import synthetic_texts as t
 from tests.reports.pages import captions, rows_of, words
 
 pytest.importorskip("plotly", reason="the report needs the extra `report`")
-from suite.reports import damage_view, figures, frames, verdicts
+from suite.reports import curves, figures, frames, verdicts
 
 TASKS = [t.REVIEWS, t.PLAYS, t.FACES, t.CODES]
 
@@ -76,7 +76,7 @@ def test_attacked_texts_are_below_clean_ones(go) -> None:
 
 
 def test_words_are_marked_by_the_selected_method(go, seen) -> None:
-    app = go("Word and latent attributions", page="Gallery", task=t.REVIEWS)
+    app = go("Feature attributions", page="Gallery", task=t.REVIEWS)
     seen.clear()  # another method is selected below
     first = blocks(app)
     assert "supports the prediction" in first and "opposes" in first and "<script" not in first
@@ -88,24 +88,21 @@ def test_words_are_marked_by_the_selected_method(go, seen) -> None:
 
 
 def test_characters_and_latent_dimensions_are_marked(go) -> None:
-    shown = blocks(go("Word and latent attributions", page="Gallery", task=t.PLAYS))
+    shown = blocks(go("Feature attributions", page="Gallery", task=t.PLAYS))
     assert "␣" in shown and "↵" in shown and "&lt;" in shown
-    app = go("Word and latent attributions", page="Gallery", task=t.FACES)
+    app = go("Feature attributions", page="Gallery", task=t.FACES)
     assert "Supporting: `z0` +0.5, `z4` +0.3; opposing: `z5` -0.4, `z1` -0.2." in words(app)
     assert "No feature stands out." in words(app) and "decoded image" in captions(app)
 
 
 def test_the_model_page_shows_the_rationale(go) -> None:
     text = words(go(page="Model", task=t.REVIEWS))
-    assert "Deleted words are `read as <b>unknown</b>`. 7 samples with fewer than two words are left out." in text
-    assert "`occlusion` **✓ beats deletion in random order** in all 2 comparisons" in text
-    assert "`gradient x input` **✗ does not beat deletion in random order** in 2 of 2 comparisons" in text
-    assert "the attributions violate completeness by 2.0 % on average" in text
-    assert "deletion from the end" not in text
+    assert "Deleted features are `read as <b>unknown</b>`. 7 samples with fewer than two features are left out." in text
+    assert "`occlusion` **✓ beats random** in 2 of 2 comparisons" in text
+    assert "`gradient x input` **✗ fails: beats random** in 2 of 2 comparisons" in text
+    assert "beats recency" not in text
     text = words(go(page="Model", task=t.PLAYS))
-    assert "Deleted characters are" in text
-    assert "`occlusion` **✓ beats deletion from the end** in all 2 comparisons" in text
-    assert "Deleted latent dimensions are" in words(go(page="Model", task=t.FACES))
+    assert "`occlusion` **✓ beats recency** in 2 of 2 comparisons" in text
 
 
 def test_the_model_page_shows_bits(go) -> None:
@@ -113,12 +110,11 @@ def test_the_model_page_shows_bits(go) -> None:
     text = words(app)
     assert "Bits per character on the test samples: **2.35 bits (95 % interval 2.33 to 2.37)**" in text
     assert "**Lower is better.**" in text and "under *Samples*" in text
-    assert "characters predicted with, say, 80 %" in text and "the characters of one text are not independent" in text
-    assert "ECE of characters 3.1 %" in text and "NLL 1.62 nat" in text
-    table = next(table.value for table in app.dataframe if "meaning" in table.value)
-    assert table["metric"].tolist() == ["bits per byte", "ngram memorization"]
-    everything = [metric for table in app.dataframe for metric in table.value.get("metric", [])]
-    assert any("a_measure_that_nobody_knows" in metric for metric in everything)
+    assert "characters with, say, 80 %" in text and "the characters of one sample are not independent" in text
+    tables = [table.value for table in app.dataframe if "meaning" in table.value]
+    assert tables[0]["metric"].tolist() == ["bits per byte", "n-gram memorization", "a measure that nobody knows"]
+    methods = next(table for table in tables if "softmax" in table)
+    assert methods["softmax"].tolist() == ["3.1 % (2.1 to 4.1)", "1.62 nat (1.6 to 1.64)"]
 
 
 def test_an_attack_on_texts_shows_edits_and_cost(go) -> None:
@@ -144,7 +140,9 @@ def test_attacked_latents_and_codes_are_decoded(go) -> None:
     app = go(page="Gallery", task=t.FACES)
     assert "clean: `on manifold` yes; attacked: `on manifold` no" in words(app)
     assert "`generated`, clean" in captions(app) and "`generated`, attacked" in captions(app)
-    assert "true class" not in words(app) and "latent vector that the model decodes" in words(app)
+    assert "true class" not in words(app) and "images are what the model makes of the clean and" in words(app).replace(
+        "\n", " "
+    )
     codes = captions(go(page="Gallery", task=t.CODES))
     assert "clean: `divergence` 12.3" in codes and "`reconstruction`, attacked" in codes
     assert "`divergence` 1.5" in captions(go("Corruptions", page="Gallery", task=t.CODES))
@@ -156,33 +154,38 @@ def test_proxies_are_marked(go, made: Store) -> None:
     assert text.count("Proxy: there is no standard metric for this question") == 3
     assert "`a generator <b>predicts</b>`" in text
     table = frames.metric_frame(rows_of(made, t.FACES, "robustness"))
-    assert table["metric"].iloc[0].startswith("robust_precision (proxy, attack pgd")
+    assert table["metric"].iloc[0].startswith("robust precision (proxy, attack pgd")
     assert "Proxy" not in words(go(page="Model", task=t.CODES))
 
 
 def test_less_is_better_has_no_retention(go) -> None:
     app = go(page="Model", task=t.CODES)
-    text = words(app)
-    assert "Mean code length over all corruptions and severities: **0.5 bit per dimension" in text
-    assert "Growth (1 is the clean level, more is worse)" in text and "2.4 ratio" in text
-    assert "Retention" not in text and "AlexNet" not in text
-    assert "Code length (bit per dimension) under each corruption" in text
+    table = next(table.value for table in app.dataframe if "corruption growth" in str(table.value.get("metric")))
+    assert table["metric"].tolist() == ["mean code length", "corruption growth"]
+    assert table["value"].tolist() == ["0.5 bit per dimension", "2.4 ratio"]
+    assert "Code length (bit per dimension) under each corruption" in words(app)
 
 
 def test_curves_are_in_the_unit_of_the_metric(made: Store) -> None:
-    row = rows_of(made, t.PLAYS, "robustness")
-    details = made.details(row["record"].iloc[0])
-    frame = frames.robustness_frame(details, "bits")
-    assert frame["accuracy"].tolist() == pytest.approx([2.3, 2.8, 3.3])
-    figure = figures.robustness(frame, "characters", "bits per character", unit="bits")
+    record = made.record(rows_of(made, t.PLAYS, "robustness")["record"].iloc[0])
+    frame = curves.robustness_frame(record.details, "bits")
+    assert frame["value"].tolist() == pytest.approx([2.3, 2.8, 3.3])
+    size = figures.size_title(record.facts["attack"])
+    figure = figures.robustness(frame, size, "bits per character", unit="bits")
     assert figure.layout.yaxis.title.text == "bits per character" and figure.layout.yaxis.range is None
     assert figure.layout.xaxis.title.text == "perturbation size: characters changed"
-    moved = figures.robustness(frame, "linf", space="embedding").layout.xaxis.title.text
-    assert "standard deviations of the embeddings" in moved
-    assert "a &lt;b&gt;" in figures.robustness(frame, "linf", space="a <b>").layout.xaxis.title.text
-    curves = {"corruptions": {"fog": [{"severity": 1, "accuracy": 0.1234}]}}
-    assert damage_view.corruption_frame({**curves, "unit": "bits"})["severity 1"].tolist() == [0.123]
-    assert damage_view.corruption_frame(curves)["severity 1"].tolist() == [12.3]
+    points = {"corruptions": {"fog": [{"severity": 1, "value": 0.1234}]}}
+    assert curves.corruption_frame(points, "bits")["severity 1"].tolist() == [0.123]
+    assert curves.corruption_frame(points)["severity 1"].tolist() == [12.3]
+
+
+def test_the_title_of_sizes_names_norm_and_numbers() -> None:
+    attack = {"size_name": "eps", "norm": "linf"}
+    assert "standard deviations of the embeddings" in figures.size_title(attack, "embedding")
+    assert figures.size_title(attack) == "perturbation size: eps, linf norm (pixel values in [0, 1])"
+    frame = curves.robustness_frame({"curve": [{"size": 0.0, "value": 1.0, "value_lo": 0.9, "value_hi": 1.0}]})
+    drawn = figures.robustness(frame, figures.size_title(attack, "a <b>"), "x")
+    assert "a &lt;b&gt;" in drawn.layout.xaxis.title.text
 
 
 @pytest.mark.parametrize(("task", "unit"), [(t.REVIEWS, "fraction"), (t.PLAYS, "bits"), (t.CODES, "bit per dimension")])
@@ -210,16 +213,16 @@ def test_a_suspect_number_in_bits_may_be_larger(tmp_path: Path) -> None:
 
 
 def test_rationale_curves_differ_in_dash_and_marker(made: Store) -> None:
-    details = made.details(rows_of(made, t.PLAYS, "rationale")["record"].iloc[0])
-    frame = frames.rationale_frame(details)
+    record = made.record(rows_of(made, t.PLAYS, "rationale")["record"].iloc[0])
+    frame = curves.attribution_frame(record.details)
     assert len(frame) == 4 * 2 * 5 and frame["share"].max() == 50
-    figure = figures.rationale(frame, "comprehensiveness", "characters")
+    figure = figures.attribution(frame[frame["kind"] == "comprehensiveness"])
     assert {trace.name for trace in figure.data} == {
-        "occlusion", "gradient x input", "random order (control)", "last first (control)",
+        "occlusion", "gradient x input", "random (control)", "last first (control)",
     }  # fmt: skip
     assert len({(trace.line.dash, trace.marker.symbol) for trace in figure.data}) == 4
-    assert figure.layout.xaxis.title.text == "characters deleted (%), highest attribution first"
-    assert frames.rationale_frame({}).empty
+    assert figure.layout.xaxis.title.text == "share of the features (%), highest attribution first"
+    assert curves.attribution_frame({}).empty
 
 
 def test_a_skipped_rationale_has_its_reason(visit, tmp_path: Path) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import html
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("plotly", reason="the report needs the extra `report`")
 from suite.data.text import packed
-from suite.reports import images, metrics, outputs, samples_gallery, text_gallery, texts
-from suite.reports.text import number
+from suite.reports import images, samples_gallery, text_gallery, texts
+from suite.types import DisplayType
 from tests.reports import synthetic as s
 from tests.reports import synthetic_texts as t
 
@@ -142,20 +143,20 @@ def test_the_summary_of_a_change_is_in_words() -> None:
 def test_invalid_code_points_are_replaced() -> None:
     assert texts.text_of(packed(["hé🎬"], 8)[0]) == "hé🎬"
     assert texts.text_of(np.array([65, -3, 0x110000, 0xD800, 0, 66])) == "A\ufffd\ufffd\ufffd"
-    assert texts.is_codes(packed(["a"], 3)) and not texts.is_codes(np.zeros((2, 3))) and not texts.is_codes(None)
-    assert not texts.is_codes(np.zeros(3, int))
 
 
-def test_gallery_sections_follow_from_the_arrays() -> None:
+def test_gallery_sections_follow_from_the_roles() -> None:
     made = s.digit_like(4)
-    assert samples_gallery.kinds({"generated": packed(["a"], 3)}) == ["generated"]
-    assert samples_gallery.kinds({"generated": np.zeros((2, 3))}) == []
-    assert samples_gallery.kinds({"reconstructed": made}) == []
-    assert samples_gallery.kinds({"images": made, "reconstructed": made}) == ["reconstructed"]
-    assert samples_gallery.kinds({"images": made, "generated": made, "nearest": made}) == ["generated", "nearest"]
-    assert samples_gallery.kinds({"nearest": np.stack([made, made], 1)}) == ["nearest"]
-    assert samples_gallery.kinds({"nearest": made, "interpolated": made[None]}) == ["interpolated"]
-    assert not samples_gallery.kinds({"ids": np.array(["a"]), "generated": np.zeros((0, 3), int)})
+
+    def kinds(what: DisplayType = "image", **arrays: Any) -> list[str]:
+        return samples_gallery.kinds(s.typed(arrays, what))
+
+    assert kinds("text", generated=packed(["a"], 3)) == ["generated"]
+    assert kinds(reconstructed=made) == []
+    assert kinds(images=made, reconstructed=made) == ["reconstructed"]
+    assert kinds(generated=made, nearest=np.stack([made, made], 1)) == ["generated", "nearest"]
+    assert kinds(interpolated=made[None]) == ["interpolated"]
+    assert kinds(ids=np.array(["a"]), generated=np.zeros((0, 3), int)) == []
 
 
 def test_grids_and_strips_contain_every_image() -> None:
@@ -166,44 +167,3 @@ def test_grids_and_strips_contain_every_image() -> None:
     assert [sheet[4, at, 0] for at in (0, 4, 8)] == [255, 50, 128]
     assert np.array_equal(np.asarray(images.grid(made / 255, 3, 2)), sheet)
     assert images.strips(made[None], 4).size == (5 * 4 + 4 * images.GAP, 4)
-
-
-def test_extra_values_of_an_output() -> None:
-    stored = {
-        "ids": np.array(["a"]),
-        "clean": np.zeros((1, 4)),
-        "clean_divergence": np.array([12.34]),
-        "clean_sound": np.array([True]),
-        "clean_picture": np.zeros((1, 1, 2, 2)),
-        "adversarial_divergence": np.array([1.0]),
-        "image_fog": np.zeros((1, 1, 2, 2)),
-        "divergence_fog": np.array([3.0]),
-    }
-    output = outputs.output_of(stored, 0, "clean_{}")
-    assert outputs.describe(output, None, []) == "`divergence` 12.3, `sound` yes"
-    assert set(outputs.extra_values(stored, 0, "clean_{}", 3)) == {"picture"}
-    assert outputs.describe(outputs.output_of(stored, 0, "{}_fog"), None, []) == "`divergence` 3"
-    assert outputs.extra_values(stored, 0, "{}_fog", 3) == {}
-    assert outputs.output_of(stored, 0) == {}
-    assert outputs.describe({}, 1, []) == "no output was stored"
-
-
-def test_character_predictions_in_words() -> None:
-    output = {"prediction": np.array([9, 9, 1, 2, 3]), "confidence": np.array([0, 0, 0.5, 0.5, 0.8])}
-    expected = "predicts 2 of the 3 scored characters correctly, mean confidence 60.0 %"
-    assert outputs.describe(output, np.array([1, 2, 4]), []) == expected
-    assert outputs.describe(output, np.zeros(9), []) == "predicts 5 characters"
-    assert outputs.describe_truth(output, np.array([1, 2, 4]), ["a"]) == ""
-    assert outputs.describe_truth({"boxes": 1}, np.int64(0), ["a"]) == ""
-
-
-def test_units_and_proxies_in_words() -> None:
-    assert metrics.in_unit("mAP", "fraction") == "mAP (%)"
-    assert metrics.in_unit("code length", "bit per dimension") == "code length (bit per dimension)"
-    assert metrics.in_unit("bits per character", "bits") == "bits per character"
-    assert metrics.axis_title(["robust_code_length"], "bit") == "code length (bit)"
-    assert metrics.axis_title(["nothing known"]) == "headline metric (%)"
-    assert metrics.described("ece", {"proxy": True, "bins": 15, "reference": True}) == "ece (proxy, bins 15)"
-    assert metrics.described("ece", {"proxy": False}) == "ece"
-    assert metrics.size_of({"edits": 2}) == 2.0 and metrics.size_of({"eps": "no"}) is None
-    assert number(1088.4375, "passes") == "1,088 passes" and number(1e12, "") == "1e+12"

@@ -63,7 +63,7 @@ def test_the_table_of_a_model_has_bounds_and_verdicts(store: Store) -> None:
     rows = select(store.rows(), s.TASK).rows
     rows = rows[(rows["model"] == s.WEAK) & rows["spec"].str.contains("fgsm")]
     table = frames.metric_frame(rows).set_index("metric")
-    line = table.loc["robust_accuracy (attack fgsm, eps 0.05, norm linf)"]
+    line = table.loc["robust accuracy (attack fgsm, eps 0.05, norm linf)"]
     assert (line["value"], line["95 % interval"], line["verdict"]) == ("≤ 67.3 % ?", "up to 72.4", "? suspect")
     assert line["reason"] == s.SUSPECT_REASON
 
@@ -73,7 +73,7 @@ def test_the_overview_marks_a_bound_by_shape_and_text(store: Store) -> None:
     bounds = points[points["bound"]]
     assert bounds[["model", "metric"]].to_numpy().tolist() == [[s.WEAK, "fgsm linf 0.05"]]
     assert bounds["lo"].isna().all() and bounds["hi"].notna().all()
-    weak = next(trace for trace in figures.overview(points, ["accuracy"]).data if trace.name == s.WEAK)
+    weak = next(trace for trace in figures.overview(points, ["accuracy"], "accuracy (%)").data if trace.name == s.WEAK)
     at = list(weak.text).index("≤ ?")
     assert weak.y[at] == "fgsm linf 0.05" and list(weak.text).count("≤ ?") == 1
     assert [symbol.endswith("-open") for symbol in weak.marker.symbol].index(True) == at
@@ -95,5 +95,5 @@ def test_reasons_are_given_once_with_their_sizes(store: Store, tmp_path: Path) -
 
 
 def test_the_three_words_are_explained() -> None:
-    for text in (about_view.TEXT, verdicts.IN_SHORT):
+    for text in (about_view.READING, verdicts.IN_SHORT):
         assert all(f"**{sign} {verdict}**" in text for verdict, sign in verdicts.SIGNS.items())

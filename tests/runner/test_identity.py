@@ -18,7 +18,7 @@ TOP_LEVEL = sorted({name.split("/")[0] for name in MODULES})
 IMPORTED_NAMES = {"scikit-learn": "sklearn"}
 READERS = {"PIL", "mlxtend", "pyarrow", "safetensors", "yaml"}
 """Packages that only read samples and weights; the digests of both are part of the key."""
-CARRIERS = {"store.py"}
+CARRIERS = {"store.py", "records"}
 """Excluded modules that measuring code imports: they carry numbers and compute none."""
 
 

@@ -25,17 +25,22 @@ class Constraint(ABC):
     result for a sample does not depend on the rest of the batch.
 
     Attributes:
-        norm: ``linf``, ``l2``, ``l1`` or ``l0``.
         bounds: range of pixel values.
+        first_step: length of the first step of Auto-PGD, as a share of eps.
     """
 
-    norm: ClassVar[str]
+    first_step: ClassVar[float] = 2.0
     bounds: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         low, high = self.bounds
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise SpecError(f"bounds={self.bounds!r}; expected two finite numbers in ascending order, like (0, 1).")
+
+    @classmethod
+    @abstractmethod
+    def check_sizes(cls, sizes: Sequence[float]) -> None:
+        """Raise SpecError if positive radii, ascending, make no sense."""
 
     @abstractmethod
     def size(self, delta: Tensor) -> Tensor:
@@ -74,6 +79,10 @@ class Ball(Constraint):
     """What the balls of Linf, L2 and L1 share."""
 
     order: ClassVar[float]
+
+    @classmethod
+    def check_sizes(cls, sizes: Sequence[float]) -> None:
+        """Accept any radii."""
 
     def size(self, delta: Tensor) -> Tensor:
         """Return the norm of each perturbation, (n,) in float64."""

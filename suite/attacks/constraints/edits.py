@@ -1,13 +1,14 @@
 """Edit distances between texts, and how to apply an edit to an array of code points."""
 
 import math
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from rapidfuzz.distance import OSA, Levenshtein
 from torch import Tensor
 
+from suite.attacks.constraints.norms import Norm, register_norm
 from suite.data.text import ROOM, WORD, texts_of
 from suite.data.text import codes as points_of
 from suite.errors import SpecError
@@ -76,10 +77,6 @@ def character_edits(clean: str, other: str) -> float:
     return float(OSA.distance(clean, other, score_cutoff=FAR - 1))
 
 
-EDIT_DISTANCES: Mapping[str, Distance] = MappingProxyType({"words": word_edits, "characters": character_edits})
-"""The edit distance of each norm."""
-
-
 def prepended_words(clean: str, other: str, width: int) -> float:
     """Return how many words were put before the clean text; infinity if the rest is not the clean text.
 
@@ -117,3 +114,19 @@ def distances(clean: Tensor, other: Tensor, distance: Distance) -> Array:
     valid = is_text(after)
     pairs = zip(texts_of(before), texts_of(np.where(valid[:, None], after, 0)), strict=True)
     return np.array([distance(*pair) if ok else math.inf for pair, ok in zip(pairs, valid, strict=True)], np.float64)
+
+
+WORDS = register_norm(
+    Norm("words", "edits", "word", quantity="words changed", edits=partial(distances, distance=word_edits))
+)
+CHARACTERS = register_norm(
+    Norm(
+        "characters",
+        "edits",
+        "character",
+        quantity="characters changed",
+        edits=partial(distances, distance=character_edits),
+    )
+)
+TRIGGER = register_norm(Norm("trigger", "edits", "token", quantity="words inserted before every text"))
+"""The attack counts the edits itself: they are words before a text, or characters of one span."""

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from suite.attacks.constraints.base import CONTROL, Constraint, per_sample, usable
+from suite.attacks.constraints.norms import Norm, register_norm
 from suite.attacks.rng import as_seeds, integers, uniform
+from suite.errors import SpecError
 
 
 class L0(Constraint):
@@ -15,7 +17,11 @@ class L0(Constraint):
     In samples without spatial positions, (n, features), every feature counts as one.
     """
 
-    norm = "l0"
+    @classmethod
+    def check_sizes(cls, sizes: Sequence[float]) -> None:
+        """Raise SpecError if the smallest radius is below one position."""
+        if sizes[0] < 1:
+            raise SpecError(f"eps={list(sizes)} with norm=l0; expected numbers of pixels, like eps=[5, 10, 20].")
 
     def size(self, delta: Tensor) -> Tensor:
         """Return the number of positions that change, (n,) in float64."""
@@ -57,6 +63,9 @@ class L0(Constraint):
     def _replace(self, chosen: Tensor, changed: Tensor, clean: Tensor) -> Tensor:
         """Return the changed image at the chosen positions (n, positions) and the clean one elsewhere."""
         return torch.where(chosen[:, None], places(changed), places(clean)).view_as(clean)
+
+
+register_norm(Norm("l0", ball=L0))
 
 
 def places(values: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from suite.attacks.constraints.base import Ball, per_sample, usable
+from suite.attacks.constraints.norms import Norm, register_norm
 from suite.attacks.rng import uniform
 from suite.errors import SpecError
 
@@ -29,8 +30,8 @@ class L1(Ball):
 
     share: float = 0.01
 
-    norm = "l1"
     order = 1.0
+    first_step = 1.0  # Croce and Hein 2021
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,6 +71,9 @@ class L1(Ball):
         drawn = uniform(seeds, stream, clean.shape[1:]).double() * 2 - 1 + 2.0**-24  # never 1, -1 or 0
         laplace = drawn.sign() * torch.log1p(-drawn.abs())
         return (laplace / per_sample(laplace.abs().flatten(1).sum(dim=1), laplace)).to(clean)
+
+
+register_norm(Norm("l1", ball=L1))
 
 
 def _soft_threshold(magnitude: Tensor, limits: Tensor, radius: Tensor) -> Tensor:

@@ -4,13 +4,13 @@ import torch
 from torch import Tensor
 
 from suite.attacks.constraints.base import Ball, per_sample, usable
+from suite.attacks.constraints.norms import Norm, register_norm
 from suite.attacks.rng import gaussian
 
 
 class L2(Ball):
     """Perturbations of Euclidean norm at most eps."""
 
-    norm = "l2"
     order = 2.0
 
     def clip(self, point: Tensor, clean: Tensor, eps: Tensor) -> Tensor:
@@ -34,3 +34,6 @@ class L2(Ball):
         drawn = gaussian(seeds, stream, clean.shape[1:]).to(clean)
         length = torch.linalg.vector_norm(drawn.flatten(1), dim=1)
         return drawn / per_sample(length, drawn)
+
+
+register_norm(Norm("l2", ball=L2))

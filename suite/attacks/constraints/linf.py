@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from suite.attacks.constraints.base import Ball, per_sample
+from suite.attacks.constraints.norms import Norm, register_norm
 from suite.attacks.rng import as_seeds, uniform
 
 
 class Linf(Ball):
     """Perturbations whose largest entry is at most eps in absolute value."""
 
-    norm = "linf"
     order = math.inf
 
     def clip(self, point: Tensor, clean: Tensor, eps: Tensor) -> Tensor:
@@ -33,3 +33,6 @@ class Linf(Ball):
     def noise(self, clean: Tensor, seeds: Tensor, stream: int | Tensor) -> Tensor:
         """Return a random sign for each entry."""
         return torch.where(uniform(seeds, stream, clean.shape[1:]) < 0.5, -1.0, 1.0).to(clean)
+
+
+register_norm(Norm("linf", ball=Linf))

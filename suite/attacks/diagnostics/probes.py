@@ -41,16 +41,20 @@ SAME_IN_BATCHES = 1e-3
 
 
 def deterministic(forward: Forward, pixels: Tensor, targets: Tensor) -> Probe:
-    """Check that repeated passes give equal outputs for clean samples and, if they are pixels, for noisy ones."""
+    """Check that repeated passes give equal outputs for clean and for noisy samples."""
     generator = torch.Generator().manual_seed(0)
     signs = (torch.randint(2, pixels.shape, generator=generator) * 2 - 1).to(pixels)
     noisy = (pixels + 8 / 255 * signs).clamp(0, 1)
-    both = torch.cat([pixels, noisy]) if pixels.is_floating_point() else pixels  # code points have no noise
-    outputs = _outputs(forward, both)
+    return _deterministic_on(forward, torch.cat([pixels, noisy]))
+
+
+def _deterministic_on(forward: Forward, inputs: Tensor) -> Probe:
+    """Check that repeated passes give equal outputs for some inputs."""
+    outputs = _outputs(forward, inputs)
     exact = bool((outputs == outputs[:1]).all())
     differing = int(torch.stack([_differs(outputs[0], draw, SAME) for draw in outputs[1:]]).any(dim=0).sum())
     flipped = int((outputs.argmax(dim=2) != outputs[0].argmax(dim=1)).any(dim=0).sum())
-    count, numbers = len(both), {"differing": differing, "flipped": flipped, "bit_identical": int(exact)}
+    count, numbers = len(inputs), {"differing": differing, "flipped": flipped, "bit_identical": int(exact)}
     if differing:
         sentence = (
             f"{differing} of {count} outputs differ between {DRAWS} draws and {flipped} predictions flip: success is a "
@@ -177,6 +181,11 @@ def probe(forward: Forward, pixels: Tensor, targets: Tensor, names: Iterable[str
     """
     few = pixels[:SAMPLES].detach(), targets[:SAMPLES]
     return {name: PROBES[name](lambda batch: forward(batch).flatten(1), *few) for name in names}
+
+
+def probe_texts(forward: Forward, codes: Tensor) -> dict[str, Probe]:
+    """Run the check that applies to texts (n, characters), on the first 64; they have neither noise nor a gradient."""
+    return {"deterministic": _deterministic_on(lambda batch: forward(batch).flatten(1), codes[:SAMPLES])}
 
 
 def gradient_of_loss(problem: Problem, pixels: Tensor, targets: Tensor, loss: str) -> dict[str, Probe]:

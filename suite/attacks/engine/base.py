@@ -1,13 +1,18 @@
-"""The interface of every attack."""
+"""The base class of every attack."""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Protocol, Self
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Self
 
 from torch import Tensor
 
+from suite.attacks.constraints import norm_of
+from suite.attacks.engine.ascent import Search
 from suite.attacks.engine.problem import Problem
 from suite.errors import SpecError
+from suite.kinds.base import Array
+from suite.metrics.catalogue import Metric
 
 Control = Callable[[Tensor, float, Tensor], Tensor]
 """A perturbation that ignores the model: maps (pixels, size, one seed per sample (n,)) to perturbed pixels."""
@@ -16,22 +21,29 @@ Training = Callable[[], tuple[Tensor, Tensor]]
 """Returns the training pixels and targets; a function, because most attacks never need them."""
 
 
-class Attack(Protocol):
+class Attack(ABC):
     """An attack: a value that holds the configuration; the data is passed to its methods.
 
-    Optional attributes that the suite looks up include `supports_graded_outcomes` (true if the attack also works where
-    predictions are better or worse instead of right or wrong) and `texts` (true if it changes the characters of texts).
+    Everything that the suite reads of an attack is declared here. A subclass, usually a frozen dataclass, overrides a
+    declaration by a field with a default, a class attribute or a property.
+
+    Attributes:
+        supports_graded_outcomes: whether it also works where predictions are better or worse instead of right or wrong.
+        changes_text: whether it changes the characters of texts, not numbers.
+        changed_metrics: declarations of the measures that `changes` returns.
     """
+
+    supports_graded_outcomes: ClassVar[bool] = False
+    changes_text: ClassVar[bool] = False
+    changed_metrics: ClassVar[tuple[Metric, ...]] = ()
 
     @property
     def norm(self) -> str:
-        """What limits the perturbation.
-
-        One of ``linf``, ``l2``, ``l1``, ``l0``, ``patch`` and ``none``; for texts ``words``, ``characters`` or
-        ``trigger``.
-        """
+        """Name of the limit of a perturbation, see `suite.attacks.constraints.norm_of`; ``none`` for no norm."""
+        return "none"
 
     @property
+    @abstractmethod
     def sizes(self) -> tuple[float, ...]:
         """Perturbation sizes to attack with, ascending.
 
@@ -41,25 +53,77 @@ class Attack(Protocol):
     @property
     def size_name(self) -> str:
         """The name of the size in results: ``eps``, ``area`` or ``edits``."""
+        return norm_of(self.norm).size_name
 
     @property
     def loss(self) -> str | None:
         """Name of the loss whose gradient is followed; None for a gradient-free attack."""
+        return None
+
+    @property
+    def goal(self) -> int | None:
+        """Index of the target class; None for an untargeted attack."""
+        return None
+
+    @property
+    def group(self) -> int | None:
+        """Number of samples that are attacked together; None for all, among which it may divide its budget."""
+        return None
+
+    @property
+    def workarounds(self) -> Mapping[str, str]:
+        """Failed probes of the model that the attack handles, by name, each with its workaround."""
+        return {}
 
     def fit(self, problem: Problem, training: Training, *, seed: int) -> Self:
         """Return the attack fitted to training samples; most attacks return themselves."""
+        return self
 
+    @abstractmethod
     def perturb(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
         """Return adversarial pixels of the same shape; all randomness comes from one seed per sample (n,)."""
 
-    def with_double_steps(self) -> Self | None:
-        """Return the attack with twice the steps, or None if it has no steps."""
-
+    @abstractmethod
     def controls(self) -> Mapping[str, Control]:
         """Return perturbations of equal size that do not use the model; ``random`` is always among them."""
 
+    @abstractmethod
     def violation(self, clean: Tensor, adversarial: Tensor, size: float) -> Tensor:
         """Return by how much each sample exceeds the constraint, (n,) in float64; 0 or less if it does not."""
+
+    def with_double_steps(self) -> Self | None:
+        """Return the attack with twice the steps, or None if it has no steps."""
+        return None
+
+    def explored(
+        self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor
+    ) -> tuple[Search, Sequence[str]] | None:
+        """Return the search of `perturb` and the names of its stages, or None if the attack has no stages."""
+        return None
+
+    def smallest(
+        self, problem: Problem, pixels: Tensor, targets: Tensor, seeds: Tensor
+    ) -> tuple[Tensor, Tensor] | None:
+        """Return the nearest misclassified points and their distances, or None if the attack does not minimize them.
+
+        The points (n, ...) are the clean ones where none was found; there the distances (n,), in float64, are infinite.
+        """
+        return None
+
+    def succeeded(self, problem: Problem, pixels: Tensor, targets: Tensor) -> Tensor | None:
+        """Return which samples are wrongly predicted as the target class, (n,), bool or a share of draws.
+
+        It is None if the attack has no target class.
+        """
+        return None
+
+    def changes(self, clean: Tensor, adversarial: Tensor) -> Mapping[str, Array] | None:
+        """Return measures of how texts changed by the names in `changed_metrics`, (n,); None if it changes no texts."""
+        return None
+
+    def patches(self) -> Mapping[float, Tensor]:
+        """Return the fitted patches (channels, side, side) by size; empty if none were fitted."""
+        return {}
 
 
 def ascending(sizes: object, what: str) -> tuple[float, ...]:

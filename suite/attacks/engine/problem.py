@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from suite.attacks.constraints.base import all_finite
-from suite.errors import AttackError
-from suite.kinds.base import Array, Kind, Objective
+from suite.errors import AttackError, NotApplicableError
+from suite.kinds.base import Array, Kind, Objective, required
 from suite.models.adapters.text import Reading, TorchText
 from suite.models.base import TorchModel
-from suite.types import Check
+from suite.types import IMAGE, Check, Input
 
 BATCH = 256
 """Default number of samples per forward pass."""
@@ -85,6 +85,8 @@ class Problem:
         rivals: maps (output, targets, count) to the nearest target classes, (n, count), nearest first.
         objective: maps (pixels, targets, loss name, share of the steps done) to the loss that is maximized, (n,), and
             the output; None where that is `loss` of the output of `model`. Does not support target classes.
+        input: what the inputs of the model are.
+        outcome_type: ``binary`` if a prediction is right or wrong, ``graded`` if it is better or worse.
         damage: maps (output, targets) to how wrong the model is about each sample, (n,) in [0, 1]; None where that is
             `misclassified` as 0 or 1.
         tally: maps (output, targets) to what each sample contributes to the headline measure; None where that is
@@ -109,6 +111,8 @@ class Problem:
     misclassified: Callable[[Tensor, Tensor], Tensor]
     rivals: Callable[[Tensor, Tensor, int], Tensor]
     objective: Objective | None = None
+    input: Input = IMAGE
+    outcome_type: Literal["binary", "graded"] = "binary"
     damage: Callable[[Tensor, Tensor], Tensor] | None = None
     tally: Callable[[Array, Array], Array] | None = None
     mask_covered_targets: Callable[[Tensor, Tensor], Tensor] = lambda targets, covered: targets
@@ -132,32 +136,54 @@ class Problem:
         batch_size: int = BATCH,
         adapter: TorchModel | None = None,
     ) -> Self:
-        """Return the problem of attacking a model of a kind; an adapter allows losses beyond those of the output."""
+        """Return the problem of attacking a model of a kind; an adapter allows losses beyond those of the output.
+
+        Raises:
+            NotApplicableError: models of the kind cannot be attacked.
+        """
+        attacks, scoring = required(kind.attacks), kind.scoring
 
         def loss(output: Tensor, targets: Tensor, name: str, target_classes: Tensor | None) -> Tensor:
-            return kind.attack_loss(output, targets, name=name, target_classes=target_classes)
+            return attacks.attack_loss(output, targets, name=name, target_classes=target_classes)
 
         problem = cls(
             model,
             loss,
-            kind.misclassified,
-            kind.rivals,
-            editable=kind.editable,
-            ranking_loss=kind.ranking_loss,
+            lambda output, targets: attacks.damage(output, targets) >= 1,
+            attacks.rivals,
+            input=adapter.input if adapter is not None else kind.input,
+            outcome_type=scoring.outcome.type,
+            editable=attacks.editable,
+            ranking_loss=attacks.ranking_loss,
             bounds=adapter.limits if adapter is not None else (0.0, 1.0),
             batch_size=batch_size,
             adapter=adapter,
         )
-        if kind.single_label:
+        if not problem.is_graded:
             return problem
-        objective = kind.objective(adapter) if adapter is not None else None
         return replace(
             problem,
-            objective=objective,
-            damage=kind.damage,
-            tally=kind.tally,
-            mask_covered_targets=kind.mask_covered_targets,
+            objective=attacks.objective(adapter) if adapter is not None else None,
+            damage=attacks.damage,
+            tally=scoring.tally,
+            mask_covered_targets=scoring.mask_covered_targets,
         )
+
+    @property
+    def is_graded(self) -> bool:
+        """Whether a prediction is better or worse, instead of right or wrong."""
+        return self.outcome_type == "graded"
+
+    @property
+    def text_model(self) -> TorchText:
+        """The adapter, with its tokens.
+
+        Raises:
+            NotApplicableError: it exposes no tokens.
+        """
+        if self.adapter is None or not self.adapter.capabilities.tokens:
+            raise NotApplicableError("the model does not expose its tokens")
+        return cast(TorchText, self.adapter)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the model's output, and count the passes."""
@@ -217,18 +243,16 @@ class Problem:
         Passes are counted as in `gradient`.
 
         Raises:
-            AttackError: the adapter is not a TorchText, or the loss does not depend on the embeddings.
+            NotApplicableError: the model exposes no tokens.
+            AttackError: the loss does not depend on the embeddings.
         """
-        if not isinstance(self.adapter, TorchText):
-            raise AttackError(
-                "This attack needs the tokens and embeddings of the model, which only a TorchText provides."
-            )
-        reading = self.adapter.read(codes)
-        embedded = self.adapter.embed(reading.ids).detach()
+        model = self.text_model
+        reading = model.read(codes)
+        embedded = model.embed(reading.ids).detach()
         point = embedded.clone().requires_grad_(True)
         self.passes.forward += len(codes)
         with torch.enable_grad():
-            output = self.adapter.forward_embedded(point, reading.mask)
+            output = model.forward_embedded(point, reading.mask)
             self._count_nonfinite(output.detach())
             gradient = _input_gradient(self.loss(output, targets, loss, None), point)
         if gradient is None:

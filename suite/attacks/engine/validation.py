@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from suite.attacks.constraints import NORMS, constraint
+from suite.attacks.constraints import constraint, norm_of
 from suite.attacks.constraints.base import all_finite
-from suite.attacks.constraints.edits import EDIT_DISTANCES, distances
+from suite.attacks.constraints.patch import covered
 from suite.attacks.engine.base import Attack
 from suite.attacks.engine.problem import Problem
 from suite.errors import AttackError
@@ -44,23 +44,9 @@ def validate_and_score(
     values = adversarial.detach()
     for chunk in problem.chunks(len(clean)):  # float64 copies of all inputs at once would take too much memory
         _check(name, problem, attack, clean[chunk], values[chunk], size)
-    if attack.norm == "patch":
+    if norm_of(attack.norm).covers:
         targets = problem.mask_covered_targets(targets, covered(clean, values))
     return problem.outcome_and_tally(values, targets)
-
-
-def covered(clean: Tensor, values: Tensor) -> Tensor:
-    """Return the bounding box of all changed pixels of each image, bool (n, h, w)."""
-    changed = (clean != values).any(dim=1)
-    rows, columns = (_between(changed.any(dim=axis)) for axis in (2, 1))
-    return rows[:, :, None] & columns[:, None, :]
-
-
-def _between(marked: Tensor) -> Tensor:
-    """Return the entries from the first to the last marked one of each row, bool (n, length)."""
-    before = marked.cumsum(dim=1) > 0
-    after = marked.flip(1).cumsum(dim=1).flip(1) > 0
-    return before & after
 
 
 def _check(name: str, problem: Problem, attack: Attack, clean: Tensor, values: Tensor, size: float) -> None:
@@ -68,12 +54,12 @@ def _check(name: str, problem: Problem, attack: Attack, clean: Tensor, values: T
     low, high = problem.bounds
     outside = torch.maximum(low - values, values - high).flatten(1).amax(dim=1)
     _refuse(name, outside > 0, f"pixels outside [{low:g}, {high:g}]", outside)
-    over = attack.violation(clean, values, size)
-    if attack.norm in NORMS:  # do not trust the attack where the size can be measured
+    over, norm = attack.violation(clean, values, size), norm_of(attack.norm)
+    if norm.ball is not None:  # do not trust the attack where the size can be measured
         limit = torch.full((len(clean),), size, dtype=torch.float64, device=clean.device)
         over = torch.maximum(over, constraint(attack.norm, problem.bounds).excess(clean, values, limit))
-    elif (rule := EDIT_DISTANCES.get(attack.norm)) is not None:
-        over = torch.maximum(over, torch.from_numpy(distances(clean, values, rule) - size).to(over))
+    elif norm.edits is not None:
+        over = torch.maximum(over, torch.from_numpy(norm.edits(clean, values) - size).to(over))
     _refuse(name, ~(over <= 0), "perturbations over the limit", over)
 
 

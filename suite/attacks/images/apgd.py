@@ -25,9 +25,6 @@ MOMENTUM = 0.75
 RISING = 0.75
 """Share of steps between two checkpoints that must raise the loss, or the step size is halved."""
 
-LENGTHS = {"l1": 1.0}
-"""First step size as a share of eps; 2 for the other norms (Croce and Hein 2021 for L1)."""
-
 
 def checkpoints(steps: int) -> frozenset[int]:
     """Return the numbers of steps after which the step size is checked.
@@ -82,7 +79,7 @@ class APGD(TargetedAttack):
     def _perturb(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
         """Return the first misclassified iterate of each sample, or the one with the highest margin."""
         search = Search.of(pixels, targets, size, seeds)
-        first, random = LENGTHS.get(self.norm, 2.0), problem.draws > 1  # one draw proves no success
+        first, random = self.constraint.first_step, problem.draws > 1  # one draw proves no success
         budget = Budget(self.steps, self.loss or "scaled_ce", first=first, stop=not random, step_rule=AutoSteps.begin)
         everyone = torch.arange(len(pixels), device=pixels.device)
         rivals = search.rivals(problem, everyone, self.goals) if self.goals else None

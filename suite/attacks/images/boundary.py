@@ -55,11 +55,10 @@ class Boundary(NormAttack):
     aimed: int = 5
     met: int = 9
     budget_field: ClassVar[str | None] = "steps"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.norm not in ("linf", "l2"):
-            raise SpecError(f"boundary supports linf and l2; got norm={self.norm!r}.")
         if self.steps < 1 or self.met < 1 or not 0 <= self.aimed <= self.met:
             raise SpecError(
                 "boundary needs steps and met of at least 1 and aimed between 0 and met; got "

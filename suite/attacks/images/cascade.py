@@ -215,7 +215,7 @@ class _Run:
         """Run the boundary attack on the remaining samples; return how many are broken within eps."""
         self.begin("boundary")
         search, rows = self.search, self.search.remaining
-        if self.attack.norm not in ("linf", "l2"):
+        if self.attack.norm not in Boundary.norms:
             return 0
         boundary = Boundary(self.attack.eps, self.attack.norm, steps=BOUNDARY, aimed=9)
         points, distance = boundary.smallest(self.guided, search.pixels[rows], search.targets[rows], search.seeds[rows])
@@ -241,7 +241,7 @@ class _Run:
         """Run the Square Attack on a share of the remaining samples; return how many it broke."""
         self.begin(f"square, {queries} queries")
         search, rows = self.search, self.search.nearest(share)
-        if not len(rows) or self.attack.norm not in ("linf", "l2"):
+        if not len(rows) or self.attack.norm not in Square.norms:
             return 0
         seeds = search.seeds[rows] + 7919 * self.next()  # another search each time
         square = Square(self.attack.eps, self.attack.norm, queries=queries)

@@ -17,7 +17,7 @@ from suite.attacks.constraints.base import spread
 from suite.attacks.engine.base import Training
 from suite.attacks.engine.problem import Problem
 from suite.attacks.images.boundary import NearestPoints
-from suite.attacks.images.gradient import NormAttack
+from suite.attacks.images.gradient import NormAttack, require_images
 from suite.attacks.images.square import Square, bumps, squares
 from suite.decorators import attack
 from suite.errors import SpecError
@@ -55,11 +55,10 @@ class Decision(NormAttack):
     p: float = 0.8
     pool: Tensor | None = field(default=None, repr=False, compare=False)
     budget_field: ClassVar[str | None] = "queries"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.norm not in ("linf", "l2"):
-            raise SpecError(f"decision supports linf and l2; got norm={self.norm!r}.")
         if self.queries < 1 or not 0 < self.p <= 1:
             raise SpecError(
                 f"decision needs queries of at least 1 and p in (0, 1]; got queries={self.queries} and p={self.p}."
@@ -91,8 +90,7 @@ class Decision(NormAttack):
         Returns:
             Points, the clean ones where none was found, and distances, inf where none was found.
         """
-        if pixels.ndim != 4:
-            raise SpecError(f"decision changes images (channels, height, width); got samples of {pixels.shape[1:]}.")
+        require_images(problem, "decision")
         own = random.as_seeds(seeds, pixels.device)
         points, distance = pixels.clone(), torch.full_like(own, math.inf, dtype=torch.float64)
         with torch.no_grad():

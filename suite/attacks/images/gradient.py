@@ -9,26 +9,27 @@ from torch import Tensor
 
 from suite.attacks.constraints import Constraint, constraint
 from suite.attacks.engine.ascent import Budget, Search, maximize
-from suite.attacks.engine.base import Control, Training, ascending
+from suite.attacks.engine.base import Attack, Control, Training, ascending
 from suite.attacks.engine.problem import Problem
 from suite.decorators import attack
 from suite.errors import AttackError, SpecError
 
 
 @dataclass(frozen=True)
-class NormAttack:
+class NormAttack(Attack):
     """Base class of the attacks in a norm ball.
 
     Attributes:
         eps: radii of the ball, ascending, in units of the pixel range [0, 1]; for l0 a number of pixels.
-        norm: ``linf``, ``l2``, ``l1`` or ``l0``.
+        norm: ``linf``, ``l2``, ``l1``, ``l0`` or another norm with a ball.
         loss: the kind's loss that is maximized.
         budget_field: name of the field that `with_double_steps` doubles; None if there is none.
+        norms: the norms that the attack supports; empty for every norm with a ball.
         _bounds: range of the inputs; set by `fit`.
     """
 
-    size_name: ClassVar[str] = "eps"
     budget_field: ClassVar[str | None] = None
+    norms: ClassVar[tuple[str, ...]] = ()
 
     eps: tuple[float, ...] = (1 / 255, 2 / 255, 4 / 255, 8 / 255)
     norm: str = "linf"
@@ -37,9 +38,10 @@ class NormAttack:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "eps", ascending(self.eps, "eps"))
-        constraint(self.norm)
-        if self.norm == "l0" and self.eps[0] < 1:
-            raise SpecError(f"eps={list(self.eps)} with norm=l0; expected numbers of pixels, like eps=[5, 10, 20].")
+        if self.norms and self.norm not in self.norms:
+            name = type(self).__name__.lower()
+            raise SpecError(f"{name} supports {' and '.join(self.norms)}; got norm={self.norm!r}.")
+        constraint(self.norm).check_sizes(self.eps)
 
     @property
     def sizes(self) -> tuple[float, ...]:
@@ -58,7 +60,7 @@ class NormAttack:
     def with_double_steps(self) -> Self | None:
         """Return the attack with twice the steps or queries, or None if it has neither."""
         name = self.budget_field
-        return None if name is None else replace(self, **{name: 2 * getattr(self, name)})
+        return None if name is None else replace(self, **{name: 2 * vars(self)[name]})
 
     def controls(self) -> Mapping[str, Control]:
         """Return the control: a random perturbation of the same size, clipped to the bounds."""
@@ -213,4 +215,13 @@ def require_finite(bad: Tensor, what: str) -> None:
         raise AttackError(
             f"The {what} of {int(bad.sum())} of {len(bad)} samples is NaN or infinite, so this attack cannot measure "
             f"robustness. Check the model's {what}, or use cascade, which does not depend on gradients alone."
+        )
+
+
+def require_images(problem: Problem, name: str) -> None:
+    """Raise SpecError unless the inputs are images (n, channels, height, width); `name` is that of the attack."""
+    if problem.input.type != "image":
+        raise SpecError(
+            f"{name} changes images, but the inputs are of type {problem.input.type}. Use fgsm or pgd, which change "
+            "any numbers."
         )

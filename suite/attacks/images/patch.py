@@ -1,16 +1,16 @@
 """The universal adversarial patch: one square patch for all images, effective at any position."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
 from torch import Tensor
 
+from suite.attacks.constraints.patch import covered
 from suite.attacks.engine.base import Training
 from suite.attacks.engine.problem import Problem
-from suite.attacks.engine.validation import covered
 from suite.attacks.images.patch_common import BestCandidates, PatchAttack, apply_patch
 from suite.attacks.images.patch_placement import patch_gain, rank_corners
 from suite.attacks.rng import as_seeds, uniform
@@ -83,11 +83,15 @@ class Patch(PatchAttack):
         trained = [(area, self._best(problem, (pixels, targets), area, seeds)) for area in self.area]
         return replace(super().fit(problem, training, seed=seed), _patches=tuple(trained))
 
+    def patches(self) -> Mapping[float, Tensor]:
+        """Return the trained patches by area."""
+        return dict(self._patches)
+
     def perturb(
         self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Sequence[int] | Tensor
     ) -> Tensor:
         """Return the images with the patch, in full size, at each sample's position."""
-        patch = dict(self._patches).get(size)
+        patch = self.patches().get(size)
         if patch is None:
             raise AttackError(f"There is no trained patch of area {size:g}; call fit on training samples first.")
         patch = patch.to(pixels)

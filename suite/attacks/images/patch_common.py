@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from suite.attacks.constraints.base import spread
-from suite.attacks.engine.base import Control, Training, ascending
+from suite.attacks.constraints.patch import PATCH, covered
+from suite.attacks.engine.base import Attack, Control, Training, ascending
 from suite.attacks.engine.problem import Problem
-from suite.attacks.engine.validation import covered
 from suite.attacks.images.gradient import check_goal
 from suite.attacks.rng import as_seeds, uniform
 from suite.errors import AttackError, SpecError
@@ -24,7 +24,7 @@ PLACE, PIXELS = 0, 1
 
 
 @dataclass(frozen=True)
-class PatchAttack:
+class PatchAttack(Attack):
     """Base class of the attacks with a square patch.
 
     Attributes:
@@ -41,8 +41,7 @@ class PatchAttack:
     loss: str | None = "scaled_ce"
     _example: Tensor | None = None
 
-    norm = "patch"
-    size_name = "area"
+    norm = PATCH.name
     supports_graded_outcomes = True
 
     def __post_init__(self) -> None:
@@ -119,10 +118,6 @@ class PatchAttack:
                 for _ in range(problem.draws):
                     shares[rows] += self.reached(problem, problem.forward(pixels[rows]), targets[rows])
         return shares / problem.draws * (targets != (-1 if self.goal is None else self.goal))
-
-    def with_double_steps(self) -> Self | None:
-        """Return None: there are no steps per sample."""
-        return None
 
     def controls(self) -> Mapping[str, Control]:
         """Return control patches of the same size: random pixels, grey, and a natural example of the target class.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from suite.attacks import rng as random
 from suite.attacks.engine.problem import Problem
-from suite.attacks.images.gradient import NormAttack
+from suite.attacks.images.gradient import NormAttack, require_images
 from suite.decorators import attack
 from suite.errors import SpecError
 
@@ -50,11 +50,10 @@ class Square(NormAttack):
     p: float = 0.8
     total: int | None = None
     budget_field: ClassVar[str | None] = "queries"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.norm not in ("linf", "l2"):
-            raise SpecError(f"square supports linf and l2; got norm={self.norm!r}.")
         if self.queries < 1 or (self.total is not None and self.total < 1) or not 0 < self.p <= 1:
             raise SpecError(
                 f"square needs queries and total of at least 1 and p in (0, 1]; got queries={self.queries}, "
@@ -89,8 +88,7 @@ class Square(NormAttack):
             The best points (n, channels, height, width), their margins (n,) in float64, -inf where no output was
             finite, and which are misclassified, bool (n,).
         """
-        if pixels.ndim != 4:
-            raise SpecError(f"square changes images (channels, height, width); got samples of {pixels.shape[1:]}.")
+        require_images(problem, "square")
         best = (pixels if start is None else start).clone()
         margin = torch.full((len(pixels),), -math.inf, dtype=torch.float64, device=pixels.device)
         misclassified = torch.zeros(len(pixels), dtype=torch.bool, device=pixels.device)

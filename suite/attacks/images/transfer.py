@@ -16,7 +16,7 @@ from suite.attacks.constraints import Constraint, constraint
 from suite.attacks.engine.ascent import Budget, Search, maximize
 from suite.attacks.engine.base import Training
 from suite.attacks.engine.problem import Passes, Problem
-from suite.attacks.images.gradient import NormAttack
+from suite.attacks.images.gradient import NormAttack, require_images
 from suite.attacks.images.square import evaluate
 from suite.decorators import attack
 from suite.errors import AttackError, SpecError
@@ -120,7 +120,8 @@ def train_surrogate(problem: Problem, pixels: Tensor, settings: SurrogateTrainin
     Returns:
         The same problem for the surrogate, with its own count of passes.
     """
-    if pixels.ndim != 4 or min(pixels.shape[2:]) < 4:
+    require_images(problem, "transfer")
+    if min(pixels.shape[2:]) < 4:
         raise SpecError(f"transfer trains on images of at least 4x4 pixels; got samples of {tuple(pixels.shape[1:])}.")
     if not len(pixels):
         raise AttackError("A surrogate learns from training samples, and the task has none.")

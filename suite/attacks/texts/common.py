@@ -8,21 +8,42 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.attacks.constraints.edits import EDIT_DISTANCES, character_edits, distances, edit_counts, replace_span
-from suite.attacks.engine.base import Control, Training
+from suite.attacks.constraints import norm_of
+from suite.attacks.constraints.edits import CHARACTERS, character_edits, distances, edit_counts, replace_span
+from suite.attacks.engine.base import Attack, Control, Training
 from suite.attacks.engine.problem import Problem
 from suite.attacks.rng import uniform
 from suite.attacks.texts.lexicon import Lexicon, Word
 from suite.data.text import WORD, texts_of
 from suite.errors import AttackError
 from suite.kinds.base import Array
+from suite.metrics.catalogue import Metric
 
 CONTROL = 0x0C07
 """Stream of the random control, apart from those of the attacks."""
 
+WORDS_CHANGED = Metric(
+    "words_changed",
+    "words changed",
+    "share of words changed in the texts that became misclassified",
+    higher_is_better=None,
+)
+CHARACTERS_CHANGED = Metric(
+    "characters_changed",
+    "characters changed",
+    "share of characters changed in the texts that became misclassified",
+    higher_is_better=None,
+)
+UNKNOWN_WORDS_ADDED = Metric(
+    "unknown_words_added",
+    "unknown words added",
+    "share of words that became unknown: the edit hid these words from the model",
+    higher_is_better=None,
+)
+
 
 @dataclass(frozen=True)
-class TextAttack:
+class TextAttack(Attack):
     """Base class of the attacks on texts.
 
     Attributes:
@@ -33,9 +54,9 @@ class TextAttack:
     _lexicon: Lexicon | None = None
     _allowed: Callable[[Tensor], Array] | None = None
 
-    texts: ClassVar[bool] = True
+    changes_text: ClassVar[bool] = True
     supports_graded_outcomes: ClassVar[bool] = True
-    size_name: ClassVar[str] = "edits"
+    changed_metrics: ClassVar[tuple[Metric, ...]] = (WORDS_CHANGED, CHARACTERS_CHANGED, UNKNOWN_WORDS_ADDED)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "edits", edit_counts(self.edits))
@@ -44,11 +65,6 @@ class TextAttack:
     def sizes(self) -> tuple[int, ...]:
         """The numbers of edits."""
         return self.edits
-
-    @property
-    def norm(self) -> str:
-        """The unit that is counted: words or characters."""
-        raise NotImplementedError
 
     @property
     def lexicon(self) -> Lexicon:
@@ -70,7 +86,7 @@ class TextAttack:
             example = targets.to(codes.device).expand(len(codes), *targets.shape[1:])
             return editable_characters(problem, codes, example)
 
-        return replace(self, _lexicon=Lexicon(problem.adapter), _allowed=allowed if len(targets) else None)
+        return replace(self, _lexicon=Lexicon(problem.text_model), _allowed=allowed if len(targets) else None)
 
     def allowed(self, codes: Tensor) -> Array:
         """Return which characters of texts may be changed, bool (n, characters)."""
@@ -78,7 +94,8 @@ class TextAttack:
 
     def counted(self, clean: Tensor, adversarial: Tensor) -> Array:
         """Return the number of edits between each pair of texts, float64 (n,); infinity where a row is not a text."""
-        return distances(clean, adversarial, EDIT_DISTANCES.get(self.norm, character_edits))
+        count = norm_of(self.norm).edits
+        return distances(clean, adversarial, character_edits) if count is None else count(clean, adversarial)
 
     def violation(self, clean: Tensor, adversarial: Tensor, size: float) -> Tensor:
         """Return by how many edits each text exceeds the size, (n,) in float64.
@@ -96,18 +113,14 @@ class TextAttack:
     def changes(self, clean: Tensor, adversarial: Tensor) -> Mapping[str, Array]:
         """Return statistics of the edits by name, (n,): the changed share, and the added share of unknown words."""
         texts = texts_of(clean.cpu().numpy())
-        of_words = self.norm != "characters" and not self.lexicon.by_character
+        of_words = self.norm != CHARACTERS.name and not self.lexicon.by_character
         totals = [len(WORD.findall(text)) if of_words else len(text) for text in texts]
         share = self.counted(clean, adversarial) / np.maximum(totals, 1)
-        statistics = {f"{'words' if of_words else 'characters'}_changed": share}
+        statistics = {(WORDS_CHANGED if of_words else CHARACTERS_CHANGED).name: share}
         if not self.lexicon.by_character:
             unknown = self.lexicon.unknown_share
-            statistics["unknown_words_added"] = unknown(adversarial) - unknown(clean)
+            statistics[UNKNOWN_WORDS_ADDED.name] = unknown(adversarial) - unknown(clean)
         return statistics
-
-    def with_double_steps(self) -> Self | None:
-        """Return None: there is nothing to double."""
-        return None
 
     def controls(self) -> Mapping[str, Control]:
         """Return the control: equally many random edits of the same unit under the same rules."""

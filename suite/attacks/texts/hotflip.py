@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.attacks.constraints.edits import replace_span
+from suite.attacks.constraints.edits import CHARACTERS, WORDS, replace_span
 from suite.attacks.engine.base import Training
 from suite.attacks.engine.problem import Problem, TokenGradient
 from suite.attacks.texts.common import TextAttack, editable_characters, evaluate
@@ -17,7 +17,7 @@ from suite.decorators import attack
 from suite.errors import NotApplicableError, SpecError
 from suite.kinds.base import Array
 
-UNITS = {"word": "words", "character": "characters"}
+UNITS = {norm.unit: norm.name for norm in (WORDS, CHARACTERS)}
 
 
 class Proposal(NamedTuple):

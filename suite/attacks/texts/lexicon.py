@@ -9,10 +9,8 @@ from torch import Tensor
 
 from suite.attacks.texts.spelling import misspellings
 from suite.data.text import WORD, texts_of
-from suite.errors import NotApplicableError
 from suite.kinds.base import Array
 from suite.models.adapters.text import Reading, TorchText
-from suite.models.base import TorchModel
 
 LETTERS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 """A word of letters, including inner apostrophes."""
@@ -43,14 +41,9 @@ class Lexicon:
 
     Args:
         adapter: the model.
-
-    Raises:
-        NotApplicableError: it is not a `TorchText`.
     """
 
-    def __init__(self, adapter: TorchModel | None) -> None:
-        if not isinstance(adapter, TorchText):
-            raise NotApplicableError("the model does not expose its tokens")
+    def __init__(self, adapter: TorchText) -> None:
         self.adapter, self.tokenizer = adapter, adapter.tokenizer
         self.neighbours, self.typos = cache(self._neighbours), cache(self._typos)
         lengths = {len(spelling) for _, spelling in self._spelled()}

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.attacks.constraints.edits import changed_span, distances, prepended_words
+from suite.attacks.constraints.edits import TRIGGER, changed_span, distances, prepended_words
 from suite.attacks.engine.base import Training
 from suite.attacks.engine.problem import Problem
 from suite.attacks.rng import as_seeds, uniform
@@ -76,7 +76,7 @@ class Trigger(TextAttack):
     @property
     def norm(self) -> str:
         """The name of the limit: words before a text, or the length of the span of replaced characters."""
-        return "trigger"
+        return TRIGGER.name
 
     def fit(self, problem: Problem, training: Training, *, seed: int) -> Self:
         """Return the attack with one trigger per size.
@@ -171,7 +171,7 @@ class Trigger(TextAttack):
     def _parts(self, problem: Problem, samples: Samples) -> list[Samples]:
         """Return all samples, then the samples of each class if samples have one, up to one part per restart."""
         codes, targets = samples
-        if problem.damage is not None or targets.ndim != 1:
+        if problem.is_graded:
             return [samples]
         labels, counts = np.unique(targets.cpu().numpy(), return_counts=True)
         ranked = labels[np.argsort(-counts, kind="stable")].tolist() if len(labels) > 1 else []
@@ -214,5 +214,5 @@ class Trigger(TextAttack):
         codes, targets = samples
         moved = torch.cat([self.applied(codes, [trigger] * len(codes)) for trigger in triggers])
         losses, _ = evaluate(problem, moved, targets.repeat(len(triggers), *(1,) * (targets.ndim - 1)))
-        scores = losses if problem.damage is not None else torch.sigmoid(losses)
+        scores = losses if problem.is_graded else torch.sigmoid(losses)
         return [float(part.mean()) for part in scores.cpu().numpy().reshape(len(triggers), -1)]

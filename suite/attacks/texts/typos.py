@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.attacks.constraints.edits import replace_span
+from suite.attacks.constraints.edits import CHARACTERS, replace_span
 from suite.attacks.engine.problem import Problem
 from suite.attacks.rng import uniform
 from suite.attacks.texts.common import TextAttack, another_character, editable_characters, evaluate
@@ -49,7 +49,7 @@ class Typos(TextAttack):
     @property
     def norm(self) -> str:
         """The unit that is counted; every typo is one edit of characters."""
-        return "characters"
+        return CHARACTERS.name
 
     def with_double_steps(self) -> Self | None:
         """Return the attack with twice the tries."""

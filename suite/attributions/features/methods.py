@@ -1,15 +1,19 @@
-"""Attribution methods for lists of features: the words of a text, the numbers of a latent."""
+"""Attribution methods for lists of features: the words of a text, the numbers of a latent.
+
+A method is registered with ``@attribution(of="features")``, as a factory of functions from `Features` to
+`FeatureAttribution`.
+"""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from suite.attributions.maps.explained import captum_attr, one_each, require_finite
+from suite.attributions.maps.explained import captum_attr, one_each
+from suite.decorators import attribution
 from suite.errors import MeasureError, NotApplicableError
 from suite.kinds.base import Rationale
 
@@ -117,59 +121,68 @@ class FeatureAttribution(NamedTuple):
     steps: Tensor | None = None
 
 
-def gradient_x_input(features: Features) -> FeatureAttribution:
+FeatureMethod = Callable[[Features], FeatureAttribution]
+"""An attribution method for features. One that needs something the model does not have raises NotApplicableError."""
+
+
+@attribution(of="features", name="gradient_x_input")
+@dataclass(frozen=True)
+class GradientXInput:
     """Explain by the gradient of the target times the point, summed over the dimensions of a feature."""
-    point, _ = features.point()
-    gradients = []
-    for samples in features.chunks():
-        leaf = point[samples].clone().requires_grad_()
-        with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(features.target(leaf, samples).sum(), leaf)
-        gradients.append((gradient.double() * leaf.detach().double()).sum(dim=2))
-    return FeatureAttribution(_of_present(torch.cat(gradients), features, "gradient_x_input"))
+
+    def __call__(self, features: Features) -> FeatureAttribution:
+        """Return the attributions; raise NotApplicableError for a model without embeddings."""
+        point, _ = features.point()
+        gradients = []
+        for samples in features.chunks():
+            leaf = point[samples].clone().requires_grad_()
+            with torch.enable_grad():
+                (gradient,) = torch.autograd.grad(features.target(leaf, samples).sum(), leaf)
+            gradients.append((gradient.double() * leaf.detach().double()).sum(dim=2))
+        return FeatureAttribution(torch.cat(gradients).masked_fill(~features.present, 0.0))
 
 
-def layer_integrated_gradients(features: Features) -> FeatureAttribution:
+@attribution(of="features", name="layer_integrated_gradients")
+@dataclass(frozen=True)
+class LayerIntegratedGradients:
     """Explain by the gradients along the straight path from blank features to the point (Sundararajan et al. 2017).
 
     The path has 50 Gauss-Legendre points, and up to 400 for samples whose relative convergence error exceeds
     `TOLERANCE`.
     """
-    point, blank = features.point()
-    everyone = torch.arange(len(point), device=point.device)
-    gap = _differences(features, point, blank)
-    values = torch.zeros(point.shape[:2], dtype=torch.float64, device=point.device)
-    completeness_error, steps = torch.full_like(gap, torch.inf), torch.zeros_like(everyone)
-    for count in STEPS:
-        left = everyone[completeness_error > TOLERANCE]
-        if not len(left):
-            break
-        for samples in torch.split(left, max(1, features.batch_size // count)):
-            values[samples] = _integrated(features, (point, blank), samples, count)
-            steps[samples] = count
-        completeness_error = (gap - values.sum(dim=1)).abs() / gap.abs().clamp_min(SMALLEST)
-    return FeatureAttribution(_of_present(values, features, "layer_integrated_gradients"), completeness_error, steps)
+
+    def __call__(self, features: Features) -> FeatureAttribution:
+        """Return the attributions; raise NotApplicableError for a model without embeddings."""
+        point, blank = features.point()
+        everyone = torch.arange(len(point), device=point.device)
+        gap = _differences(features, point, blank)
+        values = torch.zeros(point.shape[:2], dtype=torch.float64, device=point.device)
+        error, steps = torch.full_like(gap, torch.inf), torch.zeros_like(everyone)
+        for count in STEPS:
+            left = everyone[error > TOLERANCE]
+            if not len(left):
+                break
+            for samples in torch.split(left, max(1, features.batch_size // count)):
+                values[samples] = _integrated(features, (point, blank), samples, count)
+                steps[samples] = count
+            error = (gap - values.sum(dim=1)).abs() / gap.abs().clamp_min(SMALLEST)
+        return FeatureAttribution(values.masked_fill(~features.present, 0.0), error, steps)
 
 
-def occlusion(features: Features) -> FeatureAttribution:
+@attribution(of="features", name="occlusion")
+@dataclass(frozen=True)
+class Occlusion:
     """Explain by the drop of the score when a single feature is deleted."""
-    present = features.present
-    samples, deleted = present.nonzero(as_tuple=True)
-    kept = torch.ones_like(present)[samples]
-    kept[torch.arange(len(samples), device=kept.device), deleted] = False
-    values = torch.zeros(present.shape, dtype=torch.float64, device=present.device)
-    values[samples, deleted] = features.whole[samples] - features.scores(kept, samples)
-    return FeatureAttribution(values)
 
-
-METHODS: Mapping[str, Callable[[Features], FeatureAttribution]] = MappingProxyType(
-    {
-        "gradient_x_input": gradient_x_input,
-        "layer_integrated_gradients": layer_integrated_gradients,
-        "occlusion": occlusion,
-    }
-)
-"""Methods by name."""
+    def __call__(self, features: Features) -> FeatureAttribution:
+        """Return the attributions; the model needs no embeddings."""
+        present = features.present
+        samples, deleted = present.nonzero(as_tuple=True)
+        kept = torch.ones_like(present)[samples]
+        kept[torch.arange(len(samples), device=kept.device), deleted] = False
+        values = torch.zeros(present.shape, dtype=torch.float64, device=present.device)
+        values[samples, deleted] = features.whole[samples] - features.scores(kept, samples)
+        return FeatureAttribution(values)
 
 
 def _differences(features: Features, point: Tensor, blank: Tensor) -> Tensor:
@@ -194,9 +207,3 @@ def _integrated(features: Features, ends: tuple[Tensor, Tensor], samples: Tensor
             internal_batch_size=max(len(samples), features.batch_size),
         )
     return gradients.detach().double().sum(dim=2)
-
-
-def _of_present(values: Tensor, features: Features, method: str) -> Tensor:
-    values = values.masked_fill(~features.present, 0.0)
-    require_finite(values, f"the attributions of {method}")
-    return values

@@ -16,9 +16,81 @@ from suite.attributions.maps.explained import Explained
 from suite.attributions.maps.infidelity import Probe, measure_infidelity, probe
 from suite.attributions.maps.localization import context_curve, context_rows, energy_inside, pointing_game
 from suite.errors import MeasureError, NotApplicableError
+from suite.metrics.catalogue import BoardColumn, Metric
 
 CONTROL = "random"
 """Reserved name of the random control, which is always measured."""
+
+DELETION = Metric(
+    "deletion_auc",
+    "deletion AUC",
+    "area under the curve of the score while the pixels of the highest attribution are deleted first",
+    higher_is_better=False,
+    control="random",
+)
+INSERTION = Metric(
+    "insertion_auc",
+    "insertion AUC",
+    "area under the curve of the score while the pixels of the highest attribution are inserted first",
+    control="random",
+    columns=(BoardColumn("insertion over random", best_of="method", controls=(CONTROL,), prefer={"baseline": "mean"}),),
+)
+INFIDELITY = Metric(
+    "infidelity",
+    "infidelity",
+    "squared difference between the change of the output under noise and the change that the attributions predict",
+    unit="squared scalar",
+    higher_is_better=False,
+    control="random",
+)
+INFIDELITY_SCALED = Metric(
+    "infidelity_scaled",
+    "scaled infidelity",
+    "infidelity of the attributions multiplied by the factor that minimizes it",
+    unit="squared scalar",
+    higher_is_better=False,
+    control="random",
+)
+# Plausibility, not faithfulness: it does not show that the model uses these pixels.
+POINTING_GAME = Metric(
+    "pointing_game",
+    "pointing game",
+    "share of the maps whose maximum lies in the explained region; plausibility, not faithfulness",
+    control="random",
+    section="Plausibility, not faithfulness",
+)
+ENERGY_INSIDE = Metric(
+    "energy_inside",
+    "energy inside",
+    "share of a map's positive values that lies in the explained region; plausibility, not faithfulness",
+    control="random",
+    section="Plausibility, not faithfulness",
+)
+# Lower if the context that the map highlights matters. If a model uses no context, no map beats the control.
+CONTEXT_DELETION = Metric(
+    "context_deletion_auc",
+    "context deletion AUC",
+    "area under the curve of the score while pixels outside the explained region are deleted",
+    higher_is_better=False,
+    control="random",
+    section="Context of the explained region",
+)
+METRICS = {
+    metric.name: metric
+    for metric in (
+        INSERTION,
+        DELETION,
+        INFIDELITY,
+        INFIDELITY_SCALED,
+        POINTING_GAME,
+        ENERGY_INSIDE,
+        CONTEXT_DELETION,
+    )
+}
+"""The metrics of maps, by name."""
+
+NOISE, NO_BASELINE = "noise", "none"
+"""In place of a baseline: for infidelity, and for metrics without deletion."""
 
 Key = tuple[str, str, str]
 """(method, metric, baseline); the baseline is ``noise`` for infidelity and ``none`` for metrics without deletion."""
@@ -61,10 +133,10 @@ class Faithfulness:
     """Results of `evaluate` as numpy arrays.
 
     Attributes:
-        values: per sample (n,), float64, by method, metric and baseline. Metrics: ``deletion_auc``,
-            ``insertion_auc``; for methods that are `local`, ``infidelity``, ``infidelity_scaled``; if a region is
-            explained, ``pointing_game``, ``energy_inside`` and ``context_deletion_auc``. The last is NaN, for all
-            methods, for samples whose region overlaps every cell: they have no context to delete.
+        values: per sample (n,), float64, by method, metric and baseline. Metrics: `DELETION`, `INSERTION`; for methods
+            that are `local`, `INFIDELITY`, `INFIDELITY_SCALED`; if a region is explained, `POINTING_GAME`,
+            `ENERGY_INSIDE` and `CONTEXT_DELETION`. The last is NaN, for all methods, for samples whose region overlaps
+            every cell: they have no context to delete.
         curves: mean curves (steps + 1,) by method, ``deletion``, ``insertion`` or ``context_deletion`` (of samples with
             a context, if any), and baseline.
         maps: pixel maps of the first samples by method, (k, h, w), float32.
@@ -133,8 +205,8 @@ class _Evaluation:
         order = rank_cells(self.grid.pool(maps), self.explained.seeds)
         rank = self.grid.spread(order)
         for baseline, end in self.baselines.items():
-            self._add_curve(name, "deletion", baseline, (self.explained.inputs, end, rank))
-            self._add_curve(name, "insertion", baseline, (end, self.explained.inputs, rank))
+            self._add_curve((name, DELETION.name, baseline), "deletion", (self.explained.inputs, end, rank))
+            self._add_curve((name, INSERTION.name, baseline), "insertion", (end, self.explained.inputs, rank))
         if method.local:
             self._add_infidelity(name, raw)
         if self.explained.region is not None:
@@ -142,15 +214,15 @@ class _Evaluation:
 
     def _add_infidelity(self, name: str, raw: Tensor) -> None:
         infidelity = measure_infidelity(raw, self.noise)
-        self.values[name, "infidelity", "noise"] = infidelity.raw.cpu().numpy()
-        self.values[name, "infidelity_scaled", "noise"] = infidelity.scaled.cpu().numpy()
+        self.values[name, INFIDELITY.name, NOISE] = infidelity.raw.cpu().numpy()
+        self.values[name, INFIDELITY_SCALED.name, NOISE] = infidelity.scaled.cpu().numpy()
 
     def _add_localization(self, name: str, maps: Tensor, order: Tensor, region: Tensor) -> None:
-        self.values[name, "pointing_game", "none"] = pointing_game(maps, region).cpu().numpy()
-        self.values[name, "energy_inside", "none"] = energy_inside(maps, region).cpu().numpy()
+        self.values[name, POINTING_GAME.name, NO_BASELINE] = pointing_game(maps, region).cpu().numpy()
+        self.values[name, ENERGY_INSIDE.name, NO_BASELINE] = energy_inside(maps, region).cpu().numpy()
         rows = context_rows(self.grid, region).cpu().numpy()
         for baseline, end in self.baselines.items():
-            values = self.values[name, "context_deletion_auc", baseline] = np.full(len(maps), np.nan)
+            values = self.values[name, CONTEXT_DELETION.name, baseline] = np.full(len(maps), np.nan)
             if len(rows):
                 curve = context_curve(self.explained, self.grid, order, end, steps=self._steps)
                 values[rows] = curve_area(curve).cpu().numpy()
@@ -160,9 +232,10 @@ class _Evaluation:
     def _steps(self) -> int:
         return min(self.settings.steps, self.grid.count)
 
-    def _add_curve(self, name: str, direction: str, baseline: str, path: tuple[Tensor, Tensor, Tensor]) -> None:
+    def _add_curve(self, key: Key, direction: str, path: tuple[Tensor, Tensor, Tensor]) -> None:
         curve = perturbation_curve(self.explained.rate, *path, steps=self._steps, batch_size=self.explained.batch_size)
-        self.values[name, f"{direction}_auc", baseline] = curve_area(curve).cpu().numpy()
+        name, _, baseline = key
+        self.values[key] = curve_area(curve).cpu().numpy()
         self.curves[name, direction, baseline] = curve.mean(0).cpu().numpy()
 
 

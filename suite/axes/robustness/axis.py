@@ -5,39 +5,34 @@ of a small size is valid for every larger size too, so the curve is the worst ca
 from probes of the model and from separate attacks on a small audit set, where every size is attacked from scratch.
 """
 
-import hashlib
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
-from suite.attacks.diagnostics.probes import GENERAL, PROBES, gradient_of_loss, probe
+from suite.attacks.constraints import norm_of
 from suite.attacks.engine.base import Attack
 from suite.attacks.engine.precision import faster
-from suite.attacks.engine.problem import Probe, Problem
-from suite.axes.base import AxisResult, Context
-from suite.axes.robustness.checks import Evidence, audit
-from suite.axes.robustness.sweep import AttackSweep, adversarial_arrays, gallery_arrays
-from suite.axes.robustness.text_metrics import text_measures
-from suite.data.digests import in_digest_order
-from suite.errors import NotApplicableError, SpecError
-from suite.kinds.base import Array, Kind
-from suite.metrics import stats
+from suite.axes.base import AxisResult, Context, entries_of, metrics_of
+from suite.axes.robustness.audit import Audit
+from suite.axes.robustness.checks import as_facts, judge
+from suite.axes.robustness.columns import outcome_columns, reached_columns, shift_columns, text_columns
+from suite.axes.robustness.inputs import gallery_arrays, stored_inputs
+from suite.axes.robustness.setup import check_inputs, kind_for_attack, problem_of, with_probes
+from suite.axes.robustness.stored import Stored
+from suite.axes.robustness.summary import QUERIES, SUCCESS_RATE, TARGETED_SUCCESS, control_metric, curve, summarised
+from suite.axes.robustness.sweep import AttackSweep
+from suite.errors import SpecError
+from suite.kinds.base import Kind, required
+from suite.metrics.catalogue import Metric
+from suite.metrics.table import Column, Table
 from suite.models.training.trainer import seeded
 from suite.registry import register, resolve
 from suite.spec import Spec
-from suite.types import Measure, not_applicable
-
-DRAWS = 32
-"""Forward passes that are averaged into one outcome of a stochastic model."""
+from suite.types import Display, Measure
 
 SPACES = ("input", "embedding")
 """What can be perturbed: the input of the model, or the word embeddings of a text model."""
-
-CANDIDATES = 256
-"""Test samples from which the probes take correctly predicted ones, at most 64."""
 
 
 @register("axis", name="robustness")
@@ -65,23 +60,53 @@ class Robustness:
         if self.space not in SPACES:
             raise SpecError(f"space={self.space!r}; expected {' or '.join(SPACES)}.")
 
-    def measure(self, context: Context) -> AxisResult:
-        """Attack every correctly predicted sample at every size, and check the attack."""
-        try:
-            return self._measured(context)
-        except NotApplicableError as error:
-            return AxisResult([not_applicable(f"robust_{context.kind.headline}", str(error))])
+    def entries(self, kind: Kind) -> Sequence[Metric]:
+        """Return the declarations of all metrics: the robust headline first, its control, success, queries, ..."""
+        headline, (attack, _) = kind.scoring.headline, self._attack()
+        own = headline.under_attack(), control_metric(headline), SUCCESS_RATE, TARGETED_SUCCESS, QUERIES
+        return list(dict.fromkeys((*own, *attack.changed_metrics, *entries_of(metrics_of(kind, "robustness")))))
 
-    def _measured(self, context: Context) -> AxisResult:
-        entry, spec = resolve("attack", self.attack)
-        attack: Attack = entry.build(spec)
+    def measure(self, context: Context) -> AxisResult:
+        """Attack every correctly predicted sample at every size, and run the attacks that check the attack."""
+        required(context.kind.attacks)
+        attack, spec = self._attack()
         if self.space != "input":
             context = context.in_space(self.space)
-        _check_inputs(attack, spec, context)
+        check_inputs(attack, spec, context)
         context = replace(context, kind=kind_for_attack(attack, spec, context.kind))
+        run = self._run(attack, context)
+        sweep = run.sweep
+        inputs, counts = stored_inputs(sweep, shown=self.space == "input")
+        arrays: dict[str, Display] = gallery_arrays(sweep) | inputs if self.space == "input" else {}
+        facts = {
+            **context.facts,
+            **context.kind.scoring.measured(context.outcomes).facts,
+            **run.facts,
+            "attack": _facts_of(sweep, spec, self.space),
+            "inputs": counts,
+        }
+        table = Table(tuple(run.columns), facts, seed=context.seed)
+        facts["checks"] = as_facts(judge(table))
+        details = {"found_by": dict(Counter(sweep.found_by[sweep.found].tolist()))}
+        kind = context.kind
+        return AxisResult(
+            run.columns, facts, details, arrays, lambda measures: {"curve": curve(Stored(table), kind, measures)}
+        )
+
+    def summarise(self, table: Table, kind: Kind) -> list[Measure]:
+        """Return the headline metric at every size with control and checks, and all further measures of the attack."""
+        return summarised(table, kind, self._attack()[0].changed_metrics)
+
+    def _attack(self) -> tuple[Attack, Spec]:
+        entry, spec = resolve("attack", self.attack)
+        attack: Attack = entry.build(spec)
+        return attack, spec
+
+    def _run(self, attack: Attack, context: Context) -> "_Run":
+        """Run the attack, its controls and the audit; the order matters to the random draws of stochastic models."""
         # Stochastic models use PyTorch's global generator; with a seed, two runs give the same row.
         with context.model.frozen(), seeded(context.seed, context.device):
-            problem = with_probes(_problem(context), context, attack.loss)
+            problem = with_probes(problem_of(context), context, attack.loss)
             if problem.objective is not None and (self.compiled or self.precision != "float32"):
                 raise SpecError(
                     f"precision={self.precision}, compiled={self.compiled}: attack losses of {context.kind.name} need "
@@ -91,222 +116,52 @@ class Robustness:
             sweep = AttackSweep(context, problem, attack)
             sweep.run()
             attack_passes = problem.passes.total
-            evidence = audit(sweep, sweep.audit_rows(self.audit))
-            name = f"{spec.name} {spec.kwargs['loss']}" if "loss" in spec.kwargs else spec.name
-            report = _Report(sweep, name if self.space == "input" else f"{name} on {self.space}", evidence)
-            successes, extra = report.successes(), [*report.shifts(), *text_measures(sweep, report.params)]
+            audit = Audit(sweep, sweep.audit_rows(self.audit))
+            audit.run()
+            reached = list(reached_columns(sweep))
+            shifts, shift_facts = shift_columns(sweep)
             problem.refuse_nonfinite_outputs()
-        rates, controls = [report.rate(size) for size in attack.sizes], report.control_rates()
-        stored = adversarial_arrays(sweep)
-        details = {
-            "attack": report.name,
-            "spec": str(spec),
-            "space": self.space,
-            "norm": attack.norm,
-            "size_name": attack.size_name,
-            "loss": attack.loss,
-            "headline": context.kind.headline,
-            "quality": context.kind.quality,
-            "unit": context.kind.unit,
-            "curve": report.curve(rates, controls),
-            "checks": {name: [item.status, item.sentence] for name, item in evidence.items()},
-            "passes": {"search": sweep.spent, "attack": attack_passes, "with checks": problem.passes.total},
-            "found_by": dict(Counter(stored["found_rung"].tolist())),
-            "stochastic": problem.draws > 1,
-            "sha256": hashlib.sha256(stored["found"].tobytes()).hexdigest(),
+        columns = [*outcome_columns(sweep), *reached, *shifts, *text_columns(sweep), *audit.columns()]
+        facts = {
+            **shift_facts,
+            "probes": {name: [item.status, item.sentence] for name, item in problem.probes.items()},
+            "workarounds": dict(sweep.attack.workarounds),
+            "audit": audit.facts(),
+            "passes": {
+                "search": sweep.spent,
+                "attack": attack_passes,
+                "with checks": problem.passes.total,
+                "attacked": int((sweep.clean > (0 if sweep.graded else 0.5)).sum()),
+            },
         }
-        arrays = gallery_arrays(sweep) | stored if self.space == "input" else {}
-        measures = [*rates, *controls, *successes, *report.secondary_metrics(), *extra]
-        return AxisResult(measures, report.columns(), details, arrays)
-
-
-def _problem(context: Context) -> Problem:
-    return Problem.of(context.kind, context.model.raw, batch_size=context.batch_size, adapter=context.model)
-
-
-def kind_for_attack(attack: Attack, spec: Spec, kind: Kind) -> Kind:
-    """Return the kind with the loss of the attack.
-
-    Raises:
-        SpecError: the attack needs one label per sample, and the kind has several targets per sample.
-    """
-    if not kind.single_label and not getattr(attack, "supports_graded_outcomes", False):
-        raise SpecError(
-            f"{spec.name} needs one label per sample, but {kind.name} has several targets per sample. Use fgsm, pgd, "
-            "worst_case, patch or image_patch."
-        )
-    if not kind.single_label and getattr(attack, "goal", None) is not None:
-        raise SpecError(f"{spec}: goal= needs one label per sample, but {kind.name} has several targets per sample.")
-    return kind.for_attack_loss(attack.loss)
-
-
-def _check_inputs(attack: Attack, spec: Spec, context: Context) -> None:
-    """Raise SpecError if the attack does not work on this kind of input."""
-    is_text, wants_text = not context.pixels.is_floating_point(), getattr(attack, "texts", False)
-    if is_text and not wants_text:
-        raise SpecError(
-            f"{spec.name} perturbs numbers, but the samples of {context.kind.name} are texts. Use hotflip, typos or "
-            "trigger, or attack the embeddings: robustness(attack=pgd(...), space=embedding)."
-        )
-    limit = context.model.max_perturbation
-    if limit is not None and (attack.norm != "linf" or max(attack.sizes) >= limit):
-        raise SpecError(
-            f"{spec}: attacks on embeddings need norm=linf and eps below {limit:g} standard deviations. A larger step "
-            "could turn padding into words, and in another norm the random control would mostly perturb padding."
-        )
-    if wants_text and not is_text:
-        raise SpecError(
-            f"{spec.name} changes texts, but the samples of {context.kind.name} are not texts. Use fgsm or pgd."
-        )
-
-
-def with_probes(problem: Problem, context: Context, loss: str | None) -> Problem:
-    """Return the problem with the probe results, and with several draws per outcome if the model is stochastic."""
-    rows = in_digest_order(context.test.ids)[:CANDIDATES]
-    pixels, targets = context.pixels[rows], context.targets[rows]
-    correct = problem.outcome(pixels, targets) < 0.5
-    if not correct.any():
-        return problem
-    pixels, targets = pixels[correct], targets[correct]
-    low, high = problem.bounds
-
-    def forward(scaled: Tensor) -> Tensor:
-        inputs = low + scaled * (high - low)
-        return context.kind.normalized_output(problem.forward(inputs), inputs)
-
-    if not pixels.is_floating_point():  # texts are discrete and have no gradient
-        probes = probe(problem.forward, pixels, targets, ("deterministic",)) | _embedding_gradients(context, loss)
-    else:  # the probes take steps in [0, 1], of the size of an attack on images
-        names = PROBES if context.kind.single_label else GENERAL
-        probes = probe(forward, (pixels - low) / (high - low), targets, names)
-        if not context.kind.single_label and loss is not None:
-            probes |= gradient_of_loss(problem, pixels, targets, loss)
-    return replace(problem, probes=probes, draws=DRAWS if probes["deterministic"].status == "fail" else 1)
-
-
-def _embedding_gradients(context: Context, loss: str | None) -> dict[str, Probe]:
-    """Return the probes of the embedding gradients, which attacks on texts follow."""
-    if loss is None:
-        return {}
-    try:
-        context = context.in_space("embedding")
-    except NotApplicableError:
-        return {}
-    probes = with_probes(_problem(context), context, loss).probes
-    return {name: item for name, item in probes.items() if name.startswith("gradient")}
+        return _Run(sweep, columns, facts)
 
 
 @dataclass(frozen=True)
-class _Report:
-    """Turns an attack sweep into rows and per-sample columns."""
+class _Run:
+    """A finished run: the sweep, its columns, and what else is known."""
 
     sweep: AttackSweep
-    name: str
-    evidence: dict[str, Evidence]
+    columns: list[Column]
+    facts: dict[str, Any]
 
-    def rate(self, size: float) -> Measure:
-        """Return the headline measure at a size with its interval, control and checks."""
-        sweep = self.sweep
-        failed = [item.sentence for item in self.evidence.values() if item.status == "fail"]
-        return self._headline(
-            f"robust_{sweep.context.kind.headline}",
-            sweep.tally[size],
-            params=self._params_under_attack(size),
-            control=self._value(sweep.control_tally["random"][size]),
-            checks={check: item.status for check, item in self.evidence.items()},
-            reason="; ".join(failed) or None,
-        )
 
-    def control_rates(self) -> list[Measure]:
-        """Return the headline measure under every control, one row each."""
-        return [
-            self._headline(
-                f"control_{self.sweep.context.kind.headline}", tally, params=self.params(size, control=control)
-            )
-            for control, by_size in self.sweep.control_tally.items()
-            for size, tally in by_size.items()
-        ]
-
-    def secondary_metrics(self) -> list[Measure]:
-        """Return the secondary metrics of the kind on clean and attacked samples, with the random control."""
-        sweep, kind = self.sweep, self.sweep.context.kind
-        random, measures = sweep.control_tally["random"], []
-        for size in (0.0, *sweep.attack.sizes):
-            controls = kind.secondary_metrics(random.get(size, sweep.clean_tally), seed=sweep.context.seed, params={})
-            attacked = kind.secondary_metrics(
-                sweep.tally.get(size, sweep.clean_tally),
-                seed=sweep.context.seed,
-                params=self._params_under_attack(size),
-            )
-            measures += [replace(one, control=other.value) for one, other in zip(attacked, controls, strict=True)]
-        return measures
-
-    def curve(self, rates: list[Measure], controls: list[Measure]) -> list[dict[str, float | None]]:
-        """Return the headline measure and its controls with intervals, by size; the first point is size 0."""
-        sweep, name_of_size = self.sweep, self.sweep.attack.size_name
-        clean = self._headline("clean", sweep.clean_tally)
-        parts: dict[str, dict[float, Measure]] = {"accuracy": {m.params[name_of_size]: m for m in rates}}
-        for measure in controls:
-            parts.setdefault(measure.params["control"], {})[measure.params[name_of_size]] = measure
-        points = []
-        for size in (0.0, *sweep.attack.sizes):
-            point: dict[str, float | None] = {"size": float(size)}
-            for name, by_size in parts.items():
-                measure = by_size.get(size, clean)
-                lo, hi = (measure.value if bound is None else bound for bound in (measure.lo, measure.hi))
-                point |= {name: measure.value, f"{name}_lo": lo, f"{name}_hi": hi}
-            points.append(point)
-        return points
-
-    def params(self, size: float, **more: Any) -> dict[str, Any]:
-        """Return what identifies a row of some size."""
-        attack = self.sweep.attack
-        return {"attack": self.name, **more, "norm": attack.norm, attack.size_name: size}
-
-    def _params_under_attack(self, size: float) -> dict[str, Any]:
-        return self.params(size) | ({"reference": True} if size == self.sweep.reference else {})
-
-    def _value(self, tally: Array) -> float | None:
-        value = float(self.sweep.context.kind.statistic(tally)(None)[0])
-        return value if np.isfinite(value) else None
-
-    def successes(self) -> list[Measure]:
-        """Return the success rate of a targeted attack by size; an empty list for an untargeted one."""
-        sweep, attack, measures = self.sweep, self.sweep.attack, list[Measure]()
-        for size in attack.sizes:
-            reached, control = sweep.reached(size), sweep.reached(size, control=True)
-            if reached is None or control is None or not len(reached):
-                return []
-            params = self.params(size, goal=sweep.context.data.info.classes[getattr(attack, "goal", 0)])
-            fields: dict[str, Any] = {"params": params, "control": float(control.mean()), "higher_is_better": False}
-            measures.append(
-                stats.rate("targeted_success", reached > 0.5, **fields)
-                if sweep.problem.draws == 1
-                else stats.mean_measure("targeted_success", reached, seed=sweep.context.seed, **fields)
-            )
-        return measures
-
-    def shifts(self) -> list[Measure]:
-        """Return how far the attack at its largest size shifts the latent distribution; the control is random."""
-        sweep, params = self.sweep, self.params(self.sweep.attack.sizes[-1])
-        shifts, control = sweep.shifts()
-        fields: dict[str, Any] = {"seed": sweep.context.seed, "unit": "nat", "higher_is_better": False}
-        return [
-            stats.mean_measure(name, values, params=params, control=float(control[name].mean()), **fields)
-            for name, values in shifts.items()
-        ]
-
-    def columns(self) -> dict[str, Any]:
-        """Return the per-sample outcomes, clean and at every size: correct or not, or the quality in [0, 1]."""
-        columns = {"correct_clean": self.sweep.clean}
-        columns |= {f"robust@{float(size)!r}": quality for size, quality in self.sweep.quality.items()}
-        if self.sweep.problem.draws == 1 and self.sweep.context.kind.single_label:
-            columns = {name: np.asarray(quality > 0.5) for name, quality in columns.items()}
-        return {"id": list(self.sweep.context.test.ids), **columns}
-
-    def _headline(self, metric: str, tally: Array, **fields: Any) -> Measure:
-        """Return the headline measure; for a stochastic model, the mean over samples of the share over draws."""
-        draws, kind = self.sweep.problem.draws, self.sweep.context.kind
-        if draws > 1:
-            fields["params"] = {**fields.get("params", {}), "draws": draws}
-        return kind.headline_measure(metric, tally, seed=self.sweep.context.seed, **fields)
+def _facts_of(sweep: AttackSweep, spec: Spec, space: str) -> dict[str, Any]:
+    """Return what is known of the attack itself, as JSON values."""
+    attack, context = sweep.attack, sweep.context
+    name = f"{spec.name} {spec.kwargs['loss']}" if "loss" in spec.kwargs else spec.name
+    return {
+        "name": name if space == "input" else f"{name} on {space}",
+        "spec": str(spec),
+        **norm_of(attack.norm).to_json(),
+        "size_name": attack.size_name,
+        "sizes": list(attack.sizes),
+        "reference": sweep.reference,
+        "space": space,
+        "loss": attack.loss,
+        "goal": None if attack.goal is None else context.data.info.classes[attack.goal],
+        "draws": sweep.problem.draws,
+        "outcome": context.kind.scoring.outcome.type,
+        "changes_text": attack.changes_text,
+        "input": asdict(context.model.input),
+    }

@@ -1,20 +1,19 @@
-"""Checks that an attack was applied correctly and is strong; stored with every robust accuracy."""
+"""Checks that an attack was applied correctly and is strong; stored with every robust accuracy.
+
+Every check is a pure function of stored columns and facts: `suite.axes.robustness.audit` runs the attacks on the audit
+samples, and the functions here judge their results.
+"""
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
-import torch
 from scipy.stats import binomtest, fisher_exact
 
-from suite.attacks.constraints import NORMS, constraint
-from suite.attacks.engine.base import Attack
-from suite.attacks.images.gradient import FGSM
-from suite.attacks.images.square import Square
-from suite.attacks.images.transfer import Transfer
-from suite.axes.robustness.sweep import NOTHING_TO_ATTACK, AttackSweep
-from suite.errors import AttackError, SpecError
+from suite.axes.robustness.stored import RANDOM, Stored
 from suite.kinds.base import Array
+from suite.metrics.table import Table
 from suite.types import Check
 
 SIGNIFICANT = 0.01
@@ -22,6 +21,9 @@ SIGNIFICANT = 0.01
 
 NOTABLE = 0.1
 """Smallest difference in damage to a sample that counts as a difference between two attacks."""
+
+GRADED_CHANCE = 0.1
+"""Share of samples that may stay mostly correct under an attack with every input allowed, where outcomes are graded."""
 
 CHECKS = (
     "eps0_equals_clean",
@@ -36,11 +38,18 @@ CHECKS = (
 )
 """Checks of every attack, in addition to the probes of the model (`suite.attacks.diagnostics.probes.PROBES`)."""
 
-UNMOVED = 16
-"""Samples attacked at size zero, where every attack uses its whole budget."""
+NOTHING_TO_ATTACK = "the model predicts no sample correctly, so there is nothing to attack"
+"""Reason of checks and measures without a sample to attack."""
 
-QUERIES = 300
-"""Queries per sample of the black-box attack that white-box attacks are compared with."""
+SIZE_0, DOUBLED, UNLIMITED = "size 0", "twice the steps", "unlimited"
+"""Conditions of the attack itself on the audit samples, besides its sizes."""
+
+OTHERS = {
+    "single_step_finds_no_more": "fgsm",
+    "queries_find_no_more": "square",
+    "transfer_finds_no_more": "transfer",
+}
+"""The checks that compare with another attack, and its name."""
 
 
 @dataclass(frozen=True)
@@ -51,197 +60,189 @@ class Evidence:
     sentence: str
 
 
-def audit(sweep: AttackSweep, rows: Array) -> dict[str, Evidence]:
-    """Run every check of an attack.
-
-    Args:
-        sweep: the finished sweep.
-        rows: correctly predicted samples to attack from scratch.
-    """
-    probes = probe_evidence(sweep)
-    if not len(rows):
+def judge(table: Table) -> dict[str, Evidence]:
+    """Return every check of an attack, from its columns and facts alone."""
+    stored = Stored(table)
+    audited, probes = _Audit(stored), probe_evidence(stored)
+    if not len(audited.clean):
         return dict.fromkeys(CHECKS, Evidence("n/a", NOTHING_TO_ATTACK)) | probes
-    smallest, *larger = sweep.attack.sizes  # the sweep itself attacked the smallest size from scratch
-    scratch = {smallest: 1 - sweep.quality[smallest][rows]}
-    scratch |= {size: sweep.attacked(sweep.attack, rows, size) for size in larger}
-    chance = chance_at_large_eps(sweep, rows)
+    chance = audited.chance_at_large_eps()
     return {
-        "eps0_equals_clean": eps0_equals_clean(sweep, rows[:UNMOVED]),
-        "falls_with_eps": falls_with_eps(sweep, scratch),
+        "eps0_equals_clean": audited.eps0_equals_clean(),
+        "falls_with_eps": audited.falls_with_eps(),
         "chance_at_large_eps": chance,
-        **twice_the_steps(sweep, rows, scratch),
-        **others_find_no_more(sweep, rows, scratch),
-        "random_does_less": random_does_less(sweep, works=chance.status == "pass"),
+        **audited.twice_the_steps(),
+        **{check: audited.finds_no_more(other) for check, other in OTHERS.items()},
+        "random_does_less": random_does_less(stored, works=chance.status == "pass"),
         **probes,
     }
 
 
-def probe_evidence(sweep: AttackSweep) -> dict[str, Evidence]:
+def probe_evidence(stored: Stored) -> dict[str, Evidence]:
     """Return the probe results; a failed probe passes, with the reason, if the attack handles the problem."""
-    handled = dict(getattr(sweep.attack, "workarounds", {}))
-    if sweep.problem.draws > 1:
-        draws = f"the model is stochastic: an outcome is the share of {sweep.problem.draws} draws"
+    handled = dict(stored.table.facts["workarounds"])
+    if stored.draws > 1:
+        draws = f"the model is stochastic: an outcome is the share of {stored.draws} draws"
         handled.setdefault("deterministic", draws)
     return {
-        name: Evidence("pass", handled[name]) if name in handled else Evidence(item.status, item.sentence)
-        for name, item in sweep.problem.probes.items()
+        name: Evidence("pass", handled[name]) if name in handled else Evidence(status, sentence)
+        for name, (status, sentence) in stored.table.facts["probes"].items()
     }
 
 
-def eps0_equals_clean(sweep: AttackSweep, rows: Array) -> Evidence:
-    """Attack at size zero: every correctly predicted sample must stay correct."""
-    if sweep.attack.norm == "patch":
-        return Evidence("n/a", "there is no patch of size zero")
-    try:
-        misclassified = int(_newly_wrong(sweep, rows, sweep.attacked(sweep.attack, rows, 0.0)).sum())
-    except AttackError as error:
-        return Evidence("fail", f"the attack raised an error at size 0: {error}")
-    if misclassified:
-        return Evidence("fail", f"at size 0, {misclassified} of {len(rows)} correct predictions become wrong; none may")
-    return Evidence("pass", f"at size 0 all {len(rows)} correct predictions stay correct")
+class _Audit:
+    """The damage that attacks do to the audit samples, all of which the model predicts correctly."""
 
+    def __init__(self, stored: Stored) -> None:
+        facts = stored.table.facts["audit"]
+        self.stored, self.not_run, self.errors = stored, facts["not_run"], facts["errors"]
+        self.clean = stored.audit("quality")
+        self.size_name, self.reference = stored.attack["size_name"], stored.attack["reference"]
 
-def falls_with_eps(sweep: AttackSweep, scratch: dict[float, Array]) -> Evidence:
-    """Attack every size from scratch: a larger size must not succeed on fewer samples."""
-    counts = {size: _misclassified(damage) for size, damage in scratch.items()}
-    for small, large in pairwise(scratch):
-        if _less_damage(scratch[large], scratch[small]):
-            return Evidence(
-                "fail",
-                f"from scratch, with a larger {sweep.attack.size_name} the attack succeeds on fewer samples "
-                f"({counts[large]} at {large:.3g} after {counts[small]} at {small:.3g}): it overshoots",
-            )
-    total = len(scratch[sweep.reference])
-    return Evidence(
-        "pass", f"from scratch, {', '.join(map(str, counts.values()))} of {total} are misclassified as the size grows"
-    )
+    def damage(self, attack: str) -> Array:
+        """Return the damage of an attack, float64 (n,); NaN where it was not run."""
+        return self.stored.audit("damage", attack=attack)
 
+    def scratch(self, size: float) -> Array:
+        """Return the damage of the attack itself from scratch at a size, float64 (n,)."""
+        return self.stored.audit("damage", size=size)
 
-def twice_the_steps(sweep: AttackSweep, rows: Array, scratch: dict[float, Array]) -> dict[str, Evidence]:
-    """Attack with twice the steps: the damage must not change significantly in either direction."""
-    double = sweep.attack.with_double_steps()
-    if double is None:
-        nothing = Evidence("n/a", "the attack has no steps to double")
-        return {"more_steps_never_help": nothing, "more_steps_find_no_more": nothing}
-    size = sweep.reference
-    once, twice = scratch[size], sweep.attacked(double, rows, size)
-    counts = f"{_misclassified(twice)} instead of {_misclassified(once)} of {len(rows)}"
-    sentence = f"with twice the steps the attack succeeds on {counts} at {sweep.attack.size_name} {size:.3g}"
-    return {
-        "more_steps_never_help": Evidence("fail" if _less_damage(twice, once) else "pass", sentence),
-        "more_steps_find_no_more": Evidence("fail" if _less_damage(once, twice) else "pass", sentence),
-    }
+    def skipped(self, attack: str) -> Evidence | None:
+        """Return why an attack was not run; None if it was."""
+        return Evidence("n/a", self.not_run[attack]) if attack in self.not_run else None
 
+    def eps0_equals_clean(self) -> Evidence:
+        """Judge the attack at size zero: every correctly predicted sample must stay correct."""
+        if skipped := self.skipped(SIZE_0):
+            return skipped
+        if SIZE_0 in self.errors:
+            return Evidence("fail", f"the attack raised an error at size 0: {self.errors[SIZE_0]}")
+        damage = self.damage(SIZE_0)
+        run = ~np.isnan(damage)
+        total = int(run.sum())
+        misclassified = int(newly_wrong(damage[run], self.clean[run], self.stored.draws).sum())
+        if misclassified:
+            return Evidence("fail", f"at size 0, {misclassified} of {total} correct predictions become wrong; none may")
+        return Evidence("pass", f"at size 0 all {total} correct predictions stay correct")
 
-def chance_at_large_eps(sweep: AttackSweep, rows: Array) -> Evidence:
-    """Attack with an unlimited size: accuracy must not be significantly above guessing."""
-    attack, pixels = sweep.attack, sweep.context.pixels
-    if attack.norm not in NORMS or not _is_multi_step_untargeted(attack):
-        return Evidence("n/a", "applies only to untargeted multi-step attacks in the ball of a norm")
-    low, high = sweep.problem.bounds
-    size = float(constraint(attack.norm).size(torch.full_like(pixels[:1], high - low))[0])
-    chance = sweep.context.kind.chance_level(len(sweep.context.data.info.classes))
-    correct = len(rows) - _misclassified(sweep.attacked(attack, rows, size))
-    p_value = binomtest(correct, len(rows), chance, alternative="greater").pvalue
-    sentence = f"with unlimited perturbations, {correct} of {len(rows)} stay correct"
-    return Evidence("fail" if p_value < SIGNIFICANT else "pass", sentence)
+    def falls_with_eps(self) -> Evidence:
+        """Judge the attack from scratch at every size: a larger size must not succeed on fewer samples."""
+        scratch = {size: self.scratch(size) for size in self.stored.sizes}
+        counts = {size: misclassified(damage) for size, damage in scratch.items()}
+        for small, large in pairwise(scratch):
+            if less_damage(scratch[large], scratch[small]):
+                return Evidence(
+                    "fail",
+                    f"from scratch, with a larger {self.size_name} the attack succeeds on fewer samples "
+                    f"({counts[large]} at {large:.3g} after {counts[small]} at {small:.3g}): it overshoots",
+                )
+        found, total = ", ".join(map(str, counts.values())), len(self.clean)
+        return Evidence("pass", f"from scratch, {found} of {total} are misclassified as the size grows")
 
+    def chance_at_large_eps(self) -> Evidence:
+        """Judge the attack with an unlimited size: accuracy must not be significantly above guessing."""
+        if skipped := self.skipped(UNLIMITED):
+            return skipped
+        total = len(self.clean)
+        correct = total - misclassified(self.damage(UNLIMITED))
+        chance = GRADED_CHANCE if self.stored.graded else 1 / len(self.stored.table.facts["classes"])
+        p_value = binomtest(correct, total, chance, alternative="greater").pvalue
+        sentence = f"with unlimited perturbations, {correct} of {total} stay correct"
+        return Evidence("fail" if p_value < SIGNIFICANT else "pass", sentence)
 
-def others_find_no_more(sweep: AttackSweep, rows: Array, scratch: dict[float, Array]) -> dict[str, Evidence]:
-    """Run weaker attacks where the attack failed: with one step or less knowledge they must not do much better."""
-    attack, size = sweep.attack, sweep.reference
-    images = attack.norm in ("linf", "l2") and sweep.context.pixels.ndim == 4
-    names = ("single_step_finds_no_more", "queries_find_no_more", "transfer_finds_no_more")
-    if not images or not _is_multi_step_untargeted(attack) or sweep.problem.draws > 1:
-        reason = "applies only to untargeted multi-step linf and l2 attacks on images and deterministic models"
-        return dict.fromkeys(names, Evidence("n/a", reason))
-    if not sweep.context.kind.single_label:
-        single_step = FGSM(attack.sizes, attack.norm, attack.loss)
-        return dict.fromkeys(names, Evidence("n/a", "applies only to samples with one label")) | {
-            names[0]: finds_no_more(sweep, single_step, rows, scratch[size])
+    def twice_the_steps(self) -> dict[str, Evidence]:
+        """Judge the attack with twice the steps: the damage must not change significantly in either direction."""
+        if skipped := self.skipped(DOUBLED):
+            return {"more_steps_never_help": skipped, "more_steps_find_no_more": skipped}
+        once, twice = self.scratch(self.reference), self.damage(DOUBLED)
+        counts = f"{misclassified(twice)} instead of {misclassified(once)} of {len(once)}"
+        sentence = f"with twice the steps the attack succeeds on {counts} at {self.size_name} {self.reference:.3g}"
+        return {
+            "more_steps_never_help": Evidence("fail" if less_damage(twice, once) else "pass", sentence),
+            "more_steps_find_no_more": Evidence("fail" if less_damage(once, twice) else "pass", sentence),
         }
-    others: tuple[Attack, ...] = (
-        FGSM(attack.sizes, attack.norm),
-        Square(attack.sizes, attack.norm, queries=QUERIES),
-        Transfer(attack.sizes, attack.norm, steps=20, restarts=1, samples=256, rounds=1),
-    )
-    return {name: finds_no_more(sweep, other, rows, scratch[size]) for name, other in zip(names, others, strict=True)}
+
+    def finds_no_more(self, other: str) -> Evidence:
+        """Judge a weaker attack where the attack failed: with less knowledge it must not do much better."""
+        if skipped := self.skipped(other):
+            return skipped
+        damage = self.scratch(self.reference)
+        left = damage <= 0.5
+        if not left.any():
+            return Evidence("pass", "no sample survived the attack")
+        if other in self.errors:
+            return Evidence("n/a", f"the other attack could not be run: {self.errors[other]}")
+        more, both = self.damage(other)[left], damage.copy()
+        both[left] = np.maximum(more, damage[left])
+        sentence = f"{other} succeeds on {misclassified(more)} of the {int(left.sum())} remaining samples"
+        return Evidence("fail" if less_damage(damage, both) else "pass", sentence)
 
 
-def _is_multi_step_untargeted(attack: Attack) -> bool:
-    """Return whether an attack takes several steps and aims at any wrong class."""
-    return attack.with_double_steps() is not None and getattr(attack, "goal", None) is None
-
-
-def finds_no_more(sweep: AttackSweep, other: Attack, rows: Array, damage: Array) -> Evidence:
-    """Run another attack on the rows where the attack failed."""
-    left = rows[damage <= 0.5]
-    if not len(left):
-        return Evidence("pass", "no sample survived the attack")
-    try:
-        fitted = other.fit(sweep.problem, sweep.training, seed=sweep.context.seed)
-        more = sweep.attacked(fitted, left, sweep.reference)
-    except (AttackError, SpecError) as error:
-        return Evidence("n/a", f"the other attack could not be run: {error}")
-    both = damage.copy()
-    both[damage <= 0.5] = np.maximum(more, damage[damage <= 0.5])
-    sentence = f"{type(other).__name__.lower()} succeeds on {_misclassified(more)} of the {len(left)} remaining samples"
-    return Evidence("fail" if _less_damage(damage, both) else "pass", sentence)
-
-
-def random_does_less(sweep: AttackSweep, *, works: bool) -> Evidence:
+def random_does_less(stored: Stored, *, works: bool) -> Evidence:
     """Compare with random perturbations of equal size, by paired tests at every size.
 
     Args:
-        sweep: the finished sweep.
+        stored: the attack.
         works: whether the attack succeeds with unlimited perturbations. If it does, an attack without success at these
             sizes may simply face a robust model.
     """
-    name, random, attacked = sweep.attack.size_name, sweep.control["random"], sweep.quality
-    if sweep.problem.draws > 1:  # a stochastic model counts as correct if most draws are
-        random, attacked = (
-            {size: np.asarray(share > 0.5, dtype=np.float64) for size, share in shares.items()}
-            for shares in (random, attacked)
-        )
+    name, sizes = stored.attack["size_name"], stored.sizes
+    random, attacked = ({size: _outcomes(stored, size, control) for size in sizes} for control in (RANDOM, ""))
     # For graded outcomes many small differences count as much as a few large ones.
-    notable = NOTABLE if sweep.context.kind.single_label else 0.0
-    pairs = [(size, 1 - quality, 1 - random[size]) for size, quality in attacked.items()]
-    if worse := [f"{name} {size:.3g}" for size, damage, control in pairs if _less_damage(damage, control, notable)]:
+    notable = 0.0 if stored.graded else NOTABLE
+    pairs = [(size, 1 - attacked[size], 1 - random[size]) for size in sizes]
+    if worse := [f"{name} {size:.3g}" for size, damage, control in pairs if less_damage(damage, control, notable)]:
         return Evidence("fail", f"random perturbations did more damage than the attack at {', '.join(worse)}")
-    more = any(_less_damage(control, damage, notable) for _, damage, control in pairs)
-    succeeds = any(((sweep.clean > 0.5) & (quality <= 0.5)).any() for quality in attacked.values())
+    more = any(less_damage(control, damage, notable) for _, damage, control in pairs)
+    clean = stored.quality(0)
+    succeeds = any(((clean > 0.5) & (quality <= 0.5)).any() for quality in attacked.values())
     if not works and not (more and not notable) and not succeeds:
         outcome = "succeeded on no sample" if notable else "did no more damage than random perturbations"
         return Evidence("fail", f"the attack {outcome} at any size, so there is no evidence that it works")
-    gaps = ", ".join(f"{100 * float(random[size].mean() - quality.mean()):.1f}" for size, quality in attacked.items())
+    gaps = ", ".join(f"{100 * float(random[size].mean() - attacked[size].mean()):.1f}" for size in sizes)
     sentence = f"at increasing sizes, the attack does {gaps} points more damage than random perturbations of equal size"
     if more:
         return Evidence("pass", sentence)
     return Evidence("n/a", f"{sentence}; at this n the difference is not significant")
 
 
-def _newly_wrong(sweep: AttackSweep, rows: Array, damage: Array) -> Array:
-    """Return which correctly predicted samples become wrong; for a stochastic model, which significantly.
+def _outcomes(stored: Stored, size: float, control: str) -> Array:
+    """Return the quality of each sample; a stochastic model counts as correct if most draws are."""
+    quality = stored.quality(size, control)
+    return np.asarray(quality > 0.5, np.float64) if stored.draws > 1 else quality
+
+
+def newly_wrong(damage: Array, clean: Array, draws: int) -> Array:
+    """Return which correctly predicted samples become wrong, bool (n,); for a stochastic model, which significantly.
 
     Draws of a stochastic model are compared by Fisher's exact one-sided test with Bonferroni's correction.
+
+    Args:
+        damage: share of wrong draws under attack, (n,).
+        clean: share of correct draws without attack, (n,).
+        draws: number of draws.
     """
-    draws = sweep.problem.draws
     if draws == 1:
-        return np.asarray(damage - (1 - sweep.clean[rows]) > NOTABLE)
-    wrong = np.rint(draws * np.stack([damage, 1 - sweep.clean[rows]], axis=1)).astype(int)
+        return np.asarray(damage - (1 - clean) > NOTABLE)
+    wrong = np.rint(draws * np.stack([damage, 1 - clean], axis=1)).astype(int)
     p_values = [fisher_exact([pair, draws - pair], alternative="greater").pvalue for pair in wrong]
-    return np.array(p_values) < SIGNIFICANT / len(rows)
+    return np.array(p_values) < SIGNIFICANT / len(damage)
 
 
-def _misclassified(damage: Array) -> int:
+def misclassified(damage: Array) -> int:
     """Return how many samples have a damage above 0.5."""
     return int((damage > 0.5).sum())
 
 
-def _less_damage(damage: Array, before: Array, notable: float = NOTABLE) -> bool:
+def less_damage(damage: Array, before: Array, notable: float = NOTABLE) -> bool:
     """Return whether an attack did significantly less damage than another, by the exact one-sided sign test.
 
     Only samples with a notable difference count. If damage is 0 or 1, this is McNemar's exact test.
     """
     lost, won = int((before - damage > notable).sum()), int((damage - before > notable).sum())
     return lost > won and bool(binomtest(lost, lost + won, 0.5, alternative="greater").pvalue < SIGNIFICANT)
+
+
+def as_facts(evidence: dict[str, Evidence]) -> dict[str, Any]:
+    """Return checks as JSON values: status and sentence by name."""
+    return {name: [item.status, item.sentence] for name, item in evidence.items()}

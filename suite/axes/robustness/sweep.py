@@ -1,7 +1,7 @@
 """One attack on one model at every size, with its random controls."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,20 +13,17 @@ from suite.attacks.engine.validation import validate, validate_and_score
 from suite.attacks.rng import as_seeds
 from suite.axes.base import Context
 from suite.data.digests import in_digest_order
-from suite.errors import AttackError
-from suite.kinds.base import Array
+from suite.kinds.base import Array, Outcomes
 
 TRAINING = 4096
 """Maximum number of training samples that an attack may be fitted to."""
-
-NOTHING_TO_ATTACK = "the model predicts no sample correctly, so there is nothing to attack"
-"""Reason of checks and measures without a sample to attack."""
 
 
 class AttackSweep:
     """One attack on one model: on which samples it succeeds at which size.
 
     Attributes:
+        graded: whether predictions are better or worse, instead of right or wrong.
         quality: by size, the share of draws in which each sample is predicted correctly under attack, or the quality
             of its prediction, (n,) in [0, 1].
         tally: by size, what each sample contributes to the headline measure under attack, (n, ...).
@@ -41,6 +38,7 @@ class AttackSweep:
     def __init__(self, context: Context, problem: Problem, attack: Attack) -> None:
         """Fit the attack, on training samples if it needs them, and evaluate the clean samples."""
         self.context, self.problem = context, problem
+        self.graded = context.kind.scoring.outcome.type == "graded"
         before = problem.passes.total
         self.attack = attack.fit(problem, self.training, seed=context.seed)
         self.spent = problem.passes.total - before
@@ -63,7 +61,9 @@ class AttackSweep:
         only is attacked at every size.
         """
         quality, tally = self.clean.copy(), self.clean_tally.copy()
+        before = self.problem.passes.total
         self._nearest = self._find_nearest(np.flatnonzero(quality > 0))
+        self.spent += self.problem.passes.total - before
         for size in self.attack.sizes:
             rows = np.flatnonzero(quality > 0)
             damage, tallies, moved, stages = self._attacked(self.attack, rows, size, keep=True)
@@ -72,8 +72,7 @@ class AttackSweep:
             self.quality[size], self.tally[size] = quality.copy(), tally.copy()
             # An adversarial example stays, even if the model happens to be correct at a larger size. For graded
             # outcomes the example of the most damage is kept.
-            graded = not self.context.kind.single_label
-            fresh = worse if graded else (damage > 0.5) & np.isnan(self.found_at[rows])
+            fresh = worse if self.graded else (damage > 0.5) & np.isnan(self.found_at[rows])
             self.found_at[rows[fresh]], self.found_by[rows[fresh]] = size, stages[fresh]
             kept = fresh | np.isnan(self.found_at[rows])
             chosen = torch.from_numpy(rows[kept]).to(moved.device)
@@ -89,22 +88,16 @@ class AttackSweep:
         """Return which outcomes replace those of a smaller size: worse ones, or all for a stochastic model."""
         return np.asarray(quality < before) if self.problem.draws == 1 else np.ones(len(quality), dtype=bool)
 
-    def shifts(self) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Return how far the attack at its largest size, and the random control, shift the latent distribution."""
-        kind, output = self.context.kind, self.context.outcomes.output
-        if not kind.latent_shift(output[:1], output[:1]):
-            return {}, {}
-        all_rows = np.arange(len(self.clean))
-        moved = (self.adversarial, self._changed("random", all_rows, self.attack.sizes[-1]))
-        attacked, control = (dict(kind.latent_shift(output, self._outputs(points))) for points in moved)
-        return attacked, control
-
-    def _outputs(self, points: Tensor) -> Array:
+    def outcomes(self, *, control: bool = False) -> Outcomes:
+        """Return the outcomes under the attack of the largest size, or under the random control."""
+        points = self.adversarial
+        if control:
+            points = self._changed("random", np.arange(len(self.clean)), self.attack.sizes[-1])
         with torch.no_grad():
             parts = [
                 self.problem.forward(points[rows]).float().cpu().numpy() for rows in self.problem.chunks(len(points))
             ]
-        return np.concatenate(parts)
+        return replace(self.context.outcomes, output=np.concatenate(parts), inputs=points)
 
     def audit_rows(self, count: int) -> Array:
         """Return the rows of the correctly predicted samples that the checks run on."""
@@ -119,14 +112,9 @@ class AttackSweep:
         """Return the seeds of some samples for one purpose."""
         return as_seeds(self.context.sample_seeds(purpose, rows), self.context.device)
 
-    def reached(self, size: float, *, control: bool = False) -> Array | None:
-        """Return how often each sample of another class is predicted as the target class, (k,); None if untargeted."""
-        goal, succeeded = getattr(self.attack, "goal", None), getattr(self.attack, "succeeded", None)
-        if goal is None or succeeded is None:
-            return None
-        if not self.context.kind.single_label:
-            raise AttackError(f"goal={goal} needs one label per sample.")
-        rows = np.flatnonzero(self.context.targets.cpu().numpy() != goal)
+    def reached(self, size: float, *, control: bool = False) -> Array:
+        """Return how often each sample is predicted as the target class, (n,); NaN for samples of this class."""
+        rows = np.flatnonzero(self.context.targets.cpu().numpy() != self.attack.goal)
         pixels, targets = self.pixels(rows)
         if control:
             moved = self._changed("random", rows, size)
@@ -134,7 +122,16 @@ class AttackSweep:
             seeds = self.seeds(f"attack {float(size)!r}", rows)
             moved = self.attack.perturb(self.problem, pixels, targets, size, seeds)
         validate(self.problem, self.attack, pixels, moved, targets, size)  # raises if a constraint is violated
-        return np.asarray(succeeded(self.problem, moved, targets).double().cpu().numpy())
+        shares = np.full(len(self.clean), np.nan)
+        succeeded = self.attack.succeeded(self.problem, moved, targets)
+        if succeeded is not None:
+            shares[rows] = succeeded.double().cpu().numpy()
+        return shares
+
+    @property
+    def found(self) -> Array:
+        """The rows with an adversarial example, ascending."""
+        return np.flatnonzero(~np.isnan(self.found_at))
 
     @property
     def reference(self) -> float:
@@ -155,7 +152,7 @@ class AttackSweep:
         points = [torch.zeros_like(self.context.pixels[:0])]
         label = f"{type(attack).__name__} {self.attack.size_name} {size:.3g}"
         # All rows at once unless the attack sets a group: it may divide its budget among the samples.
-        for chosen in self.context.batches(rows, label, getattr(attack, "group", None) or max(1, len(rows))):
+        for chosen in self.context.batches(rows, label, attack.group or max(1, len(rows))):
             before = self.problem.passes.total
             if keep and self._nearest is not None:
                 moved, found_by = self._within(chosen, size)
@@ -173,24 +170,24 @@ class AttackSweep:
     def _moved(self, attack: Attack, rows: Array, size: float) -> tuple[Tensor, Array]:
         pixels, targets = self.pixels(rows)
         seeds = self.seeds(f"attack {float(size)!r}", rows)
-        explored = getattr(attack, "explored", None)
+        explored = attack.explored(self.problem, pixels, targets, size, seeds)
         if explored is None:
             name = np.full(len(rows), type(attack).__name__.lower(), dtype=object)
             return attack.perturb(self.problem, pixels, targets, size, seeds).detach(), name
-        search, names = explored(self.problem, pixels, targets, size, seeds)
+        search, names = explored
         stages = np.array([*names, ""], dtype=object)
         return search.best, stages[search.rung.cpu().numpy()]
 
     def _find_nearest(self, rows: Array) -> tuple[Tensor, Tensor] | None:
         """Return the nearest adversarial examples (n, ...) and their distances (n,), if the attack minimizes these."""
-        smallest = getattr(self.attack, "smallest", None)
+        pixels, targets = self.pixels(rows)
+        smallest = self.attack.smallest(self.problem, pixels, targets, self.seeds("smallest", rows))
         if smallest is None:
             return None
-        pixels, targets = self.pixels(rows)
         chosen = torch.from_numpy(rows).to(pixels.device)
         nearest = self.context.pixels.clone()
         distance = torch.full((len(nearest),), torch.inf, dtype=torch.float64, device=pixels.device)
-        nearest[chosen], distance[chosen] = smallest(self.problem, pixels, targets, self.seeds("smallest", rows))
+        nearest[chosen], distance[chosen] = smallest
         return nearest, distance
 
     def _within(self, rows: Array, size: float) -> tuple[Tensor, Array]:
@@ -224,37 +221,3 @@ class AttackSweep:
             seeds = self.seeds(f"attack {float(size)!r}", rows[batch])
             parts.append(perturb(self.pixels(rows[batch])[0], size, seeds))
         return torch.cat(parts)
-
-
-def gallery_arrays(sweep: AttackSweep) -> dict[str, Any]:
-    """Return the gallery: inputs and predictions before and after the attack; for a failed attack, its largest size."""
-    context, rows = sweep.context, sweep.context.gallery
-    split = context.test.take(rows)
-    largest = np.where(sweep.clean[rows] > 0, sweep.attack.sizes[-1], 0.0)  # samples wrong from the start: no attack
-    moved = sweep.adversarial[rows]
-    found_at = sweep.found_at[rows]
-    arrays = {
-        "ids": np.array(split.ids),
-        "clean": context.pixels[rows].cpu().numpy(),
-        "adversarial": moved.cpu().numpy(),
-        "eps": np.where(np.isnan(found_at), largest, found_at),
-        "label": split.targets,
-        **{
-            f"clean_{name}": values
-            for name, values in context.kind.output_arrays(context.outcomes.output[rows]).items()
-        },
-        **{f"adversarial_{name}": values for name, values in context.output_arrays(moved).items()},
-    }
-    patches = dict(getattr(sweep.attack, "_patches", ()))
-    return {**arrays, "patch": patches[sweep.reference].cpu().numpy()} if patches else arrays
-
-
-def adversarial_arrays(sweep: AttackSweep) -> dict[str, Any]:
-    """Return every adversarial example with its sample id, its size and the stage that found it."""
-    rows = np.flatnonzero(~np.isnan(sweep.found_at))
-    return {
-        "found": sweep.adversarial[torch.from_numpy(rows).to(sweep.context.device)].cpu().numpy(),
-        "found_id": np.array([sweep.context.test.ids[row] for row in rows], dtype=str),
-        "found_size": sweep.found_at[rows],
-        "found_rung": sweep.found_by[rows].astype(str),
-    }

@@ -1,24 +1,27 @@
 """Calibration of autoencoders: of pixel probabilities and of latent distributions."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from scipy.special import xlogy
 
 from suite.data.digests import seed_of
+from suite.decorators import metric
 from suite.errors import NotApplicableError
-from suite.kinds.autoencoding.evidence import binarized, evidence_of
-from suite.kinds.autoencoding.out_of_distribution import out_of_distribution_measures
+from suite.kinds.autoencoding.evidence import binarized, evidence_of, evidence_params, of_subset, subset_mean
+from suite.kinds.autoencoding.out_of_distribution import AUROC, code_lengths_of_transforms, out_of_distribution_measures
 from suite.kinds.autoencoding.rank_test import BINS, DRAWS, SIMULATIONS, rank_p_values, rank_spread, simulated_ranks
-from suite.kinds.base import Array, Calibrated, Outcomes, Rescaling
+from suite.kinds.base import Array, Outcomes, Prediction, Rescaling
 from suite.kinds.classification.calibration import best_temperature, temperature_scaling
-from suite.metrics import stats
-from suite.metrics.calibration import Reliability
+from suite.metrics.calibration import Reliability, summary
 from suite.metrics.calibration.bins import BINNING, bin_index
-from suite.metrics.stats import average, drawn, resampled
-from suite.types import Measure, not_applicable
+from suite.metrics.calibration.events import uncertainty_columns
+from suite.metrics.catalogue import BoardColumn, Metric
+from suite.metrics.stats import average, drawn, holm
+from suite.metrics.table import Measured, Table
+from suite.models.adapters.autoencoder import split_output
+from suite.types import Measure
 
 SAMPLE = 200_000
 """Maximum number of validation pixels that a temperature is fitted on."""
@@ -27,6 +30,43 @@ CONVENTION = "p(pixel = 1) at the mean of the image's own code"
 
 SIGNIFICANT = 0.05
 """Adjusted p-value below which the ranks of a latent dimension are not uniform."""
+
+PIXEL_ECE = Metric(
+    "pixel_ece",
+    "ECE of pixels",
+    "mean gap between the predicted probability of a pixel and its value",
+    higher_is_better=False,
+    columns=uncertainty_columns("pixel ECE", "pixel"),
+)
+NLL = replace(summary.NLL, meaning="negative log-likelihood of the pixels, a proper scoring rule", unit="nat per pixel")
+BRIER = summary.BRIER
+IMAGE_ECE = Metric(
+    "image_ece", "mean ECE per image", "ECE of the pixels of one image, averaged over images", higher_is_better=False
+)
+ELBO_GAP = Metric(
+    "elbo_gap",
+    "ELBO gap",
+    "how far the ELBO lies below the importance-weighted bound, because the distributions of codes are no posteriors",
+    unit="nat",
+    higher_is_better=False,
+    columns=(BoardColumn("ELBO gap"),),
+)
+RANKS_FAILED = Metric(
+    "latent_ranks_failed",
+    "latents that fail the rank test",
+    "share of latent dimensions for which the true codes of generated images are no typical draws of the posterior",
+    higher_is_better=False,
+    columns=(BoardColumn("latents that fail the rank test"),),
+    descriptive=("smallest_p",),
+)
+RANK_SPREAD = Metric(
+    "latent_rank_spread",
+    "spread of latent ranks",
+    "spread of the ranks of true codes among draws of the posterior: 1 is calibrated, above is too narrow, below too "
+    "wide",
+    unit="ratio",
+    higher_is_better=None,
+)
 
 
 @dataclass(frozen=True)
@@ -74,32 +114,51 @@ def _image_sums(predicted: Array, logits: Array | None, targets: Array, bins: in
     return (*by_bin, np.asarray(nll.mean()), np.asarray(np.square(predicted - true).mean()))
 
 
-def calibrated(
-    predicted: Array, logits: Array | None, targets: Array, *, seed: int, params: Mapping[str, Any], bins: int
-) -> Calibrated:
-    """Return the calibration of pixels: the binned error of p(pixel = 1), the negative log-likelihood, the Brier score.
+def pixels_of(prediction: Prediction) -> Measured:
+    """Return the sums of each image by bin, its scores and its ECE, and a reliability diagram of all pixels."""
+    predicted, logits = prediction.predicted, None
+    if prediction.output is not None:
+        parts = split_output(torch.from_numpy(np.asarray(prediction.output)), int(np.prod(predicted.shape[1:])))
+        logits = parts.logits.view(predicted.shape).numpy()
+    sums = pixel_sums(predicted, logits, prediction.targets, prediction.bins)
+    columns = {
+        "bin_counts": sums.counts,
+        "bin_predicted": sums.predicted,
+        "bin_true": sums.true,
+        "image_nll": sums.nll,
+        "image_brier": sums.brier,
+        "image_ece": np.abs(sums.gaps).sum(axis=1) / float(sums.counts[0].sum()),
+    }
+    reliability = Reliability(*(part.sum(axis=0) for part in (sums.counts, sums.predicted, sums.true)))
+    return Measured(columns, {"reliability": reliability.diagram()})
+
+
+@metric(
+    kind="autoencoding", axis="calibration", per_method=True, entries=[PIXEL_ECE, NLL, BRIER, IMAGE_ECE],
+    measure=pixels_of,
+)  # fmt: skip
+def autoencoding_calibration(table: Table) -> list[Measure]:
+    """The binned error of p(pixel = 1), the negative log-likelihood, and the Brier score.
 
     Whole images are resampled, since the pixels of an image are correlated.
     """
-    sums, n = pixel_sums(predicted, logits, targets, bins), len(predicted)
+    names = ("bin_counts", "bin_predicted", "bin_true", "image_nll", "image_brier")
+    sums = PixelSums(*(table[name] for name in names))
+    n, bins, gaps = len(sums.nll), table.facts["bins"], sums.gaps
     pixels = float(sums.counts[0].sum())
 
     def ece(counts: Array | None) -> Array:
         weights = drawn(counts, n)
-        return np.asarray(np.abs(weights @ sums.gaps).sum(axis=1) / (pixels * weights.sum(axis=1)))
+        return np.asarray(np.abs(weights @ gaps).sum(axis=1) / (pixels * weights.sum(axis=1)))
 
-    common: dict[str, Any] = {"seed": seed, "higher_is_better": False}
-    ece_params = {**params, "bins": bins, "binning": BINNING, "convention": CONVENTION, "pixels": int(pixels) * n}
-    per_image = np.abs(sums.gaps).sum(axis=1) / pixels
+    params = {"bins": bins, "binning": BINNING, "convention": CONVENTION, "pixels": int(pixels) * n}
     infinite = f"pixels of {int(np.isinf(sums.nll).sum())} images were given probability 0; the mean is infinite"
-    measures = [
-        resampled("pixel_ece", ece, n, recentred=True, params=ece_params, **common),
-        resampled("nll", average(sums.nll), n, unit="nat per pixel", params=dict(params), why=infinite, **common),
-        resampled("brier", average(sums.brier), n, unit="squared error", params=dict(params), **common),
-        resampled("image_ece", average(per_image), n, params={**params, "bins": bins}, **common),
+    return [
+        table.resampled(PIXEL_ECE, ece, n, recentred=True, params=params),
+        table.resampled(NLL, average(sums.nll), n, why=infinite),
+        table.resampled(BRIER, average(sums.brier), n),
+        table.resampled(IMAGE_ECE, average(table["image_ece"]), n, params={"bins": bins}),
     ]
-    reliability = Reliability(*(part.sum(axis=0) for part in (sums.counts, sums.predicted, sums.true)))
-    return Calibrated(measures, {"image_ece": per_image}, reliability.diagram())
 
 
 def rescaling(output: Array, targets: Array) -> Rescaling:
@@ -125,43 +184,57 @@ def rescaling(output: Array, targets: Array) -> Rescaling:
     def apply(output: Array) -> Array:
         return np.concatenate([scaling.apply(output[:, :size]), output[:, size:]], axis=1)
 
-    return Rescaling(apply, scaling.measure)
+    return replace(scaling, apply=apply)
 
 
-def uncertainty(outcomes: Outcomes) -> list[Measure]:
-    """Return the calibration of latent distributions, and how well code lengths detect out-of-distribution images.
-
-    The former is the gap between ELBO and importance-weighted bound, and a test of posterior ranks by simulation-based
-    calibration (Talts et al. 2018): a code is drawn from the prior and an image from the code; if q(z | x) were the
-    posterior, the code's rank among draws from it would be uniform. The test is about images that the model generates,
-    not about the task's images.
-    """
-    names = ("elbo_gap", "latent_ranks_failed", "latent_rank_spread")
-    detection = out_of_distribution_measures(outcomes)
-    why = None if binarized(outcomes) else "pixels lie between 0 and 1, but the decoder generates only 0 and 1"
+def _check_posteriors(outcomes: Outcomes) -> None:
+    """Raise NotApplicableError if the distributions of codes are no estimates of posteriors."""
     if not outcomes.model.variational:
-        why = "codes are points without a distribution, so that their calibration is undefined"
-    if why is not None:
-        return [*(not_applicable(name, why) for name in names), *detection]
+        raise NotApplicableError("codes are points without a distribution, so that their calibration is undefined")
+    if not binarized(outcomes):
+        raise NotApplicableError("pixels lie between 0 and 1, but the decoder generates only 0 and 1")
+
+
+def posterior_evidence(outcomes: Outcomes) -> Measured:
+    """Return the terms of the bounds, see `evidence_of`."""
+    _check_posteriors(outcomes)
+    return evidence_of(outcomes)
+
+
+@metric(kind="autoencoding", axis="calibration", entries=[ELBO_GAP], measure=posterior_evidence)
+def elbo_gap(table: Table) -> list[Measure]:
+    """The gap between the evidence lower bound and the importance-weighted bound."""
+    names = ("evidence_reconstruction", "evidence_divergence", "evidence_importance")
+    reconstruction, divergence, importance = of_subset(table, *names)
+    return [subset_mean(table, ELBO_GAP, reconstruction + divergence - importance, evidence_params(table))]
+
+
+def posterior_ranks(outcomes: Outcomes) -> Measured:
+    """Return the ranks of true codes among draws from the posteriors of simulated images, (simulations, latent)."""
+    _check_posteriors(outcomes)
     ranks = simulated_ranks(outcomes.model, SIMULATIONS, seed_of("calibration", "ranks", str(outcomes.seed)))
-    return [_elbo_gap(outcomes), *_rank_measures(ranks, outcomes.seed), *detection]
+    return Measured({"rank": ranks}, {"rank_draws": DRAWS}, population="simulated")
 
 
-def _elbo_gap(outcomes: Outcomes) -> Measure:
-    evidence, params = evidence_of(outcomes)
-    gaps = (evidence.negative_elbo - evidence.importance).cpu().numpy()
-    fields: dict[str, Any] = {"unit": "nat", "higher_is_better": False, "params": params}
-    return stats.mean_measure("elbo_gap", gaps, seed=outcomes.seed, **fields)
+@metric(kind="autoencoding", axis="calibration", entries=[RANKS_FAILED, RANK_SPREAD], measure=posterior_ranks)
+def latent_ranks(table: Table) -> list[Measure]:
+    """A test of posterior ranks by simulation-based calibration (Talts et al. 2018).
 
-
-def _rank_measures(ranks: Array, seed: int) -> list[Measure]:
-    adjusted = stats.holm(rank_p_values(ranks, DRAWS, BINS))
-    params = {"simulations": len(ranks), "draws": DRAWS, "bins": BINS}
-    failed = {**params, "test": "chi-square, Holm", "level": SIGNIFICANT, "smallest_p": float(np.min(adjusted))}
+    A code is drawn from the prior and an image from the code; if q(z | x) were the posterior, the code's rank among
+    draws from it would be uniform. The test is about images that the model generates, not about the task's images.
+    """
+    ranks, draws = table.of("simulated", "rank"), table.facts["rank_draws"]
+    adjusted = np.asarray(holm(rank_p_values(ranks, draws, BINS)))
+    params = {"simulations": len(ranks), "draws": draws, "bins": BINS}
+    test = {"test": "chi-square, Holm", "level": SIGNIFICANT, "smallest_p": float(np.min(adjusted))}
+    reading = {"reading": "1 is calibrated, above is too narrow, below too wide"}
     return [
-        stats.rate("latent_ranks_failed", np.asarray(adjusted) < SIGNIFICANT, higher_is_better=False, params=failed),
-        stats.mean_measure(
-            "latent_rank_spread", rank_spread(ranks, DRAWS), seed=seed, unit="ratio", higher_is_better=None,
-            params={**params, "reading": "1 is calibrated, above is too narrow, below too wide"},
-        ),
-    ]  # fmt: skip
+        table.rate(RANKS_FAILED, adjusted < SIGNIFICANT, params={**params, **test}),
+        table.mean(RANK_SPREAD, rank_spread(ranks, draws), params={**params, **reading}),
+    ]
+
+
+@metric(kind="autoencoding", axis="calibration", entries=[AUROC], measure=code_lengths_of_transforms)
+def out_of_distribution_auroc(table: Table) -> list[Measure]:
+    """How well code lengths detect out-of-distribution images."""
+    return out_of_distribution_measures(table)

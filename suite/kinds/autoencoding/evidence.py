@@ -1,5 +1,6 @@
 """A fixed subset of test images: their evidence, and the gallery made of them."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,10 @@ from torch import Tensor
 
 from suite.data.digests import seed_of
 from suite.kinds.base import Array, Outcomes
+from suite.metrics.catalogue import Metric
+from suite.metrics.table import Measured, Table
 from suite.models.adapters.evidence import Evidence
+from suite.types import Display, Measure
 
 DRAWS = 100
 """Codes per image of the importance-weighted bound."""
@@ -20,21 +24,57 @@ RECONSTRUCTED, PAIRS, STEPS, GENERATED = 12, 4, 9, 64
 """In the gallery: reconstructed images, interpolated pairs, images per interpolation, and generated images."""
 
 
-def evidence_of(outcomes: Outcomes) -> tuple[Evidence, dict[str, Any]]:
-    """Return the evidence for the subset of test images, and the params of its rows.
+def evidence_of(outcomes: Outcomes) -> Measured:
+    """Return the terms of the likelihood bounds of the subset of test images, in nats, NaN for other images.
+
+    Returns:
+        The columns evidence_reconstruction, evidence_divergence and evidence_importance, see
+        `suite.models.adapters.evidence.Evidence`.
 
     Raises:
         NotApplicableError: there is no likelihood: codes are points, or pixels lie between 0 and 1.
     """
-    rows = subset_rows(outcomes)
+    rows = subset_rows(outcomes.ids)
     seeds = [seed_of("evidence", outcomes.ids[row], str(outcomes.seed)) for row in rows]
     evidence: Evidence = outcomes.model.evidence(inputs_at(outcomes, rows), DRAWS, seeds)
-    return evidence, {**likelihood(outcomes), "draws": DRAWS}
+    parts = {name: getattr(evidence, name) for name in ("reconstruction", "divergence", "importance")}
+    columns = {f"evidence_{name}": spread(part.cpu().numpy(), rows, len(outcomes.ids)) for name, part in parts.items()}
+    return Measured(columns, {"evidence_draws": DRAWS})
 
 
-def subset_rows(outcomes: Outcomes) -> list[int]:
-    """Return the rows of at most `IMAGES` test images, the same for every model and in every run."""
-    return sorted(range(len(outcomes.ids)), key=lambda row: seed_of("order", outcomes.ids[row], "0"))[:IMAGES]
+def subset_rows(ids: Sequence[str]) -> list[int]:
+    """Return the rows of at most `IMAGES` test images, the same for every model and in every run.
+
+    The rows are in an order that depends on the ids alone, so that the subset of some of the images consists of images
+    of the whole subset, and then of others.
+    """
+    return sorted(range(len(ids)), key=lambda row: seed_of("order", ids[row], "0"))[:IMAGES]
+
+
+def spread(values: Array, rows: Sequence[int], count: int) -> Array:
+    """Return the values of some rows as a column of all rows, (count,), NaN for the others."""
+    column = np.full(count, np.nan)
+    column[rows] = values
+    return column
+
+
+def of_subset(table: Table, *names: str) -> list[Array]:
+    """Return columns at the images of the subset, in its order, (k,) each."""
+    rows = np.array(subset_rows(table["id"].tolist()), dtype=np.int64)
+    columns = [table[name][rows] for name in names]
+    return [column[~np.isnan(column)] for column in columns]
+
+
+def subset_mean(table: Table, metric: Metric, values: Array, params: Mapping[str, Any]) -> Measure:
+    """Return the mean of values of the subset (k,) with its bootstrap interval; undefined if there are none."""
+    if not len(values):
+        return table.undefined(metric, "none of these images belongs to the subset with bounds", params=params)
+    return table.mean(metric, values, params=params)
+
+
+def evidence_params(table: Table) -> dict[str, Any]:
+    """Return the params of rows about bounds."""
+    return {**likelihood(table.facts), "draws": table.facts["evidence_draws"]}
 
 
 def inputs_at(outcomes: Outcomes, rows: list[int]) -> Tensor:
@@ -48,21 +88,31 @@ def binarized(outcomes: Outcomes) -> bool:
     return bool(np.isin(outcomes.targets, (0, 1)).all())
 
 
-def likelihood(outcomes: Outcomes) -> dict[str, Any]:
-    """Return the params that describe the likelihood of a row."""
-    return {"likelihood": "bernoulli", "binarised": binarized(outcomes)}
+def likelihood(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the params that describe the likelihood of a row, from the facts of the kind."""
+    return {name: facts[name] for name in ("likelihood", "binarised")}
 
 
-def gallery(outcomes: Outcomes) -> dict[str, Array]:
+def gallery(outcomes: Outcomes) -> dict[str, Display]:
     """Return images in uint8: ``images`` and ``reconstructed`` (k, c, h, w), ``interpolated`` (pairs, steps, c, h, w).
 
     A variational model adds ``generated`` (64, c, h, w): the pixel probabilities of codes from the prior.
     """
-    inputs = inputs_at(outcomes, subset_rows(outcomes)[:RECONSTRUCTED])  # the first test images may be of one class
+    inputs = inputs_at(outcomes, subset_rows(outcomes.ids)[:RECONSTRUCTED])  # the first test images may be of one class
     model, pairs = outcomes.model, min(PAIRS, len(inputs) // 2)
-    arrays = {"images": inputs, "reconstructed": model.reconstruct(inputs)}
+    arrays = {
+        "images": _display(inputs, "input"),
+        "reconstructed": _display(model.reconstruct(inputs), "reconstructed"),
+    }
     if pairs:
-        arrays["interpolated"] = model.interpolate(inputs[:pairs], inputs[pairs : 2 * pairs], STEPS)
+        lines = model.interpolate(inputs[:pairs], inputs[pairs : 2 * pairs], STEPS)
+        arrays["interpolated"] = _display(lines, "interpolated", per_sample=False)
     if model.variational:
-        arrays["generated"] = model.sample(GENERATED, seed_of("prior", "shown", str(outcomes.seed)))
-    return {name: values.detach().mul(255).round().to(torch.uint8).cpu().numpy() for name, values in arrays.items()}
+        images = model.sample(GENERATED, seed_of("prior", "shown", str(outcomes.seed)))
+        arrays["generated"] = _display(images, "generated", per_sample=False)
+    return arrays
+
+
+def _display(images: Tensor, role: str, *, per_sample: bool = True) -> Display:
+    pixels = images.detach().mul(255).round().to(torch.uint8).cpu().numpy()
+    return Display(pixels, "image", role, per_sample=per_sample)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -11,17 +10,35 @@ import torch
 from torch import Tensor
 
 from suite.data import TaskData
+from suite.decorators import kind
 from suite.errors import MeasureError, ModelError
 from suite.kinds.autoencoding import calibration, losses
-from suite.kinds.autoencoding.evidence import gallery, likelihood
-from suite.kinds.base import Array, AttributionTarget, Calibrated, Outcomes, ValidatedSample
+from suite.kinds.autoencoding.evidence import binarized, gallery
+from suite.kinds.base import Array, AttributionTarget, Kind, NotApplicable, Outcome, Outcomes, ValidatedSample
 from suite.kinds.defaults import Graded, KindDefaults
 from suite.kinds.inputs import image
-from suite.metrics.stats import Statistic, average, resampled
+from suite.metrics.catalogue import Metric
+from suite.metrics.stats import Statistic, average
+from suite.metrics.table import Measured, Table
 from suite.models.adapters.autoencoder import AutoencoderOutput, TorchAutoencoder, split_output
 from suite.models.adapters.evidence import bernoulli, divergences
-from suite.registry import register
-from suite.types import Measure, Sample
+from suite.models.base import TorchModel
+from suite.types import IMAGE, Display, DisplayType, Measure, Sample
+
+PRESETS = MappingProxyType(
+    {
+        "clean": ("clean",),
+        "robustness": (
+            "robustness(attack=fgsm(eps=[0.05, 0.1, 0.2]))",
+            "robustness(attack=pgd(eps=[0.05, 0.1, 0.2], steps=20, restarts=1, loss=ce))",
+            "robustness(attack=patch(area=[0.05, 0.15], steps=30, restarts=1, loss=ce))",
+            "corruption(names=[gaussian_noise, motion_blur, contrast], severities=[3])",
+            "occlusion(fractions=[0.1, 0.25], places=2)",
+        ),
+        "calibration": ("calibration(members=1)",),
+        "attribution": ("attribution(methods=[saliency, integrated_gradients, occlusion, centre, edges], samples=16)",),
+    }
+)
 
 USED = 0.01
 """Divergence in nats, or magnitude of a point code, above which a latent dimension carries information."""
@@ -30,7 +47,6 @@ POINTS = "points, at no cost"
 """Param of rows about plain autoencoders."""
 
 
-@dataclass(frozen=True)
 class Autoencoding(Graded, KindDefaults):
     """An image from its own code; the output is a logit per pixel, and the code's mean and log variance.
 
@@ -38,49 +54,47 @@ class Autoencoding(Graded, KindDefaults):
     (n, 2), in bits per dimension. Damage is 1 - 2^-(code length / reference): one half where the code is useless,
     because the image needs as many bits as under independent pixels with the training images' means.
 
-    Attributes:
+    Args:
         shape: (channels, height, width) of the task's images; None until the kind is fitted.
         reference: bits per dimension of images under independent pixels; 1 until the kind is fitted.
     """
 
-    shape: tuple[int, ...] | None = None
-    reference: float = 1.0
-
-    name = "autoencoding"
-    adapter = TorchAutoencoder
-    headline = "code_length"
-    unit = "bit per dimension"
-    higher_is_better = False
-    quality = "2^-(code length / that of independent pixels)"
-    default_uncertainty = "pixel"
-    calibration_metric = "pixel_ece"
-    presets = MappingProxyType(
-        {
-            "clean": ("clean",),
-            "robustness": (
-                "robustness(attack=fgsm(eps=[0.05, 0.1, 0.2]))",
-                "robustness(attack=pgd(eps=[0.05, 0.1, 0.2], steps=20, restarts=1, loss=ce))",
-                "robustness(attack=patch(area=[0.05, 0.15], steps=30, restarts=1, loss=ce))",
-                "corruption(names=[gaussian_noise, motion_blur, contrast], severities=[3])",
-                "occlusion(fractions=[0.1, 0.25], places=2)",
-            ),
-            "calibration": ("calibration(members=1)",),
-            "attribution": (
-                "attribution(methods=[saliency, integrated_gradients, occlusion, centre, edges], samples=16)",
-            ),
-        }
-    )
+    adapter: type[TorchModel] = TorchAutoencoder
+    headline = losses.CODE_LENGTH
+    outcome = Outcome("graded", "2^-(code length / that of independent pixels)")
+    method = "pixel"
+    truth: DisplayType = "image"
     attack_loss = staticmethod(losses.attack_loss)
     rescaling = staticmethod(calibration.rescaling)
-    uncertainty = staticmethod(calibration.uncertainty)
     gallery = staticmethod(gallery)
+
+    def __init__(self, shape: tuple[int, ...] | None = None, reference: float = 1.0) -> None:
+        self.shape, self.reference = shape, reference
+
+    def kind(self) -> Kind:
+        """Return the kind: images that are their own targets, explained by maps of pixels."""
+        return Kind(
+            "autoencoding",
+            IMAGE,
+            samples=self,
+            models=self,
+            scoring=self,
+            showing=self,
+            fitting=self,
+            training=self,
+            attacks=self,
+            probabilities=self,
+            maps=self,
+            features=NotApplicable("the input is an image; its pixels are explained by the axis attribution"),
+            presets=PRESETS,
+        )
 
     def validate_sample(self, sample: Sample, classes: Sequence[str] | None) -> ValidatedSample:
         """Return the image, (channels, height, width) in uint8 or float32, twice: it is its own target."""
         value = image(sample.input)
         return ValidatedSample(value, value)
 
-    def class_names(self, targets: Sequence[Any]) -> tuple[str, ...]:
+    def class_names(self, targets: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
         """Return nothing: there are no classes."""
         return ()
 
@@ -103,9 +117,9 @@ class Autoencoding(Graded, KindDefaults):
         images = data.train.targets if len(data.train) else data.test.targets
         means = losses.independent(images)
         nats = float(losses.independent_nats(images, means).mean())
-        return replace(self, shape=data.info.input_shape, reference=nats / (len(means) * math.log(2)))
+        return type(self)(data.info.input_shape, nats / (len(means) * math.log(2)))
 
-    def training_loss(self, model: TorchAutoencoder, pixels: Tensor, targets: Tensor) -> tuple[Tensor, None]:
+    def training_loss(self, model: Any, pixels: Tensor, targets: Tensor) -> tuple[Tensor, None]:
         """Return the negative ELBO with one draw, in nats, (n,); for a plain autoencoder the cross-entropy."""
         mean, log_variance = model.code(pixels)
         if not model.variational:
@@ -130,53 +144,45 @@ class Autoencoding(Graded, KindDefaults):
         """Return the mean code length as a function of resampling counts."""
         return average(tally.sum(axis=1))
 
-    def headline_measure(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
+    def headline_measure(self, table: Table, metric: Metric, tally: Array, **fields: Any) -> Measure:
         """Return the mean code length, with a param if codes are points."""
         if not tally[:, 1].any():
             fields["params"] = {**fields.get("params", {}), "codes": POINTS}
-        return super().headline_measure(metric, tally, seed=seed, **fields)
+        return super().headline_measure(table, metric, tally, **fields)
 
-    def secondary_metrics(self, tally: Array, *, seed: int, params: Mapping[str, Any]) -> list[Measure]:
-        """Return the two parts of the code length: that of the pixels, and that of the code."""
-        fields: dict[str, Any] = {"seed": seed, "unit": self.unit, "higher_is_better": False, "params": params}
-        names = ("robust_reconstruction", "robust_divergence")
-        return [resampled(n, average(tally[:, part]), len(tally), **fields) for part, n in enumerate(names)]
+    def measured(self, outcomes: Outcomes) -> Measured:
+        """Return each image's code length, its two parts, and the fraction of wrongly reconstructed pixels.
 
-    def latent_shift(self, before: Array, after: Array) -> dict[str, Array]:
-        """Return the symmetric divergence between the distributions of the two codes, in nats, (n,)."""
-        first, second = self._parts(before), self._parts(after)
-        return {"latent_shift": losses.shift(first, second).numpy()} if bool(first.is_gaussian.all()) else {}
-
-    def columns(self, outcomes: Outcomes) -> dict[str, Any]:
-        """Return each image's code length, its two parts, and the fraction of wrongly reconstructed pixels."""
+        The facts are the number of pixels of an image, the likelihood, whether codes are Gaussian, and the mean
+        divergence of each latent dimension, in nats; None for points.
+        """
         tally = self.tally(outcomes.output, outcomes.targets)
-        white = (
-            split_output(torch.from_numpy(outcomes.output), math.prod(outcomes.targets.shape[1:])).logits.numpy() > 0
-        )
+        output = losses.output_parts(torch.from_numpy(outcomes.output), torch.from_numpy(outcomes.targets))
+        white = output.logits.numpy() > 0
         error = (white != (outcomes.targets.reshape(white.shape) >= 0.5)).mean(axis=1)
-        lengths = {"code_length": tally.sum(axis=1), "reconstruction": tally[:, 0], "divergence": tally[:, 1]}
-        return {**lengths, "pixel_error": error}
+        lengths = {losses.CODE_LENGTH.name: tally.sum(axis=1), "reconstruction": tally[:, 0], "divergence": tally[:, 1]}
+        facts = {
+            "dimensions": math.prod(outcomes.targets.shape[1:]),
+            "likelihood": "bernoulli",
+            "binarised": binarized(outcomes),
+            "variational": bool(output.is_gaussian.all()),
+            "divergence_by_latent": _divergence_by_latent(outcomes),
+        }
+        return Measured({**lengths, "wrong_pixels": error}, facts)
 
-    def details(self, outcomes: Outcomes) -> dict[str, Any]:
-        """Return the likelihood, and the mean divergence of each latent dimension, in nats; None for points."""
-        parts = losses.output_parts(torch.from_numpy(outcomes.output).double(), torch.from_numpy(outcomes.targets))
-        by_latent = losses.code_divergences(parts).mean(dim=0).tolist() if bool(parts.is_gaussian.all()) else None
-        return {**likelihood(outcomes), "divergence_by_latent": by_latent}
-
-    def output_arrays(self, output: Array) -> dict[str, Array]:
+    def output_arrays(self, output: Array) -> dict[str, Display]:
         """Return the reconstruction, uint8 (n, c, h, w), and the divergence of the code, in nats, (n,)."""
         parts = self._parts(output)
         pixels = parts.logits.sigmoid().mul(255).round().to(torch.uint8).view(-1, *self._image_shape())
-        return {"reconstruction": pixels.numpy(), "divergence": losses.code_divergences(parts).sum(dim=1).numpy()}
+        nats = losses.code_divergences(parts).sum(dim=1)
+        return {
+            "reconstruction": Display(pixels.numpy(), "image"),
+            "divergence": Display(nats.numpy(), "number"),
+        }
 
     def probabilities(self, output: Array) -> Array:
         """Return the probability that a pixel is 1, at the mean of the image's own code, float64 (n, c, h, w)."""
         return self._parts(output).logits.double().sigmoid().view(-1, *self._image_shape()).numpy()
-
-    def calibrated(self, predicted: Array, output: Array | None, targets: Array, **options: Any) -> Calibrated:
-        """Return the calibration of pixel probabilities."""
-        logits = None if output is None else self._parts(output).logits.view(-1, *self._image_shape()).numpy()
-        return calibration.calibrated(predicted, logits, targets, **options)
 
     def explainable(self, output: Array) -> Array:
         """Return for which images the code carries information."""
@@ -210,7 +216,12 @@ def _information(parts: AutoencoderOutput) -> Tensor:
     return torch.where(parts.is_gaussian, divergences(parts.mean, parts.log_variance), parts.mean.abs())
 
 
-@register("kind")
-def autoencoding() -> Autoencoding:
+def _divergence_by_latent(outcomes: Outcomes) -> list[float] | None:
+    parts = losses.output_parts(torch.from_numpy(outcomes.output).double(), torch.from_numpy(outcomes.targets))
+    return losses.code_divergences(parts).mean(dim=0).tolist() if bool(parts.is_gaussian.all()) else None
+
+
+@kind()
+def autoencoding() -> Kind:
     """An image from its own code."""
-    return Autoencoding()
+    return Autoencoding().kind()

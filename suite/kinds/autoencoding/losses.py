@@ -16,8 +16,20 @@ from torch import Tensor, nn
 
 from suite.kinds.base import Array
 from suite.kinds.defaults import find_loss
+from suite.metrics.catalogue import BoardColumn, Metric
 from suite.models.adapters.autoencoder import AutoencoderOutput, split_output
 from suite.models.adapters.evidence import divergences
+
+CODE_LENGTH = Metric(
+    "code_length",
+    "code length",
+    "cost of an image in bits per pixel: its code, plus the pixels given the mean of the code, so that attacks can be "
+    "compared; 1 is the cost of an uncompressed black-and-white image; not a bound, unlike ELBO and NLL",
+    unit="bit per dimension",
+    higher_is_better=False,
+    columns=(BoardColumn("code length"),),
+    is_headline=True,
+)
 
 
 def output_parts(output: Tensor, targets: Tensor) -> AutoencoderOutput:

@@ -15,11 +15,19 @@ import torch
 from torch import Tensor
 
 from suite.kinds.autoencoding import losses
-from suite.kinds.autoencoding.evidence import inputs_at, subset_rows
+from suite.kinds.autoencoding.evidence import inputs_at, of_subset, spread, subset_rows
 from suite.kinds.base import Array, Outcomes
-from suite.metrics.stats import drawn, resampled
+from suite.metrics.catalogue import Metric
+from suite.metrics.stats import drawn
+from suite.metrics.table import Measured, Table
 from suite.models.base import BATCH_MULTIPLE
 from suite.types import Measure
+
+AUROC = Metric(
+    "out_of_distribution_auroc",
+    "out-of-distribution AUROC",
+    "probability that the code of an image from elsewhere is longer than that of an image of the task; 50 % is chance",
+)
 
 
 def shuffled(images: Tensor) -> Tensor:
@@ -39,20 +47,40 @@ TRANSFORMS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
 )
 """What makes out-of-distribution images of the task's images, by name."""
 
+UNCHANGED = "none"
+"""The condition of images of the task."""
 
-def out_of_distribution_measures(outcomes: Outcomes) -> list[Measure]:
-    """Return the AUROC of the code length as a detector of out-of-distribution images, for each of `TRANSFORMS`."""
-    images = inputs_at(outcomes, subset_rows(outcomes))
-    in_distribution = code_lengths(outcomes.model, images)
-    measures = []
-    for name, transform in TRANSFORMS.items():
-        wins = pairwise_wins(code_lengths(outcomes.model, transform(images)), in_distribution)
-        params = {"out_of_distribution": name, "score": "code_length"}
-        statistic = partial(auroc, wins)
-        measures.append(
-            resampled("out_of_distribution_auroc", statistic, len(images), seed=outcomes.seed, params=params)
+
+def code_lengths_of_transforms(outcomes: Outcomes) -> list[Measured]:
+    """Return the code lengths of the subset of test images, as they are and after each of `TRANSFORMS`.
+
+    Returns:
+        The column score, under the condition out_of_distribution: the name of the transform, or `UNCHANGED`.
+    """
+    rows = subset_rows(outcomes.ids)
+    images, count = inputs_at(outcomes, rows), len(outcomes.ids)
+    changed = {UNCHANGED: images, **{name: transform(images) for name, transform in TRANSFORMS.items()}}
+    return [
+        Measured(
+            {"score": spread(code_lengths(outcomes.model, made), rows, count)}, params={"out_of_distribution": name}
         )
-    return measures
+        for name, made in changed.items()
+    ]
+
+
+def out_of_distribution_measures(table: Table) -> list[Measure]:
+    """Return the AUROC of the code length as a detector of out-of-distribution images, for each of `TRANSFORMS`."""
+    (own,) = of_subset(table.at(out_of_distribution=UNCHANGED), "score")
+    names = [condition["out_of_distribution"] for condition in table.conditions("score")]
+    return [_auroc(table.at(out_of_distribution=name), own) for name in names if name != UNCHANGED]
+
+
+def _auroc(table: Table, own: Array) -> Measure:
+    (others,) = of_subset(table, "score")
+    params = {"score": losses.CODE_LENGTH.name}
+    if not len(own):
+        return table.undefined(AUROC, "none of these images belongs to the subset with code lengths", params=params)
+    return table.resampled(AUROC, partial(auroc, pairwise_wins(others, own)), len(own), params=params)
 
 
 def code_lengths(model: Any, images: Tensor) -> Array:

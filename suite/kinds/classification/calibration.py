@@ -1,32 +1,54 @@
 """Calibration of classifiers, and the temperature scaling that other kinds share."""
 
-from typing import Any
-
 import numpy as np
 
+from suite.decorators import metric
 from suite.errors import NotApplicableError
-from suite.kinds.base import Array, Calibrated, Rescaling
+from suite.kinds.base import Array, Prediction, Rescaling
 from suite.metrics.calibration import (
+    CALIBRATION_METRICS,
     Predictions,
     Reliability,
     calibration_measures,
     fit_temperature,
-    temperature_interval,
+    inverse_temperature_error,
 )
+from suite.metrics.table import Measured, Table
 from suite.types import Measure
 
 
-def calibrated(predicted: Array, output: Array | None, targets: Array, *, bins: int, **options: Any) -> Calibrated:
-    """Return the calibration of distributions (n, classes), computed from the logits if they are given."""
-    predictions = (
-        Predictions.from_probabilities(predicted, targets)
-        if output is None
-        else Predictions.from_logits(output, targets)
+def distributions(prediction: Prediction) -> Measured:
+    """Return label, distribution, log-likelihood, confidence and correctness of each sample, and a reliability diagram.
+
+    They are computed from the logits where there are any.
+    """
+    build, values = (
+        (Predictions.from_probabilities, prediction.predicted)
+        if prediction.output is None
+        else (Predictions.from_logits, prediction.output)
     )
-    measures = calibration_measures(predictions, bins=bins, **options)
-    confidence, correct = predicted.max(axis=1).clip(0, 1), predicted.argmax(axis=1) == targets
-    diagram = Reliability.from_events(confidence, correct, bins).diagram()
-    return Calibrated(measures, {"confidence": confidence, "correct": correct}, diagram)
+    checked = build(values, prediction.targets)
+    predicted = prediction.predicted
+    confidence, correct = predicted.max(axis=1).clip(0, 1), predicted.argmax(axis=1) == prediction.targets
+    columns = {
+        "label": checked.labels,
+        "probabilities": checked.probabilities,
+        "log_likelihood": checked.log_likelihood,
+        "confidence": confidence,
+        "correct": correct,
+    }
+    diagram = Reliability.from_events(confidence, correct, prediction.bins).diagram()
+    return Measured(columns, {"reliability": diagram})
+
+
+@metric(
+    kind="classification", axis="calibration", per_method=True, entries=CALIBRATION_METRICS, measure=distributions
+)  # fmt: skip
+def classification_calibration(table: Table) -> list[Measure]:
+    """Calibration errors, proper scores and selective accuracy of predictive distributions."""
+    predictions = Predictions(table["probabilities"], table["label"], table["log_likelihood"])
+    bins = int(table.facts["bins"])
+    return calibration_measures(predictions, seed=table.seed, params=table.params, bins=bins, level=table.level)
 
 
 def rescaling(output: Array, targets: Array) -> Rescaling:
@@ -36,8 +58,8 @@ def rescaling(output: Array, targets: Array) -> Rescaling:
         NotApplicableError: no temperature is best.
     """
     temperature = best_temperature(output, targets, "samples")
-    interval = temperature_interval(output, targets, temperature)
-    return temperature_scaling(temperature, len(targets), interval)
+    error = inverse_temperature_error(output, targets, temperature)
+    return temperature_scaling(temperature, len(targets), error)
 
 
 def best_temperature(logits: Array, labels: Array, unit: str) -> float:
@@ -52,9 +74,6 @@ def best_temperature(logits: Array, labels: Array, unit: str) -> float:
     return fit.value
 
 
-def temperature_scaling(value: float, n: int, interval: tuple[float | None, float | None] = (None, None)) -> Rescaling:
-    """Return the division of logits by a temperature fitted on n samples, with its sandwich interval if it has one."""
-    method = "none" if interval[0] is None else "sandwich"
-    fields: dict[str, Any] = {"unit": "ratio", "higher_is_better": None, "params": {"fitted_on": "validation"}}
-    measure = Measure("temperature", value, *interval, n, method, **fields)
-    return Rescaling(lambda logits: np.asarray(logits.astype(np.float64) / value), measure)
+def temperature_scaling(value: float, n: int, error: float | None = None) -> Rescaling:
+    """Return the division of logits by a temperature fitted on n samples, with the error of its inverse if known."""
+    return Rescaling(lambda logits: np.asarray(logits.astype(np.float64) / value), value, n, error)

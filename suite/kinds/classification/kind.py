@@ -7,52 +7,82 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from suite.kinds.base import Array, AttributionTarget, Outcomes, ValidatedSample
+from suite.decorators import kind
+from suite.kinds.base import (
+    Array,
+    AttributionTarget,
+    Kind,
+    NotApplicable,
+    Outcome,
+    Outcomes,
+    ValidatedSample,
+)
 from suite.kinds.classification import calibration, losses
 from suite.kinds.defaults import KindDefaults, Labeled, check_class_logits
 from suite.kinds.inputs import image, label
-from suite.metrics import stats
+from suite.metrics.catalogue import BoardColumn, Metric
 from suite.metrics.stats import Statistic
+from suite.metrics.table import Measured, Table
 from suite.models.base import TorchClassifier, TorchModel
-from suite.registry import register
-from suite.types import Measure, Sample
+from suite.types import IMAGE, Display, DisplayType, Measure, Sample
+
+ACCURACY = Metric(
+    "accuracy",
+    "accuracy",
+    "share of test samples that are classified correctly",
+    columns=(BoardColumn("accuracy"),),
+    is_headline=True,
+    outcome="correct",
+)
+
+PRESETS = MappingProxyType(
+    {
+        "clean": ("clean",),
+        "robustness": (
+            "robustness(attack=fgsm(eps=[1/255, 2/255, 4/255, 8/255, 16/255]))",
+            "robustness(attack=pgd(eps=[1/255, 2/255, 4/255, 8/255, 16/255]))",
+            "robustness(attack=cascade(eps=[2/255, 4/255, 8/255]))",
+            "robustness(attack=cascade(eps=[0.25, 0.5, 1.0], norm=l2))",
+            "robustness(attack=patch())",
+            "corruption",
+            "occlusion",
+        ),
+        "calibration": ("calibration",),
+        "attribution": ("attribution",),
+    }
+)
 
 
-@register("kind", name="classification")
 class Classification(Labeled, KindDefaults):
     """One label per image; the output is one logit per class."""
 
-    name = "classification"
     adapter: type[TorchModel] = TorchClassifier
-    headline = "accuracy"
-    quality = "correct predictions"
-    single_label = True
+    headline = ACCURACY
+    outcome = Outcome("binary", "correct predictions")
     ranking_loss = "margin"
-    default_uncertainty = "softmax"
-    presets = MappingProxyType(
-        {
-            "clean": ("clean",),
-            "robustness": (
-                "robustness(attack=fgsm(eps=[1/255, 2/255, 4/255, 8/255, 16/255]))",
-                "robustness(attack=pgd(eps=[1/255, 2/255, 4/255, 8/255, 16/255]))",
-                "robustness(attack=cascade(eps=[2/255, 4/255, 8/255]))",
-                "robustness(attack=cascade(eps=[0.25, 0.5, 1.0], norm=l2))",
-                "robustness(attack=patch())",
-                "corruption",
-                "occlusion",
-            ),
-            "calibration": ("calibration",),
-            "attribution": ("attribution",),
-        }
-    )
+    method = "softmax"
+    truth: DisplayType = "class"
     attack_loss = staticmethod(losses.attack_loss)
     rivals = staticmethod(losses.rivals)
-    calibrated = staticmethod(calibration.calibrated)
     rescaling = staticmethod(calibration.rescaling)
 
-    def chance_level(self, classes: int) -> float:
-        """Return the expected accuracy of a uniform guess."""
-        return 1 / classes
+    def kind(self) -> Kind:
+        """Return the kind: images with one label each, explained by maps of pixels."""
+        return Kind(
+            "classification",
+            IMAGE,
+            samples=self,
+            models=self,
+            scoring=self,
+            showing=self,
+            fitting=self,
+            training=self,
+            attacks=self,
+            probabilities=self,
+            maps=self,
+            features=NotApplicable("the input is an image; its pixels are explained by the axis attribution"),
+            presets=PRESETS,
+        )
 
     def validate_sample(self, sample: Sample, classes: Sequence[str] | None) -> ValidatedSample:
         """Return the image, (channels, height, width) in uint8 or float32, and the class name or index."""
@@ -67,13 +97,9 @@ class Classification(Labeled, KindDefaults):
         output = model(pixels)
         return nn.functional.cross_entropy(output, targets, reduction="none"), output
 
-    def misclassified(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Return where the largest logit is that of a wrong class, bool (n,); ties go to the first class."""
-        return output.argmax(dim=1) != targets
-
     def damage(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Return 1 where the prediction is wrong, else 0."""
-        return self.misclassified(output, targets).double()
+        """Return 1 where the largest logit is that of a wrong class, else 0; ties go to the first class."""
+        return (output.argmax(dim=1) != targets).double()
 
     def tally(self, output: Array, targets: Array) -> Array:
         """Return which predictions are correct, bool (n,)."""
@@ -83,14 +109,14 @@ class Classification(Labeled, KindDefaults):
         """Return the accuracy as a function of resampling counts."""
         return lambda counts: np.asarray(tally.mean()[None] if counts is None else counts @ tally / len(tally))
 
-    def headline_measure(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
+    def headline_measure(self, table: Table, metric: Metric, tally: Array, **fields: Any) -> Measure:
         """Return the accuracy with its Wilson interval; for a randomized model, the mean of per-sample accuracies."""
         if np.isin(tally, (0, 1)).all() and "draws" not in fields.get("params", {}):
-            return stats.rate(metric, tally > 0, **fields)
-        return stats.mean_measure(metric, tally, seed=seed, **fields)
+            return table.rate(metric, tally > 0, **fields)
+        return table.mean(metric, tally, **fields)
 
-    def columns(self, outcomes: Outcomes) -> dict[str, Any]:
-        """Return label, prediction, correct, confidence and, for ten classes or more, top5."""
+    def measured(self, outcomes: Outcomes) -> Measured:
+        """Return label, prediction, correct, confidence and, for ten classes or more, top5; and the class names."""
         probabilities = self.probabilities(outcomes.output)
         prediction = outcomes.output.argmax(axis=1)
         columns = {
@@ -101,14 +127,7 @@ class Classification(Labeled, KindDefaults):
         }
         if len(outcomes.classes) >= TOP5_CLASSES:
             columns["top5"] = in_top(outcomes.output, outcomes.targets, 5)
-        return columns
-
-    def details(self, outcomes: Outcomes) -> dict[str, Any]:
-        """Return the class names and the confusion matrix (rows: truth, columns: prediction)."""
-        count = len(outcomes.classes)
-        pairs = outcomes.targets * count + outcomes.output.argmax(axis=1)
-        confusion = np.bincount(pairs, minlength=count * count).reshape(count, count)
-        return {"classes": list(outcomes.classes), "confusion": confusion.tolist()}
+        return Measured(columns, {"classes": list(outcomes.classes)})
 
     def probabilities(self, output: Array) -> Array:
         """Return the softmax, (n, classes), in float64."""
@@ -116,10 +135,13 @@ class Classification(Labeled, KindDefaults):
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
-    def output_arrays(self, output: Array) -> dict[str, Array]:
+    def output_arrays(self, output: Array) -> dict[str, Display]:
         """Return the most probable class and its probability."""
         probabilities = self.probabilities(output)
-        return {"prediction": probabilities.argmax(axis=1), "confidence": probabilities.max(axis=1).clip(0, 1)}
+        return {
+            "prediction": Display(probabilities.argmax(axis=1), "class"),
+            "confidence": Display(probabilities.max(axis=1).clip(0, 1), "probability"),
+        }
 
     def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> AttributionTarget:
         """Explain the logit of the class that is predicted on the clean image; score by its probability."""
@@ -143,3 +165,9 @@ def in_top(logits: Array, targets: Array, count: int) -> Array:
     own = logits[np.arange(len(targets)), targets][:, None]
     earlier = np.arange(logits.shape[1])[None] < targets[:, None]
     return np.asarray(((logits > own) | ((logits == own) & earlier)).sum(axis=1) < count)
+
+
+@kind()
+def classification() -> Kind:
+    """One label per image."""
+    return Classification().kind()

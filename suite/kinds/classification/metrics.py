@@ -5,57 +5,66 @@ from collections.abc import Callable
 import numpy as np
 
 from suite.decorators import metric
-from suite.kinds.base import Array, Outcomes
-from suite.kinds.classification.kind import TOP5_CLASSES, in_top
-from suite.metrics import stats
+from suite.kinds.base import Array
+from suite.kinds.classification.kind import ACCURACY, TOP5_CLASSES
+from suite.metrics.catalogue import Metric
+from suite.metrics.stats import bootstrap, percentile_interval
+from suite.metrics.table import Table
 from suite.types import Measure, not_applicable
 
+TOP5 = Metric("top5_accuracy", "top-5 accuracy", "share of samples whose true class is among the five largest logits")
+RECALL = Metric("recall", "recall of a class", "share of the samples of a class that are predicted as this class")
+BALANCED = Metric(
+    "balanced_accuracy", "balanced accuracy", "accuracy with every class weighted equally, however rare"
+)  # fmt: skip
+MACRO_F1 = Metric("macro_f1", "macro F1", "F1 score (harmonic mean of precision and recall), averaged over classes")
 
-@metric(kind="classification")
-def accuracy(outcomes: Outcomes) -> list[Measure]:
+
+@metric(kind="classification", entries=[ACCURACY])
+def accuracy(table: Table) -> list[Measure]:
     """Fraction of samples whose largest logit is that of the true class."""
-    return [stats.rate("accuracy", outcomes.output.argmax(axis=1) == outcomes.targets)]
+    return [table.rate(ACCURACY, table["correct"])]
 
 
-@metric(kind="classification")
-def top5_accuracy(outcomes: Outcomes) -> list[Measure]:
+@metric(kind="classification", entries=[TOP5])
+def top5_accuracy(table: Table) -> list[Measure]:
     """Fraction of samples whose true class is among the five largest logits."""
-    if len(outcomes.classes) < TOP5_CLASSES:
-        return [not_applicable("top5_accuracy", f"{len(outcomes.classes)} classes are too few for a top five")]
-    return [stats.rate("top5_accuracy", in_top(outcomes.output, outcomes.targets, 5))]
+    count = len(table.facts["classes"])
+    if count < TOP5_CLASSES:
+        return [not_applicable(TOP5.name, f"{count} classes are too few for a top five")]
+    return [table.rate(TOP5, table["top5"])]
 
 
-@metric(kind="classification")
-def recall(outcomes: Outcomes) -> list[Measure]:
+@metric(kind="classification", entries=[RECALL])
+def recall(table: Table) -> list[Measure]:
     """Fraction of each class's samples that are predicted as this class."""
-    correct = outcomes.output.argmax(axis=1) == outcomes.targets
-    measures = []
-    for index, name in enumerate(outcomes.classes):
-        members = outcomes.targets == index
+    labels, correct, measures = table["label"], table["correct"], []
+    for index, name in enumerate(table.facts["classes"]):
+        members = labels == index
+        params = {"class": name}
         if members.any():
-            measures.append(stats.rate("recall", correct[members], params={"class": name}))
+            measures.append(table.rate(RECALL, correct[members], params=params))
         else:
-            reason = f"no test sample of class {name}"
-            measures.append(Measure("recall", None, None, None, 0, "none", params={"class": name}, reason=reason))
+            measures.append(table.undefined(RECALL, f"no test sample of class {name}", params=params))
     return measures
 
 
-@metric(kind="classification")
-def balanced_accuracy(outcomes: Outcomes) -> list[Measure]:
+@metric(kind="classification", entries=[BALANCED])
+def balanced_accuracy(table: Table) -> list[Measure]:
     """Mean recall over the classes present: the accuracy if all classes were equally frequent."""
-    return [_resampled("balanced_accuracy", outcomes, _balanced)]
+    return [_of_confusions(table, BALANCED, _balanced)]
 
 
-@metric(kind="classification")
-def macro_f1(outcomes: Outcomes) -> list[Measure]:
+@metric(kind="classification", entries=[MACRO_F1])
+def macro_f1(table: Table) -> list[Measure]:
     """Mean over the classes of the harmonic mean of precision and recall."""
-    return [_resampled("macro_f1", outcomes, _macro_f1)]
+    return [_of_confusions(table, MACRO_F1, _macro_f1)]
 
 
-def _resampled(name: str, outcomes: Outcomes, statistic: Callable[[Array], Array]) -> Measure:
+def _of_confusions(table: Table, metric: Metric, statistic: Callable[[Array], Array]) -> Measure:
     """Return a statistic of confusion matrices (r, classes, classes) with its bootstrap interval."""
-    count, n = len(outcomes.classes), len(outcomes.targets)
-    pairs = outcomes.targets * count + outcomes.output.argmax(axis=1)
+    count, n = len(table.facts["classes"]), len(table)
+    pairs = table["label"] * count + table["prediction"]
 
     def of_resamples(indices: Array) -> Array:
         offsets = np.arange(len(indices))[:, None] * count * count
@@ -63,8 +72,9 @@ def _resampled(name: str, outcomes: Outcomes, statistic: Callable[[Array], Array
         return statistic(counts.reshape(len(indices), count, count))
 
     value = float(of_resamples(np.arange(n)[None])[0])
-    interval = stats.percentile_interval(value, stats.bootstrap(of_resamples, n, seed=outcomes.seed), n=n)
-    return Measure(name, value, interval.lo, interval.hi, n, interval.method)
+    draws = bootstrap(of_resamples, n, seed=table.seed)
+    interval = percentile_interval(value, draws, n=n, level=table.level)
+    return interval.measure(metric.name, value, n, level=table.level, **table.fields(metric))
 
 
 def _macro_f1(confusions: Array) -> Array:

@@ -3,20 +3,21 @@
 All errors match detections with objects by one rule, `suite.metrics.detection.RULE`.
 """
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from suite.decorators import metric
 from suite.errors import NotApplicableError
-from suite.kinds.base import Array, Calibrated, Rescaling
-from suite.kinds.classification.calibration import best_temperature, temperature_scaling
+from suite.kinds.base import Array, Prediction, Rescaling
+from suite.kinds.classification.calibration import best_temperature
 from suite.kinds.detection.targets import class_count
 from suite.metrics import detection as boxes
 from suite.metrics.calibration import Reliability
-from suite.metrics.detection.calibration import RULE
-from suite.metrics.stats import Statistic, resampled
+from suite.metrics.detection import DETECTION_CALIBRATION
+from suite.metrics.detection.calibration import D_ECE, LAACE, LAECE, OCE, RULE
+from suite.metrics.table import Measured, Table
 from suite.types import Measure
 
 D_ECE_BINS, LAECE_BINS = 10, 25
@@ -29,31 +30,44 @@ FEWEST = 20
 """Fewest validation detections that a temperature can be fitted on."""
 
 
-def calibrated(predicted: Array, targets: Array, *, seed: int, params: Mapping[str, Any], bins: int) -> Calibrated:
-    """Return the calibration of detections (n, 100, 6): D-ECE, LaECE_0, LaACE_0 and OCE, with their number.
+def scored_detections(prediction: Prediction) -> Measured:
+    """Return the detections with their scores, and a reliability diagram; an empty one without detections.
 
-    Without detections the first three are undefined.
+    Detections are selected before recalibration: those whose score then falls below the threshold are kept.
     """
-    classes = class_count(predicted, targets)
-    # Detections are selected before recalibration: those whose score then falls below the threshold are kept.
-    least = 0.0 if str(params.get("uncertainty", "")).endswith("+temperature") else boxes.LEAST_SCORE
-    hits, overlaps = (boxes.events(predicted, targets, classes, tau, least=least) for tau in (0.5, 0.0))
-    objects, count = boxes.objects(predicted, targets, classes, least=least), len(hits.confidence)
-    common = {**params, "detections": count, "rule": dict(RULE)}
-    nothing = "no detection reaches the lowest score, so that there is nothing to be calibrated"
+    least = 0.0 if prediction.method.endswith("+temperature") else boxes.LEAST_SCORE
+    detections, truth = prediction.predicted, prediction.targets
+    hits = boxes.events(detections, truth, class_count(detections, truth), least=least)
+    events = hits.confidence, hits.correct
+    diagram = Reliability.from_events(*events, D_ECE_BINS).diagram() if len(hits.confidence) else {}
+    return Measured({"detections": detections}, {"least_score": least, "reliability": diagram})
 
-    def measure(name: str, statistic: Statistic, why: str = nothing, **more: Any) -> Measure:
-        fields: dict[str, Any] = {"seed": seed, "higher_is_better": False, "why": why, "params": {**common, **more}}
-        return resampled(name, statistic, len(predicted), recentred=name != "oce", **fields)
 
-    measures = [
-        measure("d_ece", lambda counts: boxes.d_ece(hits, counts, D_ECE_BINS), bins=D_ECE_BINS),
-        measure("laece", lambda counts: boxes.laece(overlaps, counts, LAECE_BINS), bins=LAECE_BINS),
-        measure("laace", partial(boxes.laace, overlaps)),
-        measure("oce", partial(boxes.oce, objects), "no image has an object"),
+@metric(
+    kind="detection",
+    axis="calibration",
+    per_method=True,
+    entries=DETECTION_CALIBRATION,
+    measure=scored_detections,
+)
+def detection_calibration(table: Table) -> list[Measure]:
+    """D-ECE, LaECE_0, LaACE_0 and OCE; without detections the first three are undefined."""
+    given, least = (table["detections"], table["boxes"]), float(table.facts["least_score"])
+    classes = class_count(*given)
+    hits, overlaps = (boxes.events(*given, classes, tau, least=least) for tau in (0.5, 0.0))
+    objects = boxes.objects(*given, classes, least=least)
+    common = {"detections": len(hits.confidence), "rule": dict(RULE)}
+    why = "no detection reaches the lowest score, so that there is nothing to be calibrated"
+    fields: dict[str, Any] = {"recentred": True, "why": why}
+    d_ece = partial(boxes.d_ece, hits, bins=D_ECE_BINS)
+    laece = partial(boxes.laece, overlaps, bins=LAECE_BINS)
+    oce = partial(boxes.oce, objects)
+    return [
+        table.resampled(D_ECE, d_ece, params={**common, "bins": D_ECE_BINS}, **fields),
+        table.resampled(LAECE, laece, params={**common, "bins": LAECE_BINS}, **fields),
+        table.resampled(LAACE, partial(boxes.laace, overlaps), params=common, **fields),
+        table.resampled(OCE, oce, params=common, why="no image has an object"),
     ]
-    diagram = Reliability.from_events(hits.confidence, hits.correct, D_ECE_BINS).diagram() if count else {}
-    return Calibrated(measures, {"detections": np.bincount(hits.image, minlength=hits.images)}, diagram)
 
 
 def rescaling(output: Array, targets: Array) -> Rescaling:
@@ -77,7 +91,7 @@ def rescaling(output: Array, targets: Array) -> Rescaling:
         scaled[..., 4][real] = 1 / (1 + np.exp(-log_odds(scaled[..., 4][real]) / temperature))
         return scaled
 
-    return Rescaling(apply, temperature_scaling(temperature, len(output)).measure)
+    return Rescaling(apply, temperature, len(output))
 
 
 def log_odds(scores: Array) -> Array:

@@ -1,32 +1,43 @@
-"""Clean metrics of detection: COCO's, localization recall precision, and the states of objects.
+"""Metrics of detection: COCO's, localization recall precision, and the states of objects, clean and under attack.
 
 Average precision and optimal LRP choose the best of many thresholds on the samples they are measured on, and are biased
 upwards for few images. Their intervals are therefore of the expected value at this number of images.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from suite.decorators import metric
-from suite.kinds.base import Array, Outcomes
-from suite.kinds.detection.kind import RATES, rate_measures
+from suite.kinds.base import Array
+from suite.kinds.detection.damage import AIMS
+from suite.kinds.detection.tallies import average_precision, split
 from suite.metrics import detection as boxes
+from suite.metrics.catalogue import BoardColumn, Metric
+from suite.metrics.detection import AVERAGE_RECALLS, CLASS_MAP, MAP, MAP50, MAP75, OLRP, RATES
 from suite.metrics.detection.matching import COCO_THRESHOLDS
 from suite.metrics.detection.precision import LIMITS
-from suite.metrics.stats import Statistic, mean_defined, resampled
+from suite.metrics.stats import Statistic, mean_defined
+from suite.metrics.table import Table
 from suite.types import Measure
 
 
-def matched(outcomes: Outcomes, thresholds: Sequence[float] = COCO_THRESHOLDS) -> boxes.Matches:
-    """Return the detections of a split matched with true boxes."""
-    return boxes.match(outcomes.output, outcomes.targets, len(outcomes.classes), thresholds)
+def _under_attack(rate: Metric) -> Metric:
+    """Return a rate under attack; it has a column for attacks that aim at it, where mAP can hide their success."""
+    aim = next(name for name, place in AIMS.items() if RATES[place] is rate)
+    title = rate.name.replace("_", " ").removesuffix(" rate")
+    column = BoardColumn(f"{{attack}} {{size}} {title}", {"reference": True, "loss": aim})
+    return replace(rate, columns=(column,), control="random")
 
 
-@metric(kind="detection")
-def mean_average_precision(outcomes: Outcomes) -> list[Measure]:
+ATTACKED_MAP50 = replace(MAP50, columns=(), control="random")
+ATTACKED_RATES = tuple(_under_attack(rate) for rate in RATES[1:])
+
+
+@metric(kind="detection", entries=[MAP, MAP50, MAP75, CLASS_MAP])
+def mean_average_precision(table: Table) -> list[Measure]:
     """COCO's mean average precision: over IoU .50 to .95, at .50 and at .75, and by class."""
-    matches, n = matched(outcomes), len(outcomes.ids)
-    common: dict[str, Any] = {"seed": outcomes.seed, "recentred": True}
+    matches = _matched(table)
 
     def at_thresholds(columns: list[int]) -> Statistic:
         return lambda counts: boxes.mean_ap(boxes.average_precision(matches, counts)[..., columns])
@@ -34,40 +45,63 @@ def mean_average_precision(outcomes: Outcomes) -> list[Measure]:
     def of_class(index: int) -> Statistic:
         return lambda counts: boxes.mean_ap(boxes.average_precision(matches, counts)[:, [index]])
 
-    columns = {"map": list(range(len(matches.thresholds))), "map50": [matches.at(0.5)], "map75": [matches.at(0.75)]}
-    measures = [resampled(name, at_thresholds(chosen), n, **common) for name, chosen in columns.items()]
-    for index, name in enumerate(outcomes.classes):
-        why = f"no test image has an object of class {name}"
-        measures.append(resampled("class_map", of_class(index), n, why=why, params={"class": name}, **common))
+    columns = {MAP: list(range(len(matches.thresholds))), MAP50: [matches.at(0.5)], MAP75: [matches.at(0.75)]}
+    measures = [table.resampled(one, at_thresholds(chosen), recentred=True) for one, chosen in columns.items()]
+    for index, name in enumerate(table.facts["classes"]):
+        fields: dict[str, Any] = {"why": f"no test image has an object of class {name}", "params": {"class": name}}
+        measures.append(table.resampled(CLASS_MAP, of_class(index), recentred=True, **fields))
     return measures
 
 
-@metric(kind="detection")
-def average_recall(outcomes: Outcomes) -> list[Measure]:
+@metric(kind="detection", entries=AVERAGE_RECALLS)
+def average_recall(table: Table) -> list[Measure]:
     """COCO's average recall with at most 1, 10 and 100 detections per image."""
-    matches, n = matched(outcomes), len(outcomes.ids)
+    matches = _matched(table)
 
     def at(index: int) -> Statistic:
         return lambda counts: boxes.mean_ap(boxes.average_recall(matches, LIMITS, counts)[index])
 
-    return [resampled(f"ar{limit}", at(index), n, seed=outcomes.seed) for index, limit in enumerate(LIMITS)]
+    return [table.resampled(one, at(index)) for index, one in enumerate(AVERAGE_RECALLS)]
 
 
-@metric(kind="detection")
-def localisation_recall_precision(outcomes: Outcomes) -> list[Measure]:
+@metric(kind="detection", entries=[OLRP])
+def localisation_recall_precision(table: Table) -> list[Measure]:
     """Optimal LRP error: false positives, misses and localization errors, at the best threshold of each class."""
-    matches = matched(outcomes, (0.5,))
+    matches = _matched(table, (0.5,))
 
     def mean(counts: Array | None) -> Array:
         return mean_defined(boxes.optimal_lrp(matches, counts))
 
-    return [resampled("olrp", mean, len(outcomes.ids), seed=outcomes.seed, recentred=True, higher_is_better=False)]
+    return [table.resampled(OLRP, mean, recentred=True)]
 
 
-@metric(kind="detection")
-def states_of_objects(outcomes: Outcomes) -> list[Measure]:
+@metric(kind="detection", entries=RATES)
+def states_of_objects(table: Table) -> list[Measure]:
     """Fractions of objects detected, mislabeled and missed at the threshold, and false positives per image."""
-    threshold = outcomes.kind.threshold
-    per_image = boxes.states(outcomes.output, outcomes.targets, threshold)
-    common: dict[str, Any] = {"seed": outcomes.seed, "params": {"threshold": round(threshold, 4)}}
-    return rate_measures(per_image, RATES, **common)
+    return _rates(table, table["detections"], table["boxes"], RATES)
+
+
+@metric(kind="detection", axis="robustness", entries=[ATTACKED_MAP50, *ATTACKED_RATES])
+def detection_under_attack(table: Table) -> list[Measure]:
+    """AP50, and the rates of wrong states at the threshold, because AP alone hides missed objects."""
+    tally = table["tally"]
+    ap50 = table.resampled(ATTACKED_MAP50, average_precision(tally, (0.5,)), len(tally), recentred=True)
+    return [ap50, *_rates(table, *split(tally), ATTACKED_RATES)]
+
+
+def _matched(table: Table, thresholds: Sequence[float] = COCO_THRESHOLDS) -> boxes.Matches:
+    return boxes.match(table["detections"], table["boxes"], len(table.facts["classes"]), thresholds)
+
+
+def _rates(table: Table, detections: Array, truth: Array, metrics: Sequence[Metric]) -> list[Measure]:
+    """Return some of `RATES`, of all columns or the last ones, at the threshold among the facts."""
+    threshold = float(table.facts["threshold"])
+    per_image = boxes.states(detections, truth, threshold)
+
+    def rate(column: int) -> Statistic:
+        return lambda counts: boxes.rates(per_image, counts)[:, column]
+
+    first, params = len(RATES) - len(metrics), {"threshold": round(threshold, 4)}
+    return [
+        table.resampled(one, rate(first + place), len(per_image), params=params) for place, one in enumerate(metrics)
+    ]

@@ -8,10 +8,14 @@ import numpy as np
 
 from suite.errors import DataError
 from suite.kinds.base import Array
+from suite.kinds.defaults import class_indices
 from suite.kinds.inputs import label
 
 LEAST_SIDE = 1.0
 """Smallest width and height in pixels of the part of a box inside the image."""
+
+CLASS, IGNORED = 4, 5
+"""Columns of a true box."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,19 @@ def objects(target: Any, size: tuple[int, ...], classes: Sequence[str] | None) -
     kept = np.flatnonzero(valid)
     objects = Objects(clipped[kept].astype(np.float32), tuple(names[row] for row in kept), ignored[kept])
     return objects, tuple(remarks)
+
+
+def stacked(targets: Sequence[Objects], classes: Sequence[str]) -> Array:
+    """Return true boxes, float32 (n, M, 6): x1, y1, x2, y2, class, ignored; padding rows have class -1."""
+    rows = max((len(target.labels) for target in targets), default=0)
+    tables = np.zeros((len(targets), max(1, rows), 6), dtype=np.float32)
+    tables[..., CLASS] = -1
+    for table, target in zip(tables, targets, strict=True):
+        count = len(target.labels)
+        table[:count, :4] = target.boxes
+        table[:count, CLASS] = class_indices(target.labels, classes)
+        table[:count, IGNORED] = target.ignored
+    return tables
 
 
 def class_count(detections: Array, truth: Array) -> int:

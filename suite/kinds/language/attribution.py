@@ -1,16 +1,39 @@
 """Attribution for language models: the predicted character is explained by the characters of the context."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from suite.data.text import texts_of
 from suite.errors import NotApplicableError
-from suite.kinds.base import Rationale
+from suite.kinds.base import Array, Rationale
 from suite.models.adapters.language import TorchLanguage
+from suite.types import Display
 
 BLANK = " "
 """Replaces a deleted character; it is a character itself, so that the result is still a text."""
+
+
+@dataclass(frozen=True)
+class ExplainedCharacters:
+    """The characters of the context as the features that explain the character after it.
+
+    Attributes:
+        scored: scored characters per window.
+    """
+
+    scored: int
+
+    def explainable(self, output: Array) -> Array:
+        """Return that every window can be explained."""
+        return np.ones(len(output), dtype=bool)
+
+    def explained(self, model: Any, inputs: Tensor, outputs: Tensor) -> Rationale:
+        """Explain the prediction of the first scored character by the context."""
+        return explained_characters(model, inputs, outputs, self.scored)
 
 
 def explained_characters(model: TorchLanguage, inputs: Tensor, outputs: Tensor, scored: int) -> Rationale:
@@ -60,5 +83,8 @@ def explained_characters(model: TorchLanguage, inputs: Tensor, outputs: Tensor, 
         [list(text) for text in texts_of(context.cpu().numpy())],
         "replaced by a space" if model.alphabet.ids(np.array([ord(BLANK)]))[0] else "read as an unknown character",
         ends_matter=True,
-        arrays={"codes": inputs.cpu().numpy(), "spans": spans},
+        arrays={
+            "codes": Display(inputs.cpu().numpy(), "text", "input"),
+            "spans": Display(spans, "spans", "features"),
+        },
     )

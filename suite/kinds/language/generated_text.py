@@ -7,9 +7,10 @@ import torch
 
 from suite.data.digests import in_digest_order, seed_of
 from suite.data.text import packed, texts_of
-from suite.kinds.base import Array, Outcomes
+from suite.kinds.base import Outcomes
 from suite.models.adapters.language import TorchLanguage
 from suite.models.adapters.sampling import Sampled
+from suite.types import Display
 
 TEMPERATURES = (0.5, 0.8, 1.0)
 """Sampling temperatures of the gallery."""
@@ -43,7 +44,7 @@ def continuations(outcomes: Outcomes, rows: Sequence[int], length: int, temperat
     return model.continue_texts(prompts, length, seeds=seeds, temperature=temperature)
 
 
-def gallery(outcomes: Outcomes) -> dict[str, Array]:
+def gallery(outcomes: Outcomes) -> dict[str, Display]:
     """Return generated texts: some without a prompt, and some that continue the context of a test window.
 
     Returns:
@@ -59,8 +60,9 @@ def gallery(outcomes: Outcomes) -> dict[str, Array]:
         texts += unprompted(outcomes, DISPLAYED, temperature=temperature)
         continued = continuations(outcomes, rows, LENGTH, temperature).ids.cpu().numpy()
         texts += [model.alphabet.text(ids) for ids in continued]
+    given = packed(prompts * len(TEMPERATURES), max(map(len, prompts)))
     return {
-        "generated": packed(texts, LENGTH),
-        "prompt": packed(prompts * len(TEMPERATURES), max(map(len, prompts))),
-        "temperature": np.repeat(TEMPERATURES, len(prompts)),
+        "generated": Display(packed(texts, LENGTH), "text", "generated", per_sample=False),
+        "prompt": Display(given, "text", "prompt", per_sample=False),
+        "temperature": Display(np.repeat(TEMPERATURES, len(prompts)), "number", "temperature", per_sample=False),
     }

@@ -1,7 +1,6 @@
 """Language modeling: the next character of a text, scored in bits."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
@@ -11,18 +10,46 @@ from torch import Tensor
 
 from suite.data import TaskData
 from suite.data.text import codes
-from suite.errors import DataError, ModelError, NotApplicableError
-from suite.kinds.base import Array, AttributionTarget, Calibrated, Outcomes, Rationale, ValidatedSample
+from suite.decorators import kind
+from suite.errors import DataError, ModelError
+from suite.kinds.base import Array, Kind, NotApplicable, Outcome, Outcomes, ValidatedSample
 from suite.kinds.defaults import Graded, KindDefaults, softmax
 from suite.kinds.language import calibration, losses
-from suite.kinds.language.attribution import explained_characters
+from suite.kinds.language.attribution import ExplainedCharacters
 from suite.kinds.language.generated_text import gallery
+from suite.metrics.catalogue import BoardColumn, Metric
 from suite.metrics.stats import Statistic, sums_ratio
+from suite.metrics.table import Measured
 from suite.models.adapters.language import TorchLanguage
 from suite.models.adapters.tokens import Alphabet
 from suite.models.base import TorchModel
-from suite.registry import register
-from suite.types import Sample
+from suite.types import WINDOW, Display, DisplayType, Sample
+
+BITS_PER_CHARACTER = Metric(
+    "bits_per_character",
+    "bits per character",
+    "mean surprisal of the next character of real text under the model: 0 is a certain prediction, 1 a choice between "
+    "two equally likely characters",
+    unit="bits",
+    higher_is_better=False,
+    columns=(BoardColumn("bits per character"),),
+    is_headline=True,
+)
+
+PRESETS = MappingProxyType(
+    {
+        "clean": ("clean",),
+        "robustness": (
+            "robustness(attack=hotflip(edits=[1, 2, 4, 8], unit=character))",
+            "robustness(attack=typos(edits=[1, 2, 4, 8]))",
+            "robustness(attack=trigger(edits=[2, 4]))",
+            "robustness(attack=fgsm(eps=[0.05, 0.1, 0.2, 0.5]), space=embedding)",
+            "robustness(attack=pgd(eps=[0.05, 0.1, 0.2, 0.5], steps=10, restarts=1), space=embedding)",
+        ),
+        "calibration": ("calibration(members=1)",),
+        "attribution": ("rationale",),
+    }
+)
 
 UNKNOWN = "<unk>"
 """The class of characters outside the alphabet."""
@@ -35,7 +62,6 @@ class Window(NamedTuple):
     context: int
 
 
-@dataclass(frozen=True)
 class Language(Graded, KindDefaults):
     """The next character of a text; the output is one logit per class and character, except for the first character.
 
@@ -46,37 +72,37 @@ class Language(Graded, KindDefaults):
         scored: number of scored characters per window; None until the kind is fitted.
     """
 
-    scored: int | None = None
-
-    name = "language"
-    open_classes = True
-    fixed_length = True
-    adapter = TorchLanguage
-    headline = "bits_per_character"
-    unit = "bits"
-    higher_is_better = False
-    quality = "fraction of a uniform guess's bits that are saved"
-    default_uncertainty = "softmax"
-    calibration_metric = "token_ece"
-    presets = MappingProxyType(
-        {
-            "clean": ("clean",),
-            "robustness": (
-                "robustness(attack=hotflip(edits=[1, 2, 4, 8], unit=character))",
-                "robustness(attack=typos(edits=[1, 2, 4, 8]))",
-                "robustness(attack=trigger(edits=[2, 4]))",
-                "robustness(attack=fgsm(eps=[0.05, 0.1, 0.2, 0.5]), space=embedding)",
-                "robustness(attack=pgd(eps=[0.05, 0.1, 0.2, 0.5], steps=10, restarts=1), space=embedding)",
-            ),
-            "calibration": ("calibration(members=1)",),
-            "attribution": ("rationale",),
-        }
-    )
+    adapter: type[TorchModel] = TorchLanguage
+    headline = BITS_PER_CHARACTER
+    outcome = Outcome("graded", "fraction of a uniform guess's bits that are saved")
+    method = "softmax"
+    truth: DisplayType = "class"
     attack_loss = staticmethod(losses.attack_loss)
     damage = staticmethod(losses.damage)
     gallery = staticmethod(gallery)
     rescaling = staticmethod(calibration.rescaling)
-    uncertainty = staticmethod(calibration.entropy_gap)
+
+    def __init__(self, scored: int | None = None) -> None:
+        self.scored = scored
+
+    def kind(self) -> Kind:
+        """Return the kind: windows of text, explained by the characters of their context."""
+        unfitted = NotApplicable("the number of scored characters is unknown; call fit_to_model first")
+        return Kind(
+            "language",
+            WINDOW,
+            samples=self,
+            models=self,
+            scoring=self,
+            showing=self,
+            fitting=self,
+            training=self,
+            attacks=self,
+            probabilities=self,
+            maps=NotApplicable("a text is explained by its characters; use the axis rationale"),
+            features=unfitted if self.scored is None else ExplainedCharacters(self.scored),
+            presets=PRESETS,
+        )
 
     # samples
 
@@ -94,9 +120,10 @@ class Language(Graded, KindDefaults):
         remarks = (f"{unknown} characters outside the alphabet, read as {UNKNOWN}",) if unknown else ()
         return ValidatedSample(points, Window(sample.input, int(context)), remarks)
 
-    def class_names(self, targets: Sequence[Any]) -> tuple[str, ...]:
-        """Return `UNKNOWN` and the characters of training windows, by code point."""
-        return (UNKNOWN, *sorted(set().union(*(target.text for target in targets))))
+    def class_names(self, targets: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
+        """Return `UNKNOWN` and the characters of training windows, or of all if there are none, by code point."""
+        windows = targets.get("train") or [target for split in targets.values() for target in split]
+        return (UNKNOWN, *sorted(set().union(*(target.text for target in windows))))
 
     def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> Array:
         """Return the classes of the scored characters, int64 (n, scored).
@@ -118,7 +145,7 @@ class Language(Graded, KindDefaults):
 
     def fit_to_model(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> Self:
         """Return the kind with the number of scored characters, which is the same for all windows of a task."""
-        return self if data is None else replace(self, scored=data.test.targets.shape[1])
+        return self if data is None else type(self)(data.test.targets.shape[1])
 
     def check_output(self, output: Tensor, classes: Sequence[str]) -> None:
         """Raise ModelError unless there is one logit per class and position."""
@@ -152,34 +179,36 @@ class Language(Graded, KindDefaults):
         """Return the bits per character as a function of resampling counts."""
         return sums_ratio(tally[:, 0], tally[:, 1])
 
-    # columns, details and galleries
+    def measured(self, outcomes: Outcomes) -> Measured:
+        """Return bits and number of the scored characters of each window, and how many are correct or unknown.
 
-    def columns(self, outcomes: Outcomes) -> dict[str, Any]:
-        """Return each window's bits per character and fraction of correctly predicted characters."""
-        tally = self.tally(outcomes.output, outcomes.targets)
-        correct = correct_characters(outcomes.output, outcomes.targets)
-        return {"bits_per_character": tally[:, 0] / tally[:, 1], "right_characters": correct.mean(axis=1)}
-
-    def details(self, outcomes: Outcomes) -> dict[str, Any]:
-        """Return the alphabet, the layout of windows, and the mean bits at each scored position."""
-        bits = losses.bits(torch.from_numpy(outcomes.output), torch.from_numpy(outcomes.targets))
-        scored = outcomes.targets.shape[1]
-        return {
-            "classes": list(outcomes.classes),
-            "context": outcomes.output.shape[1] + 1 - scored,
-            "scored": scored,
-            "state": "reset before each window",
-            "uniform_bits": float(np.log2(len(outcomes.classes))),
-            "unknown_characters": int((outcomes.targets == 0).sum()),
-            "bits_by_position": bits.mean(dim=0).tolist(),
+        The facts are the alphabet, the layout of windows, and the bits of a uniform guess.
+        """
+        tally, targets = self.tally(outcomes.output, outcomes.targets), outcomes.targets
+        correct = outcomes.output[:, -targets.shape[1] :].argmax(axis=2) == targets  # ties go to the first class
+        columns = {
+            "bits": tally[:, 0],
+            "characters": tally[:, 1],
+            "correct_characters": correct.sum(axis=1),
+            "unknown_characters": (targets == 0).sum(axis=1),
         }
+        facts = {
+            "classes": list(outcomes.classes),
+            "context": outcomes.output.shape[1] + 1 - targets.shape[1],
+            "scored": targets.shape[1],
+            "state": "reset before each window",
+            "uniform_bits": float(np.log2(outcomes.output.shape[2])),
+        }
+        return Measured(columns, facts)
 
-    def output_arrays(self, output: Array) -> dict[str, Array]:
+    # galleries
+
+    def output_arrays(self, output: Array) -> dict[str, Display]:
         """Return the most probable class at each position but the first, and its probability."""
         probabilities = self.probabilities(output)
         return {
-            "prediction": probabilities.argmax(axis=2).astype(np.int32),
-            "confidence": probabilities.max(axis=2).clip(0, 1).astype(np.float32),
+            "prediction": Display(probabilities.argmax(axis=2).astype(np.int32), "class"),
+            "confidence": Display(probabilities.max(axis=2).clip(0, 1).astype(np.float32), "probability"),
         }
 
     # uncertainty
@@ -187,27 +216,6 @@ class Language(Graded, KindDefaults):
     def probabilities(self, output: Array) -> Array:
         """Return the softmax over the alphabet at each position, (n, positions, classes), in float64."""
         return softmax(output, axis=2)
-
-    def calibrated(self, predicted: Array, output: Array | None, targets: Array, **options: Any) -> Calibrated:
-        """Return the calibration of the distributions of scored characters."""
-        return calibration.calibrated(predicted, targets, **options)
-
-    # attribution
-
-    def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> AttributionTarget:
-        """Raise NotApplicableError: there are no pixels."""
-        raise NotApplicableError("a text is explained by its characters; use the axis rationale")
-
-    def rationale(self, model: Any, inputs: Tensor, outputs: Tensor) -> Rationale:
-        """Explain the prediction of the first scored character by the context."""
-        if self.scored is None:
-            raise NotApplicableError("the number of scored characters is unknown; call fit_to_model first")
-        return explained_characters(model, inputs, outputs, self.scored)
-
-
-def correct_characters(output: Array, targets: Array) -> Array:
-    """Return which scored characters are predicted correctly, bool (n, scored); ties go to the first class."""
-    return np.asarray(output[:, -targets.shape[1] :].argmax(axis=2) == targets)
 
 
 def _alphabet(classes: Sequence[str]) -> Alphabet:
@@ -217,7 +225,7 @@ def _alphabet(classes: Sequence[str]) -> Alphabet:
         raise DataError(f"the declared classes are not an alphabet: {error}") from error
 
 
-@register("kind")
-def language() -> Language:
+@kind()
+def language() -> Kind:
     """Language modeling: the next character of a text, scored in bits."""
-    return Language()
+    return Language().kind()

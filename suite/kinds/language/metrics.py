@@ -1,171 +1,127 @@
-"""Clean metrics of language models: bits, accuracy, and properties of generated text."""
+"""Clean metrics of language models on real text: bits and accuracy."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from suite.data.text import WORD, texts_of
+from suite.data.text import texts_of
 from suite.decorators import metric
 from suite.kinds.base import Array, Outcomes
-from suite.kinds.language.generated_text import LENGTH, SAMPLES, unprompted
-from suite.kinds.language.kind import correct_characters
-from suite.metrics import stats
-from suite.metrics.stats import resampled, sums_ratio
+from suite.kinds.language.kind import BITS_PER_CHARACTER
+from suite.metrics.catalogue import BoardColumn, Metric
+from suite.metrics.stats import sums_ratio
+from suite.metrics.table import Measured, Table
 from suite.models.adapters.language import TorchLanguage
 from suite.types import Check, Measure, not_applicable
-
-RUN = 8
-"""Characters of an n-gram that counts as memorized, or repeated."""
 
 PROBED = 8
 """Windows on which causality is checked."""
 
+BITS_PER_BYTE = Metric(
+    "bits_per_byte",
+    "bits per byte",
+    "bits per byte of text, comparable across alphabets",
+    unit="bits",
+    higher_is_better=False,
+)
+PERPLEXITY = Metric(
+    "perplexity",
+    "perplexity",
+    "effective number of equally likely next characters",
+    unit="characters",
+    higher_is_better=False,
+)
+NEXT_CHARACTER_ACCURACY = Metric(
+    "next_character_accuracy",
+    "accuracy of the next character",
+    "share of characters that the model predicts correctly",
+)
+BITS_CARRIED = Metric(
+    "bits_per_character_carried",
+    "bits per character, state carried",
+    "bits per character if the model keeps its state across the text",
+    unit="bits",
+    higher_is_better=False,
+    columns=(BoardColumn("bits carried"),),
+    descriptive=("runs", "longest", "carried"),
+)
+NOT_CARRIED = "not_carried"
+"""The fact that says why there are no bits with a carried state."""
 
-@metric(kind="language")
-def bits_per_character(outcomes: Outcomes) -> list[Measure]:
+
+def bytes_and_causality(outcomes: Outcomes) -> Measured:
+    """Return the bytes of the scored characters of each window, and whether the model ignores later characters."""
+    return Measured({"bytes": scored_bytes(outcomes)}, {"causal": causal(outcomes)})
+
+
+@metric(kind="language", entries=[BITS_PER_CHARACTER, BITS_PER_BYTE, PERPLEXITY], measure=bytes_and_causality)
+def bits_per_character(table: Table) -> list[Measure]:
     """Bits per character and per byte, and the perplexity, with the state reset before each window."""
-    tally, n = outcomes.kind.tally(outcomes.output, outcomes.targets), len(outcomes.ids)
-    per_character = sums_ratio(tally[:, 0], tally[:, 1])
-    fields: dict[str, Any] = {"seed": outcomes.seed, "higher_is_better": False}
-    checks: dict[str, Check] = {"causal": causal(outcomes)}
+    bits, characters = np.stack([table["bits"], table["characters"]], axis=1).T  # the tally of the kind
+    per_character = sums_ratio(bits, characters)
+    checks: dict[str, Check] = {"causal": table.facts["causal"]}
     reason = None if checks["causal"] == "pass" else "a later character changes the predictions of earlier ones"
     return [
-        resampled("bits_per_character", per_character, n, unit="bits", checks=checks, reason=reason, **fields),
-        resampled("bits_per_byte", sums_ratio(tally[:, 0], scored_bytes(outcomes)), n, unit="bits", **fields),
-        resampled("perplexity", lambda counts: np.exp2(per_character(counts)), n, unit="characters", **fields),
+        table.resampled(BITS_PER_CHARACTER, per_character, checks=checks, reason=reason),
+        table.resampled(BITS_PER_BYTE, sums_ratio(bits, table["bytes"])),
+        table.resampled(PERPLEXITY, lambda counts: np.exp2(per_character(counts))),
     ]
 
 
-@metric(kind="language")
-def next_character_accuracy(outcomes: Outcomes) -> list[Measure]:
+@metric(kind="language", entries=[NEXT_CHARACTER_ACCURACY])
+def next_character_accuracy(table: Table) -> list[Measure]:
     """Fraction of scored characters that are predicted correctly."""
-    correct = correct_characters(outcomes.output, outcomes.targets)
-    characters = np.full(len(correct), correct.shape[1], np.float64)
-    accuracy = sums_ratio(correct.sum(axis=1).astype(np.float64), characters)
-    return [resampled("next_character_accuracy", accuracy, len(correct), seed=outcomes.seed)]
+    correct = table["correct_characters"].astype(np.float64)
+    return [table.resampled(NEXT_CHARACTER_ACCURACY, sums_ratio(correct, table["characters"]))]
 
 
-@metric(kind="language")
-def bits_per_character_carried(outcomes: Outcomes) -> list[Measure]:
-    """Bits per character with the state carried from each window to the one that follows it in the text.
+def carried(outcomes: Outcomes) -> Measured:
+    """Return the bits of each window if the state is carried from the one before it, and its run of windows.
 
     The model reads all windows of the task's test split; those of the outcomes are scored.
+
+    Returns:
+        ``carried_bits``, those of the scored characters; ``run``, the number of its run of successive windows, and
+        ``run_length``; ``follows``, whether another window comes before it. Or the fact ``not_carried``: the reason.
     """
-    name, model, test = "bits_per_character_carried", outcomes.model, outcomes.data.test
+    model, test = outcomes.model, outcomes.data.test
     if not model.carries_state:
-        return [not_applicable(name, "the model carries no state from one window to the next", state="carried")]
+        return Measured(facts={NOT_CARRIED: "the model carries no state from one window to the next"})
     scored, texts = outcomes.targets.shape[1], texts_of(test.inputs)
     evaluated = set(outcomes.ids)
     runs = [run for run in successive(texts, scored) if evaluated & {test.ids[row] for row in run}]
-    successors = sum(test.ids[row] in evaluated for run in runs for row in run[1:])
-    if 2 * successors < len(evaluated):
-        reason = f"{successors} of {len(evaluated)} windows follow another one in the text; expected at least half"
-        return [not_applicable(name, reason, state="carried")]
+    place = {
+        test.ids[row]: (number, len(run), start > 0) for number, run in enumerate(runs) for start, row in enumerate(run)
+    }
+    number, lengths, follows = map(np.array, zip(*(place[sample] for sample in outcomes.ids), strict=True))
+    if reason := _too_few(follows):
+        return Measured(facts={NOT_CARRIED: reason})
     bits_of = {test.ids[row]: bits for run in runs for row, bits in carried_bits(model, texts, run, scored).items()}
     bits = np.array([bits_of[sample] for sample in outcomes.ids])
-    params = {"state": "carried", "runs": len(runs), "longest": max(map(len, runs)), "carried": successors}
-    fields: dict[str, Any] = {"unit": "bits", "higher_is_better": False, "params": params}
-    return [
-        resampled(name, sums_ratio(bits, np.full(len(bits), float(scored))), len(bits), seed=outcomes.seed, **fields)
-    ]
+    return Measured({"carried_bits": bits, "run": number, "run_length": lengths, "follows": follows})
 
 
-@metric(kind="language")
-def generated_text(outcomes: Outcomes) -> list[Measure]:
-    """Memorized n-grams, distinct words and word pairs, and repetition in generated text.
+def _too_few(follows: Array) -> str | None:
+    """Return the reason if fewer than half of some windows follow another one."""
+    if 2 * follows.sum() >= len(follows):
+        return None
+    return f"{follows.sum()} of {len(follows)} windows follow another one in the text; expected at least half"
 
-    The control of each metric is its value on test text of the same length.
-    """
-    length = min(LENGTH, outcomes.inputs.shape[1])
-    generated = unprompted(outcomes, SAMPLES, length)
-    real = [text[:length] for text in texts_of(outcomes.inputs.cpu().numpy())]
-    train = TrainingNgrams(joined(outcomes.data.train.ids, texts_of(outcomes.data.train.inputs)))
-    statistics: dict[str, Callable[[str], float | None]] = {
-        "ngram_memorization": train.fraction,
-        "distinct_1": partial(distinct_words, size=1),
-        "distinct_2": partial(distinct_words, size=2),
-        "repetition": repetition,
+
+@metric(kind="language", entries=[BITS_CARRIED], measure=carried)
+def bits_per_character_carried(table: Table) -> list[Measure]:
+    """Bits per character with the state carried from each window to the one that follows it in the text."""
+    if reason := table.facts.get(NOT_CARRIED) or _too_few(table["follows"]):
+        return [not_applicable(BITS_CARRIED.name, reason, state="carried")]
+    params = {
+        "state": "carried",
+        "runs": len(np.unique(table["run"])),
+        "longest": int(table["run_length"].max()),
+        "carried": int(table["follows"].sum()),
     }
-    if length < RUN:
-        del statistics["ngram_memorization"]
-    params = {"samples": len(generated), "characters": length, "temperature": 1.0}
-    return [
-        _text_measure(name, [list(map(statistic, texts)) for texts in (generated, real)], outcomes.seed, params)
-        for name, statistic in statistics.items()
-    ]
-
-
-def _text_measure(name: str, values: list[list[float | None]], seed: int, params: dict[str, Any]) -> Measure:
-    """Return the mean over generated texts with its interval, and that of real ones as its control."""
-    generated, real = ([value for value in part if value is not None] for part in values)
-    params = {**params, "run": RUN} if name in ("ngram_memorization", "repetition") else params
-    n = len(values[0])
-    fields: dict[str, Any] = {"params": params, "higher_is_better": None, "n_failed": n - len(generated)}
-    if not generated:
-        return Measure(name, None, None, None, n, "none", reason="no text is long enough", **fields)
-    control = float(np.mean(real)) if real else None
-    return stats.mean_measure(name, generated, seed=seed, control=control, **fields)
-
-
-def joined(ids: Sequence[str], texts: Sequence[str]) -> list[str]:
-    """Return texts, joined where their ids, ``name/position``, show that they are adjacent."""
-    groups: list[list[str]] = []
-    expected = None
-    for name, text in zip(ids, texts, strict=True):
-        stem, _, position = name.rpartition("/")
-        start = (stem, int(position)) if position.isdecimal() else None
-        if start is not None and start == expected:
-            groups[-1].append(text)
-        else:
-            groups.append([text])
-        expected = None if start is None else (stem, start[1] + len(text))
-    return ["".join(parts) for parts in groups]
-
-
-class TrainingNgrams:
-    """The n-grams of `RUN` characters that occur in training texts."""
-
-    def __init__(self, texts: Sequence[str]) -> None:
-        self.hashes: Array = np.unique(np.concatenate([np.zeros(0, np.uint64), *map(_ngram_hashes, texts)]))
-
-    def fraction(self, text: str) -> float | None:
-        """Return the fraction of a text's n-grams that occur in training texts; None for a text without any."""
-        hashes = _ngram_hashes(text)
-        known = np.searchsorted(self.hashes, hashes, "right") > np.searchsorted(self.hashes, hashes)
-        return float(known.mean()) if len(hashes) else None
-
-
-def _ngram_hashes(text: str) -> Array:
-    """Return a hash for each n-gram of `RUN` characters of a text, (characters - RUN + 1,).
-
-    With 64 bits, the probability of any collision among a million different n-grams is less than 1e-6.
-    """
-    points = np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.uint64)
-    if len(points) < RUN:
-        return np.zeros(0, np.uint64)
-    windows = np.lib.stride_tricks.sliding_window_view(points, RUN)
-    hashes = np.full(len(windows), 0x9E3779B97F4A7C15, np.uint64)
-    for column in windows.T:
-        hashes = (hashes ^ column) * np.uint64(0xFF51AFD7ED558CCD)
-        hashes ^= hashes >> np.uint64(33)
-    return hashes
-
-
-def distinct_words(text: str, size: int) -> float | None:
-    """Return the fraction of distinct n-grams of `size` words in a text; None for a text without any."""
-    words = WORD.findall(text.lower())
-    ngrams = list(zip(*(words[start:] for start in range(size)), strict=False))
-    return len(set(ngrams)) / len(ngrams) if ngrams else None
-
-
-def repetition(text: str) -> float | None:
-    """Return the fraction of a text's n-grams of `RUN` characters that repeat earlier ones; None without any."""
-    hashes = _ngram_hashes(text)
-    return 1 - len(np.unique(hashes)) / len(hashes) if len(hashes) else None
+    return [table.resampled(BITS_CARRIED, sums_ratio(table["carried_bits"], table["characters"]), params=params)]
 
 
 def scored_bytes(outcomes: Outcomes) -> Array:

@@ -1,19 +1,26 @@
 """Calibration of segmenters: one distribution per pixel. Whole images are resampled, since pixels are correlated."""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from suite.decorators import metric
 from suite.errors import NotApplicableError
-from suite.kinds.base import Array, Calibrated, Rescaling
+from suite.kinds.base import Array, Prediction, Rescaling
 from suite.kinds.classification.calibration import best_temperature, temperature_scaling
-from suite.metrics.segmentation import IGNORED, REGIONS, PixelEvents, pixel_sample
-from suite.metrics.stats import resampled, sums_ratio
-
-CHUNK = 16
-"""Images whose pixels are counted at once."""
+from suite.metrics.segmentation import (
+    IGNORED,
+    PIXEL_COLUMNS,
+    REGIONS,
+    SEGMENTATION_CALIBRATION,
+    PixelEvents,
+    pixel_sample,
+)
+from suite.metrics.segmentation.calibration import IMAGE_ECE, PIXEL_BRIER, PIXEL_CLASSWISE_ECE, PIXEL_ECE, PIXEL_NLL
+from suite.metrics.stats import sums_ratio
+from suite.metrics.table import Measured, Table
+from suite.types import Measure
 
 SAMPLE = 200_000
 """Maximum number of validation pixels that a temperature is fitted on."""
@@ -21,34 +28,53 @@ SAMPLE = 200_000
 WIDTH = 2
 """Largest distance in pixels to a border between true classes at which a pixel belongs to the boundary."""
 
+NO_PIXEL = "no valid pixel"
+"""Reason of measures that are undefined because all pixels are ignored."""
 
-def calibrated(predicted: Array, targets: Array, *, seed: int, params: Mapping[str, Any], bins: int) -> Calibrated:
-    """Return the calibration of distributions (n, classes, h, w): of all pixels, the foreground and the boundaries."""
-    events = PixelEvents(predicted.shape[1], bins, WIDTH)
-    for start in range(0, len(predicted), CHUNK):
-        events.add(predicted[start : start + CHUNK], targets[start : start + CHUNK])
+
+def pixel_sums(prediction: Prediction) -> Measured:
+    """Return sums over the pixels of each image, from which all measures follow, and a reliability diagram."""
+    events = PixelEvents.of(prediction.predicted, prediction.targets, prediction.bins, WIDTH)
+    return Measured(events.columns, {"reliability": events.reliability().diagram()})
+
+
+@metric(
+    kind="segmentation",
+    axis="calibration",
+    per_method=True,
+    entries=SEGMENTATION_CALIBRATION,
+    measure=pixel_sums,
+)
+def segmentation_calibration(table: Table) -> list[Measure]:
+    """Calibration of distributions: of all pixels, of the foreground and near class borders; and proper scores."""
+    events = PixelEvents({name: table[name] for name in PIXEL_COLUMNS})
+    binned: dict[str, Any] = {"recentred": True, "why": f"{NO_PIXEL} of this kind"}
+    bins = {"bins": int(table.facts["bins"])}
 
     def params_of(region: str) -> dict[str, Any]:
-        named = {} if region == "pooled" else {"region": region}
-        return {**params, **named, "bins": bins, "pixels": int(np.sum(events.pixels(region)))}
+        named = {} if region == REGIONS[0] else {"region": region}
+        return {**named, **bins, "pixels": int(events.pixels(region).sum())}
 
-    n, per_image = len(predicted), events.per_image_ece()
-    defined = np.isfinite(per_image)
-    mean_per_image = sums_ratio(np.where(defined, per_image, 0), defined)  # errors of images do not cancel in this mean
-    with_bins = {**params, "bins": bins}
-    infinite = f"{events.impossible} pixels have a true class of probability 0, so that the mean is infinite"
-    common: dict[str, Any] = {"seed": seed, "higher_is_better": False}
-    binned: dict[str, Any] = {**common, "recentred": True, "why": "no valid pixel of this kind"}
-    scores: dict[str, Any] = {**common, "params": dict(params)}
-    empty = "no valid pixel"
-    measures = [
-        *(resampled("ece", partial(events.ece, region), n, params=params_of(region), **binned) for region in REGIONS),
-        resampled("classwise_ece", events.classwise_ece, n, params=with_bins, **binned),
-        resampled("nll", events.nll, n, unit="nat", why=infinite if events.impossible else empty, **scores),
-        resampled("brier", events.brier, n, unit="squared error", why=empty, **scores),
-        resampled("image_ece", mean_per_image, n, params=with_bins, why=empty, **common),
+    return [
+        *(table.resampled(PIXEL_ECE, partial(events.ece, name), params=params_of(name), **binned) for name in REGIONS),
+        table.resampled(PIXEL_CLASSWISE_ECE, events.classwise_ece, params=bins, **binned),
+        table.resampled(PIXEL_NLL, events.nll, why=_why_no_nll(events)),
+        table.resampled(PIXEL_BRIER, events.brier, why=NO_PIXEL),
+        _image_ece(table, events, bins),
     ]
-    return Calibrated(measures, {"image_ece": per_image}, events.reliability().diagram())
+
+
+def _why_no_nll(events: PixelEvents) -> str:
+    if not events.impossible:
+        return NO_PIXEL
+    return f"{events.impossible} pixels have a true class of probability 0, so that the mean is infinite"
+
+
+def _image_ece(table: Table, events: PixelEvents, params: dict[str, Any]) -> Measure:
+    """Return the mean ECE of the images that have valid pixels; errors of images do not cancel in this mean."""
+    per_image = events.per_image_ece()
+    defined = np.isfinite(per_image)
+    return table.resampled(IMAGE_ECE, sums_ratio(np.where(defined, per_image, 0), defined), params=params, why=NO_PIXEL)
 
 
 def rescaling(output: Array, targets: Array) -> Rescaling:

@@ -1,6 +1,6 @@
 """Segmentation: one class per pixel."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -8,61 +8,90 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from suite.decorators import kind
 from suite.errors import DataError
-from suite.kinds.base import Array, AttributionTarget, Calibrated, Objective, Outcomes, ValidatedSample
+from suite.kinds.base import (
+    Array,
+    AttributionTarget,
+    Kind,
+    NotApplicable,
+    Objective,
+    Outcome,
+    Outcomes,
+    ValidatedSample,
+)
 from suite.kinds.defaults import Graded, KindDefaults, check_class_logits, softmax
 from suite.kinds.inputs import image
 from suite.kinds.segmentation import calibration, losses
 from suite.metrics import segmentation as counting
-from suite.metrics.segmentation import IGNORED
+from suite.metrics.segmentation import IGNORED, MIOU
 from suite.metrics.stats import Statistic, ratio
+from suite.metrics.table import Measured
 from suite.models.base import TorchModel, TorchSegmenter
-from suite.registry import register
-from suite.types import Sample
+from suite.types import IMAGE, Display, DisplayType, Sample
+
+PRESETS = MappingProxyType(
+    {
+        "clean": ("clean",),
+        "robustness": (
+            "robustness(attack=fgsm(eps=[1/255, 2/255, 4/255, 8/255]))",
+            "robustness(attack=pgd(eps=[1/255, 2/255, 4/255, 8/255]))",
+            "robustness(attack=worst_case(eps=[1/255, 2/255, 4/255, 8/255]))",
+            "robustness(attack=patch())",
+            "robustness(attack=image_patch(position=random, tries=1, steps=20))",
+            "corruption",
+            "occlusion",
+        ),
+        "calibration": ("calibration",),
+        "attribution": (
+            "attribution(methods=[saliency, integrated_gradients, occlusion, gradcam, rise, centre, edges])",
+        ),
+    }
+)
 
 
-@register("kind", name="segmentation")
 class Segmentation(Graded, KindDefaults):
     """One class per pixel; the output is one logit per class and pixel.
 
     The damage to an image is 1 - the mean intersection over union of the classes that occur in it or are predicted.
     """
 
-    name = "segmentation"
-    adapter = TorchSegmenter
-    headline = "miou"
-    quality = "mean IoU of an image"
-    default_uncertainty = "softmax"
-    presets = MappingProxyType(
-        {
-            "clean": ("clean",),
-            "robustness": (
-                "robustness(attack=fgsm(eps=[1/255, 2/255, 4/255, 8/255]))",
-                "robustness(attack=pgd(eps=[1/255, 2/255, 4/255, 8/255]))",
-                "robustness(attack=worst_case(eps=[1/255, 2/255, 4/255, 8/255]))",
-                "robustness(attack=patch())",
-                "robustness(attack=image_patch(position=random, tries=1, steps=20))",
-                "corruption",
-                "occlusion",
-            ),
-            "calibration": ("calibration",),
-            "attribution": (
-                "attribution(methods=[saliency, integrated_gradients, occlusion, gradcam, rise, centre, edges])",
-            ),
-        }
-    )
+    adapter: type[TorchModel] = TorchSegmenter
+    headline = MIOU
+    outcome = Outcome("graded", "mean IoU of an image")
+    method = "softmax"
+    truth: DisplayType = "mask"
     attack_loss = staticmethod(losses.attack_loss)
     damage = staticmethod(losses.damage)
     rescaling = staticmethod(calibration.rescaling)
+
+    def kind(self) -> Kind:
+        """Return the kind: images with one class per pixel, explained by maps of pixels."""
+        return Kind(
+            "segmentation",
+            IMAGE,
+            samples=self,
+            models=self,
+            scoring=self,
+            showing=self,
+            fitting=self,
+            training=self,
+            attacks=self,
+            probabilities=self,
+            maps=self,
+            features=NotApplicable("the input is an image; its pixels are explained by the axis attribution"),
+            presets=PRESETS,
+        )
 
     def validate_sample(self, sample: Sample, classes: Sequence[str] | None) -> ValidatedSample:
         """Return the image, (channels, height, width) in uint8 or float32, and its mask (height, width)."""
         value = image(sample.input)
         return ValidatedSample(value, mask(sample.target, value.shape[1:], classes))
 
-    def class_names(self, targets: Sequence[Any]) -> tuple[str, ...]:
+    def class_names(self, targets: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
         """Return a numbered name for each class up to the highest."""
-        highest = max((int(target[target != IGNORED].max(initial=0)) for target in targets), default=0)
+        masks = (target for split in targets.values() for target in split)
+        highest = max((int(target[target != IGNORED].max(initial=0)) for target in masks), default=0)
         return tuple(f"class {index}" for index in range(highest + 1))
 
     def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> Array:
@@ -99,32 +128,23 @@ class Segmentation(Graded, KindDefaults):
         """Return the mean intersection over union of the pooled confusion matrix of resamples."""
         return lambda counts: counting.mean_iou(tally, counts)
 
-    def columns(self, outcomes: Outcomes) -> dict[str, Any]:
-        """Return each image's mean intersection over union and pixel accuracy."""
-        tally = self.tally(outcomes.output, outcomes.targets)
-        accuracy = ratio(np.trace(tally, axis1=1, axis2=2), tally.sum(axis=(1, 2)))
-        return {"image_iou": counting.image_iou(tally), "pixel_accuracy": accuracy}
+    def measured(self, outcomes: Outcomes) -> Measured:
+        """Return each image's confusion matrix, mean intersection over union and pixel accuracy; and the class names.
 
-    def details(self, outcomes: Outcomes) -> dict[str, Any]:
-        """Return the class names and the confusion matrix of all pixels (rows: truth, columns: prediction)."""
-        tally = self.tally(outcomes.output, outcomes.targets)
-        return {
-            "classes": list(outcomes.classes),
-            "confusion": tally.sum(axis=0).tolist(),
-            "images_without_valid_pixels": int(counting.empty(tally).sum()),
-        }
+        The pixel accuracy is NaN for an image whose pixels are all ignored.
+        """
+        confusions = self.tally(outcomes.output, outcomes.targets)
+        accuracy = ratio(np.trace(confusions, axis1=1, axis2=2), confusions.sum(axis=(1, 2)))
+        columns = {"confusion": confusions, "image_iou": counting.image_iou(confusions), "image_accuracy": accuracy}
+        return Measured(columns, {"classes": list(outcomes.classes)})
 
-    def output_arrays(self, output: Array) -> dict[str, Array]:
+    def output_arrays(self, output: Array) -> dict[str, Display]:
         """Return the class of each pixel, uint8 (n, h, w)."""
-        return {"mask": output.argmax(axis=1).astype(np.uint8)}
+        return {"mask": Display(output.argmax(axis=1).astype(np.uint8), "mask")}
 
     def probabilities(self, output: Array) -> Array:
         """Return the softmax over classes, in float64."""
         return softmax(output, axis=1)
-
-    def calibrated(self, predicted: Array, output: Array | None, targets: Array, **options: Any) -> Calibrated:
-        """Return the calibration of the distributions of pixels."""
-        return calibration.calibrated(predicted, targets, **options)
 
     def explainable(self, output: Array) -> Array:
         """Return in which images anything but background is predicted."""
@@ -171,3 +191,9 @@ def mask(value: Any, size: tuple[int, ...], classes: Sequence[str] | None) -> Ar
         named = ", ".join(str(label) for label in unknown[:8])
         raise DataError(f"a mask with the classes {named}; expected 0 to {count - 1}, and 255 where it is ignored")
     return labels.astype(np.uint8)
+
+
+@kind()
+def segmentation() -> Kind:
+    """One class per pixel."""
+    return Segmentation().kind()

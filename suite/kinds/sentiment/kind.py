@@ -1,48 +1,58 @@
 """Sentiment: one label per text."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from suite.data.text import texts_of
+from suite.decorators import kind
 from suite.errors import NotApplicableError
-from suite.kinds.base import Outcomes, Rationale, ValidatedSample
+from suite.kinds.base import Array, Kind, NotApplicable, Rationale, ValidatedSample
 from suite.kinds.classification.kind import Classification
 from suite.kinds.defaults import check_class_logits
-from suite.kinds.inputs import label, text, vocabulary
-from suite.metrics.calibration.agreement import agreement_measures
+from suite.kinds.inputs import label, text
 from suite.models.adapters.text import Reading, TorchText
-from suite.registry import register
-from suite.types import Measure, Sample
+from suite.models.base import TorchModel
+from suite.types import TEXT, Display, Sample
+
+PRESETS = MappingProxyType(
+    {
+        "clean": ("clean",),
+        "robustness": (
+            "robustness(attack=hotflip(edits=[1, 2, 4]))",
+            "robustness(attack=hotflip(edits=[1, 2, 4], unit=character))",
+            "robustness(attack=typos(edits=[1, 2, 4]))",
+            "robustness(attack=trigger(edits=[1, 3]))",
+            "robustness(attack=fgsm(eps=[0.05, 0.1, 0.25, 0.5]), space=embedding)",
+            "robustness(attack=pgd(eps=[0.05, 0.1, 0.25, 0.5]), space=embedding)",
+        ),
+        "calibration": ("calibration",),
+        "attribution": ("rationale",),
+    }
+)
 
 
-@register("kind", name="sentiment")
 class Sentiment(Classification):
     """One label per text; the output is one logit per class."""
 
-    name = "sentiment"
-    inherits_metrics_from = ("classification",)
-    adapter = TorchText
-    presets = MappingProxyType(
-        {
-            "clean": ("clean",),
-            "robustness": (
-                "robustness(attack=hotflip(edits=[1, 2, 4]))",
-                "robustness(attack=hotflip(edits=[1, 2, 4], unit=character))",
-                "robustness(attack=typos(edits=[1, 2, 4]))",
-                "robustness(attack=trigger(edits=[1, 3]))",
-                "robustness(attack=fgsm(eps=[0.05, 0.1, 0.25, 0.5]), space=embedding)",
-                "robustness(attack=pgd(eps=[0.05, 0.1, 0.25, 0.5]), space=embedding)",
-            ),
-            "calibration": ("calibration",),
-            "attribution": ("rationale",),
-        }
-    )
-    words = staticmethod(vocabulary)
+    adapter: type[TorchModel] = TorchText
+
+    def kind(self) -> Kind:
+        """Return the kind: texts with one label each, explained by their tokens."""
+        return replace(
+            super().kind(),
+            name="sentiment",
+            input=TEXT,
+            maps=NotApplicable("a text is explained by its words; use the axis rationale"),
+            features=ExplainedTokens(),
+            presets=PRESETS,
+            inherits=("classification",),
+        )
 
     def validate_sample(self, sample: Sample, classes: Sequence[str] | None) -> ValidatedSample:
         """Return code points, int32 (length,), the class name or index, and a remark if the text was truncated."""
@@ -53,17 +63,15 @@ class Sentiment(Classification):
         """Raise ModelError unless there is one logit per class."""
         check_class_logits(output, classes, "text")
 
-    def uncertainty(self, outcomes: Outcomes) -> list[Measure]:
-        """Return how the predicted distributions compare with the votes of human raters, if there are any."""
-        test = outcomes.data.test
-        if test.shares is None:
-            return []
-        row = {name: index for index, name in enumerate(test.ids)}
-        shares = test.shares[[row[name] for name in outcomes.ids]]
-        predicted = self.probabilities(outcomes.output)
-        return agreement_measures(predicted, shares, outcomes.targets, seed=outcomes.seed)
 
-    def rationale(self, model: Any, inputs: Tensor, outputs: Tensor) -> Rationale:
+class ExplainedTokens:
+    """The tokens of a text as the features that explain the predicted class."""
+
+    def explainable(self, output: Array) -> Array:
+        """Return that every text can be explained."""
+        return np.ones(len(output), dtype=bool)
+
+    def explained(self, model: Any, inputs: Tensor, outputs: Tensor) -> Rationale:
         """Explain the logit of the predicted class by the tokens; score by its probability without some of them."""
         return explained_tokens(model, inputs, outputs.argmax(dim=1))
 
@@ -75,7 +83,10 @@ def explained_tokens(model: TorchText, inputs: Tensor, predicted: Tensor) -> Rat
     characters of deleted tokens are removed from the text, and there are no gradients.
     """
     tokens = _Tokens(model, inputs, predicted, model.read(inputs))
-    arrays = {"codes": inputs.cpu().numpy(), "spans": tokens.reading.spans.cpu().numpy()}
+    arrays = {
+        "codes": Display(inputs.cpu().numpy(), "text", "input"),
+        "spans": Display(tokens.reading.spans.cpu().numpy(), "spans", "features"),
+    }
     present, names = tokens.present, tokens.names()
     try:
         point, blank = (model.embed(ids).detach() for ids in (tokens.reading.ids, tokens.unknown))
@@ -135,3 +146,9 @@ def without(codes: Tensor, spans: Tensor, dropped: Tensor) -> Tensor:
     removed = (edges.cumsum(dim=1)[:, :-1] > 0) | (codes == 0)
     order = removed.int().argsort(dim=1, stable=True)
     return codes.masked_fill(removed, 0).gather(1, order)
+
+
+@kind()
+def sentiment() -> Kind:
+    """One label per text."""
+    return Sentiment().kind()

@@ -1,36 +1,68 @@
-"""Clean metrics of sentiment, in addition to those of classification."""
+"""Metrics of sentiment, in addition to those of classification."""
 
 import numpy as np
 
 from suite.data.text import texts_of
 from suite.decorators import metric
-from suite.kinds.base import Array, Outcomes
+from suite.errors import NotApplicableError
+from suite.kinds.base import Array, Outcomes, required
 from suite.metrics import stats
-from suite.metrics.stats import Statistic, drawn, ratio, resampled, sums_ratio
-from suite.models.adapters.text import TorchText
-from suite.types import Measure, not_applicable
+from suite.metrics.calibration.agreement import AGREEMENT_METRICS, agreement_measures
+from suite.metrics.catalogue import BoardColumn, Metric
+from suite.metrics.stats import Statistic, drawn, ratio, sums_ratio
+from suite.metrics.table import Measured, Table
+from suite.models.adapters.text import Reading
+from suite.types import Measure
+
+AUROC = Metric(
+    "auroc",
+    "AUROC",
+    "probability that a sample of one class scores higher than one of the other; 50 % is chance",
+    columns=(BoardColumn("AUROC"),),
+)
+MCC = Metric(
+    "mcc",
+    "Matthews correlation",
+    "Matthews correlation of predictions and labels; 0 is chance, 1 is perfect",
+    unit="correlation",
+)
+UNKNOWN_WORDS = Metric(
+    "unknown_words", "unknown words", "share of words that are not in the model's vocabulary", higher_is_better=None
+)
+TEXTS_CUT = Metric(
+    "texts_cut",
+    "truncated texts",
+    "share of texts that are longer than the model's input and were truncated",
+    higher_is_better=None,
+)
 
 NOT_READ = "the model does not expose its tokens"
 
 
-@metric(kind="sentiment")
-def auroc(outcomes: Outcomes) -> list[Measure]:
-    """Area under the ROC curve of the second class; ties count half."""
+def scores(outcomes: Outcomes) -> Measured:
+    """Return each text's score: the logit of the second class minus that of the first.
+
+    Raises:
+        NotApplicableError: there are not two classes.
+    """
     count = len(outcomes.classes)
     if count != 2:
-        return [not_applicable("auroc", f"it is defined for two classes, and the task has {count}")]
-    scores = outcomes.output[:, 1].astype(np.float64) - outcomes.output[:, 0]
-    statistic = stats.auroc(scores, outcomes.targets == 1)
-    why = "the texts are all of one class"
-    return [resampled("auroc", statistic, len(scores), seed=outcomes.seed, why=why)]
+        raise NotApplicableError(f"it is defined for two classes, and the task has {count}")
+    return Measured({"score": outcomes.output[:, 1].astype(np.float64) - outcomes.output[:, 0]})
 
 
-@metric(kind="sentiment")
-def mcc(outcomes: Outcomes) -> list[Measure]:
+@metric(kind="sentiment", entries=[AUROC], measure=scores)
+def auroc(table: Table) -> list[Measure]:
+    """Area under the ROC curve of the second class; ties count half."""
+    statistic = stats.auroc(table["score"], table["label"] == 1)
+    return [table.resampled(AUROC, statistic, why="the texts are all of one class")]
+
+
+@metric(kind="sentiment", entries=[MCC])
+def mcc(table: Table) -> list[Measure]:
     """Matthews correlation of predictions and labels, -1 to 1; 0 for guessing, whatever the class frequencies."""
-    statistic = matthews(outcomes.output.argmax(axis=1), outcomes.targets, len(outcomes.classes))
-    why = "the texts, or the predictions, are all of one class"
-    return [resampled("mcc", statistic, len(outcomes.targets), seed=outcomes.seed, why=why, unit="correlation")]
+    statistic = matthews(table["prediction"], table["label"], len(table.facts["classes"]))
+    return [table.resampled(MCC, statistic, why="the texts, or the predictions, are all of one class")]
 
 
 def matthews(predictions: Array, targets: Array, classes: int) -> Statistic:
@@ -48,28 +80,71 @@ def matthews(predictions: Array, targets: Array, classes: int) -> Statistic:
     return statistic
 
 
-@metric(kind="sentiment")
-def unknown_words(outcomes: Outcomes) -> list[Measure]:
-    """Fraction of tokens that are not in the model's vocabulary."""
-    if not isinstance(outcomes.model, TorchText):
-        return [not_applicable("unknown_words", NOT_READ)]
-    reading = outcomes.model.read(outcomes.inputs)
+def word_counts(outcomes: Outcomes) -> Measured:
+    """Return how many words of each text the model reads, and how many of these are unknown to it.
+
+    Raises:
+        NotApplicableError: the model does not expose its tokens.
+    """
+    reading = _read(outcomes)
     spans = reading.spans.cpu().numpy()
     words = reading.mask.cpu().numpy() & (spans[..., 1] > spans[..., 0])  # tokens that stand for characters of the text
     unknown = words & (reading.ids.cpu().numpy() == outcomes.model.tokenizer.unknown)
-    why = "the model reads no word of any text"
-    statistic = sums_ratio(unknown.sum(axis=1), words.sum(axis=1))
-    return [resampled("unknown_words", statistic, len(words), seed=outcomes.seed, why=why, higher_is_better=None)]
+    return Measured({"words": words.sum(axis=1), "unknown": unknown.sum(axis=1)})
 
 
-@metric(kind="sentiment")
-def texts_cut(outcomes: Outcomes) -> list[Measure]:
-    """Fraction of texts that are longer than the model's maximum length, and are truncated."""
-    if not isinstance(outcomes.model, TorchText):
-        return [not_applicable("texts_cut", NOT_READ)]
-    reading = outcomes.model.read(outcomes.inputs)
+@metric(kind="sentiment", entries=[UNKNOWN_WORDS], measure=word_counts)
+def unknown_words(table: Table) -> list[Measure]:
+    """Fraction of tokens that are not in the model's vocabulary."""
+    statistic = sums_ratio(table["unknown"], table["words"])
+    return [table.resampled(UNKNOWN_WORDS, statistic, why="the model reads no word of any text")]
+
+
+def truncation(outcomes: Outcomes) -> Measured:
+    """Return which texts are longer than the model's maximum number of tokens, and this number.
+
+    Raises:
+        NotApplicableError: the model does not expose its tokens.
+    """
+    reading = _read(outcomes)
     full = reading.mask.all(dim=1).cpu().numpy()
     ends = reading.spans[..., 1].amax(dim=1).cpu().numpy()
     texts = texts_of(outcomes.inputs.cpu().numpy())
-    truncated = full & np.array([bool(text[end:].strip()) for text, end in zip(texts, ends, strict=True)])
-    return [stats.rate("texts_cut", truncated, higher_is_better=None, params={"length": outcomes.model.length})]
+    cut = full & np.array([bool(text[end:].strip()) for text, end in zip(texts, ends, strict=True)])
+    return Measured({"cut": cut}, {"max_tokens": outcomes.model.length})
+
+
+@metric(kind="sentiment", entries=[TEXTS_CUT], measure=truncation)
+def texts_cut(table: Table) -> list[Measure]:
+    """Fraction of texts that are longer than the model's maximum length, and are truncated."""
+    return [table.rate(TEXTS_CUT, table["cut"], params={"length": table.facts["max_tokens"]})]
+
+
+def _read(outcomes: Outcomes) -> Reading:
+    if not outcomes.model.capabilities.tokens:
+        raise NotApplicableError(NOT_READ)
+    reading: Reading = outcomes.model.read(outcomes.inputs)
+    return reading
+
+
+def ratings(outcomes: Outcomes) -> Measured:
+    """Return the share of raters who chose each class, NaN for unrated texts, and the predicted distributions.
+
+    There are none for a task without ratings.
+    """
+    test = outcomes.data.test
+    if test.shares is None:
+        return Measured()
+    row = {name: index for index, name in enumerate(test.ids)}
+    shares = test.shares[[row[name] for name in outcomes.ids]]
+    probabilities = required(outcomes.kind.probabilities).probabilities(outcomes.output)
+    return Measured({"shares": shares, "probabilities": probabilities})
+
+
+@metric(kind="sentiment", axis="calibration", entries=AGREEMENT_METRICS, measure=ratings)
+def agreement_with_raters(table: Table) -> list[Measure]:
+    """Agreement of the predicted distributions with the ratings of several people."""
+    if "shares" not in table:
+        return []
+    predicted, shares, labels = (table[name] for name in ("probabilities", "shares", "label"))
+    return agreement_measures(predicted, shares, labels, seed=table.seed, params=table.params, level=table.level)

@@ -10,12 +10,42 @@ from typing import Any
 import numpy as np
 import torch
 
-from suite.errors import ModelError
+from suite.decorators import metric
+from suite.errors import ModelError, NotApplicableError
 from suite.kinds.base import Array, Outcomes
 from suite.metrics import stats
 from suite.metrics.calibration.events import event_measures
-from suite.metrics.stats import resampled
-from suite.types import Measure, not_applicable
+from suite.metrics.catalogue import BoardColumn, Metric
+from suite.metrics.table import Measured, Table
+from suite.types import Measure
+
+RESULTS = ("proxy", "chance", "distinguishable_from_calibrated")
+"""Params of the critic's rows that describe a result."""
+
+CRITIC_ECE = Metric(
+    "critic_ece",
+    "ECE of the critic",
+    "mean gap between the critic's probability that an image is real and the share of real images",
+    higher_is_better=False,
+    columns=(BoardColumn("critic ECE"),),
+    descriptive=RESULTS,
+)
+CRITIC_AUROC = Metric(
+    "critic_auroc",
+    "AUROC of the critic",
+    "probability that the critic's score of a real image is higher than that of a generated one; 50 % is chance",
+    higher_is_better=None,
+    descriptive=RESULTS,
+)
+CRITIC_ACCURACY = Metric(
+    "critic_accuracy",
+    "accuracy of the critic",
+    "accuracy of the critic at telling real from generated images; 50 % is chance",
+    higher_is_better=None,
+    descriptive=RESULTS,
+)
+CRITIC = "critic"
+"""The population of the test images and as many generated ones."""
 
 FAKES, FITTED = 101, 102
 """Seeds of the generated images that the critic is evaluated on, and of those that its scores are calibrated on."""
@@ -27,31 +57,38 @@ TINY, STEPS = 1e-3, 50
 """Ridge of the logistic fit, which diverges for separable scores without it, and its maximum number of steps."""
 
 
-def critic_measures(outcomes: Outcomes) -> list[Measure]:
-    """Return the calibration error, the AUROC and the accuracy of the critic.
+def critic_scores(outcomes: Outcomes) -> Measured:
+    """Return the critic's score of each image, its log odds of being real, and whether it is real, (n,).
 
-    The probability of being real is the logistic function of the score; where scores are not log odds, that of a
-    logistic fit on validation images (Platt 1999).
+    The log odds are the score; where scores are not log odds, they are those of a logistic fit on validation images
+    (Platt 1999).
 
-    Returns:
-        critic_ece, critic_auroc and critic_accuracy, on the test images and as many generated ones.
+    Raises:
+        NotApplicableError: the critic returns no scores, or they cannot be calibrated.
     """
     model, data = outcomes.model, outcomes.data
     try:
         log_odds, method = _log_odds(model, data.validation)
         scores, real = _critic_scores(model, data.test.pixels(), FAKES)
     except ModelError as error:
-        names = ("critic_ece", "critic_auroc", "critic_accuracy")
-        return [not_applicable(name, str(error), proxy=True) for name in names]
-    params: dict[str, Any] = {"proxy": True, "chance": method}
-    logits = log_odds(scores)
+        raise NotApplicableError(str(error)) from error
+    columns = {"score": scores, "log_odds": log_odds(scores), "is_real": real}
+    return Measured(columns, {"chance": method}, CRITIC)
+
+
+@metric(
+    kind="synthesis", axis="calibration", entries=[CRITIC_ECE, CRITIC_AUROC, CRITIC_ACCURACY], measure=critic_scores
+)
+def critic(table: Table) -> list[Measure]:
+    """The calibration error, the AUROC and the accuracy of the critic, on test images and as many generated ones."""
+    scores, logits, real = (table.of(CRITIC, name) for name in ("score", "log_odds", "is_real"))
+    params: dict[str, Any] = {**table.params, "proxy": True, "chance": table.facts["chance"]}
     probability = 1 / (1 + np.exp(-logits.clip(-60, 60)))
-    calibration = event_measures(probability, real, seed=outcomes.seed, params=params)[0]
-    fields: dict[str, Any] = {"seed": outcomes.seed, "params": params, "higher_is_better": None}
+    calibration = event_measures(probability, real, seed=table.seed, params=params, level=table.level)[0]
     return [
-        replace(calibration, metric="critic_ece"),
-        resampled("critic_auroc", stats.auroc(scores, real), len(scores), **fields),
-        stats.rate("critic_accuracy", (logits > 0) == real, params=params, higher_is_better=None),
+        replace(calibration, metric=CRITIC_ECE.name),
+        table.resampled(CRITIC_AUROC, stats.auroc(scores, real), len(scores), params=params),
+        table.rate(CRITIC_ACCURACY, (logits > 0) == real, params=params),
     ]
 
 

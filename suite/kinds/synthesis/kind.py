@@ -10,21 +10,31 @@ import torch
 from torch import Tensor
 
 from suite.data import Split, TaskData
+from suite.decorators import kind
 from suite.errors import DataError, ModelError, NotApplicableError, SpecError, TrainingError
-from suite.kinds.base import Array, AttributionTarget, Outcomes, Rationale, ValidatedSample
+from suite.kinds.base import (
+    Array,
+    Kind,
+    NotApplicable,
+    Outcome,
+    Outcomes,
+    Rationale,
+    ValidatedSample,
+)
 from suite.kinds.defaults import Graded, KindDefaults, Labeled
 from suite.kinds.inputs import image, label
-from suite.kinds.synthesis.critic import critic_measures
 from suite.kinds.synthesis.gallery import as_bytes, gallery
 from suite.kinds.synthesis.judge import judge_of
 from suite.kinds.synthesis.manifold import K, Manifold
-from suite.metrics import stats
+from suite.kinds.synthesis.quality import PRECISION
+from suite.metrics.catalogue import Metric
 from suite.metrics.generation import kernel_distance
 from suite.metrics.generation.kid import FEWEST
 from suite.metrics.stats import Statistic, average
+from suite.metrics.table import Measured, Table
 from suite.models.adapters.generator import TorchGenerator
-from suite.registry import register
-from suite.types import Measure, Sample
+from suite.models.base import TorchModel
+from suite.types import IMAGE, Display, DisplayType, Measure, Sample
 
 NO_STANDARD = (
     "no standard exists for the robustness of generators: the neighborhood of a latent is searched for a point whose "
@@ -41,35 +51,53 @@ SMOOTH = 0.5
 """Width of the smoothing, in units of a feature's standard deviation."""
 
 
-@register("kind", name="synthesis")
+PRESETS = MappingProxyType(
+    {
+        "clean": ("clean",),
+        "robustness": (
+            "robustness(attack=fgsm(eps=[0.1, 0.2, 0.5]))",
+            "robustness(attack=pgd(eps=[0.1, 0.2, 0.5], steps=10, restarts=1))",
+        ),
+        "calibration": ("calibration(members=1)",),
+        "attribution": ("rationale",),
+    }
+)
+
+
 class Synthesis(Graded, Labeled, KindDefaults):
     """Images from latents; the output is the image. The damage is 1 where it does not lie on the real manifold."""
 
-    name = "synthesis"
-    adapter = TorchGenerator
-    headline = "precision"
-    quality = "whether an image lies on the manifold of real ones"
-    default_uncertainty = "critic"
+    adapter: type[TorchModel] = TorchGenerator
+    headline = PRECISION
+    outcome = Outcome("graded", "whether an image lies on the manifold of real ones")
     ranking_loss = "margin"
-    no_ensemble_reason: str | None = PREDICTS_NOTHING
-    presets = MappingProxyType(
-        {
-            "clean": ("clean",),
-            "robustness": (
-                "robustness(attack=fgsm(eps=[0.1, 0.2, 0.5]))",
-                "robustness(attack=pgd(eps=[0.1, 0.2, 0.5], steps=10, restarts=1))",
-            ),
-            "calibration": ("calibration(members=1)",),
-            "attribution": ("rationale",),
-        }
-    )
+    truth: DisplayType = "class"
     gallery = staticmethod(gallery)
-    uncertainty = staticmethod(critic_measures)
 
     def __init__(self) -> None:
         self._manifold: Manifold | None = None
         self._reason = "the kind was not fitted to training images"
         self._by_device: dict[torch.device, Manifold] = {}
+
+    def kind(self) -> Kind:
+        """Return the kind: real images, and a generator whose latents are explained one by one."""
+        return Kind(
+            "synthesis",
+            IMAGE,
+            samples=self,
+            models=self,
+            scoring=self,
+            showing=self,
+            fitting=self,
+            training=self,
+            attacks=self,
+            probabilities=NotApplicable(PREDICTS_NOTHING),
+            maps=NotApplicable(
+                "the input is a latent without pixels; its components are explained by the axis rationale"
+            ),
+            features=self,
+            presets=PRESETS,
+        )
 
     # samples
 
@@ -167,45 +195,36 @@ class Synthesis(Graded, Labeled, KindDefaults):
         """Return the fraction of images on the manifold as a function of resampling counts."""
         return average(np.asarray(tally, np.float64))
 
-    def headline_measure(self, metric: str, tally: Array, *, seed: int, **fields: Any) -> Measure:
-        """Return the fraction of images on the manifold with its Wilson interval."""
-        proxy = {"proxy": True} if fields.pop("proxy", True) else {}
-        real = len(self.manifold(torch.device("cpu")).centers)
-        params = {**fields.pop("params", {}), **proxy, "k": K, "real": real}
-        return stats.rate(metric, np.asarray(tally, bool), params=params, **fields)
+    def headline_measure(self, table: Table, metric: Metric, tally: Array, **fields: Any) -> Measure:
+        """Return the fraction of images on the manifold with its Wilson interval; only clean, it is no proxy."""
+        proxy = {} if metric.name == PRECISION.name else {"proxy": True}
+        params = {**fields.pop("params", {}), **proxy, "k": K, "real": table.facts["real"]}
+        return table.rate(metric, np.asarray(tally, bool), params=params, **fields)
 
-    # columns, details and galleries
+    # what is stored and shown
 
-    def columns(self, outcomes: Outcomes) -> dict[str, Any]:
-        """Return the distance of each image to the manifold, in feature deviations; negative on it."""
-        return {} if self._manifold is None else {"off_manifold": self._manifold.distances(outcomes.output)}
+    def measured(self, outcomes: Outcomes) -> Measured:
+        """Return the distance of each image to the manifold, in feature deviations; negative on it.
 
-    def details(self, outcomes: Outcomes) -> dict[str, Any]:
-        """Return the class names, and a caveat about the robustness of generators."""
-        return {"classes": list(outcomes.classes), "proxy": NO_STANDARD}
+        The facts are the class names, a caveat about the robustness of generators, and the number of real images that
+        span the manifold.
+        """
+        facts = {"classes": list(outcomes.classes), "proxy": NO_STANDARD}
+        if self._manifold is None:
+            return Measured(facts=facts)
+        distances = self._manifold.distances(outcomes.output)
+        return Measured({"off_manifold": distances}, {**facts, "real": len(self._manifold.centers)})
 
-    def output_arrays(self, output: Array) -> dict[str, Array]:
+    def output_arrays(self, output: Array) -> dict[str, Display]:
         """Return the images as uint8, and whether they lie on the manifold."""
-        images = {"generated": as_bytes(output)}
-        return images if self._manifold is None else {**images, "on_manifold": self.tally(output, output)}
-
-    # uncertainty
-
-    def probabilities(self, *args: Any, **options: Any) -> Any:
-        """Raise NotApplicableError: an image is not a prediction."""
-        raise NotApplicableError(PREDICTS_NOTHING)
-
-    calibrated = rescaling = probabilities
+        images = {"generated": Display(as_bytes(output), "image")}
+        if self._manifold is None:
+            return images
+        return {**images, "on_manifold": Display(self.tally(output, output), "flag")}
 
     # attribution
 
-    def explained(self, model: Any, pixels: Tensor, outputs: Tensor) -> AttributionTarget:
-        """Raise NotApplicableError: a latent is not an image."""
-        raise NotApplicableError(
-            "the input is a latent without pixels; its components are explained by the axis rationale"
-        )
-
-    def rationale(self, model: Any, inputs: Tensor, outputs: Tensor) -> Rationale:
+    def explained(self, model: Any, inputs: Tensor, outputs: Tensor) -> Rationale:
         """Explain the judge's prediction for the image by the components of the latent; 0 replaces a deleted one."""
         judge = self.manifold(outputs.device).judge
         predicted = judge.logits(outputs).argmax(dim=1)
@@ -227,5 +246,11 @@ class Synthesis(Graded, Labeled, KindDefaults):
             [[f"z{index}" for index in range(inputs.shape[1])]] * len(inputs),
             "set to the mean of latents, 0",
             proxy=True,
-            arrays={"images": as_bytes(outputs.detach().cpu().numpy())},
+            arrays={"images": Display(as_bytes(outputs.detach().cpu().numpy()), "image", "generated")},
         )
+
+
+@kind()
+def synthesis() -> Kind:
+    """Images from latents."""
+    return Synthesis().kind()

@@ -1,7 +1,5 @@
 """Clean metrics of generators."""
 
-from typing import Any
-
 import numpy as np
 import torch
 
@@ -10,10 +8,12 @@ from suite.errors import NotApplicableError
 from suite.kinds.base import Array, Outcomes
 from suite.kinds.synthesis.gallery import interpolations
 from suite.kinds.synthesis.kind import Synthesis
-from suite.kinds.synthesis.quality import MOST, sample_quality_measures
-from suite.metrics import stats
+from suite.kinds.synthesis.pools import MOST, sample_pools
+from suite.kinds.synthesis.quality import PRECISION, QUALITY, judge_params, quality_measures
+from suite.metrics.catalogue import Metric
 from suite.metrics.stats import ratio
-from suite.types import Measure, not_applicable
+from suite.metrics.table import Measured, Table
+from suite.types import Measure
 
 SAMPLES = 201
 """Seed of the images whose quality is measured."""
@@ -21,55 +21,85 @@ SAMPLES = 201
 PATHS, STEPS = 100, 10
 """Interpolations between latents, and images per interpolation."""
 
+HELD_OUT, LINES = "held_out", "interpolations"
+"""The populations of all test images, and of lines between latents."""
 
-@metric(kind="synthesis", name="synthesis_precision")
-def precision(outcomes: Outcomes) -> list[Measure]:
+JUMP = Metric(
+    "interpolation_jump",
+    "interpolation jump",
+    "ratio of the largest to the mean step on paths between images; 1 is even",
+    unit="ratio",
+    higher_is_better=False,
+)
+DETOUR = Metric(
+    "interpolation_detour",
+    "interpolation detour",
+    "ratio of path length to endpoint distance on paths between images; 1 is straight",
+    unit="ratio",
+    higher_is_better=False,
+)
+
+
+def held_out_distances(outcomes: Outcomes) -> Measured:
+    """Return the distance of each test image to the manifold of training images, (n,); negative on it."""
+    manifold = outcomes.kind.scoring.manifold(torch.device("cpu"))
+    return Measured({"off_manifold": manifold.distances(outcomes.data.test.pixels())}, population=HELD_OUT)
+
+
+@metric(kind="synthesis", name="synthesis_precision", entries=[PRECISION], measure=held_out_distances)
+def precision(table: Table) -> list[Measure]:
     """Fraction of the images of test latents on the manifold of training images; the control is that of test images."""
-    kind: Synthesis = outcomes.kind
-    try:
-        manifold = kind.manifold(torch.device("cpu"))
-    except NotApplicableError as error:
-        return [not_applicable("precision", str(error))]
-    real = manifold.distances(outcomes.data.test.pixels()) <= 0
-    tally = kind.tally(outcomes.output, outcomes.targets)
-    return [kind.headline_measure("precision", tally, seed=outcomes.seed, control=float(real.mean()), proxy=False)]
+    control = float((table.of(HELD_OUT, "off_manifold") <= 0).mean())
+    return [Synthesis().headline_measure(table, PRECISION, table["off_manifold"] <= 0, control=control)]
 
 
-@metric(kind="synthesis", name="synthesis_quality")
-def quality(outcomes: Outcomes) -> list[Measure]:
+def random_samples(outcomes: Outcomes) -> list[Measured]:
+    """Draw images, and return what `quality_measures` needs of them."""
+    return sample_pools(outcomes.data, outcomes.model.sample(MOST, SAMPLES))
+
+
+@metric(
+    kind="synthesis",
+    name="synthesis_quality",
+    entries=[one for one in QUALITY if one is not PRECISION],
+    measure=random_samples,
+)
+def quality(table: Table) -> list[Measure]:
     """Quality of random samples, without their precision, which `precision` reports."""
-    images = outcomes.model.sample(MOST, SAMPLES)
-    return [row for row in sample_quality_measures(outcomes, images, seed=outcomes.seed) if row.metric != "precision"]
+    return [row for row in quality_measures(table) if row.metric != PRECISION.name]
 
 
-@metric(kind="synthesis")
-def interpolation_jump(outcomes: Outcomes) -> list[Measure]:
-    """Smoothness of interpolations: the largest over the mean step, and the length over the distance of the ends.
+def lines(outcomes: Outcomes) -> Measured:
+    """Return the jump, the detour and the distance of the ends of images along lines between latents, (lines,).
 
-    Steps are measured in the judge's features, along straight lines between latents.
+    Steps are measured in the judge's features.
+
+    Raises:
+        NotApplicableError: a judge cannot be trained, or there is a single latent.
     """
-    kind: Synthesis = outcomes.kind
-    names = ("interpolation_jump", "interpolation_detour")
-    try:
-        judge = kind.manifold(torch.device("cpu")).judge
-    except NotApplicableError as error:
-        return [not_applicable(name, str(error)) for name in names]
+    judge = outcomes.kind.scoring.manifold(torch.device("cpu")).judge
     images = interpolations(outcomes, PATHS, STEPS)
     if not len(images):
-        return [not_applicable(name, "one test latent has no other to interpolate to") for name in names]
+        raise NotApplicableError("one test latent has no other to interpolate to")
     features = judge.features_of(images.flatten(0, 1).cpu()).reshape(len(images), STEPS, -1)
-    ends = float(np.linalg.norm(features[:, -1] - features[:, 0], axis=1).mean())
-    params = {"steps": STEPS, "features": f"judge of {judge.learned}", "distance_of_ends": ends}
-    values = (jump(features), detour(features))
-    return [_mean(n, v[np.isfinite(v)], outcomes.seed, params) for n, v in zip(names, values, strict=True)]
+    ends = np.linalg.norm(features[:, -1] - features[:, 0], axis=1)
+    columns = {"jump": jump(features), "detour": detour(features), "distance": ends}
+    return Measured(columns, {"judge": judge.learned}, LINES)
 
 
-def _mean(name: str, values: Array, seed: int, params: dict[str, Any]) -> Measure:
-    fields: dict[str, Any] = {"higher_is_better": False, "unit": "ratio", "params": params}
+@metric(kind="synthesis", entries=[JUMP, DETOUR], measure=lines)
+def interpolation_jump(table: Table) -> list[Measure]:
+    """Smoothness of interpolations: the largest over the mean step, and the length over the distance of the ends."""
+    return [_smoothness(table, one, table.of(LINES, name)) for one, name in ((JUMP, "jump"), (DETOUR, "detour"))]
+
+
+def _smoothness(table: Table, metric: Metric, values: Array) -> Measure:
+    ends = float(table.of(LINES, "distance").mean())
+    params = {"steps": STEPS, **judge_params(table), "distance_of_ends": ends}
+    values = values[np.isfinite(values)]
     if len(values):
-        return stats.mean_measure(name, values, seed=seed, **fields)
-    reason = "all images along every line have the same features"
-    return Measure(name, None, None, None, 0, "none", reason=reason, **fields)
+        return table.mean(metric, values, params=params)
+    return table.undefined(metric, "all images along every line have the same features", params=params)
 
 
 def jump(features: Array) -> Array:

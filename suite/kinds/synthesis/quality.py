@@ -1,30 +1,24 @@
-"""Quality of generated images: their distance to held-out real images, and to the training images.
+"""Quality of generated images: metrics of their features, and of their distance to the training images.
 
 The control of every row is the same metric for real images of the validation split in place of generated ones: no
 generator can be expected to do better at this number of images.
 """
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from suite.data import TaskData
-from suite.errors import ModelError, NotApplicableError
-from suite.kinds.base import Array, Outcomes
-from suite.kinds.synthesis.judge import WIDTH, Judge, judge_of
-from suite.metrics import stats
-from suite.metrics.generation import compared, frechet_distance, frechet_error, kernel_distance, nearest
+from suite.kinds.base import Array
+from suite.kinds.synthesis.judge import WIDTH
+from suite.kinds.synthesis.pools import CONTROL, GENERATED, NEAREST, REAL
+from suite.metrics.catalogue import BoardColumn, Metric
+from suite.metrics.generation import compared, frechet_distance, frechet_error, kernel_distance
 from suite.metrics.generation.fid import GROUPS
 from suite.metrics.generation.kid import FEWEST, KERNEL
 from suite.metrics.stats.intervals import quantile_of_level
-from suite.types import Measure, not_applicable
-
-MOST = 1000
-"""Maximum number of images of each set."""
+from suite.metrics.table import Table
+from suite.types import Measure
 
 K, DENSE = 3, 5
 """Neighbors of precision and recall, and of density and coverage, as in the papers that define them."""
@@ -32,76 +26,86 @@ K, DENSE = 3, 5
 GROUPED = f"jackknife of groups of both sets ({GROUPS})"
 """Interval method of the Fréchet distance."""
 
-NEAREST = 0.01
-"""Fraction of test images that are, by definition, as near to a training image as a memorized image."""
+KID = Metric(
+    "kid",
+    "KID",
+    "distance between generated and real images (kernel distance of features); 0 is none",
+    unit="squared distance",
+    higher_is_better=False,
+    control="real",
+    columns=(BoardColumn("KID"),),
+    descriptive=("control", "subset", "subsets"),
+)
+FID = Metric(
+    "fid",
+    "FID",
+    "distance between generated and real images (Fréchet distance of features)",
+    unit="squared distance",
+    higher_is_better=False,
+    control="real",
+    columns=(BoardColumn("FID"),),
+    descriptive=("control",),
+)
+PRECISION = Metric(
+    "precision",
+    "precision",
+    "share of generated images that look real: in the features of a classifier, they are as close to a real image as "
+    "real images are to each other",
+    control="real",
+    columns=(BoardColumn("precision"),),
+    is_headline=True,
+    descriptive=("control", "proxy"),
+)
+RECALL = Metric(
+    "recall",
+    "recall",
+    "share of real images that look generated, a measure of variety",
+    control="real",
+    descriptive=("control",),
+)
+DENSITY = Metric(
+    "density",
+    "density",
+    "number of real neighborhoods that a generated image lies in; 1 is the value for real images",
+    unit="balls over k",
+    control="real",
+    descriptive=("control",),
+)
+COVERAGE = Metric(
+    "coverage",
+    "coverage",
+    "share of real images with a generated image in their neighborhood",
+    control="real",
+    columns=(BoardColumn("coverage"),),
+    descriptive=("control",),
+)
+IMAGE_MEMORIZATION = Metric(
+    "image_memorization",
+    "images memorized",
+    "share of generated images that are suspiciously close to a training image",
+    higher_is_better=False,
+    control="real",
+    columns=(BoardColumn("images memorized"),),
+    descriptive=("control", "distance"),
+)
+QUALITY = (KID, FID, PRECISION, RECALL, DENSITY, COVERAGE, IMAGE_MEMORIZATION)
+"""The metrics of `quality_measures`, in their order."""
 
-NAMES = ("kid", "fid", "precision", "recall", "density", "coverage", "image_memorization")
 
+def quality_measures(table: Table) -> list[Measure]:
+    """Return the metrics of `QUALITY` in their order, image_memorization by pixels and by features.
 
-@dataclass(frozen=True)
-class Pools:
-    """The images that are compared.
-
-    Attributes:
-        generated: finite generated images, (m, c, h, w) in [0, 1].
-        real: as many images of the test split.
-        control: as many real images of the validation split, then of the training split; fewer if these run out.
-        n_failed: number of generated images that are not finite.
+    An undefined value has a reason.
     """
-
-    generated: Tensor
-    real: Tensor
-    control: Tensor
-    n_failed: int
-
-
-def sample_quality_measures(outcomes: Outcomes, images: Tensor, *, seed: int) -> list[Measure]:
-    """Measure generated images by the features of the task's judge.
-
-    Args:
-        outcomes: its ``data`` holds the task's samples.
-        images: generated, (m, c, h, w) in [0, 1]; non-finite images are dropped and counted.
-        seed: of resampling.
-
-    Returns:
-        kid, fid, precision, recall, density, coverage, and image_memorization by pixels and by features. An undefined
-        value has a reason.
-
-    Raises:
-        ModelError: images of another shape than the task's, or outside [0, 1].
-    """
-    pools = _pools(outcomes.data, images)
-    try:
-        judge = judge_of(outcomes.data.train)
-    except NotApplicableError as error:
-        return [not_applicable(name, str(error)) for name in NAMES]
-    fields = {"n_failed": pools.n_failed, "params": {"features": f"judge of {judge.learned}"}}
-    scores = _Scores(judge.features_of(pools.real), seed, fields)
-    measures, controls = (scores.measures(judge.features_of(pool)) for pool in (pools.generated, pools.control))
-    rows = [_with_control(one, other, len(pools.control)) for one, other in zip(measures, controls, strict=True)]
-    return [*rows, *_image_memorization(judge, pools, outcomes.data.train.pixels(), fields)]
+    scores, controls = (_Scores(table, name).measures() for name in (GENERATED, CONTROL))
+    count = len(table.of(CONTROL, "features"))
+    rows = [_with_control(one, other, count) for one, other in zip(scores, controls, strict=True)]
+    return [*rows, *(_image_memorization(table, space) for space in ("pixels", "features"))]
 
 
-def _pools(data: TaskData, images: Tensor) -> Pools:
-    images = images.detach().float().cpu()
-    if images.ndim != 4 or tuple(images.shape[1:]) != tuple(data.info.input_shape):
-        raise ModelError(
-            f"The generated images are {tuple(images.shape)}; expected the number of images and the task's shape "
-            f"{tuple(data.info.input_shape)}."
-        )
-    finite = torch.isfinite(images).flatten(1).all(dim=1)
-    valid = images[finite]
-    if len(valid) and (float(valid.min()) < -1e-4 or float(valid.max()) > 1 + 1e-4):
-        raise ModelError(
-            f"The generated images have pixels from {float(valid.min()):g} to {float(valid.max()):g}; expected 0 to 1. "
-            "Map the range of the last layer, as (x + 1) / 2 does for tanh."
-        )
-    count = min(len(valid), len(data.test), MOST)
-    held_out, rest = data.validation.few(count), data.train.few(max(0, count - len(data.validation)))
-    control = np.concatenate([held_out.pixels(), rest.pixels()]) if len(rest) else held_out.pixels()
-    real = torch.from_numpy(data.test.few(count).pixels())
-    spaced = torch.arange(count) * len(valid) // max(1, count)  # not the first ones: images may be sorted
-    return Pools(valid[spaced].clamp(0, 1), real, torch.from_numpy(control), int((~finite).sum()))
+def judge_params(table: Table) -> dict[str, Any]:
+    """Return the params of rows that depend on the judge."""
+    return {"features": f"judge of {table.facts['judge']}"}
 
 
 def _with_control(measure: Measure, control: Measure, count: int) -> Measure:
@@ -111,83 +115,93 @@ def _with_control(measure: Measure, control: Measure, count: int) -> Measure:
 
 @dataclass(frozen=True)
 class _Scores:
-    """Scores of features against those of real images (n, features); `fields` are set on every measure."""
+    """Scores of a population of images against real ones."""
 
-    real: Array
-    seed: int
-    fields: Mapping[str, Any]
+    table: Table
+    population: str
 
-    def measures(self, generated: Array) -> list[Measure]:
-        """Return kid, fid, precision, recall, density and coverage of features (m, features)."""
-        return [self._kid(generated), self._fid(generated), *self._neighbors(generated)]
+    @property
+    def real(self) -> Array:
+        """The features of the real images, (n, features)."""
+        return self.table.of(REAL, "features")
 
-    def _kid(self, generated: Array) -> Measure:
-        fields = self._fields(unit="squared distance", higher_is_better=False)
-        fewer = min(len(generated), len(self.real))
-        if fewer < FEWEST:
-            return _undefined("kid", fewer, FEWEST, fields)
-        kid = kernel_distance(self.real, generated, seed=self.seed)
-        half = quantile_of_level(0.95) * kid.error
-        fields["params"] |= {"kernel": KERNEL, "subsets": kid.subsets, "subset": kid.size}
-        bounds = (kid.value - half, kid.value + half)
-        return Measure("kid", kid.value, *bounds, len(generated), "jackknife of both sets", **fields)
+    @property
+    def features(self) -> Array:
+        """The features of the images, (m, features)."""
+        return self.table.of(self.population, "features")
 
-    def _fid(self, generated: Array) -> Measure:
-        fields = self._fields(unit="squared distance", higher_is_better=False)
-        fewer = min(len(generated), len(self.real))
-        needed = WIDTH + 1 + -(-fewer // GROUPS)  # the jackknife leaves out a group
-        if fewer < needed:
-            return _undefined("fid", fewer, needed, fields)
-        value = frechet_distance(self.real, generated)
-        half = quantile_of_level(0.95) * frechet_error(self.real, generated, seed=self.seed)
-        fields["params"] |= {"dimensions": WIDTH, "covers": "the value to expect at this number of images"}
-        return Measure("fid", value, max(0.0, value - half), value + half, len(generated), GROUPED, **fields)
+    def measures(self) -> list[Measure]:
+        """Return kid, fid, precision, recall, density and coverage."""
+        return [self._kid(), self._fid(), *self._neighbors()]
 
-    def _neighbors(self, generated: Array) -> list[Measure]:
-        fewer = min(len(generated), len(self.real))
-        if fewer <= DENSE:
-            return [_undefined(name, fewer, DENSE + 1, self._fields()) for name in NAMES[2:6]]
-        scores = compared(self.real, generated, k=K, dense=DENSE)
-        over_generated, over_real = (
-            "generated images, the real ones as given",
-            "real images, the generated ones as given",
-        )
-        balls: dict[str, Any] = {"seed": self.seed, "unit": "balls over k"}
+    def _kid(self) -> Measure:
+        if undefined := self._undefined(KID, FEWEST):
+            return undefined
+        kid = kernel_distance(self.real, self.features, seed=self.table.seed)
+        fields = self._fields(KID, kernel=KERNEL, subsets=kid.subsets, subset=kid.size)
+        return self._normal(KID, (kid.value, kid.error, -np.inf), "jackknife of both sets", fields)
+
+    def _fid(self) -> Measure:
+        fewer = min(len(self.features), len(self.real))
+        if undefined := self._undefined(FID, WIDTH + 1 + -(-fewer // GROUPS)):  # the jackknife leaves out a group
+            return undefined
+        value = frechet_distance(self.real, self.features)
+        error = frechet_error(self.real, self.features, seed=self.table.seed)
+        fields = self._fields(FID, dimensions=WIDTH, covers="the value to expect at this number of images")
+        return self._normal(FID, (value, error, 0.0), GROUPED, fields)
+
+    def _neighbors(self) -> list[Measure]:
+        metrics, table = (PRECISION, RECALL, DENSITY, COVERAGE), self.table
+        undefined = [self._undefined(one, DENSE + 1) for one in metrics]
+        if missing := [one for one in undefined if one is not None]:
+            return missing
+        scores = compared(self.real, self.features, k=K, dense=DENSE)
+        over_generated = "generated images, the real ones as given"
+        over_real = "real images, the generated ones as given"
         return [
-            stats.rate("precision", scores.realistic, **self._fields(k=K, covers=over_generated)),
-            stats.rate("recall", scores.recalled, **self._fields(k=K, covers=over_real)),
-            stats.mean_measure("density", scores.density, **self._fields(k=DENSE, covers=over_generated), **balls),
-            stats.rate("coverage", scores.covered, **self._fields(k=DENSE, covers=over_real)),
+            table.rate(PRECISION, scores.realistic, **self._more(k=K, covers=over_generated)),
+            table.rate(RECALL, scores.recalled, **self._more(k=K, covers=over_real)),
+            table.mean(DENSITY, scores.density, **self._more(k=DENSE, covers=over_generated)),
+            table.rate(COVERAGE, scores.covered, **self._more(k=DENSE, covers=over_real)),
         ]
 
-    def _fields(self, *, unit: str | None = None, higher_is_better: bool = True, **params: Any) -> dict[str, Any]:
-        params = {**self.fields["params"], **params}
-        fields = {**self.fields, "higher_is_better": higher_is_better, "params": params}
-        return fields if unit is None else {**fields, "unit": unit}
+    def _normal(
+        self, metric: Metric, estimate: tuple[float, float, float], method: str, fields: dict[str, Any]
+    ) -> Measure:
+        """Return a measure with a normal interval from its value, standard error and lowest possible value."""
+        value, error, lowest = estimate
+        half = quantile_of_level(self.table.level) * error
+        bounds = (max(lowest, value - half), value + half)
+        return Measure(metric.name, value, *bounds, len(self.features), method, self.table.level, **fields)
+
+    def _undefined(self, metric: Metric, needed: int) -> Measure | None:
+        """Return an undefined measure if there are too few images."""
+        fewer = min(len(self.features), len(self.real))
+        if fewer >= needed:
+            return None
+        reason = f"{fewer} usable images on one side; expected at least {needed}"
+        return self.table.undefined(metric, reason, n=fewer, **self._more())
+
+    def _fields(self, metric: Metric, **params: Any) -> dict[str, Any]:
+        return self.table.fields(metric, **self._more(**params))
+
+    def _more(self, **params: Any) -> dict[str, Any]:
+        return _fields(self.table, **params)
 
 
-def _undefined(name: str, count: int, needed: int, fields: Mapping[str, Any]) -> Measure:
-    reason = f"{count} usable images on one side; expected at least {needed}"
-    return Measure(name, None, None, None, count, "none", reason=reason, **fields)
+def _fields(table: Table, **params: Any) -> dict[str, Any]:
+    """Return what every row has: the number of images that are not finite, and the judge."""
+    return {"n_failed": table.facts["not_finite"], "params": {**judge_params(table), **params}}
 
 
-def _image_memorization(judge: Judge, pools: Pools, train: Array, fields: Mapping[str, Any]) -> list[Measure]:
+def _image_memorization(table: Table, space: str) -> Measure:
     """Return how many generated images are at least as near to a training image as the nearest 1 % of test images."""
-    spaces: dict[str, Callable[[Array], Array]] = {
-        "pixels": lambda images: images.reshape(len(images), int(np.prod(images.shape[1:]))),
-        "features": judge.features_of,
-    }
-    sets = (train, pools.real.numpy(), pools.generated.numpy())
-    return [_nearer(space, [embed(images) for images in sets], fields) for space, embed in spaces.items()]
-
-
-def _nearer(space: str, sets: Sequence[Array], fields: Mapping[str, Any]) -> Measure:
-    train, real, generated = sets
-    params = {**fields["params"], "space": space, "control": "test images; 0.01 by definition, but for ties"}
-    fields = {**fields, "params": params, "higher_is_better": False}
-    if not len(generated) or len(real) < 1 / NEAREST:
-        reason = f"{len(real)} test images; expected at least {1 / NEAREST:.0f}, to determine the nearest hundredth"
-        return Measure("image_memorization", None, None, None, len(generated), "none", reason=reason, **fields)
-    of_real, of_generated = (nearest(images, train)[1] for images in (real, generated))
-    limit = params["distance"] = float(np.quantile(of_real, NEAREST))
-    return stats.rate("image_memorization", of_generated <= limit, control=float((of_real <= limit).mean()), **fields)
+    params = {"space": space, "control": "test images; 0.01 by definition, but for ties"}
+    generated, real = (len(table.of(name, "features")) for name in (GENERATED, REAL))
+    if not generated or real < 1 / NEAREST:
+        reason = f"{real} test images; expected at least {1 / NEAREST:.0f}, to determine the nearest hundredth"
+        return table.undefined(IMAGE_MEMORIZATION, reason, n=generated, **_fields(table, **params))
+    of_generated, of_real = (table.of(name, f"nearest_{space}") for name in (GENERATED, REAL))
+    limit = float(np.quantile(of_real, NEAREST))
+    fields = _fields(table, **params, distance=limit)
+    return table.rate(IMAGE_MEMORIZATION, of_generated <= limit, control=float((of_real <= limit).mean()), **fields)

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from suite.errors import DataError
 from suite.metrics.calibration.inputs import FloatArray, as_labels, as_probabilities
+from suite.metrics.catalogue import BoardColumn, Metric
 from suite.metrics.stats.bootstrap import mean_measure
 from suite.metrics.stats.intervals import rate
 from suite.types import Measure
@@ -17,6 +18,61 @@ AGREED = 0.8
 
 UNRATED = "no sample has human ratings"
 """Reason of the measures if there are no ratings."""
+
+SOFT_CROSS_ENTROPY = Metric(
+    "soft_cross_entropy",
+    "raters' cross-entropy",
+    "cross-entropy between the shares of human raters and the model",
+    unit="nat",
+    higher_is_better=False,
+    columns=(BoardColumn("raters' cross-entropy"),),
+)
+RATER_ENTROPY = Metric(
+    "rater_entropy",
+    "raters' entropy",
+    "entropy of the shares of human raters, the lowest cross-entropy that a model can reach",
+    unit="nat",
+    higher_is_better=None,
+)
+SOFT_KL = Metric(
+    "soft_kl",
+    "divergence from raters",
+    "cross-entropy between the shares of human raters and the model, minus the entropy of the raters",
+    unit="nat",
+    higher_is_better=False,
+)
+JS_DISTANCE = Metric(
+    "js_distance",
+    "distance from raters",
+    "Jensen-Shannon distance between the model's probabilities and the raters' shares",
+    higher_is_better=False,
+    columns=(BoardColumn("distance from raters"),),
+)
+TOTAL_VARIATION = Metric(
+    "total_variation",
+    "total variation from raters",
+    "half the sum of absolute differences between the model's probabilities and the raters' shares",
+    higher_is_better=False,
+)
+ACCURACY_AGREED = Metric(
+    "accuracy_agreed",
+    "accuracy where raters agree",
+    f"accuracy on samples for which at least {AGREED:.0%} of the raters made the same choice",
+)
+ACCURACY_DISPUTED = Metric(
+    "accuracy_disputed",
+    "accuracy where raters disagree",
+    f"accuracy on samples for which fewer than {AGREED:.0%} of the raters made the same choice",
+)
+AGREEMENT_METRICS = (
+    SOFT_CROSS_ENTROPY,
+    RATER_ENTROPY,
+    SOFT_KL,
+    JS_DISTANCE,
+    TOTAL_VARIATION,
+    ACCURACY_AGREED,
+    ACCURACY_DISPUTED,
+)
 
 _SLACK = 1e-9
 """Tolerance for rounding: a share of four in five is not always exactly 0.8."""
@@ -57,6 +113,7 @@ def agreement_measures(
     *,
     seed: int,
     params: Mapping[str, Any] | None = None,
+    level: float = 0.95,
 ) -> list[Measure]:
     """Compare predicted distributions with those of the raters, and split accuracy by how far raters agree.
 
@@ -66,6 +123,7 @@ def agreement_measures(
         labels: class indices (n,).
         seed: of the resampling.
         params: stored with every measure.
+        level: confidence level.
 
     Returns:
         soft_cross_entropy, rater_entropy (its lower bound) and their difference soft_kl, in nats; js_distance and
@@ -81,14 +139,17 @@ def agreement_measures(
     probabilities, right = probabilities[rated], (probabilities.argmax(axis=1) == label_indices)[rated]
     agreed = raters.max(axis=1, initial=0.0) >= AGREED - _SLACK
     lower_bound, cross_entropy = entropy(raters), soft_cross_entropy(probabilities, raters)
+    means = (
+        (SOFT_CROSS_ENTROPY, cross_entropy),
+        (RATER_ENTROPY, lower_bound),
+        (SOFT_KL, np.maximum(cross_entropy - lower_bound, 0.0)),
+        (JS_DISTANCE, jensen_shannon_distance(probabilities, raters)),
+        (TOTAL_VARIATION, total_variation(probabilities, raters)),
+    )
     return [
-        _mean("soft_cross_entropy", cross_entropy, "nat", False, seed, own),
-        _mean("rater_entropy", lower_bound, "nat", None, seed, own),
-        _mean("soft_kl", np.maximum(cross_entropy - lower_bound, 0.0), "nat", False, seed, own),
-        _mean("js_distance", jensen_shannon_distance(probabilities, raters), "fraction", False, seed, own),
-        _mean("total_variation", total_variation(probabilities, raters), "fraction", False, seed, own),
-        _accuracy("accuracy_agreed", right[agreed], {**own, "agreement": f">= {AGREED:g}"}),
-        _accuracy("accuracy_disputed", right[~agreed], {**own, "agreement": f"< {AGREED:g}"}),
+        *(_mean(metric, values, seed, own, level) for metric, values in means),
+        _accuracy(ACCURACY_AGREED, right[agreed], {**own, "agreement": f">= {AGREED:g}"}, level),
+        _accuracy(ACCURACY_DISPUTED, right[~agreed], {**own, "agreement": f"< {AGREED:g}"}, level),
     ]
 
 
@@ -101,21 +162,20 @@ def _rated(shares: ArrayLike, shape: tuple[int, ...]) -> tuple[NDArray[np.bool_]
     return rated, as_probabilities(wide[rated]) if rated.any() else wide[rated]
 
 
-def _mean(
-    metric: str, values: FloatArray, unit: str, better: bool | None, seed: int, params: Mapping[str, Any]
-) -> Measure:
+def _mean(metric: Metric, values: FloatArray, seed: int, params: Mapping[str, Any], level: float) -> Measure:
     infinite = int(np.isinf(values).sum())
+    fields: dict[str, Any] = {
+        "level": level, "unit": metric.unit, "higher_is_better": metric.higher_is_better, "params": params
+    }  # fmt: skip
     if values.size and not infinite:
-        return mean_measure(metric, values, seed=seed, unit=unit, higher_is_better=better, params=params)
+        return mean_measure(metric.name, values, seed=seed, **fields)
     reason = f"in {infinite} of {values.size} samples a rater's choice has probability exactly 0"
-    return Measure(
-        metric, None, None, None, values.size, "none",
-        unit=unit, higher_is_better=better, params=params, reason=reason if infinite else UNRATED,
-    )  # fmt: skip
+    reason = reason if infinite else UNRATED
+    return Measure(metric.name, None, None, None, values.size, "none", reason=reason, **fields)
 
 
-def _accuracy(metric: str, right: NDArray[np.bool_], params: Mapping[str, Any]) -> Measure:
+def _accuracy(metric: Metric, right: NDArray[np.bool_], params: Mapping[str, Any], level: float) -> Measure:
     if right.size:
-        return rate(metric, right, params=params)
+        return rate(metric.name, right, level=level, params=params)
     reason = f"no sample has a rater agreement of {params['agreement']}"
-    return Measure(metric, None, None, None, 0, "none", params=params, reason=reason)
+    return Measure(metric.name, None, None, None, 0, "none", level, params=params, reason=reason)

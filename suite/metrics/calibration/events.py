@@ -10,8 +10,47 @@ from suite.errors import MeasureError
 from suite.metrics.calibration.bins import BINNING, Reliability, bin_index
 from suite.metrics.calibration.inputs import FloatArray, IndexArray, checked_events
 from suite.metrics.calibration.selective import TIES, aurc, aurc_of_counts
+from suite.metrics.catalogue import BoardColumn, Metric
 from suite.metrics.stats.bootstrap import bootstrap, percentile_interval, recentred_interval, resample_counts, tails
 from suite.types import Measure
+
+
+def uncertainty_columns(title: str, *methods: str) -> tuple[BoardColumn, ...]:
+    """Return a board column for each uncertainty method, with the title of the metric for the first."""
+    suffixes = (" scaled" if method.endswith("+temperature") else "" for method in methods)
+    pairs = zip(methods, suffixes, strict=True)
+    return tuple(BoardColumn(f"{title}{suffix}", {"uncertainty": method}) for method, suffix in pairs)
+
+
+ECE = Metric(
+    "ece",
+    "ECE",
+    "mean gap between confidence and accuracy",
+    higher_is_better=False,
+    columns=uncertainty_columns("ECE", "softmax", "softmax+temperature"),
+    descriptive=("distinguishable_from_calibrated",),
+)
+ECE_DEBIASED = Metric(
+    "ece_debiased_squared",
+    "debiased squared ECE",
+    "mean squared gap between confidence and accuracy, without the bias of few samples",
+    unit="fraction^2",
+    higher_is_better=False,
+)
+ECE_NOISE_FLOOR = Metric(
+    "ece_noise_floor",
+    "ECE noise floor",
+    "the ECE that a perfectly calibrated model would have by chance, with this number of samples",
+    higher_is_better=None,
+)
+AURC = Metric(
+    "aurc",
+    "AURC",
+    "error rate of the samples kept, averaged while the least confident ones are rejected",
+    higher_is_better=False,
+    columns=uncertainty_columns("AURC", "softmax"),
+)
+EVENT_METRICS = (ECE, ECE_DEBIASED, ECE_NOISE_FLOOR, AURC)
 
 ECE_COVERS = "expected plug-in ece at this n"
 """What the interval of a plug-in error covers: not the error for n to infinity, of which the plug-in is biased."""
@@ -27,6 +66,7 @@ def event_measures(
     params: Mapping[str, Any],
     bins: int = 15,
     replicates: int = 1000,
+    level: float = 0.95,
 ) -> list[Measure]:
     """Measure ece, ece_debiased_squared, ece_noise_floor and aurc of confidence events.
 
@@ -37,6 +77,7 @@ def event_measures(
         params: stored with every measure, together with the conventions used.
         bins: number of bins.
         replicates: number of resamples, and of simulated calibrated models.
+        level: confidence level.
 
     Raises:
         DataError: a value is not finite or outside [0, 1], there are none, or the lengths differ.
@@ -46,12 +87,12 @@ def event_measures(
     statistics = (ece_of_counts(first, second, bins), aurc_of_counts(first, 1.0 - second))
     samples = joint_bootstrap(statistics, first.size, seed, replicates)
     binning = merged(params, {"bins": bins, "binning": BINNING})
-    floor = _noise_floor(ece_of_calibrated(first, seed=seed, bins=bins, draws=replicates), first.size, binning)
+    floor = _noise_floor(ece_of_calibrated(first, seed=seed, bins=bins, draws=replicates), first.size, binning, level)
     return [
         _ece(state.ece(), samples[:, 0], floor, binning),
-        _debiased(state, binning),
+        _debiased(state, binning, level),
         floor,
-        _aurc(aurc(first, second), samples[:, 1], first.size, merged(params, {"ties": TIES})),
+        _aurc(aurc(first, second), samples[:, 1], first.size, merged(params, {"ties": TIES}), level),
     ]
 
 
@@ -108,32 +149,35 @@ def ece_of_calibrated(confidence: ArrayLike, *, seed: int, bins: int = 15, draws
     return np.concatenate(parts)
 
 
-def _noise_floor(floor: FloatArray, n: int, params: Mapping[str, Any]) -> Measure:
-    lo, hi = np.quantile(floor, tails(0.95))
+def _noise_floor(floor: FloatArray, n: int, params: Mapping[str, Any], level: float) -> Measure:
+    lo, hi = np.quantile(floor, tails(level))
     mean = float(floor.mean())
     method = f"simulation-of-calibrated({floor.size})"
     own = {"covers": "plug-in ece of a calibrated model with these confidences at this n"}
     lo, hi = min(float(lo), mean), max(float(hi), mean)
-    return Measure("ece_noise_floor", mean, lo, hi, n, method, higher_is_better=None, params=merged(params, own))
+    return Measure(
+        ECE_NOISE_FLOOR.name, mean, lo, hi, n, method, level, higher_is_better=None, params=merged(params, own)
+    )
 
 
-def _debiased(state: Reliability, params: Mapping[str, Any]) -> Measure:
-    estimate = state.debiased_square()
+def _debiased(state: Reliability, params: Mapping[str, Any], level: float) -> Measure:
+    estimate = state.debiased_square(level)
     reason = None if estimate.value is not None else "no bin holds two samples, so that the bias cannot be estimated"
     own = {"norm": "l2 squared, untruncated, bins of one sample left out", "singletons": estimate.singletons}
     return Measure(
-        "ece_debiased_squared", estimate.value, estimate.lo, estimate.hi, state.n, "score-analytic",
-        unit="fraction^2", higher_is_better=False, params=merged(params, own), reason=reason,
+        ECE_DEBIASED.name, estimate.value, estimate.lo, estimate.hi, state.n, "score-analytic", level,
+        unit=ECE_DEBIASED.unit, higher_is_better=False, params=merged(params, own), reason=reason,
     )  # fmt: skip
 
 
 def _ece(value: float, samples: FloatArray, floor: Measure, params: Mapping[str, Any]) -> Measure:
     above_floor = floor.hi is not None and value > floor.hi
     own = {"norm": "l1", "covers": ECE_COVERS, "distinguishable_from_calibrated": above_floor}
-    interval = recentred_interval(value, samples, n=floor.n, floor=0.0)
-    return interval.measure("ece", value, floor.n, higher_is_better=False, params=merged(params, own))
+    interval = recentred_interval(value, samples, n=floor.n, level=floor.level, floor=0.0)
+    fields: dict[str, Any] = {"level": floor.level, "higher_is_better": False, "params": merged(params, own)}
+    return interval.measure(ECE.name, value, floor.n, **fields)
 
 
-def _aurc(value: float, samples: FloatArray, n: int, params: Mapping[str, Any]) -> Measure:
-    interval = percentile_interval(value, samples, n=n)
-    return interval.measure("aurc", value, n, higher_is_better=False, params=params)
+def _aurc(value: float, samples: FloatArray, n: int, params: Mapping[str, Any], level: float) -> Measure:
+    interval = percentile_interval(value, samples, n=n, level=level)
+    return interval.measure(AURC.name, value, n, level=level, higher_is_better=False, params=params)

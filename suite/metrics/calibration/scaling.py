@@ -124,20 +124,17 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> Temperature:
     return Temperature(value, before, after, gradient, steps, not reason, reason or None)
 
 
-def temperature_interval(
-    logits: ArrayLike, labels: ArrayLike, temperature: float, level: float = 0.95
-) -> tuple[float, float]:
-    """Return an interval of the fitted temperature from the sandwich variance of 1/T.
+def inverse_temperature_error(logits: ArrayLike, labels: ArrayLike, temperature: float) -> float:
+    """Return the standard error of the inverse of a fitted temperature, from the sandwich variance.
 
     The variance of an estimate that solves mean(g) = 0 is mean(g^2) / (n mean(g')^2) (Huber 1967). Here g is the
-    expected logit minus the label's and g' the variance of the logits. The interval also holds for a model that no
-    temperature calibrates. The upper end is at most `HIGHEST`.
+    expected logit minus the label's and g' the variance of the logits. It also holds for a model that no temperature
+    calibrates.
 
     Args:
         logits: (n, classes) that the temperature was fitted on.
         labels: (n,) class indices.
         temperature: the fitted value.
-        level: confidence level.
 
     Raises:
         DataError: logits or labels are invalid.
@@ -148,7 +145,11 @@ def temperature_interval(
     expected = (probabilities * wide).sum(axis=1)
     slopes = (probabilities * (wide - expected[:, None]) ** 2).sum(axis=1)
     gradients = expected - wide[np.arange(index.size), index]
-    error = np.sqrt((gradients**2).mean() / index.size) / slopes.mean()
+    return float(np.sqrt((gradients**2).mean() / index.size) / slopes.mean())
+
+
+def temperature_interval(temperature: float, error: float, level: float = 0.95) -> tuple[float, float]:
+    """Return the interval of a temperature from the standard error of its inverse; it ends at `HIGHEST` at most."""
     half = quantile_of_level(level) * error
     beta = 1.0 / temperature
     return float(1.0 / (beta + half)), float(min(HIGHEST, 1.0 / max(beta - half, 1.0 / HIGHEST)))

@@ -6,13 +6,28 @@ from typing import Any
 import numpy as np
 
 from suite.metrics.calibration.bins import BINNING, bin_index
-from suite.metrics.calibration.events import ECE_COVERS, event_measures, joint_bootstrap, merged
+from suite.metrics.calibration.events import ECE_COVERS, EVENT_METRICS, event_measures, joint_bootstrap, merged
 from suite.metrics.calibration.inputs import FloatArray, Predictions
+from suite.metrics.catalogue import Metric
 from suite.metrics.stats.bootstrap import percentile_interval, recentred_interval
 from suite.metrics.stats.intervals import rate
 from suite.types import Measure
 
-BRIER = "sum over classes, 0..2"
+CLASSWISE_ECE = Metric(
+    "classwise_ece", "classwise ECE", "the ECE of the probability of each class, averaged over classes",
+    higher_is_better=False,
+)  # fmt: skip
+NLL = Metric(
+    "nll", "NLL", "negative log-likelihood of the labels, a proper scoring rule", unit="nat", higher_is_better=False
+)
+BRIER = Metric(
+    "brier", "Brier score", "squared error of the predicted probabilities, a proper scoring rule",
+    unit="squared error", higher_is_better=False,
+)  # fmt: skip
+CALIBRATED_ACCURACY = Metric("accuracy", "accuracy", "share of samples whose most probable class is the true one")
+CALIBRATION_METRICS = (*EVENT_METRICS, CLASSWISE_ECE, NLL, BRIER, CALIBRATED_ACCURACY)
+
+BRIER_CONVENTION = "sum over classes, 0..2"
 """Convention of the Brier score; scikit-learn halves it for two classes."""
 
 CLASSWISE = "mean over classes of one-vs-rest ece"
@@ -20,7 +35,13 @@ CLASSWISE = "mean over classes of one-vs-rest ece"
 
 
 def calibration_measures(
-    predictions: Predictions, *, seed: int, params: Mapping[str, Any], bins: int = 15, replicates: int = 1000
+    predictions: Predictions,
+    *,
+    seed: int,
+    params: Mapping[str, Any],
+    bins: int = 15,
+    replicates: int = 1000,
+    level: float = 0.95,
 ) -> list[Measure]:
     """Measure the calibration of a classifier.
 
@@ -30,18 +51,21 @@ def calibration_measures(
         params: stored with every measure, together with the conventions used.
         bins: number of bins of every binned error.
         replicates: number of resamples, and of simulated calibrated models.
+        level: confidence level.
 
     Returns:
-        ece, ece_debiased_squared, ece_noise_floor, aurc, classwise_ece, nll, brier and accuracy, each with its 95 %
+        ece, ece_debiased_squared, ece_noise_floor, aurc, classwise_ece, nll, brier and accuracy, each with its
         interval. Where a label has probability exactly 0, the nll is undefined and its reason counts such labels.
 
     Raises:
         MeasureError: `params` has a name that a measure sets itself.
     """
     confidence, correct = predictions.confidence, predictions.correct
-    events = event_measures(confidence, correct, seed=seed, params=params, bins=bins, replicates=replicates)
-    scores = _score_measures(predictions, seed, params, bins, replicates)
-    return [*events, *scores, rate("accuracy", correct, params=dict(params))]
+    events = event_measures(
+        confidence, correct, seed=seed, params=params, bins=bins, replicates=replicates, level=level
+    )
+    scores = _score_measures(predictions, seed, params, bins, replicates, level)
+    return [*events, *scores, rate(CALIBRATED_ACCURACY.name, correct, level=level, params=dict(params))]
 
 
 def brier_scores(predictions: Predictions) -> FloatArray:
@@ -63,7 +87,7 @@ def classwise_ece(predictions: Predictions, bins: int = 15) -> float:
 
 
 def _score_measures(
-    predictions: Predictions, seed: int, params: Mapping[str, Any], bins: int, replicates: int
+    predictions: Predictions, seed: int, params: Mapping[str, Any], bins: int, replicates: int, level: float
 ) -> list[Measure]:
     n, nll, brier = predictions.labels.size, -predictions.log_likelihood, brier_scores(predictions)
     infinite = int(np.isinf(nll).sum())
@@ -74,9 +98,9 @@ def _score_measures(
     )
     samples = joint_bootstrap(statistics, n, seed, replicates)
     return [
-        _classwise(classwise_ece(predictions, bins), samples[:, 0], n, bins, params),
-        _undefined_nll(n, infinite, params) if infinite else _mean("nll", nll, samples[:, 2], "nat", params),
-        _mean("brier", brier, samples[:, 1], "squared error", merged(params, {"convention": BRIER})),
+        _classwise(classwise_ece(predictions, bins), samples[:, 0], n, bins, params, level),
+        _undefined_nll(n, infinite, params) if infinite else _mean(NLL, nll, samples[:, 2], params, level),
+        _mean(BRIER, brier, samples[:, 1], merged(params, {"convention": BRIER_CONVENTION}), level),
     ]
 
 
@@ -108,18 +132,23 @@ def classwise_ece_of_counts(predictions: Predictions, bins: int) -> Callable[[Fl
     return values
 
 
-def _classwise(value: float, samples: FloatArray, n: int, bins: int, params: Mapping[str, Any]) -> Measure:
+def _classwise(
+    value: float, samples: FloatArray, n: int, bins: int, params: Mapping[str, Any], level: float
+) -> Measure:
     own = {"bins": bins, "binning": BINNING, "norm": "l1", "convention": CLASSWISE, "covers": ECE_COVERS}
-    interval = recentred_interval(value, samples, n=n, floor=0.0)
-    return interval.measure("classwise_ece", value, n, higher_is_better=False, params=merged(params, own))
+    interval = recentred_interval(value, samples, n=n, level=level, floor=0.0)
+    fields: dict[str, Any] = {"level": level, "higher_is_better": False, "params": merged(params, own)}
+    return interval.measure(CLASSWISE_ECE.name, value, n, **fields)
 
 
-def _mean(metric: str, values: FloatArray, samples: FloatArray, unit: str, params: Mapping[str, Any]) -> Measure:
+def _mean(metric: Metric, values: FloatArray, samples: FloatArray, params: Mapping[str, Any], level: float) -> Measure:
     value, n = float(values.mean()), values.size
-    interval = percentile_interval(value, samples, n=n)
-    return interval.measure(metric, value, n, unit=unit, higher_is_better=False, params=params)
+    interval = percentile_interval(value, samples, n=n, level=level)
+    fields: dict[str, Any] = {"level": level, "unit": metric.unit, "higher_is_better": metric.higher_is_better}
+    return interval.measure(metric.name, value, n, params=params, **fields)
 
 
 def _undefined_nll(n: int, infinite: int, params: Mapping[str, Any]) -> Measure:
     reason = f"{infinite} of {n} labels have probability exactly 0, so that the mean is infinite"
-    return Measure("nll", None, None, None, n, "none", unit="nat", higher_is_better=False, params=params, reason=reason)
+    fields: dict[str, Any] = {"unit": NLL.unit, "higher_is_better": False, "params": params}
+    return Measure(NLL.name, None, None, None, n, "none", reason=reason, **fields)

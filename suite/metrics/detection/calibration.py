@@ -13,10 +13,45 @@ from numpy.typing import ArrayLike
 
 from suite.errors import MeasureError
 from suite.metrics.calibration.bins import bin_index
+from suite.metrics.calibration.events import uncertainty_columns
+from suite.metrics.catalogue import Metric
 from suite.metrics.detection.arrays import LEAST_SCORE, BoolArray, FloatArray, IndexArray, draws, flat, totals
 from suite.metrics.detection.matching import HIT, IGNORED, match_at
 from suite.metrics.detection.overlap import overlapping
 from suite.metrics.stats import mean_defined, ratio
+
+D_ECE = Metric(
+    "d_ece",
+    "D-ECE",
+    "the ECE of boxes: mean gap between score and precision",
+    higher_is_better=False,
+    columns=uncertainty_columns("D-ECE", "score", "score+temperature"),
+    descriptive=("detections",),
+)
+LAECE = Metric(
+    "laece",
+    "LaECE",
+    "mean gap between the scores of a class and how well its boxes fit their objects (IoU), averaged over classes",
+    higher_is_better=False,
+    columns=uncertainty_columns("LaECE", "score"),
+    descriptive=("detections",),
+)
+LAACE = Metric(
+    "laace",
+    "LaACE",
+    "mean difference between the score of a box and how well it fits its object (IoU), averaged over classes",
+    higher_is_better=False,
+    descriptive=("detections",),
+)
+OCE = Metric(
+    "oce",
+    "OCE",
+    "squared error of the scores at each object; a missed object counts 1",
+    higher_is_better=False,
+    columns=uncertainty_columns("OCE", "score"),
+    descriptive=("detections",),
+)
+DETECTION_CALIBRATION = (D_ECE, LAECE, LAACE, OCE)
 
 KEPT = 100
 """Number of detections per image that are kept, highest scores first."""

@@ -3,9 +3,18 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from suite.metrics.catalogue import Metric
 from suite.metrics.detection.arrays import LEAST_SCORE, BoolArray, FloatArray, draws, flat
 from suite.metrics.detection.matching import FALSE, HIT, Matches, match_at
 from suite.metrics.detection.precision import chunks, rankings, true_boxes
+
+OLRP = Metric(
+    "olrp",
+    "LRP error",
+    "missed objects, false positives and localization in one error, at the best threshold of each class; 0 is perfect, "
+    "1 the worst",
+    higher_is_better=False,
+)
 
 TAU = 0.5
 """IoU threshold of a true positive; at this IoU a true positive costs as much as a false one."""

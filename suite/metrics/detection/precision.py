@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from suite.errors import MeasureError
+from suite.metrics.catalogue import BoardColumn, Metric
 from suite.metrics.detection.arrays import FloatArray, IndexArray, draws, totals
 from suite.metrics.detection.matching import HIT, IGNORED, Matches
 from suite.metrics.stats import mean_defined, ratio
@@ -15,6 +16,28 @@ RECALLS = np.linspace(0.0, 1.0, 101)
 
 LIMITS = (1, 10, 100)
 """COCO's numbers of detections per class and image."""
+
+MAP = Metric(
+    "map",
+    "mAP",
+    "mean average precision: the average precision of each class, averaged over classes and IoU thresholds from 0.5 to "
+    "0.95; 100 % means that every object is detected in the right place and class, with no false positive ranked above "
+    "a true positive",
+    columns=(BoardColumn("mAP"),),
+    is_headline=True,
+)
+MAP50 = Metric("map50", "AP50", "mAP at an IoU threshold of 0.5", columns=(BoardColumn("AP50"),))
+MAP75 = Metric("map75", "AP75", "mAP at an IoU threshold of 0.75")
+CLASS_MAP = Metric("class_map", "mAP of a class", "average precision of a class, averaged over IoU thresholds")
+AVERAGE_RECALLS = tuple(
+    Metric(
+        f"ar{limit}",
+        f"AR{limit}",
+        f"average recall over IoU thresholds from 0.5 to 0.95, at most {limit} detections per class and image",
+    )
+    for limit in LIMITS
+)
+"""The average recall with each of `LIMITS`."""
 
 _CHUNK = 2**17
 """Detections times resamples processed at once; eight float64 arrays of that size take 8 MiB."""

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from suite.errors import MeasureError
+from suite.metrics.catalogue import Metric
 from suite.metrics.detection.arrays import FloatArray, draws, flat
 from suite.metrics.detection.matching import FALSE, HIT, match_at
 from suite.metrics.detection.overlap import overlapping
@@ -11,6 +12,44 @@ from suite.metrics.stats import ratio
 
 NAMES = ("found", "mislabelled", "missed", "false_positives")
 """The columns of `states` and `rates`."""
+
+SECTION = "States of objects"
+"""The heading under which the report lists the rates."""
+
+FOUND_RATE = Metric(
+    "found_rate",
+    "detected",
+    "share of objects with a box of their class",
+    descriptive=("threshold",),
+    section=SECTION,
+)
+MISLABEL_RATE = Metric(
+    "mislabel_rate",
+    "wrong class",
+    "share of objects with boxes of other classes only",
+    higher_is_better=False,
+    descriptive=("threshold",),
+    section=SECTION,
+)
+DISAPPEARANCE_RATE = Metric(
+    "disappearance_rate",
+    "disappearance",
+    "share of objects without any box: missed, or hidden by an attack",
+    higher_is_better=False,
+    descriptive=("threshold",),
+    section=SECTION,
+)
+FALSE_POSITIVES = Metric(
+    "false_positives_per_image",
+    "false positives",
+    "boxes without an object, per image",
+    unit="per image",
+    higher_is_better=False,
+    descriptive=("threshold",),
+    section=SECTION,
+)
+RATES = (FOUND_RATE, MISLABEL_RATE, DISAPPEARANCE_RATE, FALSE_POSITIVES)
+"""The metrics of the columns of `states` and `rates`."""
 
 IOU = 0.5
 """IoU from which a detection belongs to a true box."""

@@ -1,8 +1,12 @@
 """Metrics of semantic segmentation, kept per image so that whole images are resampled; numpy and scipy only."""
 
 from suite.metrics.segmentation.arrays import IGNORED
-from suite.metrics.segmentation.calibration import REGIONS, PixelEvents
+from suite.metrics.segmentation.calibration import PIXEL_COLUMNS, REGIONS, SEGMENTATION_CALIBRATION, PixelEvents
 from suite.metrics.segmentation.confusion import (
+    CLASS_IOU,
+    MEAN_ACCURACY,
+    MIOU,
+    PIXEL_ACCURACY,
     class_iou,
     confusions,
     empty,
@@ -15,8 +19,14 @@ from suite.metrics.segmentation.regions import covered
 from suite.metrics.segmentation.sample import pixel_sample
 
 __all__ = [
+    "CLASS_IOU",
     "IGNORED",
+    "MEAN_ACCURACY",
+    "MIOU",
+    "PIXEL_ACCURACY",
+    "PIXEL_COLUMNS",
     "REGIONS",
+    "SEGMENTATION_CALIBRATION",
     "PixelEvents",
     "class_iou",
     "confusions",

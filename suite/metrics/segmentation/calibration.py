@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from suite.errors import DataError, MeasureError
 from suite.metrics.calibration.bins import Reliability, bin_index
+from suite.metrics.calibration.events import ECE
 from suite.metrics.calibration.inputs import Predictions
-from suite.metrics.segmentation.arrays import IGNORED, BoolArray, FloatArray, IndexArray, as_truth
+from suite.metrics.calibration.summary import BRIER, CLASSWISE_ECE, NLL
+from suite.metrics.catalogue import Metric
+from suite.metrics.segmentation.arrays import IGNORED, BoolArray, FloatArray, IndexArray, as_class_map, as_truth
 from suite.metrics.segmentation.regions import boundary
 from suite.metrics.stats import ratio
 from suite.metrics.stats.resampled import checked_counts
 
 REGIONS = ("pooled", "foreground", "boundary")
 """All pixels that are not ignored; those whose truth or prediction is not class 0; those near a class border."""
+
+PIXEL_ECE = replace(
+    ECE,
+    meaning="mean gap between confidence and accuracy of pixels; most pixels are easy background, so see those of the "
+    "foreground and near class borders as well",
+    columns=tuple(replace(column, where={**column.where, "region": None}) for column in ECE.columns),
+    descriptive=("pixels",),
+)
+PIXEL_CLASSWISE_ECE = replace(
+    CLASSWISE_ECE, meaning="the ECE of the probability of each class over all pixels, averaged over classes"
+)
+PIXEL_NLL = replace(NLL, meaning="negative log-likelihood of the true class of a pixel, a proper scoring rule")
+PIXEL_BRIER = replace(BRIER, meaning="squared error of the predicted probabilities of a pixel, a proper scoring rule")
+IMAGE_ECE = Metric(
+    "image_ece",
+    "mean ECE per image",
+    "the ECE of the pixels of each image, averaged over images: gaps of different images do not cancel",
+    higher_is_better=False,
+)
+SEGMENTATION_CALIBRATION = (PIXEL_ECE, PIXEL_CLASSWISE_ECE, PIXEL_NLL, PIXEL_BRIER, IMAGE_ECE)
 
 _BLOCK = 8192
 """Pixels converted to float64 at a time; it bounds the memory and the length of one running sum."""
@@ -28,22 +52,22 @@ class PixelSums:
     """Counts and sums over the valid pixels of an image; two can be added.
 
     Attributes:
-        counts: (regions, bins) int64 number of pixels per region and bin of confidence.
-        confidence: (regions, bins) float64 sums of confidence.
-        correct: (regions, bins) int64 number of correct pixels.
-        classwise: (classes, bins) float64 sums of probability minus one-hot truth, by bin of that probability.
-        nll: sum of the negative log-likelihood in nats, over pixels whose label has a probability above 0.
-        brier: sum of the squared error over classes.
-        impossible: number of pixels whose label has probability exactly 0.
+        bin_counts: (regions, bins) int64 number of pixels per region and bin of confidence.
+        bin_confidence: (regions, bins) float64 sums of confidence.
+        bin_correct: (regions, bins) int64 number of correct pixels.
+        class_gaps: (classes, bins) float64 sums of probability minus one-hot truth, by bin of that probability.
+        nll_sum: sum of the negative log-likelihood in nats, over pixels whose label has a probability above 0.
+        brier_sum: sum of the squared error over classes.
+        impossible_pixels: number of pixels whose label has probability exactly 0.
     """
 
-    counts: IndexArray
-    confidence: FloatArray
-    correct: IndexArray
-    classwise: FloatArray
-    nll: float
-    brier: float
-    impossible: int
+    bin_counts: IndexArray
+    bin_confidence: FloatArray
+    bin_correct: IndexArray
+    class_gaps: FloatArray
+    nll_sum: float
+    brier_sum: float
+    impossible_pixels: int
 
     @classmethod
     def empty(cls, classes: int, bins: int) -> PixelSums:
@@ -53,7 +77,11 @@ class PixelSums:
         return cls(none, np.zeros(regions), none, np.zeros((classes, bins)), 0.0, 0.0, 0)
 
     def __add__(self, other: PixelSums) -> PixelSums:
-        return PixelSums(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+        return PixelSums(*(getattr(self, name) + getattr(other, name) for name in PIXEL_COLUMNS))
+
+
+PIXEL_COLUMNS = tuple(field.name for field in fields(PixelSums))
+"""The names of the sums; the columns that `PixelEvents` needs."""
 
 
 def image_sums(probabilities: NDArray[Any], truth: NDArray[Any], band: BoolArray, bins: int) -> PixelSums:
@@ -114,66 +142,67 @@ def _classwise(probabilities: FloatArray, errors: FloatArray, bins: int) -> Floa
     return sums
 
 
+@dataclass(frozen=True, eq=False)
 class PixelEvents:
-    """Calibration of the pixels of a segmentation model, accumulated batch by batch.
+    """Calibration of the pixels of a segmentation model, from sums over the pixels of each image.
 
-    Each image is reduced to sums of a fixed size, about 8 classes x bins bytes, so that the size and order of the
-    batches change results by rounding at most. Since pixels of an image are not independent, whole images are
-    resampled: with `counts` (r, n), how often each image is drawn in each of r resamples, errors are (r,); None draws
-    each image once. An error is NaN if all pixels are ignored.
+    Each image is reduced to sums of a fixed size, about 8 classes x bins bytes. Since pixels of an image are not
+    independent, whole images are resampled: with `counts` (r, n), how often each image is drawn in each of r resamples,
+    errors are (r,); None draws each image once. An error is NaN if all pixels are ignored.
 
     Pixels whose truth is 255 are ignored. Class 0 is the background.
+
+    Attributes:
+        columns: the sums of `PixelSums` by name, (n, ...) each.
     """
 
-    def __init__(self, classes: int, bins: int = 15, width: int = 2) -> None:
-        """Start with no images.
+    columns: Mapping[str, NDArray[Any]]
+
+    @classmethod
+    def of(cls, probabilities: ArrayLike, truth: ArrayLike, bins: int = 15, width: int = 2) -> Self:
+        """Return the events of images; they are reduced one at a time.
 
         Args:
-            classes: number of classes, 2 to 255.
+            probabilities: (n, classes, h, w), float16, float32 or float64, that sum to 1 over the classes.
+            truth: class indices (n, h, w), 255 ignored.
             bins: number of bins of confidence, by `suite.metrics.calibration.BINNING`.
             width: of the boundary band, as in `boundary`.
-        """
-        if classes < 2 or bins < 1:
-            raise MeasureError(f"got classes={classes}, bins={bins}; expected at least 2 classes and 1 bin.")
-        self.classes, self.bins, self.width = classes, bins, width
-        self._images: list[PixelSums] = []
-
-    def add(self, probabilities: ArrayLike, truth: ArrayLike) -> None:
-        """Add a batch of images; an invalid batch adds nothing.
-
-        Args:
-            probabilities: (b, classes, h, w), float16, float32 or float64, that sum to 1 over the classes.
-            truth: class indices (b, h, w), 255 ignored.
 
         Raises:
             DataError: the shapes do not fit, an index is not a class, or a valid pixel has a probability that is not
                 finite or outside [0, 1], or probabilities whose sum is not 1.
+            MeasureError: there are less than two classes, or there is no bin.
         """
-        planes, labels = np.asarray(probabilities), as_truth(truth, self.classes)
-        expected = (len(labels), self.classes, *labels.shape[1:])
+        planes, labels = np.asarray(probabilities), as_class_map("truth", truth)
+        classes = planes.shape[1] if planes.ndim == 4 else 0
+        expected = (len(labels), classes or "classes", *labels.shape[1:])
         if planes.shape != expected:
             raise DataError(f"probabilities: got shape {planes.shape}; expected {expected}, by truth and classes.")
-        band = boundary(labels, self.width)
-        parts = zip(planes, labels, band, strict=True)
-        self._images += [image_sums(*part, self.bins) for part in parts]
+        if classes < 2 or bins < 1:
+            raise MeasureError(f"got classes={classes}, bins={bins}; expected at least 2 classes and 1 bin.")
+        sums = [PixelSums.empty(classes, bins)]  # so that there are arrays to stack if there are no images
+        for row, plane in enumerate(planes):
+            label = as_truth(labels[row : row + 1], classes)
+            sums.append(image_sums(plane, label[0], boundary(label, width)[0], bins))
+        return cls({name: np.stack([getattr(part, name) for part in sums])[1:] for name in PIXEL_COLUMNS})
 
     @property
     def images(self) -> int:
         """Number of images."""
-        return len(self._images)
+        return len(self.columns["nll_sum"])
 
     @property
     def impossible(self) -> int:
         """Number of pixels whose label has probability exactly 0; they make the nll infinite."""
-        return int(self._all("impossible").sum())
+        return int(self.columns["impossible_pixels"].sum())
 
     def pixels(self, region: str = "pooled") -> IndexArray:
         """Return the number of valid pixels of each image in a region of `REGIONS`, (n,)."""
-        return np.asarray(self._region("counts", region).sum(axis=1))
+        return np.asarray(self._region("bin_counts", region).sum(axis=1))
 
     def reliability(self, region: str = "pooled") -> Reliability:
         """Return the reliability bins of all images together."""
-        names = ("counts", "confidence", "correct")
+        names = ("bin_counts", "bin_confidence", "bin_correct")
         counts, confidence, correct = (self._region(name, region).sum(axis=0) for name in names)
         return Reliability(counts, confidence, correct)
 
@@ -200,8 +229,10 @@ class PixelEvents:
     def classwise_ece(self, counts: ArrayLike | None = None) -> FloatArray:
         """Return the mean over all classes of the one-vs-rest error of p(class), (r,) in [0, 1]."""
         drawn = checked_counts(counts, self.images)
-        sums = drawn @ self._all("classwise").reshape(self.images, self.classes * self.bins)
-        return ratio(np.abs(sums).sum(axis=1), self.classes * (drawn @ self.pixels()))
+        gaps = self.columns["class_gaps"]
+        images, classes, bins = gaps.shape
+        sums = drawn @ gaps.reshape(images, classes * bins)
+        return ratio(np.abs(sums).sum(axis=1), classes * (drawn @ self.pixels()))
 
     def nll(self, counts: ArrayLike | None = None) -> FloatArray:
         """Return the mean negative log-likelihood of a pixel in nats, (r,).
@@ -210,23 +241,18 @@ class PixelEvents:
         float16; `impossible` counts such pixels.
         """
         drawn = checked_counts(counts, self.images)
-        means = ratio(drawn @ self._all("nll"), drawn @ self.pixels())
-        return np.where(drawn @ self._all("impossible") > 0, np.inf, means)
+        means = ratio(drawn @ self.columns["nll_sum"], drawn @ self.pixels())
+        return np.where(drawn @ self.columns["impossible_pixels"] > 0, np.inf, means)
 
     def brier(self, counts: ArrayLike | None = None) -> FloatArray:
         """Return the mean squared error of a pixel, summed over classes, (r,) in [0, 2]."""
         drawn = checked_counts(counts, self.images)
-        return ratio(drawn @ self._all("brier"), drawn @ self.pixels())
+        return ratio(drawn @ self.columns["brier_sum"], drawn @ self.pixels())
 
     def _gaps(self, region: str) -> FloatArray:
-        return np.asarray(self._region("confidence", region) - self._region("correct", region))
+        return np.asarray(self._region("bin_confidence", region) - self._region("bin_correct", region))
 
     def _region(self, name: str, region: str) -> NDArray[Any]:
         if region not in REGIONS:
             raise MeasureError(f"got the region {region!r}; expected one of {', '.join(REGIONS)}.")
-        return np.asarray(self._all(name)[:, REGIONS.index(region)])
-
-    def _all(self, name: str) -> NDArray[Any]:
-        """Return one of the sums for every image, (n, ...)."""
-        images = self._images or [PixelSums.empty(self.classes, self.bins)]
-        return np.stack([getattr(image, name) for image in images])[: self.images]
+        return np.asarray(self.columns[name][:, REGIONS.index(region)])

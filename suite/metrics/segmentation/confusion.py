@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from suite.errors import DataError
+from suite.metrics.catalogue import BoardColumn, Metric
 from suite.metrics.segmentation.arrays import (
     IGNORED,
     BoolArray,
@@ -16,6 +17,24 @@ from suite.metrics.segmentation.arrays import (
 )
 from suite.metrics.stats import mean_defined, ratio
 from suite.metrics.stats.resampled import checked_counts
+
+MIOU = Metric(
+    "miou",
+    "mean IoU",
+    "mean intersection over union: for each class, the pixels that are both predicted and true, divided by those that "
+    "are either, averaged over classes; 100 % means that every pixel is correct",
+    columns=(BoardColumn("mIoU"),),
+    is_headline=True,
+)
+CLASS_IOU = Metric(
+    "class_iou", "IoU of a class", "pixels both predicted and true of a class, divided by those that are either"
+)
+PIXEL_ACCURACY = Metric(
+    "pixel_accuracy",
+    "pixel accuracy",
+    "share of correct pixels; dominated by large classes such as the background",
+)
+MEAN_ACCURACY = Metric("mean_accuracy", "mean accuracy", "share of correct pixels of each class, averaged over classes")
 
 
 def confusions(prediction: ArrayLike, truth: ArrayLike, classes: int) -> IndexArray:

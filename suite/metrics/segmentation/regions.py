@@ -27,7 +27,7 @@ def boundary(truth: ArrayLike, width: int = 2) -> BoolArray:
 
     A pixel lies near a border if the square of side 2 width + 1 around it contains a pixel of another class. Ignored
     pixels have no class: they are not in the band, and do not put their neighbors into it. Where the truth separates
-    classes by a seam of ignored pixels, as in Pascal VOC, only a band result than the seam contains any pixel.
+    classes by a seam of ignored pixels, as in Pascal VOC, only a band wider than the seam contains any pixel.
 
     Args:
         truth: class indices (n, h, w), 255 ignored.

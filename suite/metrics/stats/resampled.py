@@ -102,6 +102,7 @@ def resampled(
     why: str = "no sample has anything to detect",
     recentred: bool = False,
     ceiling: float = 1.0,
+    level: float = 0.95,
     **fields: Any,
 ) -> Measure:
     """Return a measure of n samples with its bootstrap interval.
@@ -114,8 +115,10 @@ def resampled(
         why: the reason that is stored if the measure is undefined.
         recentred: shift the interval to the value, for statistics whose bias doubles under resampling.
         ceiling: upper bound of a recentred measure; its lower bound is 0.
+        level: confidence level.
         fields: further fields of `Measure`.
     """
+    fields["level"] = level
     value = float(statistic(None)[0])
     if not np.isfinite(value):
         return Measure(metric, None, None, None, n, "none", **{**fields, "reason": why})
@@ -126,7 +129,7 @@ def resampled(
     draws = bootstrap(of_indices, n, seed=seed, replicates=REPLICATES)
     draws = draws[np.isfinite(draws)]
     if not recentred:
-        return percentile_interval(value, draws, n=n).measure(metric, value, n, **fields)
-    interval = recentred_interval(value, draws, n=n, floor=0.0)
+        return percentile_interval(value, draws, n=n, level=level).measure(metric, value, n, **fields)
+    interval = recentred_interval(value, draws, n=n, level=level, floor=0.0)
     highest = None if interval.hi is None else max(value, min(interval.hi, ceiling))
     return replace(interval, hi=highest).measure(metric, value, n, **fields)

@@ -139,6 +139,11 @@ class TorchDetector(TorchModel):
             raise ModelError(f"The detector got pixels up to {peak:g}; expected [0, 1]. Divide 8-bit images by 255.")
         return super().prepare(pixels)
 
+    def normalized_output(self, output: Tensor, pixels: Tensor) -> Tensor:
+        """Return detections with coordinates relative to the image size, on the scale of the scores."""
+        height, width = pixels.shape[-2:]
+        return output / output.new_tensor([width, height, width, height, 1, 1])
+
     @property
     def _net(self) -> Any:
         """The module, typed as one with the methods of the class docstring."""

@@ -13,6 +13,7 @@ from suite.data import Split
 from suite.errors import ModelError
 from suite.models.base import TorchModel, form_of, pad_batch
 from suite.models.training.gan import GanRecipe, train_gan
+from suite.types import LATENT
 
 GROUP = 256
 """Images per forward pass."""
@@ -33,6 +34,7 @@ class TorchGenerator(TorchModel):
             None to infer it from the recipe.
     """
 
+    input = LATENT
     output_name = "pixels"
     limits = (-8.0, 8.0)
 

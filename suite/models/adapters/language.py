@@ -18,6 +18,7 @@ from suite.models.adapters.tokens import Alphabet
 from suite.models.base import TorchModel, form_of
 from suite.models.recipe import Recipe
 from suite.models.training.language import learn_in_pieces
+from suite.types import WINDOW
 
 CHUNK = 512
 """Characters per forward pass where a state is carried over a long text."""
@@ -40,6 +41,7 @@ class TorchLanguage(TorchText):
         weights, recipe: as for `TorchModel`.
     """
 
+    input = WINDOW
     output_name = "logits"
 
     def __init__(

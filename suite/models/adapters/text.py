@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -15,6 +16,7 @@ from suite.data.text import texts_of
 from suite.errors import ModelError, NotApplicableError
 from suite.models.base import TorchModel, form_of, pad_batch
 from suite.models.recipe import Recipe
+from suite.types import EMBEDDING, TEXT, Capabilities
 
 CACHED = 50_000
 """Texts whose tokens are cached, since training reads each text once per epoch."""
@@ -73,6 +75,7 @@ class TorchText(TorchModel):
         weights, recipe: as for `TorchModel`.
     """
 
+    input = TEXT
     output_name, input_name = "logits", "texts"
     limits = (0.0, 1114111.0)
 
@@ -131,6 +134,12 @@ class TorchText(TorchModel):
                 )
             self._cache[key] = tokens
         return tokens
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the model can do; without word embeddings there is no gradient."""
+        has_embedding = isinstance(getattr(self.module, "embedding", None), nn.Embedding)
+        return replace(super().capabilities, gradient=has_embedding, embedding=has_embedding, tokens=True)
 
     @property
     def table(self) -> Tensor:
@@ -210,6 +219,7 @@ class Embedded(TorchModel):
     below `max_perturbation`.
     """
 
+    input = EMBEDDING
     output_name = "logits"
     max_perturbation = MARGIN / 2
 
@@ -220,6 +230,11 @@ class Embedded(TorchModel):
         self.unit = float(table.std())
         highest = float(table.abs().max()) / self.unit + MARGIN
         self.limits = (-highest, highest)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the model can do; its inputs are embeddings, not tokens."""
+        return replace(self.text.capabilities, embedding=False, tokens=False)
 
     def inputs(self, split: Split) -> npt.NDArray[Any]:
         """Return the embeddings of a split's texts, float32 (n, length, d)."""

@@ -125,6 +125,7 @@ class TorchNGram(TorchLanguage):
             targets = torch.from_numpy(splits[name].targets[:EVALUATED]).to(device)
             with torch.no_grad():
                 losses, output = data.objective.training_loss(self, inputs[:EVALUATED], targets)
-            damage = None if output is None else float(data.objective.damage(output, targets).mean())
+            known = output is not None and data.damage is not None
+            damage = float(data.damage(output, targets).mean()) if known else None
             epoch |= {f"{name}_loss": float(losses.mean()), f"{name}_accuracy": None if damage is None else 1 - damage}
         return {"epochs": [epoch], "chosen_epoch": 1, "stopped": "counted", "runs_forgotten": dropped}

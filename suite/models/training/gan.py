@@ -14,7 +14,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from suite.data import Split
 from suite.errors import SpecError, TrainingError
 from suite.models.recipe import Recipe
 from suite.models.training.gan_losses import OBJECTIVES, PENALTIES
@@ -73,13 +72,6 @@ class GanRecipe(Recipe):
         )
 
 
-class SampleScorer(Protocol):
-    """A kind of generators, as far as training uses it."""
-
-    def scorer(self, train: Split, validation: Split) -> Score:
-        """Return the distance of generated images from validation images."""
-
-
 class GenerativeModel(Protocol):
     """A generative model, as far as training uses it."""
 
@@ -99,7 +91,7 @@ def train_gan(model: GenerativeModel, recipe: GanRecipe, data: Any, device: torc
     Args:
         model: its module has ``generator``, ``critic`` and ``latent``.
         recipe: hyperparameters.
-        data: samples, kind, seed and progress bar, see `TrainingData`; the kind has a `scorer`.
+        data: samples, objective, seed and progress bar, see `TrainingData`; the objective has a `scorer`.
         device: device of the module.
 
     Returns:

@@ -31,13 +31,18 @@ class TrainingObjective(Protocol):
     def training_loss(self, model: TorchModel, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the loss per sample, and the output where it costs little."""
 
-    def damage(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Return how wrong the output for each sample is, in [0, 1]."""
+
+Damage = Callable[[Tensor, Tensor], Tensor]
+"""(output, targets) to how wrong the output for each sample is, (n,) in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Everything that training depends on, except the model and its recipe."""
+    """Everything that training depends on, except the model and its recipe.
+
+    Attributes:
+        damage: what 1 minus the accuracy of an epoch is; None for kinds without an accuracy.
+    """
 
     train: Split
     validation: Split
@@ -45,6 +50,7 @@ class TrainingData:
     seed: int
     track: Track
     perturb: Perturb | None = None
+    damage: Damage | None = None
 
 
 @contextmanager
@@ -144,7 +150,7 @@ class Training:
             pixels = self._perturbed(pixels, targets, hash((self.data.seed, epoch, index)))
             losses, output = self.optimize(pixels, targets)
             self.schedule.step()
-            metrics.add(self.data.objective, losses, output, targets)
+            metrics.add(self.data.damage, losses, output, targets)
         return metrics.means()
 
     def optimize(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -164,7 +170,7 @@ class Training:
                 pixels = self._perturbed(pixels, targets, hash((self.data.seed, 0, start)))
                 with torch.no_grad():
                     losses, output = self.data.objective.training_loss(self.model, pixels, targets)
-                metrics.add(self.data.objective, losses, output, targets)
+                metrics.add(self.data.damage, losses, output, targets)
         return metrics.means()
 
     def _perturbed(self, pixels: Tensor, targets: Tensor, seed: int) -> Tensor:
@@ -189,14 +195,14 @@ class EpochMetrics:
     quality: float | None = 0.0
     samples: int = 0
 
-    def add(self, objective: TrainingObjective, losses: Tensor, output: Tensor | None, targets: Tensor) -> None:
+    def add(self, damage: Damage | None, losses: Tensor, output: Tensor | None, targets: Tensor) -> None:
         """Add a batch; without an output the quality is unknown."""
         self.loss += float(losses.detach().sum())
         self.samples += len(losses)
-        if output is None or self.quality is None:
+        if output is None or damage is None or self.quality is None:
             self.quality = None
         else:
-            self.quality += float((1 - objective.damage(output.detach(), targets).double()).sum())
+            self.quality += float((1 - damage(output.detach(), targets).double()).sum())
 
     def means(self) -> tuple[float, float | None]:
         """Return mean loss and mean quality."""

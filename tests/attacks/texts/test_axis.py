@@ -1,20 +1,22 @@
 """Attacks on texts in the robustness axis: rows, checks, stored inputs, and their verification."""
 
-import dataclasses
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from suite.data.text import packed, texts_of
+from suite.metrics.table import Column
+from suite.records.record import Record
 from suite.runner.harness import Harness, plan
 from suite.runner.preparation import prepare_task
 from suite.runner.settings import Settings
 from suite.store import Store
-from suite.types import Measure, Provenance, Record, RunInfo
+from suite.types import Display
 from suite.verify.records import RecordFilter
 from suite.verify.verifier import verify
 
@@ -40,20 +42,28 @@ def measured(tmp_path_factory):
 
 
 def rows_of(store, model, spec):
+    """Return the rows of a spec, and its stored record."""
     rows = store.rows()
     chosen = rows[(rows["spec"] == spec) & (rows["model"] == model)]
-    return chosen, store.details(chosen["record"].iloc[0])
+    return chosen, store.record(chosen["record"].iloc[0])
+
+
+def failed(record):
+    """Return the names of the checks that failed."""
+    return [name for name, (status, _) in record.facts["checks"].items() if status == "fail"]
 
 
 @pytest.mark.parametrize("spec", NORMS)
 def test_every_attack_writes_its_rows_and_no_check_fails(measured, spec):
-    rows, details = rows_of(measured, "toy_reviews.py:bag", spec)
-    assert details["norm"] == NORMS[spec]
-    assert [name for name, (status, _) in details["checks"].items() if status == "fail"] == []
-    assert details["checks"]["eps0_equals_clean"][0] == "pass"
+    rows, record = rows_of(measured, "toy_reviews.py:bag", spec)
+    attack, checks = record.facts["attack"], record.facts["checks"]
+    assert (attack["norm"], attack["size_name"]) == (NORMS[spec], "edits")
+    assert attack["unit"] == {"words": "word", "characters": "character", "trigger": "token"}[NORMS[spec]]
+    assert failed(record) == []
+    assert checks["eps0_equals_clean"][0] == "pass"
     if spec != TRIGGER:
-        assert details["checks"]["random_does_less"][0] == "pass", details["checks"]["random_does_less"]
-        assert details["checks"]["more_steps_find_no_more"][0] == "pass"
+        assert checks["random_does_less"][0] == "pass", checks["random_does_less"]
+        assert checks["more_steps_find_no_more"][0] == "pass"
     robust = rows[rows["metric"] == "robust_accuracy"].sort_values("value", ascending=False)
     assert robust["value"].iloc[-1] < robust["control"].iloc[-1]
     counted = "characters_changed" if NORMS[spec] == "characters" else "words_changed"
@@ -64,16 +74,15 @@ def test_every_attack_writes_its_rows_and_no_check_fails(measured, spec):
 
 @pytest.mark.parametrize("spec", NORMS)
 def test_success_rate_is_over_correctly_predicted_samples(measured, spec):
-    rows, details = rows_of(measured, "toy_reviews.py:bag", spec)
-    samples = measured.samples(rows["record"].iloc[0])
-    clean = samples["correct_clean"].to_numpy().astype(bool)
+    rows, record = rows_of(measured, "toy_reviews.py:bag", spec)
+    clean, passes = record.column("quality"), record.facts["passes"]
     for _, row in rows[rows["metric"] == "success_rate"].iterrows():
-        held = samples[f"robust@{float(json.loads(row['params'])['edits'])!r}"].to_numpy().astype(bool)
+        held = record.column("quality", {"norm": NORMS[spec], "edits": json.loads(row["params"])["edits"]})
         assert row["value"] == pytest.approx((clean & ~held).sum() / clean.sum())
         assert row["n"] == clean.sum()
     (queries,) = rows[rows["metric"] == "queries"]["value"]
-    assert 0 < queries == pytest.approx(details["passes"]["search"] / clean.sum())
-    assert details["passes"]["search"] < details["passes"]["attack"]
+    assert 0 < queries == pytest.approx(passes["search"] / clean.sum())
+    assert passes["search"] < passes["attack"]
 
 
 def test_typos_add_unknown_words_and_replacements_do_not(measured):
@@ -89,8 +98,8 @@ def test_a_rule_based_model_skips_hotflip_and_is_attacked_by_typos(measured):
     rows, _ = rows_of(measured, "toy_reviews.py:rules", WORDS)
     assert rows["status"].tolist() == ["skipped"]
     assert "no word embedding" in rows["reason"].iloc[0]
-    rows, details = rows_of(measured, "toy_reviews.py:rules", TYPOS)
-    assert [name for name, (status, _) in details["checks"].items() if status == "fail"] == []
+    rows, record = rows_of(measured, "toy_reviews.py:rules", TYPOS)
+    assert failed(record) == []
     assert rows[rows["metric"] == "robust_accuracy"]["value"].min() < 0.6
 
 
@@ -101,7 +110,7 @@ def test_result_does_not_depend_on_batch_size(measured, tmp_path):
     for spec in NORMS:
         _, one = rows_of(measured, "toy_reviews.py:bag", spec)
         _, two = rows_of(again, "toy_reviews.py:bag", spec)
-        assert one["sha256"] == two["sha256"], spec
+        assert one.column("sha256").tolist() == two.column("sha256").tolist(), spec
 
 
 # -- verification
@@ -113,27 +122,61 @@ def verdicts(store):
 
 def stored(store, spec, model="toy_reviews.py:bag"):
     """Return the stored record of a spec."""
-    rows, details = rows_of(store, model, spec)
-    name = rows["record"].iloc[0]
-    (folder,) = store.root.glob(f"records/*/{name}")
-    whole = json.loads((folder / "rows.json").read_text("utf-8"))
-    measures = [Measure(**{key: value for key, value in row.items() if key != "status"}) for row in whole["measures"]]
-    samples = {str(column): values.to_numpy().copy() for column, values in store.samples(name).items()}
-    about = Provenance(**whole["provenance"]), RunInfo(**whole["occasion"]), whole["status"]
-    return Record(*about, tuple(measures), samples, details, store.arrays(name))
+    _, read = rows_of(store, model, spec)
+    columns = [Column(column.name, column.values, column.params, column.population) for column in read.columns]
+    return Record(
+        read.provenance,
+        read.run_info,
+        read.status,
+        read.measures,
+        read.about,
+        tuple(read.catalogue.values()),
+        columns,
+        read.facts,
+        read.details,
+        {
+            name: Display(array.values, array.type, array.role, array.params, array.per_sample)
+            for name, array in read.arrays.items()
+        },
+    )
+
+
+def with_texts(record, change):
+    """Return a record with changed texts and matching digests."""
+    adversarial = record.arrays["found"].values.copy()
+    if (other := change(adversarial)) is not None:
+        adversarial = other
+    digests = {
+        str(name): hashlib.sha256(row.tobytes()).hexdigest()
+        for name, row in zip(record.arrays["found_id"].values, adversarial, strict=True)
+    }
+    ids = next(column.values for column in record.columns if column.name == "id")
+    columns = [
+        replace(
+            column,
+            values=np.array([digests.get(name, old) for name, old in zip(ids, column.values, strict=True)], object),
+        )
+        if column.name == "sha256"
+        else column
+        for column in record.columns
+    ]
+    arrays = {**record.arrays, "found": replace(record.arrays["found"], values=adversarial)}
+    return replace(record, columns=columns, arrays=arrays)
+
+
+def verdict_on(store, root, record, expected=None):
+    """Return the verdict on a record in another store with the same models."""
+    other = Store(root)
+    if (store.root / "models").exists():
+        shutil.copytree(store.root / "models", other.root / "models")
+    other.put(record)
+    (verdict,) = list(verify(other, expected or RecordFilter((TASK,), (BAG,)), device="cpu"))
+    return verdict
 
 
 def changed(store, root, spec, change):
-    """Return the verdict on a record with changed texts and a matching digest."""
-    record = stored(store, spec)
-    adversarial = record.arrays["found"].copy()
-    change(adversarial)
-    details = {**record.details, "sha256": hashlib.sha256(adversarial.tobytes()).hexdigest()}
-    other = Store(root)
-    shutil.copytree(store.root / "models", other.root / "models")
-    other.put(dataclasses.replace(record, arrays={**record.arrays, "found": adversarial}, details=details))
-    (verdict,) = list(verify(other, RecordFilter((TASK,), (BAG,)), device="cpu"))
-    return verdict
+    """Return the verdict on a record with changed texts and matching digests."""
+    return verdict_on(store, root, with_texts(stored(store, spec), change))
 
 
 def test_unchanged_records_are_verified(measured):
@@ -144,7 +187,7 @@ def test_unchanged_records_are_verified(measured):
         assert verdict.inputs >= 3, spec
         assert verdict.notes == ()
     (space,) = [verdict for name, verdict in by_spec.items() if "embedding" in name]
-    assert space.lines()[0].endswith("nothing stored to verify")
+    assert space.lines()[0].endswith("measures derived again")
     assert by_spec[f"toy_reviews.py:rules {TYPOS}"].differences == ()
     assert by_spec[f"toy_reviews.py:rules {WORDS}"].inputs is None
 
@@ -169,20 +212,14 @@ def test_rows_that_are_not_texts_are_reported(measured, tmp_path):
 
 def test_a_correctly_predicted_text_is_reported(measured, tmp_path):
     test = prepare_task(TASK, 0).data.test
-    place = list(test.ids).index(str(stored(measured, WORDS).arrays["found_id"][0]))
+    place = list(test.ids).index(str(stored(measured, WORDS).arrays["found_id"].values[0]))
     verdict = changed(measured, tmp_path, WORDS, lambda adversarial: adversarial.__setitem__(0, test.pixels()[place]))
     assert [text.split(" of ")[0] for text in verdict.differences] == ["the model still classifies correctly 1"]
 
 
 def test_floating_point_texts_are_reported(measured, tmp_path):
-    record = stored(measured, WORDS)
-    adversarial = record.arrays["found"].astype(np.float32)
-    details = {**record.details, "sha256": hashlib.sha256(adversarial.tobytes()).hexdigest()}
-    other = Store(tmp_path)
-    shutil.copytree(measured.root / "models", other.root / "models")
-    other.put(dataclasses.replace(record, arrays={**record.arrays, "found": adversarial}, details=details))
-    (verdict,) = list(verify(other, RecordFilter((TASK,), (BAG,)), device="cpu"))
-    assert any("are float32, but those of the task are int32" in text for text in verdict.differences)
+    verdict = changed(measured, tmp_path, WORDS, lambda adversarial: adversarial.astype(np.float32))
+    assert any("the stored inputs are float32; expected int32" in text for text in verdict.differences)
 
 
 # -- a language model: some characters may be changed, the others are to be predicted
@@ -200,13 +237,12 @@ def predicted(tmp_path_factory):
 
 
 def test_a_language_model_is_attacked_only_before_the_scored_characters(predicted):
-    rows, details = rows_of(predicted, "toy_reviews.py:turns", FLIPS)
-    arrays = predicted.arrays(rows["record"].iloc[0])
+    rows, record = rows_of(predicted, "toy_reviews.py:turns", FLIPS)
     test = prepare_task(ROUNDS, 0).data.test
-    places = [list(test.ids).index(name) for name in arrays["found_id"]]
+    places = [list(test.ids).index(name) for name in record.arrays["found_id"].values]
     assert len(places) == len(test)
-    assert (arrays["found"][:, 12:] == test.pixels()[places][:, 12:]).all()
-    assert details["checks"]["eps0_equals_clean"][0] == "pass"
+    assert (record.arrays["found"].values[:, 12:] == test.pixels()[places][:, 12:]).all()
+    assert record.facts["checks"]["eps0_equals_clean"][0] == "pass"
     robust = rows[rows["metric"] == "robust_bits_per_character"]
     assert (robust["value"] > robust["control"]).all(), "higher is worse, and random edits increase the bits less"
     assert not (rows["metric"] == "success_rate").any()
@@ -218,25 +254,23 @@ def test_a_language_model_is_attacked_only_before_the_scored_characters(predicte
 def test_a_changed_scored_character_is_reported(predicted, tmp_path):
     expected = RecordFilter((ROUNDS,), (TURNS,))
     assert [verdict.differences for verdict in verify(predicted, expected, device="cpu")] == [(), ()]
-    record = stored(predicted, FLIPS, "toy_reviews.py:turns")
-    adversarial = record.arrays["found"].copy()
-    adversarial[0, 20] = ord("a") if adversarial[0, 20] != ord("a") else ord("b")
-    details = {**record.details, "sha256": hashlib.sha256(adversarial.tobytes()).hexdigest()}
-    other = Store(tmp_path)
-    other.put(dataclasses.replace(record, arrays={**record.arrays, "found": adversarial}, details=details))
-    (verdict,) = list(verify(other, expected, device="cpu"))
+
+    def another_letter(adversarial):
+        adversarial[0, 20] = ord("a") if adversarial[0, 20] != ord("a") else ord("b")
+
+    record = with_texts(stored(predicted, FLIPS, "toy_reviews.py:turns"), another_letter)
+    verdict = verdict_on(predicted, tmp_path, record, expected)
     assert any("characters that must not be edited in 1 of 5" in text for text in verdict.differences), verdict
 
 
 @pytest.mark.parametrize("change", ["shorter", "moved on"])
 def test_another_length_is_reported_where_characters_are_scored(predicted, tmp_path, change):
-    record = stored(predicted, FLIPS, "toy_reviews.py:turns")
-    adversarial = record.arrays["found"].copy()
-    adversarial[0] = np.append(adversarial[0, :-1] if change == "shorter" else adversarial[0, 1:], 0)
-    details = {**record.details, "sha256": hashlib.sha256(adversarial.tobytes()).hexdigest()}
-    other = Store(tmp_path)
-    other.put(dataclasses.replace(record, arrays={**record.arrays, "found": adversarial}, details=details))
-    (verdict,) = list(verify(other, RecordFilter((ROUNDS,), (TURNS,)), device="cpu"))
+
+    def of_another_length(adversarial):
+        adversarial[0] = np.append(adversarial[0, :-1] if change == "shorter" else adversarial[0, 1:], 0)
+
+    record = with_texts(stored(predicted, FLIPS, "toy_reviews.py:turns"), of_another_length)
+    verdict = verdict_on(predicted, tmp_path, record, RecordFilter((ROUNDS,), (TURNS,)))
     assert any("characters that must not be edited in 1 of 5" in text for text in verdict.differences), verdict
 
 
@@ -251,7 +285,7 @@ def test_a_trigger_before_a_changed_text_is_reported(measured, tmp_path):
     clean = {sample: text for sample, text in zip(*_clean_texts(), strict=True)}
 
     def in_place(adversarial):
-        text = clean[str(record.arrays["found_id"][0])]
+        text = clean[str(record.arrays["found_id"].values[0])]
         adversarial[0] = packed([f"X{text[1:]}"], adversarial.shape[1])[0]
 
     for number, change in enumerate((rewritten, in_place)):
@@ -266,14 +300,14 @@ def _clean_texts():
 
 def test_gradients_of_text_attacks_are_probed(measured, tmp_path):
     """HotFlip cannot change the words of a model with zero gradients, so its row is marked as suspect."""
-    _, details = rows_of(measured, "toy_reviews.py:bag", WORDS)
+    _, record = rows_of(measured, "toy_reviews.py:bag", WORDS)
     for name in ("gradient_finite", "gradient_nonzero"):
-        assert details["checks"][name][0] == "pass"
-    _, details = rows_of(measured, "toy_reviews.py:bag", TYPOS)  # which follows no gradient
-    assert not [name for name in details["checks"] if name.startswith("gradient")]
+        assert record.facts["checks"][name][0] == "pass"
+    _, record = rows_of(measured, "toy_reviews.py:bag", TYPOS)  # which follows no gradient
+    assert not [name for name in record.facts["checks"] if name.startswith("gradient")]
     store = Store(tmp_path / "store")
     assert Harness(store, Settings(device="cpu")).run(plan([TASK], [f"{FILE}:hidden"], [WORDS, TRIGGER])).failed == []
     for spec in (WORDS, TRIGGER):
-        rows, details = rows_of(store, "toy_reviews.py:hidden", spec)
-        assert details["checks"]["gradient_nonzero"][0] == "fail"
+        rows, record = rows_of(store, "toy_reviews.py:hidden", spec)
+        assert record.facts["checks"]["gradient_nonzero"][0] == "fail"
         assert set(rows[rows["metric"] == "robust_accuracy"]["status"]) == {"suspect"}

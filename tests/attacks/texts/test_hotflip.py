@@ -182,11 +182,13 @@ def test_unit_word_is_not_applicable_to_a_model_that_reads_characters():
 
 def test_a_model_without_embeddings_is_not_applicable():
     model = toys.Rules(["good"], ["bad"])
-    problem = Problem.of(Sentiment(), model.raw, adapter=model)
+    problem = Problem.of(Sentiment().kind(), model.raw, adapter=model)
     with pytest.raises(NotApplicableError, match="no word embedding"):
         toys.fitted(HotFlip([1]), problem, toys.coded(["good"]), torch.ones(1).long())
     with pytest.raises(NotApplicableError, match="does not expose its tokens"):
-        Lexicon(None)
+        toys.fitted(
+            HotFlip([1]), dataclasses.replace(problem, adapter=None), toys.coded(["good"]), torch.ones(1).long()
+        )
 
 
 @pytest.mark.parametrize(

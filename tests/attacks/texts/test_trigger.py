@@ -134,7 +134,7 @@ def test_missing_samples_or_embeddings_and_wrong_settings_are_rejected():
         toys.fitted(Trigger([1]), toys.problem_of(model), codes[:0], torch.zeros(0).long())
     rules = toys.Rules(["good"], ["bad"])
     with pytest.raises(NotApplicableError, match="no word embedding"):
-        problem = toys.Problem.of(Sentiment(), rules.raw, adapter=rules)
+        problem = toys.Problem.of(Sentiment().kind(), rules.raw, adapter=rules)
         toys.fitted(Trigger([1]), problem, codes, torch.ones(1).long())
     with pytest.raises(SpecError, match="at least 1"):
         Trigger([1], rounds=0)

@@ -19,7 +19,7 @@ def rule_based(written, targets, batch_size=256):
     """Return typos fitted to a rule-based model, its problem, texts and targets."""
     model = toys.Rules(GOOD, BAD)
     codes, labels = toys.coded(written), torch.tensor(targets)
-    problem = Problem.of(Sentiment(), model.raw, adapter=model, batch_size=batch_size)
+    problem = Problem.of(Sentiment().kind(), model.raw, adapter=model, batch_size=batch_size)
     return toys.fitted(Typos([1, 2]), problem, codes, labels), problem, codes, labels
 
 

@@ -117,7 +117,7 @@ def problem_of(model, **settings):
     model.module.eval()
     for parameter in model.module.parameters():
         parameter.requires_grad_(False)
-    return Problem.of(Sentiment(), model.raw, adapter=model, **settings)
+    return Problem.of(Sentiment().kind(), model.raw, adapter=model, **settings)
 
 
 def predictions(model, codes):

@@ -11,6 +11,7 @@ from scipy.stats import entropy as scipy_entropy
 
 from suite.errors import DataError
 from suite.metrics.calibration.agreement import (
+    AGREEMENT_METRICS,
     UNRATED,
     agreement_measures,
     entropy,
@@ -124,6 +125,14 @@ def test_same_seed_gives_the_same_intervals() -> None:
     assert first == second
     assert all(measure.lo < measure.value < measure.hi for measure in first)
     assert {measure.params["method"] for measure in first} == {"softmax"}
+
+
+def test_rows_follow_the_declarations_and_widen_with_the_level() -> None:
+    narrow, wide = (agreement_measures(*draw(60), seed=3, level=level) for level in (0.9, 0.99))
+    for metric, near, far in zip(AGREEMENT_METRICS, narrow, wide, strict=True):
+        assert (near.metric, near.unit, near.higher_is_better) == (metric.name, metric.unit, metric.higher_is_better)
+        assert (near.level, far.level) == (0.9, 0.99)
+        assert far.lo < near.lo <= near.value == far.value <= near.hi < far.hi
 
 
 def test_the_interval_of_the_distance_covers_its_expectation() -> None:

@@ -9,7 +9,13 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from suite.errors import DataError
-from suite.metrics.calibration import Predictions, Reliability, fit_temperature, temperature_interval
+from suite.metrics.calibration import (
+    Predictions,
+    Reliability,
+    fit_temperature,
+    inverse_temperature_error,
+    temperature_interval,
+)
 
 
 def _nll(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -152,6 +158,14 @@ def test_interval_covers_the_true_temperature(temperature: float, misspecified: 
     covered = 0
     for seed in range(400):
         logits, labels = draw(400, 2 * seed)
-        lo, hi = temperature_interval(logits, labels, fit_temperature(logits, labels).value)
+        value = fit_temperature(logits, labels).value
+        lo, hi = temperature_interval(value, inverse_temperature_error(logits, labels, value))
         covered += lo <= truth <= hi
     assert 0.92 <= covered / 400 <= 0.98
+
+
+def test_interval_widens_with_the_level_and_ends_at_the_highest_temperature() -> None:
+    (lo, hi), (low, high) = (temperature_interval(2.0, 0.1, level) for level in (0.9, 0.99))
+    assert low < lo < 2.0 < hi < high
+    assert temperature_interval(2.0, 0.3)[1] == 100.0
+    assert 1 / lo - 0.5 == pytest.approx(1.6448536 * 0.1)

@@ -242,7 +242,7 @@ def test_lexicon_leaves_out_words_that_the_tokenizer_never_produces(
 
 def test_hotflip_replaces_words_of_one_token(model: TorchText) -> None:
     rows = torch.from_numpy(packed(("Unseen, it was fine!", "not good, not bad"), 60))
-    problem = Problem.of(Sentiment(), model.raw, adapter=model)
+    problem = Problem.of(Sentiment().kind(), model.raw, adapter=model)
     with model.frozen():
         targets = model(rows).argmax(dim=1)
         attack = HotFlip([1, 2], neighbours=1000, similarity=-1.0).fit(problem, lambda: (rows, targets), seed=0)

@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from suite.data import Split, TaskInfo
-from suite.data.text import WORD, packed, texts_of
+from suite.data.text import WORD, packed, texts_of, vocabulary
 from suite.errors import ModelError
-from suite.kinds.inputs import vocabulary
 from suite.kinds.sentiment.kind import Sentiment
 from suite.models.adapters.text import TorchText
 from suite.models.networks.text_presets import PLANS, text_model

@@ -10,9 +10,9 @@ from torch import nn
 from suite.axes.base import Context
 from suite.axes.robustness.axis import Robustness
 from suite.data import Split
-from suite.data.text import ROOM, codes, packed, text_of, texts_of
+from suite.data.text import ROOM, codes, packed, text_of, texts_of, vocabulary
 from suite.errors import DataError, ModelError, NotApplicableError, SpecError
-from suite.kinds.inputs import text, vocabulary
+from suite.kinds.inputs import text
 from suite.kinds.sentiment.kind import Sentiment
 from suite.models.adapters.text import Embedded, Token, TorchText
 from suite.runner.harness import Harness, plan
@@ -20,6 +20,7 @@ from suite.runner.preparation import prepare_task
 from suite.runner.settings import silent
 from suite.store import Store
 from suite.types import Sample
+from tests.axes.contexts import finding_of
 from tests.fixtures.bags import Bag, SpacedWords
 
 FILE = "tests/fixtures/reviews.py"
@@ -314,7 +315,9 @@ def opinions():
     tokenizer, data = SpacedWords(["good", "bad", "film"]), prepare_task(TASK, 0).data
     model = TorchText(Bag(len(tokenizer.vocabulary), 2), tokenizer, length=4)
     about = {"members": lambda count: [model] * count, "track": silent, "device": torch.device("cpu")}
-    return Context(Sentiment(), data, data.test.take(range(8)), model, names=("opinions", "bag", "axis"), **about)
+    return Context(
+        Sentiment().kind(), data, data.test.take(range(8)), model, names=("opinions", "bag", "axis"), **about
+    )
 
 
 @pytest.mark.parametrize(
@@ -331,10 +334,11 @@ def test_perturbations_that_could_unmask_padding_are_refused(opinions, attack):
 
 
 def test_padding_stays_padding_at_the_largest_perturbation(opinions):
-    finding = Robustness("pgd(eps=[3.99], steps=2, restarts=1)", audit=2, space="embedding").measure(opinions)
+    finding = finding_of(Robustness("pgd(eps=[3.99], steps=2, restarts=1)", audit=2, space="embedding"), opinions)
     (robust,) = [row for row in finding.measures if row.metric == "robust_accuracy"]
     assert robust.params["eps"] == 3.99 and robust.value is not None
-    assert finding.details["space"] == "embedding" and finding.details["attack"] == "pgd on embedding"
+    attack = finding.facts["attack"]
+    assert (attack["space"], attack["name"], attack["input"]["type"]) == ("embedding", "pgd on embedding", "embedding")
     space = opinions.model.in_space("embedding")
     short = opinions.test.take([0])
     short = Split(short.ids, packed(["good"], 8), short.targets)

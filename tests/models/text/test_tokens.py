@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from suite.data.text import WORD, packed
+from suite.data.text import WORD, packed, vocabulary
 from suite.errors import ModelError
-from suite.kinds.inputs import vocabulary
 from suite.models.adapters.text import Token
 from suite.models.adapters.tokens import Words
 

@@ -5,7 +5,7 @@ Heavy imports are inside the functions, so that listing the entries stays fast.
 
 from __future__ import annotations
 
-from suite import Measure, Recipe, Sample, attack, attribution, metric, model, stratified, task
+from suite import Metric, Recipe, Sample, attack, attribution, metric, model, stratified, task
 
 AXES = {"robustness": ("robustness(attack=acme_brightness(eps=[0.1, 0.3]), audit=8)",)}
 
@@ -41,11 +41,13 @@ def acme_brightness(eps=(0.1,)):
     return Brightness(eps)
 
 
-@metric(kind="classification")
-def acme_error(outcomes):
+ERROR = Metric("acme_error", "error rate", "share of misclassified samples", higher_is_better=False)
+
+
+@metric(kind="classification", entries=[ERROR])
+def acme_error(table):
     """Share of misclassified samples."""
-    error_rate = float((outcomes.output.argmax(axis=1) != outcomes.targets).mean())
-    return [Measure("acme_error", error_rate, None, None, len(outcomes.ids), "plug-in", higher_is_better=False)]
+    return [table.rate(ERROR, ~table["correct"])]
 
 
 @attribution()

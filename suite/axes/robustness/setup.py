@@ -1,0 +1,103 @@
+"""What precedes an attack: whether it applies to the kind and the model, and the probes of the model."""
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from suite.attacks.diagnostics.probes import GENERAL, PROBES, gradient_of_loss, probe, probe_texts
+from suite.attacks.engine.base import Attack
+from suite.attacks.engine.problem import Probe, Problem
+from suite.axes.base import Context
+from suite.data.digests import in_digest_order
+from suite.errors import NotApplicableError, SpecError
+from suite.kinds.base import Kind
+from suite.spec import Spec
+
+DRAWS = 32
+"""Forward passes that are averaged into one outcome of a stochastic model."""
+
+CANDIDATES = 256
+"""Test samples from which the probes take correctly predicted ones, at most 64."""
+
+
+def problem_of(context: Context) -> Problem:
+    """Return the problem of attacking the model, without probes."""
+    return Problem.of(context.kind, context.model.raw, batch_size=context.batch_size, adapter=context.model)
+
+
+def kind_for_attack(attack: Attack, spec: Spec, kind: Kind) -> Kind:
+    """Return the kind with the loss of the attack.
+
+    Raises:
+        SpecError: the attack needs one label per sample, and the kind has several targets per sample.
+    """
+    graded = kind.scoring.outcome.type == "graded"
+    if graded and not attack.supports_graded_outcomes:
+        raise SpecError(
+            f"{spec.name} needs one label per sample, but {kind.name} has several targets per sample. Use fgsm, pgd, "
+            "worst_case, patch or image_patch."
+        )
+    if graded and attack.goal is not None:
+        raise SpecError(f"{spec}: goal= needs one label per sample, but {kind.name} has several targets per sample.")
+    return kind.for_attack_loss(attack.loss)
+
+
+def check_inputs(attack: Attack, spec: Spec, context: Context) -> None:
+    """Raise SpecError if the attack does not work on this kind of input."""
+    is_text = context.model.input.discrete
+    if is_text and not attack.changes_text:
+        raise SpecError(
+            f"{spec.name} perturbs numbers, but the samples of {context.kind.name} are texts. Use hotflip, typos or "
+            "trigger, or attack the embeddings: robustness(attack=pgd(...), space=embedding)."
+        )
+    limit = context.model.max_perturbation
+    if limit is not None and (attack.norm != "linf" or max(attack.sizes) >= limit):
+        raise SpecError(
+            f"{spec}: attacks on embeddings need norm=linf and eps below {limit:g} standard deviations. A larger step "
+            "could turn padding into words, and in another norm the random control would mostly perturb padding."
+        )
+    if attack.changes_text and not is_text:
+        raise SpecError(
+            f"{spec.name} changes texts, but the samples of {context.kind.name} are not texts. Use fgsm or pgd."
+        )
+
+
+def with_probes(problem: Problem, context: Context, loss: str | None) -> Problem:
+    """Return the problem with the probe results, and with several draws per outcome if the model is stochastic."""
+    rows = in_digest_order(context.test.ids)[:CANDIDATES]
+    pixels, targets = context.pixels[rows], context.targets[rows]
+    correct = problem.outcome(pixels, targets) < 0.5
+    if not correct.any():
+        return problem
+    probes = _probes(problem, context, (pixels[correct], targets[correct]), loss)
+    return replace(problem, probes=probes, draws=DRAWS if probes["deterministic"].status == "fail" else 1)
+
+
+def _probes(problem: Problem, context: Context, samples: tuple[Tensor, Tensor], loss: str | None) -> dict[str, Probe]:
+    pixels, targets = samples
+    low, high = problem.bounds
+
+    def forward(scaled: Tensor) -> Tensor:
+        inputs = low + scaled * (high - low)
+        return context.model.normalized_output(problem.forward(inputs), inputs)
+
+    if context.model.input.discrete:  # texts are discrete and have no gradient
+        return probe_texts(problem.forward, pixels) | _embedding_gradients(context, loss)
+    # the probes take steps in [0, 1], of the size of an attack on images
+    scaled = (pixels - low) / (high - low)
+    if context.kind.scoring.outcome.type == "binary":
+        return probe(forward, scaled, targets, PROBES)
+    of_loss = {} if loss is None else gradient_of_loss(problem, pixels, targets, loss)
+    return probe(forward, scaled, targets, GENERAL) | of_loss
+
+
+def _embedding_gradients(context: Context, loss: str | None) -> dict[str, Probe]:
+    """Return the probes of the embedding gradients, which attacks on texts follow."""
+    if loss is None:
+        return {}
+    try:
+        context = context.in_space("embedding")
+    except NotApplicableError:
+        return {}
+    probes = with_probes(problem_of(context), context, loss).probes
+    return {name: item for name, item in probes.items() if name.startswith("gradient")}

@@ -1,0 +1,202 @@
+"""Per-sample columns, and the measures that follow from them without the model.
+
+A summary is a pure function of a table: a slice, a group, a bound at another level or a verification is the same
+function on other rows or at another level.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from suite.errors import MeasureError
+from suite.metrics.catalogue import Metric
+from suite.metrics.stats import Statistic, mean_measure, rate, resampled
+from suite.types import Measure
+
+Array = npt.NDArray[Any]
+
+TEST = "test"
+"""The population of the evaluated samples; other populations are, for example, generated images."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One quantity of every sample of a population, under one condition.
+
+    Attributes:
+        name: what it is: ``correct``, ``confidence``, ``tally``.
+        values: (n, ...); an object array (n,) of arrays where samples differ in size.
+        params: the condition: the attack and its size, the corruption, the uncertainty method. Empty for clean samples.
+        population: what its rows are.
+    """
+
+    name: str
+    values: Array
+    params: Mapping[str, Any] = field(default_factory=dict)
+    population: str = TEST
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a round of evaluation stores for a summary.
+
+    Attributes:
+        columns: quantities of every sample, (n, ...) by name.
+        facts: what else the summary needs, as JSON values by name.
+        population: what the rows of the columns are.
+        params: the condition of the columns, besides that of the axis.
+    """
+
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    population: str = TEST
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The columns and facts of a record.
+
+    Attributes:
+        columns: per-sample columns under all conditions.
+        facts: JSON values by name, such as ``classes`` and ``threshold``.
+        seed: seed of resampling.
+        level: confidence level of intervals.
+        params: the condition that the table was narrowed to; every measure has these params.
+    """
+
+    columns: tuple[Column, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    level: float = 0.95
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Array:
+        """Return the values of a column of the evaluated samples without a condition.
+
+        Raises:
+            MeasureError: there is no such column.
+        """
+        return self.of(TEST, name)
+
+    def __contains__(self, name: str) -> bool:
+        """Return whether there is a column of the evaluated samples without a condition."""
+        return any(c.name == name and not c.params and c.population == TEST for c in self.columns)
+
+    def of(self, population: str, name: str) -> Array:
+        """Return the values of a column of a population without a condition.
+
+        Raises:
+            MeasureError: there is no such column.
+        """
+        for column in self.columns:
+            if (column.population, column.name) == (population, name) and not column.params:
+                return column.values
+        known = sorted({column.name for column in self.columns if column.population == population})
+        raise MeasureError(
+            f"There is no column {name!r} of the population {population!r}; there are: {', '.join(known)}."
+        )
+
+    def at(self, **params: Any) -> Self:
+        """Return the table under a condition.
+
+        Columns with these params lose them; columns without any of these params stay, unless one with them has the same
+        name. Other columns are left out.
+        """
+        own = [
+            replace(column, params={name: value for name, value in column.params.items() if name not in params})
+            for column in self.columns
+            if params.items() <= column.params.items()
+        ]
+        names = {(column.population, column.name, *sorted(column.params)) for column in own}
+        shared = [
+            column
+            for column in self.columns
+            if not params.keys() & column.params.keys()
+            and (column.population, column.name, *sorted(column.params)) not in names
+        ]
+        return replace(self, columns=(*own, *shared), params={**self.params, **params})
+
+    def conditions(self, name: str) -> list[Mapping[str, Any]]:
+        """Return the conditions under which a column of the evaluated samples is stored, in order."""
+        return [column.params for column in self.columns if column.name == name and column.population == TEST]
+
+    def take(self, rows: Any) -> Self:
+        """Return the table of some of the evaluated samples, by indices or a mask; other populations stay whole."""
+        chosen = tuple(
+            replace(column, values=column.values[rows]) if column.population == TEST else column
+            for column in self.columns
+        )
+        return replace(self, columns=chosen)
+
+    def with_facts(self, facts: Mapping[str, Any]) -> Self:
+        """Return the table with further facts, which take precedence."""
+        return replace(self, facts={**self.facts, **facts})
+
+    def with_seed(self, seed: int) -> Self:
+        """Return the table with another seed of resampling."""
+        return replace(self, seed=seed)
+
+    def __len__(self) -> int:
+        """Return the number of evaluated samples."""
+        return next((len(column.values) for column in self.columns if column.population == TEST), 0)
+
+    # measures
+
+    def rate(self, metric: Metric, outcomes: npt.ArrayLike, **fields: Any) -> Measure:
+        """Return the share of true outcomes (n,) with its Wilson interval."""
+        return rate(metric.name, outcomes, level=self.level, **self.fields(metric, **fields))
+
+    def mean(self, metric: Metric, values: npt.ArrayLike, *, seed: int | None = None, **fields: Any) -> Measure:
+        """Return the mean of values (n,) with its bootstrap interval; see `suite.metrics.stats.mean_measure`."""
+        seed = self.seed if seed is None else seed
+        return mean_measure(metric.name, values, seed=seed, level=self.level, **self.fields(metric, **fields))
+
+    def resampled(
+        self, metric: Metric, statistic: Statistic, n: int | None = None, *, seed: int | None = None, **fields: Any
+    ) -> Measure:
+        """Return a statistic of n samples with its bootstrap interval; see `suite.metrics.stats.resampled`.
+
+        Args:
+            metric: its declaration.
+            statistic: its values on resamples.
+            n: number of samples; None for the number of evaluated samples.
+            seed: of the resampling; None for that of the table.
+            fields: further arguments of `suite.metrics.stats.resampled` and fields of `Measure`.
+        """
+        n, seed = len(self) if n is None else n, self.seed if seed is None else seed
+        return resampled(metric.name, statistic, n, seed=seed, level=self.level, **self.fields(metric, **fields))
+
+    def undefined(self, metric: Metric, reason: str, *, n: int = 0, **fields: Any) -> Measure:
+        """Return a measure without a value, with the reason."""
+        return Measure(
+            metric.name, None, None, None, n, "none", reason=reason, level=self.level, **self.fields(metric, **fields)
+        )
+
+    def fields(self, metric: Metric, **fields: Any) -> dict[str, Any]:
+        """Return the fields that every measure of a metric has here, and further ones; params are merged."""
+        params = {**self.params, **fields.pop("params", {})}
+        return {"unit": metric.unit, "higher_is_better": metric.higher_is_better, **fields, "params": params}
+
+
+Measurement = Callable[..., Measured | Sequence[Measured] | Mapping[str, Any]]
+"""A function that runs the model: from outcomes to what a summary needs. A mapping holds columns by name."""
+
+
+def collected(
+    parts: Iterable[Measured | Sequence[Measured] | Mapping[str, Any]], **params: Any
+) -> tuple[list[Column], dict[str, Any]]:
+    """Return all columns of some parts under one condition, and all their facts; of equal names the first is kept."""
+    columns: dict[tuple[Any, ...], Column] = {}
+    facts: dict[str, Any] = {}
+    for part in parts:
+        whole = part if isinstance(part, Sequence) else [part if isinstance(part, Measured) else Measured(part)]
+        for measured in whole:
+            for name, values in measured.columns.items():
+                column = Column(name, np.asarray(values), {**params, **measured.params}, measured.population)
+                columns.setdefault((column.population, name, *sorted(column.params.items())), column)
+            facts = {**measured.facts, **facts}
+    return list(columns.values()), facts
