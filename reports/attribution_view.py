@@ -36,8 +36,7 @@ def attribution(context: PageContext, record: StoredRecord, rows: pd.DataFrame) 
 
 def _caption(record: StoredRecord, kind: str) -> str:
     """Return the caption of a kind of curve: the meaning of the metric that summarizes it, else its name."""
-    metrics = record.catalogue.values()
-    metric = next((one for one in metrics if one.name == kind or one.name.startswith(f"{kind}_")), None)
+    metric = record.catalogue.get(record.details.get("areas", {}).get(kind, kind))
     meaning = meaning_of(metric) if metric else f"{prose(kind.replace('_', ' ').capitalize())}."
     return f"{meaning} A method no better than a control is uninformative."
 

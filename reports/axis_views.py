@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from suite.leaderboard.text import printable
+from suite.metrics.calibration.bins import SAMPLES
 from suite.metrics.catalogue import Metric
 from suite.records.reading import StoredRecord
 from suite.reports import curves, figures, frames, verdicts
@@ -103,12 +104,12 @@ def calibration(context: PageContext, record: StoredRecord, rows: pd.DataFrame) 
         if method.get("facts", {}).get("reliability", {}).get("edges")
     ]
     if diagrams:
-        st.caption(_reading(events_of(diagrams[0][1], rows)))
+        st.caption(_reading(diagrams[0][1]["events"]))
     row = st.container(horizontal=True)
     for name, diagram in diagrams:
         with row.container(width=WIDTH):
             st.markdown(f"#### {plain(name.replace('_', ' '))}")
-            counted = events_of(diagram, rows)
+            counted = str(diagram["events"])
             frame = curves.reliability_frame(diagram, independent=counted == SAMPLES)
             key = f"reliability {name} {rows['record'].iloc[0]}"
             figure = figures.reliability(frame, counted)
@@ -116,18 +117,6 @@ def calibration(context: PageContext, record: StoredRecord, rows: pd.DataFrame) 
     of_methods = rows["params"].map(lambda params: "uncertainty" in json.loads(params))
     tables(rows[of_methods], "uncertainty")
     tables(rows[~of_methods])
-
-
-SAMPLES = "samples"
-"""What a reliability diagram counts if every sample has one confidence; only these are independent."""
-
-
-def events_of(diagram: Mapping[str, Any], rows: pd.DataFrame) -> str:
-    """Return what a reliability diagram counts: samples, or the param of a row that names as many, such as pixels."""
-    count = sum(diagram["count"])
-    named = [pair for params in rows["params"] for pair in json.loads(params).items()]
-    default = SAMPLES if count in set(rows["n"]) else "events"
-    return next((name for name, value in named if value == count and not isinstance(value, bool)), default)
 
 
 def _reading(events: str) -> str:

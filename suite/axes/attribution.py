@@ -10,7 +10,7 @@ from torch import Tensor
 
 from suite.attributions.maps.base import Method
 from suite.attributions.maps.explained import Explained
-from suite.attributions.maps.faithfulness import CONTROL, INSERTION, METRICS, Faithfulness, Settings, evaluate
+from suite.attributions.maps.faithfulness import AREAS, CONTROL, INSERTION, METRICS, Faithfulness, Settings, evaluate
 from suite.attributions.maps.measures import faithfulness_measures
 from suite.axes.base import GALLERY, AxisResult, Context, entries_of, metrics_of, predicted_arrays, summaries
 from suite.data.digests import in_digest_order, seed_of
@@ -153,7 +153,12 @@ def _details(result: Faithfulness) -> dict[str, Any]:
     for (method, direction, baseline), curve in result.curves.items():
         curves.setdefault(method, {})[f"{direction}/{baseline}"] = curve.tolist()
     steps = max((len(curve) for curve in result.curves.values()), default=1)
-    return {"curves": curves, "fractions": np.linspace(0, 1, steps).tolist(), "skipped": dict(result.skipped)}
+    return {
+        "curves": curves,
+        "areas": {direction: metric.name for direction, metric in AREAS.items()},
+        "fractions": np.linspace(0, 1, steps).tolist(),
+        "skipped": dict(result.skipped),
+    }
 
 
 def _gallery(context: Context, rows: list[int], result: Faithfulness, region: Tensor | None) -> dict[str, Display]:

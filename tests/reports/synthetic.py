@@ -31,6 +31,7 @@ HOSTILE_REASON = "<script>window.hacked=1</script> www.evil.invalid [l](javascri
 SUSPECT_REASON = "more steps raised the accuracy from 0.50 to 0.55"
 EPS = (0.02, 0.05, 0.1)
 METHODS = ("saliency", "integrated_gradients", "smoothgrad", "occlusion", "gradcam", "random")
+AREAS = {"deletion": "deletion_auc", "insertion": "insertion_auc", "context_deletion": "context_deletion_auc"}
 UNCERTAINTY = ("softmax", "softmax+temperature", "mc_dropout", "ensemble")
 
 
@@ -391,7 +392,7 @@ def calibration_facts(diagrams: Mapping[str, Any], temperature: float | None) ->
     return {"methods": methods, "temperature": fitted, "bins": 15}
 
 
-def reliability(draw: np.random.Generator, better: int) -> dict[str, Any]:
+def reliability(draw: np.random.Generator, better: int, events: str = "samples") -> dict[str, Any]:
     edges = np.linspace(0, 1, 16)
     middle = (edges[1:] + edges[:-1]) / 2
     count = np.round(np.where(middle < 0.4, 0, 300 * middle**6 / 3)).astype(int)
@@ -399,6 +400,7 @@ def reliability(draw: np.random.Generator, better: int) -> dict[str, Any]:
     seen = count > 0
     accuracy = np.clip(middle - 0.05 + 0.015 * better + draw.normal(0, 0.02, 15), 0, 1)
     return {
+        "events": events,
         "edges": edges.tolist(),
         "count": count.tolist(),
         "confidence": [float(m) if s else None for m, s in zip(middle, seen, strict=True)],
@@ -450,7 +452,7 @@ def attribution(model: str, *, beats: bool = True, task: str = TASK) -> Record:
         declared(measures),
         samples,
         facts={"classes": [f"{digit}" for digit in range(10)]},
-        details={"curves": curves, "fractions": fractions.tolist()},
+        details={"curves": curves, "areas": AREAS, "fractions": fractions.tolist()},
         arrays=typed(arrays),
     )
 

@@ -240,7 +240,7 @@ def calibration(kind: str) -> Record:
                 for k, region in enumerate(regions)
             ]
             measures += [s.about(name, 0.08, params=params, **low) for name in ("classwise_ece", "image_ece")]
-        diagrams[way] = s.reliability(draw, at)
+        diagrams[way] = s.reliability(draw, at, "detections" if kind == "detection" else "pixels")
     measures.append(Measure("temperature", 0.5, None, None, 200, "none", unit="ratio", higher_is_better=None))
     diagrams[ways[1]] = {} if kind == "detection" else diagrams[ways[1]]
     return record(kind, "calibration", measures, facts=s.calibration_facts(diagrams, 0.5))
@@ -282,7 +282,7 @@ def attribution(kind: str) -> Record:
         "map_saliency": region - 0.2,
         "map_random": np.random.default_rng(1).normal(size=region.shape),
     }
-    details = {"curves": curves, "fractions": fractions.tolist(), "skipped": {}}
+    details = {"curves": curves, "areas": s.AREAS, "fractions": fractions.tolist(), "skipped": {}}
     return record(kind, "attribution", measures, details=details, arrays=typed(kind, arrays))
 
 

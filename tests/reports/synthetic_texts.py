@@ -213,7 +213,7 @@ def calibration_of_plays() -> Record:
         s.about("nll", 1.62, unit="nat", higher_is_better=False, params={"uncertainty": "softmax"}),
         s.about("entropy_gap", 0.1, width=0.05, unit="bits", higher_is_better=None, params={"characters": 32}),
     ]
-    facts = s.calibration_facts({"softmax": s.reliability(np.random.default_rng(1), 0)}, None)
+    facts = s.calibration_facts({"softmax": s.reliability(np.random.default_rng(1), 0, "characters")}, None)
     return record((PLAYS, LANGUAGE_MODEL), "calibration", measures, facts=facts)
 
 

@@ -89,6 +89,9 @@ METRICS = {
 }
 """The metrics of maps, by name."""
 
+AREAS = {"deletion": DELETION, "insertion": INSERTION, "context_deletion": CONTEXT_DELETION}
+"""The metric that is the area under each curve."""
+
 NOISE, NO_BASELINE = "noise", "none"
 """In place of a baseline: for infidelity, and for metrics without deletion."""
 

@@ -130,7 +130,7 @@ def pixels_of(prediction: Prediction) -> Measured:
         "image_ece": np.abs(sums.gaps).sum(axis=1) / float(sums.counts[0].sum()),
     }
     reliability = Reliability(*(part.sum(axis=0) for part in (sums.counts, sums.predicted, sums.true)))
-    return Measured(columns, {"reliability": reliability.diagram()})
+    return Measured(columns, {"reliability": reliability.diagram("pixels")})
 
 
 @metric(

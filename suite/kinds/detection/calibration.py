@@ -39,7 +39,7 @@ def scored_detections(prediction: Prediction) -> Measured:
     detections, truth = prediction.predicted, prediction.targets
     hits = boxes.events(detections, truth, class_count(detections, truth), least=least)
     events = hits.confidence, hits.correct
-    diagram = Reliability.from_events(*events, D_ECE_BINS).diagram() if len(hits.confidence) else {}
+    diagram = Reliability.from_events(*events, D_ECE_BINS).diagram("detections") if len(hits.confidence) else {}
     return Measured({"detections": detections}, {"least_score": least, "reliability": diagram})
 
 

@@ -91,7 +91,8 @@ def character_events(prediction: Prediction) -> Measured:
         "impossible": (own == 0).sum(axis=1),
     }
     events = confidence.ravel(), correct.ravel().astype(np.float64)
-    return Measured(columns, {"reliability": Reliability.from_events(*events, prediction.bins).diagram()})
+    reliability = Reliability.from_events(*events, prediction.bins)
+    return Measured(columns, {"reliability": reliability.diagram("characters")})
 
 
 @metric(

@@ -35,7 +35,7 @@ NO_PIXEL = "no valid pixel"
 def pixel_sums(prediction: Prediction) -> Measured:
     """Return sums over the pixels of each image, from which all measures follow, and a reliability diagram."""
     events = PixelEvents.of(prediction.predicted, prediction.targets, prediction.bins, WIDTH)
-    return Measured(events.columns, {"reliability": events.reliability().diagram()})
+    return Measured(events.columns, {"reliability": events.reliability().diagram("pixels")})
 
 
 @metric(

@@ -69,6 +69,10 @@ def _score_interval(value: float, level: float, fixed: float, slope: float) -> t
     return float(lo if lo < 0 else center - root), float(hi if hi < 0 else center + root)
 
 
+SAMPLES = "samples"
+"""What a reliability diagram counts if every sample has one confidence."""
+
+
 @dataclass(frozen=True, eq=False)
 class Reliability:
     """Counts and sums per bin of confidence.
@@ -114,12 +118,16 @@ class Reliability:
         """Number of events."""
         return int(self.counts.sum())
 
-    def diagram(self) -> dict[str, list[Any]]:
+    def diagram(self, events: str = SAMPLES) -> dict[str, Any]:
         """Return a reliability diagram as JSON values.
 
         They are the edges, and per bin the count, the mean confidence and the accuracy, None if the bin is empty.
+
+        Args:
+            events: what is counted, in the plural; anything but samples is not independent within a sample.
         """
         return {
+            "events": events,
             "edges": (np.arange(self.bins + 1) / self.bins).tolist(),
             "count": self.counts.tolist(),
             "confidence": self._means(self.confidence_sums),

@@ -52,6 +52,8 @@ def test_bins_of_a_small_example() -> None:
     assert diagram["accuracy"] == [0.5, 1.0]
     assert diagram["edges"] == [0.0, 0.5, 1.0]
     assert diagram["count"] == [2, 2]
+    assert diagram["events"] == "samples"
+    assert state.diagram("pixels")["events"] == "pixels"
 
 
 def test_diagram_has_no_mean_for_an_empty_bin() -> None:
