@@ -250,8 +250,8 @@ def summarise(
     """
     if side not in get_args(Side) or not (0.0 if side == "both" else 0.5) < level < 1.0:
         raise MeasureError(
-            f"got level={level} and side={side!r}; expected side={' or '.join(get_args(Side))}, and a level between 0 "
-            "and 1, for a one-sided bound between 0.5 and 1."
+            f"got level={level} and side={side!r}; expected a side of {', '.join(get_args(Side))}, and a level between "
+            "0 and 1, for a one-sided bound between 0.5 and 1."
         )
     if SKIPPED in facts:
         skipped = not_applicable(axis.entries(kind)[0].name, str(facts[SKIPPED]))

@@ -10,7 +10,7 @@ from suite.axes.base import AxisResult, Context, entries_of, measured_by, metric
 from suite.axes.uncertainty import Options
 from suite.data.digests import seed_of
 from suite.errors import NotApplicableError, SpecError
-from suite.kinds.base import Kind, Rescaling, optional, required
+from suite.kinds.base import Kind, NotApplicable, Rescaling, optional, required
 from suite.metrics.calibration import temperature_interval
 from suite.metrics.catalogue import Metric
 from suite.metrics.table import Column, Table, collected
@@ -78,14 +78,9 @@ class Calibration:
             methods.append({"params": params, "facts": values})
         with context.model.frozen(), torch.no_grad():
             more, further = collected(measured_by(metrics_of(kind, "calibration"), context.outcomes))
-        fitted = (
-            {"reason": rescaling}
-            if isinstance(rescaling, str)
-            else {"value": rescaling.value, "n": rescaling.n, "error": rescaling.error}
-        )
         known = {(column.population, column.name) for column in columns if not column.params}
         columns += [column for column in more if (column.population, column.name) not in known]
-        own_facts = {"methods": methods, "temperature": fitted, "bins": self.bins}
+        own_facts = {"methods": methods, "temperature": _fitted(rescaling), "bins": self.bins}
         return AxisResult([Column("id", context.ids), *columns], {**context.facts, **facts, **further, **own_facts})
 
     def summarise(self, table: Table, kind: Kind) -> list[Measure]:
@@ -100,15 +95,15 @@ class Calibration:
             measures += summaries(metrics, table.at(**params).with_facts(method["facts"]).with_seed(seed))
         return [*measures, _temperature(table), *summaries(metrics_of(kind, "calibration"), table)]
 
-    def _rescaling(self, context: Context) -> Rescaling | str:
+    def _rescaling(self, context: Context) -> Rescaling | NotApplicable:
         """Return the recalibration fitted on validation samples, or the reason why there is none."""
         validation = context.data.validation
         if not len(validation):
-            return "the task has no validation samples to fit a temperature to"
+            return NotApplicable("the task has no validation samples to fit a temperature to")
         try:
             return required(context.kind.probabilities).rescaling(context.validation_output, validation.targets)
         except NotApplicableError as error:
-            return str(error)
+            return NotApplicable(str(error))
 
 
 def uncertainty_methods() -> list[Entry]:
@@ -121,6 +116,15 @@ def _label(entry: Entry, kind: Kind) -> str:
     probabilities = optional(kind.probabilities)
     own = "output" if probabilities is None else probabilities.method
     return str(entry.meta["label"] or entry.name).format(output=own)
+
+
+def _fitted(rescaling: Rescaling | NotApplicable) -> dict[str, Any]:
+    """Return a recalibration as JSON values."""
+    match rescaling:
+        case NotApplicable(reason):
+            return {"reason": reason}
+        case Rescaling(value=value, n=n, error=error):
+            return {"value": value, "n": n, "error": error}
 
 
 def _temperature(table: Table) -> Measure:

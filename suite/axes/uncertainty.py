@@ -10,7 +10,7 @@ from suite.axes.base import Context
 from suite.data.digests import seed_of
 from suite.decorators import uncertainty
 from suite.errors import NotApplicableError
-from suite.kinds.base import Array, Prediction, Rescaling, required
+from suite.kinds.base import Array, NotApplicable, Prediction, Rescaling, required
 from suite.models.training.trainer import seeded
 
 GROUP = 64
@@ -33,7 +33,7 @@ class Options:
     bins: int
     dropout_samples: int
     members: int
-    rescaling: Rescaling | str
+    rescaling: Rescaling | NotApplicable
 
 
 def prediction(
@@ -63,9 +63,7 @@ def output(context: Context, options: Options) -> Prediction:
 @uncertainty(label="{output}+temperature", rank=1)
 def temperature(context: Context, options: Options) -> Prediction:
     """The same, recalibrated on validation samples (Guo et al. 2017)."""
-    if isinstance(options.rescaling, str):
-        raise NotApplicableError(options.rescaling)
-    raw = options.rescaling.apply(context.outcomes.output)
+    raw = required(options.rescaling).apply(context.outcomes.output)
     return prediction(context, options, required(context.kind.probabilities).probabilities(raw), raw)
 
 

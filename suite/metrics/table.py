@@ -19,7 +19,7 @@ from suite.types import Measure
 Array = npt.NDArray[Any]
 
 TEST = "test"
-"""The population of the evaluated samples; other populations are, for example, generated images."""
+"""The population of the evaluated samples. Others are generated images, or the samples of an audit."""
 
 
 @dataclass(frozen=True)

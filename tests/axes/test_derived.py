@@ -71,7 +71,7 @@ def test_a_one_sided_bound_is_an_end_of_a_two_sided_interval(stores):
     [
         ({"level": 1.0}, "got level=1.0"),
         ({"level": 0.4, "side": "lower"}, "between 0.5 and 1"),
-        ({"side": "left"}, "expected side=both or lower or upper"),
+        ({"side": "left"}, "expected a side of both, lower, upper"),
         ({"rows": []}, "No sample is left"),
     ],
 )
