@@ -10,6 +10,7 @@ import pytest
 from suite import registry as module
 from suite.decorators import attack, attribution, kind, metric, model, page, task, uncertainty
 from suite.errors import PluginError, SpecError, UnknownNameError
+from suite.metrics.catalogue import Metric
 from suite.registry import REGISTRY, Entry, Registry, resolve, tasks_files
 from suite.runner.identity import code_digest, display_name, origins
 from suite.spec import parse
@@ -86,7 +87,7 @@ def test_every_decorator_registers_and_returns_the_function(fresh):
         "task": task(kind="classification", classes=("a",)),
         "model": model(),
         "attack": attack(),
-        "metric": metric(kind="classification", entries=()),
+        "metric": metric(kind="classification", entries=[Metric("thing", "thing", "a thing")]),
         "uncertainty": uncertainty(),
         "page": page(title="Page"),
         "kind": kind(),

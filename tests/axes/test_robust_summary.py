@@ -13,6 +13,7 @@ from suite.axes.robustness import inputs
 from suite.axes.robustness.axis import Robustness
 from suite.axes.robustness.checks import CHECKS, as_facts, judge
 from suite.data.digests import in_digest_order
+from suite.errors import SpecError
 from suite.kinds.base import NotApplicable
 from suite.kinds.classification.kind import ACCURACY
 from suite.kinds.sentiment.kind import Sentiment
@@ -274,3 +275,8 @@ def test_fewer_inputs_are_stored_if_all_together_are_too_large(monkeypatch):
     assert finding.arrays["found"].nbytes <= 10 * 64 * 4
     counts = finding.facts["inputs"]
     assert counts["stored"] == len(finding.arrays["found"]) == 3 * counts["limit"] == 9 < counts["found"]
+
+
+def test_a_goal_beyond_the_classes_is_refused():
+    with pytest.raises(SpecError, match=r"goal=10; expected the index of a class, from 0 to 9"):
+        finding_of(Robustness("pgd(eps=[0.1], goal=10)", audit=8), context_of())

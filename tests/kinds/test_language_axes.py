@@ -90,7 +90,7 @@ def test_calibration_axis_has_all_rows(context):
     for way in ("softmax", "mc_dropout"):
         assert len(values(finding, "token_ece", uncertainty=way)) == 1
         (method,) = [one for one in finding.facts["methods"] if one["params"]["uncertainty"] == way]
-        assert set(method["facts"]["reliability"]) == {"edges", "count", "confidence", "accuracy"}
+        assert set(method["facts"]["reliability"]) == {"events", "edges", "count", "confidence", "accuracy"}
     (gap,) = values(finding, "entropy_gap")
     assert abs(gap) < 2
     assert json.loads(json.dumps(finding.facts)) == finding.facts

@@ -43,7 +43,13 @@ def kind_for_attack(attack: Attack, spec: Spec, kind: Kind) -> Kind:
 
 
 def check_inputs(attack: Attack, spec: Spec, context: Context) -> None:
-    """Raise SpecError if the attack does not work on this kind of input."""
+    """Raise SpecError if the attack does not work on this kind of input, or aims at a class that the task lacks."""
+    classes = context.data.info.classes
+    if attack.goal is not None and attack.goal >= len(classes):
+        raise SpecError(
+            f"{spec}: goal={attack.goal}; expected the index of a class, from 0 to {len(classes) - 1} "
+            f"({', '.join(classes[:12])})."
+        )
     is_text = context.model.input.discrete
     if is_text and not attack.changes_text:
         raise SpecError(
