@@ -104,12 +104,12 @@ def calibration(context: PageContext, record: StoredRecord, rows: pd.DataFrame) 
         if method.get("facts", {}).get("reliability", {}).get("edges")
     ]
     if diagrams:
-        st.caption(_reading(diagrams[0][1]["events"]))
+        st.caption(_reading(diagrams[0][1].get("events", SAMPLES)))
     row = st.container(horizontal=True)
     for name, diagram in diagrams:
         with row.container(width=WIDTH):
             st.markdown(f"#### {plain(name.replace('_', ' '))}")
-            counted = str(diagram["events"])
+            counted = str(diagram.get("events", SAMPLES))
             frame = curves.reliability_frame(diagram, independent=counted == SAMPLES)
             key = f"reliability {name} {rows['record'].iloc[0]}"
             figure = figures.reliability(frame, counted)
