@@ -12,7 +12,8 @@ from suite.attributions.maps.base import Method
 from suite.attributions.maps.explained import Explained
 from suite.attributions.maps.faithfulness import AREAS, CONTROL, INSERTION, METRICS, Faithfulness, Settings, evaluate
 from suite.attributions.maps.measures import faithfulness_measures
-from suite.axes.base import GALLERY, AxisResult, Context, entries_of, metrics_of, predicted_arrays, summaries
+from suite.axes.base import GALLERY, AxisResult, Context, predicted_arrays
+from suite.axes.registered import entries_of, metrics_of, summaries
 from suite.data.digests import in_digest_order, seed_of
 from suite.errors import NotApplicableError, SpecError
 from suite.kinds.base import Explainable, Kind, required

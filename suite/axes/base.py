@@ -13,12 +13,11 @@ from torch import Tensor
 
 from suite.data import Split, TaskData
 from suite.data.digests import in_digest_order, seed_of
-from suite.errors import MeasureError, NotApplicableError, PluginError
+from suite.errors import MeasureError, NotApplicableError
 from suite.kinds.base import Array, Kind, Outcomes
 from suite.metrics.catalogue import Metric
-from suite.metrics.table import Column, Measured, Table, collected
+from suite.metrics.table import Column, Table
 from suite.models.base import TorchModel
-from suite.registry import REGISTRY, Entry
 from suite.types import Display, Measure, not_applicable
 
 Item = TypeVar("Item")
@@ -274,10 +273,8 @@ def _distinct(rows: Any, n: int) -> Array:
     Raises:
         MeasureError: they are no mask of n samples and no distinct indices, or there are none.
     """
-    if not np.size(rows):
-        raise MeasureError("No sample is left; choose at least one row.")
     try:
-        chosen: Array = np.arange(n)[np.asarray(rows)]
+        chosen: Array = np.arange(n)[np.asarray(rows, dtype=None if np.size(rows) else int)]
         is_distinct = len(np.unique(chosen)) == len(chosen)
     except (IndexError, TypeError):
         is_distinct = False
@@ -286,71 +283,3 @@ def _distinct(rows: Any, n: int) -> Array:
     if not len(chosen):
         raise MeasureError("No sample is left; choose at least one row.")
     return chosen
-
-
-def headline_value(kind: Kind, tally: Array) -> float | None:
-    """Return the headline metric of tallies (n, ...); None where it is undefined."""
-    value = float(kind.scoring.statistic(tally)(None)[0])
-    return value if np.isfinite(value) else None
-
-
-def metrics_of(kind: Kind, axis: str, *, per_method: bool = False) -> list[Entry]:
-    """Return the registered metrics of a kind on an axis, by name."""
-    kinds = (kind.name, *kind.inherits)
-    metrics = (entry for entry in REGISTRY.names("metric") if entry.meta["kind"] in kinds)
-    return [entry for entry in metrics if (entry.meta["axis"], entry.meta["per_method"]) == (axis, per_method)]
-
-
-def entries_of(metrics: Sequence[Entry]) -> list[Metric]:
-    """Return the declarations of registered metrics."""
-    return [metric for entry in metrics for metric in entry.meta["entries"]]
-
-
-def more_measured(context: Context, axis: str) -> tuple[list[Column], dict[str, Any]]:
-    """Return the columns and facts that registered metrics of an axis measure on the clean samples."""
-    return collected(measured_by(metrics_of(context.kind, axis), context.outcomes))
-
-
-def measured_by(metrics: Sequence[Entry], *arguments: Any) -> list[Any]:
-    """Run the model for every registered metric that needs it, and return what they measured.
-
-    A metric that raises NotApplicableError stores the reason as a fact, and `summaries` makes skipped rows of it.
-
-    Raises:
-        PluginError: a metric measured something other than columns.
-    """
-    parts = []
-    for entry in metrics:
-        if entry.meta["measure"] is None:
-            continue
-        try:
-            part = entry.meta["measure"](*arguments)
-        except NotApplicableError as error:
-            part = Measured(facts={_reason(entry): str(error)})
-        if part is None:
-            raise PluginError(
-                f"The metric {entry.name} measured nothing; return arrays by name, or suite.Measured, from its measure."
-            )
-        parts.append(part)
-    return parts
-
-
-def summaries(metrics: Sequence[Entry], table: Table) -> list[Measure]:
-    """Return the measures of all registered metrics from a table."""
-    measures = []
-    for entry in metrics:
-        reason = table.facts.get(_reason(entry))
-        if reason is None:
-            made = entry.factory(table)
-            if not isinstance(made, list):
-                raise PluginError(
-                    f"The metric {entry.name} returned {type(made).__name__}; expected a list of Measure."
-                )
-            measures += made
-        else:
-            measures += [not_applicable(one.name, reason, **table.params) for one in entry.meta["entries"]]
-    return measures
-
-
-def _reason(entry: Entry) -> str:
-    return f"{entry.name} {SKIPPED}"

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from suite.axes.base import AxisResult, Context, entries_of, measured_by, metrics_of, summaries
+from suite.axes.base import AxisResult, Context
+from suite.axes.registered import entries_of, measured_by, metrics_of, summaries
 from suite.axes.uncertainty import Options
 from suite.data.digests import seed_of
 from suite.errors import NotApplicableError, SpecError

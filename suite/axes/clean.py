@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from suite.axes.base import AxisResult, Context, entries_of, measured_by, metrics_of, summaries
+from suite.axes.base import AxisResult, Context
+from suite.axes.registered import entries_of, measured_by, metrics_of, summaries
 from suite.kinds.base import Kind
 from suite.metrics.catalogue import Metric
 from suite.metrics.table import Column, Table, collected

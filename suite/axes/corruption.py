@@ -14,16 +14,8 @@ import torch
 from torch import Tensor
 
 from suite.attacks.constraints.patch import covered
-from suite.axes.base import (
-    AxisResult,
-    Context,
-    entries_of,
-    headline_value,
-    in_role,
-    metrics_of,
-    more_measured,
-    summaries,
-)
+from suite.axes.base import AxisResult, Context, in_role
+from suite.axes.registered import entries_of, headline_value, metrics_of, more_measured, summaries
 from suite.corruptions.catalogue import COMMON, SEVERITIES, checked, corrupt
 from suite.data.digests import seed_of
 from suite.errors import NotApplicableError, SpecError

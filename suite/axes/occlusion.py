@@ -12,17 +12,9 @@ from torch import Tensor
 
 from suite.attacks.images.patch_common import GREY, apply_patch
 from suite.attacks.rng import as_seeds, uniform
-from suite.axes.base import (
-    AxisResult,
-    Context,
-    entries_of,
-    in_role,
-    metrics_of,
-    more_measured,
-    predicted_arrays,
-    summaries,
-)
+from suite.axes.base import AxisResult, Context, in_role, predicted_arrays
 from suite.axes.corruption import evaluate, require_images, tally_of
+from suite.axes.registered import entries_of, metrics_of, more_measured, summaries
 from suite.data.digests import seed_of
 from suite.errors import SpecError
 from suite.kinds.base import Array, Kind, optional

@@ -19,7 +19,8 @@ from suite.attributions.features.faithfulness import (
 from suite.attributions.features.measures import rationale_measures
 from suite.attributions.features.methods import FeatureMethod, Features
 from suite.axes.attribution import Specs, built, outputs_of, rows_to_explain, skipped_methods
-from suite.axes.base import GALLERY, AxisResult, Context, entries_of, metrics_of, predicted_arrays, summaries
+from suite.axes.base import GALLERY, AxisResult, Context, predicted_arrays
+from suite.axes.registered import entries_of, metrics_of, summaries
 from suite.data.digests import seed_of
 from suite.errors import NotApplicableError, SpecError
 from suite.kinds.base import Kind, Rationale, required

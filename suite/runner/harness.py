@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from suite.axes.base import metrics_of
+from suite.axes.registered import metrics_of
 from suite.errors import DataError, PluginError, RecordError, StoreError, did_you_mean
 from suite.kinds.base import Kind
 from suite.metrics.catalogue import Metric
@@ -76,6 +76,7 @@ def plan(
     Raises:
         SuiteError: a name or an argument does not exist. This is found before anything runs.
     """
+    check_registered()
     cells: list[Cell] = []
     tasks, models = list(dict.fromkeys(tasks)), list(dict.fromkeys(models))
     for model in models:
@@ -96,12 +97,11 @@ def plan(
     return sorted(cells, key=lambda cell: (tasks.index(cell.task), models.index(cell.model)))
 
 
-def check_metrics(spec: str, kind: Kind) -> None:
-    """Check that the registered metrics of an axis can be computed.
+def check_registered() -> None:
+    """Check what the registered metrics are for.
 
     Raises:
-        PluginError: a metric names a kind or an axis that does not exist, or an axis that asks for no metrics; or two
-            metrics declare one name differently.
+        PluginError: a metric names a kind or an axis that does not exist.
     """
     for role in ("kind", "axis"):
         known = [entry.name for entry in REGISTRY.names(role)]
@@ -111,6 +111,14 @@ def check_metrics(spec: str, kind: Kind) -> None:
                     f"{metric.origin}: the metric {metric.name} is for the {role} {metric.meta[role]!r}, which does "
                     f"not exist.{did_you_mean(metric.meta[role], known)}"
                 )
+
+
+def check_metrics(spec: str, kind: Kind) -> None:
+    """Check that the registered metrics of an axis can be computed.
+
+    Raises:
+        PluginError: the axis asks for no metrics, or two metrics declare one name differently.
+    """
     entry, parsed = resolve("axis", spec)
     declared: dict[str, Metric] = {}
     for metric in entry.build(parsed).entries(kind):

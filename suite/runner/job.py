@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from suite.axes.base import Axis, AxisResult, Context, measure, metrics_of, summarise
+from suite.axes.base import Axis, AxisResult, Context, measure, summarise
+from suite.axes.registered import metrics_of
 from suite.errors import MeasureError, SuiteError
 from suite.metrics.catalogue import Metric
 from suite.models.base import TorchModel

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from suite.axes.base import measured_by, summaries
+from suite.axes.registered import measured_by, summaries
 from suite.metrics.table import Column, Table, collected
 from suite.registry import REGISTRY
 

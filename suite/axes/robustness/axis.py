@@ -13,7 +13,8 @@ from typing import Any
 from suite.attacks.constraints import norm_of
 from suite.attacks.engine.base import Attack
 from suite.attacks.engine.precision import faster
-from suite.axes.base import AxisResult, Context, entries_of, metrics_of
+from suite.axes.base import AxisResult, Context
+from suite.axes.registered import entries_of, metrics_of
 from suite.axes.robustness.audit import Audit
 from suite.axes.robustness.checks import as_facts, judge
 from suite.axes.robustness.columns import outcome_columns, reached_columns, shift_columns, text_columns

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from suite.axes.base import measured_by, metrics_of
+from suite.axes.registered import measured_by, metrics_of
 from suite.axes.robustness.inputs import digests
 from suite.axes.robustness.stored import RANDOM
 from suite.axes.robustness.sweep import AttackSweep

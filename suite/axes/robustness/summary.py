@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.axes.base import headline_value, metrics_of, summaries
+from suite.axes.registered import headline_value, metrics_of, summaries
 from suite.axes.robustness.checks import NOTHING_TO_ATTACK, judge
 from suite.axes.robustness.stored import RANDOM, Stored
 from suite.kinds.base import Array, Kind
