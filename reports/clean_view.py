@@ -116,6 +116,8 @@ def _data(data: Mapping[str, Any]) -> None:
         return
     kept = ", ".join(f"{count:,} {name}" for name, count in data.get("kept", {}).items())
     st.markdown(f"Data: {plain(kept)} samples kept, from {plain(data.get('source') or 'an unnamed source')}.")
+    for remark in data.get("remarks", ()):
+        st.markdown(f"{plain(remark)}.")
     dropped = frames.dropped_frame(data)
     if len(dropped):
         with st.expander(f"Dropped samples: {len(dropped)}"):

@@ -11,7 +11,7 @@ from suite.rounding import fix_rounding
 if TYPE_CHECKING:
     from suite.api import Audit, audit, load
     from suite.axes.derived import summarise_record
-    from suite.data.loading import TaskInfo
+    from suite.data.report import TaskInfo
     from suite.data.splitting import stratified
     from suite.decorators import attack, attribution, kind, metric, model, page, task, uncertainty
     from suite.metrics.catalogue import BoardColumn, Metric
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from suite.runner.harness import Harness, plan
     from suite.runner.settings import Settings
     from suite.store import Store
-    from suite.types import Measure, Rejected, Sample
+    from suite.types import Deferred, Measure, Rejected, Remark, Sample
 
 fix_rounding()
 
 _HOMES = {
     "suite.api": ("Audit", "audit", "load"),
     "suite.axes.derived": ("summarise_record",),
-    "suite.data.loading": ("TaskInfo",),
+    "suite.data.report": ("TaskInfo",),
     "suite.data.splitting": ("stratified",),
     "suite.decorators": ("attack", "attribution", "kind", "metric", "model", "page", "task", "uncertainty"),
     "suite.metrics.catalogue": ("BoardColumn", "Metric"),
@@ -44,18 +44,20 @@ _HOMES = {
     "suite.models.adapters.text": ("Token", "TorchText"),
     "suite.models.adapters.tokens": ("Words",),
     "suite.store": ("Store",),
-    "suite.types": ("Measure", "Rejected", "Sample"),
+    "suite.types": ("Deferred", "Measure", "Rejected", "Remark", "Sample"),
 }
 
 __all__ = [
     "Audit",
     "BoardColumn",
+    "Deferred",
     "Harness",
     "Measure",
     "Measured",
     "Metric",
     "Recipe",
     "Rejected",
+    "Remark",
     "Sample",
     "Settings",
     "Store",

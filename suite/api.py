@@ -4,7 +4,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.console import Console
@@ -21,6 +21,9 @@ from suite.runner.process import few_threads
 from suite.runner.progress import bars
 from suite.runner.settings import Settings
 from suite.store import Store
+
+if TYPE_CHECKING:
+    from suite.leaderboard import Board
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,19 @@ class Audit:
     task: str
 
     def __str__(self) -> str:
-        """Return the leaderboard of the task as text."""
-        from suite.leaderboard import board
+        """Return the leaderboard of the task as text, with the weights, samples and seed of this audit."""
         from suite.leaderboard.text import board_table
 
         console = Console(width=120, file=io.StringIO())
         with console.capture() as captured:
-            console.print(board_table(board(self.store, self.task)))
+            console.print(board_table(self._board()))
         return captured.get()
+
+    def _board(self) -> "Board":
+        from suite.leaderboard import board
+
+        n, seed = int(self.rows["cell_n"].max()), int(self.rows["seed"].iloc[0])
+        return board(self.store, self.task, n=n or None, seed=seed, latest=self.outcome.keys)
 
 
 def load(task: str, *, seed: int = 0) -> TaskData:

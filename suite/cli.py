@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = _add(commands, "demo", _demo, "train and evaluate small models on all kinds of tasks")
     _add_jobs(demo, min(2, os.cpu_count() or 1))
     _add_device(demo)
+    _add_batch_size(demo)
     board = _add(commands, "board", _board, "print the leaderboards of the stored results")
     board.add_argument("task", nargs="?", help="the task (default: all)")
     _add_selection(board)
@@ -149,6 +150,7 @@ def _add_run(commands: Commands) -> None:
         "--strict", action="store_true", help="stop with an error if any sample, or part of one, must be dropped"
     )
     _add_device(run)
+    _add_batch_size(run)
 
 
 def _add_jobs(parser: argparse.ArgumentParser, default: int) -> None:
@@ -182,11 +184,13 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: %(default)s)")
+
+
+def _add_batch_size(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-size",
         type=int,
-        default=64,
-        help="samples per forward pass; does not change results (default: %(default)s)",
+        help="samples of every forward pass (default: by the size of a sample, 8 to 64)",
     )
 
 
@@ -208,10 +212,9 @@ def _measure(options: argparse.Namespace, work: Mapping[str, Sequence[str]], axe
     """Measure models on their tasks."""
     from rich.console import Console
 
-    if min(options.batch_size, options.jobs) < 1 or (options.n is not None and options.n < 1):
-        raise SuiteError(
-            f"--batch-size {options.batch_size}, --jobs {options.jobs} and --n {options.n} must be at least 1."
-        )
+    for name in ("batch_size", "jobs", "n"):
+        if (given := getattr(options, name)) is not None and given < 1:
+            raise SuiteError(f"--{name.replace('_', '-')} {given} must be at least 1.")
     console = Console(stderr=True)
     with console.status("loading"):
         from suite.runner.harness import AXES, plan, with_full_recipe
@@ -297,8 +300,6 @@ def _publish(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    if options.batch_size < 1:
-        raise SuiteError(f"--batch-size {options.batch_size} must be at least 1.")
     from suite.runner.process import limit_memory, use_threads
     from suite.store import Store
     from suite.verify.records import RecordFilter
@@ -309,7 +310,7 @@ def _verify(options: argparse.Namespace) -> int:
     store = Store(options.store)
     chosen = RecordFilter(options.task, options.model or (), options.axis or ())
     results = []
-    for result in verify(store, chosen, device=options.device, batch_size=options.batch_size):
+    for result in verify(store, chosen, device=options.device):
         print("\n".join(result.lines()), flush=True)
         results.append(result)
     for record, why in store.damaged.items():

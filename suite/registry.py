@@ -47,7 +47,9 @@ BUILT_IN = {
         "suite.attacks.texts.trigger",
     ),
     "attribution": (
+        "suite.attributions.maps.gradcam",
         "suite.attributions.maps.methods",
+        "suite.attributions.maps.occlusion",
         "suite.attributions.maps.priors",
         "suite.attributions.maps.rise",
     ),

@@ -2,7 +2,8 @@
 
     STORE/
       records/ab/<key>.<serial>.<status>/   record.json  columns.<population>.parquet  arrays.npz  (never changed)
-      models/<digest>/                      weights.safetensors  history.json                       (never changed)
+      models/<digest>/                      weights.safetensors  history.json  seen.npy             (never changed)
+      nodes/<digest>/                       state.json  arrays.npz: surrogates and the like         (never changed)
       scratch/                              folders being written; those of a killed run are ignored
       index.parquet                         all rows in one table; a cache, updated from the records
 
@@ -24,6 +25,7 @@ from typing import Any
 
 import pandas as pd
 
+from suite import states
 from suite.errors import StoreError
 from suite.metrics.catalogue import Metric
 from suite.records.reading import StoredRecord, read
@@ -116,12 +118,30 @@ class Store:
         folder = self.root / "models" / digest
         return folder if folder.is_dir() else None
 
-    def put_model(self, digest: str, weights: bytes, history: Mapping[str, Any]) -> Path:
-        """Store trained weights (safetensors) with their training history, and return the folder."""
+    def put_model(self, digest: str, weights: bytes, history: Mapping[str, Any], **others: bytes) -> Path:
+        """Store trained weights (safetensors) with their training history, and return the folder.
+
+        Args:
+            digest: what the training depends on.
+            weights: a safetensors file.
+            history: JSON values.
+            others: contents of further NumPy files, by their names without ``.npy``.
+        """
         self._check_schema()
         folder = self.root / "models" / digest
-        self._commit(folder, {"weights.safetensors": weights, "history.json": as_json(history)})
+        trained = {"weights.safetensors": weights, "history.json": as_json(history)}
+        self._commit(folder, trained | {f"{name}.npy": content for name, content in others.items()})
         return folder
+
+    def state(self, digest: str) -> dict[str, Any] | None:
+        """Return the state of a training node: arrays and JSON values; None if it is not stored."""
+        folder = self.root / "nodes" / digest
+        return states.read(folder) if folder.is_dir() else None
+
+    def put_state(self, digest: str, state: Mapping[str, Any]) -> None:
+        """Store the state of a training node."""
+        self._check_schema()
+        self._commit(self.root / "nodes" / digest, states.files(state))
 
     def history(self, digest: str) -> dict[str, Any]:
         """Return the training history of stored weights, empty if there are none."""

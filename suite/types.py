@@ -1,8 +1,9 @@
 """Frozen data classes that all layers share; they do not depend on torch."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from suite.errors import MeasureError
@@ -106,21 +107,48 @@ class Display:
 
 
 @dataclass(frozen=True)
+class Deferred:
+    """An input or a target on disk that is read when it is needed, perhaps more than once and in another thread.
+
+    Attributes:
+        read: returns the value, the same at every call; raises a DataError that says why it cannot be read. A
+            `functools.partial` of a function of a module can be sent to other processes; a lambda cannot.
+        files: paths of everything that it reads. The digest of the data is made from their contents; without files,
+            the value is read for it.
+        key: what the value depends on beside the files, such as the size to which an image is scaled.
+    """
+
+    read: Callable[[], Any]
+    files: tuple[str, ...] = ()
+    key: str = ""
+
+    def then(self, function: Callable[[Any], Any], key: str) -> "Deferred":
+        """Return what a function makes of the value; `key` says what the function depends on."""
+        return Deferred(partial(_after, self.read, function), self.files, f"{self.key}; {key}")
+
+
+def _after(read: Callable[[], Any], function: Callable[[Any], Any]) -> Any:
+    return function(read())
+
+
+@dataclass(frozen=True)
 class Sample:
     """One labeled input of a task.
 
     Attributes:
         id: stable and unique within the task; the outcomes of all axes are joined on it.
         input: for images an array (height, width) or (channels, height, width), uint8 in 0..255 or floating point in
-            0..1; for texts a string.
-        target: the ground truth; for classification a class name or a class index.
+            0..1; for texts a string; or a `Deferred` that returns one.
+        target: the ground truth; for classification a class name or a class index; or a `Deferred` that returns it.
         shares: the fraction of annotators who chose each class, with sum 1; None if unknown.
+        group: what the sample belongs to, such as a patient or a camera; None if unknown.
     """
 
     id: str
     input: Any
     target: Any
     shares: tuple[float, ...] | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +157,13 @@ class Rejected:
 
     id: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Remark:
+    """A sentence about the data as a whole, without a full stop; a task yields it beside its samples."""
+
+    text: str
 
 
 @dataclass(frozen=True)
@@ -239,6 +274,8 @@ class Provenance:
     Attributes:
         key: the SHA-256 of specs, data, model, code, package versions, n and seed, and of the names of the registered
             metrics and uncertainty methods that the axis asks, under which the record is stored.
+        dtype: the floating-point type of the model's parameters.
+        batch_size: samples of every forward pass; fewer than the key says if memory ran out.
         digests: SHA-256 of the data, the model (its weights, or everything that training depends on), the code, the
             environment and the sample ids.
     """
@@ -255,6 +292,7 @@ class Provenance:
     digests: Mapping[str, str]
     device: str
     dtype: str
+    batch_size: int
     suite_version: str
     schema: int = SCHEMA
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from suite import Rejected, Sample, model, stratified, task
+from suite import Rejected, Remark, Sample, model, stratified, task
 
 if TYPE_CHECKING:
     from suite import TaskInfo, TorchClassifier
@@ -60,7 +60,7 @@ def mnist5k(split: str, seed: int) -> Iterator[Sample]:
 @task(kind="classification", source="a folder of images")
 def imagefolder(
     split: str, seed: int, *, path: str, size: int | None = None, grey: bool = False
-) -> Iterator[Sample | Rejected]:
+) -> Iterator[Sample | Rejected | Remark]:
     """Your own images, one folder per class: path= is that folder; size= is needed if they differ in size."""
     from suite.data.formats.imagefolder import read_folder
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from suite import Rejected, Sample, model, task
+from suite import Rejected, Remark, Sample, model, task
 
 if TYPE_CHECKING:
     from suite import TaskInfo, TorchDetector
@@ -66,7 +66,7 @@ def coco(
     test: str | None = None,
     size: int | None = None,
     classes: tuple[str, ...] | None = None,
-) -> Iterator[Sample | Rejected]:
+) -> Iterator[Sample | Rejected | Remark]:
     """Your data in COCO format: path= is the folder; train=, validation=, test= name files that are not recognized."""
     from suite.data.formats.coco import read_coco
     from suite.data.formats.coco_paths import CocoFiles
@@ -77,7 +77,7 @@ def coco(
 @task(kind="detection", source="a data set in YOLO format")
 def yolo(
     split: str, seed: int, *, path: str, classes: tuple[str, ...] | None = None, size: int | None = None
-) -> Iterator[Sample | Rejected]:
+) -> Iterator[Sample | Rejected | Remark]:
     """Your data in YOLO format: path= is the folder with images/ and labels/; classes= if no file names them."""
     from suite.data.formats.yolo import read_yolo
 
@@ -87,7 +87,7 @@ def yolo(
 @task(kind="detection", classes=VOC_CLASSES, source="Pascal VOC, or a data set in its layout")
 def voc(
     split: str, seed: int, *, path: str, classes: tuple[str, ...] = VOC_CLASSES, size: int | None = None
-) -> Iterator[Sample | Rejected]:
+) -> Iterator[Sample | Rejected | Remark]:
     """Pascal VOC or your data in its layout: path= is the folder with JPEGImages; classes= if they are not VOC's."""
     from suite.data.formats.voc import read_voc
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from suite import Rejected, Sample, model, task
+from suite import Rejected, Remark, Sample, model, task
 
 if TYPE_CHECKING:
     from suite import TaskInfo
@@ -71,7 +71,7 @@ def textfile(
     train: int | None = None,
     validation: int | None = 100,
     test: int | None = None,
-) -> Iterator[Sample]:
+) -> Iterator[Sample | Remark]:
     """Your own text: path= is a UTF-8 file, or a folder of .txt files; the other arguments are those of plays."""
     from suite.data.formats.plain_text import read_text
     from suite.data.windows import SplitLimits, Window
@@ -98,7 +98,7 @@ def mnist_codes(
 @task(kind="autoencoding", source="a folder of images")
 def imagefolder_codes(
     split: str, seed: int, *, path: str, size: int | None = None, grey: bool = True, binarise: str = "random"
-) -> Iterator[Sample | Rejected]:
+) -> Iterator[Sample | Rejected | Remark]:
     """Your own images, one folder per class: path=, size=; binarise=random, threshold or no (then no likelihood)."""
     from suite.data.builtin.binarized import binarize_samples
     from suite.data.formats.imagefolder import read_folder
@@ -195,7 +195,7 @@ def mnist_samples(split: str, seed: int, *, test: int | None = None) -> Iterator
 @task(kind="synthesis", source="a folder of images")
 def imagefolder_samples(
     split: str, seed: int, *, path: str, size: int = 32, grey: bool = False
-) -> Iterator[Sample | Rejected]:
+) -> Iterator[Sample | Rejected | Remark]:
     """Your own images to generate more of: path= has one folder per class, which the judge is trained on; size=."""
     from suite.data.formats.imagefolder import read_folder
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from suite import Rejected, Sample, model, task
+from suite import Rejected, Remark, Sample, model, task
 
 if TYPE_CHECKING:
     from suite import TaskInfo, TorchSegmenter
@@ -58,7 +58,7 @@ def digit_scenes_segmentation(
 @task(kind="segmentation", source="a folder of images and a folder of masks")
 def maskfolder(
     split: str, seed: int, *, path: str, classes: tuple[str, ...], size: int | None = None
-) -> Iterator[Sample | Rejected]:
+) -> Iterator[Sample | Rejected | Remark]:
     """Your images and masks: path= is a folder with images/ and masks/ (PNG, class indices, 255 ignored); classes=."""
     from suite.data.formats.masks import read_mask_folder
 
@@ -68,7 +68,7 @@ def maskfolder(
 @task(kind="segmentation", classes=VOC_CLASSES, source="Pascal VOC, or a data set in its layout")
 def voc_segmentation(
     split: str, seed: int, *, path: str, classes: tuple[str, ...] = VOC_CLASSES, size: int | None = None
-) -> Iterator[Sample | Rejected]:
+) -> Iterator[Sample | Rejected | Remark]:
     """Pascal VOC or your data in its layout: path= is the folder with JPEGImages; classes= if they are not VOC's."""
     from suite.data.formats.voc import read_voc_masks
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from suite import Rejected, Sample, model, task
+from suite import Rejected, Remark, Sample, model, task
 
 if TYPE_CHECKING:
     from suite import TaskInfo
@@ -76,7 +76,7 @@ def sentiment_nyt(split: str, seed: int, *, test: int | None = 1000) -> Iterator
 
 
 @task(kind="sentiment", classes=NEGATIVE_POSITIVE, source="Stanford Sentiment Treebank, two classes, as GLUE ships it")
-def sst2(split: str, seed: int, *, path: str) -> Iterator[Sample | Rejected]:
+def sst2(split: str, seed: int, *, path: str) -> Iterator[Sample | Rejected | Remark]:
     """SST-2: path= is the folder with train.tsv and dev.tsv; dev is the test split, as test labels are not public."""
     from suite.data.formats.reviews import read_sst2
 
@@ -94,7 +94,7 @@ def imdb(split: str, seed: int, *, path: str) -> Iterator[Sample | Rejected]:
 @task(kind="sentiment", source="a table of texts and labels")
 def texttable(
     split: str, seed: int, *, path: str, text: str = "text", label: str = "label", classes: tuple[str, ...] = ()
-) -> Iterator[Sample | Rejected]:
+) -> Iterator[Sample | Rejected | Remark]:
     """Your texts: path= is a CSV, TSV, JSON Lines, Parquet or Arrow file or folder; text= and label= name columns."""
     from suite.data.formats.tables import read_table
 

@@ -23,10 +23,15 @@ def numbers(store):
     return table.sort_values(["model", "spec", "metric", "params"]).reset_index(drop=True)
 
 
+def measures(store):
+    """Return the rows without what the batch size changes besides: it is part of the key."""
+    return numbers(store).drop(columns=["key", "batch_size"])
+
+
 def small_record(key="a" * 64, status="ok", value=0.5, when="2026-01-01T00:00:00+00:00", **extra):
     """Return a record with one row, and the columns, facts, details and arrays in `extra`."""
     provenance = Provenance(
-        key, "t", "1", "classification", "m", "clean", "clean", 3, 0, {"data": "d"}, "cpu", "float32", "0"
+        key, "t", "1", "classification", "m", "clean", "clean", 3, 0, {"data": "d"}, "cpu", "float32", 64, "0"
     )
     run_info = RunInfo("run", when, 0.1, 10.0, "")
     if status != "ok":

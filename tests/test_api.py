@@ -120,3 +120,32 @@ def test_load_separates_training_and_test_samples():
 def test_the_name_of_a_registered_model_is_rejected(tmp_path):
     with pytest.raises(ModelError, match="name='cnn' is the name of a registered model"):
         suite.audit(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), task="digits", name="cnn", store=tmp_path)
+
+
+def test_auditing_again_under_one_name_shows_the_model_audited_now(tmp_path):
+    good, bad = net(), net()
+    nn.init.constant_(bad[3].bias[8:9], 1e3)  # always the digit 8
+    found = [audit(tmp_path, model) for model in (good, bad, good)]
+    shown = [str(found[0]), str(found[1]), str(found[2])]
+    lines = [next(line for line in text.splitlines() if "mine" in line) for text in shown]
+    assert lines[0] == lines[2] != lines[1]
+
+
+def test_an_audit_shows_its_own_samples_and_not_the_largest_stored_number(tmp_path):
+    audit(tmp_path, net())
+    few = suite.audit(net(), task="digits", axes=["clean"], n=20, store=tmp_path)
+    assert few._board().n == 20 and set(few.rows["cell_n"]) == {20}
+
+
+def test_the_name_of_a_model_changes_no_number(tmp_path):
+    axes = ["clean", "robustness(attack=pgd(eps=[0.1], steps=3, restarts=2), audit=8)", "calibration(members=1)"]
+    axes.append("corruption(names=[gaussian_noise], severities=[3])")
+    found = {
+        name: suite.audit(net(), task="digits", axes=axes, n=40, store=tmp_path / name, name=name).rows
+        for name in ("first", "second")
+    }
+    columns = ["metric", "params", "value", "lo", "hi", "control", "checks"]
+    numbers = [rows[columns].sort_values(["metric", "params"], ignore_index=True) for rows in found.values()]
+    assert numbers[0].equals(numbers[1])
+    assert set(numbers[0]["metric"]) >= {"accuracy", "robust_accuracy", "control_accuracy", "ece"}
+    assert set(found["first"]["key"]).isdisjoint(found["second"]["key"])

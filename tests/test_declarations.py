@@ -50,7 +50,11 @@ PLAIN = {
 # Exceptions: what the source says, by file and function.
 LOOKUPS = {
     ("suite/attacks/diagnostics/straight_through.py", "__torch_function__"): "wraps operations of PyTorch by name",
+    ("suite/attacks/engine/paths.py", "_joined"): "nested fields of a dataclass are joined by their own rule",
+    ("suite/attacks/engine/paths.py", "_parts"): "finds the tensors among the fields of a dataclass",
+    ("suite/attacks/engine/paths.py", "_taken"): "nested fields of a dataclass are indexed by their own rule",
     ("suite/attacks/images/torchattacks.py", "_library_class"): "searches the classes of another library",
+    ("suite/axes/answers.py", "answers"): "an invalid output is no failed sample",
     ("suite/runner/conformance.py", "_model"): "checks what a third-party function returned",
     ("suite/runner/preparation.py", "build"): "checks what a third-party function returned",
     ("suite/verify/records.py", "_built"): "checks what a third-party function returned",

@@ -3,5 +3,5 @@
     maps          attribution maps of images: methods, deletion and insertion curves, infidelity, localization
     features      attributions of lists of features (words, characters, latents): comprehensiveness and sufficiency
 
-This file imports nothing: the modules below need torch, and the methods load captum (2.7 s) on their first call.
+This file imports nothing: the modules below need torch.
 """

@@ -1,6 +1,7 @@
 """Attribution faithfulness: whether a method highlights the pixels that the model uses."""
 
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,17 +15,21 @@ from suite.attributions.maps.faithfulness import AREAS, CONTROL, INSERTION, METR
 from suite.attributions.maps.measures import faithfulness_measures
 from suite.axes.base import GALLERY, AxisResult, Context, predicted_arrays
 from suite.axes.registered import entries_of, metrics_of, summaries
+from suite.axes.rounds import Round, State
 from suite.data.digests import in_digest_order, seed_of
 from suite.errors import NotApplicableError, SpecError
-from suite.kinds.base import Explainable, Kind, required
+from suite.kinds.base import Array, Explainable, Kind, required
 from suite.metrics.catalogue import Metric
-from suite.metrics.table import Column, Table
+from suite.metrics.table import TEST, Column, Mean, Part, Table
 from suite.registry import register, resolve
 from suite.spec import Spec, parse
 from suite.types import Display, Measure, not_applicable
 
-BATCH, GRADED_BATCH = 256, 64
-"""Smallest number of inputs per pass; kinds with graded outcomes have many outputs per input, and need more memory."""
+FEWEST, MOST, MOST_BYTES = 16, 1024, 8 * 2**20
+"""Fewest and most samples that are explained together, and most bytes of their inputs beyond the fewest."""
+
+SHOWN, MAP = "gallery", "map_"
+"""The population of the samples of the gallery, and what the names of maps start with."""
 
 NOTHING_TO_EXPLAIN = "the model makes no prediction that could be explained"
 """Reason of a skipped row."""
@@ -42,12 +47,12 @@ class Attribution:
         methods: specs of attribution methods, or a single one. If several specs have the same name, rows show the
             whole spec.
         samples: number of test samples to explain.
-        steps: number of points of a curve.
+        steps: number of points of a curve; None for 16, fewer at large images, where passes are expensive.
     """
 
     methods: Specs = ("saliency", "integrated_gradients", "smoothgrad", "occlusion", "gradcam")
     samples: int = 100
-    steps: int = 16
+    steps: int | None = None
 
     def entries(self, kind: Kind) -> Sequence[Metric]:
         """Return the declarations of the metrics of maps."""
@@ -60,38 +65,43 @@ class Attribution:
             SpecError: a method has the name of the random control.
             NotApplicableError: the kind has no maps, or there is no prediction to explain.
         """
+        built("attribution", self.methods, (CONTROL,))
+        rows = rows_to_explain(context, required(context.kind.maps), self.samples)
+        shown = rows[:GALLERY]
+        state = {"gallery": [context.test.ids[row] for row in shown]}
+        explained = context.run(Round("attribution", self._explained, cohort_of(context.test.shape)), rows, state)
+        values, maps = divided(explained.columns)
+        order = in_given_order(maps, state["gallery"])
+        displayed = {column.name: column.values[order] for column in maps if column.name != "id"}
+        return AxisResult(
+            [Column("id", context.ids[rows]), *values],
+            {**context.facts, **explained.facts},
+            _details(explained),
+            {**_gallery(context, shown), **_displays(displayed)},
+        )
+
+    def _explained(self, context: Context, state: State) -> Part:
+        """Explain the predictions for one cohort."""
         methods: dict[str, Method] = built("attribution", self.methods, (CONTROL,))
-        maps = required(context.kind.maps)
-        rows = rows_to_explain(context, maps, self.samples)
+        rows = np.arange(len(context.test))
         with context.model.frozen():
-            pixels = context.pixels[rows]
-            explained = maps.explained(context.model, pixels, outputs_of(context, rows))
-            smallest = BATCH if context.kind.scoring.outcome.type == "binary" else GRADED_BATCH
-            result = evaluate(
-                Explained(
-                    pixels,
-                    explained.target,
-                    explained.score,
-                    seeds=context.sample_seeds("attribution", rows),
-                    layer=context.model.gradcam_layer(pixels),
-                    batch_size=max(smallest, context.batch_size),
-                    max_batch=context.model.max_batch(pixels),
-                    region=explained.region,
-                ),
-                methods,
-                settings=Settings(steps=self.steps, gallery=GALLERY),
-                watch=lambda names: context.track(names, "attribution", len(names)),
+            target = required(context.kind.maps).explained(context.model, context.pixels, outputs_of(context))
+            explained = Explained(
+                context.pixels,
+                target.target,
+                target.score,
+                seeds=context.sample_seeds("attribution", rows),
+                layer=context.model.gradcam_layer(context.pixels),
+                batch_size=context.model.width,
+                region=target.region,
             )
+            result = evaluate(explained, methods, settings=Settings(steps=self.steps, gallery=len(rows)))
         columns = [
             Column(metric, values, {"method": method, "baseline": baseline})
             for (method, metric, baseline), values in result.values.items()
         ]
-        return AxisResult(
-            [Column("id", context.ids[rows]), *columns],
-            {**context.facts, "methods": list(result.maps), "skipped": dict(result.skipped)},
-            _details(result),
-            _gallery(context, rows[:GALLERY], result, explained.region),
-        )
+        facts = {"methods": list(result.maps), "skipped": dict(result.skipped), "costs": dict(result.costs)}
+        return Part([*columns, *_shown(context, state["gallery"], result, target.region)], facts, _curves(result))
 
     def summarise(self, table: Table, kind: Kind) -> list[Measure]:
         """Compute the faithfulness of every method, and compare it with the random control."""
@@ -132,16 +142,39 @@ def rows_to_explain(context: Context, facet: Explainable[Any], count: int) -> li
     Raises:
         NotApplicableError: there is none.
     """
-    explainable = facet.explainable(context.outcomes.output)
-    rows = [row for row in in_digest_order(context.test.ids) if explainable[row]][:count]
+    order, rows = np.array(in_digest_order(context.test.ids), np.int64), list[int]()
+    for start in range(0, len(order), max(count, context.cohort)):
+        chosen = order[start : start + max(count, context.cohort)]
+        cohort = context.of(chosen)
+        explainable = facet.explainable(cohort.output) & ~np.isin(cohort.ids, list(cohort.failed))
+        rows += chosen[explainable].tolist()
+        if len(rows) >= count:
+            break
     if not rows:
         raise NotApplicableError(NOTHING_TO_EXPLAIN)
-    return rows
+    return rows[:count]
 
 
-def outputs_of(context: Context, rows: list[int]) -> Tensor:
-    """Return the clean outputs of some samples on the device, (n, ...)."""
-    return torch.from_numpy(context.outcomes.output[rows]).to(context.device)
+def outputs_of(context: Context) -> Tensor:
+    """Return the clean outputs of the samples on the device, (n, ...)."""
+    return torch.from_numpy(context.output).to(context.device)
+
+
+def cohort_of(shape: Sequence[int]) -> int:
+    """Return the number of samples that are explained together: many small ones, but at least `FEWEST`."""
+    return max(FEWEST, min(MOST, MOST_BYTES // (4 * math.prod(shape))))
+
+
+def divided(columns: Sequence[Column]) -> tuple[list[Column], list[Column]]:
+    """Return the columns of the explained samples, and those of the samples of the gallery."""
+    own = [column for column in columns if column.population == TEST]
+    return own, [column for column in columns if column.population == SHOWN]
+
+
+def in_given_order(columns: Sequence[Column], ids: Sequence[str]) -> list[int]:
+    """Return the rows of the gallery's columns in the order of these ids."""
+    (names,) = (column.values.tolist() for column in columns if column.name == "id")
+    return [names.index(name) for name in ids]
 
 
 def skipped_methods(metric: Metric, table: Table) -> list[Measure]:
@@ -149,24 +182,50 @@ def skipped_methods(metric: Metric, table: Table) -> list[Measure]:
     return [not_applicable(metric.name, reason, method=name) for name, reason in table.facts["skipped"].items()]
 
 
-def _details(result: Faithfulness) -> dict[str, Any]:
-    curves: dict[str, dict[str, list[float]]] = {}
+def _curves(result: Faithfulness) -> dict[str, Mean]:
+    """Return the curves as means over the samples; of the context's curves, over the samples that have a context."""
+    curves = {}
     for (method, direction, baseline), curve in result.curves.items():
-        curves.setdefault(method, {})[f"{direction}/{baseline}"] = curve.tolist()
-    steps = max((len(curve) for curve in result.curves.values()), default=1)
+        count = int(np.isfinite(result.values[method, AREAS[direction].name, baseline]).sum())
+        if count:  # the mean over no samples is NaN, which would spoil the sum over all cohorts
+            curves[f"{method}\0{direction}/{baseline}"] = Mean(np.asarray(curve, np.float64) * count, count)
+    return curves
+
+
+def _details(explained: Part) -> dict[str, Any]:
+    curves: dict[str, dict[str, list[float]]] = {}
+    for name, curve in explained.sums.items():
+        method, path = name.split("\0")
+        curves.setdefault(method, {})[path] = curve.to_json()
+    steps = max((len(curve) for paths in curves.values() for curve in paths.values()), default=1)
     return {
         "curves": curves,
         "areas": {direction: metric.name for direction, metric in AREAS.items()},
         "fractions": np.linspace(0, 1, steps).tolist(),
-        "skipped": dict(result.skipped),
+        "skipped": explained.facts["skipped"],
     }
 
 
-def _gallery(context: Context, rows: list[int], result: Faithfulness, region: Tensor | None) -> dict[str, Display]:
-    regions = {} if region is None else {"region": Display(region[:GALLERY].cpu().numpy(), "region", "region")}
-    return {
-        **predicted_arrays(context, rows),
-        "images": Display(context.test.take(rows).pixels(), "image", "input"),
-        **regions,
-        **{f"map_{name}": Display(maps, "map", "attribution", {"method": name}) for name, maps in result.maps.items()},
+def _shown(context: Context, ids: Sequence[str], result: Faithfulness, region: Tensor | None) -> list[Column]:
+    """Return the maps, and the explained regions, of the cohort's samples that the gallery shows."""
+    rows = [row for row, name in enumerate(context.test.ids) if name in ids]
+    arrays = {"id": context.ids, **{f"{MAP}{name}": maps for name, maps in result.maps.items()}}
+    if region is not None:
+        arrays["region"] = region.cpu().numpy()
+    return [Column(name, values[rows], {}, SHOWN) for name, values in arrays.items()]
+
+
+def _displays(arrays: Mapping[str, Array]) -> dict[str, Display]:
+    """Return what the gallery shows of the explanations."""
+    maps = {
+        name: Display(values, "map", "attribution", {"method": name.removeprefix(MAP)})
+        for name, values in arrays.items()
+        if name.startswith(MAP)
     }
+    regions = {"region": Display(arrays["region"], "region", "region")} if "region" in arrays else {}
+    return {**regions, **maps}
+
+
+def _gallery(context: Context, rows: list[int]) -> dict[str, Display]:
+    images = Display(context.test.take(rows).pixels(), "image", "input")
+    return {**predicted_arrays(context, rows), "images": images}

@@ -1,153 +1,24 @@
-"""The interface of an axis: its context and its result."""
+"""The interface of an axis, and its result."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any, Literal, Protocol, TypeVar, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from suite.data import Split, TaskData
-from suite.data.digests import in_digest_order, seed_of
+from suite.axes.context import GALLERY, Context
+from suite.axes.rounds import FAILED, Track
 from suite.errors import MeasureError, NotApplicableError
-from suite.kinds.base import Array, Kind, Outcomes
+from suite.kinds.base import Array, Kind
 from suite.metrics.catalogue import Metric
 from suite.metrics.table import Column, Table
-from suite.models.base import TorchModel
 from suite.types import Display, Measure, not_applicable
 
-Item = TypeVar("Item")
+__all__ = ["GALLERY", "Axis", "AxisResult", "Context", "Side", "Track", "in_role", "measure", "predicted_arrays"]
 
 Side = Literal["both", "lower", "upper"]
-
-GALLERY = 12
-"""Number of samples in the galleries of the report; the same samples on every axis."""
-
-
-class Track(Protocol):
-    """Wraps an iterable of known length with a progress bar."""
-
-    def __call__(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
-        """Yield the items."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """Everything an axis may use: the kind, the model and the samples.
-
-    Attributes:
-        test: the samples to evaluate.
-        names: task, model and axis spec; together with its id they determine the seeds of a sample.
-        members: takes k and returns the model trained with the first k seeds, the model itself included; raises
-            NotApplicableError for a model that the suite did not train.
-        history: the training history of the model; empty if the suite did not train it.
-        batch_size: samples per forward pass; results do not depend on it.
-        seed: seed of everything random that does not belong to a single sample.
-    """
-
-    kind: Kind
-    data: TaskData
-    test: Split
-    model: TorchModel
-    members: Callable[[int], list[TorchModel]]
-    track: Track
-    device: torch.device
-    names: tuple[str, ...]
-    history: Mapping[str, Any] = field(default_factory=dict)
-    batch_size: int = 64
-    seed: int = 0
-
-    @cached_property
-    def pixels(self) -> Tensor:
-        """The model inputs of the test samples on the device, (n, ...)."""
-        return torch.from_numpy(self.model.inputs(self.test)).to(self.device)
-
-    @cached_property
-    def targets(self) -> Tensor:
-        """The test targets on the device, (n, ...)."""
-        return torch.from_numpy(self.test.targets).to(self.device)
-
-    def forward(self, split: Split, model: TorchModel | None = None) -> Array:
-        """Return the raw float32 outputs of a frozen model, by default this one, for a whole split."""
-        predictor = model or self.model
-        parts = []
-        with predictor.frozen(), torch.no_grad():
-            for start in range(0, len(split), self.batch_size):
-                batch = split.take(range(start, min(start + self.batch_size, len(split))))
-                inputs = torch.from_numpy(predictor.inputs(batch)).to(self.device)
-                parts.append(predictor(inputs).float().cpu().numpy())
-        return np.concatenate(parts) if parts else np.zeros((0,), np.float32)
-
-    @cached_property
-    def outcomes(self) -> Outcomes:
-        """The outputs of the model for the clean test samples, with ids and targets."""
-        return Outcomes(
-            self.test.ids,
-            self.forward(self.test),
-            self.test.targets,
-            self.data.info.classes,
-            self.seed,
-            self.kind,
-            model=self.model,
-            data=self.data,
-            inputs=self.pixels,
-        )
-
-    def in_space(self, space: str) -> Context:
-        """Return the context with the model as a function of another space, for example of word embeddings.
-
-        Raises:
-            NotApplicableError: the model has no such space.
-        """
-        return replace(self, model=self.model.in_space(space), names=(*self.names, space))
-
-    def fit_to_model(self) -> Context:
-        """Return the context with the kind fitted to this model on validation samples."""
-        kind = self.kind.fit_to_model(lambda: (self.validation_output, self.data.validation.targets), self.data)
-        fitted = replace(self, kind=kind)
-        if "validation_output" in self.__dict__:  # where cached_property keeps its value
-            fitted.__dict__["validation_output"] = self.validation_output
-        return fitted
-
-    @cached_property
-    def validation_output(self) -> Array:
-        """The raw outputs for the validation samples."""
-        return self.forward(self.data.validation)
-
-    def sample_seeds(self, purpose: str, rows: Iterable[int]) -> list[int]:
-        """Return one seed per sample, which depends only on `names`, the sample's id, the purpose and the seed."""
-        return [seed_of(*self.names, purpose, self.test.ids[row], str(self.seed)) for row in rows]
-
-    def output_arrays(self, inputs: Tensor) -> dict[str, Display]:
-        """Return the predictions of the frozen model for some inputs, by name, as they are stored for galleries."""
-        with self.model.frozen(), torch.no_grad():
-            return dict(self.kind.showing.output_arrays(self.model(inputs).float().cpu().numpy()))
-
-    @cached_property
-    def ids(self) -> Array:
-        """The ids of the test samples, as strings (n,)."""
-        return np.array(self.test.ids, dtype=object)
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What every summary may need: the class names, the seed, and the names that seeds of the record depend on."""
-        return {"classes": list(self.data.info.classes), "seed": self.seed, "names": list(self.names)}
-
-    @cached_property
-    def gallery(self) -> list[int]:
-        """The rows of the gallery: the first samples in digest order of their ids."""
-        return in_digest_order(self.test.ids)[:GALLERY]
-
-    def batches(self, rows: Array, label: str, size: int | None = None) -> Iterator[Array]:
-        """Yield rows in batches with a progress bar."""
-        width = size or self.batch_size
-        starts = range(0, len(rows), width)
-        for start in self.track(starts, label, len(starts)):
-            yield rows[start : start + width]
 
 
 @dataclass(frozen=True)
@@ -184,7 +55,7 @@ def predicted_arrays(context: Context, rows: Sequence[int]) -> dict[str, Display
     return {
         "ids": Display(np.array(split.ids), "id", "ids"),
         "label": Display(split.targets, context.kind.showing.truth, "truth"),
-        **in_role(context.kind.showing.output_arrays(context.outcomes.output[rows]), "prediction"),
+        **in_role(context.kind.showing.output_arrays(context.of(rows).output), "prediction"),
     }
 
 
@@ -212,7 +83,7 @@ SKIPPED = "not_applicable"
 def measure(axis: Axis, context: Context) -> AxisResult:
     """Evaluate a model on an axis; where the axis does not apply, the result says why."""
     try:
-        result = axis.measure(context)
+        result = axis.measure(context.afresh())
     except NotApplicableError as error:
         return AxisResult(facts={**context.facts, SKIPPED: str(error)})
     # In C order as they are stored: the order of values in memory affects the last bits of sums.
@@ -260,11 +131,26 @@ def summarise(
     if rows is not None:
         table = table.take(_distinct(rows, len(table)))
     measures = [replace(one, level=two_sided) if one.value is None else one for one in axis.summarise(table, kind)]
+    measures = _with_failures(measures, table)
     if side == "both":
         return measures
     if side == "lower":
         return [replace(one, level=level, hi=None) for one in measures]
     return [replace(one, level=level, lo=None) for one in measures]
+
+
+def _with_failures(measures: list[Measure], table: Table) -> list[Measure]:
+    """Return measures that say how many samples have no output, and why."""
+    known = table.facts.get(FAILED, {})
+    failed = [name for name in table["id"].tolist() if name in known] if known else []
+    if not failed:
+        return measures
+    first = f"{failed[0]}: {known[failed[0]]}"
+    reason = f"{len(failed)} of {len(table)} samples have no output and count as wrong ({first})"
+    return [
+        one if one.value is None else replace(one, n_failed=max(one.n_failed, len(failed)), reason=one.reason or reason)
+        for one in measures
+    ]
 
 
 def _distinct(rows: Any, n: int) -> Array:

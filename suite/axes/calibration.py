@@ -1,20 +1,20 @@
 """Calibration and uncertainty: whether predicted confidence matches accuracy."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from suite.axes.base import AxisResult, Context
-from suite.axes.registered import entries_of, measured_by, metrics_of, summaries
+from suite.axes.clean import measured_outputs
+from suite.axes.registered import entries_of, measured_by, metrics_of, more_measured, summaries
+from suite.axes.rounds import Round, State
 from suite.axes.uncertainty import Options
 from suite.data.digests import seed_of
 from suite.errors import NotApplicableError, SpecError
 from suite.kinds.base import Kind, NotApplicable, Rescaling, optional, required
 from suite.metrics.calibration import temperature_interval
 from suite.metrics.catalogue import Metric
-from suite.metrics.table import Column, Table, collected
+from suite.metrics.table import Column, Part, Table, collected, combined
 from suite.registry import REGISTRY, Entry, register
 from suite.types import Measure, not_applicable
 
@@ -60,29 +60,34 @@ class Calibration:
         Raises:
             SuiteError: anything else failed, for example the training of an ensemble member; the cell fails.
         """
-        kind = context.kind
-        columns, facts = collected([kind.scoring.measured(context.outcomes)])
-        rescaling = self._rescaling(context)
-        methods: list[dict[str, Any]] = []
-        for entry in uncertainty_methods():
-            label = _label(entry, kind)
-            options = Options(label, self.bins, self.dropout_samples, self.members, rescaling)
-            try:
-                prediction = entry.factory(context, options)
-            except NotApplicableError as error:
-                methods.append({"params": {"uncertainty": label}, "reason": str(error)})
-                continue
-            params = {"uncertainty": label, **prediction.params}
-            parts = measured_by(metrics_of(kind, "calibration", per_method=True), prediction)
-            own, values = collected(parts, **params)
-            columns += own
-            methods.append({"params": params, "facts": values})
-        with context.model.frozen(), torch.no_grad():
-            more, further = collected(measured_by(metrics_of(kind, "calibration"), context.outcomes))
-        known = {(column.population, column.name) for column in columns if not column.params}
-        columns += [column for column in more if (column.population, column.name) not in known]
-        own_facts = {"methods": methods, "temperature": _fitted(rescaling), "bins": self.bins}
-        return AxisResult([Column("id", context.ids), *columns], {**context.facts, **facts, **further, **own_facts})
+        known = context.run(Round("outputs", measured_outputs, context.cohort))
+        methods = [
+            context.run(Round(f"uncertainty {entry.name}", self._measured, context.cohort), state={"entry": entry.name})
+            for entry in uncertainty_methods()
+        ]
+        of_methods = [column for method in methods for column in method.columns]
+        measured = combined([known, Part(of_methods), more_measured(context, "calibration")])
+        own = {
+            "methods": [_method(part) for part in methods],
+            "temperature": _fitted(self._rescaling(context)),
+            "bins": self.bins,
+        }
+        return AxisResult(
+            [Column("id", context.ids), *measured.columns], {**context.facts, **measured.all_facts, **own}
+        )
+
+    def _measured(self, context: Context, state: State) -> Part:
+        """Run one uncertainty method on one cohort."""
+        entry = REGISTRY.get("uncertainty", state["entry"])
+        label = _label(entry, context.kind)
+        options = Options(label, self.bins, self.dropout_samples, self.members, self._rescaling(context))
+        try:
+            prediction = entry.factory(context, options)
+        except NotApplicableError as error:
+            return Part(facts={"params": {"uncertainty": label}, "reason": str(error)})
+        params = {"uncertainty": label, **prediction.params}
+        part = collected(measured_by(metrics_of(context.kind, "calibration", per_method=True), prediction), **params)
+        return replace(part, facts={"params": params, "facts": part.facts})
 
     def summarise(self, table: Table, kind: Kind) -> list[Measure]:
         """Compute every registered metric for every uncertainty method and the model, and the temperature."""
@@ -98,13 +103,26 @@ class Calibration:
 
     def _rescaling(self, context: Context) -> Rescaling | NotApplicable:
         """Return the recalibration fitted on validation samples, or the reason why there is none."""
-        validation = context.data.validation
-        if not len(validation):
-            return NotApplicable("the task has no validation samples to fit a temperature to")
-        try:
-            return required(context.kind.probabilities).rescaling(context.validation_output, validation.targets)
-        except NotApplicableError as error:
-            return NotApplicable(str(error))
+        fitted: Rescaling | NotApplicable = context.once("rescaling", lambda: _rescaled(context))
+        return fitted
+
+
+def _rescaled(context: Context) -> Rescaling | NotApplicable:
+    validation = context.data.validation
+    if not len(validation):
+        return NotApplicable("the task has no validation samples to fit a temperature to")
+    try:
+        return required(context.kind.probabilities).rescaling(context.validation_output, validation.targets)
+    except NotApplicableError as error:
+        return NotApplicable(str(error))
+
+
+def _method(part: Part) -> dict[str, Any]:
+    """Return what is known of an uncertainty method: its params, and its facts or the reason why it does not apply."""
+    if "reason" in part.facts:
+        return dict(part.facts)
+    sums = {name: value.to_json() for name, value in part.sums.items()}
+    return {**part.facts, "facts": {**part.facts["facts"], **sums}}
 
 
 def uncertainty_methods() -> list[Entry]:

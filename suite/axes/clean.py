@@ -6,12 +6,17 @@ from dataclasses import dataclass
 import torch
 
 from suite.axes.base import AxisResult, Context
-from suite.axes.registered import entries_of, measured_by, metrics_of, summaries
+from suite.axes.registered import entries_of, metrics_of, more_measured, summaries
+from suite.axes.rounds import Round, State
+from suite.data.digests import in_digest_order
 from suite.kinds.base import Kind
 from suite.metrics.catalogue import Metric
-from suite.metrics.table import Column, Table, collected
+from suite.metrics.table import Column, Part, Table, collected, combined
 from suite.registry import register
 from suite.types import Measure
+
+GENERATIVE_GALLERY = 64
+"""Samples that the gallery of a generative model may start from: the first ones in digest order."""
 
 
 @register("axis", name="clean")
@@ -25,16 +30,17 @@ class Clean:
 
     def measure(self, context: Context) -> AxisResult:
         """Evaluate the model, and run it for every metric that needs more than its outputs."""
-        outcomes, kind = context.outcomes, context.kind
+        outputs = context.run(Round("outputs", measured_outputs, context.cohort))
+        measured = combined([outputs, more_measured(context, "clean")])
+        first = in_digest_order(context.test.ids)[:GENERATIVE_GALLERY]
         with context.model.frozen(), torch.no_grad():
-            parts = [kind.scoring.measured(outcomes), *measured_by(metrics_of(kind, "clean"), outcomes)]
-            gallery = kind.showing.gallery(outcomes)
-        columns, facts = collected(parts)
+            gallery = context.kind.showing.gallery(context.of(first).outcomes)
         report = context.data.report
-        data = {"kept": report.kept, "dropped": report.dropped, "source": context.data.info.source}
+        data = {"kept": report.kept, "dropped": report.dropped, "remarks": list(report.remarks)}
+        data["source"] = context.data.info.source
         return AxisResult(
-            [Column("id", context.ids), *columns],
-            {**context.facts, **facts},
+            [Column("id", context.ids), *measured.columns],
+            {**context.facts, **measured.all_facts},
             {"data": data, "training": dict(context.history) or None},
             gallery,
         )
@@ -42,3 +48,8 @@ class Clean:
     def summarise(self, table: Table, kind: Kind) -> list[Measure]:
         """Compute every registered metric of the kind."""
         return summaries(metrics_of(kind, "clean"), table)
+
+
+def measured_outputs(context: Context, state: State) -> Part:
+    """Return what the kind measures of the outputs of one cohort."""
+    return collected([context.kind.scoring.measured(context.outcomes)])

@@ -14,15 +14,17 @@ import torch
 from torch import Tensor
 
 from suite.attacks.constraints.patch import covered
+from suite.axes.answers import answers
 from suite.axes.base import AxisResult, Context, in_role
 from suite.axes.registered import entries_of, headline_value, metrics_of, more_measured, summaries
+from suite.axes.rounds import Round, State
 from suite.corruptions.catalogue import COMMON, SEVERITIES, checked, corrupt
 from suite.data.digests import seed_of
 from suite.errors import NotApplicableError, SpecError
 from suite.kinds.base import Array, Kind, required
 from suite.metrics.catalogue import BoardColumn, Metric
 from suite.metrics.stats import mean_of, ratio
-from suite.metrics.table import Column, Table
+from suite.metrics.table import Column, Part, Table, collected, combined
 from suite.registry import register
 from suite.types import Display, Measure
 
@@ -98,19 +100,25 @@ class Corruption:
             NotApplicableError: the samples are not images.
         """
         require_images(context)
-        with context.model.frozen():
-            columns = evaluate(context, "clean", lambda pixels, rows: pixels, {})
-            for name, severity in itertools.product(self.names, self.severities):
-                change, params = _corruption(context, name, severity), {"corruption": name, "severity": severity}
-                columns += evaluate(context, f"{name} {severity}", change, params)
-            more, facts = more_measured(context, "corruption")
-        table = Table(tuple(columns), context.facts, seed=context.seed)
+        corrupted = context.run(Round("corruptions", self._corrupted, context.cohort))
+        measured = combined([corrupted, more_measured(context, "corruption")])
+        table = Table(tuple(corrupted.columns), context.facts, seed=context.seed)
         return AxisResult(
-            [Column("id", context.ids), *columns, *more],
-            {**context.kind.scoring.measured(context.outcomes).facts, **facts, **context.facts},
+            [Column("id", context.ids), *measured.columns],
+            {**measured.all_facts, **context.facts},
             {"corruptions": self._curves(table, context.kind)},
             self._gallery(context),
         )
+
+    def _corrupted(self, context: Context, state: State) -> Part:
+        """Evaluate one cohort without a change, then under every corruption."""
+        known = collected([context.kind.scoring.measured(context.outcomes)])
+        with context.model.frozen():
+            columns = evaluate(context, lambda pixels, rows: pixels, {})
+            for name, severity in itertools.product(self.names, self.severities):
+                params = {"corruption": name, "severity": severity}
+                columns += evaluate(context, _corruption(context, name, severity), params)
+        return Part(columns, known.facts, known.sums)
 
     def summarise(self, table: Table, kind: Kind) -> list[Measure]:
         """Compute the summaries, and the headline metric under every corruption."""
@@ -132,8 +140,8 @@ class Corruption:
 
     def _gallery(self, context: Context) -> dict[str, Display]:
         """Return a few images under every corruption at the middle severity, with the predictions."""
-        rows, severity = context.gallery[:CORRUPTED_GALLERY], self.severities[len(self.severities) // 2]
-        split, pixels = context.test.take(rows), context.pixels[rows]
+        shown, severity = context.of(context.gallery[:CORRUPTED_GALLERY]), self.severities[len(self.severities) // 2]
+        split, pixels, rows = shown.test, shown.pixels, np.arange(len(shown.test))
         arrays = {
             "ids": Display(np.array(split.ids), "id", "ids"),
             "label": Display(split.targets, context.kind.showing.truth, "truth"),
@@ -142,7 +150,7 @@ class Corruption:
         }
         roles = "changed", "changed_prediction"
         for name in self.names:
-            images = _corruption(context, name, severity)(pixels, np.array(rows))
+            images = _corruption(shown, name, severity)(pixels, rows)
             arrays |= _shown(context, name, images, roles, corruption=name, severity=severity)
         return arrays
 
@@ -176,14 +184,11 @@ def require_images(context: Context) -> None:
     raise NotApplicableError(f"a sample {given}; expected an image of one or three channels")
 
 
-def evaluate(
-    context: Context, label: str, change: Change, params: Mapping[str, Any], *, hides: bool = False
-) -> list[Column]:
-    """Evaluate the model on all test samples after a change.
+def evaluate(context: Context, change: Change, params: Mapping[str, Any], *, hides: bool = False) -> list[Column]:
+    """Evaluate the model on the samples of a cohort after a change.
 
     Args:
         context: gives the model and the samples.
-        label: label of the progress bar.
         change: applied to every batch.
         params: the condition of the columns.
         hides: whether the change covers parts of the image; targets that it covers are not scored.
@@ -194,13 +199,13 @@ def evaluate(
     """
     kind, quality, tallies = context.kind, np.zeros(len(context.test)), []
     attacks = required(kind.attacks)
-    for rows in context.batches(np.arange(len(context.test)), label):
+    for rows in context.batches(np.arange(len(context.test)), context.model.width):
         chosen = torch.from_numpy(rows).to(context.device)
         pixels, targets = context.pixels[chosen], context.targets[chosen]
         changed = change(pixels, rows)
         targets = kind.scoring.mask_covered_targets(targets, covered(pixels, changed)) if hides else targets
         with torch.no_grad():
-            output = context.model(changed)
+            output, _ = answers(context.model, changed, targets, kind)
         quality[rows] = 1 - attacks.damage(output, targets).double().cpu().numpy()
         tallies.append(kind.scoring.tally(output.float().cpu().numpy(), targets.cpu().numpy()))
     if kind.scoring.outcome.type == "binary":
@@ -246,19 +251,12 @@ def _summary(table: Table, parts: Sequence[Table], kind: Kind) -> list[Measure]:
         "params": {"conditions": len(parts)},
     }
 
-    def relative(counts: Array | None) -> Array:
-        return ratio(under_corruption(counts), clean(counts))
+    def values(counts: Array | None) -> Array:
+        mean = under_corruption(counts)
+        return np.stack([1 - mean if headline.higher_is_better else mean, ratio(mean, clean(counts))], axis=1)
 
-    def error(counts: Array | None) -> Array:
-        return np.asarray(1 - under_corruption(counts))
-
-    if not headline.higher_is_better:
-        return [
-            table.resampled(mean_corrupted(headline), under_corruption, **fields),
-            table.resampled(GROWTH, relative, why="the clean measure is zero", **fields),
-        ]
-    why = "the model predicts no clean sample correctly"
-    return [
-        table.resampled(MEAN_ERROR, error, **fields),
-        table.resampled(RETENTION, relative, why=why, **fields),
-    ]
+    if headline.higher_is_better:
+        metrics, why = [MEAN_ERROR, RETENTION], "the model predicts no clean sample correctly"
+    else:
+        metrics, why = [mean_corrupted(headline), GROWTH], "the clean measure is zero"
+    return table.resampled_together(metrics, values, each=[{}, {"why": why}], **fields)

@@ -15,12 +15,13 @@ from suite.attacks.rng import as_seeds, uniform
 from suite.axes.base import AxisResult, Context, in_role, predicted_arrays
 from suite.axes.corruption import evaluate, require_images, tally_of
 from suite.axes.registered import entries_of, metrics_of, more_measured, summaries
+from suite.axes.rounds import Round, State
 from suite.data.digests import seed_of
 from suite.errors import SpecError
 from suite.kinds.base import Array, Kind, optional
 from suite.metrics.catalogue import Metric
 from suite.metrics.stats import mean_of
-from suite.metrics.table import Column, Table
+from suite.metrics.table import Column, Part, Table, collected, combined
 from suite.registry import register
 from suite.types import Display, Measure
 
@@ -72,28 +73,25 @@ class Occlusion:
             SpecError: the smallest fraction is less than one pixel.
         """
         require_images(context)
-        sides = {fraction: side_of(context.pixels, fraction) for fraction in self.fractions}
-        area = context.pixels.shape[-2] * context.pixels.shape[-1]
+        size = context.test.shape[-2:]
+        sides = {fraction: side_of(size, fraction) for fraction in self.fractions}
+        occluded = context.run(Round("squares", self._occluded, context.cohort))
+        measured = combined([occluded, more_measured(context, "occlusion")])
         with context.model.frozen():
-            columns = evaluate(context, "clean", lambda pixels, rows: pixels, {})
-            for fraction, side in sides.items():
-                columns += self._columns(context, fraction, side)
-            more, more_facts = more_measured(context, "occlusion")
             gallery = self._gallery(context, sides[self.fractions[len(self.fractions) // 2]])
         facts = {
-            **context.kind.scoring.measured(context.outcomes).facts,
-            **more_facts,
+            **measured.all_facts,
             **context.facts,
             "squares": [
-                {"fraction": float(fraction), "covered": side**2 / area, "seed": repr(fraction)}
+                {"fraction": float(fraction), "covered": side**2 / math.prod(size), "seed": repr(fraction)}
                 for fraction, side in sides.items()
             ],
             "fill": self.fill,
             "places": self.places,
         }
-        table, kind = Table(tuple(columns), facts, seed=context.seed), context.kind
+        table, kind = Table(tuple(occluded.columns), facts, seed=context.seed), context.kind
         return AxisResult(
-            [Column("id", context.ids), *columns, *more],
+            [Column("id", context.ids), *measured.columns],
             facts,
             {"fill": self.fill, "places": self.places},
             gallery,
@@ -121,6 +119,15 @@ class Occlusion:
             for square, one in zip(squares, [clean, *measures], strict=False)
         ]
 
+    def _occluded(self, context: Context, state: State) -> Part:
+        """Evaluate one cohort without a square, then with squares of all sizes."""
+        known = collected([context.kind.scoring.measured(context.outcomes)])
+        with context.model.frozen():
+            columns = evaluate(context, lambda pixels, rows: pixels, {})
+            for fraction in self.fractions:
+                columns += self._columns(context, fraction, side_of(context.test.shape[-2:], fraction))
+        return Part(columns, known.facts, known.sums)
+
     def _columns(self, context: Context, fraction: float, side: int) -> list[Column]:
         """Evaluate the model with the square at each random position."""
 
@@ -130,9 +137,8 @@ class Occlusion:
 
         columns = []
         for place in range(self.places):
-            label = f"occlusion {fraction:.3g}, place {place + 1}"
             params = {"fraction": float(fraction), "place": place}
-            columns += evaluate(context, label, partial(occlude, place), params, hides=True)
+            columns += evaluate(context, partial(occlude, place), params, hides=True)
         return columns
 
     def occluded(self, pixels: Tensor, side: int, at: Tensor) -> Tensor:
@@ -147,11 +153,12 @@ class Occlusion:
         maps = optional(context.kind.maps)
         if maps is None:
             return {}
-        rows = list(itertools.compress(context.gallery, maps.explainable(context.outcomes.output[context.gallery])))
+        explainable = maps.explainable(context.of(context.gallery).output)
+        rows = list(itertools.compress(context.gallery, explainable))
         if not rows:
             return {}
-        pixels = context.pixels[rows]
-        outputs = torch.from_numpy(context.outcomes.output[rows]).to(context.device)
+        shown = context.of(rows)
+        pixels, outputs = shown.pixels, torch.from_numpy(shown.output).to(context.device)
         score = maps.explained(context.model, pixels, outputs).score
         tops, lefts = (stops(size, side, self.grid) for size in pixels.shape[-2:])
         positions = torch.tensor(list(itertools.product(tops, lefts)))
@@ -165,7 +172,7 @@ class Occlusion:
         occluded, heat = self.occluded(pixels, side, worst), after.T.reshape(len(rows), len(tops), len(lefts))
         return {
             **predicted_arrays(context, rows),
-            "images": Display(context.test.take(rows).pixels(), "image", "input"),
+            "images": Display(shown.test.pixels(), "image", "input"),
             "score": Display(before.cpu().numpy(), "number", "score"),
             "heat": Display(heat.cpu().numpy(), "map", "score"),
             "side": Display(np.array(side), "number", "size", per_sample=False),
@@ -184,13 +191,13 @@ def occluded_metric(headline: Metric) -> Metric:
     )
 
 
-def side_of(pixels: Tensor, fraction: float) -> int:
+def side_of(size: tuple[int, ...], fraction: float) -> int:
     """Return the integer side of the largest square that covers at most a fraction of the image.
 
     Raises:
         SpecError: the fraction is less than one pixel.
     """
-    height, width = pixels.shape[-2:]
+    height, width = size
     side = min(height, width, math.isqrt(int(fraction * height * width * (1 + 1e-9))))
     if not side:
         raise SpecError(

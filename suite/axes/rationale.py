@@ -1,11 +1,11 @@
 """Rationales: whether a method highlights the words, or other features, that the model uses."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+import torch
 
 from suite.attributions.features.faithfulness import (
     COMPREHENSIVENESS,
@@ -18,16 +18,30 @@ from suite.attributions.features.faithfulness import (
 )
 from suite.attributions.features.measures import rationale_measures
 from suite.attributions.features.methods import FeatureMethod, Features
-from suite.axes.attribution import Specs, built, outputs_of, rows_to_explain, skipped_methods
+from suite.axes.attribution import (
+    SHOWN,
+    Specs,
+    built,
+    cohort_of,
+    divided,
+    in_given_order,
+    outputs_of,
+    rows_to_explain,
+    skipped_methods,
+)
 from suite.axes.base import GALLERY, AxisResult, Context, predicted_arrays
 from suite.axes.registered import entries_of, metrics_of, summaries
+from suite.axes.rounds import Round, State
 from suite.data.digests import seed_of
 from suite.errors import NotApplicableError, SpecError
 from suite.kinds.base import Kind, Rationale, required
 from suite.metrics.catalogue import Metric
-from suite.metrics.table import Column, Table
+from suite.metrics.table import Column, Mean, Part, Table
 from suite.registry import register
 from suite.types import Display, Measure
+
+ATTRIBUTION = "attribution_"
+"""What the names of arrays of attributions start with."""
 
 FEWEST_FEATURES = 2
 """Fewest features of a sample that is explained: a single feature cannot be ranked."""
@@ -72,42 +86,46 @@ class RationaleAxis:
             SpecError: a method has the name of a control.
             NotApplicableError: the kind explains no features, or no sample has enough of them.
         """
-        methods: dict[str, FeatureMethod] = built("feature_attribution", self.explainers, CONTROLS)
-        explaining = required(context.kind.features)
-        rows = rows_to_explain(context, explaining, self.samples)
-        with context.model.frozen():
-            rationale = explaining.explained(context.model, context.pixels[rows], outputs_of(context, rows))
-            chosen = (rationale.present.sum(dim=1) >= FEWEST_FEATURES).nonzero()[:, 0]
-            if not len(chosen):
-                raise NotApplicableError("no sample has two or more features")
-            return self._measured(context, methods, rows, (rationale, chosen))
-
-    def _measured(
-        self, context: Context, methods: dict[str, FeatureMethod], rows: list[int], explained: tuple[Rationale, Tensor]
-    ) -> AxisResult:
-        rationale, chosen = explained
-        kept = [rows[place] for place in chosen.tolist()]
-        features = Features(rationale, chosen, context.sample_seeds("rationale", kept), self.batch_size)
-        result = evaluate(
-            features,
-            methods,
-            fractions=self.fractions,
-            watch=lambda names: context.track(names, "rationale", len(names)),
+        built("feature_attribution", self.explainers, CONTROLS)
+        rows = rows_to_explain(context, required(context.kind.features), self.samples)
+        size = cohort_of(context.test.shape)
+        (present,) = context.run(Round("features", _present, size), rows).columns
+        kept = np.array(rows)[present.values >= FEWEST_FEATURES].tolist()
+        if not kept:
+            raise NotApplicableError("no sample has two or more features")
+        state = {"gallery": [context.test.ids[row] for row in kept[:GALLERY]]}
+        explained = context.run(Round("rationale", self._explained, size), kept, state)
+        values, shown = divided(explained.columns)
+        facts = {**explained.facts, "too_short": len(rows) - len(kept)}
+        curves = {name: curve.to_json() for name, curve in explained.sums.items()}
+        return AxisResult(
+            [Column("id", context.ids[kept]), *values],
+            {**context.facts, **facts},
+            {**self._details(values, curves), **facts},
+            _gallery(context, kept[:GALLERY], shown),
         )
+
+    def _explained(self, context: Context, state: State) -> Part:
+        """Explain the predictions for one cohort."""
+        methods: dict[str, FeatureMethod] = built("feature_attribution", self.explainers, CONTROLS)
+        rows = torch.arange(len(context.test), device=context.device)
+        with context.model.frozen():
+            rationale = _rationale(context)
+            features = Features(rationale, rows, context.sample_seeds("rationale", rows.tolist()), self.batch_size)
+            result = evaluate(features, methods, fractions=self.fractions)
         facts = {
             "methods": list(result.drops),
             "skipped": dict(result.skipped),
             "deletion": rationale.deletion,
             "proxy": rationale.proxy,
             "ends_matter": rationale.ends_matter,
-            "too_short": len(rows) - len(kept),
         }
-        return AxisResult(
-            [Column("id", context.ids[kept]), *_columns(result)],
-            {**context.facts, **facts},
-            {**self._details(result), **facts},
-            _gallery(context, kept[:GALLERY], features, result),
-        )
+        curves = {
+            f"{method}\0{metric}": Mean(values.sum(axis=0), len(values))
+            for method, drops in result.drops.items()
+            for metric, values in drops._asdict().items()
+        }
+        return Part([*_columns(result), *_shown(context, state["gallery"], result)], facts, curves)
 
     def summarise(self, table: Table, kind: Kind) -> list[Measure]:
         """Compute the faithfulness of every method, and compare it with the controls."""
@@ -117,16 +135,28 @@ class RationaleAxis:
             *summaries(metrics_of(kind, "rationale"), table),
         ]
 
-    def _details(self, result: Rationales) -> dict[str, Any]:
+    def _details(self, columns: Sequence[Column], curves: Mapping[str, Any]) -> dict[str, Any]:
+        by_method: dict[str, dict[str, Any]] = {}
+        for name, curve in curves.items():
+            method, metric = name.split("\0")
+            by_method.setdefault(method, {})[metric] = curve
+        steps = {column.params["method"]: int(column.values.max()) for column in columns if column.name == "steps"}
         return {
-            "rationale": {
-                method: {metric: values.mean(axis=0).tolist() for metric, values in drops._asdict().items()}
-                for method, drops in result.drops.items()
-            },
+            "rationale": by_method,
             "fractions": list(self.fractions),
             "controls": list(CONTROLS),
-            "steps": {method: int(steps.max()) for method, steps in result.steps.items()},
+            "steps": steps,
         }
+
+
+def _present(context: Context, state: State) -> Part:
+    """Return how many features each sample has."""
+    with context.model.frozen():
+        return Part([Column("features", _rationale(context).present.sum(dim=1).cpu().numpy())])
+
+
+def _rationale(context: Context) -> Rationale:
+    return required(context.kind.features).explained(context.model, context.pixels, outputs_of(context))
 
 
 def _columns(result: Rationales) -> list[Column]:
@@ -140,28 +170,36 @@ def _columns(result: Rationales) -> list[Column]:
     return [*columns, Column("emptied", result.emptied)]
 
 
-def _gallery(context: Context, rows: list[int], features: Features, result: Rationales) -> dict[str, Display]:
+def _shown(context: Context, ids: Sequence[str], result: Rationales) -> list[Column]:
+    """Return the attributions of the cohort's samples that the gallery shows."""
+    rows = [row for row, name in enumerate(context.test.ids) if name in ids]
+    arrays = {"id": context.ids, **{f"{ATTRIBUTION}{name}": values for name, values in result.attributions.items()}}
+    return [Column(name, values[rows], {}, SHOWN) for name, values in arrays.items()]
+
+
+def _gallery(context: Context, rows: list[int], columns: Sequence[Column]) -> dict[str, Display]:
     """Return the first samples with their predictions, their features and the attribution of each feature."""
-    places, rationale = features.rows[:GALLERY].tolist(), features.rationale
-    names = np.array([list(rationale.names[place]) for place in places], dtype=np.str_)
+    shown = context.of(rows)
+    with context.model.frozen():
+        rationale = _rationale(shown)
+    order, features = in_given_order(columns, shown.test.ids), rationale.present.shape[1]
+    names = np.array([list(of_sample) for of_sample in rationale.names], dtype=np.str_)
     return {
         **predicted_arrays(context, rows),
         "names": Display(names, "name", "features"),
-        "present": Display(rationale.present[features.rows[:GALLERY]].cpu().numpy(), "flag", "present"),
-        **_inputs(context, rows, places, rationale),
+        "present": Display(rationale.present.cpu().numpy(), "flag", "present"),
+        **_inputs(shown, rationale),
         **{
-            f"attribution_{name}": Display(values[:GALLERY], "number", "attribution", {"method": name})
-            for name, values in result.attributions.items()
+            column.name: Display(column.values[order][:, :features], "number", "attribution", {"method": method})
+            for column in columns
+            if (method := column.name.removeprefix(ATTRIBUTION)) != column.name
         },
     }
 
 
-def _inputs(context: Context, rows: list[int], places: list[int], rationale: Rationale) -> dict[str, Display]:
+def _inputs(shown: Context, rationale: Rationale) -> Mapping[str, Display]:
     """Return what the kind shows of the explained samples, else the texts."""
     if rationale.arrays:
-        return {
-            name: replace(display, values=np.asarray(display.values)[places])
-            for name, display in rationale.arrays.items()
-        }
-    texts = context.model.input.type == "text"
-    return {"codes": Display(context.pixels[rows].cpu().numpy(), "text", "input")} if texts else {}
+        return rationale.arrays
+    texts = shown.model.input.type == "text"
+    return {"codes": Display(shown.pixels.cpu().numpy(), "text", "input")} if texts else {}

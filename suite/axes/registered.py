@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from suite.axes.base import SKIPPED, Context
+from suite.axes.rounds import Round, State
 from suite.errors import NotApplicableError, PluginError
 from suite.kinds.base import Array, Kind
 from suite.metrics.catalogue import Metric
-from suite.metrics.table import Column, Measured, Table, collected
+from suite.metrics.table import Measured, Part, Table, collected
 from suite.registry import REGISTRY, Entry
 from suite.types import Measure, not_applicable
 
@@ -32,9 +34,19 @@ def entries_of(metrics: Sequence[Entry]) -> list[Metric]:
     return [metric for entry in metrics for metric in entry.meta["entries"]]
 
 
-def more_measured(context: Context, axis: str) -> tuple[list[Column], dict[str, Any]]:
-    """Return the columns and facts that registered metrics of an axis measure on the clean samples."""
-    return collected(measured_by(metrics_of(context.kind, axis), context.outcomes))
+def more_measured(context: Context, axis: str) -> Part:
+    """Return what registered metrics of an axis measure beyond the outputs of the clean samples.
+
+    All samples are one cohort: such a metric may compare samples, or generate some.
+    """
+    if all(entry.meta["measure"] is None for entry in metrics_of(context.kind, axis)):
+        return Part()
+    return context.run(Round("metrics", _more_measured, len(context.test)), state={"axis": axis})
+
+
+def _more_measured(context: Context, state: State) -> Part:
+    with context.model.frozen(), torch.no_grad():
+        return collected(measured_by(metrics_of(context.kind, state["axis"]), context.outcomes))
 
 
 def measured_by(metrics: Sequence[Entry], *arguments: Any) -> list[Any]:

@@ -75,7 +75,7 @@ def mc_dropout(context: Context, options: Options) -> Prediction:
         raise NotApplicableError("the model has no dropout layer")
     parts, count = [], options.dropout_samples
     with context.model.frozen(dropout=True), torch.no_grad():
-        for batch in context.batches(np.arange(len(context.test)), "Monte Carlo dropout", GROUP):
+        for batch in context.batches(np.arange(len(context.test)), GROUP):
             pixels = context.pixels[torch.from_numpy(batch).to(context.device)]
             with seeded(seed_of(*context.names, "dropout", context.test.ids[batch[0]]), context.device):
                 total = sum(probabilities(context.model(pixels).float().cpu().numpy()) for _ in range(count))
@@ -89,7 +89,7 @@ def ensemble(context: Context, options: Options) -> Prediction:
     probabilities = _averaged(context)
     if options.members < 2:
         raise NotApplicableError(f"members={options.members}: no ensemble was requested")
-    members = context.members(options.members)
+    members = context.once("members", lambda: context.members(options.members))
     total = sum(probabilities(context.forward(context.test, member)) for member in members)
     return prediction(context, options, np.asarray(total / len(members)), members=options.members)
 

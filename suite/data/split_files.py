@@ -1,12 +1,15 @@
 """Which files on disk belong to which split: one rule for every format."""
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from suite.data.splitting import SPLITS, stratified
+from suite.data.file_digests import MISSING, file_digests
+from suite.data.splitting import SPLITS, Fractions, by_content
+from suite.data.text import normalized
 from suite.errors import DataError
+from suite.types import Remark, Sample
 
 SPLIT_FOLDERS = {"train": ("train", "training"), "validation": ("validation", "val", "valid"), "test": ("test",)}
 """Names that a split's folder may have, in lower case."""
@@ -29,21 +32,37 @@ class Portion:
 
     Attributes:
         part: the part they come from; None if there is nothing for this split.
-        fractions: shares into which that part is shuffled and divided; None to take all of it.
+        fractions: shares into which that part is divided; None to take all of it.
         reports: whether this split reports what is wrong with the part as a whole; true for one split per part.
+        remarks: what readers of the results must know; not empty for at most one split.
     """
 
     part: str | None
-    fractions: tuple[float, float, float] | None
+    fractions: Fractions | None
     reports: bool
+    remarks: tuple[Remark, ...] = ()
 
     def take(
-        self, items: Sequence[Item], split: str, *, seed: int, labels: Sequence[Hashable] | None = None
+        self,
+        items: Sequence[Item],
+        split: str,
+        *,
+        seed: int,
+        contents: Callable[[Sequence[Item]], Sequence[bytes]],
+        labels: Sequence[Hashable] | None = None,
     ) -> list[Item]:
-        """Return the split's share of the part's items, given in a fixed order; stratified if they have labels."""
+        """Return the split's share of the part's items; see `splitting.by_content`.
+
+        Args:
+            items: all items of the part.
+            split: train, validation or test.
+            seed: seed of the draws.
+            contents: takes items and returns a digest or text of each; called only if the part is divided.
+            labels: the class of each item; None if they have none.
+        """
         if self.fractions is None:
             return list(items)
-        chosen = stratified(labels or [0] * len(items), split, seed=seed, fractions=self.fractions)
+        chosen = by_content(contents(items), split, seed=seed, labels=labels, fractions=self.fractions)
         return [items[position] for position in chosen]
 
 
@@ -71,10 +90,29 @@ def portion(parts: Collection[str], split: str) -> Portion:
         return Portion("train" if "train" in parts else EVERYTHING, ALL_FRACTIONS, split == "test")
     test_part = "test" if "test" in parts else "validation"
     if split == "test":
-        return Portion(test_part, None, True)
+        return Portion(test_part, None, True, _remarks(parts))
     if test_part == "test" and "validation" in parts:
         return Portion(split if split in parts else None, None, True)
     return Portion("train" if "train" in parts else None, TRAIN_FRACTIONS, split == "train")
+
+
+def _remarks(parts: Collection[str]) -> tuple[Remark, ...]:
+    if "test" in parts:
+        return ()
+    selects = ", and a fifth of the training part selects" if "train" in parts else ""
+    return (Remark(f"no test part: the validation part is the test set{selects}"),)
+
+
+def file_contents(files: Sequence[Path | None], names: Sequence[str]) -> list[bytes]:
+    """Return the SHA-256 of each file's content; of its name where there is no file or it cannot be read."""
+    digests = file_digests(str(file) for file in files if file is not None)
+    found = [MISSING if file is None else digests[str(file)] for file in files]
+    return [name.encode() if content == MISSING else content for content, name in zip(found, names, strict=True)]
+
+
+def text_contents(samples: Sequence[Sample]) -> list[bytes]:
+    """Return the texts of samples in the form in which they are compared."""
+    return [normalized(sample.input).encode("utf-8", "surrogatepass") for sample in samples]
 
 
 def existing_folder(path: str) -> Path:

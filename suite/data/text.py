@@ -60,6 +60,11 @@ def text_of(row: npt.NDArray[Any]) -> str:
     return points[: ends[0] if len(ends) else None].tobytes().decode("utf-32-le")
 
 
+def normalized(text: str) -> str:
+    """Return a text in lower case with single spaces; texts that are equal in this form count as one."""
+    return " ".join(text.casefold().split())
+
+
 def texts_of(rows: npt.NDArray[Any]) -> list[str]:
     """Return the texts of rows of code points (n, width)."""
     return [text_of(row) for row in rows]

@@ -6,13 +6,14 @@ facets.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar
 
 import numpy.typing as npt
 from torch import Tensor
 
 from suite.data import TaskData
-from suite.errors import NotApplicableError
+from suite.errors import MeasureError, NotApplicableError
 from suite.metrics.catalogue import Metric
 from suite.metrics.stats import Statistic
 from suite.metrics.table import Measured, Table
@@ -48,7 +49,7 @@ class Outcomes:
         kind: the kind, as fitted on validation data for this model.
         model: the model itself, for metrics that need more than its outputs: generated samples, reconstructions.
         data: the task's samples, for metrics that compare with training samples.
-        inputs: the model's inputs, (n, ...) on its device.
+        read: returns the model's inputs, which most metrics do not need.
     """
 
     ids: tuple[str, ...]
@@ -59,7 +60,18 @@ class Outcomes:
     kind: Any = None
     model: Any = None
     data: Any = None
-    inputs: Any = None
+    read: Callable[[], Tensor] | None = None
+
+    @cached_property
+    def inputs(self) -> Tensor:
+        """The model's inputs, (n, ...) on its device.
+
+        Raises:
+            MeasureError: there are none.
+        """
+        if self.read is None:
+            raise MeasureError("These outcomes have no inputs; pass read=lambda: inputs.")
+        return self.read()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ an upper bound; it is listed below every valid one on a board that it ranks, and
 that another column ranks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +60,7 @@ def board(
     alpha: float = 0.05,
     n: int | None = None,
     seed: int | None = None,
+    latest: Collection[str] = (),
 ) -> Board:
     """Return the leaderboard of a task.
 
@@ -70,11 +71,12 @@ def board(
         alpha: family-wise error rate of the tests for ties.
         n: number of samples; all by default.
         seed: seed of the split; the newest by default.
+        latest: keys of records that count as the newest, whenever they were stored.
 
     Raises:
         UnknownNameError: nothing is stored for the task, for `n` or for the seed, or no column is called `rank_by`.
     """
-    selection = select(store.rows(), task, n, seed)
+    selection = select(store.rows(), task, n, seed, latest=latest)
     rows = selection.rows
     shown = tuple(over_random(store, column) for column in columns(rows))
     rank_by = _ranking_name(rank_by, [column.name for column in shown])

@@ -18,8 +18,7 @@ def best_rows(shown: BoardColumn, rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows.assign(best=names)
     rows = rows[~names.isin(shown.controls) & rows["value"].notna()]  # a skipped row has no value
     rows = _preferred(shown, rows)
-    beats = rows["checks"].map(lambda text: json.loads(text).get(f"beats_{RANDOM}", "pass") == "pass")
-    margin = (rows["value"] - rows["control"]).where(beats)
+    margin = (rows["value"] - rows["control"]).where(rows["checks"].map(_comparison) == "pass")
     order = rows.assign(margin=margin.where(margin > 0)).sort_values("margin", na_position="first", kind="stable")
     best = order.drop_duplicates("model", keep="last").copy()
     best["compared"] = best["model"].map(rows.groupby("model")["best"].nunique())
@@ -27,8 +26,15 @@ def best_rows(shown: BoardColumn, rows: pd.DataFrame) -> pd.DataFrame:
     best["status"] = none.map({True: "inconclusive", False: "ok"})
     best.loc[none, ["value", "lo", "hi"]] = float("nan")
     best.loc[none, "best"] = None
-    best.loc[none, "reason"] = f"no {shown.best_of} beats the {RANDOM} control"
+    # Rows that could not be compared say why: they have too few samples.
+    uncompared = (best["checks"].map(_comparison) == "n/a") & best["reason"].notna()
+    best.loc[none & ~uncompared, "reason"] = f"no {shown.best_of} beats the {RANDOM} control"
     return best
+
+
+def _comparison(checks: str) -> str:
+    """Return the result of the comparison with the random control; rows without one pass."""
+    return str(json.loads(checks).get(f"beats_{RANDOM}", "pass"))
 
 
 def _preferred(shown: BoardColumn, rows: pd.DataFrame) -> pd.DataFrame:

@@ -23,7 +23,7 @@ def board_notes(
     store: Store, rows: pd.DataFrame, shown: tuple[Column, ...], tested: Mapping[str, Ties]
 ) -> Iterator[str]:
     """Yield notes about a board's samples, comparisons and numbers."""
-    yield from _dropped(store, rows)
+    yield from _about_data(store, rows)
     for column in shown:
         for models, reason in group_by_reason(sorted(tested[column.name].left_out.items())):
             yield f"{column.title}, {models}: {reason}."
@@ -77,8 +77,8 @@ def _method(row: pd.Series[Any]) -> str | None:
     return None if method is None else str(method)
 
 
-def _dropped(store: Store, rows: pd.DataFrame) -> Iterator[str]:
-    """Yield how many samples the task dropped, by reason; models share the data, so one record is enough."""
+def _about_data(store: Store, rows: pd.DataFrame) -> Iterator[str]:
+    """Yield how many samples the task dropped, by reason, and remarks on the data; models share them."""
     clean = rows[(rows["axis"] == "clean") & (rows["cell_status"] == "ok")].sort_values("moment")
     if clean.empty:
         return
@@ -88,6 +88,7 @@ def _dropped(store: Store, rows: pd.DataFrame) -> Iterator[str]:
         return
     dropped = {reason: [str(entry[0]) for entry in entries] for reason, entries in report.get("dropped", {}).items()}
     parts = [f"{len(names):,} {reason} ({_examples(names)})" for reason, names in dropped.items() if names]
+    yield from (f"Data: {remark}." for remark in report.get("remarks", ()))
     if parts:
         total = sum(map(len, dropped.values()))
         yield f"{total:,} sample{'s' if total > 1 else ''} dropped: {', '.join(parts)}"

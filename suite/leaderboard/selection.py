@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,9 @@ class Selection:
     notes: tuple[str, ...]
 
 
-def select(rows: pd.DataFrame, task: str, n: int | None = None, seed: int | None = None) -> Selection:
+def select(
+    rows: pd.DataFrame, task: str, n: int | None = None, seed: int | None = None, *, latest: Collection[str] = ()
+) -> Selection:
     """Return the comparable rows of a task: newest version, newest data, most samples, newest seed, in this order.
 
     Args:
@@ -51,6 +53,7 @@ def select(rows: pd.DataFrame, task: str, n: int | None = None, seed: int | None
         task: spec of the task.
         n: number of samples; the largest by default, and also where `n` exceeds it.
         seed: seed of the split; that of the newest data by default.
+        latest: keys of records that count as the newest, whenever they were stored.
 
     Raises:
         UnknownNameError: nothing is stored for the task, for `n` or for the seed.
@@ -58,7 +61,7 @@ def select(rows: pd.DataFrame, task: str, n: int | None = None, seed: int | None
     known = [] if rows.empty else rows["task"].unique().tolist()
     if task not in known:
         raise UnknownNameError(f"Nothing is stored for the task {task!r}; run it first.{did_you_mean(task, known)}")
-    rows = _prepared(rows[rows["task"] == task])
+    rows = _prepared(rows[rows["task"] == task], latest)
     chosen = _group(rows if seed is None else _of_seed(rows, task, seed), task, n)
     # A record that failed before it had read the data belongs to every group of its task version.
     same = (rows[GROUP] == chosen[GROUP]).all(axis=1)
@@ -74,8 +77,11 @@ def select(rows: pd.DataFrame, task: str, n: int | None = None, seed: int | None
     return Selection(shown, chosen["task_version"], chosen["data"], int(chosen["seed"]), int(chosen["cell_n"]), notes)
 
 
-def _prepared(rows: pd.DataFrame) -> pd.DataFrame:
-    """Add the digests as columns (`data` is empty where it is unknown) and `moment`, the time as a timestamp."""
+def _prepared(rows: pd.DataFrame, latest: Collection[str]) -> pd.DataFrame:
+    """Add the digests as columns (`data` is empty where it is unknown), and `latest` and `moment`, by which they sort.
+
+    `moment` is the time as a timestamp.
+    """
     digests = {text: json.loads(text) for text in rows["digests"].unique()}
     data, weights, code = (
         rows["digests"].map({text: str(parsed.get(name) or "") for text, parsed in digests.items()})
@@ -87,6 +93,7 @@ def _prepared(rows: pd.DataFrame) -> pd.DataFrame:
         code=code,
         task_version=rows["task_version"].astype(str),
         cell_n=rows["cell_n"].fillna(0).astype(int),
+        latest=rows["key"].isin(latest),
         moment=pd.to_datetime(rows["time"], utc=True, format="ISO8601", errors="coerce"),
     )
 
@@ -121,7 +128,7 @@ def _of_seed(rows: pd.DataFrame, task: str, seed: int) -> pd.DataFrame:
 
 
 def _by_time(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.sort_values(["moment", "record"], na_position="first")
+    return rows.sort_values(["latest", "moment", "record"], na_position="first")
 
 
 def _newest_weights(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -133,7 +140,7 @@ def _newest_weights(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     # A build that failed once and works now does not count as other weights.
     others = rows[~keep & (rows["weights"] != UNKNOWN)].groupby("model")["record"].nunique()
     notes = [
-        f"{model}: {count} older record{'s' if count > 1 else ''} with other weights {'are' if count > 1 else 'is'} "
+        f"{model}: {count} record{'s' if count > 1 else ''} with other weights {'are' if count > 1 else 'is'} "
         "not shown."
         for model, count in others.items()
     ]
@@ -143,7 +150,7 @@ def _newest_weights(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 def _newest_records(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the newest record of each model and spec, preferring records that read their data."""
     order = rows.drop_duplicates("record").assign(has_data=lambda frame: frame["data"] != "")
-    order = order.sort_values(["has_data", "moment", "record"], na_position="first")
+    order = order.sort_values(["has_data", "latest", "moment", "record"], na_position="first")
     newest = order.drop_duplicates(["model", "axis", "spec"], keep="last")["record"]
     return rows[rows["record"].isin(newest)].reset_index(drop=True)
 

@@ -6,14 +6,14 @@ function on other rows or at another level.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from suite.errors import MeasureError
 from suite.metrics.catalogue import Metric
-from suite.metrics.stats import Statistic, mean_measure, rate, resampled
+from suite.metrics.stats import Statistic, mean_measure, rate, resampled, resampled_together
 from suite.types import Measure
 
 Array = npt.NDArray[Any]
@@ -38,6 +38,11 @@ class Column:
     params: Mapping[str, Any] = field(default_factory=dict)
     population: str = TEST
 
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What tells it from other columns: population, name and condition."""
+        return self.population, self.name, *sorted(self.params.items())
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -48,12 +53,65 @@ class Measured:
         facts: what else the summary needs, as JSON values by name.
         population: what the rows of the columns are.
         params: the condition of the columns, besides that of the axis.
+        sums: what adds up over the samples, by name, such as the bins of a reliability diagram; each has ``+``.
     """
 
     columns: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     population: str = TEST
     params: Mapping[str, Any] = field(default_factory=dict)
+    sums: Mapping[str, "Sum"] = field(default_factory=dict)
+
+
+class Sum(Protocol):
+    """What adds up over samples."""
+
+    def __add__(self, other: Any) -> Any:
+        """Return the sum of both."""
+
+    def to_json(self) -> Any:
+        """Return it as a JSON value."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over samples.
+
+    Attributes:
+        total: the sum of the samples' values, of any shape.
+        count: number of samples.
+    """
+
+    total: Array
+    count: int
+
+    def __add__(self, other: "Mean") -> "Mean":
+        """Return the mean of the samples of both."""
+        return Mean(self.total + other.total, self.count + other.count)
+
+    def to_json(self) -> Any:
+        """Return the mean as numbers in lists."""
+        return (self.total / self.count).tolist()
+
+
+@dataclass(frozen=True)
+class Part:
+    """What was measured of one cohort of samples, or of all.
+
+    Attributes:
+        columns: per-sample columns; those of the evaluated samples have one row per sample of the cohort.
+        facts: JSON values, the same for every cohort.
+        sums: values that are added up over the cohorts: counts, bins, a limited collection.
+    """
+
+    columns: Sequence[Column] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    sums: Mapping[str, Sum] = field(default_factory=dict)
+
+    @property
+    def all_facts(self) -> dict[str, Any]:
+        """The facts, and the sums as JSON values."""
+        return {**self.facts, **{name: value.to_json() for name, value in self.sums.items()}}
 
 
 @dataclass(frozen=True)
@@ -170,6 +228,35 @@ class Table:
         n, seed = len(self) if n is None else n, self.seed if seed is None else seed
         return resampled(metric.name, statistic, n, seed=seed, level=self.level, **self.fields(metric, **fields))
 
+    def resampled_together(
+        self,
+        metrics: Sequence[Metric],
+        statistic: Statistic,
+        *,
+        each: Sequence[Mapping[str, Any]] | None = None,
+        seed: int | None = None,
+        **fields: Any,
+    ) -> list[Measure]:
+        """Return k statistics of the same samples with their bootstrap intervals, from one pass over the resamples.
+
+        Each interval equals that of `resampled` alone.
+
+        Args:
+            metrics: their declarations.
+            statistic: values of all k on resamples, (r, k).
+            each: fields of the single measures, such as ``why`` and ``params``.
+            seed: of the resampling; None for that of the table.
+            fields: ``n``, ``recentred``, and fields of all measures.
+        """
+        n, recentred = fields.pop("n", len(self)), fields.pop("recentred", False)
+        own = [{}] * len(metrics) if each is None else each
+        measures = [
+            {"metric": metric.name, **self.fields(metric, **{**fields, **one})}
+            for metric, one in zip(metrics, own, strict=True)
+        ]
+        seed = self.seed if seed is None else seed
+        return resampled_together(measures, statistic, n, seed=seed, recentred=recentred, level=self.level)
+
     def undefined(self, metric: Metric, reason: str, *, n: int = 0, **fields: Any) -> Measure:
         """Return a measure without a value, with the reason."""
         return Measure(
@@ -182,21 +269,32 @@ class Table:
         return {"unit": metric.unit, "higher_is_better": metric.higher_is_better, **fields, "params": params}
 
 
+def combined(parts: Iterable[Part]) -> Part:
+    """Return what several rounds measured of the same samples as one part; of equal names the first is kept."""
+    columns: dict[tuple[Any, ...], Column] = {}
+    facts: dict[str, Any] = {}
+    sums: dict[str, Any] = {}
+    for part in parts:
+        for column in part.columns:
+            columns.setdefault(column.key, column)
+        facts, sums = {**part.facts, **facts}, {**part.sums, **sums}
+    return Part(list(columns.values()), facts, sums)
+
+
 Measurement = Callable[..., Measured | Sequence[Measured] | Mapping[str, Any]]
 """A function that runs the model: from outcomes to what a summary needs. A mapping holds columns by name."""
 
 
-def collected(
-    parts: Iterable[Measured | Sequence[Measured] | Mapping[str, Any]], **params: Any
-) -> tuple[list[Column], dict[str, Any]]:
-    """Return all columns of some parts under one condition, and all their facts; of equal names the first is kept."""
+def collected(parts: Iterable[Measured | Sequence[Measured] | Mapping[str, Any]], **params: Any) -> Part:
+    """Return all columns of some parts under one condition, their facts and sums; of equal names the first is kept."""
     columns: dict[tuple[Any, ...], Column] = {}
     facts: dict[str, Any] = {}
+    sums: dict[str, Any] = {}
     for part in parts:
         whole = part if isinstance(part, Sequence) else [part if isinstance(part, Measured) else Measured(part)]
         for measured in whole:
             for name, values in measured.columns.items():
                 column = Column(name, np.asarray(values), {**params, **measured.params}, measured.population)
-                columns.setdefault((column.population, name, *sorted(column.params.items())), column)
-            facts = {**measured.facts, **facts}
-    return list(columns.values()), facts
+                columns.setdefault(column.key, column)
+            facts, sums = {**measured.facts, **facts}, {**measured.sums, **sums}
+    return Part(list(columns.values()), facts, sums)

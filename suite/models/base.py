@@ -19,9 +19,13 @@ from suite.models.recipe import Recipe
 from suite.models.weights import file_digest, load_weights, state_digest
 from suite.types import IMAGE, Capabilities, Input
 
-BATCH_MULTIPLE = 8
-"""Batches are padded to a multiple of this size. With fewer rows PyTorch selects kernels that sum in another order, and
-the last bits of a sample's logits would depend on its batch."""
+WIDTH = 64
+"""Default number of rows of every call of a module in evaluation. It is fixed, because kernels for another number of
+rows sum in another order, and the last bits of a sample's output would depend on its batch."""
+
+
+PROBED = 8
+"""Largest number of rows of a call of the module when the identity of a model is computed."""
 
 
 class TorchModel:
@@ -52,6 +56,9 @@ class TorchModel:
     max_perturbation: float | None = None
     """Largest perturbation of an element that keeps its meaning; None where only the limits bound it."""
 
+    max_width: int | None = None
+    """Largest number of rows of a call of the module; None for no limit."""
+
     def __init__(
         self,
         module: nn.Module,
@@ -71,8 +78,34 @@ class TorchModel:
         self.module, self.recipe, self.weights = module, recipe, weights
         self.bounds, self.mean, self.std, self.input_size = bounds, mean, std, input_size
         self.layer = layer
+        self._width = WIDTH
         if weights is not None:
             load_weights(module, weights)
+
+    @property
+    def width(self) -> int:
+        """Number of rows of every call of the module in evaluation; at most `max_width`.
+
+        More rows are cut into several calls, and fewer are padded. In training mode the module gets all rows at once.
+
+        Raises:
+            ModelError: on assignment of a number that is not positive.
+        """
+        return min(self._width, self.max_width or self._width)
+
+    @width.setter
+    def width(self, rows: int) -> None:
+        if rows < 1:
+            raise ModelError(f"width={rows}; expected at least one row.")
+        self._width = rows
+
+    def padding(self, rows: int) -> int:
+        """Return the number of rows of padding that a call with some rows adds."""
+        return 0 if self.module.training else -rows % self.width
+
+    def in_full_batches(self, function: Callable[..., Any], *tensors: Tensor) -> Any:
+        """Return the output of a function that calls the module, see `in_full_batches`."""
+        return function(*tensors) if self.module.training else in_full_batches(function, self.width, *tensors)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Return the output for images (n, channels, height, width) with pixels in [0, 1].
@@ -96,8 +129,8 @@ class TorchModel:
         Raises:
             ModelError: the module does not return one output per image.
         """
-        padded = pad_batch(pixels)
-        return self.shaped(self.module(self.prepare(padded)), padded)[: len(pixels)]
+        output: Tensor = self.in_full_batches(lambda rows: self.shaped(self.module(self.prepare(rows)), rows), pixels)
+        return output
 
     def inputs(self, split: Split) -> npt.NDArray[Any]:
         """Return the model's inputs for a split, (n, ...): images, texts, embeddings or latents."""
@@ -132,10 +165,6 @@ class TorchModel:
         """
         return None
 
-    def max_batch(self, pixels: Tensor) -> int | None:
-        """Return the largest batch that the module is called with; None for no limit."""
-        return None
-
     def shaped(self, output: Any, pixels: Tensor) -> Tensor:
         """Return what the module returned for images in the form that the kind expects, (n, ...).
 
@@ -164,6 +193,11 @@ class TorchModel:
         return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
 
     @property
+    def precision(self) -> str:
+        """The name of that type, such as ``float32``."""
+        return str(self.dtype).removeprefix("torch.")
+
+    @property
     def device(self) -> torch.device:
         """The device of the module; the CPU if it has no tensors."""
         return next((t.device for t in chain(self.module.parameters(), self.module.buffers())), torch.device("cpu"))
@@ -180,11 +214,14 @@ class TorchModel:
         named = [name for name, child in self.module.named_modules() if child is self.layer]
         settings = [self.bounds, self.mean, self.std, self.input_size, named, *self.settings()]
         weights = file_digest(self.weights) if self.weights is not None else state_digest(self.module)
+        width, self.width = self.width, min(self.width, PROBED)  # the identity does not depend on the width
         try:
             with self.frozen(), torch.no_grad():
                 output = hashlib.sha256(self(probe).float().cpu().numpy().tobytes()).hexdigest()
         except Exception as error:  # a model that fails has an identity too; the axes will report the error
             output = type(error).__name__
+        finally:
+            self.width = width
         return hashlib.sha256(repr([settings, str(self.module), weights, output]).encode()).hexdigest()
 
     def settings(self) -> list[Any]:
@@ -283,10 +320,34 @@ class TorchSegmenter(TorchModel):
         return nn.functional.interpolate(logits, size=pixels.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def pad_batch(pixels: Tensor) -> Tensor:
-    """Return a batch padded to a multiple of `BATCH_MULTIPLE` rows by repeating its first row."""
-    padding = -len(pixels) % BATCH_MULTIPLE
-    return torch.cat([pixels, pixels[:1].expand(padding, *pixels.shape[1:])]) if padding else pixels
+def in_full_batches(function: Callable[..., Any], width: int, *tensors: Tensor) -> Any:
+    """Return the output of a function for any number of rows, calling it with exactly `width` rows each time.
+
+    The last call is padded by repeating its first row. Gradients flow through all calls; padding receives none.
+
+    Args:
+        function: maps tensors (width, ...) to a tensor (width, ...), or to a tuple of such tensors.
+        width: number of rows of a call.
+        tensors: the arguments, (n, ...) each. With n = 0 the function is called once, without rows.
+    """
+    count = len(tensors[0])
+    if not count:
+        return function(*tensors)
+    parts = [function(*(_full(tensor[at : at + width], width) for tensor in tensors)) for at in range(0, count, width)]
+    if isinstance(parts[0], tuple):
+        return tuple(torch.cat(column)[:count] for column in zip(*parts, strict=True))
+    return torch.cat(parts)[:count]
+
+
+def _full(rows: Tensor, width: int) -> Tensor:
+    """Return rows padded to `width` by repeating the first one.
+
+    They are copied, because the last bits of an output depend on the alignment and the order of values in memory.
+    """
+    padding = width - len(rows)
+    if not padding:
+        return rows.clone(memory_format=torch.contiguous_format)
+    return torch.cat([rows, rows[:1].expand(padding, *rows.shape[1:])]).contiguous()
 
 
 def form_of(output: Any) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from suite.data import Split, TaskInfo
-from suite.data.loading import DataReport
+from suite.data.report import DataReport
 from suite.errors import ModelError, PluginError, SuiteError
 from suite.kinds.base import Kind, optional
 from suite.models.base import TorchModel
@@ -61,7 +61,7 @@ def check_file(path: str) -> list[CheckResult]:
 def _task(path: str, entry: Entry, results: list[CheckResult]) -> PreparedTask:
     subject = f"task {entry.name}"
     first, again = (prepare_task(f"{path}:{entry.name}", 0) for _ in range(2))
-    report: DataReport = first.data.report
+    report: DataReport = first.data.full_report()
     shared = [detail for _, detail in report.dropped.get("duplicate", ()) if _split_of(detail) != _split_of(detail, -1)]
     empty = [name for name, count in report.kept.items() if not count and name != "test"]
     results += [
@@ -195,7 +195,8 @@ def _same(model: TorchModel, pixels: torch.Tensor, logits: torch.Tensor) -> bool
 
 @torch.no_grad()
 def _alone(model: TorchModel, pixels: torch.Tensor) -> torch.Tensor:
-    return torch.cat([model(pixel[None]) for pixel in pixels])
+    """Return the output of each input beside a copy of itself, because BatchNorm in train mode refuses a single row."""
+    return torch.cat([model(torch.stack([pixel, pixel]))[:1] for pixel in pixels])
 
 
 def _has_gradient(model: TorchModel, pixels: torch.Tensor, kind: Kind, targets: torch.Tensor) -> bool:

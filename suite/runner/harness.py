@@ -16,7 +16,7 @@ from suite.metrics.catalogue import Metric
 from suite.models.base import TorchModel
 from suite.registry import REGISTRY, resolve
 from suite.runner.identity import build_nested, full_spec
-from suite.runner.job import Job, Run, reason_of
+from suite.runner.job import Job, Run, SharedOutputs, reason_of
 from suite.runner.preparation import INJECTED, ModelProvider, PreparedTask, kind_of, prepare_task
 from suite.runner.process import pick_device
 from suite.runner.settings import Settings
@@ -145,7 +145,7 @@ class Harness:
         device = pick_device(self.settings.device)
         models = ModelProvider(store, device, self.settings.track, given or {})
         prepare = functools.lru_cache(maxsize=2)(self._prepare)
-        self._run = Run(store, self.settings, device, models, prepare, uuid.uuid4().hex[:12])
+        self._run = Run(store, self.settings, device, models, prepare, uuid.uuid4().hex[:12], SharedOutputs())
 
     def run(self, cells: Sequence[Cell]) -> Outcome:
         """Measure every cell that is not stored with status ok, and store each one at once.
@@ -157,9 +157,9 @@ class Harness:
         if self.settings.strict:
             for task, seed in dict.fromkeys((cell.task, cell.seed) for cell in cells):
                 data = self._run.task(task, seed).data
-                if data.report.dropped:
+                if (report := data.full_report()).dropped:
                     raise DataError(
-                        f"Task {data.info.name} drops samples in strict mode: {data.report.sentence()}. Correct the "
+                        f"Task {data.info.name} drops samples in strict mode: {report.sentence()}. Correct the "
                         "data, or run without --strict."
                     )
         outcome, done = Outcome(), self.store.done()

@@ -23,7 +23,7 @@ EXCLUDED: Mapping[str, str] = {
     "cli.py": "It turns options into cells and settings, and prints results.",
     "leaderboard": "It selects, ranks and prints stored numbers, and no measuring code imports it.",
     "listing.py": "It lists the names of what is installed.",
-    "paths.py": "It locates the folder of results.",
+    "paths.py": "It locates the folders of results and caches.",
     "records": "It writes what was measured, with its types, and reads it back unchanged.",
     "reports": "It shows stored results in the browser.",
     "runner/conformance.py": "It checks third-party files before a run, and stores nothing.",

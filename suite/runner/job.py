@@ -2,14 +2,17 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 import torch
 
+from suite.axes.answers import is_out_of_memory
 from suite.axes.base import Axis, AxisResult, Context, measure, summarise
+from suite.axes.outputs import Outputs
 from suite.axes.registered import metrics_of
 from suite.errors import MeasureError, SuiteError
 from suite.metrics.catalogue import Metric
@@ -30,12 +33,34 @@ from suite.runner.identity import (
 from suite.runner.preparation import INJECTED, ModelProvider, PreparedTask, kind_of
 from suite.runner.process import peak_megabytes
 from suite.runner.settings import Settings
+from suite.runner.width import default_width
 from suite.spec import digest, parse
 from suite.store import Store
 from suite.types import Cell, Measure, Provenance, RunInfo, Status
 
+KEPT = 2
+"""Models whose outputs for the clean samples are kept."""
+
 LONGEST_REASON = 400
 """Maximum length of an exception's message in a failed row, in characters."""
+
+
+@dataclass
+class SharedOutputs:
+    """The outputs of a few models for the clean samples, shared by the axes of a run.
+
+    Attributes:
+        kept: the outputs by what they depend on, the latest last.
+    """
+
+    kept: dict[tuple[Any, ...], Outputs] = field(default_factory=dict)
+
+    def of(self, key: tuple[Any, ...], make: Callable[[], Outputs]) -> Outputs:
+        """Return the outputs under a key, made if they are not kept."""
+        self.kept[key] = self.kept.pop(key) if key in self.kept else make()
+        while len(self.kept) > KEPT:
+            self.kept.pop(next(iter(self.kept)))
+        return self.kept[key]
 
 
 @dataclass(frozen=True)
@@ -49,6 +74,7 @@ class Run:
         models: builds, loads and trains the models.
         task: takes a task spec and a seed; returns the task with its samples.
         id: the name of the run.
+        outputs: outputs that several axes use.
     """
 
     store: Store
@@ -57,6 +83,7 @@ class Run:
     models: ModelProvider
     task: Callable[[str, int], PreparedTask]
     id: str
+    outputs: SharedOutputs
 
 
 class Job:
@@ -67,12 +94,15 @@ class Job:
         self.task: PreparedTask | None = None
         self.model: TorchModel | None = None
         self.model_digest = "unknown"
+        self.width = 0
 
     def identify(self) -> None:
         """Load the samples and compute the digest of the model, without training it."""
         cell, models = self.cell, self.run.models
         self.task = self.run.task(cell.task, cell.seed)
         self.model = models.build(cell.model, self.task, cell.seed)
+        self.model.width = self.run.settings.batch_size or default_width(self.task.data.test.shape, self.run.device)
+        self.width = self.model.width
         self.model_digest = models.digest(self.model, cell.model, self.task, cell.seed)
 
     def key(self) -> str:
@@ -80,25 +110,52 @@ class Job:
         return digest(self._parts())
 
     def measure(self) -> AxisResult:
-        """Train or load the model and measure the axis."""
-        cell, task = self.cell, self.task
+        """Train or load the model and measure the axis; if memory runs out, try again with half the batch size.
+
+        Raises:
+            Exception: whatever the model or the axis raised; memory that runs out with a batch of one sample.
+        """
+        while True:
+            try:
+                return measure(self.axis(), self.context().fit_to_model())
+            except Exception as error:
+                if self.model is None or self.model.width == 1 or not is_out_of_memory(error):
+                    raise
+                self.model.width //= 2
+
+    def context(self) -> Context:
+        """Return what the axis gets; the model is trained or loaded.
+
+        Raises:
+            SuiteError: `identify` was not called, or the model cannot be trained.
+        """
+        cell, task, run = self.cell, self.task, self.run
         if task is None or self.model is None:
             raise SuiteError("Call identify() before measure().")
-        models = self.run.models
-        context = Context(
+        test, model = task.test(cell.n), run.models.ready(self.model, self.model_digest, task, cell.seed)
+        key = (self.model_digest, ids_digest(test.ids), task.data.digest, model.width, cell.seed)
+        return Context(
             kind=task.kind,
             data=task.data,
-            test=task.test(cell.n),
-            model=models.ready(self.model, self.model_digest, task, cell.seed),
-            members=lambda count: models.members(count, cell.model, task, cell.seed),
-            track=self.run.settings.track,
-            device=self.run.device,
+            test=test,
+            model=model,
+            members=lambda count: self._members(count, task, model.width),
+            track=run.settings.track,
+            device=run.device,
             names=self._names(),
-            history=self.run.store.history(self.model_digest),
-            batch_size=self.run.settings.batch_size,
+            history=run.store.history(self.model_digest),
             seed=cell.seed,
+            executor=run.settings.executor,
+            node=partial(run.models.node, (self.model_digest, task.data.digest, model.width)),
+            outputs=run.outputs.of(key, lambda: Outputs(model, test, task.kind, run.device, cell.seed)),
         )
-        return measure(self.axis(), context.fit_to_model())
+
+    def _members(self, count: int, task: PreparedTask, width: int) -> list[TorchModel]:
+        """Return the models of an ensemble, with the width of the cell's model."""
+        members = self.run.models.members(count, self.cell.model, task, self.cell.seed)
+        for member in members:
+            member.width = width
+        return members
 
     def axis(self) -> Axis:
         """Return the axis of the cell."""
@@ -147,7 +204,8 @@ class Job:
             seed=cell.seed,
             digests=self._digests(),
             device=self.run.device.type,
-            dtype="float32",
+            dtype=self.model.precision if self.model else "unknown",
+            batch_size=self.model.width if self.model else 0,
             suite_version=version("trust-suite"),
         )
         run_info = RunInfo(
@@ -183,14 +241,16 @@ class Job:
             "registered": [f"{entry.role} {entry.name}" for entry in self._registered()],
             "code": self._code(),
             "packages": dict(package_versions()),
+            "threads": torch.get_num_threads(),
+            "batch_size": self.width,
             "n": len(self.task.test(cell.n)) if self.task else cell.n,
             "seed": cell.seed,
         }
 
     def _names(self) -> tuple[str, ...]:
-        """Return the names that seeds depend on; they are the same for equal specs."""
+        """Return the names that seeds depend on: those of task and axis, so that all models get the same draws."""
         parts = self._parts()
-        return digest(parts["task"]), parts["model"], digest(parts["axis"])
+        return digest(parts["task"]), digest(parts["axis"])
 
     def _code(self) -> str:
         cell = self.cell
@@ -239,6 +299,5 @@ def declared(entries: Sequence[Metric], measures: Sequence[Measure]) -> tuple[Me
 
 def reason_of(error: Exception) -> str:
     """Return an exception as one line of text."""
-    out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
     message = " ".join(str(error).split())[:LONGEST_REASON]
-    return f"{'out of memory: ' if out_of_memory else ''}{type(error).__name__}: {message}"
+    return f"{'out of memory: ' if is_out_of_memory(error) else ''}{type(error).__name__}: {message}"

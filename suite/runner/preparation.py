@@ -1,6 +1,6 @@
 """Preparation of tasks and models: loads samples and weights, and trains each model once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,14 +9,15 @@ from torch import Tensor
 
 from suite.attacks.engine.problem import Problem
 from suite.attacks.rng import as_seeds
-from suite.axes.base import Track
+from suite.axes.rounds import State, Track
 from suite.data import Split, TaskData, load
 from suite.errors import ModelError, NotApplicableError
 from suite.kinds.base import Kind, optional, required
-from suite.models.base import TorchModel
+from suite.models.base import WIDTH, TorchModel
 from suite.models.training.trainer import TrainingData, seeded, train
 from suite.models.weights import load_weights, to_bytes
 from suite.registry import REGISTRY, Entry, resolve
+from suite.runner.exposure import check_unseen, seen_contents
 from suite.runner.identity import code_digest, full_spec, origins, package_versions, without_folder
 from suite.spec import digest
 from suite.store import Store
@@ -127,11 +128,14 @@ class ModelProvider:
             seed: seed of the training run.
 
         Raises:
-            SuiteError: the output of the model does not fit the task, or training diverged.
+            SuiteError: the output of the model does not fit the task, training diverged, or the weights were trained
+                on test samples.
         """
         with model.frozen(), torch.no_grad():
             task.kind.models.check_output(model(self._probe(model, task)), task.data.info.classes)
         if not _to_train(model):
+            if model.weights is not None:
+                check_unseen(model.weights, task.data, task.kind.input)
             return model
         if identity in self._failed:  # a failed training run is not repeated for every axis
             raise self._failed[identity]
@@ -142,9 +146,38 @@ class ModelProvider:
             except Exception as error:
                 self._failed[identity] = error
                 raise
-            folder = self.store.put_model(identity, to_bytes(model.module), history)
+            seen = seen_contents(task.data, task.kind.input)
+            folder = self.store.put_model(identity, to_bytes(model.module), history, seen=seen)
         load_weights(model.module, folder / "weights.safetensors")
         return model
+
+    def node(
+        self, identity: Sequence[Any], name: str, settings: Mapping[str, Any], train: Callable[[], State]
+    ) -> State:
+        """Return the state of a training node of a model, such as a surrogate; it is trained and stored only once.
+
+        Args:
+            identity: digests of what it is trained on.
+            name: what it is.
+            settings: its settings, as JSON values.
+            train: returns the state: arrays and JSON values.
+        """
+        key = digest(
+            {
+                "node": name,
+                "identity": list(identity),
+                "settings": dict(settings),
+                "code": code_digest(),
+                "packages": dict(package_versions()),
+                "device": self.device.type,
+            }
+        )
+        stored = self.store.state(key)
+        if stored is not None:
+            return stored
+        state = train()
+        self.store.put_state(key, state)
+        return state
 
     def members(self, count: int, text: str, task: PreparedTask, seed: int) -> list[TorchModel]:
         """Return a model trained with `count` seeds, from `seed` on.
@@ -176,7 +209,11 @@ class ModelProvider:
         data = TrainingData(
             task.data.train, task.data.validation, required(task.kind.training), seed, self.track, perturb, damage
         )
-        return train(model, recipe, data, device=self.device)
+        width, model.width = model.width, WIDTH  # the validation loss must not depend on the batch size of cells
+        try:
+            return train(model, recipe, data, device=self.device)
+        finally:
+            model.width = width
 
 
 def _to_train(model: TorchModel) -> bool:

@@ -19,6 +19,9 @@ ROUNDING = 1e-3
 """Tolerance for a quality: the last bits of outputs depend on the batch, and with them the corners of boxes, and the
 class of a pixel whose two best classes tie."""
 
+CHUNK = 64
+"""Inputs that are checked together."""
+
 PIXELS = (0.0, 1.0)
 """The range of pixel values."""
 
@@ -46,7 +49,7 @@ def differences(loader: Loader, stored: StoredInputs) -> Iterator[str]:
     mismatches = list(_mismatches(stored, loaded))
     yield from mismatches
     if not mismatches:
-        yield from _sizes(stored, loaded, loader.batch_size)
+        yield from _sizes(stored, loaded)
         yield from _outcomes(loader, stored, loaded)
 
 
@@ -92,15 +95,15 @@ def _mismatches(stored: StoredInputs, loaded: LoadedTask) -> Iterator[str]:
         yield f"not among the test samples of the task: {named(stored.ids, bad)}"
 
 
-def _sizes(stored: StoredInputs, loaded: LoadedTask, batch_size: int) -> Iterator[str]:
+def _sizes(stored: StoredInputs, loaded: LoadedTask) -> Iterator[str]:
     norm, found = stored.norm, stored.found
     if norm not in (EDITS if stored.is_text else SIZES):
         return
     limits = limit(norm, stored.sizes, found.shape[-2:])
     places, sizes = loaded.task.places(stored.ids), np.zeros((len(EDITS.get(norm, [0])), len(found)))
     forbidden, usable = np.zeros(len(found), dtype=bool), readable(found) if stored.is_text else finite(found)
-    for start in range(0, len(found), batch_size):
-        part = slice(start, start + batch_size)
+    for start in range(0, len(found), CHUNK):
+        part = slice(start, start + CHUNK)
         clean = loaded.clean(places[part])
         if stored.is_text:
             changed = np.where(usable[part, None], found[part], 0)

@@ -32,6 +32,10 @@ PROBE = 8
 """Number of test samples for the digest of a model that came with weights; the same as in a run."""
 
 
+TOGETHER = 4
+"""Forward passes whose outputs are read together."""
+
+
 @dataclass(frozen=True)
 class RecordFilter:
     """Selects the records to verify; an empty filter selects all.
@@ -111,7 +115,6 @@ class Loader:
         store: contains the weights of trained models.
         wanted: gives the paths of files.
         device: ``auto`` for a GPU if there is one, or the name of a PyTorch device.
-        batch_size: samples per forward pass.
         given: models that exist only in memory, by name.
     """
 
@@ -120,10 +123,9 @@ class Loader:
         store: Store,
         wanted: RecordFilter,
         device: str = "auto",
-        batch_size: int = 64,
         given: Mapping[str, TorchModel] | None = None,
     ) -> None:
-        self.store, self.batch_size, self.given = store, batch_size, given or {}
+        self.store, self.given = store, given or {}
         self.device = pick_device(device)
         self.specs = {display_name(parse(text)): text for text in (*wanted.tasks, *wanted.models)}
         self._register()
@@ -189,6 +191,7 @@ class Loader:
         one = record.provenance
         try:
             model = self.model(one.model, one.task, one.seed, one.digests.get("model", ""), one.device)
+            model.width = one.batch_size
         except Exception as error:  # third-party code may raise anything
             return LoadedTask(task, None, error_text(error))
         return LoadedTask(task, model)
@@ -215,8 +218,8 @@ class Loader:
 
     def _outputs(self, model: TorchModel, pixels: Array) -> Iterator[torch.Tensor]:
         with model.frozen(), torch.no_grad():
-            for start in range(0, len(pixels), self.batch_size):
-                yield model(torch.from_numpy(pixels[start : start + self.batch_size]).to(self.device)).float()
+            for start in range(0, len(pixels), TOGETHER * model.width):
+                yield model(torch.from_numpy(pixels[start : start + TOGETHER * model.width]).to(self.device)).float()
 
 
 def error_text(error: Exception) -> str:

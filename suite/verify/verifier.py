@@ -55,7 +55,6 @@ def verify(
     wanted: RecordFilter | None = None,
     *,
     device: str = "auto",
-    batch_size: int = 64,
     given: Mapping[str, TorchModel] | None = None,
 ) -> Iterator[Verification]:
     """Verify every current record of a store; see `Loader` for the arguments.
@@ -67,7 +66,7 @@ def verify(
     """
     chosen = wanted or RecordFilter()
     rows = select(store, chosen)
-    loader = Loader(store, chosen, device, batch_size, given)
+    loader = Loader(store, chosen, device, given)
     for _, part in rows.groupby(["task", "model", "spec", "cell_n", "seed", "record"]):
         yield verify_record(loader, part)
 

@@ -65,7 +65,7 @@ def test_step_size_is_halved_if_fewer_than_three_quarters_of_the_steps_rise():
     steps, paths = steps_of(2), torch.tensor([[0.0, 1, 2, 3, 2.5], [0.0, 1, 2, 1.9, 1.8]]).double()
     for place, losses in enumerate(paths.T):
         steps.update(torch.full((2, 1), float(place)), torch.full((2, 1), 10.0 + place), lambda losses=losses: losses)
-    point, gradient = steps.check(torch.full((2, 1), 4.0), torch.full((2, 1), 14.0), 4)
+    point, gradient = steps.check(torch.full((2, 1), 4.0), torch.full((2, 1), 14.0), torch.tensor([4, 4]))
     assert steps.length.tolist() == [1, 0.5]
     assert point.tolist() == [[4], [2]]  # the second returns to its best point and the gradient there
     assert gradient.tolist() == [[14], [12]]
@@ -78,21 +78,31 @@ def test_step_size_is_halved_without_a_new_best_unless_just_halved():
     here, slope = torch.zeros(2, 1), torch.ones(2, 1)
     steps.update(here, slope, lambda: torch.tensor([9.0, 9.0]).double())
     steps.update(here, slope, lambda: torch.tensor([0.0, 9.5]).double())
-    steps.check(here, slope, 1)
+    steps.check(here, slope, torch.tensor([1, 1]))
     assert steps.length.tolist() == [0.5, 1]  # the loss of the first fell
     for losses in ([1.0, 1.0], [2.0, 2.0], [3.0, 3.0], [4.0, 4.0], [5.0, 5.0]):
         steps.update(here, slope, lambda losses=losses: torch.tensor(losses).double())
     assert steps.rises.tolist() == [4, 4]  # enough, but neither has exceeded its best
-    steps.check(here, slope, 5)
+    steps.check(here, slope, torch.tensor([5, 5]))
     assert steps.length.tolist() == [0.5, 0.5]
+
+
+def test_only_samples_at_a_checkpoint_are_checked():
+    steps, here = steps_of(3), torch.zeros(3, 1)
+    steps.update(here, here, lambda: torch.tensor([9.0, 9.0, 9.0]).double())
+    steps.update(here, here, lambda: torch.tensor([0.0, 0.0, 0.0]).double())
+    steps.update(here + 1, here + 1, lambda: torch.tensor([1.0, 1.0, 1.0]).double())
+    point, _ = steps.check(here + 1, here + 1, torch.tensor([0, 22, 0]))
+    assert steps.length.tolist() == [1, 0.5, 1] and steps.halved.tolist() == [False, True, False]
+    assert point[:, 0].tolist() == [1, 0, 1] and steps.rises.tolist() == [1, 0, 1]
 
 
 def test_steps_after_the_first_have_momentum():
     rule, clean, eps = constraint("linf", (-100.0, 100.0)), torch.zeros(1, 1), torch.full((1,), 50.0)
     steps, slope = steps_of(1, 8.0), torch.ones(1, 1)
-    one = steps.step_from(0, rule, clean, slope, clean, eps)
-    two = steps.step_from(0, rule, one, -slope, clean, eps)
-    three = steps.step_from(0, rule, two, slope, clean, eps)
+    one = steps.step_from(torch.tensor([0]), rule, clean, slope, clean, eps)
+    two = steps.step_from(torch.tensor([1]), rule, one, -slope, clean, eps)
+    three = steps.step_from(torch.tensor([2]), rule, two, slope, clean, eps)
     assert one.item() == 8
     assert two.item() == 8 - 0.75 * 8 + 0.25 * 8
     assert three.item() == 4 + 0.75 * 8 + 0.25 * (4 - 8)

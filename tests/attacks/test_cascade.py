@@ -102,8 +102,8 @@ def test_a_guide_gives_gradients_only_and_never_outcomes():
     problem = flagged("one-hot")
     pixels, targets = first(COUNT)
     workaround = find_workaround(problem, pixels, targets)
-    assert workaround.problem.guide is not None
-    assert workaround.problem.model is problem.model
+    assert workaround.applied(problem).guide is not None
+    assert workaround.applied(problem).model is problem.model
     assert "gradient_nonzero" in workaround.handled
 
 
@@ -161,5 +161,6 @@ def test_many_late_misclassifications_start_the_boundary_attack(problem, monkeyp
         return Cascade((EPS,)).explored(problem, pixels, targets, EPS, as_seeds(range(COUNT)))[1]
 
     assert "boundary" not in stages()  # no late misclassifications here
-    monkeypatch.setattr("suite.attacks.images.cascade.LATE_SHARE", -1.0)
+    for name in ("LATE_SHARE", "LATE_COUNT"):
+        monkeypatch.setattr(f"suite.attacks.images.cascade.{name}", -1.0)
     assert "boundary" in stages()

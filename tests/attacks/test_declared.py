@@ -1,6 +1,7 @@
 """What attacks and norms declare: everything that the suite reads of them, in a form that a record can store."""
 
 import json
+import math
 from dataclasses import dataclass
 
 import pytest
@@ -40,14 +41,15 @@ def test_every_attack_of_the_suite_declares_a_known_norm(entry):
     assert norm.quantity or norm.ball, "neither the axis of a figure nor a ball"
     assert attack.size_name == norm.size_name
     assert attack.changes_text == (norm.size_name == "edits") == bool(attack.changed_metrics)
-    assert attack.goal is None and attack.group is None and attack.workarounds == {} and attack.patches() == {}
+    assert attack.goal is None and attack.workarounds == {} and attack.patches() == {}
 
 
 def test_an_attack_declares_nothing_by_default(problem):
     attack = Plain()
     pixels, targets = torch.rand(2, 1, 8, 8), torch.zeros(2).long()
     seeds = torch.arange(2)
-    assert (attack.norm, attack.size_name, attack.loss, attack.goal, attack.group) == ("none", "eps", None, None, None)
+    assert (attack.norm, attack.size_name, attack.loss, attack.goal) == ("none", "eps", None, None)
+    assert attack.state() == {} and attack.with_state({}, problem) is attack
     assert not attack.supports_graded_outcomes and not attack.changes_text
     assert attack.workarounds == {} and attack.patches() == {} and attack.changed_metrics == ()
     assert attack.fit(problem, lambda: (pixels, targets), seed=0) is attack
@@ -57,6 +59,28 @@ def test_an_attack_declares_nothing_by_default(problem):
     assert attack.succeeded(problem, pixels, targets) is None
     assert attack.changes(pixels, pixels) is None
     assert validate(problem, attack, pixels, attack.perturb(problem, pixels, targets, 0.1, seeds), targets, 0.1).any()
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((1, 28, 28), 1024), ((3, 180, 180), 256), ((3, 224, 224), 128), ((3, 2048, 2048), 2), ((3, 8000, 8000), 1)],
+)
+def test_a_cohort_is_a_power_of_two_whose_inputs_take_at_most_128_mib(shape, expected):
+    assert Plain().cohort(shape) == expected
+    assert (
+        expected == 1
+        or 4 * math.prod(shape) * expected <= 2**27 < 4 * math.prod(shape) * 2 * expected
+        or (expected == 1024)
+    )
+
+
+def test_the_largest_cohort_can_be_set_and_an_attack_may_fix_its_own(monkeypatch):
+    class Fixed(Plain):
+        fixed_cohort = 32
+
+    assert Fixed().cohort((3, 8000, 8000)) == 32
+    monkeypatch.setattr("suite.data.cohorts.LARGEST", 200)
+    assert Plain().cohort((1, 8, 8)) == 128
 
 
 def test_a_class_without_sizes_is_no_attack():

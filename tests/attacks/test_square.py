@@ -58,6 +58,21 @@ def test_points_lie_in_ball_and_bounds_with_correct_margins(net, norm):
 
 
 @pytest.mark.parametrize("norm", NORMS)
+def test_padding_is_used_for_later_queries_with_the_same_result(net, norm):
+    pixels, targets = first(30)
+    radius, results, passes = torch.full((30,), EPS[norm], dtype=torch.float64), [], []
+    for adapter in (None, net):
+        net.width = 64
+        problem = replace(problem_of(net.raw, 64), adapter=adapter)
+        results.append(Square(norm=norm, queries=70).search(problem, pixels, targets, radius, torch.arange(30)))
+        passes.append(problem.passes.forward)
+    assert all(map(torch.equal, *results))
+    robust = int((~results[0][2]).sum())
+    assert 0 < robust < 30 and passes[0] >= 70 * robust
+    assert passes[1] < 0.75 * 70 * 64  # one call for each query has 64 rows
+
+
+@pytest.mark.parametrize("norm", NORMS)
 def test_only_forward_passes_of_remaining_samples_are_used(net, norm):
     pixels, targets = first(60)
     problem = problem_of(net)

@@ -5,8 +5,11 @@ import itertools
 import pytest
 import torch
 
+from suite.attributions.maps.baselines import BLUR, blur, channel_mean
 from suite.attributions.maps.cells import Grid, rank_cells
-from suite.attributions.maps.curves import BLUR, blur, channel_mean, curve_area, perturbation_curve
+from suite.attributions.maps.curves import curve_area, replaced_cells
+from suite.attributions.maps.explained import Explained
+from suite.attributions.maps.masked import MaskedValues
 from suite.errors import MeasureError, ModelError
 
 torch.set_num_threads(1)
@@ -14,6 +17,14 @@ torch.set_num_threads(1)
 
 def images(count, channels, height, width, seed=0):
     return torch.rand(count, channels, height, width, generator=torch.Generator().manual_seed(seed)).double()
+
+
+def perturbation_curve(score, start, end, rank, *, steps, cell=1, batch_size=256):
+    """Return the scores while cells of `start` are replaced by those of `end` in the order of their rank."""
+    explained = Explained(start, score, score, range(len(start)))
+    values = MaskedValues(explained.rate, start, lambda name: end, batch_size)
+    replaced = replaced_cells(rank.flatten(1), steps)
+    return values.values(values.ask(Grid(*start.shape[2:], cell), ~replaced, "end"))
 
 
 def pixel_order(count, pixels, seed=0):
@@ -49,7 +60,7 @@ def slow_curve(score, start, end, cells_in_order, cell, steps):
 def test_a_curve_equals_a_loop(steps):
     inputs, grid, score = images(5, 2, 7, 7), Grid(7, 7, 2), softmax_score(2, 7)
     rank = rank_cells(grid.pool(images(5, 1, 7, 7, 9)[:, 0]), range(5))
-    curve = perturbation_curve(score, inputs, blur(inputs), grid.spread(rank), steps=steps, batch_size=6)
+    curve = perturbation_curve(score, inputs, blur(inputs), rank, steps=steps, cell=2, batch_size=6)
     slow = slow_curve(score, inputs, blur(inputs), rank.argsort(1).tolist(), 2, steps)
     torch.testing.assert_close(curve, slow, atol=1e-10, rtol=0)
     expected = torch.trapezoid(slow, dim=1) / steps
@@ -129,3 +140,43 @@ def test_invalid_scores_are_refused(score, message):
     inputs = images(1, 1, 2, 2)
     with pytest.raises(ModelError, match=message):
         perturbation_curve(score, inputs, inputs, torch.arange(4).reshape(1, 2, 2), steps=4)
+
+
+@pytest.mark.parametrize(("shape", "cell"), [((3, 8, 12), 2), ((3, 8, 12), 3), ((1, 7, 9), 2), ((2, 6, 7), 4)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_images_have_the_kept_cells_of_the_sample_and_the_other_ones_of_the_baseline(shape, cell, dtype):
+    inputs, ends, grid = images(3, *shape).to(dtype), images(3, *shape, seed=5).to(dtype), Grid(*shape[1:], cell)
+    kept = torch.rand(3, 6, grid.count, generator=torch.Generator().manual_seed(2)) < 0.5
+    seen, owners = [], []
+
+    def score(x, rows):
+        seen.append(x.clone())
+        owners.append(rows)
+        return x[:, 0, 0, 0]
+
+    values = MaskedValues(score, inputs, lambda name: ends, 4)
+    found = values.values(values.ask(grid, kept, "end"))
+    expected = torch.where(grid.spread(kept.flatten(0, 1)).reshape(3, 6, 1, *shape[1:]), inputs[:, None], ends[:, None])
+    assert torch.equal(torch.cat(seen), expected.flatten(0, 1))
+    assert torch.cat(owners).tolist() == [row for row in range(3) for _ in range(6)]
+    assert torch.equal(found, expected[:, :, 0, 0, 0].double())
+
+
+def test_equal_images_are_scored_once():
+    inputs, grid, calls = images(2, 1, 4, 4), Grid(4, 4, 2), []
+
+    def score(x, rows):
+        calls.append(len(x))
+        return x.sum((1, 2, 3)) + rows
+
+    values = MaskedValues(score, inputs, lambda name: {"a": inputs * 0, "b": inputs * 2}[name], 5)
+    kept = torch.tensor([[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 1, 0], [1, 0, 1, 0]]).bool().expand(2, -1, -1)
+    first = values.ask(grid, kept, "a")
+    again, other = values.ask(grid, kept, "a"), values.ask(grid, kept, "b")
+    found = values.values(torch.stack([first, again, other]))
+    assert sum(calls) == 2 * (3 + 2)  # the clean image is the same for both baselines
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0][:, 0], found[2][:, 0])
+    assert torch.equal(values.clean(), inputs.sum((1, 2, 3)) + torch.arange(2))
+    assert found[2][1, 1].item() == pytest.approx(2 * inputs[1].sum().item() + 1)
+    assert sum(calls) == 10

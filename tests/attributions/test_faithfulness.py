@@ -11,7 +11,10 @@ from torch import nn
 from suite.attributions.maps.base import RandomAttribution
 from suite.attributions.maps.explained import Explained
 from suite.attributions.maps.faithfulness import CONTROL, Settings, evaluate
-from suite.attributions.maps.methods import GradCam, IntegratedGradients, Occlusion, Saliency, SmoothGrad
+from suite.attributions.maps.gradcam import GradCam
+from suite.attributions.maps.measures import FEWEST
+from suite.attributions.maps.methods import IntegratedGradients, Saliency, SmoothGrad
+from suite.attributions.maps.occlusion import Occlusion
 from suite.errors import MeasureError, ModelError
 from tests.attributions.measured import measures_of
 
@@ -235,9 +238,53 @@ def test_values_do_not_depend_on_batch_size_or_other_samples(batch_size):
         np.testing.assert_allclose(values, whole.values[key][:4], atol=1e-12, rtol=1e-10, err_msg=str(key))
 
 
-def test_few_samples_have_no_comparison():
-    listed = measures_of(evaluate(explain(5), {"planted": Planted()}))
-    assert {m.checks["beats_random"] for m in listed if m.status != "skipped"} == {"n/a"}
+def test_fewer_samples_than_could_be_significant_have_no_comparison():
+    assert 0.5**FEWEST <= 0.005 < 0.5 ** (FEWEST - 1)  # all of n better by chance, against one side of 99 %
+    whole = evaluate(explain(FEWEST), {"planted": Planted()})
+    few = [m for m in measures_of(whole, range(FEWEST - 1)) if m.status != "skipped"]
+    assert {m.checks["beats_random"] for m in few} == {"n/a"}
+    assert {m.status for m in few} == {"ok"}
+    reasons = {m.params["method"]: m.reason for m in few if m.metric in AREAS}
+    assert reasons == {"planted": "too few samples (n = 7; at least 8 are needed)", CONTROL: None}
+    enough = [m for m in measures_of(whole) if m.metric in AREAS and m.params["method"] == "planted"]
+    assert all(m.checks["beats_random"] != "n/a" and "too few" not in (m.reason or "") for m in enough)
+
+
+def counted(count, methods, settings, batch_size=256):
+    """Return the inputs of each call of the score during an evaluation, and the evaluation."""
+    calls = []
+
+    def score(x, rows):
+        calls.append(x.clone())
+        return probability(x, rows)
+
+    explained = Explained(INPUTS[:count], additive, score, seeds=range(count), batch_size=batch_size)
+    return calls, evaluate(explained, methods, settings=settings)
+
+
+def test_every_image_is_scored_once_in_full_batches():
+    copies = {"planted": Planted(), "again": Planted(), "saliency": Saliency()}
+    calls, result = counted(5, copies, Settings(steps=8), batch_size=16)
+    images = torch.cat(calls).flatten(1)
+    assert len(images.unique(dim=0)) == len(images)
+    assert [len(call) for call in calls[:-1]] == [16] * (len(calls) - 1)
+    # planted, saliency and random have 7 inner points on 4 curves; clean and the two baselines are shared.
+    assert len(images) == 5 * (3 * 4 * 7 + 3)
+    for (method, *rest), values in result.values.items():
+        if method == "again":
+            np.testing.assert_array_equal(values, result.values["planted", *rest])
+
+
+@pytest.mark.parametrize(("side", "steps"), [(8, 16), (28, 16), (64, 16), (224, 10)])
+def test_curves_of_large_images_follow_a_budget(side, steps):
+    image = torch.rand(1, 1, side, side)
+    explained = Explained(image, lambda x, r: x.sum((1, 2, 3)), lambda x, r: x.mean((1, 2, 3)), [0])
+    result = evaluate(explained, {"occlusion": Occlusion()})
+    assert result.curves[CONTROL, "deletion", "mean"].shape == (steps + 1,)
+    assert f" {steps} steps, {4 * (steps - 1)} forwards per image and method, budget " in result.costs["curves"]
+    assert result.costs["occlusion"] == Occlusion().cost(side, side)
+    chosen = evaluate(explained, {}, settings=Settings(steps=16))
+    assert chosen.curves[CONTROL, "deletion", "mean"].shape == (17,)
 
 
 def test_a_single_sample_has_no_interval():

@@ -8,7 +8,9 @@ from torch import nn
 from suite.attributions.maps.base import attribute, pixel_map
 from suite.attributions.maps.explained import Explained
 from suite.attributions.maps.faithfulness import Settings, evaluate
-from suite.attributions.maps.methods import GradCam, IntegratedGradients, Occlusion, Saliency, SmoothGrad
+from suite.attributions.maps.gradcam import GradCam
+from suite.attributions.maps.methods import IntegratedGradients, Saliency, SmoothGrad
+from suite.attributions.maps.occlusion import Occlusion
 from suite.attributions.maps.rise import Rise
 from suite.errors import NotApplicableError
 from tests.attributions.measured import measures_of

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from suite.attributions.maps.baselines import blur
 from suite.attributions.maps.cells import Grid, rank_cells
-from suite.attributions.maps.curves import blur
 from suite.attributions.maps.explained import Explained
 from suite.attributions.maps.faithfulness import CONTROL, Settings, evaluate
-from suite.attributions.maps.localization import context_curve, context_rows, energy_inside, pointing_game
+from suite.attributions.maps.localization import context_kept, context_rows, energy_inside, pointing_game
 from suite.errors import MeasureError
 from tests.attributions.measured import measures_of
 
@@ -117,7 +117,10 @@ def test_context_curve_equals_a_loop(cell, steps):
     explained = explain(lambda x, rows: (x[:, 0] * weights[rows]).sum((1, 2)).sigmoid(), region, 6, batch_size=7)
     maps = torch.rand(6, SIDE, SIDE, generator=torch.Generator().manual_seed(5)).double()
     grid, end = Grid(SIDE, SIDE, cell), blur(explained.inputs)
-    curve = context_curve(explained, grid, rank_cells(grid.pool(maps), explained.seeds), end, steps=steps)
+    rows = context_rows(grid, region)
+    kept = context_kept(grid, rank_cells(grid.pool(maps), explained.seeds)[rows], region[rows], steps=steps)
+    values = explained.masked_scores
+    curve = values.values(values.ask(grid, kept, "blur", rows.tolist()))
     slow = slow_context(explained, maps, end, cell, steps)
     expected = [row for row, values in enumerate(slow) if values is not None]
     assert context_rows(grid, region).tolist() == expected
@@ -135,7 +138,8 @@ def test_cells_that_overlap_the_region_are_kept():
 
     grid = Grid(SIDE, SIDE, 2)
     rank = rank_cells(torch.zeros(COUNT, grid.count), range(COUNT))
-    curve = context_curve(explain(score, region), grid, rank, torch.zeros_like(INPUTS), steps=4)
+    values = explain(score, region).masked_scores
+    curve = values.values(values.ask(grid, context_kept(grid, rank, region, steps=4), "black"))
     assert (curve[:, 0] == 0).all()
     assert (curve[:, -1] > 0).all()
 

@@ -9,13 +9,9 @@ from torch import nn
 
 from suite.attributions.maps.base import RandomAttribution, attribute, pixel_map
 from suite.attributions.maps.explained import Explained
-from suite.attributions.maps.methods import (
-    GradCam,
-    IntegratedGradients,
-    Occlusion,
-    Saliency,
-    SmoothGrad,
-)
+from suite.attributions.maps.gradcam import GradCam
+from suite.attributions.maps.methods import IntegratedGradients, Saliency, SmoothGrad
+from suite.attributions.maps.occlusion import Occlusion
 from suite.errors import MeasureError, ModelError, NotApplicableError
 
 torch.set_num_threads(1)
@@ -108,11 +104,23 @@ def test_gradcam_accepts_a_target_that_pads_its_batches():
     torch.testing.assert_close(attribute(GradCam(), explain(padded, layer=model[2], batch_size=3)), plain)
 
 
-def test_gradcam_refuses_a_target_that_splits_its_batches():
+@pytest.mark.parametrize("size", [2, 3, 8])
+def test_gradcam_accepts_a_target_that_splits_its_batches_and_pads_the_last_part(size):
     model = convolutional()
-    split = explain(lambda x, rows: torch.cat([model(part)[:, 0] for part in x.split(2)]), layer=model[2])
-    with pytest.raises(ModelError, match="processed 1 inputs of a batch of 7"):
-        attribute(GradCam(), split)
+
+    def split(x, rows):
+        padded = torch.cat([x, x[:1].expand(-len(x) % size, -1, -1, -1)])
+        return torch.cat([model(part)[:, 0] for part in padded.split(size)])[: len(x)]
+
+    plain = attribute(GradCam(), explain(lambda x, rows: model(x)[:, 0], layer=model[2]))
+    torch.testing.assert_close(attribute(GradCam(), explain(split, layer=model[2])), plain)
+
+
+def test_gradcam_refuses_a_layer_that_runs_twice_for_each_input():
+    model = convolutional()
+    twice = explain(lambda x, rows: model(x)[:, 0] + model(x)[:, 1], layer=model[2])
+    with pytest.raises(ModelError, match="processed 14 inputs in 2 calls for a batch of 7"):
+        attribute(GradCam(), twice)
 
 
 def test_gradcam_is_upsampled_to_the_input():
@@ -192,10 +200,57 @@ def test_target_of_the_wrong_shape_is_refused():
         attribute(Saliency(), explain(lambda x, rows: x[:, 0]))
 
 
-def test_methods_do_not_apply_without_captum(monkeypatch):
-    monkeypatch.setitem(sys.modules, "captum.attr", None)
-    with pytest.raises(NotApplicableError, match="pip install"):
-        attribute(Saliency(), explain())
+def test_integrated_gradients_occlusion_and_gradcam_equal_captum():
+    import captum.attr
+
+    explained = explain_network()
+    rows, inputs = torch.arange(7), explained.inputs.clone().requires_grad_()
+    path = captum.attr.IntegratedGradients(explained.target)
+    theirs = path.attribute(inputs, additional_forward_args=rows, n_steps=9, internal_batch_size=63).detach()
+    torch.testing.assert_close(attribute(IntegratedGradients(steps=9), explained), theirs)
+    windows = {"sliding_window_shapes": (2, 3, 3), "strides": (2, 2, 2)}
+    theirs = captum.attr.Occlusion(explained.target).attribute(inputs, additional_forward_args=rows, **windows).detach()
+    ours = attribute(Occlusion(window=3, stride=2), explained)
+    torch.testing.assert_close(ours.float(), theirs / 2, atol=1e-6, rtol=1e-5, check_dtype=False)
+    layer = captum.attr.LayerGradCam(explained.target, explained.layer)
+    theirs = layer.attribute(inputs, additional_forward_args=rows, relu_attributions=True).detach()
+    torch.testing.assert_close(pixel_map(GradCam(), attribute(GradCam(), explained)), theirs[:, 0])
+
+
+@pytest.mark.parametrize(("side", "cells", "windows"), [(8, 8, 49), (28, 14, 169), (32, 16, 225), (224, 7, 36)])
+def test_windows_of_large_images_follow_a_budget(side, cells, windows):
+    seen = []
+
+    def target(x, rows):
+        seen.append(len(x))
+        return x.sum((1, 2, 3))
+
+    image = Explained(torch.rand(1, 1, side, side), target, target, seeds=[0])
+    attribute(Occlusion(), image)
+    assert sum(seen) == windows + 1  # and the clean image
+    assert Occlusion().grid(side, side).shape == (cells, cells)
+    assert Occlusion().cost(side, side).startswith(f"{cells}x{cells} cells, {windows} windows, budget ")
+
+
+def test_the_budget_of_occlusion_can_be_set():
+    assert Occlusion(budget=256).grid(224, 224).shape == (16, 16)
+    assert Occlusion(budget=1).grid(28, 28).shape == (2, 2)
+    with pytest.raises(ModelError, match="a budget of at least 1"):
+        Occlusion(budget=0).grid(28, 28)
+
+
+def test_gradients_use_full_batches_over_samples():
+    seen = []
+
+    def target(x, rows):
+        seen.append(len(x))
+        return additive(x, rows)
+
+    for method, inputs in ((SmoothGrad(samples=5), 35), (IntegratedGradients(steps=3), 21), (Occlusion(), 7 * 26)):
+        seen.clear()
+        attribute(method, explain(target, batch_size=4))
+        assert sum(seen) == inputs
+        assert set(seen[:-1]) == {4}
 
 
 def test_importing_loads_neither_torch_nor_captum():

@@ -1,5 +1,6 @@
 """Rationales on a linear bag of words with known contributions."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -338,3 +339,32 @@ def test_features_need_samples_and_seeds():
     rationale, _ = linear(2)
     with pytest.raises(MeasureError, match="one seed per sample"):
         Features(rationale, torch.arange(2), [1])
+
+
+def test_every_input_is_scored_once_in_full_batches():
+    rationale, _ = linear(3, words=9)
+    seen = []
+
+    def score(kept, rows):
+        seen.append(torch.cat([kept.long(), rows[:, None]], 1))
+        return rationale.score(kept, rows)
+
+    features = features_of(replace(rationale, score=score), batch_size=8)
+    result = evaluate(features, ONLY, fractions=FRACTIONS)
+    inputs = torch.cat(seen)
+    assert len(inputs.unique(dim=0)) == len(inputs)
+    # Of all samples: emptied, whole and occlusion; then all orders, of which only the first features are new.
+    assert [len(part) for part in seen[:6]] == [3, 3, 8, 8, 8, 3]
+    assert all(len(part) == 8 for part in seen[6:-1])
+    assert result.drops.keys() == {"occlusion", *CONTROLS}
+
+
+def test_too_few_samples_are_named_instead_of_a_comparison():
+    for count, reason in ((7, "too few samples (n = 7; at least 8 are needed)"), (8, None)):
+        rationale, _ = linear(count)
+        rows = measures_of(evaluate(features_of(rationale), ONLY, fractions=FRACTIONS))
+        drops = {(m.params["method"], m.metric): m for m in rows if "beats_random" in m.checks}
+        row = drops["occlusion", "comprehensiveness"]
+        assert (row.checks["beats_random"] == "n/a") == (reason is not None)
+        assert row.reason == reason
+        assert drops["random", "comprehensiveness"].reason is None

@@ -1,5 +1,6 @@
 """Contexts for tests of the axes, what an axis finds on them, and the base class of their faulty attacks."""
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,6 +10,7 @@ from torch import nn
 
 from suite.attacks.images.gradient import PGD, NormAttack
 from suite.axes.base import Axis, AxisResult, Context, measure, summarise
+from suite.axes.robustness.cohorts import AttackRounds
 from suite.data import DataReport, TaskData, TaskInfo
 from suite.kinds.base import Kind
 from suite.kinds.classification.kind import Classification
@@ -84,7 +86,14 @@ def finding_of(axis, context):
     return Finding(axis, context.kind, measure(axis, context))
 
 
-def context_of(model=None, count=120, **fields):
+def with_width(model, rows):
+    """Return a model that shares its module with another one and runs it on `rows` samples at a time."""
+    model = copy(model)
+    model.width = rows
+    return model
+
+
+def context_of(model=None, count=120, batch_size=64, **fields):
     """Return the context of a model on `count` digits."""
     train, test = splits()
     info = TaskInfo("digits", "classification", "1", CLASSES, (1, 8, 8))
@@ -93,13 +102,23 @@ def context_of(model=None, count=120, **fields):
         kind=Classification().kind(),
         data=data,
         test=data.test,
-        model=model or trained(),
+        model=with_width(model or trained(), batch_size),
         members=lambda count: [],
         track=silent,
         device=torch.device("cpu"),
-        names=("digits", "net", "robustness"),
+        names=("digits", "robustness"),
         **fields,
     )
+
+
+def fitted_sweep(attack, context):
+    """Return a finished sweep of an attack that is fitted first, on a frozen model."""
+    rounds = AttackRounds(attack)
+    state, _ = rounds.prepared(context)
+    with context.model.frozen():
+        sweep = rounds._sweep(context, state)
+        sweep.run()
+    return sweep
 
 
 def robust(finding):
@@ -116,12 +135,11 @@ def split_context(test, model=None, batch_size=64):
         kind=Classification().kind(),
         data=data,
         test=test,
-        model=model or trained(),
+        model=with_width(model or trained(), batch_size),
         members=lambda count: [],
         track=silent,
         device=torch.device("cpu"),
-        names=("digits", "net", "corruption"),
-        batch_size=batch_size,
+        names=("digits", "corruption"),
     )
 
 

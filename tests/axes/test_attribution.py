@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from suite.axes.attribution import Attribution
+import suite.axes.attribution
+from suite.attributions.maps.faithfulness import AREAS, Faithfulness
+from suite.axes.attribution import Attribution, _curves
 from suite.axes.base import measure as measure_axis
 from suite.errors import SpecError
 from suite.kinds.base import NotApplicable
@@ -76,19 +78,28 @@ def test_the_name_of_the_control_is_reserved(monkeypatch, methods):
         measure(methods)
 
 
-def test_progress_advances_by_one_per_method():
-    running, steps = [], []
+def test_progress_advances_by_one_per_cohort(monkeypatch):
+    monkeypatch.setattr(suite.axes.attribution, "FEWEST", 5)
+    monkeypatch.setattr(suite.axes.attribution, "MOST", 5)
+    sizes = []
 
     def track(items, label, total):
-        items = list(items)
-        assert (label, total) == ("attribution", len(items))
-        for name, method in items:
-            running.append(name)
-            yield name, method
-            steps.append(list(running))
+        assert (label, total) == ("attribution", 3)
+        for rows in items:
+            yield rows
+            sizes.append(len(rows))
 
     measure(("saliency", "occlusion"), track)
-    assert steps == [["saliency"], ["saliency", "occlusion"], ["saliency", "occlusion", "random"]]
+    assert sizes == [4, 4, 4]
+
+
+def test_a_cohort_without_a_context_adds_nothing_to_the_curves_of_the_context():
+    key, area = ("saliency", "context_deletion", "mean"), ("saliency", AREAS["context_deletion"].name, "mean")
+    nothing = Faithfulness({area: np.full(2, np.nan)}, {key: np.full(3, np.nan)}, {}, {}, {})
+    some = Faithfulness({area: np.array([0.5, np.nan])}, {key: np.array([1.0, 0.5, 0.0])}, {}, {}, {})
+    assert _curves(nothing) == {}
+    (curve,) = _curves(some).values()
+    assert (curve.count, curve.to_json()) == (1, [1.0, 0.5, 0.0])
 
 
 def test_gradcam_uses_a_layer_with_a_spatial_output():
@@ -126,8 +137,9 @@ def test_the_control_of_a_row_has_a_column_of_the_same_name():
     result = measure(("saliency", "occlusion"))
     for row in result.measures:
         if row.value is not None:
-            assert row.value == result.column(row.metric, **row.params).mean()
-            assert row.control == result.column(row.metric, **{**row.params, "method": "random"}).mean()
+            method, baseline = row.params["method"], row.params["baseline"]
+            assert row.value == result.column(row.metric, method=method, baseline=baseline).mean()
+            assert row.control == result.column(row.metric, method="random", baseline=baseline).mean()
 
 
 def test_a_kind_without_maps_gives_the_reason():

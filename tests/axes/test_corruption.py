@@ -187,7 +187,7 @@ def test_color_images_of_another_size_work():
 
 
 def test_samples_that_are_not_images_give_a_skipped_row():
-    context = split_context(replace(splits()[1].take(range(3)), inputs=np.zeros((3, 5), dtype=np.float32)))
+    context = split_context(replace(splits()[1].take(range(3)), source=np.zeros((3, 5), dtype=np.float32)))
     (row,) = Finding(FEW, context.kind, measure(FEW, context)).measures
     assert (row.status, row.metric) == ("skipped", "mean_corruption_error")
     assert "(5,)" in row.reason

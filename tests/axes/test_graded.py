@@ -20,7 +20,6 @@ from suite.axes.clean import Clean
 from suite.axes.corruption import Corruption
 from suite.axes.occlusion import Occlusion
 from suite.axes.robustness.axis import Robustness
-from suite.axes.robustness.sweep import AttackSweep
 from suite.errors import ModelError, SpecError, SuiteError
 from suite.kinds.detection import losses
 from suite.leaderboard import board
@@ -32,9 +31,9 @@ from suite.registry import resolve
 from suite.runner.harness import Harness, plan
 from suite.runner.settings import Settings
 from suite.store import Store
-from tests.axes.contexts import finding_of, robust
+from tests.axes.contexts import finding_of, fitted_sweep, robust, with_width
 from tests.kinds.planted import KINDS, LIMIT, SLOPE, PlantedDetector, context_of, model_of
-from tests.stores import numbers
+from tests.stores import measures
 
 EPS = "eps=[0.02, 0.05, 0.1]"
 PIXELS = {
@@ -107,11 +106,7 @@ def test_a_model_with_masked_gradients_is_suspect(kind, name):
 def test_quality_never_increases_with_the_size(kind, name):
     context = context_of(kind).fit_to_model()
     entry, spec = resolve("attack", {**PIXELS, **PATCHES}[name])
-    with context.model.frozen():
-        sweep = AttackSweep(
-            context, Problem.of(context.kind, context.model.raw, adapter=context.model), entry.build(spec)
-        )
-        sweep.run()
+    sweep = fitted_sweep(entry.build(spec), context)
     quality = [sweep.clean, *sweep.quality.values()]
     for before, after in itertools.pairwise(quality):
         assert (after <= before).all()
@@ -242,13 +237,12 @@ AXES = {
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", AXES)
 def test_no_number_depends_on_the_batch_size_or_the_run(kind, name):
-    first, *others = (
-        finding_of(AXES[name], context_of(kind, count=9, batch_size=size).fit_to_model()) for size in (64, 7, 1)
-    )
+    models = (with_width(model_of(kind, "regular"), size) for size in (64, 7, 1))
+    first, *others = (finding_of(AXES[name], context_of(kind, model, count=9).fit_to_model()) for model in models)
     for other in others:
         assert first.measures == other.measures
         assert first.details == other.details
-        assert first.facts == other.facts
+        assert {**first.facts, "passes": {}} == {**other.facts, "passes": {}}  # passes include padding
         for one, same in zip(first.result.columns, other.result.columns, strict=True):
             assert (one.name, one.params, one.population) == (same.name, same.params, same.population)
             assert np.array_equal(one.values, same.values, equal_nan=one.values.dtype.kind == "f")
@@ -341,7 +335,7 @@ def test_controls_of_a_patch_mask_the_same_targets(kind, name):
 FILE = '''"""Planted scenes."""
 
 from suite import Sample, model, task
-from tests.axes.contexts import finding_of, robust
+from tests.axes.contexts import finding_of, fitted_sweep, robust, with_width
 from tests.kinds.planted import CLASSES, LANDMARKS, boxes_of, masks_of, model_of, scenes
 
 COUNT = {"train": 24, "validation": 30, "test": 20}
@@ -487,7 +481,7 @@ def test_rows_of_graded_kinds_are_reproducible_with_interval_checks_and_control(
         stores = [Store(tmp_path / kind / str(size)) for size in (64, 7)]
         for store, size in zip(stores, (64, 7), strict=True):
             Harness(store, Settings(batch_size=size)).run(cells_of(file, kind, ALL_AXES[:4], "regular"))
-        assert numbers(stores[0]).equals(numbers(stores[1]))
+        assert measures(stores[0]).equals(measures(stores[1]))
         rows = stores[0].rows()
         measured = rows[rows["value"].notna() & (rows["metric"] != "temperature")]
         assert measured["lo"].notna().all() and measured["hi"].notna().all() and (measured["n"] > 0).all()

@@ -132,11 +132,11 @@ def test_corners_cover_all_positions_and_depend_on_seed_and_row():
 
 
 def test_square_sides_and_grid_stops():
-    assert [side_of(torch.zeros(1, 1, 8, 8), share) for share in (0.02, 0.0625, 0.25, 0.99)] == [1, 2, 4, 7]
-    assert side_of(torch.zeros(1, 1, 12, 12), 25 / 144) == 5
-    assert side_of(torch.zeros(1, 1, 4, 100), 0.5) == 4
+    assert [side_of((8, 8), share) for share in (0.02, 0.0625, 0.25, 0.99)] == [1, 2, 4, 7]
+    assert side_of((12, 12), 25 / 144) == 5
+    assert side_of((4, 100), 0.5) == 4
     with pytest.raises(SpecError, match="less than one pixel"):
-        side_of(torch.zeros(1, 1, 8, 8), 0.01)
+        side_of((8, 8), 0.01)
     assert stops(8, 4, 7) == [0, 1, 2, 3, 4]
     assert stops(224, 100, 3) == [0, 62, 124]
     assert stops(8, 4, 1) == [0]

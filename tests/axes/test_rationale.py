@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import suite.axes.attribution
 from suite.axes.attribution import NOTHING_TO_EXPLAIN
 from suite.axes.base import GALLERY, Context, measure
 from suite.axes.rationale import RationaleAxis
@@ -269,17 +270,21 @@ def test_the_gallery_shows_texts_only_if_the_model_reads_texts():
     assert "codes" not in finding_of(axis, explaining(context_of(other), Latents(shown=False))).arrays
 
 
-def test_progress_names_every_method():
-    started = []
+def test_progress_advances_by_one_per_cohort(monkeypatch):
+    monkeypatch.setattr(suite.axes.attribution, "FEWEST", 9)
+    monkeypatch.setattr(suite.axes.attribution, "MOST", 9)
+    measured = {"features": 0, "rationale": 0}
 
     def track(items, label, total):
-        assert (label, total) == ("rationale", 3)
-        for item in items:
-            started.append(item)
-            yield item
+        if label in measured:
+            assert 2 <= total == len(items)
+        for rows in items:
+            yield rows
+            if label in measured:
+                measured[label] += len(rows)
 
-    finding_of(RationaleAxis(explainers="occlusion"), context_of(track=track))
-    assert started == ["occlusion", "random", "recency"]
+    finding = finding_of(RationaleAxis(explainers="occlusion", samples=20), context_of(track=track))
+    assert measured == {"features": 20, "rationale": len(finding.column("id"))}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from suite.attacks.engine.problem import Problem
 from suite.attacks.images.boundary import Boundary
 from suite.attacks.images.gradient import FGSM, PGD, NormAttack
 from suite.axes.robustness.axis import Robustness
-from suite.axes.robustness.inputs import stored_inputs
+from suite.axes.robustness.inputs import FoundInputs
 from suite.axes.robustness.setup import DRAWS
 from suite.axes.robustness.sweep import AttackSweep
 from suite.errors import AttackError
@@ -34,7 +34,7 @@ def sweep_of(attack, context=None, **fields):
     """Return a finished sweep of an attack on a frozen model."""
     context = context or context_of()
     with context.model.frozen(), seeded(context.seed, context.device):
-        problem = replace(Problem.of(context.kind, context.model.raw, batch_size=context.batch_size), **fields)
+        problem = replace(Problem.of(context.kind, context.model.raw, adapter=context.model), **fields)
         sweep = AttackSweep(context, problem, attack)
         sweep.run()
     return sweep
@@ -132,9 +132,9 @@ def test_nothing_is_attacked_if_no_sample_is_correct():
     context.test.targets[:] = (predict(context.model, context.pixels).numpy() + 1) % 10
     sweep = sweep_of(PGD(eps=EPS, steps=2), context)
     assert not sweep.clean.any() and all(not correct.any() for correct in sweep.quality.values())
-    stored, counts = stored_inputs(sweep)
-    assert stored["found"].values.shape == (0, 1, 8, 8) and stored["found_id"].values.shape == (0,)
-    assert counts["stored"] == counts["found"] == 0
+    inputs = FoundInputs.of(sweep, shown=True)
+    assert inputs.values.shape == (0, 1, 8, 8) and inputs.ids.shape == (0,)
+    assert inputs.to_json()["stored"] == inputs.to_json()["found"] == 0
 
 
 # Minimum-norm attacks run once for all sizes
@@ -286,14 +286,14 @@ def test_an_adversarial_example_stays_if_a_larger_size_fails_by_chance():
     sweep = scripted({0.1: 0.25, 0.2: 0.75, 0.3: 0.5})
     assert [float(quality[0]) for quality in sweep.quality.values()] == [0.75, 0.25, 0.5]
     assert sweep.found_at.tolist() == [0.2]
-    moved = stored_inputs(sweep)[0]["found"].values
+    moved = FoundInputs.of(sweep, shown=True).values
     # The stored example is the successful one, not the larger perturbation, which did not succeed.
     assert np.abs(moved - 0.5).max() == pytest.approx(0.2, abs=1e-6)
 
 
 def test_half_of_the_draws_is_no_majority():
     sweep = scripted({0.1: 0.5, 0.2: 0.5, 0.3: 0.5})
-    assert np.isnan(sweep.found_at).all() and len(stored_inputs(sweep)[0]["found"].values) == 0
+    assert np.isnan(sweep.found_at).all() and len(FoundInputs.of(sweep, shown=True).values) == 0
     # The gallery keeps the largest attempt.
     assert np.abs(sweep.adversarial.numpy() - 0.5).max() == pytest.approx(0.3, abs=1e-6)
 

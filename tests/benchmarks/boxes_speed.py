@@ -18,7 +18,8 @@ import numpy as np
 
 from suite.metrics.detection import average_precision, average_recall, image_errors, match, mean_ap
 from suite.metrics.detection.matching import AREAS
-from suite.metrics.stats.bootstrap import bootstrap, resample_counts
+from suite.metrics.stats.bootstrap import bootstrap
+from suite.metrics.stats.counts import resample_counts
 from tests.metrics.detection.scenes import coco
 
 RUNS = 3

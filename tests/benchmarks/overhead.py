@@ -100,9 +100,11 @@ def bare(net: nn.Module, pixels: Tensor, batch: int, *, forward: int, backward: 
                 net(part)
 
 
-def problem_of(case: Subject, net: Callable[[Tensor], Tensor] | None = None) -> Problem:
+def problem_of(case: Subject, net: nn.Module | None = None) -> Problem:
     """Return the problem as the robustness axis builds it."""
-    return Problem.of(Classification().kind(), net or TorchClassifier(case.net).raw, batch_size=case.batch)
+    adapter = TorchClassifier(net or case.net)
+    adapter.width = case.batch
+    return Problem.of(Classification().kind(), adapter.raw, adapter=adapter)
 
 
 def ours(case: Subject, problem: Problem, *, stop: bool, steps: int = STEPS) -> Tensor:

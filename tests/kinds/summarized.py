@@ -15,7 +15,8 @@ def metrics_named(*names):
 def table_of(outcomes, *names):
     """Return the columns and facts that some registered metrics need, and those of the kind if there are outputs."""
     own = [] if outcomes.output is None else [outcomes.kind.scoring.measured(outcomes)]
-    columns, facts = collected([*own, *measured_by(metrics_named(*names), outcomes)])
+    whole = collected([*own, *measured_by(metrics_named(*names), outcomes)])
+    columns, facts = whole.columns, whole.all_facts
     ids = Column("id", np.array(outcomes.ids, dtype=object))
     return Table((ids, *columns), facts, seed=outcomes.seed)
 

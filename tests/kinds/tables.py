@@ -14,15 +14,16 @@ from suite.types import Measure
 def table_of(outcomes: Outcomes, *measurements: Measurement) -> Table:
     """Return the table of what a kind and further measurements store of some outcomes."""
     parts = [outcomes.kind.scoring.measured(outcomes), *(measure(outcomes) for measure in measurements)]
-    columns, facts = collected(parts)
-    return Table((Column("id", np.array(outcomes.ids, object)), *columns), facts, seed=outcomes.seed)
+    whole = collected(parts)
+    ids = Column("id", np.array(outcomes.ids, object))
+    return Table((ids, *whole.columns), whole.all_facts, seed=outcomes.seed)
 
 
 def method_table(prediction: Prediction, measure: Measurement, seed: int = 0) -> Table:
     """Return the table of one uncertainty method, as the axis calibration narrows it."""
     params = {"uncertainty": prediction.method}
-    columns, facts = collected([measure(prediction)], **params)
-    return Table(tuple(columns), {**facts, "bins": prediction.bins}, seed=seed).at(**params)
+    whole = collected([measure(prediction)], **params)
+    return Table(tuple(whole.columns), {**whole.all_facts, "bins": prediction.bins}, seed=seed).at(**params)
 
 
 def prediction_of(kind: Any, output: Any, targets: Any, **fields: Any) -> Prediction:
@@ -34,8 +35,8 @@ def prediction_of(kind: Any, output: Any, targets: Any, **fields: Any) -> Predic
 def part(outcomes: Outcomes, rows: Sequence[int]) -> Outcomes:
     """Return the outcomes of some samples."""
     ids, chosen = tuple(outcomes.ids[row] for row in rows), list(rows)
-    inputs = None if outcomes.inputs is None else outcomes.inputs[chosen]
-    return replace(outcomes, ids=ids, output=outcomes.output[chosen], targets=outcomes.targets[chosen], inputs=inputs)
+    read = None if outcomes.read is None else lambda: outcomes.inputs[chosen]
+    return replace(outcomes, ids=ids, output=outcomes.output[chosen], targets=outcomes.targets[chosen], read=read)
 
 
 def assert_same(summary: Sequence[Measure], direct: Sequence[Measure]) -> None:

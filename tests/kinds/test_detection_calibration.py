@@ -19,8 +19,9 @@ from tests.metrics.detection.scenes import scene
 def measured(output, truth):
     """Return the measures by name, and the reliability diagram."""
     prediction = Prediction("score", Detection().probabilities(output), output, truth)
-    columns, facts = collected([{"boxes": truth}, scored_detections(prediction)])
-    measures = detection_calibration(Table(tuple(columns), facts, params={"uncertainty": "score"}))
+    part = collected([{"boxes": truth}, scored_detections(prediction)])
+    facts = part.all_facts
+    measures = detection_calibration(Table(tuple(part.columns), facts, params={"uncertainty": "score"}))
     return {measure.metric: measure for measure in measures}, facts["reliability"]
 
 

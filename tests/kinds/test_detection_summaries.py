@@ -37,14 +37,16 @@ def output_and_truth(images=12):
 def clean_table(output, truth, classes, rows=slice(None)):
     """Return the table of the clean axis for some images."""
     ids = tuple(map(str, np.arange(len(output))[rows]))
-    columns, facts = collected([KIND.measured(Outcomes(ids, output[rows], truth[rows], classes, 0, KIND))])
+    whole = collected([KIND.measured(Outcomes(ids, output[rows], truth[rows], classes, 0, KIND))])
+    columns, facts = whole.columns, whole.all_facts
     return Table(tuple(columns), facts)
 
 
 def method_table(output, truth, method="score", rows=slice(None)):
     """Return the table of one uncertainty method for some images, as the axis calibration narrows it."""
     prediction = Prediction(method, KIND.probabilities(output[rows]), output[rows], truth[rows])
-    columns, facts = collected([scored_detections(prediction)], uncertainty=method)
+    whole = collected([scored_detections(prediction)], uncertainty=method)
+    columns, facts = whole.columns, whole.all_facts
     return Table((Column("boxes", truth[rows]), *columns), facts).at(uncertainty=method)
 
 

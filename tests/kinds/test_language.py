@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from suite.data import Split, TaskData, TaskInfo
-from suite.data.loading import DataReport
+from suite.data.report import DataReport
 from suite.data.text import packed
 from suite.errors import AttackError, DataError, ModelError, NotApplicableError, SpecError
 from suite.kinds.base import Outcomes, required
@@ -56,7 +56,7 @@ def outcomes(model, texts=None):
     with torch.no_grad():
         output = model(inputs).numpy()
     kind = KIND.kind().fit_to_model(lambda: (output, test.targets), data)
-    return Outcomes(test.ids, output, test.targets, CLASSES, 0, kind, model, data, inputs)
+    return Outcomes(test.ids, output, test.targets, CLASSES, 0, kind, model, data, lambda: inputs)
 
 
 class ConstantLogits(nn.Module):
@@ -185,7 +185,9 @@ def test_bits_per_byte_use_utf8_bytes():
     targets = KIND.stack([Window(text, 2) for text in texts], classes)
     model = TorchLanguage(ConstantLogits([0.0] * len(classes)), classes, length=5)
     inputs = torch.from_numpy(packed(texts, 5))
-    given = Outcomes(("a", "b"), model(inputs).detach().numpy(), targets, classes, 0, KIND.kind(), model, None, inputs)
+    given = Outcomes(
+        ("a", "b"), model(inputs).detach().numpy(), targets, classes, 0, KIND.kind(), model, None, lambda: inputs
+    )
     measures = bits(given)
     # 2 + 3 + 4 and 1 + 1 + 2 bytes for three characters each
     assert measures["bits_per_byte"].value == pytest.approx(6 * math.log2(len(classes)) / 13)
@@ -410,7 +412,9 @@ def test_short_texts_have_no_ngrams():
     model = TorchLanguage(ConstantLogits([0.0] * len(classes)), classes, length=4)
     inputs = torch.from_numpy(packed(texts, 4))
     with torch.no_grad():
-        given = Outcomes(("a", "b", "c"), model(inputs).numpy(), targets, classes, 0, KIND.kind(), model, data, inputs)
+        given = Outcomes(
+            ("a", "b", "c"), model(inputs).numpy(), targets, classes, 0, KIND.kind(), model, data, lambda: inputs
+        )
     rows = of_generated(given)
     assert "ngram_memorization" not in rows
     assert rows["repetition"].value is None and rows["repetition"].n_failed == rows["repetition"].n == 20

@@ -142,7 +142,7 @@ def planted_outcomes(sharpness=1.0, heat=1.0, windows=80):
     output, targets = planted(windows=windows, sharpness=sharpness)
     codes = torch.arange(windows)[:, None].expand(-1, 37)
     ids = tuple(map(str, range(windows)))
-    return Outcomes(ids, output, targets, (), 0, KIND.kind(), Draws(output, heat), None, codes)
+    return Outcomes(ids, output, targets, (), 0, KIND.kind(), Draws(output, heat), None, lambda: codes)
 
 
 def whole_gap(sharpness, heat=1.0):

@@ -63,10 +63,8 @@ def test_temperature_drops_no_detection():
     assert fitted.value < 0.6 and fitted.error is None
     corrected = fitted.apply(output)
     assert (corrected[:, 0, 4] < 0.05).any()
-    columns, facts = collected(
-        [{"boxes": truth}, scored_detections(Prediction("score+temperature", corrected, None, truth))]
-    )
-    d_ece = detection_calibration(Table(tuple(columns), facts))[0]
+    whole = collected([{"boxes": truth}, scored_detections(Prediction("score+temperature", corrected, None, truth))])
+    d_ece = detection_calibration(Table(tuple(whole.columns), whole.all_facts))[0]
     assert d_ece.params["detections"] == 200
 
 

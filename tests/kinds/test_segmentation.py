@@ -218,7 +218,8 @@ def test_only_covered_pixels_are_ignored():
 def measured(logits, truth):
     """Return the calibration measures by name and region, and the table that they follow from."""
     prediction = Prediction("softmax", Segmentation().probabilities(logits), logits, truth)
-    columns, facts = collected([pixel_sums(prediction)])
+    whole = collected([pixel_sums(prediction)])
+    columns, facts = whole.columns, whole.all_facts
     table = Table(tuple(columns), {**facts, "bins": 15}, params={"uncertainty": "softmax"})
     return {(m.metric, m.params.get("region", "all")): m for m in segmentation_calibration(table)}, table
 

@@ -32,15 +32,15 @@ def logits_and_masks(images=9, size=(8, 6), seed=0):
 
 def clean_table(logits, truth, rows=slice(None)):
     ids = tuple(map(str, np.arange(len(truth))[rows]))
-    columns, facts = collected([KIND.measured(Outcomes(ids, logits[rows], truth[rows], NAMES, 0, KIND))])
-    return Table(tuple(columns), facts)
+    whole = collected([KIND.measured(Outcomes(ids, logits[rows], truth[rows], NAMES, 0, KIND))])
+    return Table(tuple(whole.columns), whole.all_facts)
 
 
 def method_table(logits, truth, rows=slice(None)):
     """Return the table of the softmax for some images, as the axis calibration narrows it."""
     prediction = Prediction("softmax", KIND.probabilities(logits[rows]), logits[rows], truth[rows], bins=10)
-    columns, facts = collected([pixel_sums(prediction)], uncertainty="softmax")
-    return Table(tuple(columns), {**facts, "bins": 10}).at(uncertainty="softmax")
+    whole = collected([pixel_sums(prediction)], uncertainty="softmax")
+    return Table(tuple(whole.columns), {**whole.all_facts, "bins": 10}).at(uncertainty="softmax")
 
 
 def clean(stored):

@@ -17,7 +17,8 @@ from suite.kinds.base import Outcomes, required
 from suite.kinds.sentiment import metrics
 from suite.kinds.sentiment.kind import Sentiment
 from suite.metrics import stats
-from suite.metrics.stats.bootstrap import bootstrap, resample_counts
+from suite.metrics.stats.bootstrap import bootstrap
+from suite.metrics.stats.counts import resample_counts
 from suite.models.adapters.text import TorchText
 from suite.models.adapters.tokens import Words
 from suite.models.networks.text import Bag
@@ -145,7 +146,7 @@ def reader(length: int = 4) -> TorchText:
 
 def reads(*texts: str, model: Any = None, room: int = 8) -> Outcomes:
     rows = torch.from_numpy(packed(texts, max(map(len, texts)) + room))
-    return outcomes(np.zeros((len(texts), 2)), [0] * len(texts), model=model or reader(), inputs=rows)
+    return outcomes(np.zeros((len(texts), 2)), [0] * len(texts), model=model or reader(), read=lambda: rows)
 
 
 def test_unknown_words_are_a_fraction_of_words_read() -> None:
@@ -219,7 +220,7 @@ def test_summary_of_some_texts_equals_a_run_on_them(rows: list[int]) -> None:
     read = reads(*texts)
     ids = read.ids
     test = SimpleNamespace(test=Split(ids, read.inputs.numpy(), targets, shares))
-    given = Outcomes(ids, logits.astype(np.float32), targets, CLASSES, 0, read.kind, read.model, test, read.inputs)
+    given = Outcomes(ids, logits.astype(np.float32), targets, CLASSES, 0, read.kind, read.model, test, read.read)
     measurements = (metrics.scores, metrics.word_counts, metrics.truncation, metrics.ratings)
     whole, direct = table_of(given, *measurements), table_of(part(given, rows), *measurements)
     for summary in (

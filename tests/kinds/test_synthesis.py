@@ -95,8 +95,9 @@ def kind(data):
 CRITIC_ROWS = ("critic_ece", "critic_auroc", "critic_accuracy")
 
 
-def context_for(data, kind, *, recipe=None, batch_size=64):
+def context_for(data, kind, *, recipe=None, width=64):
     model = TorchGenerator(Planted(), recipe=recipe)
+    model.width = width
 
     def members(count):
         raise NotApplicableError("no members")
@@ -110,7 +111,6 @@ def context_for(data, kind, *, recipe=None, batch_size=64):
         lambda items, label, total: iter(items),
         CPU,
         ("bars", "planted", "x"),
-        batch_size=batch_size,
     )
     return context
 
@@ -179,7 +179,7 @@ def test_generator_of_another_task_fails_on_every_axis(data, kind):
 def test_judge_learns_quarter_turns_of_unlabeled_square_images():
     plain = task(labels=False)
     assert judge.judge_of(plain.train).learned == "quarter turns"
-    wide = replace(plain.train, inputs=plain.train.inputs[..., :6])
+    wide = replace(plain.train, source=plain.train.inputs[..., :6])
     with pytest.raises(NotApplicableError, match="labels of two classes or more"):
         judge.judge_of(wide)
     with pytest.raises(NotApplicableError, match="not enough"):
@@ -197,7 +197,8 @@ def test_few_samples_are_deterministic_and_nested(data):
 
 def quality_table(data, images, seed=0):
     """Return the table of some generated images."""
-    columns, facts = collected([sample_pools(data, images)])
+    whole = collected([sample_pools(data, images)])
+    columns, facts = whole.columns, whole.all_facts
     return Table(tuple(columns), facts, seed=seed)
 
 
@@ -372,15 +373,15 @@ def test_clean_rows_and_gallery(data, kind):
     assert finding.facts["real"] == len(kind.manifold(CPU).centers)
 
 
-def test_rows_are_deterministic_for_any_batch_size(data, kind):
+def test_rows_are_deterministic_for_any_width(data, kind):
     axis = Robustness(attack="pgd(eps=[0.2, 0.5], steps=3, restarts=1)", audit=8)
-    first, again = (finding_of(axis, context_for(data, kind, batch_size=size)) for size in (64, 7))
+    first, again = (finding_of(axis, context_for(data, kind, width=size)) for size in (64, 7))
     assert [(row.metric, row.value, row.control) for row in first.measures] == [
         (row.metric, row.value, row.control) for row in again.measures
     ]
     assert (
         finding_of(Clean(), context_for(data, kind)).measures
-        == finding_of(Clean(), context_for(data, kind, batch_size=7)).measures
+        == finding_of(Clean(), context_for(data, kind, width=7)).measures
     )
 
 

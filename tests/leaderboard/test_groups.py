@@ -45,7 +45,7 @@ def test_a_line_never_mixes_two_sets_of_weights(tmp_path: Path) -> None:
     made = board(store, s.TASK)
     assert made.frame["accuracy"].tolist() == [pytest.approx(0.9)]
     assert [column.name for column in made.columns] == ["accuracy"]
-    assert "cnn: 2 older records with other weights are not shown." in made.notes
+    assert "cnn: 2 records with other weights are not shown." in made.notes
 
 
 def test_a_model_measured_with_new_weights_shows_only_these(tmp_path: Path, toy) -> None:
@@ -59,7 +59,7 @@ def test_a_model_measured_with_new_weights_shows_only_these(tmp_path: Path, toy)
     made = board(store, "toy.py:toy")
     assert set(select(store.rows(), "toy.py:toy").rows["axis"]) == {"clean"}
     assert [column.name for column in made.columns] == ["accuracy"]
-    assert "mine: 2 older records with other weights are not shown." in made.notes
+    assert "mine: 2 records with other weights are not shown." in made.notes
 
 
 def test_a_model_that_cannot_be_built_has_a_line(tmp_path: Path, toy) -> None:

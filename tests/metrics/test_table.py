@@ -1,6 +1,7 @@
 """Tables of per-sample columns: conditions, subsets, levels, and what travels with a metric."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,11 +74,11 @@ def test_the_level_widens_every_interval():
 
 def test_parts_are_collected_under_one_condition():
     parts = [{"a": [1, 2]}, Measured({"a": [3, 4], "b": [5, 6]}, {"fact": 1}), Measured({"c": [7]}, population="nets")]
-    columns, facts = collected(parts, lake="deep")
-    found = {(column.population, column.name): column.values.tolist() for column in columns}
+    part = collected(parts, lake="deep")
+    found = {(column.population, column.name): column.values.tolist() for column in part.columns}
     assert found == {("test", "a"): [1, 2], ("test", "b"): [5, 6], ("nets", "c"): [7]}
-    assert all(column.params == {"lake": "deep"} for column in columns)
-    assert facts == {"fact": 1}
+    assert all(column.params == {"lake": "deep"} for column in part.columns)
+    assert part.facts == {"fact": 1}
 
 
 def test_a_declaration_survives_json():
@@ -93,3 +94,19 @@ def test_a_metric_under_attack_is_a_headline_with_a_control():
     assert attacked.outcome == "quality"
     errors = Metric("rmse", "RMSE", "error", unit="kg", higher_is_better=False).under_attack()
     assert (errors.name, errors.unit, errors.upper_bound) == ("robust_rmse", "kg", False)
+
+
+def test_measures_resampled_together_equal_single_ones():
+    stored, other = table(), replace(LENGTH, name="width")
+    values, params = stored["length"], {"side": "left"}
+
+    def together(counts):
+        return np.stack([average(values)(counts), average(values**2)(counts)], axis=1)
+
+    both = stored.resampled_together([LENGTH, other], together, each=[{}, {"params": params}], seed=3)
+    assert both == [
+        stored.resampled(LENGTH, average(values), seed=3),
+        stored.resampled(other, average(values**2), seed=3, params=params),
+    ]
+    with pytest.raises(ValueError, match="zip"):
+        stored.resampled_together([LENGTH], together)

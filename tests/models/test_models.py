@@ -9,8 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from suite.data import TaskInfo
-from suite.data.loading import Split
+from suite.data import Split, TaskInfo
 from suite.errors import ModelError, TrainingError, UnknownNameError, WeightsError
 from suite.kinds.classification.kind import Classification
 from suite.models.base import TorchClassifier

@@ -125,6 +125,7 @@ def provenance(model: str, spec: str, *, task: str = TASK, **changes: Any) -> Pr
         digests={"data": "d" * 64, "model": "m" * 64, "code": "c" * 64, "env": "e" * 64},
         device="cpu",
         dtype="float32",
+        batch_size=64,
         suite_version="0.1.0",
     )
     return replace(base, **changes)

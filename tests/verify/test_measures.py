@@ -236,9 +236,8 @@ def test_a_value_that_is_changed_in_the_file_is_named(measured, record_filter, t
     (path,) = store.root.glob("records/*/*/record.json")
     content = json.loads(path.read_text("utf-8"))
     row = content["measures"][first_with(stored(measured, spec))]
-    row["value"] = (
-        float(np.nextafter((row["lo"] + row["hi"]) / 2, 0)) if row["hi"] > row["lo"] else row["value"] + 1e-10
-    )
+    lower, upper = (row["lo"] + row["value"]) / 2, (row["hi"] + row["value"]) / 2
+    row["value"] = next((other for other in (lower, upper) if other != row["value"]), row["value"] + 1e-10)
     path.write_text(json.dumps(content), "utf-8")
     derived = derive(Store(tmp_path).record(path.parent.name))
     assert derived.differences and "value is" in derived.differences[0]

@@ -90,9 +90,19 @@ def test_only_axes_that_take_a_few_samples_have_a_note(measured, record_filter):
     assert {axis: note for axis, note in notes.items() if note} == {"attribution": (few,)}
 
 
-@pytest.mark.parametrize("batch_size", [1, 7])
-def test_verification_does_not_depend_on_the_batch_size(measured, record_filter, batch_size):
-    assert verifications(measured, record_filter, batch_size=batch_size) == verifications(measured, record_filter)
+def test_the_model_runs_with_the_batch_size_of_the_record(measured, record_filter, tmp_path, monkeypatch):
+    unmodified = stored(measured, LINF)
+    few = dataclasses.replace(unmodified, provenance=dataclasses.replace(unmodified.provenance, batch_size=5))
+    rows, raw = [], TorchClassifier.shaped
+
+    def shaped(self, output, pixels):
+        rows.append(len(pixels))
+        return raw(self, output, pixels)
+
+    monkeypatch.setattr(TorchClassifier, "shaped", shaped)
+    (verification,) = verifications(store_with(measured, tmp_path, few), record_filter)
+    assert verification.differences == () and verification.inputs > 5
+    assert rows[-1] == 5 and rows.count(5) >= verification.inputs / 5
 
 
 def test_only_the_current_record_is_verified(measured, record_filter, tmp_path):

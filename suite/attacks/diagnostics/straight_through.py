@@ -6,7 +6,7 @@ approximation (BPDA) of Athalye, Carlini and Wagner 2018. This cannot repair a g
 corrupts; a surrogate model or a random search needs no gradient.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -52,11 +52,26 @@ def before_flattening(forward: Forward) -> Forward:
         mode = StraightThrough()
         with mode:
             out = forward(pixels)
-        if mode.scores is None or mode.scores.shape[1:] != out.shape[1:] or len(mode.scores) < len(out):
-            return out
-        return mode.scores[: len(out)]
+        return _last_scores(mode.scores, out)
 
     return scores
+
+
+def _last_scores(scores: Sequence[Tensor], out: Tensor) -> Tensor:
+    """Return the last scores of every call of a model that was called for parts of a batch; `out` if they do not fit.
+
+    Args:
+        scores: the inputs of each softmax or argmax, in order; each call has equally many.
+        out: the output for the whole batch, (n, classes).
+    """
+    if not scores or scores[-1].shape[1:] != out.shape[1:] or not len(scores[-1]):
+        return out
+    calls = -(-len(out) // len(scores[-1]))
+    if len(scores) % calls:
+        return out
+    each = len(scores) // calls
+    last = torch.cat(list(scores[each - 1 :: each]))
+    return last[: len(out)] if len(last) >= len(out) else out
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -134,7 +149,7 @@ class StraightThrough(TorchFunctionMode):
         self.temperature = temperature
         self.real = WeakTensorKeyDictionary()
         self.chosen = WeakTensorKeyDictionary()
-        self.scores: Tensor | None = None  # input of the last softmax or argmax over classes
+        self.scores: list[Tensor] = []  # inputs of each softmax or argmax over classes
 
     def __torch_function__(
         self, function: Callable[..., Result], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
@@ -154,7 +169,7 @@ class StraightThrough(TorchFunctionMode):
         """Return the function's value with the gradient of a smooth function."""
         out = function(*args, **options)
         if name in ("softmax", "argmax") and args and isinstance(args[0], Tensor) and args[0].ndim == 2:
-            self.scores = args[0]
+            self.scores.append(args[0])
         if not isinstance(out, Tensor) or not torch.is_grad_enabled() or not self.depends_on_pixels((args, options)):
             return out
         first = args[0] if args and isinstance(args[0], Tensor) else None

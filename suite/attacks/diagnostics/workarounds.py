@@ -31,14 +31,21 @@ class Workaround:
     """How an attack works around what a model hides.
 
     Attributes:
-        problem: the problem to attack.
         handled: failed checks that no longer count, by name, each with the reason.
+        average: number of draws that a gradient is averaged over.
+        guide: name of the stand-in in `GUIDES` whose gradient is followed; None for the model's own.
         no_gradient: true if there is no gradient to follow, so that only gradient-free attacks help.
     """
 
-    problem: Problem
     handled: Mapping[str, str]
+    average: int = 1
+    guide: str | None = None
     no_gradient: bool = False
+
+    def applied(self, problem: Problem) -> Problem:
+        """Return the problem to attack."""
+        guide = None if self.guide is None else GUIDES[self.guide](problem.model)
+        return replace(problem, average=max(self.average, problem.average), guide=guide or problem.guide)
 
 
 def find_workaround(problem: Problem, pixels: Tensor, targets: Tensor) -> Workaround:
@@ -49,23 +56,22 @@ def find_workaround(problem: Problem, pixels: Tensor, targets: Tensor) -> Workar
         pixels: a few samples that the model classifies correctly; stand-ins are tried on them.
         targets: their classes.
     """
-    failed = {name for name, item in problem.probes.items() if item.status == "fail"}
+    failed, average = {name for name, item in problem.probes.items() if item.status == "fail"}, 1
     handled: dict[str, str] = {}
     if "deterministic" in failed:
-        problem = replace(problem, average=AVERAGED)
+        average = AVERAGED
         handled["deterministic"] = (
             f"the model is randomized: success is the share of {problem.draws} fresh draws, gradients are the mean of "
             f"{AVERAGED}"
         )
     if not failed & {*GRADIENT, "grad_mode_free", "outputs_are_logits"}:
-        return Workaround(problem, handled)
+        return Workaround(handled, average)
     for name, stand_in in GUIDES.items():
-        guide = stand_in(problem.model)
-        if _useful(guide, problem, pixels, targets):
+        if _useful(stand_in(problem.model), problem, pixels, targets):
             failed_here = failed & {*GRADIENT, "outputs_are_logits"}
-            handled |= {flag: f"{problem.probes[flag].sentence}; handled by: {name}" for flag in failed_here}
-            return Workaround(replace(problem, guide=guide), handled)
-    return Workaround(problem, handled, no_gradient=bool(failed & {*GRADIENT, "grad_mode_free"}))
+            handled |= {flag: f"{problem.probes[flag].sentence}; handled by: {name}" for flag in sorted(failed_here)}
+            return Workaround(handled, average, name)
+    return Workaround(handled, average, no_gradient=bool(failed & {*GRADIENT, "grad_mode_free"}))
 
 
 def _useful(guide: Forward, problem: Problem, pixels: Tensor, targets: Tensor) -> bool:

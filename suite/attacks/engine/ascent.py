@@ -1,64 +1,26 @@
-"""Gradient ascent on an attack loss inside a constraint, for a fixed number of steps and a batch of samples at once."""
+"""Gradient ascent on an attack loss inside a constraint, for a fixed number of steps and many samples at once."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from suite.attacks.constraints import Constraint
 from suite.attacks.constraints.base import all_finite, spread
+from suite.attacks.engine.paths import Cosine, PerPath, Steps
 from suite.attacks.engine.problem import Problem
 
 CHECK_EVERY = 8
-"""Steps between two removals of finished samples on an accelerator, where each removal forces a synchronization."""
+"""Sweeps between two removals of finished rows on an accelerator, where each removal forces a synchronization."""
 
-
-class Steps(Protocol):
-    """A rule for the length of each step of an ascent."""
-
-    def update(self, point: Tensor, gradient: Tensor, score: Callable[[], Tensor]) -> None:
-        """Record the gradient at the current point, and the ranking loss there if the rule needs it."""
-
-    def step_from(
-        self, step: int, constraint: Constraint, point: Tensor, gradient: Tensor, clean: Tensor, eps: Tensor
-    ) -> Tensor:
-        """Return the next point."""
-
-    def rows(self, index: Tensor) -> Self:
-        """Return the rule for some of the samples."""
-
-
-@dataclass(frozen=True)
-class Cosine:
-    """Steps whose length decays from `Budget.first` to zero along a cosine."""
-
-    first: float
-    steps: int
-
-    @classmethod
-    def begin(cls, point: Tensor, eps: Tensor, budget: Budget) -> Self:
-        """Return the rule for one ascent."""
-        return cls(budget.first, budget.steps)
-
-    def update(self, point: Tensor, gradient: Tensor, score: Callable[[], Tensor]) -> None:
-        """Record nothing: the step lengths are fixed."""
-
-    def step_from(
-        self, step: int, constraint: Constraint, point: Tensor, gradient: Tensor, clean: Tensor, eps: Tensor
-    ) -> Tensor:
-        """Return the point after one step along the gradient."""
-        share = self.first * 0.5 * (1 + math.cos(math.pi * step / self.steps))
-        return constraint.clip(point + spread(eps * share, point) * constraint.direction(gradient, point), clean, eps)
-
-    def rows(self, index: Tensor) -> Self:
-        """Return the rule itself; it is the same for all samples."""
-        return self
+HELD = 2**24
+"""Maximum number of elements of a tensor of the paths that are worked on, 64 MiB, or one batch if that is larger."""
 
 
 @dataclass(frozen=True)
@@ -222,78 +184,180 @@ def maximize(
     """
     chosen = search.remaining if rows is None else rows
     each = 1 if target_classes is None else target_classes.shape[1]
-    if not each:
-        return
-    # Never split the target classes of a row: its result must not depend on how many fit into a forward pass.
-    width = max(1, problem.batch_size // each)
-    for begin in range(0, len(chosen), width):
-        part = slice(begin, begin + width)
-        classes = None if target_classes is None else target_classes[part].flatten()
-        _Ascent(problem, search, budget, stream, chosen[part], classes, each).run(constraint)
+    if each and len(chosen):
+        _Ascent(problem, search, constraint, budget, chosen, target_classes, each, stream).run()
+
+
+@dataclass
+class _Paths(PerPath):
+    """Paths of the ascent, those of one row in succession.
+
+    Attributes:
+        rows: the row of each path, (k,).
+        steps: steps taken so far, (k,) on the CPU.
+        done: whether some path of the same row has finished the row, bool (k,).
+        point: (k, ...).
+        clean, targets, eps: those of the row.
+        target_classes: the class that each path aims at, (k,); None for any wrong one.
+        rule: the rule for the step lengths.
+    """
+
+    rows: Tensor
+    steps: Tensor
+    done: Tensor
+    point: Tensor
+    clean: Tensor
+    targets: Tensor
+    eps: Tensor
+    target_classes: Tensor | None
+    rule: Steps
 
 
 @dataclass
 class _Ascent:
-    """The ascent of one batch, which holds each row once per target class."""
+    """One ascent for each row and target class, in full batches over all rows.
+
+    A *sweep* takes one step on as many paths as fill whole batches; the others, those that have taken the most steps,
+    wait for the next sweep. Paths of one row are at the same step. After a sweep finished rows leave, and rows that
+    have not begun take their place. So only the last batches are padded. What happens to a row depends on no other.
+    """
 
     problem: Problem
     search: Search
+    constraint: Constraint
     budget: Budget
-    stream: int
     rows: Tensor
     target_classes: Tensor | None
     each: int
+    stream: int
+    begun: int = 0
+    sweeps: int = 0
+    last: list[_Paths] = field(default_factory=list)
 
-    def run(self, constraint: Constraint) -> None:
-        """Take all steps and drop finished samples from the batch."""
-        problem, search, budget = self.problem, self.search, self.budget
-        paths = self.rows.repeat_interleave(self.each)
-        clean, targets, eps = search.pixels[paths], search.targets[paths], search.eps[paths]
-        point = self._start(constraint, paths)
-        rule = budget.step_rule(point, eps, budget)
-        done = torch.zeros(len(self.rows), dtype=torch.bool, device=point.device)
-        wait = 1 if point.device.type == "cpu" else CHECK_EVERY
-        for step in range(budget.steps):
-            progress = step / budget.steps
-            gradient, output = problem.gradient(point, targets, budget.loss, self.target_classes, progress)
-            done = done | search.update(problem, self.rows, point, output)
-            gradient = self._usable(gradient)
-            score = partial(problem.loss, output, targets, problem.ranking_loss, self.target_classes)
-            rule.update(point, gradient, score)
-            if budget.stop and step % wait == 0 and bool(done.any()):
-                done = self._confirmed(done)
-                keep = (~done).repeat_interleave(self.each).nonzero()[:, 0]
-                self.rows, done = self.rows[~done], done[~done]
-                if not len(keep):
-                    return
-                rule = rule.rows(keep)
-                self.target_classes = None if self.target_classes is None else self.target_classes[keep]
-                clean, targets, eps, point, gradient = (part[keep] for part in (clean, targets, eps, point, gradient))
-            point = rule.step_from(step, constraint, point, gradient, clean, eps)
-        if not budget.last:
-            self._confirmed(done)
-        with torch.no_grad():
-            search.update(problem, self.rows, point, problem.forward(point))
-        if budget.last:
-            search.best[self.rows] = point.view(len(self.rows), self.each, *point.shape[1:])[:, -1]
+    def run(self) -> None:
+        """Take all steps of all paths."""
+        paths = self._admitted([])
+        while paths is not None:
+            count = self._count(len(paths.rows))
+            block = self.each * self.problem.batch_size  # whole rows in whole batches
+            parts = [paths.take(slice(at, min(at + block, count))) for at in range(0, count, block)]
+            for part in parts:
+                self._advance(part)
+            rest = [paths.take(slice(count, None))] if count < len(paths.rows) else []
+            paths = self._admitted(self._staying([*rest, *parts]))
+            self._evaluate_last(final=paths is None)
 
-    def _start(self, constraint: Constraint, paths: Tensor) -> Tensor:
+    def _admitted(self, parts: list[_Paths]) -> _Paths | None:
+        """Return the paths with those of rows that begin now, in the order of the steps taken; None if all is done."""
+        present, graded = sum(len(part.rows) for part in parts), self.problem.objective is not None
+        width, held = self.problem.batch_size, HELD // max(1, self.search.pixels[0].numel())
+        capacity = max(1, max(width, held // width * width) // self.each) - present // self.each
+        # A graded objective depends on the share of steps taken, one number for a batch: its rows begin together.
+        count = 0 if graded and present else min(capacity, len(self.rows) - self.begun)
+        if count > 0:
+            parts = [self._new(slice(self.begun, self.begun + count)), *parts]
+            self.begun += count
+        if not parts:
+            return None
+        paths = _Paths.joined(parts)
+        in_order = bool((paths.steps.diff() >= 0).all())
+        return paths if in_order else paths.take(paths.steps.argsort(stable=True))
+
+    def _new(self, part: slice) -> _Paths:
+        search, rows = self.search, self.rows[part].repeat_interleave(self.each)
+        clean, eps = search.pixels[rows], search.eps[rows]
+        classes = None if self.target_classes is None else self.target_classes[part].flatten()
+        point = self._start(rows)
+        rule = self.budget.step_rule(point, eps, self.budget)
+        steps = torch.zeros(len(rows), dtype=torch.int64)
+        done = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+        return _Paths(rows, steps, done, point, clean, search.targets[rows], eps, classes, rule)
+
+    def _start(self, rows: Tensor) -> Tensor:
         search = self.search
         if self.budget.start == "random":
-            numbers = self.stream + torch.arange(len(paths), device=paths.device) % self.each
-            return constraint.start(search.pixels[paths], search.eps[paths], search.seeds[paths], numbers)
-        return search.best[paths] if self.budget.start == "best" else search.pixels[paths]
+            numbers = self.stream + torch.arange(len(rows), device=rows.device) % self.each
+            return self.constraint.start(search.pixels[rows], search.eps[rows], search.seeds[rows], numbers)
+        return search.best[rows] if self.budget.start == "best" else search.pixels[rows]
 
-    def _confirmed(self, done: Tensor) -> Tensor:
-        """Return which rows are finished, bool (k,); with a guide, the model itself is evaluated to confirm it."""
-        if self.problem.guide is None:
-            return done
-        self.search.invalid[self.rows] = False  # set by the guide: rows with an invalid model output are not attacked
-        self.search.confirm(self.problem, self.rows[done])
-        return self.search.misclassified[self.rows]
+    def _count(self, present: int) -> int:
+        """Return on how many of the paths the next sweep takes a step: whole rows that fill whole batches."""
+        width = self.problem.batch_size
+        if present < width or self.problem.objective is not None:
+            return present
+        return max(1, present // width * width // self.each) * self.each
 
-    def _usable(self, gradient: Tensor) -> Tensor:
+    def _advance(self, part: _Paths) -> None:
+        """Take one step on some paths and record the outputs."""
+        problem, search, classes = self.problem, self.search, part.target_classes
+        progress = int(part.steps[0]) / self.budget.steps
+        gradient, output = problem.gradient(part.point, part.targets, self.budget.loss, classes, progress)
+        done = search.update(problem, part.rows[:: self.each], part.point, output)
+        part.done = part.done | done.repeat_interleave(self.each)
+        gradient = self._usable(part, gradient)
+        part.rule.update(
+            part.point, gradient, partial(problem.loss, output, part.targets, problem.ranking_loss, classes)
+        )
+        part.point = part.rule.step_from(part.steps, self.constraint, part.point, gradient, part.clean, part.eps)
+        part.steps = part.steps + 1
+
+    def _usable(self, part: _Paths, gradient: Tensor) -> Tensor:
         """Return the gradient, with non-finite ones counted and set to zero."""
         finite = all_finite(gradient)
-        self.search.nonfinite_gradients[self.rows] += (~finite).view(-1, self.each).sum(dim=1)
+        self.search.nonfinite_gradients[part.rows[:: self.each]] += (~finite).view(-1, self.each).sum(dim=1)
         return torch.where(spread(finite, gradient), gradient, 0.0)
+
+    def _staying(self, parts: list[_Paths]) -> list[_Paths]:
+        """Return the paths of rows that are not finished, and set those aside that have taken all steps."""
+        self.sweeps += 1
+        finished = [part.steps == self.budget.steps for part in parts]
+        on_cpu = self.rows.device.type == "cpu"
+        if not (on_cpu or self.sweeps % CHECK_EVERY == 0 or any(bool(each.any()) for each in finished)):
+            return parts
+        done = torch.split(self._done(parts, torch.cat(finished)), [len(part.rows) for part in parts])
+        staying = []
+        for part, dropped, ended in zip(parts, done, finished, strict=True):
+            if bool((ended & ~dropped).any()):
+                self.last.append(part.take((ended & ~dropped).nonzero()[:, 0]))
+            kept = (~(ended | dropped)).nonzero()[:, 0]
+            if len(kept):
+                staying.append(part if len(kept) == len(part.rows) else part.take(kept))
+        return staying
+
+    def _done(self, parts: list[_Paths], finished: Tensor) -> Tensor:
+        """Return which paths belong to finished rows, bool (k,) on the CPU; the only synchronization of a sweep."""
+        stop, guided = self.budget.stop, self.problem.guide is not None
+        if not stop and (not guided or self.budget.last):
+            return torch.zeros_like(finished)
+        done = torch.cat([part.done for part in parts]).cpu()
+        if not guided:
+            return done
+        return self._confirmed(parts, done if stop else done & finished)
+
+    def _confirmed(self, parts: list[_Paths], done: Tensor) -> Tensor:
+        """Evaluate the model itself where its guide is misclassified; return which rows really are."""
+        search, rows = self.search, torch.cat([part.rows for part in parts])
+        claimed = rows[done.to(rows.device)][:: self.each]
+        if not len(claimed):
+            return done
+        search.invalid[claimed] = False  # set by the guide: rows with an invalid model output are not attacked
+        search.confirm(self.problem, claimed)
+        for part in parts:
+            part.done = torch.zeros_like(part.done)
+        return search.misclassified[rows].cpu() & done & self.budget.stop
+
+    def _evaluate_last(self, *, final: bool) -> None:
+        """Evaluate the last points of paths that have taken all steps: full batches now, the rest at the end."""
+        if not self.last:
+            return
+        paths = _Paths.joined(self.last)
+        present, width = len(paths.rows), self.problem.batch_size
+        count = present if final else present // width * width // self.each * self.each
+        self.last = [paths.take(slice(count, None))] if count < present else []
+        rows, points = paths.rows[:count][:: self.each], paths.point[:count]
+        with torch.no_grad():
+            for part in self.problem.chunks(len(rows), batches=self.each):
+                own = points[part.start * self.each : part.stop * self.each]
+                self.search.update(self.problem, rows[part], own, self.problem.forward(own))
+        if self.budget.last:
+            self.search.best[rows] = points.view(len(rows), self.each, *points.shape[1:])[:, -1]

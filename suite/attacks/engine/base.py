@@ -3,13 +3,16 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from suite.attacks.constraints import norm_of
 from suite.attacks.engine.ascent import Search
 from suite.attacks.engine.problem import Problem
+from suite.data.cohorts import cohort_size
 from suite.errors import SpecError
 from suite.kinds.base import Array
 from suite.metrics.catalogue import Metric
@@ -31,11 +34,13 @@ class Attack(ABC):
         supports_graded_outcomes: whether it also works where predictions are better or worse instead of right or wrong.
         changes_text: whether it changes the characters of texts, not numbers.
         changed_metrics: declarations of the measures that `changes` returns.
+        fixed_cohort: number of samples that are attacked together whatever their size; None for the rule of `cohort`.
     """
 
     supports_graded_outcomes: ClassVar[bool] = False
     changes_text: ClassVar[bool] = False
     changed_metrics: ClassVar[tuple[Metric, ...]] = ()
+    fixed_cohort: ClassVar[int | None] = None
 
     @property
     def norm(self) -> str:
@@ -66,11 +71,6 @@ class Attack(ABC):
         return None
 
     @property
-    def group(self) -> int | None:
-        """Number of samples that are attacked together; None for all, among which it may divide its budget."""
-        return None
-
-    @property
     def workarounds(self) -> Mapping[str, str]:
         """Failed probes of the model that the attack handles, by name, each with its workaround."""
         return {}
@@ -78,6 +78,36 @@ class Attack(ABC):
     def fit(self, problem: Problem, training: Training, *, seed: int) -> Self:
         """Return the attack fitted to training samples; most attacks return themselves."""
         return self
+
+    def state(self) -> dict[str, Any]:
+        """Return what `fit` has set: numpy arrays, numbers, strings, None, and lists and dicts of these.
+
+        It can be pickled or stored, contains neither the model nor the training samples' problem, and is empty if
+        nothing was fitted.
+        """
+        return {}
+
+    def with_state(self, state: Mapping[str, Any], problem: Problem) -> Self:
+        """Return the attack as `fit` returned it, with the tensors on the device of the problem's model.
+
+        Args:
+            state: what `state` of the fitted attack returned.
+            problem: the problem that it was fitted to.
+        """
+        return self
+
+    def cohort(self, inputs_shape: tuple[int, ...]) -> int:
+        """Return the number of samples that are attacked together.
+
+        An attack may divide its budget among the samples of a cohort, so results may depend on the cohort of a sample.
+        The number is `suite.data.cohorts.cohort_size`, unless the attack declares `fixed_cohort`.
+
+        Args:
+            inputs_shape: the shape of one input.
+        """
+        if self.fixed_cohort is not None:
+            return self.fixed_cohort
+        return cohort_size(inputs_shape)
 
     @abstractmethod
     def perturb(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
@@ -124,6 +154,16 @@ class Attack(ABC):
     def patches(self) -> Mapping[float, Tensor]:
         """Return the fitted patches (channels, side, side) by size; empty if none were fitted."""
         return {}
+
+
+def stored(tensor: Tensor | None) -> Array | None:
+    """Return a tensor as a numpy array, for a state."""
+    return None if tensor is None else tensor.detach().cpu().numpy()
+
+
+def restored(array: Array | None, problem: Problem) -> Tensor | None:
+    """Return an array of a state as a tensor on the device of the problem's model."""
+    return None if array is None else torch.from_numpy(np.array(array)).to(problem.device)
 
 
 def ascending(sizes: object, what: str) -> tuple[float, ...]:

@@ -16,22 +16,24 @@ from suite.models.base import TorchModel
 from suite.types import IMAGE, Check, Input
 
 BATCH = 256
-"""Default number of samples per forward pass."""
+"""Number of rows per forward pass of a model without an adapter."""
 
 
 @dataclass
 class Passes:
-    """The number of passes so far; one pass is one sample through the model once, forward or backward.
+    """The number of passes so far; one pass is one row through the model once, forward or backward.
 
     Attributes:
-        forward: forward passes.
-        backward: backward passes.
+        forward: forward passes, padding included.
+        backward: backward passes, padding included.
+        padding: passes of padding among these, see `TorchModel.width`.
         nonfinite_outputs: forward passes of the model itself that returned NaN or infinity. A tensor after the first
             pass, because reading it would force a synchronization on an accelerator.
     """
 
     forward: int = 0
     backward: int = 0
+    padding: int = 0
     nonfinite_outputs: int | Tensor = 0
 
     @property
@@ -96,8 +98,8 @@ class Problem:
         editable: maps (texts (n, length), targets) to which characters may be changed, bool (n, length).
         ranking_loss: name of the loss that ranks points, whichever loss produced them; positive means misclassified.
         bounds: range of pixel values.
-        batch_size: samples per forward pass; results do not depend on it.
-        adapter: the model's adapter, for attacks on texts, which need its tokens.
+        batch_size: rows per forward pass; results do not depend on it. With an adapter it is best the adapter's width.
+        adapter: the model's adapter, for attacks on texts, which need its tokens, and for the number of padding rows.
         guide: a differentiable surrogate (as in BPDA), used only for gradients, for models whose own gradients are
             useless; candidates are evaluated on the model itself.
         average: number of draws that a gradient is summed over; more than one for a randomized model.
@@ -133,10 +135,16 @@ class Problem:
         kind: Kind,
         model: Callable[[Tensor], Tensor],
         *,
-        batch_size: int = BATCH,
+        batch_size: int | None = None,
         adapter: TorchModel | None = None,
     ) -> Self:
-        """Return the problem of attacking a model of a kind; an adapter allows losses beyond those of the output.
+        """Return the problem of attacking a model of a kind.
+
+        Args:
+            kind: kind of the task.
+            model: maps inputs (n, ...) to outputs.
+            batch_size: rows per forward pass; None for the width of the adapter, or `BATCH` without one.
+            adapter: the model's adapter; it allows losses beyond those of the output.
 
         Raises:
             NotApplicableError: models of the kind cannot be attacked.
@@ -156,7 +164,7 @@ class Problem:
             editable=attacks.editable,
             ranking_loss=attacks.ranking_loss,
             bounds=adapter.limits if adapter is not None else (0.0, 1.0),
-            batch_size=batch_size,
+            batch_size=batch_size or (BATCH if adapter is None else adapter.width),
             adapter=adapter,
         )
         if not problem.is_graded:
@@ -175,6 +183,11 @@ class Problem:
         return self.outcome_type == "graded"
 
     @property
+    def device(self) -> torch.device:
+        """The device of the model; the CPU without an adapter."""
+        return torch.device("cpu") if self.adapter is None else self.adapter.device
+
+    @property
     def text_model(self) -> TorchText:
         """The adapter, with its tokens.
 
@@ -186,17 +199,31 @@ class Problem:
         return cast(TorchText, self.adapter)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return the model's output, and count the passes."""
-        self.passes.forward += len(pixels)
+        """Return the model's output for any number of rows, and count the passes."""
+        parts = [self._forward(pixels[rows]) for rows in self.chunks(len(pixels))]
+        return torch.cat(parts) if len(parts) > 1 else parts[0] if parts else self.model(pixels)
+
+    def _forward(self, pixels: Tensor) -> Tensor:
+        self.passes.forward += self._rows(len(pixels))
         output = self.model(pixels)
         if not torch.is_grad_enabled():  # in grad mode only the probes call this, and they handle it themselves
             self._count_nonfinite(output)
         return output
 
+    def _rows(self, count: int) -> int:
+        """Return how many rows the model sees for a call with some rows, and count the padding among them."""
+        padding = self.adapter.padding(count) if self.adapter is not None else 0
+        self.passes.padding += padding
+        return count + padding
+
+    def count_backward(self, count: int) -> None:
+        """Count the backward pass of a call with some rows."""
+        self.passes.backward += self._rows(count)
+
     def gradient(
         self, pixels: Tensor, targets: Tensor, loss: str, target_classes: Tensor | None = None, progress: float = 0.0
     ) -> tuple[Tensor, Tensor]:
-        """Return the gradient of the summed loss with respect to the pixels, and the output.
+        """Return the gradient of the summed loss with respect to the pixels, and the output, for any number of rows.
 
         Losses are summed, not averaged, so that the gradient of a sample does not depend on the rest of the batch.
 
@@ -210,16 +237,23 @@ class Problem:
         Raises:
             AttackError: no differentiable path leads from the pixels to the loss.
         """
-        gradient, output = self._gradient(pixels, targets, loss, target_classes, progress)
-        for _ in range(self.average - 1):
-            gradient = gradient + self._gradient(pixels, targets, loss, target_classes, progress)[0]
-        return gradient, output
+        parts = []
+        for rows in self.chunks(len(pixels)):
+            classes = None if target_classes is None else target_classes[rows]
+            gradient, output = self._gradient(pixels[rows], targets[rows], loss, classes, progress)
+            for _ in range(self.average - 1):
+                gradient = gradient + self._gradient(pixels[rows], targets[rows], loss, classes, progress)[0]
+            parts.append((gradient, output))
+        if len(parts) == 1:
+            return parts[0]
+        gradients, outputs = zip(*parts, strict=True) if parts else ((pixels,), (self.model(pixels),))
+        return torch.cat(gradients), torch.cat(outputs)
 
     def _gradient(
         self, pixels: Tensor, targets: Tensor, loss: str, target_classes: Tensor | None, progress: float
     ) -> tuple[Tensor, Tensor]:
         point = pixels.detach().requires_grad_(True)
-        self.passes.forward += len(pixels)
+        self.passes.forward += self._rows(len(pixels))
         with torch.enable_grad():
             if self.objective is not None and self.guide is None:
                 losses, output = self.objective(point, targets, loss, progress)
@@ -234,7 +268,7 @@ class Problem:
                 "No differentiable path leads from the pixels to the output, so no gradient exists. Use a "
                 "gradient-free attack such as square, or cascade, which works without gradients where it has to."
             )
-        self.passes.backward += len(pixels)
+        self.count_backward(len(pixels))
         return gradient, output.detach()
 
     def token_gradient(self, codes: Tensor, targets: Tensor, loss: str) -> TokenGradient:
@@ -246,18 +280,26 @@ class Problem:
             NotApplicableError: the model exposes no tokens.
             AttackError: the loss does not depend on the embeddings.
         """
+        parts = [self._token_gradient(codes[rows], targets[rows], loss) for rows in self.chunks(len(codes))]
+        if len(parts) == 1:
+            return parts[0]
+        readings, *others = zip(*parts, strict=True)
+        reading = Reading(*(torch.cat(column) for column in zip(*readings, strict=True)))
+        return TokenGradient(reading, *(torch.cat(column) for column in others))
+
+    def _token_gradient(self, codes: Tensor, targets: Tensor, loss: str) -> TokenGradient:
         model = self.text_model
         reading = model.read(codes)
         embedded = model.embed(reading.ids).detach()
         point = embedded.clone().requires_grad_(True)
-        self.passes.forward += len(codes)
+        self.passes.forward += self._rows(len(codes))
         with torch.enable_grad():
             output = model.forward_embedded(point, reading.mask)
             self._count_nonfinite(output.detach())
             gradient = _input_gradient(self.loss(output, targets, loss, None), point)
         if gradient is None:
             raise AttackError("No differentiable path leads from the embeddings to the output; use typos.")
-        self.passes.backward += len(codes)
+        self.count_backward(len(codes))
         usable = torch.isfinite(gradient) & reading.mask[..., None]
         return TokenGradient(reading, embedded, torch.where(usable, gradient, 0.0), output.detach())
 
@@ -297,6 +339,13 @@ class Problem:
             return shares, 1 - shares.double().cpu().numpy()
         return shares, np.concatenate(tallies) if tallies else np.zeros(0)
 
+    def judged(self, output: Tensor, targets: Tensor) -> tuple[Tensor, Array]:
+        """Return how wrong outputs are, (n,) in [0, 1], and what each sample contributes to the headline measure."""
+        damage = (self.damage or self.misclassified)(output, targets).float()
+        if self.tally is None:
+            return damage, 1 - damage.double().cpu().numpy()
+        return damage, self.tally(output.cpu().numpy(), targets.cpu().numpy())
+
     def refuse_nonfinite_outputs(self) -> None:
         """Raise AttackError if the model returned a non-finite output in any pass so far.
 
@@ -311,10 +360,11 @@ class Problem:
     def _count_nonfinite(self, output: Tensor) -> None:
         self.passes.nonfinite_outputs = self.passes.nonfinite_outputs + (~all_finite(output)).sum()
 
-    def chunks(self, count: int) -> Iterator[slice]:
-        """Yield slices of at most `batch_size` rows that cover `count` rows in order."""
-        for begin in range(0, count, self.batch_size):
-            yield slice(begin, min(begin + self.batch_size, count))
+    def chunks(self, count: int, *, batches: int = 1) -> Iterator[slice]:
+        """Yield slices of at most `batches` times `batch_size` rows that cover `count` rows in order."""
+        size = batches * self.batch_size
+        for begin in range(0, count, size):
+            yield slice(begin, min(begin + size, count))
 
 
 def _input_gradient(losses: Tensor, point: Tensor) -> Tensor | None:

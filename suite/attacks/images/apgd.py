@@ -5,8 +5,8 @@ normalizes the scale of the logits at every point cannot rank points, and with t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch import Tensor
 from suite.attacks.constraints import Constraint
 from suite.attacks.constraints.base import per_sample, spread
 from suite.attacks.engine.ascent import Budget, Search, maximize
+from suite.attacks.engine.paths import Budgeted, Steps
 from suite.attacks.engine.problem import Problem
 from suite.attacks.images.gradient import TargetedAttack, finite_best
 from suite.decorators import attack
@@ -91,7 +92,7 @@ class APGD(TargetedAttack):
 
 
 @dataclass
-class AutoSteps:
+class AutoSteps(Steps):
     """The step rule of Auto-PGD, and the state of each sample.
 
     Attributes:
@@ -102,10 +103,10 @@ class AutoSteps:
         rises: steps since the last checkpoint that raised the ranking loss, (n,).
         mark: `highest` at the last checkpoint, (n,).
         halved: whether the step size was halved there, bool (n,).
-        checks: numbers of steps after which there is a checkpoint.
-        checked: number of steps at the last checkpoint.
-        weight: weight of the new step; 1 for the first one, which has no predecessor.
+        since: by number of steps, the steps since the last checkpoint if there is one after them, else 0, on the CPU.
     """
+
+    shared: ClassVar[frozenset[str]] = frozenset({"since"})
 
     before: Tensor
     top: Tensor
@@ -116,22 +117,16 @@ class AutoSteps:
     rises: Tensor
     mark: Tensor
     halved: Tensor
-    checks: frozenset[int]
-    checked: int = 0
-    weight: float = 1.0
+    since: Tensor
 
     @classmethod
-    def begin(cls, point: Tensor, eps: Tensor, budget: Budget) -> Self:
+    def begin(cls, point: Tensor, eps: Tensor, budget: Budgeted) -> Self:
         """Return the rule for one ascent."""
         length = budget.first * eps
         lowest, none = torch.full_like(length, -torch.inf, dtype=torch.float64), torch.zeros_like(length).long()
-        zero, checks = torch.zeros_like(point), checkpoints(budget.steps)
-        return cls(point, point, zero, lowest, -lowest, length, none, lowest, none.bool(), checks)
-
-    def rows(self, index: Tensor) -> Self:
-        """Return the rule for some of the samples."""
-        parts: dict[str, Any] = {name: value[index] for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **parts)
+        checks, since = sorted(checkpoints(budget.steps)), torch.zeros(budget.steps + 1, dtype=torch.int64)
+        since[checks] = torch.tensor([0, *checks]).diff()
+        return cls(point, point, torch.zeros_like(point), lowest, -lowest, length, none, lowest, none.bool(), since)
 
     def update(self, point: Tensor, gradient: Tensor, score: Callable[[], Tensor]) -> None:
         """Record the ranking loss and the gradient at the present point."""
@@ -143,28 +138,40 @@ class AutoSteps:
         self.highest, self.last = torch.where(better, loss, self.highest), loss
 
     def step_from(
-        self, step: int, constraint: Constraint, point: Tensor, gradient: Tensor, clean: Tensor, eps: Tensor
+        self, steps: Tensor, constraint: Constraint, point: Tensor, gradient: Tensor, clean: Tensor, eps: Tensor
     ) -> Tensor:
-        """Return the next point: a gradient step with momentum, after a check if the step is a checkpoint."""
-        if step in self.checks:
-            point, gradient = self.check(point, gradient, step - self.checked)
-            self.checked = step
+        """Return the next points: a gradient step with momentum, after a check where the step is a checkpoint."""
+        since = self.since[steps]
+        if since.any():  # on the CPU
+            point, gradient = self.check(point, gradient, since.to(point.device, non_blocking=True))
+        # The first step has no predecessor.
+        weight = per_sample(torch.where(steps == 0, 1.0, MOMENTUM).to(point, non_blocking=True), point)
         ahead = point + per_sample(self.length, point) * constraint.direction(gradient, point)
         move, momentum = constraint.clip(ahead, clean, eps) - point, point - self.before
-        moved = constraint.clip(point + self.weight * move + (1 - self.weight) * momentum, clean, eps)
-        self.before, self.weight = point, MOMENTUM
+        moved = constraint.clip(point + weight * move + (1 - weight) * momentum, clean, eps)
+        self.before = point
         return moved
 
-    def check(self, point: Tensor, gradient: Tensor, taken: int) -> tuple[Tensor, Tensor]:
+    def check(self, point: Tensor, gradient: Tensor, since: Tensor) -> tuple[Tensor, Tensor]:
         """Halve the step size of samples without progress in the steps since the last checkpoint.
 
         These are samples where too few steps raised the loss, or where the best point is unchanged although the step
-        size was not halved at the last checkpoint. They continue from their best point. Returns the points and
-        gradients to continue from.
+        size was not halved at the last checkpoint. They continue from their best point.
+
+        Args:
+            point: the present points (n, ...).
+            gradient: the gradients there.
+            since: steps since the last checkpoint, int64 (n,); 0 for samples that are not at a checkpoint.
+
+        Returns:
+            The points and gradients to continue from.
         """
-        stuck = (self.rises < RISING * taken) | (~self.halved & (self.highest <= self.mark))
+        due = since > 0
+        stuck = due & ((self.rises < RISING * since) | (~self.halved & (self.highest <= self.mark)))
         self.length = torch.where(stuck, self.length / 2, self.length)
         self.last = torch.where(stuck, self.highest, self.last)
-        self.rises, self.mark, self.halved = torch.zeros_like(self.rises), self.highest, stuck
+        self.rises = torch.where(due, 0, self.rises)
+        self.mark = torch.where(due, self.highest, self.mark)
+        self.halved = torch.where(due, stuck, self.halved)
         back = spread(stuck, point)
         return torch.where(back, self.top, point), torch.where(back, self.slope, gradient)

@@ -6,9 +6,9 @@ of the remaining samples, and a budget that would be infeasible for all samples 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -89,6 +89,9 @@ LATE_SHARE = 0.01
 """If a larger share of all samples is broken in late stages, ascents alone are not trusted: gradients are masked, most
 likely because eps is larger than in training."""
 
+LATE_COUNT = 3
+"""Most samples that may be broken in late stages whatever their share: in a small cohort a few of them say little."""
+
 BOUNDARY = 50
 """Steps of each run of the boundary attack on such a model, which finds what ascents at a fixed eps miss."""
 
@@ -126,14 +129,30 @@ class Cascade(NormAttack):
 
     def fit(self, problem: Problem, training: Training, *, seed: int) -> Self:
         """Return the attack with workarounds for the model's failed probes."""
+        bounded = super().fit(problem, training, seed=seed)
         if not any(item.status == "fail" for item in problem.probes.values()):
-            return self
+            return bounded
         pixels, targets = training()
         right = (problem.outcome(pixels[:SAMPLES], targets[:SAMPLES]) < 0.5).nonzero()[:, 0]
         workaround = find_workaround(problem, pixels[right], targets[right])
         learned = workaround.no_gradient and len(pixels) > 0
         transfer = Transfer(self.eps, self.norm).fit(problem, training, seed=seed) if learned else None
-        return replace(self, _workaround=workaround, _transfer=transfer)
+        return replace(bounded, _workaround=workaround, _transfer=transfer)
+
+    def state(self) -> dict[str, Any]:
+        """Return the range of the inputs, the workaround, and the state of the transfer attack."""
+        workaround = None if self._workaround is None else asdict(self._workaround)
+        transfer = None if self._transfer is None else self._transfer.state()
+        return super().state() | {"workaround": workaround, "transfer": transfer}
+
+    def with_state(self, state: Mapping[str, Any], problem: Problem) -> Self:
+        """Return the attack with the workaround and the transfer attack."""
+        workaround, transfer = state["workaround"], state["transfer"]
+        return replace(
+            super().with_state(state, problem),
+            _workaround=None if workaround is None else Workaround(**workaround),
+            _transfer=None if transfer is None else Transfer(self.eps, self.norm).with_state(transfer, problem),
+        )
 
     @property
     def plan(self) -> tuple[Stage, ...]:
@@ -152,7 +171,7 @@ class Cascade(NormAttack):
         self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor
     ) -> tuple[Search, list[str]]:
         """Return the search, and the names of its stages."""
-        guided = self._workaround.problem if self._workaround else problem
+        guided = self._workaround.applied(problem) if self._workaround else problem
         search = Search.of(pixels, targets, size, seeds)
         everyone = torch.arange(len(pixels), device=pixels.device)
         if guided.average > 1:
@@ -182,7 +201,7 @@ class _Run:
         masked, no_gradient = False, self.attack._workaround is not None and self.attack._workaround.no_gradient
         if not no_gradient:
             broken = [(stage.steps >= LATE * self.attack.times, self.ascend(stage)) for stage in self.attack.plan]
-            if sum(count for late, count in broken if late) > LATE_SHARE * len(everyone):
+            if sum(count for late, count in broken if late) > max(LATE_SHARE * len(everyone), LATE_COUNT):
                 masked = self.boundary() > 0
         unconfirmed = self.search.confirm(self.problem, self.search.misclassified.nonzero()[:, 0])
         if no_gradient:

@@ -6,19 +6,20 @@ of Brendel et al. (2018); the changes are the squares of Andriushchenko et al. (
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from suite.attacks import rng as random
 from suite.attacks.constraints.base import spread
-from suite.attacks.engine.base import Training
+from suite.attacks.engine.base import Training, restored, stored
 from suite.attacks.engine.problem import Problem
 from suite.attacks.images.boundary import NearestPoints
 from suite.attacks.images.gradient import NormAttack, require_images
-from suite.attacks.images.square import Square, bumps, squares
+from suite.attacks.images.square import Square, bumps, parts_of, squares
 from suite.decorators import attack
 from suite.errors import SpecError
 
@@ -68,7 +69,15 @@ class Decision(NormAttack):
         """Return the attack with a pool of training images."""
         pixels, _ = training()
         order = random.integers(random.as_seeds([seed], pixels.device), NOISE, len(pixels))[0].argsort()
-        return replace(self, pool=pixels[order[:POOL]])
+        return replace(super().fit(problem, training, seed=seed), pool=pixels[order[:POOL]])
+
+    def state(self) -> dict[str, Any]:
+        """Return the range of the inputs and the pool."""
+        return super().state() | {"pool": stored(self.pool)}
+
+    def with_state(self, state: Mapping[str, Any], problem: Problem) -> Self:
+        """Return the attack with the pool, which moves to the device of the samples when it is used."""
+        return replace(super().with_state(state, problem), pool=restored(state["pool"], problem))
 
     def perturb(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
         """Return the nearest misclassified point if it is within the size, or the clean inputs."""
@@ -95,11 +104,11 @@ class Decision(NormAttack):
         points, distance = pixels.clone(), torch.full_like(own, math.inf, dtype=torch.float64)
         with torch.no_grad():
             pool = self._evaluated_pool(problem, pixels)
-            for chunk in problem.chunks(len(pixels)):
-                walk = _Walk(self, problem, pixels[chunk], targets[chunk], own[chunk])
+            for rows in parts_of(pixels, problem.batch_size):
+                walk = _Walk(self, problem, pixels[rows], targets[rows], own[rows])
                 walk.begin(pool)
                 walk.run(enough)
-                points[chunk], distance[chunk] = walk.point, walk.distance
+                points[rows], distance[rows] = walk.point, walk.distance
         return points, distance
 
     def _evaluated_pool(self, problem: Problem, pixels: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -107,7 +116,7 @@ class Decision(NormAttack):
         if self.pool is None or not len(self.pool):
             return None
         images = self.pool.to(pixels)
-        return images, torch.cat([problem.forward(images[chunk]) for chunk in problem.chunks(len(images))])
+        return images, problem.forward(images)
 
 
 class _Walk(NearestPoints):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -55,7 +55,16 @@ class NormAttack(Attack):
 
     def fit(self, problem: Problem, training: Training, *, seed: int) -> Self:
         """Return the attack with the range of the inputs; no training samples are needed."""
-        return replace(self, _bounds=problem.bounds) if problem.bounds != self._bounds else self
+        return replace(self, _bounds=problem.bounds)
+
+    def state(self) -> dict[str, Any]:
+        """Return the range of the inputs."""
+        return {"bounds": list(self._bounds)}
+
+    def with_state(self, state: Mapping[str, Any], problem: Problem) -> Self:
+        """Return the attack with the range of the inputs."""
+        low, high = state["bounds"]
+        return replace(self, _bounds=(low, high))
 
     def with_double_steps(self) -> Self | None:
         """Return the attack with twice the steps or queries, or None if it has neither."""
@@ -123,7 +132,7 @@ class FGSM(TargetedAttack):
     def _perturb(self, problem: Problem, pixels: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
         """Return the clean inputs after one step, clipped to the bounds."""
         moved, ball = pixels.clone(), self.constraint
-        for chunk in problem.chunks(len(pixels)):
+        for chunk in problem.chunks(len(pixels)):  # gradients of all samples at once would take memory
             clean = pixels[chunk]
             gradient, output = problem.gradient(clean, targets[chunk], self.loss or "ce")
             for values, name in ((output, "output"), (gradient, "gradient")):

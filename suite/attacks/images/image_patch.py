@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from suite.attacks.engine.problem import Problem
-from suite.attacks.images.patch_common import BestCandidates, PatchAttack, apply_patch
+from suite.attacks.images.patch_common import BATCHES, BestCandidates, PatchAttack, apply_patch
 from suite.attacks.images.patch_placement import best_patch_gain, rank_corners
 from suite.attacks.rng import as_seeds, uniform
 from suite.decorators import attack
@@ -56,7 +56,7 @@ class ImagePatch(PatchAttack):
         for turn in range(self.tries):
             place = corners[:, min(turn, corners.shape[1] - 1)]
             noise = uniform(seeds[alive], START + turn, (pixels.shape[1], side, side)).to(pixels)
-            for rows in problem.chunks(len(alive)):
+            for rows in problem.chunks(len(alive), batches=BATCHES):
                 self._ascend(problem, best, alive[rows], noise[rows], place)
             alive = alive[best.loss[alive] < math.inf]
             if not len(alive):

@@ -3,15 +3,16 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from suite.attacks.constraints.patch import covered
-from suite.attacks.engine.base import Training
+from suite.attacks.engine.base import Training, stored
 from suite.attacks.engine.problem import Problem
-from suite.attacks.images.patch_common import BestCandidates, PatchAttack, apply_patch
+from suite.attacks.images.patch_common import BATCHES, BestCandidates, PatchAttack, apply_patch
 from suite.attacks.images.patch_placement import patch_gain, rank_corners
 from suite.attacks.rng import as_seeds, uniform
 from suite.decorators import attack
@@ -83,6 +84,17 @@ class Patch(PatchAttack):
         trained = [(area, self._best(problem, (pixels, targets), area, seeds)) for area in self.area]
         return replace(super().fit(problem, training, seed=seed), _patches=tuple(trained))
 
+    def state(self) -> dict[str, Any]:
+        """Return the example of the target class, and the areas with their patches."""
+        return super().state() | {"patches": [[area, stored(patch)] for area, patch in self._patches]}
+
+    def with_state(self, state: Mapping[str, Any], problem: Problem) -> Self:
+        """Return the attack with its patches."""
+        patches = tuple(
+            (area, torch.from_numpy(np.array(patch)).to(problem.device)) for area, patch in state["patches"]
+        )
+        return replace(super().with_state(state, problem), _patches=patches)
+
     def patches(self) -> Mapping[float, Tensor]:
         """Return the trained patches by area."""
         return dict(self._patches)
@@ -105,7 +117,7 @@ class Patch(PatchAttack):
         The search stops at the first corner where the attack succeeds.
         """
         chosen = torch.zeros(len(pixels), 2, dtype=torch.long, device=pixels.device)
-        for rows in problem.chunks(len(pixels)):
+        for rows in problem.chunks(len(pixels), batches=BATCHES):
             chosen[rows] = self._search_batch(problem, pixels[rows], targets[rows], patch)
         return chosen
 

@@ -3,14 +3,14 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from suite.attacks.constraints.base import spread
 from suite.attacks.constraints.patch import PATCH, covered
-from suite.attacks.engine.base import Attack, Control, Training, ascending
+from suite.attacks.engine.base import Attack, Control, Training, ascending, restored, stored
 from suite.attacks.engine.problem import Problem
 from suite.attacks.images.gradient import check_goal
 from suite.attacks.rng import as_seeds, uniform
@@ -18,6 +18,9 @@ from suite.errors import AttackError, SpecError
 
 GREY = 0.5
 """Pixel value of the grey control."""
+
+BATCHES = 8
+"""Batches of samples that are attacked at once, so that batches stay full as samples are misclassified."""
 
 PLACE, PIXELS = 0, 1
 """Streams of random numbers: for the positions, and for the pixels of the random control."""
@@ -69,6 +72,14 @@ class PatchAttack(Attack):
         if not len(rows):
             raise AttackError(f"No training sample has the class goal={self.goal}; choose a class of the task.")
         return replace(self, _example=pixels[rows[0]].clone())
+
+    def state(self) -> dict[str, Any]:
+        """Return the example of the target class."""
+        return {"example": stored(self._example)}
+
+    def with_state(self, state: Mapping[str, Any], problem: Problem) -> Self:
+        """Return the attack with the example of the target class."""
+        return replace(self, _example=restored(state["example"], problem))
 
     def side(self, pixels: Tensor, area: float) -> int:
         """Return the side of the largest square of whole pixels that covers no more than the area.

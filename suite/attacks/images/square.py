@@ -19,7 +19,7 @@ START, QUERIES = 1100, 1101
 """Streams of random numbers: for the start, and for the first block of queries."""
 
 BLOCK = 32
-"""Number of queries whose random numbers are drawn at once; on a GPU, also between two compactions of the batch."""
+"""Number of queries whose random numbers are drawn at once; on an accelerator, also between two compactions."""
 
 HELD = 2**22
 """Maximum number of elements of a working tensor; larger sets are searched in parts, with the same result."""
@@ -39,7 +39,7 @@ class Square(NormAttack):
     Squares are drawn for each sample at every query.
 
     Attributes:
-        queries: maximum number of forward passes per sample.
+        queries: maximum number of queries per sample. Rows of a batch that would be padding try later queries ahead.
         p: share of the pixels that the first square covers.
         total: number of queries over which the squares shrink; None for four times the queries, at most the paper's
             10,000. With few queries, a slower schedule would use large squares for too long.
@@ -95,7 +95,7 @@ class Square(NormAttack):
         begin = None if start is not None else _stripes if self.norm == "linf" else _tiles
         radius = eps.to(pixels).view(-1, 1, 1, 1)
         with torch.no_grad():
-            for rows in _parts(pixels, problem.batch_size):
+            for rows in parts_of(pixels, problem.batch_size):
                 batch = _Batch.of(rows, pixels[rows], best[rows], targets[rows], radius[rows], seeds[rows])
                 if begin is not None:
                     batch.best = begin(batch, problem.bounds)
@@ -104,18 +104,53 @@ class Square(NormAttack):
 
     def _search_batch(self, problem: Problem, batch: _Batch, results: tuple[Tensor, Tensor, Tensor]) -> None:
         """Search until all samples are misclassified or the queries are used up, and store the results."""
-        propose, wait = (squares if self.norm == "linf" else bumps), BLOCK if batch.best.is_cuda else 1
-        batch.update(problem, batch.best)
+        batch.keep(problem, batch.best)
+        if batch.best.device.type == "cpu":
+            self._search_ahead(problem, batch, results)
+        else:
+            self._search_in_step(problem, batch, results)
+
+    def _search_in_step(self, problem: Problem, batch: _Batch, results: tuple[Tensor, Tensor, Tensor]) -> None:
+        """Do so on an accelerator, without waiting for it at every query."""
         for query in range(self.queries - 1):
-            if query % wait == 0:
-                batch = batch.without_misclassified(results)
+            if query % BLOCK == 0:
+                batch = batch.without(batch.misclassified, results)
                 if not len(batch.rows):
                     return
-            if query % BLOCK == 0:
-                batch.draw(QUERIES + query // BLOCK)
+                batch.draw(torch.full((len(batch.rows),), query))
             bits, share = batch.bits[:, query % BLOCK], self.share(query)
-            batch.update(problem, propose(batch.clean, batch.best, batch.eps, bits, share, problem.bounds))
+            batch.keep(problem, self._proposed(batch, slice(None), bits, share, problem))
         batch.store(results)
+
+    def _search_ahead(self, problem: Problem, batch: _Batch, results: tuple[Tensor, Tensor, Tensor]) -> None:
+        """Do so with the rows of a batch that would be padding used for later queries of the same samples.
+
+        As long as no query is kept, the next ones start from the same point, so they can be tried at once. Those after
+        the first one that is kept are discarded and tried again.
+        """
+        changes = [query for query in range(1, self.queries - 1) if self.share(query) != self.share(query - 1)]
+        ends = torch.tensor([*changes, self.queries - 1])
+        query = torch.zeros(len(batch.rows), dtype=torch.int64)
+        while True:
+            over = batch.misclassified | (query >= self.queries - 1)
+            batch, query = batch.without(over, results), query[~over]
+            if not len(query):
+                return
+            batch.draw(query)
+            until = ends[torch.searchsorted(ends, query, right=True)]  # the squares change their size there
+            chosen = (until == until.min()).nonzero()[:, 0]
+            left = torch.minimum(until[chosen] - query[chosen], BLOCK - query[chosen] % BLOCK)
+            run = torch.minimum(left, _shares(query[chosen], problem))
+            place = torch.arange(len(chosen)).repeat_interleave(run)
+            ahead = torch.arange(len(place)) - (run.cumsum(0) - run)[place]
+            rows, share = chosen[place], self.share(int(query[chosen[0]]))
+            bits = batch.bits[rows, query[rows] % BLOCK + ahead]
+            points = self._proposed(batch, rows, bits, share, problem)
+            query[chosen] += batch.keep_first(problem, points, rows, (place, ahead, run))
+
+    def _proposed(self, batch: _Batch, rows: Tensor | slice, bits: Tensor, share: float, problem: Problem) -> Tensor:
+        change = squares if self.norm == "linf" else bumps
+        return change(batch.clean[rows], batch.best[rows], batch.eps[rows], bits, share, problem.bounds)
 
     def share(self, query: int) -> float:
         """Return the share of the pixels that a square covers at a query, counted from 0."""
@@ -140,14 +175,21 @@ class _Batch:
     @classmethod
     def of(cls, rows: Tensor, clean: Tensor, best: Tensor, targets: Tensor, eps: Tensor, seeds: Tensor) -> Self:
         margin = torch.full_like(seeds, -math.inf, dtype=torch.float64)
-        return cls(rows, clean, best, targets, eps, seeds, margin, torch.zeros_like(rows, dtype=torch.bool), seeds)
+        bits = seeds.new_zeros(len(seeds), BLOCK, clean.shape[1] + 5)
+        return cls(rows, clean, best, targets, eps, seeds, margin, torch.zeros_like(rows, dtype=torch.bool), bits)
 
-    def draw(self, stream: int) -> None:
-        """Draw the random bits of the next `BLOCK` queries: for a side, a position, a pixel and a sign per channel."""
+    def draw(self, query: Tensor) -> None:
+        """Draw the random bits of the next `BLOCK` queries of samples that are at the first query of a block.
+
+        They are bits for a side, a position, a pixel and a sign per channel.
+        """
         count = self.clean.shape[1] + 5
-        self.bits = random.integers(self.seeds, stream, BLOCK * count).view(-1, BLOCK, count)
+        begin = (query % BLOCK == 0).nonzero()[:, 0]
+        streams = (QUERIES + query[begin] // BLOCK).to(self.seeds.device)
+        drawn = random.integers(self.seeds[begin], streams, BLOCK * count)
+        self.bits[begin] = drawn.view(-1, BLOCK, count)
 
-    def update(self, problem: Problem, point: Tensor) -> None:
+    def keep(self, problem: Problem, point: Tensor) -> None:
         """Keep points that are no worse, so that the search also moves where the scores are constant."""
         margin, misclassified = evaluate(problem, point, self.targets)
         better = ((margin >= self.margin) | misclassified) & ~self.misclassified
@@ -155,12 +197,33 @@ class _Batch:
         self.margin = torch.where(better, margin, self.margin)
         self.misclassified = self.misclassified | misclassified
 
-    def without_misclassified(self, results: tuple[Tensor, Tensor, Tensor]) -> _Batch:
-        """Store the results of misclassified samples and return the other samples."""
-        if not self.misclassified.any():
+    def keep_first(
+        self, problem: Problem, points: Tensor, rows: Tensor, tried: tuple[Tensor, Tensor, Tensor]
+    ) -> Tensor:
+        """Keep the first of several points of each sample that is no worse; return how many queries count, (k,).
+
+        Args:
+            problem: the model.
+            points: the points, those of one sample in succession, (m, ...).
+            rows: the sample of each point, (m,).
+            tried: the place of each point's sample among all k of them (m,), the number of points of the sample before
+                it (m,), and the number of points of each sample (k,).
+        """
+        place, ahead, run = tried
+        margin, misclassified = evaluate(problem, points, self.targets[rows])
+        better = (margin >= self.margin[rows]) | misclassified
+        first = run.scatter_reduce(0, place, torch.where(better, ahead, run[place]), "amin")
+        kept = (better & (ahead == first[place])).nonzero()[:, 0]
+        self.best[rows[kept]], self.margin[rows[kept]] = points[kept], margin[kept]
+        self.misclassified[rows[kept]] = misclassified[kept]
+        return torch.minimum(first + 1, run)
+
+    def without(self, over: Tensor, results: tuple[Tensor, Tensor, Tensor]) -> _Batch:
+        """Store the results of some samples and return the other samples."""
+        if not over.any():
             return self
-        self._take(self.misclassified).store(results)
-        return self._take(~self.misclassified)
+        self._take(over).store(results)
+        return self._take(~over)
 
     def _take(self, kept: Tensor) -> _Batch:
         chosen = kept.nonzero()[:, 0]
@@ -170,6 +233,18 @@ class _Batch:
         """Write best points, margins and `misclassified` into the results of the whole set."""
         for whole, part in zip(results, (self.best, self.margin, self.misclassified), strict=True):
             whole[self.rows] = part
+
+
+def _shares(query: Tensor, problem: Problem) -> Tensor:
+    """Return how many queries each sample tries at once, (k,): more for those that have used fewer of them.
+
+    Together they are as many as the samples and the rows of padding that a pass of all samples would have.
+    """
+    count = len(query)
+    fits = problem.adapter is not None and problem.adapter.width == problem.batch_size
+    padding = problem.adapter.padding(count) if problem.adapter is not None and fits else 0
+    least, rest = divmod(count + padding, count)
+    return least + (query.argsort(stable=True).argsort() < rest).long()
 
 
 def evaluate(problem: Problem, points: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -188,7 +263,7 @@ def evaluate(problem: Problem, points: Tensor, targets: Tensor) -> tuple[Tensor,
     return torch.cat(losses), torch.cat(misclassified)
 
 
-def _parts(pixels: Tensor, batch_size: int) -> tuple[Tensor, ...]:
+def parts_of(pixels: Tensor, batch_size: int) -> tuple[Tensor, ...]:
     """Return the rows of parts that fit into `HELD` elements, each at least a batch."""
     held = max(batch_size, HELD // max(1, pixels[0].numel())) if len(pixels) else 1
     return torch.split(torch.arange(len(pixels), device=pixels.device), held)

@@ -1,7 +1,7 @@
 """Attacks of the library torchattacks, by name, validated like our own.
 
 The library is unmaintained and has pitfalls, which this module works around. It draws from global generators (seeded
-per group, then restored), switches the model between modes (it only gets a wrapper), returns tensors with a graph
+per cohort, then restored), switches the model between modes (it only gets a wrapper), returns tensors with a graph
 (detached), and some of its attacks have no limit (a result beyond the radius is replaced by the clean input, which
 counts as not found).
 """
@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from suite.attacks.images.gradient import NormAttack
 from suite.decorators import attack
 from suite.errors import AttackError, PluginError, SpecError, UnknownNameError, did_you_mean
 
-GROUP = 32
+COHORT = 32
 """Samples per call. Fixed, because in several of these attacks a result depends on the other samples of the batch."""
 
 L2_BY_DEFAULT = ("CW", "DeepFool", "EADEN")
@@ -55,7 +55,7 @@ class TorchAttack(NormAttack):
     name: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    group = GROUP
+    fixed_cohort: ClassVar[int | None] = COHORT
 
     def with_double_steps(self) -> Self | None:
         """Return the attack with twice the steps, or None if it has no steps."""
@@ -120,16 +120,17 @@ class _Wrapper(nn.Module):
         return output
 
     def _count(self, gradient: Tensor) -> None:
-        self.problem.passes.backward += len(gradient)
+        self.problem.count_backward(len(gradient))
 
 
 @contextmanager
 def seeded_globals(seed: int) -> Iterator[None]:
     """Seed the global generators of Python, numpy and PyTorch, and restore them afterwards."""
     python, numpy_state = random.getstate(), np.random.get_state()
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    accelerator = torch.accelerator.current_accelerator()
+    kind, devices = accelerator.type if accelerator else "cpu", range(torch.accelerator.device_count())
     try:
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices=devices, device_type=kind):
             random.seed(seed)
             np.random.seed(seed % 2**32)
             torch.manual_seed(seed)

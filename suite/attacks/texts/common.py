@@ -1,8 +1,8 @@
 """Common parts of the attacks on texts: the number of edits, its check, statistics of the edits and random controls."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from suite.attacks.constraints import norm_of
 from suite.attacks.constraints.edits import CHARACTERS, character_edits, distances, edit_counts, replace_span
-from suite.attacks.engine.base import Attack, Control, Training
+from suite.attacks.engine.base import Attack, Control, Training, restored, stored
 from suite.attacks.engine.problem import Problem
 from suite.attacks.rng import uniform
 from suite.attacks.texts.lexicon import Lexicon, Word
@@ -52,6 +52,7 @@ class TextAttack(Attack):
 
     edits: tuple[int, ...] = (1, 2, 4)
     _lexicon: Lexicon | None = None
+    _example: Tensor | None = field(default=None, repr=False, compare=False)
     _allowed: Callable[[Tensor], Array] | None = None
 
     changes_text: ClassVar[bool] = True
@@ -80,13 +81,25 @@ class TextAttack(Attack):
             NotApplicableError: the model does not expose its tokens.
         """
         targets = training()[1][:1]
+        return self._with_vocabulary(problem, targets if len(targets) else None)
 
+    def state(self) -> dict[str, Any]:
+        """Return the target of a training sample, whose form tells which characters may be changed."""
+        return {"example": stored(self._example)}
+
+    def with_state(self, state: Mapping[str, Any], problem: Problem) -> Self:
+        """Return the attack with the vocabulary of the problem's model."""
+        return self._with_vocabulary(problem, restored(state["example"], problem))
+
+    def _with_vocabulary(self, problem: Problem, example: Tensor | None) -> Self:
         def allowed(codes: Tensor) -> Array:
             """Controls get no targets; editable characters follow from the targets' form, the same for all samples."""
-            example = targets.to(codes.device).expand(len(codes), *targets.shape[1:])
-            return editable_characters(problem, codes, example)
+            if example is None:
+                return np.asarray((codes != 0).cpu().numpy())
+            targets = example.to(codes.device).expand(len(codes), *example.shape[1:])
+            return editable_characters(problem, codes, targets)
 
-        return replace(self, _lexicon=Lexicon(problem.text_model), _allowed=allowed if len(targets) else None)
+        return replace(self, _lexicon=Lexicon(problem.text_model), _example=example, _allowed=allowed)
 
     def allowed(self, codes: Tensor) -> Array:
         """Return which characters of texts may be changed, bool (n, characters)."""

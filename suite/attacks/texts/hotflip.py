@@ -17,6 +17,9 @@ from suite.decorators import attack
 from suite.errors import NotApplicableError, SpecError
 from suite.kinds.base import Array
 
+BATCHES = 8
+"""Batches of texts that are attacked at once, so that batches stay full as texts are misclassified."""
+
 UNITS = {norm.unit: norm.name for norm in (WORDS, CHARACTERS)}
 
 
@@ -97,7 +100,7 @@ class HotFlip(TextAttack):
     def perturb(self, problem: Problem, codes: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
         """Return texts (n, characters) with up to `size` edits; the attack is deterministic."""
         moved = codes.clone()
-        for rows in problem.chunks(len(codes)):
+        for rows in problem.chunks(len(codes), batches=BATCHES):
             moved[rows] = self._attack_batch(problem, codes[rows], targets[rows], int(size))
         return moved
 

@@ -1,8 +1,9 @@
 """The universal trigger: the same few words before every text, or the same characters before what is predicted."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -100,6 +101,15 @@ class Trigger(TextAttack):
         rest = order[len(held) : len(held) + TRAINING]
         parts = ((codes[rest], targets[rest]), (codes[held], targets[held]) if len(held) else (codes, targets))
         return replace(fitted, _triggers=tuple((size, fitted._best(problem, *parts, size)) for size in self.edits))
+
+    def state(self) -> dict[str, Any]:
+        """Return the target of a training sample, and the sizes with the words of their triggers."""
+        return super().state() | {"triggers": [[size, list(words)] for size, words in self._triggers]}
+
+    def with_state(self, state: Mapping[str, Any], problem: Problem) -> Self:
+        """Return the attack with the vocabulary of the problem's model and its triggers."""
+        triggers = tuple((int(size), tuple(words)) for size, words in state["triggers"])
+        return replace(super().with_state(state, problem), _triggers=triggers)
 
     def perturb(self, problem: Problem, codes: Tensor, targets: Tensor, size: float, seeds: Tensor) -> Tensor:
         """Return texts (n, characters) with the trigger; with size 0 they are unchanged."""

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from suite.attributions.features.methods import Features
 from suite.attributions.maps.cells import rank_cells
-from suite.attributions.maps.explained import generator
+from suite.attributions.maps.draws import generator
 
 ORDERS = 10
 """Number of random orders whose mean is the control; a single order of few features is noisy."""
@@ -49,33 +48,26 @@ def recent_values(features: Features) -> Tensor:
 
 
 def score_drops(features: Features, ranks: Tensor, fractions: Sequence[float]) -> Tensor:
-    """Return the drop of the score without the first features of an order, and with these alone, (2, n, fractions).
+    """Return the drop of the score without the first features of an order, and with these alone.
 
     Args:
         features: the explained samples.
-        ranks: rank of each feature (n, features), from `ranked`.
+        ranks: rank of each feature (..., n, features), from `ranked`; several orders share full batches.
         fractions: fractions of the present features.
+
+    Returns:
+        float64 (..., 2, n, fractions).
     """
     present = features.present
-    first = ranks[:, None] < feature_counts(present, fractions)[..., None]
+    first = ranks[..., None, :] < feature_counts(present, fractions)[..., None]
     absent = ~present[:, None]
-    kept = torch.stack([~first | absent, first | absent])
-    return features.whole[:, None] - _scored(features, kept)
+    kept = torch.stack([~first | absent, first | absent], dim=-4)
+    samples = torch.arange(len(present), device=present.device)[:, None].expand(kept.shape[:-1])
+    scores = features.scores(kept.flatten(0, -2), samples.flatten())
+    return features.whole[:, None] - scores.reshape(kept.shape[:-1])
 
 
 def emptied(features: Features) -> Tensor:
     """Return the drop of the score when every feature is deleted, (n,)."""
     present = features.present
     return features.whole - features.scores(~present, torch.arange(len(present), device=present.device))
-
-
-def _scored(features: Features, kept: Tensor) -> Tensor:
-    """Return the scores of kept features (2, n, fractions, features), (2, n, fractions); duplicates are scored once."""
-    ways, count, shares, width = kept.shape
-    samples = torch.arange(count).repeat(ways).repeat_interleave(shares)
-    bits = np.packbits(kept.reshape(-1, width).cpu().numpy(), axis=1)
-    keys = np.concatenate([samples.numpy().astype(">u4").view(np.uint8).reshape(-1, 4), bits], axis=1)
-    _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    unique = torch.from_numpy(first).to(kept.device)
-    scores = features.scores(kept.reshape(-1, width)[unique], samples.to(kept.device)[unique])
-    return scores[torch.from_numpy(inverse.reshape(-1)).to(kept.device)].reshape(ways, count, shares)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -116,23 +117,30 @@ def evaluate(
         ModelError: a target, a score or an attribution is not finite, or of the wrong shape.
     """
     result = Rationales(emptied=_numpy(emptied(features)))
+    orders: dict[str, list[Tensor]] = {}
     for name in watch([*methods, *CONTROLS]):
         try:
-            _add(result, features, (name, methods.get(name)), tuple(fractions))
+            orders[name] = _orders(result, features, name, methods.get(name))
         except NotApplicableError as error:
             result.skipped[name] = str(error)
+    _add_drops(result, features, orders, fractions)
     return result
 
 
-def _add(
-    result: Rationales, features: Features, named: tuple[str, FeatureMethod | None], fractions: tuple[float, ...]
-) -> None:
-    """Add the score drops of a method or control to the result."""
-    name, method = named
+def _orders(result: Rationales, features: Features, name: str, method: FeatureMethod | None) -> list[Tensor]:
+    """Return the ranks of the features by a method, or those of each draw of a control, each (n, features)."""
     rankings = _control_values(features, name) if method is None else [_attributed(result, features, name, method)]
-    ranks = (ranked(values, features.present, features.seeds) for values in rankings)
-    drops = [_numpy(score_drops(features, order, fractions)) for order in ranks]
-    result.drops[name] = ScoreDrops(*(np.mean([drop[part] for drop in drops], axis=0) for part in (0, 1)))
+    return [ranked(values, features.present, features.seeds) for values in rankings]
+
+
+def _add_drops(
+    result: Rationales, features: Features, orders: Mapping[str, list[Tensor]], fractions: Sequence[float]
+) -> None:
+    """Add the mean drops of each name's orders to the result; the inputs of all orders share full batches."""
+    every = torch.stack([order for listed in orders.values() for order in listed])
+    drops = iter(_numpy(score_drops(features, every, fractions)))
+    for name, listed in orders.items():
+        result.drops[name] = ScoreDrops(*np.mean([next(drops) for _ in listed], axis=0))
 
 
 def _control_values(features: Features, name: str) -> Iterator[Tensor]:

@@ -14,7 +14,7 @@ from suite.attributions.features.faithfulness import (
 )
 from suite.attributions.features.methods import STEPS, TOLERANCE
 from suite.attributions.maps.faithfulness import CONTROL
-from suite.attributions.maps.measures import FEWEST, beats
+from suite.attributions.maps.measures import beats, too_few
 from suite.kinds.base import Array
 from suite.metrics.catalogue import Metric
 from suite.metrics.stats import drawn
@@ -29,8 +29,8 @@ def rationale_measures(table: Table) -> list[Measure]:
 
     The check ``beats_random`` passes when the paired bootstrap interval of (method - control), at `CHECK_LEVEL`,
     excludes 0 on the better side; ``beats_recency`` is the same against the order that deletes the last features
-    first. They are n/a for the controls and for fewer than `FEWEST` samples. A gap is the improvement over the random
-    control, relative to the drop of the score when every feature is deleted; it is comparable between models.
+    first. They are n/a for the controls and, with the reason `too_few`, for few samples. A gap is the improvement over
+    the random control, relative to the drop of the score when every feature is deleted; models can be compared by it.
 
     Args:
         table: with the columns of the metrics under the condition ``method``, and the column ``emptied``. Facts:
@@ -58,19 +58,21 @@ def _drop(table: Table, metric: Metric, params: dict[str, Any]) -> Measure:
     rivals = [CONTROL, RECENCY] if table.facts["ends_matter"] else [CONTROL]
     checks = {f"beats_{rival}": _beats(table, metric, params["method"], rival) for rival in rivals}
     failed = [f"does not beat the {_RIVAL_NAMES[rival]}" for rival in rivals if checks[f"beats_{rival}"] == "fail"]
+    values = _values(table, metric, params["method"])
+    few = None if params["method"] in CONTROLS else too_few(len(values))
     return table.mean(
         metric,
-        _values(table, metric, params["method"]),
+        values,
         checks=checks,
         control=float(_values(table, metric, CONTROL).mean()),
-        reason="; ".join(failed) or None,
+        reason="; ".join(failed) or few,
         params=params,
     )
 
 
 def _beats(table: Table, metric: Metric, method: str, rival: str) -> Check:
     values = _values(table, metric, method)
-    if method in CONTROLS or len(values) < FEWEST:
+    if method in CONTROLS:
         return "n/a"
     return beats(values, _values(table, metric, rival), bool(metric.higher_is_better), table.seed)
 

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from suite.attributions.maps.explained import captum_attr, one_each
+from suite.attributions.maps.explained import one_each
+from suite.attributions.maps.methods import gauss_legendre
 from suite.decorators import attribution
 from suite.errors import MeasureError, NotApplicableError
 from suite.kinds.base import Rationale
@@ -58,6 +60,11 @@ class Features:
         return self.rationale.present[self.rows]
 
     @functools.cached_property
+    def _known(self) -> dict[bytes, float]:
+        """Scores so far, by sample and kept features."""
+        return {}
+
+    @functools.cached_property
     def whole(self) -> Tensor:
         """The scores with all features, float64 (n,)."""
         return self.scores(torch.ones_like(self.present), torch.arange(len(self.rows), device=self.rows.device))
@@ -65,14 +72,26 @@ class Features:
     def scores(self, kept: Tensor, samples: Tensor) -> Tensor:
         """Return the scores with only the kept features (m, features) of the explained samples (m,), float64 (m,).
 
+        Each set of kept features is scored once, whichever method or curve asks for it.
+
         Raises:
             ModelError: a score is not finite, or not one number per input.
         """
-        scores = [torch.zeros(0, dtype=torch.float64, device=kept.device)]
-        with torch.no_grad():
-            for part in torch.split(torch.arange(len(samples), device=kept.device), self.batch_size):
-                score = self.rationale.score(kept[part], self.rows[samples[part]])
-                scores.append(one_each(score, part, "score of a rationale").double())
+        bits = np.packbits(kept.cpu().numpy(), axis=1)
+        numbers = samples.cpu().numpy().astype(np.int64).view(np.uint8).reshape(-1, 8)
+        keys = [key.tobytes() for key in np.concatenate([numbers, bits], axis=1)]
+        new = {key: place for place, key in enumerate(keys) if key not in self._known}
+        if new:
+            places = torch.tensor(list(new.values()), device=kept.device)
+            self._known.update(zip(new, self._scored(kept[places], samples[places]).tolist(), strict=True))
+        return torch.tensor([self._known[key] for key in keys], dtype=torch.float64, device=kept.device)
+
+    @torch.no_grad()
+    def _scored(self, kept: Tensor, samples: Tensor) -> Tensor:
+        scores = []
+        for part in torch.split(torch.arange(len(samples), device=kept.device), self.batch_size):
+            score = self.rationale.score(kept[part], self.rows[samples[part]])
+            scores.append(one_each(score, part, "score of a rationale").double())
         return torch.cat(scores)
 
     def point(self) -> tuple[Tensor, Tensor]:
@@ -197,13 +216,14 @@ def _differences(features: Features, point: Tensor, blank: Tensor) -> Tensor:
 
 def _integrated(features: Features, ends: tuple[Tensor, Tensor], samples: Tensor, steps: int) -> Tensor:
     """Return integrated gradients of some samples, summed over the dimensions of a feature, (m, features)."""
-    captum, (point, blank) = captum_attr().IntegratedGradients(features.target), ends
-    with torch.enable_grad():
-        gradients: Tensor = captum.attribute(
-            point[samples].clone().requires_grad_(),
-            baselines=blank[samples],
-            additional_forward_args=samples,
-            n_steps=steps,
-            internal_batch_size=max(len(samples), features.batch_size),
-        )
-    return gradients.detach().double().sum(dim=2)
+    point, blank = (end[samples] for end in ends)
+    nodes, weights = gauss_legendre(steps)
+    total = torch.zeros(point.shape, dtype=torch.float64, device=point.device)
+    together = max(1, features.batch_size // len(samples))
+    for place, weight in zip(torch.split(nodes, together), torch.split(weights, together), strict=True):
+        path = blank + place.to(point)[:, None, None, None] * (point - blank)
+        leaf = path.flatten(0, 1).requires_grad_()
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(features.target(leaf, samples.repeat(len(place))).sum(), leaf)
+        total += torch.tensordot(weight.to(total), slope.double().reshape(path.shape), 1)
+    return (total * (point - blank)).sum(dim=2)

@@ -11,7 +11,8 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from suite.attributions.maps.explained import Explained, generator, require_finite
+from suite.attributions.maps.draws import generator
+from suite.attributions.maps.explained import Explained, require_finite
 from suite.errors import ModelError
 
 

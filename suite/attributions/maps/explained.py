@@ -1,17 +1,16 @@
 """The samples to explain: inputs, the scalar and the score that depend on them, and one seed per sample."""
 
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from suite.errors import MeasureError, ModelError, NotApplicableError
-
-Scalar = Callable[[Tensor, Tensor], Tensor]
-"""A function (inputs, rows) -> (m,), where ``rows[i]`` is the sample that (perturbed) input i was made from."""
+from suite.attributions.maps.baselines import REPLACEMENTS
+from suite.attributions.maps.draws import generator
+from suite.attributions.maps.masked import MaskedValues, Scalar
+from suite.errors import MeasureError, ModelError
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,14 +20,13 @@ class Explained:
     Attributes:
         inputs: images (n, c, h, w), floating point, in 0..1 where the functions expect it.
         target: the scalar that attributions explain, differentiable; for a classifier the logit of the predicted
-            class of the clean sample. It calls the model once for all its inputs and pads them only at the end, since
-            Grad-CAM reads a layer during the call.
+            class of the clean sample. It may call the model several times, in the order of its inputs, and pad them at
+            the end.
         score: the value of deletion and insertion curves; for a classifier the probability of the same class.
         seeds: one non-negative integer per sample; all randomness of a sample depends on it alone.
         layer: the module whose output Grad-CAM reads, or None if the model has no convolution.
-        batch_size: number of inputs per call of `target` or `score`; larger if one sample needs more at once (such as a
-            path of integrated gradients). Results do not depend on it.
-        max_batch: largest number of inputs that the model processes at once; None without a limit.
+        batch_size: number of inputs per call of `target` or `score`, best the width of the model: gradients keep the
+            activations of a whole call in memory. Results do not depend on it.
         region: the box or region of the clean image that is explained, (n, h, w) bool, at least one pixel each; None if
             the whole image is explained, as for a classifier.
     """
@@ -39,7 +37,6 @@ class Explained:
     seeds: Sequence[int]
     layer: nn.Module | None = None
     batch_size: int = 256
-    max_batch: int | None = None
     region: Tensor | None = None
 
     def __post_init__(self) -> None:
@@ -64,10 +61,34 @@ class Explained:
         """Return the number of samples."""
         return int(self.inputs.shape[0])
 
-    def chunks(self, cost: int = 1) -> Iterator[Tensor]:
-        """Yield the rows of all samples in order, in batches that fit if each sample needs `cost` inputs."""
-        size = max(1, self.batch_size // cost)
-        yield from torch.split(torch.arange(len(self), device=self.inputs.device), size)
+    def chunks(self) -> Iterator[Tensor]:
+        """Yield the rows of all samples in order, in batches."""
+        yield from torch.split(torch.arange(len(self), device=self.inputs.device), self.batch_size)
+
+    @functools.cached_property
+    def masked_targets(self) -> MaskedValues:
+        """The scalar of images with deleted cells, each evaluated once for all methods."""
+        return MaskedValues(self.explain, self.inputs.contiguous(), self.baseline, self.batch_size)
+
+    @functools.cached_property
+    def masked_scores(self) -> MaskedValues:
+        """The score of images with deleted cells, each evaluated once for all methods and curves."""
+        return MaskedValues(self.rate, self.inputs.contiguous(), self.baseline, self.batch_size)
+
+    @functools.cached_property
+    def costs(self) -> list[str]:
+        """What a method spends on each image, in words; a method whose cost follows a budget adds a line."""
+        return []
+
+    @functools.cached_property
+    def _replacements(self) -> dict[str, Tensor]:
+        return {}
+
+    def baseline(self, name: str) -> Tensor:
+        """Return replacements of deleted pixels, one of `REPLACEMENTS`, (n, c, h, w)."""
+        if name not in self._replacements:
+            self._replacements[name] = REPLACEMENTS[name](self.inputs.contiguous())
+        return self._replacements[name]
 
     def explain(self, inputs: Tensor, rows: Tensor) -> Tensor:
         """Return the scalar to explain of (perturbed) inputs, (m,); raise `ModelError` unless finite."""
@@ -78,17 +99,10 @@ class Explained:
         return one_each(self.score(inputs, rows), rows, "score function")
 
 
-def generator(seed: int, stream: str) -> torch.Generator:
-    """Return the generator of one sample for one purpose, on the CPU so that no device changes its numbers."""
-    state = np.random.SeedSequence([seed, *stream.encode()]).generate_state(2, np.uint32)
-    return torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
-
-
-def gaussian(explained: Explained, rows: Tensor, draws: int, stream: str) -> Tensor:
-    """Return standard normal noise for some samples, (m, draws, c, h, w), which depends on their seeds alone."""
-    shape = (draws, *explained.inputs.shape[1:])
-    noise = [torch.randn(shape, generator=generator(explained.seeds[row], stream)) for row in rows.tolist()]
-    return torch.stack(noise).to(explained.inputs)
+def gaussian(explained: Explained, row: int, draws: int, stream: str) -> Tensor:
+    """Return standard normal noise for one sample, (draws, c, h, w), which depends on its seed alone."""
+    noise = torch.randn((draws, *explained.inputs.shape[1:]), generator=generator(explained.seeds[row], stream))
+    return noise.to(explained.inputs)
 
 
 def require_finite(values: Tensor, what: str) -> None:
@@ -124,18 +138,3 @@ def one_each(values: Tensor, inputs: Tensor, what: str) -> Tensor:
         )
     require_finite(values.detach(), f"the {what}")
     return values
-
-
-def captum_attr() -> Any:
-    """Import captum.attr on first use: it takes 2.7 s and is an optional dependency.
-
-    Raises:
-        NotApplicableError: captum is not installed.
-    """
-    try:
-        import captum.attr
-    except ImportError as error:
-        raise NotApplicableError(
-            "this attribution method needs captum, which is not installed. Run: pip install trust-suite[attribution]"
-        ) from error
-    return captum.attr

@@ -2,16 +2,14 @@
 
 `pointing_game` and `energy_inside` measure plausibility: whether a map lies where a person expects it. If a model uses
 pixels outside the region, a faithful map scores low, and an outline of the object that ignores the model scores high.
-`context_curve` measures faithfulness outside the region, which a curve over the whole image hardly shows, since
-deleting the object itself removes the prediction.
+`context_kept` is for faithfulness outside the region, which a curve over the whole image hardly shows, since deleting
+the object itself removes the prediction.
 """
 
 import torch
 from torch import Tensor
 
 from suite.attributions.maps.cells import SAME, Grid
-from suite.attributions.maps.curves import perturbation_curve
-from suite.attributions.maps.explained import Explained
 
 
 def pointing_game(maps: Tensor, region: Tensor) -> Tensor:
@@ -50,35 +48,27 @@ def context_rows(grid: Grid, region: Tensor) -> Tensor:
     return (~_inside(grid, region).all(1)).nonzero().flatten()
 
 
-def context_curve(explained: Explained, grid: Grid, rank: Tensor, end: Tensor, *, steps: int) -> Tensor:
-    """Track the score while cells outside the region are deleted, in the order of a map.
+def context_kept(grid: Grid, rank: Tensor, region: Tensor, *, steps: int) -> Tensor:
+    """Return the kept cells while those outside the region are deleted, in the order of a map.
 
     A cell that overlaps the region counts as inside and is kept. Every step deletes an equal share of the sample's
     context, to the nearest cell; the last deletes all of it. The lower the curve, the more important is the context
     that the map highlights. If a model uses no context, the curves of all maps are equal.
 
     Args:
-        explained: the samples, with their region.
         grid: the cells.
-        rank: the rank of each cell (n, cells), int64, 0 for the first to be deleted (`rank_cells`).
-        end: replacements of deleted pixels, images (n, c, h, w).
+        rank: the rank of each cell (m, cells), int64, 0 for the first to be deleted (`rank_cells`), of samples with a
+            context (`context_rows`).
+        region: their explained regions, (m, h, w) bool.
         steps: number of points after the first.
 
     Returns:
-        Scores (m, steps + 1), float64, of the samples `context_rows`; the others have no context.
+        bool (m, steps + 1, cells).
     """
-    assert explained.region is not None  # noqa: S101  # without a region there is no context
-    rows = context_rows(grid, explained.region)
-    inside = _inside(grid, explained.region)[rows]
-    inputs = explained.inputs[rows]
-    # Cells inside the region come last and are replaced by themselves.
-    kept = torch.where(grid.spread(inside).unsqueeze(1), inputs, end[rows])
-    step = grid.spread(_step_of(rank[rows], inside, steps))
-
-    def score(images: Tensor, which: Tensor) -> Tensor:
-        return explained.rate(images, rows[which])
-
-    return perturbation_curve(score, inputs, kept, step, steps=steps, batch_size=explained.batch_size)
+    inside = _inside(grid, region)
+    step = _step_of(rank, inside, steps)
+    done = torch.arange(steps + 1, device=rank.device)
+    return (step[:, None] >= done[:, None]) | inside[:, None]
 
 
 def _inside(grid: Grid, region: Tensor) -> Tensor:

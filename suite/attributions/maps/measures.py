@@ -1,19 +1,23 @@
 """Faithfulness measures: means with intervals, and a comparison with the random control."""
 
+import math
+
 import numpy as np
 
-from suite.attributions.maps.faithfulness import CONTEXT_DELETION, CONTROL, INFIDELITY, METRICS, NOISE
+from suite.attributions.maps.faithfulness import AREAS, CONTEXT_DELETION, CONTROL, INFIDELITY, METRICS, NOISE
 from suite.kinds.base import Array
 from suite.metrics.stats import paired_bootstrap_difference
 from suite.metrics.table import Column, Table
 from suite.types import Check, Measure, not_applicable
 
-FEWEST = 6
-"""Fewest samples for a comparison with the control: with five, all are better by chance in 1 of 32 cases."""
-
 CHECK_LEVEL = 0.99
 """Level of the interval of `beats_random`. It is stricter than the reported 0.95, at which one in forty of the dozens
 of comparisons in a report would pass by chance."""
+
+FEWEST = math.ceil(math.log2(2 / (1 - CHECK_LEVEL)))
+"""Fewest samples for a comparison with the control, 8: that all of n samples are better by chance has probability
+1 / 2^n, which must not exceed that of the interval's one side, (1 - `CHECK_LEVEL`) / 2. With fewer samples even the
+most extreme result would not be significant."""
 
 GLOBAL = (
     "infidelity measures the effect of a small change of a pixel; "
@@ -30,7 +34,8 @@ def faithfulness_measures(table: Table) -> list[Measure]:
 
     `Measure.control` is the random control's mean. The check ``beats_random`` passes when the paired bootstrap
     interval of (method - control), at `CHECK_LEVEL`, excludes 0 on the better side. It is n/a for the control itself,
-    for raw infidelity (the control has no scale) and for fewer than `FEWEST` samples. Skipped methods have no measure.
+    for raw infidelity (the control has no scale) and, with the reason `too_few`, for fewer than `FEWEST` samples.
+    Skipped methods have no measure.
     Methods without infidelity, because they are not local, have a skipped measure at the end.
 
     If a region is explained, ``pointing_game`` and ``energy_inside`` measure plausibility (the map lies in the region),
@@ -63,19 +68,36 @@ def _measure(table: Table, column: Column, columns: dict[tuple[str, str, str], A
         if not len(values):
             return table.undefined(metric, NO_CONTEXT, params=column.params)
     # The control has an arbitrary scale, so that only the scaled infidelity can be compared with it.
-    comparable = metric != INFIDELITY and method != CONTROL and len(values) >= FEWEST
-    check: Check = beats(values, control, bool(metric.higher_is_better), table.seed) if comparable else "n/a"
+    comparable = metric != INFIDELITY and method != CONTROL
+    check = beats(values, control, bool(metric.higher_is_better), table.seed) if comparable else "n/a"
+    few = too_few(len(values)) if comparable else None
     return table.mean(
         metric,
         values,
         checks={"beats_random": check},
         control=float(np.mean(control)),
-        reason="does not beat the random control" if check == "fail" else None,
-        params=column.params,
+        reason="does not beat the random control" if check == "fail" else few,
+        params={**column.params, **_cost(table, column)},
     )
 
 
+def _cost(table: Table, column: Column) -> dict[str, str]:
+    """Return what the curves under a column cost, in words, for the row."""
+    costs = table.facts.get("costs", {})
+    return {"cost": costs["curves"]} if METRICS[column.name] in AREAS.values() and "curves" in costs else {}
+
+
 def beats(values: Array, control: Array, higher_is_better: bool, seed: int) -> Check:
-    """Return whether values (n,) are better than those of a control on the same samples, at `CHECK_LEVEL`."""
+    """Return whether values (n,) are better than those of a control on the same samples, at `CHECK_LEVEL`.
+
+    It is n/a for fewer than `FEWEST` samples.
+    """
+    if len(values) < FEWEST:
+        return "n/a"
     _, lo, hi = paired_bootstrap_difference(values, control, seed=seed, level=CHECK_LEVEL)
     return "pass" if (lo > 0 if higher_is_better else hi < 0) else "fail"
+
+
+def too_few(samples: int) -> str | None:
+    """Return why so few samples cannot be compared with a control, or None if they are enough."""
+    return f"too few samples (n = {samples}; at least {FEWEST} are needed)" if samples < FEWEST else None

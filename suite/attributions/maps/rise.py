@@ -9,8 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from suite.attributions.maps.curves import channel_mean
-from suite.attributions.maps.explained import Explained, generator
+from suite.attributions.maps.baselines import channel_mean
+from suite.attributions.maps.draws import generator
+from suite.attributions.maps.explained import Explained
 from suite.decorators import attribution
 from suite.errors import ModelError
 

@@ -8,26 +8,25 @@ from probes of the model and from separate attacks on a small audit set, where e
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from suite.attacks.constraints import norm_of
 from suite.attacks.engine.base import Attack
-from suite.attacks.engine.precision import faster
 from suite.axes.base import AxisResult, Context
 from suite.axes.registered import entries_of, metrics_of
-from suite.axes.robustness.audit import Audit
+from suite.axes.robustness.audit import NOT_AUDITED, AuditSet
 from suite.axes.robustness.checks import as_facts, judge
-from suite.axes.robustness.columns import outcome_columns, reached_columns, shift_columns, text_columns
-from suite.axes.robustness.inputs import gallery_arrays, stored_inputs
-from suite.axes.robustness.setup import check_inputs, kind_for_attack, problem_of, with_probes
+from suite.axes.robustness.cohorts import AttackRounds
+from suite.axes.robustness.columns import condition
+from suite.axes.robustness.inputs import GALLERY, FoundInputs, gallery_arrays
+from suite.axes.robustness.setup import check_inputs, draws_of, kind_for_attack, reference_of
 from suite.axes.robustness.stored import Stored
 from suite.axes.robustness.summary import QUERIES, SUCCESS_RATE, TARGETED_SUCCESS, control_metric, curve, summarised
-from suite.axes.robustness.sweep import AttackSweep
+from suite.axes.rounds import Counts, Round, State
 from suite.errors import SpecError
 from suite.kinds.base import Kind, required
 from suite.metrics.catalogue import Metric
-from suite.metrics.table import Column, Table
-from suite.models.training.trainer import seeded
+from suite.metrics.table import Column, Part, Table
 from suite.registry import register, resolve
 from suite.spec import Spec
 from suite.types import Display, Measure
@@ -75,23 +74,48 @@ class Robustness:
             context = context.in_space(self.space)
         check_inputs(attack, spec, context)
         context = replace(context, kind=kind_for_attack(attack, spec, context.kind))
-        run = self._run(attack, context)
-        sweep = run.sweep
-        inputs, counts = stored_inputs(sweep, shown=self.space == "input")
-        arrays: dict[str, Display] = gallery_arrays(sweep) | inputs if self.space == "input" else {}
+        rounds = AttackRounds(attack, self.precision, self.compiled, self.space == "input")
+        state, passes = rounds.prepared(context)
+        size = attack.cohort(context.test.shape)
+        attacked = context.run(Round("attack", rounds.attacked, size), state=state)
+        chosen = AuditSet.of(Table(tuple(attacked.columns)), condition(attack, attack.sizes[0]), self.audit)
+        rows = [row for row, name in enumerate(context.test.ids) if name in chosen.clean]
+        audit = context.run(Round("evidence", rounds.audited, size), rows, {**state, "audit": asdict(chosen)})
+        for part in (attacked, audit):
+            passes += cast(Counts, part.sums.get("passes", Counts()))
         facts = {
             **context.facts,
-            **context.kind.scoring.measured(context.outcomes).facts,
-            **run.facts,
-            "attack": _facts_of(sweep, spec, self.space),
-            "inputs": counts,
+            **attacked.all_facts,
+            "probes": {name: values[:2] for name, values in state["probes"].items()},
+            "workarounds": dict(rounds.fitted(context, state).workarounds),
+            "audit": {"not_run": audit.facts.get("not_run", {}), "errors": audit.all_facts.get("errors", {})},
+            "attack": _facts_of(attack, context, spec, self.space) | {"draws": draws_of(state["probes"])},
+            "passes": {**passes, "attacked": _attacked(attacked, context.kind)},
         }
-        table = Table(tuple(run.columns), facts, seed=context.seed)
+        columns = [*attacked.columns, *(audit.columns or NOT_AUDITED)]
+        return self._result(context, facts, columns, (rounds, state, attacked))
+
+    def _result(
+        self, context: Context, facts: dict[str, Any], columns: list[Column], run: tuple[AttackRounds, State, Part]
+    ) -> AxisResult:
+        """Return the result with checks, gallery and stored inputs."""
+        rounds, state, attacked = run
+        whole = Table(tuple(columns), facts, seed=context.seed)
+        stored = [column for column in columns if column.population != GALLERY]
+        table, kind = replace(whole, columns=tuple(stored)), context.kind
         facts["checks"] = as_facts(judge(table))
-        details = {"found_by": dict(Counter(sweep.found_by[sweep.found].tolist()))}
-        kind = context.kind
+        arrays: dict[str, Display] = {}
+        if rounds.shown:
+            attack = rounds.fitted(context, state)
+            arrays = gallery_arrays(context, whole, attack, reference_of(attack))
+            arrays |= cast(FoundInputs, attacked.sums["inputs"]).displays(context.model.input.type)
+        stages = [stage for stage in whole["found_by"].tolist() if stage]
         return AxisResult(
-            run.columns, facts, details, arrays, lambda measures: {"curve": curve(Stored(table), kind, measures)}
+            stored,
+            facts,
+            {"found_by": dict(Counter(stages))},
+            arrays,
+            lambda measures: {"curve": curve(Stored(table), kind, measures)},
         )
 
     def summarise(self, table: Table, kind: Kind) -> list[Measure]:
@@ -103,53 +127,15 @@ class Robustness:
         attack: Attack = entry.build(spec)
         return attack, spec
 
-    def _run(self, attack: Attack, context: Context) -> "_Run":
-        """Run the attack, its controls and the audit; the order matters to the random draws of stochastic models."""
-        # Stochastic models use PyTorch's global generator; with a seed, two runs give the same row.
-        with context.model.frozen(), seeded(context.seed, context.device):
-            problem = with_probes(problem_of(context), context, attack.loss)
-            if problem.objective is not None and (self.compiled or self.precision != "float32"):
-                raise SpecError(
-                    f"precision={self.precision}, compiled={self.compiled}: attack losses of {context.kind.name} need "
-                    "the unchanged model; leave both arguments out."
-                )
-            problem = faster(problem, precision=self.precision, compiled=self.compiled)
-            sweep = AttackSweep(context, problem, attack)
-            sweep.run()
-            attack_passes = problem.passes.total
-            audit = Audit(sweep, sweep.audit_rows(self.audit))
-            audit.run()
-            reached = list(reached_columns(sweep))
-            shifts, shift_facts = shift_columns(sweep)
-            problem.refuse_nonfinite_outputs()
-        columns = [*outcome_columns(sweep), *reached, *shifts, *text_columns(sweep), *audit.columns()]
-        facts = {
-            **shift_facts,
-            "probes": {name: [item.status, item.sentence] for name, item in problem.probes.items()},
-            "workarounds": dict(sweep.attack.workarounds),
-            "audit": audit.facts(),
-            "passes": {
-                "search": sweep.spent,
-                "attack": attack_passes,
-                "with checks": problem.passes.total,
-                "attacked": int((sweep.clean > (0 if sweep.graded else 0.5)).sum()),
-            },
-        }
-        return _Run(sweep, columns, facts)
+
+def _attacked(attacked: Part, kind: Kind) -> int:
+    """Return how many samples were attacked: those that are right, or of some quality, without an attack."""
+    clean = Table(tuple(attacked.columns))["quality"]
+    return int((clean > (0 if kind.scoring.outcome.type == "graded" else 0.5)).sum())
 
 
-@dataclass(frozen=True)
-class _Run:
-    """A finished run: the sweep, its columns, and what else is known."""
-
-    sweep: AttackSweep
-    columns: list[Column]
-    facts: dict[str, Any]
-
-
-def _facts_of(sweep: AttackSweep, spec: Spec, space: str) -> dict[str, Any]:
+def _facts_of(attack: Attack, context: Context, spec: Spec, space: str) -> dict[str, Any]:
     """Return what is known of the attack itself, as JSON values."""
-    attack, context = sweep.attack, sweep.context
     name = f"{spec.name} {spec.kwargs['loss']}" if "loss" in spec.kwargs else spec.name
     return {
         "name": name if space == "input" else f"{name} on {space}",
@@ -157,11 +143,10 @@ def _facts_of(sweep: AttackSweep, spec: Spec, space: str) -> dict[str, Any]:
         **norm_of(attack.norm).to_json(),
         "size_name": attack.size_name,
         "sizes": list(attack.sizes),
-        "reference": sweep.reference,
+        "reference": reference_of(attack),
         "space": space,
         "loss": attack.loss,
         "goal": None if attack.goal is None else context.data.info.classes[attack.goal],
-        "draws": sweep.problem.draws,
         "outcome": context.kind.scoring.outcome.type,
         "changes_text": attack.changes_text,
         "input": asdict(context.model.input),

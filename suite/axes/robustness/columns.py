@@ -1,16 +1,18 @@
 """Per-sample columns of an attack at every size."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 
+from suite.attacks.engine.base import Attack
 from suite.axes.registered import measured_by, metrics_of
 from suite.axes.robustness.inputs import digests
 from suite.axes.robustness.stored import RANDOM
 from suite.axes.robustness.sweep import AttackSweep
 from suite.kinds.base import Array
-from suite.metrics.table import Column, collected
+from suite.metrics.table import Column, Part, collected
 
 
 def outcome_columns(sweep: AttackSweep) -> list[Column]:
@@ -21,9 +23,9 @@ def outcome_columns(sweep: AttackSweep) -> list[Column]:
     metric.
     """
     outcomes: list[tuple[dict[str, object], Array, Array]] = [({}, sweep.clean, sweep.clean_tally)]
-    outcomes += [(condition(sweep, size), sweep.quality[size], sweep.tally[size]) for size in sweep.attack.sizes]
+    outcomes += [(condition(sweep.attack, size), sweep.quality[size], sweep.tally[size]) for size in sweep.attack.sizes]
     outcomes += [
-        ({"control": name, **condition(sweep, size)}, quality, sweep.control_tally[name][size])
+        ({"control": name, **condition(sweep.attack, size)}, quality, sweep.control_tally[name][size])
         for name, by_size in sweep.control.items()
         for size, quality in by_size.items()
     ]
@@ -41,9 +43,9 @@ def outcome_columns(sweep: AttackSweep) -> list[Column]:
     ]
 
 
-def condition(sweep: AttackSweep, size: float) -> dict[str, object]:
+def condition(attack: Attack, size: float) -> dict[str, object]:
     """Return the condition of the columns at a size."""
-    return {"norm": sweep.attack.norm, sweep.attack.size_name: size}
+    return {"norm": attack.norm, attack.size_name: size}
 
 
 def reached_columns(sweep: AttackSweep) -> Iterator[Column]:
@@ -51,19 +53,19 @@ def reached_columns(sweep: AttackSweep) -> Iterator[Column]:
     if sweep.attack.goal is None:
         return
     for size in sweep.attack.sizes:
-        yield Column("reached", sweep.reached(size), condition(sweep, size))
-        yield Column("reached", sweep.reached(size, control=True), {"control": RANDOM, **condition(sweep, size)})
+        yield Column("reached", sweep.reached(size), condition(sweep.attack, size))
+        yield Column("reached", sweep.reached(size, control=True), {"control": RANDOM, **condition(sweep.attack, size)})
 
 
-def shift_columns(sweep: AttackSweep) -> tuple[list[Column], dict[str, object]]:
+def shift_columns(sweep: AttackSweep) -> Part:
     """Return what the metrics of the kind measure of outputs, at the largest size and under the random control."""
     metrics = [entry for entry in metrics_of(sweep.context.kind, "robustness") if entry.meta["measure"] is not None]
     if not metrics:
-        return [], {}
-    before, largest = sweep.context.outcomes, condition(sweep, sweep.attack.sizes[-1])
-    attacked, facts = collected(measured_by(metrics, before, sweep.outcomes()), **largest)
-    control, _ = collected(measured_by(metrics, before, sweep.outcomes(control=True)), control=RANDOM, **largest)
-    return [*attacked, *control], facts
+        return Part()
+    before, largest = sweep.context.outcomes, condition(sweep.attack, sweep.attack.sizes[-1])
+    attacked = collected(measured_by(metrics, before, sweep.outcomes()), **largest)
+    control = collected(measured_by(metrics, before, sweep.outcomes(control=True)), control=RANDOM, **largest)
+    return replace(attacked, columns=[*attacked.columns, *control.columns])
 
 
 def text_columns(sweep: AttackSweep) -> Iterator[Column]:
@@ -77,7 +79,7 @@ def text_columns(sweep: AttackSweep) -> Iterator[Column]:
         chosen = torch.from_numpy(rows).to(sweep.context.device)
         changes = sweep.attack.changes(sweep.context.pixels[chosen], sweep.adversarial[chosen]) or {}
         for name, values in changes.items():
-            yield Column(name, _spread(values, rows, len(sweep.clean)), condition(sweep, size))
+            yield Column(name, _spread(values, rows, len(sweep.clean)), condition(sweep.attack, size))
 
 
 def _spread(values: Array, rows: Array, count: int) -> Array:

@@ -1,14 +1,22 @@
 """What is stored of adversarial inputs: the gallery, a limited number of inputs, and a digest of every one."""
 
+from __future__ import annotations
+
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
+from suite.attacks.engine.base import Attack
 from suite.axes.base import in_role
+from suite.axes.context import Context
 from suite.axes.robustness.sweep import AttackSweep
 from suite.data.digests import in_digest_order
 from suite.kinds.base import Array
+from suite.metrics.table import Column, Table
 from suite.types import Display
 
 PER_SIZE = 256
@@ -17,45 +25,109 @@ PER_SIZE = 256
 MOST_BYTES = 64 * 2**20
 """Most bytes of all adversarial inputs of a record."""
 
-
-def gallery_arrays(sweep: AttackSweep) -> dict[str, Display]:
-    """Return the gallery: inputs and predictions before and after the attack; for a failed attack, its largest size."""
-    context, rows = sweep.context, sweep.context.gallery
-    split, shown = context.test.take(rows), context.model.input.type
-    largest = np.where(sweep.clean[rows] > 0, sweep.attack.sizes[-1], 0.0)  # samples wrong from the start: no attack
-    moved, found_at = sweep.adversarial[rows], sweep.found_at[rows]
-    predicted = context.kind.showing.output_arrays(context.outcomes.output[rows])
-    arrays = {
-        "ids": Display(np.array(split.ids), "id", "ids"),
-        "clean": Display(context.pixels[rows].cpu().numpy(), shown, "input"),
-        "adversarial": Display(moved.cpu().numpy(), shown, "changed"),
-        "eps": Display(np.where(np.isnan(found_at), largest, found_at), "number", "size"),
-        "label": Display(split.targets, context.kind.showing.truth, "truth"),
-        **in_role(predicted, "prediction", "clean_{}"),
-        **in_role(context.output_arrays(moved), "changed_prediction", "adversarial_{}"),
-    }
-    if patches := sweep.attack.patches():
-        arrays["patch"] = Display(patches[sweep.reference].cpu().numpy(), "image", "patch", per_sample=False)
-    return arrays
+GALLERY = "gallery"
+"""The population of the samples of the gallery."""
 
 
-def stored_inputs(sweep: AttackSweep, *, shown: bool = True) -> tuple[dict[str, Display], dict[str, int]]:
-    """Return adversarial inputs with sample id, size and stage, and how many there are and are stored.
+@dataclass(frozen=True)
+class FoundInputs:
+    """The adversarial inputs that are stored, and how many were found at each size.
 
-    For each size the first samples in digest order are stored: at most `PER_SIZE`, fewer where all together would
-    exceed `MOST_BYTES`, and none if the space of the attack is not `shown`.
+    For each size these are the first samples in digest order: at most `PER_SIZE`, fewer where all sizes together would
+    exceed `MOST_BYTES`. Two collections add up to the one of all their samples.
+
+    Attributes:
+        counts: number of samples by size of their adversarial input.
+        ids, sizes, stages: of each input, (k,).
+        values: the inputs, (k, ...).
+        size: bytes of an input.
+        per_size: most inputs of each size.
     """
-    limit = _limit(sweep, PER_SIZE if shown else 0)
-    rows = _chosen(sweep, limit)
-    chosen = torch.from_numpy(rows).to(sweep.adversarial.device)
-    values, ids = sweep.adversarial[chosen].cpu().numpy(), [sweep.context.test.ids[row] for row in rows]
+
+    counts: dict[float, int]
+    ids: Array
+    sizes: Array
+    stages: Array
+    values: Array
+    size: int
+    per_size: int = PER_SIZE
+
+    @classmethod
+    def of(cls, sweep: AttackSweep, *, shown: bool) -> FoundInputs:
+        """Return the inputs that an attack found on one cohort; only their number if they are not `shown`."""
+        rows, per_size = sweep.found, PER_SIZE if shown else 0
+        sizes, counts = np.unique(sweep.found_at[rows], return_counts=True)
+        by_size = dict(zip(sizes.tolist(), counts.tolist(), strict=True))
+        size = sweep.adversarial[:1].numel() * sweep.adversarial.element_size()
+        kept = rows[_first(sweep.context.ids[rows], sweep.found_at[rows], _room(by_size, size, per_size))]
+        values = sweep.adversarial[torch.from_numpy(kept).to(sweep.adversarial.device)].cpu().numpy()
+        stages = sweep.found_by[kept].astype(str)
+        return cls(by_size, sweep.context.ids[kept], sweep.found_at[kept], stages, values, size, per_size)
+
+    def __add__(self, other: FoundInputs) -> FoundInputs:
+        """Return the collection of both."""
+        counts = {size: self.counts.get(size, 0) + other.counts.get(size, 0) for size in self.counts | other.counts}
+        ids, sizes, stages, values = (
+            np.concatenate([getattr(self, name), getattr(other, name)]) for name in ("ids", "sizes", "stages", "values")
+        )
+        kept = _first(ids, sizes, _room(counts, self.size, self.per_size))
+        return FoundInputs(counts, ids[kept], sizes[kept], stages[kept], values[kept], self.size, self.per_size)
+
+    def to_json(self) -> dict[str, int]:
+        """Return how many inputs are stored and were found, and the most of one size."""
+        limit = _room(self.counts, self.size, self.per_size)
+        return {"stored": len(self.ids), "found": sum(self.counts.values()), "limit": limit}
+
+    def displays(self, kind: Any) -> dict[str, Display]:
+        """Return the inputs with sample id, size and stage, as arrays of a record.
+
+        Args:
+            kind: the type of an input.
+        """
+        return {
+            "found": Display(self.values, kind, "changed", per_sample=False),
+            "found_id": Display(self.ids.astype(str), "id", "ids", per_sample=False),
+            "found_size": Display(self.sizes, "number", "size", per_sample=False),
+            "found_rung": Display(self.stages, "name", "stage", per_sample=False),
+        }
+
+
+def gallery_columns(sweep: AttackSweep) -> list[Column]:
+    """Return the adversarial inputs of the cohort's samples that the gallery shows."""
+    rows = sweep.context.gallery
+    values = {"id": sweep.context.ids[rows], "adversarial": sweep.adversarial[rows].cpu().numpy()}
+    return [Column(name, of_samples, {}, GALLERY) for name, of_samples in values.items()]
+
+
+def gallery_arrays(context: Context, table: Table, attack: Attack, reference: float) -> dict[str, Display]:
+    """Return the gallery: inputs and predictions before and after the attack; for a failed attack, its largest size.
+
+    Args:
+        context: gives the model and the samples.
+        table: columns of all samples, and of the population `GALLERY`.
+        attack: the attack, fitted if it needs to be.
+        reference: the size of the patch that is shown.
+    """
+    rows = context.gallery
+    clean, type_ = context.of(rows), context.model.input.type
+    names = table.of(GALLERY, "id").tolist()
+    moved = table.of(GALLERY, "adversarial")[[names.index(name) for name in clean.test.ids]]
+    # samples wrong from the start: no attack
+    largest, found_at = np.where(table["quality"][rows] > 0, attack.sizes[-1], 0.0), table["found_size"][rows]
     arrays = {
-        "found": Display(values, sweep.context.model.input.type, "changed", per_sample=False),
-        "found_id": Display(np.array(ids, str), "id", "ids", per_sample=False),
-        "found_size": Display(sweep.found_at[rows], "number", "size", per_sample=False),
-        "found_rung": Display(sweep.found_by[rows].astype(str), "name", "stage", per_sample=False),
+        "ids": Display(np.array(clean.test.ids), "id", "ids"),
+        "clean": Display(clean.pixels.cpu().numpy(), type_, "input"),
+        "adversarial": Display(moved, type_, "changed"),
+        "eps": Display(np.where(np.isnan(found_at), largest, found_at), "number", "size"),
+        "label": Display(clean.test.targets, context.kind.showing.truth, "truth"),
+        **in_role(context.kind.showing.output_arrays(clean.output), "prediction", "clean_{}"),
+        **in_role(
+            context.output_arrays(torch.from_numpy(moved).to(context.device)), "changed_prediction", "adversarial_{}"
+        ),
     }
-    return arrays, {"stored": len(rows), "found": len(sweep.found), "limit": limit}
+    if patches := attack.patches():
+        arrays["patch"] = Display(patches[reference].cpu().numpy(), "image", "patch", per_sample=False)
+    return arrays
 
 
 def digests(sweep: AttackSweep) -> Array:
@@ -66,17 +138,14 @@ def digests(sweep: AttackSweep) -> Array:
     return result
 
 
-def _limit(sweep: AttackSweep, most: int) -> int:
-    """Return how many inputs are stored for each size."""
-    sample = sweep.context.pixels[:1]
-    room = MOST_BYTES // max(1, sample.numel() * sample.element_size())
-    _, counts = np.unique(sweep.found_at[sweep.found], return_counts=True)
-    return next(limit for limit in range(most, -1, -1) if np.minimum(counts, limit).sum() <= room)
+def _room(counts: dict[float, int], size: int, per_size: int) -> int:
+    """Return how many inputs of `size` bytes are stored for each size of perturbation."""
+    room = MOST_BYTES // max(1, size)
+    return next(n for n in range(per_size, -1, -1) if sum(min(count, n) for count in counts.values()) <= room)
 
 
-def _chosen(sweep: AttackSweep, limit: int) -> Array:
+def _first(ids: Sequence[str] | Array, sizes: Array, limit: int) -> Array:
     """Return the rows of the first samples of each size in digest order, ascending."""
-    order = np.array(in_digest_order(sweep.context.test.ids), int)
-    sizes = sweep.found_at[order]
-    chosen = [order[sizes == size][:limit] for size in sweep.attack.sizes]
-    return np.sort(np.concatenate(chosen))
+    order = np.array(in_digest_order(ids), int)
+    chosen = [order[sizes[order] == size][:limit] for size in np.unique(sizes)]
+    return np.sort(np.concatenate([np.zeros(0, int), *chosen]))

@@ -1,11 +1,15 @@
 """What precedes an attack: whether it applies to the kind and the model, and the probes of the model."""
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from suite.attacks.diagnostics.probes import GENERAL, PROBES, gradient_of_loss, probe, probe_texts
-from suite.attacks.engine.base import Attack
+from suite.attacks.engine.base import Attack, Training
 from suite.attacks.engine.problem import Probe, Problem
 from suite.axes.base import Context
 from suite.data.digests import in_digest_order
@@ -20,9 +24,30 @@ CANDIDATES = 256
 """Test samples from which the probes take correctly predicted ones, at most 64."""
 
 
+TRAINING, TRAINING_BYTES = 4096, 256 * 2**20
+"""Most training samples that an attack may be fitted to, and most bytes of them as float32."""
+
+
+def reference_of(attack: Attack) -> float:
+    """Return the middle size of an attack, at which attacks are compared."""
+    return attack.sizes[len(attack.sizes) // 2]
+
+
+def training_of(context: Context) -> Training:
+    """Return a function that returns training inputs and their targets, the first in digest order."""
+
+    def training() -> tuple[Tensor, Tensor]:
+        train = context.data.train
+        train = train.few(min(TRAINING, max(1, TRAINING_BYTES // (4 * math.prod(train.shape)))))
+        inputs = torch.from_numpy(context.model.inputs(train)).to(context.device)
+        return inputs, torch.from_numpy(train.targets).to(context.device)
+
+    return training
+
+
 def problem_of(context: Context) -> Problem:
     """Return the problem of attacking the model, without probes."""
-    return Problem.of(context.kind, context.model.raw, batch_size=context.batch_size, adapter=context.model)
+    return Problem.of(context.kind, context.model.raw, adapter=context.model)
 
 
 def kind_for_attack(attack: Attack, spec: Spec, kind: Kind) -> Kind:
@@ -68,15 +93,28 @@ def check_inputs(attack: Attack, spec: Spec, context: Context) -> None:
         )
 
 
-def with_probes(problem: Problem, context: Context, loss: str | None) -> Problem:
-    """Return the problem with the probe results, and with several draws per outcome if the model is stochastic."""
-    rows = in_digest_order(context.test.ids)[:CANDIDATES]
+def probed(problem: Problem, context: Context, loss: str | None) -> dict[str, Probe]:
+    """Return the results of the probes of the model, on the samples that it predicts correctly; none without any."""
+    rows = in_digest_order(context.test.ids)
     pixels, targets = context.pixels[rows], context.targets[rows]
-    correct = problem.outcome(pixels, targets) < 0.5
-    if not correct.any():
-        return problem
-    probes = _probes(problem, context, (pixels[correct], targets[correct]), loss)
-    return replace(problem, probes=probes, draws=DRAWS if probes["deterministic"].status == "fail" else 1)
+    correct = problem.judged(torch.from_numpy(context.output[rows]).to(context.device), targets)[0] < 0.5
+    return _probes(problem, context, (pixels[correct], targets[correct]), loss) if correct.any() else {}
+
+
+def with_probes(problem: Problem, probes: Mapping[str, Sequence[Any]]) -> Problem:
+    """Return the problem with probe results, and with several draws per outcome if the model is stochastic.
+
+    Args:
+        problem: the model.
+        probes: status, sentence and numbers of every probe, as JSON values.
+    """
+    known = {name: Probe(name, *values) for name, values in probes.items()}
+    return replace(problem, probes=known, draws=draws_of(probes))
+
+
+def draws_of(probes: Mapping[str, Sequence[Any]]) -> int:
+    """Return how many draws an outcome is the mean of."""
+    return DRAWS if probes.get("deterministic", ("pass",))[0] == "fail" else 1
 
 
 def _probes(problem: Problem, context: Context, samples: tuple[Tensor, Tensor], loss: str | None) -> dict[str, Probe]:
@@ -105,5 +143,5 @@ def _embedding_gradients(context: Context, loss: str | None) -> dict[str, Probe]
         context = context.in_space("embedding")
     except NotApplicableError:
         return {}
-    probes = with_probes(problem_of(context), context, loss).probes
+    probes = probed(problem_of(context), context, loss)
     return {name: item for name, item in probes.items() if name.startswith("gradient")}

@@ -1,4 +1,4 @@
-"""One attack on one model at every size, with its random controls."""
+"""One attack on the samples of one cohort at every size, with its random controls."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,17 +12,14 @@ from suite.attacks.engine.problem import Problem
 from suite.attacks.engine.validation import validate, validate_and_score
 from suite.attacks.rng import as_seeds
 from suite.axes.base import Context
-from suite.data.digests import in_digest_order
 from suite.kinds.base import Array, Outcomes
-
-TRAINING = 4096
-"""Maximum number of training samples that an attack may be fitted to."""
 
 
 class AttackSweep:
-    """One attack on one model: on which samples it succeeds at which size.
+    """One attack on one cohort: on which samples it succeeds at which size.
 
     Attributes:
+        attack: the attack, fitted if it needs to be.
         graded: whether predictions are better or worse, instead of right or wrong.
         quality: by size, the share of draws in which each sample is predicted correctly under attack, or the quality
             of its prediction, (n,) in [0, 1].
@@ -32,18 +29,14 @@ class AttackSweep:
             last attempt where the attack failed, and the clean input where it was not attacked.
         found_at: the size of the adversarial example, (n,); NaN where there is none.
         found_by: the stage of the attack that found it, (n,).
-        spent: passes of the attack and of fitting it, without controls and checks.
+        spent: passes of the attack, without controls and checks.
     """
 
     def __init__(self, context: Context, problem: Problem, attack: Attack) -> None:
-        """Fit the attack, on training samples if it needs them, and evaluate the clean samples."""
-        self.context, self.problem = context, problem
+        self.context, self.problem, self.attack = context, problem, attack
         self.graded = context.kind.scoring.outcome.type == "graded"
-        before = problem.passes.total
-        self.attack = attack.fit(problem, self.training, seed=context.seed)
-        self.spent = problem.passes.total - before
-        damage, self.clean_tally = problem.outcome_and_tally(context.pixels, context.targets)
-        self.clean = 1 - damage.double().cpu().numpy()
+        self.spent = 0
+        self.clean, self.clean_tally = self._without_attack()
         self.quality: dict[float, Array] = {}
         self.tally: dict[float, Array] = {}
         self.control: dict[str, dict[float, Array]] = {}
@@ -53,6 +46,15 @@ class AttackSweep:
         self.found_at = np.full(count, np.nan)
         self.found_by = np.full(count, "", dtype=object)
         self._nearest: tuple[Tensor, Tensor] | None = None
+
+    def _without_attack(self) -> tuple[Array, Array]:
+        """Return quality and tally of the clean samples; a deterministic model has been run on them before."""
+        context, problem = self.context, self.problem
+        if problem.draws > 1:
+            damage, tally = problem.outcome_and_tally(context.pixels, context.targets)
+        else:
+            damage, tally = problem.judged(torch.from_numpy(context.output).to(context.device), context.targets)
+        return 1 - damage.double().cpu().numpy(), tally
 
     def run(self) -> None:
         """Attack all sizes in turn, then apply the controls of the same sizes.
@@ -97,11 +99,7 @@ class AttackSweep:
             parts = [
                 self.problem.forward(points[rows]).float().cpu().numpy() for rows in self.problem.chunks(len(points))
             ]
-        return replace(self.context.outcomes, output=np.concatenate(parts), inputs=points)
-
-    def audit_rows(self, count: int) -> Array:
-        """Return the rows of the correctly predicted samples that the checks run on."""
-        return np.array([row for row in in_digest_order(self.context.test.ids) if self.clean[row] > 0.5][:count], int)
+        return replace(self.context.outcomes, output=np.concatenate(parts), read=lambda: points)
 
     def pixels(self, rows: Array) -> tuple[Tensor, Tensor]:
         """Return pixels and targets of some rows, as copies that an attack may modify."""
@@ -133,39 +131,21 @@ class AttackSweep:
         """The rows with an adversarial example, ascending."""
         return np.flatnonzero(~np.isnan(self.found_at))
 
-    @property
-    def reference(self) -> float:
-        """The middle size, at which attacks are compared."""
-        return self.attack.sizes[len(self.attack.sizes) // 2]
-
-    def training(self) -> tuple[Tensor, Tensor]:
-        """Return at most `TRAINING` training inputs and their targets."""
-        train, device = self.context.data.train, self.context.device
-        train = train.take(in_digest_order(train.ids)[:TRAINING]) if len(train) > TRAINING else train
-        return torch.from_numpy(self.context.model.inputs(train)).to(device), torch.from_numpy(train.targets).to(device)
-
     def _attacked(
         self, attack: Attack, rows: Array, size: float, *, keep: bool = False
     ) -> tuple[Array, Array, Tensor, Array]:
         """Return the damage to each row, its tally, its perturbed input, and the stage that found it."""
-        shares, tallies, stages = [np.zeros(0)], [self.clean_tally[:0]], [np.zeros(0, dtype=object)]
-        points = [torch.zeros_like(self.context.pixels[:0])]
-        label = f"{type(attack).__name__} {self.attack.size_name} {size:.3g}"
-        # All rows at once unless the attack sets a group: it may divide its budget among the samples.
-        for chosen in self.context.batches(rows, label, attack.group or max(1, len(rows))):
-            before = self.problem.passes.total
-            if keep and self._nearest is not None:
-                moved, found_by = self._within(chosen, size)
-            else:
-                moved, found_by = self._moved(attack, chosen, size)
-            self.spent += keep * (self.problem.passes.total - before)
-            pixels, targets = self.pixels(chosen)
-            damage, tally = validate_and_score(self.problem, self.attack, pixels, moved, targets, size)
-            shares.append(damage.double().cpu().numpy())
-            tallies.append(tally)
-            points.append(moved)
-            stages.append(found_by)
-        return np.concatenate(shares), np.concatenate(tallies), torch.cat(points), np.concatenate(stages)
+        pixels, targets = self.pixels(rows)
+        if not len(rows):
+            return np.zeros(0), self.clean_tally[:0], pixels, np.zeros(0, dtype=object)
+        before = self.problem.passes.total
+        if keep and self._nearest is not None:
+            moved, found_by = self._within(rows, size)
+        else:
+            moved, found_by = self._moved(attack, rows, size)
+        self.spent += keep * (self.problem.passes.total - before)
+        damage, tally = validate_and_score(self.problem, self.attack, pixels, moved, targets, size)
+        return damage.double().cpu().numpy(), tally, moved, found_by
 
     def _moved(self, attack: Attack, rows: Array, size: float) -> tuple[Tensor, Array]:
         pixels, targets = self.pixels(rows)
@@ -200,17 +180,18 @@ class AttackSweep:
 
     def _controlled(self, name: str) -> tuple[dict[float, Array], dict[float, Array]]:
         """Return quality and tally by size under a control: the worst case over all sizes up to each one."""
-        all_rows = np.arange(len(self.clean))
-        pixels, targets = self.pixels(all_rows)
         quality, tallies = self.clean.copy(), self.clean_tally.copy()
+        # What is wrong without a perturbation stays wrong: the outcome is the worst case up to each size.
+        rows = np.flatnonzero(quality > 0) if self.problem.draws == 1 else np.arange(len(quality))
+        pixels, targets = self.pixels(rows)
         quality_by_size: dict[float, Array] = {}
         tally_by_size: dict[float, Array] = {}
         for size in self.attack.sizes:
-            moved = self._changed(name, all_rows, size)
+            moved = self._changed(name, rows, size)
             damage, tally = validate_and_score(self.problem, self.attack, pixels, moved, targets, size)
             current = 1 - damage.double().cpu().numpy()
-            worse = self._worse(current, quality)
-            quality[worse], tallies[worse] = current[worse], tally[worse]
+            worse = self._worse(current, quality[rows])
+            quality[rows[worse]], tallies[rows[worse]] = current[worse], tally[worse]
             quality_by_size[size], tally_by_size[size] = quality.copy(), tallies.copy()
         return quality_by_size, tally_by_size
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from suite.errors import DataError
+from suite.paths import cache_folder
 
 TIMEOUT = 300
 """Seconds after which pip is stopped."""
@@ -57,13 +58,6 @@ class Archive:
     version: str
     filename: str
     sha256: str
-
-
-def cache_folder() -> Path:
-    """Return the folder for archives: $SUITE_CACHE, or $XDG_CACHE_HOME/trust-suite, or ~/.cache/trust-suite."""
-    if own := os.environ.get("SUITE_CACHE"):
-        return Path(own).expanduser().absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "trust-suite"
 
 
 def fetch(archive: Archive) -> Path:

@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from suite.errors import SpecError
-from suite.types import Rejected, Sample
+from suite.types import Deferred, Rejected, Remark, Sample
 
 MODES = ("random", "threshold", "no")
 """``random``: a pixel is white with a probability equal to its brightness, drawn once per sample, as is usual for
@@ -35,10 +36,19 @@ def binarize(pixels: npt.ArrayLike, name: str, mode: str) -> npt.NDArray[np.uint
     return np.where(bright > limit, 255, 0).astype(np.uint8)
 
 
-def binarize_samples(samples: Iterable[Sample | Rejected], mode: str) -> Iterator[Sample | Rejected]:
-    """Yield samples with their images in black and white, or unchanged if the mode is ``no``."""
+def binarize_samples(samples: Iterable[Sample | Rejected | Remark], mode: str) -> Iterator[Sample | Rejected | Remark]:
+    """Yield samples with their images in black and white, or unchanged if the mode is ``no``.
+
+    Raises:
+        SpecError: an unknown mode.
+    """
+    if mode not in MODES:
+        raise SpecError(f"binarise={mode!r}; expected one of {', '.join(MODES)}.")
     for sample in samples:
-        if mode == "no" or isinstance(sample, Rejected):
+        if mode == "no" or not isinstance(sample, Sample):
             yield sample
+        elif isinstance(sample.input, Deferred):
+            image = sample.input.then(partial(binarize, name=sample.id, mode=mode), f"{mode} binarization")
+            yield replace(sample, input=image)
         else:
             yield replace(sample, input=binarize(sample.input, sample.id, mode))

@@ -2,19 +2,22 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from suite.data.formats.coco_paths import CocoFiles, annotation_files, image_folders
-from suite.data.formats.image_files import BoxedObject, detection_sample, read_picture
-from suite.data.split_files import portion, sample_name
+from suite.data.formats.image_files import BoxedObject, Photo, detection_sample
+from suite.data.split_files import file_contents, portion, sample_name
 from suite.errors import DataError
-from suite.types import Rejected, Sample
+from suite.types import Rejected, Remark, Sample
 
 
-def read_coco(files: CocoFiles, split: str, *, seed: int, size: int | None = None) -> Iterator[Sample | Rejected]:
+def read_coco(
+    files: CocoFiles, split: str, *, seed: int, size: int | None = None
+) -> Iterator[Sample | Rejected | Remark]:
     """Yield the images of one split, each with its objects; labels are category names, and crowds are ignored objects.
 
     Args:
@@ -28,13 +31,15 @@ def read_coco(files: CocoFiles, split: str, *, seed: int, size: int | None = Non
     """
     annotations = annotation_files(files)
     share = portion(annotations, split)
+    yield from share.remarks
     if share.part is None:
         return
     content = _read(annotations[share.part])
     if share.reports:
         yield from content.rejected
     folders = image_folders(files, share.part, annotations[share.part])
-    for record in share.take(content.images, split, seed=seed):
+    contents = partial(_contents, folders)
+    for record in share.take(content.images, split, seed=seed, contents=contents):
         yield _sample(
             sample_name(share.part, record["file_name"]), record, content.objects[record["id"]], (folders, size)
         )
@@ -139,13 +144,21 @@ def _sample(
     name: str, record: Mapping[str, Any], objects: list[BoxedObject], options: tuple[list[Path], int | None]
 ) -> Sample | Rejected:
     folders, size = options
-    file = next((path for folder in folders if (path := folder / record["file_name"]).is_file()), None)
+    file = _file(folders, record)
     if file is None:
         return Rejected(name, f"no such image in {', '.join(repr(str(folder)) for folder in folders)}")
     try:
-        return detection_sample(name, read_picture(file, size=size, labeled=_labeled_size(record)), objects)
+        return detection_sample(name, Photo(file, size, _labeled_size(record)), objects)
     except DataError as error:
         return Rejected(name, str(error))
+
+
+def _file(folders: Sequence[Path], record: Mapping[str, Any]) -> Path | None:
+    return next((path for folder in folders if (path := folder / record["file_name"]).is_file()), None)
+
+
+def _contents(folders: Sequence[Path], records: Sequence[Mapping[str, Any]]) -> list[bytes]:
+    return file_contents([_file(folders, record) for record in records], [record["file_name"] for record in records])
 
 
 def _labeled_size(record: Mapping[str, Any]) -> tuple[int, int] | None:

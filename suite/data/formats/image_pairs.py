@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from suite.data.formats.image_files import Mask, mask_sample, read_mask
-from suite.data.split_files import EVERYTHING, sample_name
+from suite.data.formats.image_files import Mask, mask_sample
+from suite.data.split_files import EVERYTHING, file_contents, sample_name
 from suite.errors import DataError
 from suite.types import Rejected, Sample
 
@@ -32,6 +32,10 @@ class Pairs:
         """Every name of an image or a label file, sorted."""
         return sorted(self.images.keys() | self.labels.keys())
 
+    def contents(self, names: Sequence[str]) -> list[bytes]:
+        """Return the digest of each image's file, or the name if there is no image."""
+        return file_contents([self.images.get(name) for name in names], names)
+
     def read(self, names: Sequence[str], reader: Reader) -> Iterator[Sample | Rejected]:
         """Yield a sample for each name, or a rejection if one of the two files is missing or cannot be read."""
         for name in names:
@@ -47,15 +51,15 @@ class Pairs:
                     yield Rejected(identity, str(error))
 
 
-def mask_reader(size: int | None, to_classes: Callable[[Mask], Mask] = lambda mask: mask) -> Reader:
+def mask_reader(size: int | None, to_classes: Callable[[Mask], Mask] | None = None) -> Reader:
     """Return a reader of masks.
 
     Args:
         size: side in pixels of the square to which images and masks are scaled; None to keep their size.
-        to_classes: takes the values of a mask file (h, w) and returns class indices.
+        to_classes: takes the values of a mask file (h, w) and returns class indices; None if they are class indices.
     """
 
     def read(name: str, image: Path, file: Path) -> Iterator[Sample | Rejected]:
-        yield mask_sample(name, image, to_classes(read_mask(file)), size=size)
+        yield mask_sample(name, image, file, to_classes=to_classes, size=size)
 
     return read

@@ -1,27 +1,29 @@
 """Images on disk in the ImageFolder layout: one folder per class, with or without split folders above them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from suite.data.formats.image_files import convert, open_image
-from suite.data.split_files import SPLIT_FOLDERS
-from suite.data.splitting import SPLITS, stratified
+from suite.data.split_files import SPLIT_FOLDERS, file_contents, portion
+from suite.data.splitting import SPLITS
 from suite.errors import DataError
-from suite.types import Rejected, Sample
+from suite.types import Deferred, Remark, Sample
 
 
 def read_folder(
     path: str, split: str, *, seed: int, size: int | None = None, grey: bool = False
-) -> Iterator[Sample | Rejected]:
-    """Yield the images of one split; a file that is not a readable image is rejected with its name and the reason.
+) -> Iterator[Sample | Remark]:
+    """Yield the images of one split, which are read when they are needed.
 
     Args:
-        path: the folder, either ``train/ validation/ test/`` with class folders inside, or class folders alone,
-            which are then split 50 : 20 : 30 within each class.
+        path: the folder, either ``train/``, ``validation/`` and ``test/`` with class folders inside, or class folders
+            alone; `split_files.portion` says which folder a split takes.
         split: train, validation or test.
-        seed: seed of that split.
+        seed: seed of the split, if the data do not come with one.
         size: side in pixels; images are scaled to cover a square of it and cropped at the center. None to keep their
             size.
         grey: read one channel instead of three.
@@ -33,17 +35,20 @@ def read_folder(
     if not root.is_dir():
         raise DataError(f"{path!r} is not a folder; expected one folder per class inside it.")
     folders = {name: folder for name in SPLITS if (folder := _split_folder(root, name)) is not None}
-    if "test" in folders:
-        files = _files(folders[split]) if split in folders else []
-    elif folders:
-        raise DataError(f"{path!r} has {', '.join(folders)} but no test folder; add one: models are evaluated on it.")
-    else:
-        files = _files(root)
-        chosen = stratified([file.relative_to(root).parts[0] for file in files], split, seed=seed)
-        files = [files[position] for position in chosen]
-    base = folders.get(split, root)
-    for file in files:
-        yield _read(file, str(file.relative_to(root)), file.relative_to(base).parts[0], (size, grey))
+    share = portion(folders, split)
+    yield from share.remarks
+    if share.part is None:
+        return
+    base = folders.get(share.part, root)
+    files = _files(base)
+    labels = [file.relative_to(base).parts[0] for file in files]
+    for file in share.take(files, split, seed=seed, contents=_contents, labels=labels):
+        image = Deferred(partial(_pixels, file, size, grey), (str(file),), f"cropped, size={size}, grey={grey}")
+        yield Sample(str(file.relative_to(root)), image, file.relative_to(base).parts[0])
+
+
+def _contents(files: Sequence[Path]) -> list[bytes]:
+    return file_contents(files, [file.name for file in files])
 
 
 def _split_folder(root: Path, split: str) -> Path | None:
@@ -57,16 +62,12 @@ def _files(folder: Path) -> list[Path]:
     return [file for name in classes for file in sorted(name.rglob("*")) if file.is_file()]
 
 
-def _read(file: Path, name: str, label: str, options: tuple[int | None, bool]) -> Sample | Rejected:
+def _pixels(file: Path, size: int | None, grey: bool) -> npt.NDArray[np.uint8]:
     from PIL import Image, ImageOps
 
-    size, grey = options
-    try:
-        with open_image(file) as raw:
-            image = convert(ImageOps.exif_transpose(raw), "L" if grey else "RGB")
-            if size is not None:
-                image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
-            pixels = np.asarray(image, dtype=np.uint8)
-    except DataError as error:
-        return Rejected(name, str(error))
-    return Sample(name, pixels[None] if grey else np.moveaxis(pixels, -1, 0), label)
+    with open_image(file) as raw:
+        image = convert(ImageOps.exif_transpose(raw), "L" if grey else "RGB")
+        if size is not None:
+            image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+        pixels = np.asarray(image, dtype=np.uint8)
+    return pixels[None] if grey else np.moveaxis(pixels, -1, 0).copy()

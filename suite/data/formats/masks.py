@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 from suite.data.formats.image_pairs import Pairs, mask_reader
 from suite.data.split_files import existing_folder, files_by_stem, part_folders, portion
-from suite.types import Rejected, Sample
+from suite.types import Rejected, Remark, Sample
 
 
-def read_mask_folder(path: str, split: str, *, seed: int, size: int | None = None) -> Iterator[Sample | Rejected]:
+def read_mask_folder(
+    path: str, split: str, *, seed: int, size: int | None = None
+) -> Iterator[Sample | Rejected | Remark]:
     """Yield the images of one split, each with its mask of class indices; pixels with the value 255 are ignored.
 
     Args:
@@ -23,7 +25,9 @@ def read_mask_folder(path: str, split: str, *, seed: int, size: int | None = Non
     root = existing_folder(path)
     images, masks = part_folders(root, "images"), part_folders(root, "masks")
     share = portion(images, split)
+    yield from share.remarks
     if share.part is None:
         return
     pairs = Pairs(files_by_stem(images[share.part]), files_by_stem(masks.get(share.part), {".png"}), share.part)
-    yield from pairs.read(share.take(pairs.names, split, seed=seed), mask_reader(size))
+    names = share.take(pairs.names, split, seed=seed, contents=pairs.contents)
+    yield from pairs.read(names, mask_reader(size))

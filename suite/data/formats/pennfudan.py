@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from suite.data.formats.image_files import BoxedObject, Mask, detection_sample, read_mask, read_picture, tight_box
+from suite.data.formats.image_files import BoxedObject, Mask, Photo, objects_target, read_mask, tight_box
 from suite.data.formats.image_pairs import Pairs, Reader, mask_reader
 from suite.data.split_files import existing_folder, files_by_stem, portion
 from suite.errors import DataError
-from suite.types import Rejected, Sample
+from suite.types import Deferred, Rejected, Sample
 
 PERSON = "person"
 
@@ -56,14 +57,19 @@ def _read(path: str, split_and_seed: tuple[str, int], reader: Reader) -> Iterato
     masks = files_by_stem(root / "PedMasks")
     pairs = Pairs(files_by_stem(root / "PNGImages"), {name.removesuffix(SUFFIX): masks[name] for name in masks})
     split, seed = split_and_seed
-    yield from pairs.read(portion((), split).take(pairs.names, split, seed=seed), reader)
+    yield from pairs.read(portion((), split).take(pairs.names, split, seed=seed, contents=pairs.contents), reader)
 
 
 def _people(size: int | None, name: str, image: Path, file: Path) -> Iterator[Sample | Rejected]:
+    photo = Photo(image, size, file)
+    target = Deferred(partial(_boxes, photo, file), (str(file),), f"boxes, size={size}")
+    yield Sample(name, photo.deferred(), target)
+
+
+def _boxes(photo: Photo, file: Path) -> dict[str, Any]:
     people = read_mask(file)
-    picture = read_picture(image, size=size, labeled=(people.shape[1], people.shape[0]))
     boxes = [tight_box(people == number) for number in np.unique(people[people > 0])]
-    yield detection_sample(name, picture, [BoxedObject(box, PERSON) for box in boxes])
+    return objects_target(photo, [BoxedObject(box, PERSON) for box in boxes])
 
 
 def _presence(people: Mask) -> Mask:

@@ -42,7 +42,8 @@ def read_pet_masks(path: str, split: str, *, seed: int, size: int | None = None)
         return
     pairs = Pairs(files_by_stem(root / "images"), files_by_stem(root / "annotations" / "trimaps", {".png"}))
     names = listed_names(lists[share.part]) if lists else pairs.names
-    yield from pairs.read(share.take(names, split, seed=seed), mask_reader(size, _classes))
+    names = share.take(names, split, seed=seed, contents=pairs.contents)
+    yield from pairs.read(names, mask_reader(size, _classes))
 
 
 def read_pet_heads(path: str, split: str, *, seed: int, size: int | None = None) -> Iterator[Sample | Rejected]:
@@ -62,7 +63,7 @@ def read_pet_heads(path: str, split: str, *, seed: int, size: int | None = None)
     """
     root = _root(path)
     pairs = Pairs(files_by_stem(root / "images"), files_by_stem(root / "annotations" / "xmls", {".xml"}))
-    names = portion((), split).take(sorted(pairs.labels), split, seed=seed)
+    names = portion((), split).take(sorted(pairs.labels), split, seed=seed, contents=pairs.contents)
     yield from pairs.read(names, partial(voc_sample, size))
 
 

@@ -4,9 +4,10 @@ import codecs
 from pathlib import Path
 
 from suite.data.split_files import EVERYTHING, SPLIT_FOLDERS, TRAIN_FRACTIONS, portion
+from suite.data.splitting import SPLITS
 from suite.data.windows import Passage, SplitLimits, Window, cut, samples
 from suite.errors import DataError
-from suite.types import Sample
+from suite.types import Remark, Sample
 
 FRACTIONS = (0.8, 0.1, 0.1)
 """Shares of train, validation and test, by position, of a text without a split of its own."""
@@ -54,13 +55,14 @@ def read_plain(file: Path) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_text(path: str, split: str, *, window: Window, limits: SplitLimits) -> list[Sample]:
+def read_text(path: str, split: str, *, window: Window, limits: SplitLimits) -> list[Sample | Remark]:
     """Return the windows of one split of a text; see `suite.data.windows.samples`.
 
     Args:
         path: a file, or a folder of .txt files. Files named train, validation (val, valid, dev) and test are the
-            splits (see `split_files.portion`), and other files are then not read. Without such names, all files are
-            one text in the order of their names, cut into the first 80 %, the next 10 % and the last 10 %.
+            splits (see `split_files.portion`), and other files are then not read. Without such names, each file is cut
+            into its first 80 %, the next 10 % and the last 10 %, so that another file moves no text to another split;
+            a split's pieces are one text in the order of the files' names.
         split: train, validation or test.
         window: how many characters a sample has.
         limits: how much of each split is used.
@@ -72,16 +74,25 @@ def read_text(path: str, split: str, *, window: Window, limits: SplitLimits) -> 
     share = portion(parts, split)
     if share.part is None:
         return []
-    passage = Passage(share.part if share.part != EVERYTHING else "text", parts[share.part])
+    name = share.part if share.part != EVERYTHING else "text"
+    pieces = [Passage(name, text) for text in parts[share.part]]
     if share.fractions is not None:
-        passage = cut(passage, split, TRAIN_FRACTIONS if share.fractions == TRAIN_FRACTIONS else FRACTIONS)
-    return samples(passage, split, window=window, limits=limits)
+        fractions = TRAIN_FRACTIONS if share.fractions == TRAIN_FRACTIONS else FRACTIONS
+        pieces = [cut(piece, split, fractions) for piece in pieces]
+    return [*share.remarks, *samples(_joined(pieces, split), split, window=window, limits=limits)]
 
 
-def _parts(path: Path) -> dict[str, str]:
-    """Return the text of every part on disk."""
+def _joined(pieces: list[Passage], split: str) -> Passage:
+    """Return the pieces of one split as one passage; passages of several splits start at different positions."""
+    separators = SPLITS.index(split) * (len(pieces) - 1)  # those of the splits before it
+    start = sum(piece.start for piece in pieces) + separators
+    return Passage(pieces[0].name, "\n".join(piece.text for piece in pieces), start)
+
+
+def _parts(path: Path) -> dict[str, list[str]]:
+    """Return the texts of every part on disk."""
     if path.is_file():
-        return {EVERYTHING: read_plain(path)}
+        return {EVERYTHING: [read_plain(path)]}
     if not path.is_dir():
         raise DataError(f"{str(path)!r} is neither a file nor a folder; give a text file or a folder of .txt files.")
     files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".txt" and not file.name.startswith("."))
@@ -94,7 +105,7 @@ def _parts(path: Path) -> dict[str, str]:
     return _distinct(named or {EVERYTHING: files})
 
 
-def _distinct(named: dict[str, list[Path]]) -> dict[str, str]:
+def _distinct(named: dict[str, list[Path]]) -> dict[str, list[str]]:
     texts: dict[str, Path] = {}
     parts = {}
     for part, files in named.items():
@@ -107,5 +118,5 @@ def _distinct(named: dict[str, list[Path]]) -> dict[str, str]:
                     f"{first.name} and {file.name} are the same text; models must not be evaluated on what they were "
                     "trained on. Remove one of them."
                 )
-        parts[part] = "\n".join(contents)
+        parts[part] = contents
     return parts

@@ -1,13 +1,13 @@
 """Two public sentiment benchmarks on disk: SST-2 in the format of GLUE, and the IMDB reviews."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from suite.data.formats.plain_text import decoded
-from suite.data.split_files import existing_folder, portion
+from suite.data.split_files import existing_folder, file_contents, portion, text_contents
 from suite.errors import DataError
-from suite.types import Rejected, Sample
+from suite.types import Rejected, Remark, Sample
 
 CLASSES = ("negative", "positive")
 
@@ -15,7 +15,7 @@ GLUE_FILES = {"train": "train.tsv", "validation": "dev.tsv"}
 """Part to file; test.tsv is not read, because its labels are not public."""
 
 
-def read_sst2(path: str, split: str, *, seed: int) -> Iterator[Sample | Rejected]:
+def read_sst2(path: str, split: str, *, seed: int) -> Iterator[Sample | Rejected | Remark]:
     """Yield the texts of one split of SST-2: dev.tsv is the test part, and train.tsv is split 80 : 20.
 
     Most texts in train.tsv are phrases of longer sentences, so train and validation contain parts of the same reviews;
@@ -35,13 +35,15 @@ def read_sst2(path: str, split: str, *, seed: int) -> Iterator[Sample | Rejected
     if not files:
         raise DataError(f"{path!r} has neither train.tsv nor dev.tsv; give GLUE's folder SST-2.")
     share = portion(files, split)
+    yield from share.remarks
     if share.part is None:
         return
     records = _glue(files[share.part])
     texts = [record for record in records if isinstance(record, Sample)]
     if share.reports:
         yield from (record for record in records if isinstance(record, Rejected))
-    yield from share.take(texts, split, seed=seed, labels=[text.target for text in texts])
+    labels = [text.target for text in texts]
+    yield from share.take(texts, split, seed=seed, contents=text_contents, labels=labels)
 
 
 def _glue(file: Path) -> list[Sample | Rejected]:
@@ -83,8 +85,13 @@ def read_imdb(path: str, split: str, *, seed: int) -> Iterator[Sample | Rejected
     if share.part is None:
         return
     files = [(file, label) for label in CLASSES for file in _reviews(root / share.part / label[:3])]
-    for file, label in share.take(files, split, seed=seed, labels=[label for _, label in files]):
+    labels = [label for _, label in files]
+    for file, label in share.take(files, split, seed=seed, contents=_contents, labels=labels):
         yield _review(file, file.relative_to(root).with_suffix("").as_posix(), label)
+
+
+def _contents(files: Sequence[tuple[Path, str]]) -> list[bytes]:
+    return file_contents([file for file, _ in files], [file.name for file, _ in files])
 
 
 def _reviews(place: Path) -> list[Path]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from suite.data.formats.plain_text import PART_NAMES
 from suite.data.formats.table_files import SUFFIXES, Columns, class_names, read_columns
 from suite.data.formats.table_labels import NoLabel, check_forms, of_classes, plain
-from suite.data.split_files import EVERYTHING, portion, sample_name
+from suite.data.split_files import EVERYTHING, portion, sample_name, text_contents
 from suite.data.splitting import SPLITS
 from suite.errors import DataError
-from suite.types import Rejected, Sample
+from suite.types import Rejected, Remark, Sample
 
 SHARD = re.compile(r"(?P<part>[a-z]+)(-\d+(-of-\d+.*)?)?", re.IGNORECASE)
 """Name of a part's file without its extension: ``train``, ``train-0`` or ``train-00000-of-00002``."""
@@ -29,7 +29,7 @@ class Part:
 
 def read_table(
     path: str, split: str, *, seed: int, text: str = "text", label: str = "label", classes: Sequence[str] = ()
-) -> Iterator[Sample | Rejected]:
+) -> Iterator[Sample | Rejected | Remark]:
     """Yield the texts of one split with their labels as class names.
 
     Labels may be names or integers (1, 1.0, "1"), but not both, unless ``classes`` says which number is which name.
@@ -56,12 +56,14 @@ def read_table(
     share = portion({name for name, part in parts.items() if part.labeled}, split)
     if split == "test":
         yield from (record for part in parts.values() if not part.labeled for record in part.rejected)
+    yield from share.remarks
     if share.part is None or share.part not in parts:
         return
     part = parts[share.part]
     if share.reports:
         yield from part.rejected
-    yield from share.take(part.texts, split, seed=seed, labels=[sample.target for sample in part.texts])
+    labels = [sample.target for sample in part.texts]
+    yield from share.take(part.texts, split, seed=seed, contents=text_contents, labels=labels)
 
 
 def _checked(parts: dict[str, Part], classes: tuple[str, ...]) -> dict[str, Part]:

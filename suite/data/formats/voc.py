@@ -6,16 +6,16 @@ from pathlib import Path
 
 from suite.data.formats.image_pairs import Pairs, mask_reader
 from suite.data.formats.voc_objects import voc_sample
-from suite.data.split_files import existing_folder, files_by_stem, listed_names, portion
+from suite.data.split_files import Portion, existing_folder, files_by_stem, listed_names, portion
 from suite.data.splitting import SPLITS
 from suite.errors import DataError
-from suite.types import Rejected, Sample
+from suite.types import Rejected, Remark, Sample
 
 LISTS = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
 """Files with the names of each part's images; VOC has labels for train and val, and for test only in 2007."""
 
 
-def read_voc(path: str, split: str, *, seed: int, size: int | None = None) -> Iterator[Sample | Rejected]:
+def read_voc(path: str, split: str, *, seed: int, size: int | None = None) -> Iterator[Sample | Rejected | Remark]:
     """Yield the images of one split, each with its objects; difficult objects are ignored objects.
 
     Args:
@@ -29,10 +29,13 @@ def read_voc(path: str, split: str, *, seed: int, size: int | None = None) -> It
     """
     root = _root(path)
     pairs = Pairs(files_by_stem(root / "JPEGImages"), files_by_stem(root / "Annotations", {".xml"}))
-    yield from pairs.read(_names(root, "Main", list(pairs.labels), (split, seed)), partial(voc_sample, size))
+    yield from _portion(root, "Main", split)[0].remarks
+    yield from pairs.read(_chosen(root, "Main", pairs, (split, seed)), partial(voc_sample, size))
 
 
-def read_voc_masks(path: str, split: str, *, seed: int, size: int | None = None) -> Iterator[Sample | Rejected]:
+def read_voc_masks(
+    path: str, split: str, *, seed: int, size: int | None = None
+) -> Iterator[Sample | Rejected | Remark]:
     """Yield the images of one split, each with its mask of class indices; 255 is the border around objects.
 
     Args:
@@ -46,7 +49,8 @@ def read_voc_masks(path: str, split: str, *, seed: int, size: int | None = None)
     """
     root = _root(path)
     pairs = Pairs(files_by_stem(root / "JPEGImages"), files_by_stem(root / "SegmentationClass", {".png"}))
-    yield from pairs.read(_names(root, "Segmentation", list(pairs.labels), (split, seed)), mask_reader(size))
+    yield from _portion(root, "Segmentation", split)[0].remarks
+    yield from pairs.read(_chosen(root, "Segmentation", pairs, (split, seed)), mask_reader(size))
 
 
 def _root(path: str) -> Path:
@@ -59,12 +63,16 @@ def _root(path: str) -> Path:
     return matches[0].parent
 
 
-def _names(root: Path, task: str, labeled: list[str], split_and_seed: tuple[str, int]) -> list[str]:
+def _portion(root: Path, task: str, split: str) -> tuple[Portion, dict[str, Path]]:
+    lists = {part: file for part in SPLITS if (file := root / "ImageSets" / task / LISTS[part]).is_file()}
+    return portion(lists, split), lists
+
+
+def _chosen(root: Path, task: str, pairs: Pairs, split_and_seed: tuple[str, int]) -> list[str]:
     """Return the names of a split's images; without lists, all images that have a label are split by seed."""
     split, seed = split_and_seed
-    lists = {part: file for part in SPLITS if (file := root / "ImageSets" / task / LISTS[part]).is_file()}
-    share = portion(lists, split)
+    share, lists = _portion(root, task, split)
     if share.part is None:
         return []
-    names = listed_names(lists[share.part]) if lists else labeled
-    return share.take(names, split, seed=seed)
+    names = listed_names(lists[share.part]) if lists else list(pairs.labels)
+    return share.take(names, split, seed=seed, contents=pairs.contents)

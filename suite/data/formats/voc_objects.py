@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
-from suite.data.formats.image_files import BoxedObject, detection_sample, read_picture
+from suite.data.formats.image_files import BoxedObject, Photo, detection_sample
 from suite.errors import DataError
 from suite.types import Rejected, Sample
 
@@ -52,10 +52,10 @@ def voc_sample(size: int | None, name: str, image: Path, file: Path) -> Iterator
     Objects that cannot be read are yielded as rejections before it.
 
     Raises:
-        DataError: the image or the file cannot be read, or their sizes differ.
+        DataError: the annotation file cannot be read.
     """
     annotation = read_voc_objects(file)
-    sample = detection_sample(name, read_picture(image, size=size, labeled=annotation.size), annotation.objects)
+    sample = detection_sample(name, Photo(image, size, annotation.size), annotation.objects)
     yield from (Rejected(f"{file.name}: object {number}", reason) for number, reason in annotation.broken)
     yield sample
 

@@ -4,19 +4,19 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from suite.data.formats.image_files import BoxedObject, detection_sample, read_picture
+from suite.data.formats.image_files import BoxedObject, Photo, detection_sample
 from suite.data.formats.image_pairs import Pairs
 from suite.data.formats.yolo_names import class_names
 from suite.data.split_files import EVERYTHING, existing_folder, files_by_stem, lines, part_folders, portion
 from suite.errors import DataError
-from suite.types import Rejected, Sample
+from suite.types import Rejected, Remark, Sample
 
 UNLABELED = "no label file of this name; an empty file means that the image has no objects"
 
 
 def read_yolo(
     path: str, split: str, *, seed: int, classes: Sequence[str] | None = None, size: int | None = None
-) -> Iterator[Sample | Rejected]:
+) -> Iterator[Sample | Rejected | Remark]:
     """Yield the images of one split, each with its objects; labels are class names.
 
     A line is ``class x y width height`` with the center of the box. An empty file means that the image has no objects;
@@ -37,11 +37,13 @@ def read_yolo(
     names = tuple(classes) if classes else class_names(root)
     folders = part_folders(root, "images")
     share = portion(folders, split)
+    yield from share.remarks
     if share.part is None:
         return
     labels = files_by_stem(_label_folder(root, folders[share.part], share.part), {".txt"})
     pairs = Pairs(files_by_stem(folders[share.part]), labels, share.part, UNLABELED)
-    yield from pairs.read(share.take(pairs.names, split, seed=seed), partial(_objects, names, size))
+    chosen = share.take(pairs.names, split, seed=seed, contents=pairs.contents)
+    yield from pairs.read(chosen, partial(_objects, names, size))
 
 
 def _label_folder(root: Path, images: Path, part: str) -> Path:
@@ -52,14 +54,15 @@ def _label_folder(root: Path, images: Path, part: str) -> Path:
 
 
 def _objects(names: Sequence[str], size: int | None, name: str, image: Path, file: Path) -> Iterator[Sample | Rejected]:
-    picture = read_picture(image, size=size)
+    photo = Photo(image, size)
+    dimensions = photo.dimensions()
     objects = []
     for number, line in enumerate(lines(file), start=1):
         try:
-            objects += [_object(line, names, (picture.width, picture.height))] if line else []
+            objects += [_object(line, names, dimensions)] if line else []
         except DataError as error:
             yield Rejected(f"{name}: {file.name}:{number}", str(error))
-    yield detection_sample(name, picture, objects)
+    yield detection_sample(name, photo, objects)
 
 
 def _object(line: str, names: Sequence[str], size: tuple[int, int]) -> BoxedObject:

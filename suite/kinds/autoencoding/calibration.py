@@ -14,7 +14,7 @@ from suite.kinds.autoencoding.out_of_distribution import AUROC, code_lengths_of_
 from suite.kinds.autoencoding.rank_test import BINS, DRAWS, SIMULATIONS, rank_p_values, rank_spread, simulated_ranks
 from suite.kinds.base import Array, Outcomes, Prediction, Rescaling
 from suite.kinds.classification.calibration import best_temperature, temperature_scaling
-from suite.metrics.calibration import Reliability, summary
+from suite.metrics.calibration import Diagram, Reliability, summary
 from suite.metrics.calibration.bins import BINNING, bin_index
 from suite.metrics.calibration.events import uncertainty_columns
 from suite.metrics.catalogue import BoardColumn, Metric
@@ -130,7 +130,7 @@ def pixels_of(prediction: Prediction) -> Measured:
         "image_ece": np.abs(sums.gaps).sum(axis=1) / float(sums.counts[0].sum()),
     }
     reliability = Reliability(*(part.sum(axis=0) for part in (sums.counts, sums.predicted, sums.true)))
-    return Measured(columns, {"reliability": reliability.diagram("pixels")})
+    return Measured(columns, sums={"reliability": Diagram(reliability, "pixels")})
 
 
 @metric(

@@ -84,8 +84,9 @@ def inputs_at(outcomes: Outcomes, rows: list[int]) -> Tensor:
 
 
 def binarized(outcomes: Outcomes) -> bool:
-    """Return whether every pixel is 0 or 1."""
-    return bool(np.isin(outcomes.targets, (0, 1)).all())
+    """Return whether every pixel of all test images is 0 or 1."""
+    images = outcomes.targets if outcomes.data is None else outcomes.data.test.targets
+    return bool(np.isin(images, (0, 1)).all())
 
 
 def likelihood(facts: Mapping[str, Any]) -> dict[str, Any]:

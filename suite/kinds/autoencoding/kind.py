@@ -19,7 +19,7 @@ from suite.kinds.defaults import Graded, KindDefaults
 from suite.kinds.inputs import image
 from suite.metrics.catalogue import Metric
 from suite.metrics.stats import Statistic, average
-from suite.metrics.table import Measured, Table
+from suite.metrics.table import Mean, Measured, Table
 from suite.models.adapters.autoencoder import AutoencoderOutput, TorchAutoencoder, split_output
 from suite.models.adapters.evidence import bernoulli, divergences
 from suite.models.base import TorchModel
@@ -166,9 +166,11 @@ class Autoencoding(Graded, KindDefaults):
             "likelihood": "bernoulli",
             "binarised": binarized(outcomes),
             "variational": bool(output.is_gaussian.all()),
-            "divergence_by_latent": _divergence_by_latent(outcomes),
         }
-        return Measured({**lengths, "wrong_pixels": error}, facts)
+        values = {**lengths, "wrong_pixels": error}
+        if not facts["variational"]:
+            return Measured(values, {**facts, "divergence_by_latent": None})
+        return Measured(values, facts, sums={"divergence_by_latent": _divergence_by_latent(outcomes)})
 
     def output_arrays(self, output: Array) -> dict[str, Display]:
         """Return the reconstruction, uint8 (n, c, h, w), and the divergence of the code, in nats, (n,)."""
@@ -216,9 +218,9 @@ def _information(parts: AutoencoderOutput) -> Tensor:
     return torch.where(parts.is_gaussian, divergences(parts.mean, parts.log_variance), parts.mean.abs())
 
 
-def _divergence_by_latent(outcomes: Outcomes) -> list[float] | None:
+def _divergence_by_latent(outcomes: Outcomes) -> Mean:
     parts = losses.output_parts(torch.from_numpy(outcomes.output).double(), torch.from_numpy(outcomes.targets))
-    return losses.code_divergences(parts).mean(dim=0).tolist() if bool(parts.is_gaussian.all()) else None
+    return Mean(losses.code_divergences(parts).sum(dim=0).numpy(), len(outcomes.ids))
 
 
 @kind()

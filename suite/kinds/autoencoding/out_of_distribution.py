@@ -20,7 +20,6 @@ from suite.kinds.base import Array, Outcomes
 from suite.metrics.catalogue import Metric
 from suite.metrics.stats import drawn
 from suite.metrics.table import Measured, Table
-from suite.models.base import BATCH_MULTIPLE
 from suite.types import Measure
 
 AUROC = Metric(
@@ -86,7 +85,7 @@ def _auroc(table: Table, own: Array) -> Measure:
 def code_lengths(model: Any, images: Tensor) -> Array:
     """Return the code length of each image in bits per dimension, (n,)."""
     with model.frozen(), torch.no_grad():
-        parts = [losses.code_length(model(batch).double(), batch) for batch in torch.split(images, BATCH_MULTIPLE)]
+        parts = [losses.code_length(model(batch).double(), batch) for batch in torch.split(images, model.width)]
     return np.asarray(torch.cat(parts).cpu().numpy())
 
 

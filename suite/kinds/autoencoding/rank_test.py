@@ -9,7 +9,6 @@ from torch import Tensor
 
 from suite.errors import MeasureError
 from suite.kinds.base import Array
-from suite.models.base import BATCH_MULTIPLE
 
 SIMULATIONS, DRAWS, BINS = 500, 99, 10
 """Simulated images; posterior draws per image, which give 100 possible ranks; bins of 10 ranks each."""
@@ -26,8 +25,7 @@ def simulated_ranks(model: Any, count: int, seed: int) -> Array:
     """Return how many of `DRAWS` draws from q(z | x) lie below the z that generated x, (count, latent)."""
     codes, images = model.prior(count, seed), generated(model, count, seed)
     with model.frozen(), torch.no_grad():
-        posteriors = [model.code(batch) for batch in torch.split(images, BATCH_MULTIPLE)]
-    mean, log_variance = (torch.cat(part) for part in zip(*posteriors, strict=True))
+        mean, log_variance = model.code(images)
     generator = torch.Generator().manual_seed(seed + 2)
     noise = torch.randn(count, DRAWS, codes.shape[1], generator=generator).to(codes)
     draws = mean[:, None] + (log_variance / 2).exp()[:, None] * noise

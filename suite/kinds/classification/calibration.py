@@ -7,12 +7,14 @@ from suite.errors import NotApplicableError
 from suite.kinds.base import Array, Prediction, Rescaling
 from suite.metrics.calibration import (
     CALIBRATION_METRICS,
+    Diagram,
     Predictions,
     Reliability,
     calibration_measures,
     fit_temperature,
     inverse_temperature_error,
 )
+from suite.metrics.calibration.top import top_labels
 from suite.metrics.table import Measured, Table
 from suite.types import Measure
 
@@ -29,7 +31,8 @@ def distributions(prediction: Prediction) -> Measured:
     )
     checked = build(values, prediction.targets)
     predicted = prediction.predicted
-    confidence, correct = predicted.max(axis=1).clip(0, 1), predicted.argmax(axis=1) == prediction.targets
+    confidence, correct = top_labels(predicted, checked.labels)
+    confidence = confidence.clip(0, 1)
     columns = {
         "label": checked.labels,
         "probabilities": checked.probabilities,
@@ -37,8 +40,8 @@ def distributions(prediction: Prediction) -> Measured:
         "confidence": confidence,
         "correct": correct,
     }
-    diagram = Reliability.from_events(confidence, correct, prediction.bins).diagram()
-    return Measured(columns, {"reliability": diagram})
+    diagram = Diagram(Reliability.from_events(confidence, correct, prediction.bins))
+    return Measured(columns, sums={"reliability": diagram})
 
 
 @metric(

@@ -20,6 +20,7 @@ from suite.kinds.base import (
 from suite.kinds.classification import calibration, losses
 from suite.kinds.defaults import KindDefaults, Labeled, check_class_logits
 from suite.kinds.inputs import image, label
+from suite.metrics.blocks import row_blocks
 from suite.metrics.catalogue import BoardColumn, Metric
 from suite.metrics.stats import Statistic
 from suite.metrics.table import Measured, Table
@@ -117,23 +118,31 @@ class Classification(Labeled, KindDefaults):
 
     def measured(self, outcomes: Outcomes) -> Measured:
         """Return label, prediction, correct, confidence and, for ten classes or more, top5; and the class names."""
-        probabilities = self.probabilities(outcomes.output)
         prediction = outcomes.output.argmax(axis=1)
         columns = {
             "label": outcomes.targets,
             "prediction": prediction,
             "correct": prediction == outcomes.targets,
-            "confidence": probabilities[np.arange(len(prediction)), prediction],
+            "confidence": self._confidence(outcomes.output, prediction),
         }
         if len(outcomes.classes) >= TOP5_CLASSES:
             columns["top5"] = in_top(outcomes.output, outcomes.targets, 5)
         return Measured(columns, {"classes": list(outcomes.classes)})
 
+    def _confidence(self, output: Array, prediction: Array) -> Array:
+        """Return the probability of the predicted class, (n,); all probabilities of 1,000 classes would fill memory."""
+        confidence = np.empty(len(output))
+        for rows in row_blocks(output.shape):
+            chosen = prediction[rows]
+            confidence[rows] = softmax(output[rows])[np.arange(len(chosen)), chosen]
+        return confidence
+
     def probabilities(self, output: Array) -> Array:
         """Return the softmax, (n, classes), in float64."""
-        logits = output.astype(np.float64)
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
+        result = np.empty(output.shape)
+        for rows in row_blocks(output.shape):
+            result[rows] = softmax(output[rows])
+        return result
 
     def output_arrays(self, output: Array) -> dict[str, Display]:
         """Return the most probable class and its probability."""
@@ -160,11 +169,22 @@ TOP5_CLASSES = 10
 """Fewest classes for which top-5 accuracy is reported; with fewer it is high by chance."""
 
 
+def softmax(output: Array) -> Array:
+    """Return the softmax of logits (n, classes) in float64."""
+    logits = output.astype(np.float64)
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
+
+
 def in_top(logits: Array, targets: Array, count: int) -> Array:
     """Return whether the true class is among the top `count`, bool (n,); ties go to the first class."""
-    own = logits[np.arange(len(targets)), targets][:, None]
-    earlier = np.arange(logits.shape[1])[None] < targets[:, None]
-    return np.asarray(((logits > own) | ((logits == own) & earlier)).sum(axis=1) < count)
+    inside = np.empty(len(targets), np.bool_)
+    for rows in row_blocks(logits.shape):
+        block, labels = logits[rows], targets[rows, None]
+        own = np.take_along_axis(block, labels, axis=1)
+        earlier = np.arange(block.shape[1])[None] < labels
+        inside[rows] = ((block > own) | ((block == own) & earlier)).sum(axis=1) < count
+    return inside
 
 
 @kind()

@@ -1,6 +1,7 @@
 """Clean metrics of classification."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -38,12 +39,14 @@ def top5_accuracy(table: Table) -> list[Measure]:
 @metric(kind="classification", entries=[RECALL])
 def recall(table: Table) -> list[Measure]:
     """Fraction of each class's samples that are predicted as this class."""
-    labels, correct, measures = table["label"], table["correct"], []
-    for index, name in enumerate(table.facts["classes"]):
-        members = labels == index
+    labels, names = table["label"], table.facts["classes"]
+    order = np.argsort(labels, kind="stable")
+    by_class = np.split(table["correct"][order], np.searchsorted(labels[order], np.arange(1, len(names))))
+    measures = []
+    for name, outcomes in zip(names, by_class, strict=True):
         params = {"class": name}
-        if members.any():
-            measures.append(table.rate(RECALL, correct[members], params=params))
+        if outcomes.size:
+            measures.append(table.rate(RECALL, outcomes, params=params))
         else:
             measures.append(table.undefined(RECALL, f"no test sample of class {name}", params=params))
     return measures
@@ -52,24 +55,35 @@ def recall(table: Table) -> list[Measure]:
 @metric(kind="classification", entries=[BALANCED])
 def balanced_accuracy(table: Table) -> list[Measure]:
     """Mean recall over the classes present: the accuracy if all classes were equally frequent."""
-    return [_of_confusions(table, BALANCED, _balanced)]
+    return [_of_class_counts(table, BALANCED, _balanced)]
 
 
 @metric(kind="classification", entries=[MACRO_F1])
 def macro_f1(table: Table) -> list[Measure]:
     """Mean over the classes of the harmonic mean of precision and recall."""
-    return [_of_confusions(table, MACRO_F1, _macro_f1)]
+    return [_of_class_counts(table, MACRO_F1, _macro_f1)]
 
 
-def _of_confusions(table: Table, metric: Metric, statistic: Callable[[Array], Array]) -> Measure:
-    """Return a statistic of confusion matrices (r, classes, classes) with its bootstrap interval."""
-    count, n = len(table.facts["classes"]), len(table)
-    pairs = table["label"] * count + table["prediction"]
+@dataclass(frozen=True, eq=False)
+class _ClassCounts:
+    """Samples of each class in r resamples, (r, classes) each: those of the class, predicted as it, and both."""
+
+    true: Array
+    predicted: Array
+    correct: Array
+
+
+def _of_class_counts(table: Table, metric: Metric, statistic: Callable[[_ClassCounts], Array]) -> Measure:
+    """Return a statistic of class counts with its bootstrap interval.
+
+    Whole confusion matrices of 1,000 classes would take 8 MB a resample.
+    """
+    count, n, labels = len(table.facts["classes"]), len(table), table["label"]
+    hits = np.where(labels == table["prediction"], labels, count)  # one more key collects the wrong predictions
 
     def of_resamples(indices: Array) -> Array:
-        offsets = np.arange(len(indices))[:, None] * count * count
-        counts = np.bincount((pairs[indices] + offsets).ravel(), minlength=len(indices) * count * count)
-        return statistic(counts.reshape(len(indices), count, count))
+        keys = labels, table["prediction"], hits
+        return statistic(_ClassCounts(*(_counted(key[indices], count + 1)[:, :count] for key in keys)))
 
     value = float(of_resamples(np.arange(n)[None])[0])
     draws = bootstrap(of_resamples, n, seed=table.seed)
@@ -77,15 +91,21 @@ def _of_confusions(table: Table, metric: Metric, statistic: Callable[[Array], Ar
     return interval.measure(metric.name, value, n, level=table.level, **table.fields(metric))
 
 
-def _macro_f1(confusions: Array) -> Array:
-    """Return the macro F1 of confusion matrices (r, classes, classes), over classes that occur or are predicted."""
-    correct = np.diagonal(confusions, axis1=1, axis2=2)
-    return _mean_present(2 * correct, confusions.sum(axis=1) + confusions.sum(axis=2))
+def _counted(keys: Array, count: int) -> Array:
+    """Return how often each of 0..count-1 occurs in each row of keys (r, n), (r, count)."""
+    rows = len(keys)
+    offsets = np.arange(rows)[:, None] * count
+    return np.bincount((keys + offsets).ravel(), minlength=rows * count).reshape(rows, count)
 
 
-def _balanced(confusions: Array) -> Array:
-    """Return the mean recall of confusion matrices (r, classes, classes), over classes that occur."""
-    return _mean_present(np.diagonal(confusions, axis1=1, axis2=2), confusions.sum(axis=2))
+def _macro_f1(counts: _ClassCounts) -> Array:
+    """Return the macro F1 (r,), over classes that occur or are predicted."""
+    return _mean_present(2 * counts.correct, counts.predicted + counts.true)
+
+
+def _balanced(counts: _ClassCounts) -> Array:
+    """Return the mean recall (r,), over classes that occur."""
+    return _mean_present(counts.correct, counts.true)
 
 
 def _mean_present(numerator: Array, denominator: Array) -> Array:

@@ -14,7 +14,7 @@ from suite.kinds.base import Array, Prediction, Rescaling
 from suite.kinds.classification.calibration import best_temperature
 from suite.kinds.detection.targets import class_count
 from suite.metrics import detection as boxes
-from suite.metrics.calibration import Reliability
+from suite.metrics.calibration import Diagram, Reliability
 from suite.metrics.detection import DETECTION_CALIBRATION
 from suite.metrics.detection.calibration import D_ECE, LAACE, LAECE, OCE, RULE
 from suite.metrics.table import Measured, Table
@@ -39,8 +39,10 @@ def scored_detections(prediction: Prediction) -> Measured:
     detections, truth = prediction.predicted, prediction.targets
     hits = boxes.events(detections, truth, class_count(detections, truth), least=least)
     events = hits.confidence, hits.correct
-    diagram = Reliability.from_events(*events, D_ECE_BINS).diagram("detections") if len(hits.confidence) else {}
-    return Measured({"detections": detections}, {"least_score": least, "reliability": diagram})
+    empty = Reliability(*np.zeros((3, D_ECE_BINS)))
+    bins = Reliability.from_events(*events, D_ECE_BINS) if len(hits.confidence) else empty
+    diagram = Diagram(bins, "detections")
+    return Measured({"detections": detections}, {"least_score": least}, sums={"reliability": diagram})
 
 
 @metric(

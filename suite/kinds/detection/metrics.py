@@ -6,7 +6,8 @@ upwards for few images. Their intervals are therefore of the expected value at t
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+
+import numpy as np
 
 from suite.decorators import metric
 from suite.kinds.base import Array
@@ -17,7 +18,7 @@ from suite.metrics.catalogue import BoardColumn, Metric
 from suite.metrics.detection import AVERAGE_RECALLS, CLASS_MAP, MAP, MAP50, MAP75, OLRP, RATES
 from suite.metrics.detection.matching import COCO_THRESHOLDS
 from suite.metrics.detection.precision import LIMITS
-from suite.metrics.stats import Statistic, mean_defined
+from suite.metrics.stats import mean_defined
 from suite.metrics.table import Table
 from suite.types import Measure
 
@@ -37,20 +38,18 @@ ATTACKED_RATES = tuple(_under_attack(rate) for rate in RATES[1:])
 @metric(kind="detection", entries=[MAP, MAP50, MAP75, CLASS_MAP])
 def mean_average_precision(table: Table) -> list[Measure]:
     """COCO's mean average precision: over IoU .50 to .95, at .50 and at .75, and by class."""
-    matches = _matched(table)
+    matches, classes = _matched(table), table.facts["classes"]
+    groups = list(range(len(matches.thresholds))), [matches.at(0.5)], [matches.at(0.75)]
 
-    def at_thresholds(columns: list[int]) -> Statistic:
-        return lambda counts: boxes.mean_ap(boxes.average_precision(matches, counts)[..., columns])
+    def values(counts: Array | None) -> Array:
+        """Return mAP, AP50, AP75 and the mAP of each class, (r, 3 + K)."""
+        ap = boxes.average_precision(matches, counts)
+        parts = [*(ap[..., columns] for columns in groups), *(ap[:, [index]] for index in range(len(classes)))]
+        return np.stack([boxes.mean_ap(part) for part in parts], axis=1)
 
-    def of_class(index: int) -> Statistic:
-        return lambda counts: boxes.mean_ap(boxes.average_precision(matches, counts)[:, [index]])
-
-    columns = {MAP: list(range(len(matches.thresholds))), MAP50: [matches.at(0.5)], MAP75: [matches.at(0.75)]}
-    measures = [table.resampled(one, at_thresholds(chosen), recentred=True) for one, chosen in columns.items()]
-    for index, name in enumerate(table.facts["classes"]):
-        fields: dict[str, Any] = {"why": f"no test image has an object of class {name}", "params": {"class": name}}
-        measures.append(table.resampled(CLASS_MAP, of_class(index), recentred=True, **fields))
-    return measures
+    named = [{"params": {"class": name}, "why": f"no test image has an object of class {name}"} for name in classes]
+    metrics = [MAP, MAP50, MAP75, *[CLASS_MAP] * len(classes)]
+    return table.resampled_together(metrics, values, each=[{}, {}, {}, *named], recentred=True)
 
 
 @metric(kind="detection", entries=AVERAGE_RECALLS)
@@ -58,10 +57,10 @@ def average_recall(table: Table) -> list[Measure]:
     """COCO's average recall with at most 1, 10 and 100 detections per image."""
     matches = _matched(table)
 
-    def at(index: int) -> Statistic:
-        return lambda counts: boxes.mean_ap(boxes.average_recall(matches, LIMITS, counts)[index])
+    def values(counts: Array | None) -> Array:
+        return boxes.mean_ap(boxes.average_recall(matches, LIMITS, counts)).T
 
-    return [table.resampled(one, at(index)) for index, one in enumerate(AVERAGE_RECALLS)]
+    return table.resampled_together(AVERAGE_RECALLS, values)
 
 
 @metric(kind="detection", entries=[OLRP])
@@ -98,10 +97,9 @@ def _rates(table: Table, detections: Array, truth: Array, metrics: Sequence[Metr
     threshold = float(table.facts["threshold"])
     per_image = boxes.states(detections, truth, threshold)
 
-    def rate(column: int) -> Statistic:
-        return lambda counts: boxes.rates(per_image, counts)[:, column]
-
     first, params = len(RATES) - len(metrics), {"threshold": round(threshold, 4)}
-    return [
-        table.resampled(one, rate(first + place), len(per_image), params=params) for place, one in enumerate(metrics)
-    ]
+
+    def values(counts: Array | None) -> Array:
+        return boxes.rates(per_image, counts)[:, first:]
+
+    return table.resampled_together(metrics, values, n=len(per_image), params=params)

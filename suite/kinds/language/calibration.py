@@ -12,7 +12,7 @@ from suite.errors import DataError
 from suite.kinds.base import Array, Outcomes, Prediction, Rescaling
 from suite.kinds.classification.calibration import best_temperature, temperature_scaling
 from suite.kinds.language.generated_text import CONTINUED, continuations
-from suite.metrics.calibration import BINNING, Reliability, ece_of_calibrated
+from suite.metrics.calibration import BINNING, Diagram, Reliability, ece_of_calibrated
 from suite.metrics.calibration.bins import bin_index
 from suite.metrics.calibration.events import uncertainty_columns
 from suite.metrics.calibration.summary import BRIER, NLL
@@ -92,7 +92,7 @@ def character_events(prediction: Prediction) -> Measured:
     }
     events = confidence.ravel(), correct.ravel().astype(np.float64)
     reliability = Reliability.from_events(*events, prediction.bins)
-    return Measured(columns, {"reliability": reliability.diagram("characters")})
+    return Measured(columns, sums={"reliability": Diagram(reliability, "characters")})
 
 
 @metric(

@@ -9,6 +9,7 @@ from suite.decorators import metric
 from suite.errors import NotApplicableError
 from suite.kinds.base import Array, Prediction, Rescaling
 from suite.kinds.classification.calibration import best_temperature, temperature_scaling
+from suite.metrics.calibration import Diagram
 from suite.metrics.segmentation import (
     IGNORED,
     PIXEL_COLUMNS,
@@ -35,7 +36,7 @@ NO_PIXEL = "no valid pixel"
 def pixel_sums(prediction: Prediction) -> Measured:
     """Return sums over the pixels of each image, from which all measures follow, and a reliability diagram."""
     events = PixelEvents.of(prediction.predicted, prediction.targets, prediction.bins, WIDTH)
-    return Measured(events.columns, {"reliability": events.reliability().diagram("pixels")})
+    return Measured(events.columns, sums={"reliability": Diagram(events.reliability(), "pixels")})
 
 
 @metric(

@@ -3,9 +3,10 @@
 import numpy as np
 
 from suite.decorators import metric
+from suite.kinds.base import Array
 from suite.metrics import segmentation as pixels
 from suite.metrics.segmentation import CLASS_IOU, MEAN_ACCURACY, MIOU, PIXEL_ACCURACY
-from suite.metrics.stats import Statistic
+from suite.metrics.stats import mean_defined
 from suite.metrics.table import Table
 from suite.types import Measure
 
@@ -13,23 +14,25 @@ from suite.types import Measure
 @metric(kind="segmentation", entries=[MIOU, CLASS_IOU])
 def mean_iou(table: Table) -> list[Measure]:
     """Mean intersection over union of all classes, and that of each class."""
-    confusions = table["confusion"]
+    confusions, classes = table["confusion"], table.facts["classes"]
 
-    def of_class(index: int) -> Statistic:
-        return lambda counts: np.asarray(pixels.class_iou(confusions, counts)[:, index])
+    def values(counts: Array | None) -> Array:
+        """Return the mean IoU and that of each class, (r, 1 + K)."""
+        each = pixels.class_iou(confusions, counts)
+        return np.concatenate([mean_defined(each)[:, None], each], axis=1)
 
-    measures = [table.resampled(MIOU, lambda counts: pixels.mean_iou(confusions, counts))]
-    for index, name in enumerate(table.facts["classes"]):
-        why = f"no test pixel is of class {name} or predicted as it"
-        measures.append(table.resampled(CLASS_IOU, of_class(index), why=why, params={"class": name}))
-    return measures
+    named = [
+        {"params": {"class": name}, "why": f"no test pixel is of class {name} or predicted as it"} for name in classes
+    ]
+    return table.resampled_together([MIOU, *[CLASS_IOU] * len(classes)], values, each=[{}, *named])
 
 
 @metric(kind="segmentation", entries=[PIXEL_ACCURACY, MEAN_ACCURACY])
 def pixel_accuracy(table: Table) -> list[Measure]:
     """Fraction of correct pixels, over all pixels and as the mean over classes; the former is mostly background."""
     confusions = table["confusion"]
-    return [
-        table.resampled(PIXEL_ACCURACY, lambda counts: pixels.pixel_accuracy(confusions, counts)),
-        table.resampled(MEAN_ACCURACY, lambda counts: pixels.mean_accuracy(confusions, counts)),
-    ]
+
+    def values(counts: Array | None) -> Array:
+        return np.stack([pixels.pixel_accuracy(confusions, counts), pixels.mean_accuracy(confusions, counts)], axis=1)
+
+    return table.resampled_together([PIXEL_ACCURACY, MEAN_ACCURACY], values)

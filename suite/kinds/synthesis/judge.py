@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +18,11 @@ from torch import Tensor, nn
 from suite.data import Split
 from suite.errors import ModelError, NotApplicableError
 from suite.kinds.base import Array
-from suite.models.base import pad_batch
+from suite.models.base import WIDTH as CALL_WIDTH
+from suite.models.base import in_full_batches
 from suite.models.training.trainer import seeded
+from suite.paths import cache_folder
+from suite.states import remembered
 
 WIDTH = 64
 """Number of features of an image."""
@@ -30,8 +35,8 @@ held-out real images would appear unrealistic."""
 MOST = 4000
 """Maximum number of training images of the judge."""
 
-INFERENCE_BATCH = 256
-"""Images per forward pass."""
+INFERENCE_BATCH = 4 * CALL_WIDTH
+"""Images whose features are computed at once."""
 
 CACHED = 4
 """Maximum number of judges that a process keeps."""
@@ -89,7 +94,7 @@ class Judge:
         """Return the standardized features of images (n, c, h, w) in [0, 1], (n, features), differentiable."""
         self._check_shape(pixels)
         with _without_tf32():
-            raw = self.network.body(2 * pad_batch(pixels.float()) - 1)[: len(pixels)]
+            raw = in_full_batches(self.network.body, CALL_WIDTH, 2 * pixels.float() - 1)
         standardized: Tensor = (raw - self.mean) / self.deviation
         return standardized
 
@@ -97,7 +102,7 @@ class Judge:
         """Return the logits of images (n, c, h, w), (n, classes), differentiable."""
         self._check_shape(pixels)
         with _without_tf32():
-            logits: Tensor = self.network(pad_batch(pixels.float()))[: len(pixels)]
+            logits: Tensor = in_full_batches(self.network, CALL_WIDTH, pixels.float())
         return logits
 
     def _check_shape(self, pixels: Tensor) -> None:
@@ -116,7 +121,7 @@ class Judge:
 
 
 def judge_of(train: Split) -> Judge:
-    """Return the judge of a task, trained once per process on its training images.
+    """Return the judge of a task, trained once on its training images and kept in the user's cache folder.
 
     It learns their labels or, with fewer than two labels, by which quarter turn an image was rotated. It is trained on
     the CPU, so that the same images give the same judge on every device.
@@ -127,9 +132,10 @@ def judge_of(train: Split) -> Judge:
     Raises:
         NotApplicableError: there is nothing to learn from.
     """
-    key = _digest(train)
+    key = train.fingerprint()
     if key not in _JUDGES:
-        _JUDGES[key] = _trained(train)
+        folder = cache_folder() / "judges" / f"{key[:32]}-{_version()}"
+        _JUDGES[key] = _from_state(remembered(folder, lambda: _state(_trained(train))))
         while len(_JUDGES) > CACHED:
             _JUDGES.popitem(last=False)
     return _JUDGES[key]
@@ -138,11 +144,28 @@ def judge_of(train: Split) -> Judge:
 _JUDGES: OrderedDict[str, Judge] = OrderedDict()
 
 
-def _digest(train: Split) -> str:
-    content = hashlib.sha256("\0".join(train.ids).encode())
-    for part in (train.inputs, train.targets):
-        content.update(f"{part.shape}{part.dtype}".encode() + np.ascontiguousarray(part).tobytes())
-    return content.hexdigest()
+def _version() -> str:
+    """Return the digest of what a judge depends on besides its images: this code, PyTorch and the processor."""
+    processor = torch.backends.cpu.get_cpu_capability()
+    code = Path(__file__).read_bytes() + f"{torch.__version__} {processor}".encode()
+    return hashlib.sha256(code).hexdigest()[:16]
+
+
+def _state(judge: Judge) -> dict[str, Any]:
+    """Return a judge as arrays and JSON values."""
+    weights = {name: value.numpy() for name, value in judge.network.state_dict().items()}
+    statistics = {"mean": judge.mean.numpy(), "deviation": judge.deviation.numpy()}
+    return {"weights": weights, **statistics, "shape": list(judge.shape), "learned": judge.learned}
+
+
+def _from_state(state: Mapping[str, Any]) -> Judge:
+    """Return the judge of a state."""
+    weights = {name: torch.from_numpy(np.array(value)) for name, value in state["weights"].items()}
+    network = Network(tuple(state["shape"]), len(weights["head.1.bias"]))
+    network.load_state_dict(weights)
+    network.eval().requires_grad_(False)
+    mean, deviation = (torch.from_numpy(np.array(state[name])) for name in ("mean", "deviation"))
+    return Judge(network, tuple(state["shape"]), mean, deviation, state["learned"])
 
 
 def _trained(train: Split) -> Judge:
@@ -152,7 +175,7 @@ def _trained(train: Split) -> Judge:
         network = Network(tuple(pixels.shape[1:]), int(labels.max()) + 1)
         _fit(network, pixels, labels)
     network.eval().requires_grad_(False)
-    raw = Judge(network, train.pixels().shape[1:], torch.zeros(WIDTH), torch.ones(WIDTH), learned)
+    raw = Judge(network, train.shape, torch.zeros(WIDTH), torch.ones(WIDTH), learned)
     features = torch.from_numpy(raw.features_of(subset.pixels()))
     mean, deviation = features.mean(dim=0), features.std(dim=0, correction=0)
     deviation = torch.where(deviation > 1e-6, deviation, 1.0)

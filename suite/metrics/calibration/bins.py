@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from suite.errors import DataError, MeasureError
-from suite.metrics.calibration.inputs import FloatArray, IndexArray, checked_events
+from suite.metrics.calibration.inputs import BoolArray, FloatArray, IndexArray, checked_events
+from suite.metrics.calibration.top import checked_top_labels
 from suite.metrics.stats.intervals import quantile_of_level
 
 BINNING = "equal-width; (lo, hi]; 0 in the first bin, 1 in the last"
@@ -35,7 +36,7 @@ def bin_index(confidence: FloatArray, bins: int) -> IndexArray:
     return np.maximum(index, 0).reshape(confidence.shape)
 
 
-def _block_sums(keys: IndexArray, values: FloatArray, bins: int) -> FloatArray:
+def _block_sums(keys: IndexArray, values: FloatArray | BoolArray, bins: int) -> FloatArray:
     starts = range(0, keys.size, _BLOCK)
     parts = [np.bincount(keys[s : s + _BLOCK], values[s : s + _BLOCK], bins) for s in starts]
     # numpy sums contiguous rows pairwise, but columns one after the other.
@@ -103,10 +104,22 @@ class Reliability:
         Raises:
             DataError: a value is not finite or outside [0, 1], there are none, or the lengths differ.
         """
-        first, second = checked_events(confidence, correct)
-        keys = bin_index(first, bins)
+        return cls._binned(*checked_events(confidence, correct), bins)
+
+    @classmethod
+    def from_probabilities(cls, probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> Reliability:
+        """Return the bins of the top labels of probabilities (n, classes), given class indices (n,).
+
+        Raises:
+            DataError: a row is no distribution, or a label no class.
+        """
+        return cls._binned(*checked_top_labels(probabilities, labels), bins)
+
+    @classmethod
+    def _binned(cls, confidence: FloatArray, correct: FloatArray | BoolArray, bins: int) -> Reliability:
+        keys = bin_index(confidence, bins)
         counts = np.bincount(keys, minlength=bins)
-        return cls(counts, _block_sums(keys, first, bins), _block_sums(keys, second, bins))
+        return cls(counts, _block_sums(keys, confidence, bins), _block_sums(keys, correct, bins))
 
     @property
     def bins(self) -> int:
@@ -118,22 +131,6 @@ class Reliability:
         """Number of events."""
         return int(self.counts.sum())
 
-    def diagram(self, events: str = SAMPLES) -> dict[str, Any]:
-        """Return a reliability diagram as JSON values.
-
-        They are the edges, and per bin the count, the mean confidence and the accuracy, None if the bin is empty.
-
-        Args:
-            events: what is counted, in the plural; anything but samples is not independent within a sample.
-        """
-        return {
-            "events": events,
-            "edges": (np.arange(self.bins + 1) / self.bins).tolist(),
-            "count": self.counts.tolist(),
-            "confidence": self._means(self.confidence_sums),
-            "accuracy": self._means(self.correct_sums),
-        }
-
     def _means(self, sums: FloatArray) -> list[float | None]:
         pairs = zip(sums.tolist(), self.counts.tolist(), strict=True)
         return [total / count if count else None for total, count in pairs]
@@ -142,6 +139,14 @@ class Reliability:
         if self.n == 0:
             raise DataError("the reliability bins hold no events; expected at least one before an error is computed.")
         return self.n
+
+    def __add__(self, other: Reliability) -> Reliability:
+        """Return the bins of both sets of events."""
+        return Reliability(
+            self.counts + other.counts,
+            self.confidence_sums + other.confidence_sums,
+            self.correct_sums + other.correct_sums,
+        )
 
     def ece(self) -> float:
         """Return the plug-in expected calibration error, in [0, 1] (Guo et al. 2017); biased upwards."""
@@ -170,3 +175,35 @@ class Reliability:
         fixed = float((2 * share**2 * variance**2).sum()) + between
         slope = float(4 * (share**2 * variance).sum() / share.sum())
         return DebiasedSquare(value, *_score_interval(value, level, fixed, slope), singletons)
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """A reliability diagram that adds up over samples.
+
+    Attributes:
+        bins: the bins of confidence.
+        events: what is counted, in the plural; anything but samples is not independent within a sample.
+    """
+
+    bins: Reliability
+    events: str = SAMPLES
+
+    def __add__(self, other: Diagram) -> Diagram:
+        """Return the diagram of both sets of events."""
+        return Diagram(self.bins + other.bins, self.events)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the diagram as JSON values; empty without any event.
+
+        They are the edges, and per bin the count, the mean confidence and the accuracy, None if the bin is empty.
+        """
+        if not self.bins.n:
+            return {}
+        return {
+            "events": self.events,
+            "edges": (np.arange(self.bins.bins + 1) / self.bins.bins).tolist(),
+            "count": self.bins.counts.tolist(),
+            "confidence": self.bins._means(self.bins.confidence_sums),
+            "accuracy": self.bins._means(self.bins.correct_sums),
+        }

@@ -8,10 +8,11 @@ from numpy.typing import ArrayLike
 
 from suite.errors import MeasureError
 from suite.metrics.calibration.bins import BINNING, Reliability, bin_index
-from suite.metrics.calibration.inputs import FloatArray, IndexArray, checked_events
+from suite.metrics.calibration.inputs import FloatArray, checked_events
 from suite.metrics.calibration.selective import TIES, aurc, aurc_of_counts
 from suite.metrics.catalogue import BoardColumn, Metric
-from suite.metrics.stats.bootstrap import bootstrap, percentile_interval, recentred_interval, resample_counts, tails
+from suite.metrics.stats.bootstrap import bootstrap_counts, by_chunk, percentile_interval, recentred_interval, tails
+from suite.metrics.stats.counts import CountArray
 from suite.types import Measure
 
 
@@ -84,7 +85,7 @@ def event_measures(
     """
     first, second = checked_events(confidence, correct)
     state = Reliability.from_events(first, second, bins)
-    statistics = (ece_of_counts(first, second, bins), aurc_of_counts(first, 1.0 - second))
+    statistics = by_chunk(ece_of_counts(first, second, bins)), by_chunk(aurc_of_counts(first, 1.0 - second))
     samples = joint_bootstrap(statistics, first.size, seed, replicates)
     binning = merged(params, {"bins": bins, "binning": BINNING})
     floor = _noise_floor(ece_of_calibrated(first, seed=seed, bins=bins, draws=replicates), first.size, binning, level)
@@ -97,15 +98,14 @@ def event_measures(
 
 
 def joint_bootstrap(
-    statistics: tuple[Callable[[FloatArray], FloatArray], ...], n: int, seed: int, replicates: int
+    statistics: tuple[Callable[[CountArray], FloatArray], ...], n: int, seed: int, replicates: int
 ) -> FloatArray:
     """Return (replicates, k) values of k statistics of the same resample counts (n, r)."""
 
-    def joint(indices: IndexArray) -> FloatArray:
-        counts = resample_counts(indices)
+    def joint(counts: CountArray) -> FloatArray:
         return np.stack([statistic(counts) for statistic in statistics], axis=1)
 
-    return bootstrap(joint, n, seed=seed, replicates=replicates)
+    return bootstrap_counts(joint, n, seed=seed, replicates=replicates)
 
 
 def merged(params: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

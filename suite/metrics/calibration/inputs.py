@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from suite.errors import DataError
+from suite.metrics.blocks import row_blocks
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 
-def as_float64(name: str, values: ArrayLike, *, ndim: int) -> FloatArray:
-    """Return float16, float32 or float64 values (or whole numbers) as float64, which holds each exactly.
+def checked_numbers(name: str, values: ArrayLike, *, ndim: int) -> NDArray[Any]:
+    """Return float16, float32 or float64 values (or whole numbers) as an array, without a copy.
 
     Raises:
         DataError: another dtype, another number of dimensions, no values, or one that is not finite.
@@ -24,24 +26,23 @@ def as_float64(name: str, values: ArrayLike, *, ndim: int) -> FloatArray:
         raise DataError(f"{name}: got dtype {array.dtype}; expected float16, float32 or float64.")
     if array.ndim != ndim or array.size == 0:
         raise DataError(f"{name}: got shape {array.shape}; expected {ndim} dimension(s) and at least one value.")
-    wide = array.astype(np.float64)
-    if not np.isfinite(wide).all():
-        count = int((~np.isfinite(wide)).sum())
-        raise DataError(f"{name}: {count} of {wide.size} values are not finite; find the samples that produce them.")
-    return wide
+    if not (np.isfinite(array.min()) and np.isfinite(array.max())):  # both are NaN if a value is
+        count = int((~np.isfinite(array)).sum())
+        raise DataError(f"{name}: {count} of {array.size} values are not finite; find the samples that produce them.")
+    return array
 
 
-def in_unit_interval(name: str, values: ArrayLike, *, ndim: int) -> FloatArray:
-    """Return values as float64 after checking that all lie in [0, 1].
+def in_unit_interval(name: str, values: ArrayLike, *, ndim: int) -> NDArray[Any]:
+    """Return values after checking that all lie in [0, 1], without a copy.
 
     Raises:
-        DataError: as `as_float64`, or a value lies outside [0, 1].
+        DataError: as `checked_numbers`, or a value lies outside [0, 1].
     """
-    array = as_float64(name, values, ndim=ndim)
-    if array.min() < 0 or array.max() > 1:
+    array = checked_numbers(name, values, ndim=ndim)
+    low, high = array.min(), array.max()
+    if low < 0 or high > 1:
         raise DataError(
-            f"{name}: got values in [{array.min():.6g}, {array.max():.6g}]; expected [0, 1]. "
-            "Apply softmax or sigmoid to logits first."
+            f"{name}: got values in [{low:.6g}, {high:.6g}]; expected [0, 1]. Apply softmax or sigmoid to logits first."
         )
     return array
 
@@ -52,8 +53,8 @@ def checked_events(confidence: ArrayLike, correct: ArrayLike) -> tuple[FloatArra
     Raises:
         DataError: a value is not finite or outside [0, 1], there are none, or the lengths differ.
     """
-    first = in_unit_interval("confidence", confidence, ndim=1)
-    second = in_unit_interval("correct", correct, ndim=1)
+    first = in_unit_interval("confidence", confidence, ndim=1).astype(np.float64)
+    second = in_unit_interval("correct", correct, ndim=1).astype(np.float64)
     if first.size != second.size:
         raise DataError(f"got {first.size} confidences and {second.size} outcomes; expected one outcome for each.")
     return first, second
@@ -76,29 +77,41 @@ def as_labels(labels: ArrayLike, n: int, classes: int) -> IndexArray:
     return array.astype(np.int64)
 
 
-def as_logits(logits: ArrayLike) -> FloatArray:
-    """Return (n, classes) finite logits as float64; raise DataError for anything else or fewer than two classes."""
-    wide = as_float64("logits", logits, ndim=2)
-    if wide.shape[1] < 2:
-        raise DataError(_too_few_classes("logits", wide.shape[1]))
-    return wide
+def checked_logits(logits: ArrayLike) -> NDArray[Any]:
+    """Return (n, classes) finite logits without a copy; raise DataError for anything else or fewer than two classes."""
+    array = checked_numbers("logits", logits, ndim=2)
+    if array.shape[1] < 2:
+        raise DataError(_too_few_classes("logits", array.shape[1]))
+    return array
 
 
-def as_probabilities(probabilities: ArrayLike) -> FloatArray:
-    """Return (n, classes) probabilities as float64, not renormalized.
+def checked_probabilities(probabilities: ArrayLike) -> NDArray[Any]:
+    """Return (n, classes) probabilities without a copy, not renormalized.
 
     Raises:
         DataError: fewer than two classes, a value outside [0, 1], or a row whose sum differs from 1 by more than
             rounding (5e-3 for float16, 1e-3 otherwise, since float32 rows may come from float16 arithmetic).
     """
-    wide = in_unit_interval("probabilities", probabilities, ndim=2)
-    if wide.shape[1] < 2:
-        raise DataError(_too_few_classes("probabilities", wide.shape[1]))
-    slack = 5e-3 if np.asarray(probabilities).dtype == np.float16 else 1e-3
-    gap = float(np.abs(wide.sum(axis=1) - 1.0).max())
+    array = in_unit_interval("probabilities", probabilities, ndim=2)
+    if array.shape[1] < 2:
+        raise DataError(_too_few_classes("probabilities", array.shape[1]))
+    slack = 5e-3 if array.dtype == np.float16 else 1e-3
+    gap = max(_largest_gap(array[rows]) for rows in row_blocks(array.shape))
     if gap > slack:
         raise DataError(f"probabilities: a row's sum is {gap:.3g} away from 1; expected softmax over the last axis.")
-    return wide
+    return array
+
+
+def _largest_gap(rows: NDArray[Any]) -> float:
+    """Return the largest distance from 1 of the sum of a row, to well below the slack of rounding."""
+    wide = rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float64)
+    sums = wide @ np.ones(rows.shape[1], wide.dtype)
+    return float(max(sums.max() - 1.0, 1.0 - sums.min()))
+
+
+def as_probabilities(probabilities: ArrayLike) -> FloatArray:
+    """Return checked probabilities as float64."""
+    return checked_probabilities(probabilities).astype(np.float64)
 
 
 def _too_few_classes(name: str, classes: int) -> str:
@@ -112,50 +125,3 @@ def log_softmax(logits: FloatArray) -> FloatArray:
     """Return log-probabilities (n, classes) of float64 logits, without overflow for any finite logit."""
     shifted = logits - logits.max(axis=1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """Checked probabilities of n samples with their labels.
-
-    Attributes:
-        probabilities: (n, classes) float64.
-        labels: (n,) int64 class indices.
-        log_likelihood: (n,) float64 log-probability of the label, -inf where the probability is exactly 0.
-    """
-
-    probabilities: FloatArray
-    labels: IndexArray
-    log_likelihood: FloatArray
-
-    @classmethod
-    def from_logits(cls, logits: ArrayLike, labels: ArrayLike) -> Predictions:
-        """Build from logits (n, classes); raise DataError if they or the labels are invalid."""
-        wide = as_logits(logits)
-        index = as_labels(labels, *wide.shape)
-        logs = log_softmax(wide)
-        return cls(np.exp(logs), index, logs[np.arange(index.size), index])
-
-    @classmethod
-    def from_probabilities(cls, probabilities: ArrayLike, labels: ArrayLike) -> Predictions:
-        """Build from probabilities (n, classes); raise DataError if they or the labels are invalid."""
-        wide = as_probabilities(probabilities)
-        index = as_labels(labels, *wide.shape)
-        with np.errstate(divide="ignore"):
-            return cls(wide, index, np.log(wide[np.arange(index.size), index]))
-
-    @property
-    def confidence(self) -> FloatArray:
-        """The top-label probability, (n,)."""
-        return np.asarray(self.probabilities.max(axis=1))
-
-    @property
-    def correct(self) -> NDArray[np.bool_]:
-        """Whether the top label is the true one, (n,); of equal probabilities the lowest class index wins."""
-        return np.asarray(self.probabilities.argmax(axis=1) == self.labels)
-
-    def one_vs_rest_errors(self) -> FloatArray:
-        """Return probability minus one-hot label, (n, classes)."""
-        errors = self.probabilities.copy()
-        errors[np.arange(self.labels.size), self.labels] -= 1.0
-        return errors

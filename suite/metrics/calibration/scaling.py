@@ -1,12 +1,17 @@
 """Temperature scaling by a safeguarded Newton search in one dimension."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from suite.metrics.calibration.inputs import FloatArray, as_labels, as_logits, log_softmax
+from suite.metrics.blocks import row_blocks
+from suite.metrics.calibration.inputs import FloatArray, as_labels, checked_logits, log_softmax
 from suite.metrics.stats.intervals import quantile_of_level
 
 LOWEST, HIGHEST = 0.01, 100.0
@@ -38,28 +43,60 @@ class Temperature:
     reason: str | None = None
 
 
-def _moments(shifted: FloatArray, target: FloatArray, beta: float) -> tuple[float, float, float]:
-    """Return at inverse temperature beta the mean nll, the mean expected logit, and the latter's derivative.
+@dataclass(frozen=True, eq=False)
+class _Fitting:
+    """Logits and labels to fit a temperature on; they are converted to float64 in blocks.
 
-    `shifted` are logits less their row maximum, so that the exponentials lie in [0, 1]. The nll's derivative is the
-    mean expected logit less the mean logit of the label.
+    Attributes:
+        logits: (n, classes) as given.
+        peaks: (n, 1) the largest logit of each row, float64.
+        target: (n,) the logit of the label less the largest, float64.
     """
-    weights = np.exp(beta * shifted)
-    total = weights.sum(axis=1)
-    nll = float((np.log(total) - beta * target).mean())
-    weights *= shifted
-    expected = weights.sum(axis=1) / total
-    variance = np.einsum("nk,nk->n", weights, shifted) / total - expected * expected
-    return nll, float(expected.mean()), float(variance.mean())
 
+    logits: NDArray[Any]
+    peaks: FloatArray
+    target: FloatArray
 
-def _without_optimum(shifted: FloatArray, target: FloatArray) -> tuple[float, str] | None:
-    """Return the temperature to use, and why, if no finite positive temperature is optimal."""
-    if not target.any():
-        return LOWEST, "every label already has the largest logit, so that the optimum is T -> 0"
-    if float((shifted.mean(axis=1) - target).mean()) >= 0:
-        return HIGHEST, "the labels' logits do not exceed the mean logit of a row, so that the optimum is T -> infinity"
-    return None
+    @classmethod
+    def of(cls, logits: ArrayLike, labels: ArrayLike) -> Self:
+        """Check and build; raise DataError if logits or labels are invalid."""
+        array = checked_logits(logits)
+        index = as_labels(labels, *array.shape)
+        peaks = array.max(axis=1, keepdims=True).astype(np.float64)
+        return cls(array, peaks, array[np.arange(index.size), index].astype(np.float64) - peaks[:, 0])
+
+    def rows(self, reduced: Callable[[FloatArray], tuple[FloatArray, ...]]) -> list[FloatArray]:
+        """Return per-row results, (n,) each, of a function of logits less their row maximum, (rows, classes)."""
+        blocks = row_blocks(self.logits.shape)
+        parts = [reduced(self.logits[rows].astype(np.float64) - self.peaks[rows]) for rows in blocks]
+        return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+    def moments(self, beta: float) -> tuple[float, float, float]:
+        """Return at inverse temperature beta the mean nll, the mean expected logit, and the latter's derivative.
+
+        Logits less their row maximum have exponentials in [0, 1]. The nll's derivative is the mean expected logit less
+        the mean logit of the label.
+        """
+
+        def reduced(shifted: FloatArray) -> tuple[FloatArray, ...]:
+            weights = np.exp(beta * shifted)
+            total = weights.sum(axis=1)
+            weights *= shifted
+            expected = weights.sum(axis=1) / total
+            return np.log(total), expected, np.einsum("nk,nk->n", weights, shifted) / total - expected * expected
+
+        logs, expected, variance = self.rows(reduced)
+        return float((logs - beta * self.target).mean()), float(expected.mean()), float(variance.mean())
+
+    def without_optimum(self) -> tuple[float, str] | None:
+        """Return the temperature to use, and why, if no finite positive temperature is optimal."""
+        if not self.target.any():
+            return LOWEST, "every label already has the largest logit, so that the optimum is T -> 0"
+        (means,) = self.rows(lambda shifted: (shifted.mean(axis=1),))
+        if float((means - self.target).mean()) >= 0:
+            reason = "the labels' logits do not exceed the mean logit of a row, so that the optimum is T -> infinity"
+            return HIGHEST, reason
+        return None
 
 
 def _propose(beta: float, expected: float, variance: float, wanted: float, low: float, high: float) -> float:
@@ -77,10 +114,10 @@ def _propose(beta: float, expected: float, variance: float, wanted: float, low: 
     return math.sqrt(low * high)
 
 
-def _search(shifted: FloatArray, target: FloatArray) -> tuple[float, int]:
-    low, high, beta, wanted = 1.0 / HIGHEST, 1.0 / LOWEST, 1.0, float(target.mean())
+def _search(fitting: _Fitting) -> tuple[float, int]:
+    low, high, beta, wanted = 1.0 / HIGHEST, 1.0 / LOWEST, 1.0, float(fitting.target.mean())
     for step in range(_MAX_STEPS):
-        _, expected, variance = _moments(shifted, target, beta)
+        _, expected, variance = fitting.moments(beta)
         if abs(expected - wanted) <= _TOLERANCE or high - low <= 4e-16 * high:
             return beta, step
         low, high = (beta, high) if expected < wanted else (low, beta)
@@ -104,17 +141,14 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> Temperature:
     Raises:
         DataError: logits or labels are invalid.
     """
-    wide = as_logits(logits)
-    index = as_labels(labels, *wide.shape)
-    shifted = wide - wide.max(axis=1, keepdims=True)
-    target = shifted[np.arange(index.size), index]
-    before = _moments(shifted, target, 1.0)[0]
-    if no_optimum := _without_optimum(shifted, target):
+    fitting = _Fitting.of(logits, labels)
+    target, before = fitting.target, fitting.moments(1.0)[0]
+    if no_optimum := fitting.without_optimum():
         (value, reason), steps = no_optimum, 0
     else:
-        beta, steps = _search(shifted, target)
+        beta, steps = _search(fitting)
         value, reason = 1.0 / beta, ""
-    after, expected, _ = _moments(shifted, target, 1.0 / value)
+    after, expected, _ = fitting.moments(1.0 / value)
     gradient = expected - float(target.mean())
     if not reason and abs(gradient) > _TOLERANCE * max(1.0, float(np.abs(target).mean())):
         reason = f"the gradient is still {gradient:.3g}; the optimum lies outside {LOWEST}..{HIGHEST}"
@@ -139,12 +173,15 @@ def inverse_temperature_error(logits: ArrayLike, labels: ArrayLike, temperature:
     Raises:
         DataError: logits or labels are invalid.
     """
-    wide = as_logits(logits)
-    index = as_labels(labels, *wide.shape)
-    probabilities = np.exp(log_softmax(wide / temperature))
-    expected = (probabilities * wide).sum(axis=1)
-    slopes = (probabilities * (wide - expected[:, None]) ** 2).sum(axis=1)
-    gradients = expected - wide[np.arange(index.size), index]
+    array = checked_logits(logits)
+    index = as_labels(labels, *array.shape)
+    gradients, slopes = np.empty(index.size), np.empty(index.size)
+    for rows in row_blocks(array.shape):
+        wide, own = array[rows].astype(np.float64), index[rows]
+        probabilities = np.exp(log_softmax(wide / temperature))
+        expected = (probabilities * wide).sum(axis=1)
+        slopes[rows] = (probabilities * (wide - expected[:, None]) ** 2).sum(axis=1)
+        gradients[rows] = expected - wide[np.arange(own.size), own]
     return float(np.sqrt((gradients**2).mean() / index.size) / slopes.mean())
 
 

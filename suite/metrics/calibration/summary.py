@@ -7,9 +7,11 @@ import numpy as np
 
 from suite.metrics.calibration.bins import BINNING, bin_index
 from suite.metrics.calibration.events import ECE_COVERS, EVENT_METRICS, event_measures, joint_bootstrap, merged
-from suite.metrics.calibration.inputs import FloatArray, Predictions
+from suite.metrics.calibration.inputs import FloatArray, IndexArray
+from suite.metrics.calibration.predictions import Predictions
 from suite.metrics.catalogue import Metric
-from suite.metrics.stats.bootstrap import percentile_interval, recentred_interval
+from suite.metrics.stats.bootstrap import by_chunk, percentile_interval, recentred_interval
+from suite.metrics.stats.counts import CountArray, chunk_rows, chunks
 from suite.metrics.stats.intervals import rate
 from suite.types import Measure
 
@@ -60,7 +62,7 @@ def calibration_measures(
     Raises:
         MeasureError: `params` has a name that a measure sets itself.
     """
-    confidence, correct = predictions.confidence, predictions.correct
+    confidence, correct = predictions.top()
     events = event_measures(
         confidence, correct, seed=seed, params=params, bins=bins, replicates=replicates, level=level
     )
@@ -70,8 +72,7 @@ def calibration_measures(
 
 def brier_scores(predictions: Predictions) -> FloatArray:
     """Return each sample's Brier score, (n,) in [0, 2]: the squared error summed over the classes."""
-    errors = predictions.one_vs_rest_errors()
-    return np.asarray(np.einsum("nk,nk->n", errors, errors))
+    return np.concatenate([np.einsum("nk,nk->n", errors, errors) for _, errors in predictions.errors_in_blocks()])
 
 
 def classwise_ece(predictions: Predictions, bins: int = 15) -> float:
@@ -81,8 +82,10 @@ def classwise_ece(predictions: Predictions, bins: int = 15) -> float:
     bin, and the value is small for any model.
     """
     n, classes = predictions.probabilities.shape
-    keys = bin_index(predictions.probabilities, bins) + bins * np.arange(classes)
-    sums = np.bincount(keys.ravel(), predictions.one_vs_rest_errors().ravel(), classes * bins)
+    sums, offsets = np.zeros(classes * bins), bins * np.arange(classes)
+    for rows, errors in predictions.errors_in_blocks():
+        keys = bin_index(predictions.probabilities[rows].astype(np.float64), bins) + offsets
+        sums += np.bincount(keys.ravel(), errors.ravel(), classes * bins)
     return float(np.abs(sums).sum() / (n * classes))
 
 
@@ -93,8 +96,8 @@ def _score_measures(
     infinite = int(np.isinf(nll).sum())
     statistics = (
         classwise_ece_of_counts(predictions, bins),
-        _mean_of_counts(brier),
-        _mean_of_counts(np.zeros(n) if infinite else nll),
+        by_chunk(_mean_of_counts(brier)),
+        by_chunk(_mean_of_counts(np.zeros(n) if infinite else nll)),
     )
     samples = joint_bootstrap(statistics, n, seed, replicates)
     return [
@@ -108,7 +111,7 @@ def _mean_of_counts(values: FloatArray) -> Callable[[FloatArray], FloatArray]:
     return lambda counts: np.asarray(values @ counts / values.size)
 
 
-def classwise_ece_of_counts(predictions: Predictions, bins: int) -> Callable[[FloatArray], FloatArray]:
+def classwise_ece_of_counts(predictions: Predictions, bins: int) -> Callable[[CountArray], FloatArray]:
     """Return a function from resample counts (n, r) to the class-wise errors of the r resamples.
 
     Nearly all entries of a softmax row lie in the first bin. Only the few entries above it are summed one by one, in a
@@ -117,19 +120,41 @@ def classwise_ece_of_counts(predictions: Predictions, bins: int) -> Callable[[Fl
     from scipy.sparse import csr_array
 
     n, classes = predictions.probabilities.shape
-    errors = predictions.one_vs_rest_errors()
-    index = bin_index(predictions.probabilities, bins)
-    samples, columns = np.nonzero(index)
-    cells, rows = np.unique(columns * bins + index[samples, columns], return_inverse=True)
-    upper = csr_array((errors[samples, columns], (rows, samples)), shape=(cells.size, n))
+    samples, keys, errors = _above_first_bin(predictions, bins)
+    cells, rows = np.unique(keys, return_inverse=True)
+    upper = csr_array((errors, (rows, samples)), shape=(cells.size, n))
     owner = csr_array((np.ones(cells.size), (cells // bins, np.arange(cells.size))), shape=(classes, cells.size))
 
-    def values(counts: FloatArray) -> FloatArray:
-        sums = upper @ counts
-        first = errors.T @ counts - owner @ sums
-        return np.asarray((np.abs(sums).sum(axis=0) + np.abs(first).sum(axis=0)) / (n * classes))
+    def values(counts: CountArray) -> FloatArray:
+        totals, result = _class_totals(predictions, counts), np.empty(counts.shape[1])
+        for part in chunks(counts.shape[1], chunk_rows(n)):
+            sums = upper @ counts[:, part].astype(np.float64)
+            first = totals[:, part] - owner @ sums
+            result[part] = (np.abs(sums).sum(axis=0) + np.abs(first).sum(axis=0)) / (n * classes)
+        return result
 
     return values
+
+
+def _above_first_bin(predictions: Predictions, bins: int) -> tuple[IndexArray, IndexArray, FloatArray]:
+    """Return sample, class * bins + bin, and error of every probability above the first bin, sample by sample."""
+    parts = []
+    for rows, errors in predictions.errors_in_blocks():
+        probabilities = predictions.probabilities[rows].astype(np.float64)
+        samples, columns = np.nonzero(probabilities > 1 / bins)
+        keys = columns * bins + bin_index(probabilities[samples, columns], bins)
+        parts.append((samples + rows.start, keys, errors[samples, columns]))
+    samples, keys, values = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return samples, keys, values
+
+
+def _class_totals(predictions: Predictions, counts: CountArray) -> FloatArray:
+    """Return the errors of each class summed over the samples of each resample, (classes, r), from counts (n, r)."""
+    totals = np.zeros((predictions.probabilities.shape[1], counts.shape[1]))
+    for rows, errors in predictions.errors_in_blocks():
+        for part in chunks(counts.shape[1], chunk_rows(len(errors))):
+            totals[:, part] += errors.T @ counts[rows, part].astype(np.float64)
+    return totals
 
 
 def _classwise(

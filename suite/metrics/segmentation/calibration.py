@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from suite.errors import DataError, MeasureError
 from suite.metrics.calibration.bins import Reliability, bin_index
 from suite.metrics.calibration.events import ECE
-from suite.metrics.calibration.inputs import Predictions
+from suite.metrics.calibration.predictions import Predictions
 from suite.metrics.calibration.summary import BRIER, CLASSWISE_ECE, NLL
 from suite.metrics.catalogue import Metric
 from suite.metrics.segmentation.arrays import IGNORED, BoolArray, FloatArray, IndexArray, as_class_map, as_truth
@@ -111,17 +111,19 @@ def image_sums(probabilities: NDArray[Any], truth: NDArray[Any], band: BoolArray
 
 
 def _block_sums(predictions: Predictions, near: BoolArray, bins: int) -> PixelSums:
-    confidence, predicted = predictions.confidence, predictions.probabilities.argmax(axis=1)
+    probabilities = predictions.probabilities.astype(np.float64)
+    confidence, predicted = probabilities.max(axis=1), probabilities.argmax(axis=1)
     correct = predicted == predictions.labels
     keys = bin_index(confidence, bins)
     inside = (slice(None), (predictions.labels != 0) | (predicted != 0), near)
-    errors = predictions.one_vs_rest_errors()
+    errors = probabilities.copy()
+    errors[np.arange(len(errors)), predictions.labels] -= 1.0
     possible = np.isfinite(predictions.log_likelihood)
     return PixelSums(
         np.stack([np.bincount(keys[rows], minlength=bins) for rows in inside]),
         np.stack([np.bincount(keys[rows], confidence[rows], bins) for rows in inside]),
         np.stack([np.bincount(keys[rows][correct[rows]], minlength=bins) for rows in inside]),
-        _classwise(predictions.probabilities, errors, bins),
+        _classwise(probabilities, errors, bins),
         -float(predictions.log_likelihood[possible].sum()),
         float(np.vdot(errors, errors)),
         int((~possible).sum()),

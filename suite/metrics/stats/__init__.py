@@ -13,6 +13,7 @@ from suite.metrics.stats.resampled import (
     mean_of,
     ratio,
     resampled,
+    resampled_together,
     sums_ratio,
 )
 
@@ -35,6 +36,7 @@ __all__ = [
     "rate",
     "ratio",
     "resampled",
+    "resampled_together",
     "sums_ratio",
     "tie_groups",
     "wilson",

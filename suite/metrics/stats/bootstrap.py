@@ -5,16 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from suite.errors import DataError, MeasureError
+from suite.metrics.stats.counts import (
+    CountArray,
+    FloatArray,
+    IndexArray,
+    chunk_rows,
+    chunks,
+    drawn_counts,
+    drawn_indices,
+)
 from suite.types import Measure
-
-FloatArray = NDArray[np.float64]
-IndexArray = NDArray[np.int64]
-
-_CHUNK_BYTES = 4 * 2**20
-"""Size of one chunk of indices; a statistic that holds ten arrays of that size stays near 64 MiB."""
 
 
 @dataclass(frozen=True)
@@ -62,22 +65,41 @@ def bootstrap(
     Raises:
         MeasureError: `n` or `replicates` is not positive.
     """
-    if n < 1 or replicates < 1:
-        raise MeasureError(f"got n={n}, replicates={replicates}; expected both to be at least 1.")
-    generator = np.random.default_rng(seed)
-    rows = max(1, _CHUNK_BYTES // (8 * n))
-    parts = []
-    for start in range(0, replicates, rows):
-        size = (min(rows, replicates - start), n)
-        parts.append(np.asarray(statistic(generator.integers(0, n, size=size)), dtype=np.float64))
+    parts = [np.asarray(statistic(indices), dtype=np.float64) for indices in drawn_indices(n, seed, replicates)]
     return np.concatenate(parts)
 
 
-def resample_counts(indices: IndexArray) -> FloatArray:
-    """Return how often each sample was drawn, (n, r), from the indices (r, n) of r resamples."""
-    rows, n = indices.shape
-    keys = indices * rows + np.arange(rows)[:, None]
-    return np.bincount(keys.ravel(), minlength=n * rows).reshape(n, rows).astype(np.float64)
+def bootstrap_counts(
+    statistic: Callable[[CountArray], FloatArray], n: int, *, seed: int, replicates: int = 1000
+) -> FloatArray:
+    """Return a statistic over the resamples of `bootstrap`, as a function of how often each sample was drawn.
+
+    Measures with the same seed and number of samples share the draws.
+
+    Args:
+        statistic: takes counts (n, r), uint8 and read-only, and returns (r,) values or (r, k) for k statistics.
+        n: number of samples.
+        seed: integer >= 0.
+        replicates: number of resamples.
+
+    Returns:
+        (replicates,) or (replicates, k) values.
+
+    Raises:
+        MeasureError: `n` or `replicates` is not positive.
+    """
+    return np.concatenate([statistic(counts) for counts in drawn_counts(n, seed, replicates)])
+
+
+def by_chunk(statistic: Callable[[FloatArray], FloatArray]) -> Callable[[CountArray], FloatArray]:
+    """Return a statistic of counts (n, r) that is computed from float64 counts of a few resamples at a time."""
+
+    def values(counts: CountArray) -> FloatArray:
+        n, replicates = counts.shape
+        parts = (counts[:, part].astype(np.float64) for part in chunks(replicates, chunk_rows(n)))
+        return np.concatenate([np.asarray(statistic(part), dtype=np.float64) for part in parts])
+
+    return values
 
 
 def _degenerate(value: float, samples: FloatArray, n: int) -> Interval | None:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from suite.errors import DataError
-from suite.metrics.stats.bootstrap import FloatArray, finite_values
+from suite.metrics.stats.bootstrap import finite_values
+from suite.metrics.stats.counts import FloatArray
 
 BoolArray = NDArray[np.bool_]
 

@@ -1,6 +1,6 @@
 """Measures that are not means over samples, as functions of how often each sample was drawn, and their bootstrap."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from suite.errors import MeasureError
-from suite.metrics.stats.bootstrap import bootstrap, percentile_interval, recentred_interval, resample_counts
+from suite.metrics.stats.bootstrap import bootstrap_counts, by_chunk, percentile_interval, recentred_interval
 from suite.types import Measure
 
 Array = npt.NDArray[Any]
@@ -19,6 +19,9 @@ None draws each sample once."""
 
 REPLICATES = 400
 """Number of resamples; fewer than for means, since a statistic is computed anew for each."""
+
+NOTHING = "no sample has anything to detect"
+"""The reason of an undefined measure that gives no other."""
 
 
 def drawn(counts: Array | None, n: int) -> Array:
@@ -94,16 +97,7 @@ def auroc(scores: Array, positive: Array) -> Statistic:
 
 
 def resampled(
-    metric: str,
-    statistic: Statistic,
-    n: int,
-    *,
-    seed: int,
-    why: str = "no sample has anything to detect",
-    recentred: bool = False,
-    ceiling: float = 1.0,
-    level: float = 0.95,
-    **fields: Any,
+    metric: str, statistic: Statistic, n: int, *, seed: int, recentred: bool = False, level: float = 0.95, **fields: Any
 ) -> Measure:
     """Return a measure of n samples with its bootstrap interval.
 
@@ -112,24 +106,47 @@ def resampled(
         statistic: its values on resamples; resamples in which it is undefined are left out.
         n: number of samples.
         seed: of the resampling.
-        why: the reason that is stored if the measure is undefined.
         recentred: shift the interval to the value, for statistics whose bias doubles under resampling.
-        ceiling: upper bound of a recentred measure; its lower bound is 0.
         level: confidence level.
-        fields: further fields of `Measure`.
+        fields: ``why``, the reason that is stored if the measure is undefined; ``ceiling``, the upper bound of a
+            recentred measure, 1 by default (its lower bound is 0); and further fields of `Measure`.
     """
-    fields["level"] = level
-    value = float(statistic(None)[0])
+
+    def column(counts: Array | None) -> Array:
+        return statistic(counts)[:, None]
+
+    return resampled_together([{"metric": metric, **fields}], column, n, seed=seed, recentred=recentred, level=level)[0]
+
+
+def resampled_together(
+    measures: Sequence[Mapping[str, Any]], statistic: Statistic, n: int, *, seed: int, recentred: bool, level: float
+) -> list[Measure]:
+    """Return k measures of n samples with their bootstrap intervals, from one pass over the resamples.
+
+    Args:
+        measures: for each its name as ``metric``, and the fields of `resampled`.
+        statistic: values of all k on resamples, (r, k).
+        n: number of samples.
+        seed: of the resampling.
+        recentred: as in `resampled`.
+        level: confidence level.
+    """
+    values, draws = statistic(None)[0], np.empty((0, len(measures)))
+    if np.isfinite(values).any():
+        of_counts = by_chunk(lambda counts: statistic(counts.T))
+        draws = bootstrap_counts(of_counts, n, seed=seed, replicates=REPLICATES)
+    triples = zip(values.tolist(), draws.T, measures, strict=True)
+    return [_measure(value, column, n, recentred, {**fields, "level": level}) for value, column, fields in triples]
+
+
+def _measure(value: float, draws: Array, n: int, recentred: bool, fields: dict[str, Any]) -> Measure:
+    """Return a measure from its value, NaN if undefined, and its values on resamples."""
+    metric, why, ceiling = fields.pop("metric"), fields.pop("why", NOTHING), fields.pop("ceiling", 1.0)
     if not np.isfinite(value):
         return Measure(metric, None, None, None, n, "none", **{**fields, "reason": why})
-
-    def of_indices(indices: Array) -> Array:
-        return statistic(resample_counts(indices).T)
-
-    draws = bootstrap(of_indices, n, seed=seed, replicates=REPLICATES)
     draws = draws[np.isfinite(draws)]
     if not recentred:
-        return percentile_interval(value, draws, n=n, level=level).measure(metric, value, n, **fields)
-    interval = recentred_interval(value, draws, n=n, level=level, floor=0.0)
+        return percentile_interval(value, draws, n=n, level=fields["level"]).measure(metric, value, n, **fields)
+    interval = recentred_interval(value, draws, n=n, level=fields["level"], floor=0.0)
     highest = None if interval.hi is None else max(value, min(interval.hi, ceiling))
     return replace(interval, hi=highest).measure(metric, value, n, **fields)

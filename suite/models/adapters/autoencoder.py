@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from suite.errors import DataError, ModelError, NotApplicableError
-from suite.models.adapters.evidence import DRAWS, Evidence, draw_noise, estimate_evidence
-from suite.models.base import BATCH_MULTIPLE, TorchModel, form_of, pad_batch
+from suite.models.adapters.evidence import Evidence, draw_noise, estimate_evidence
+from suite.models.base import TorchModel, form_of
 from suite.models.recipe import Recipe
 
 CLAMP = 8.0
@@ -92,7 +92,7 @@ class TorchAutoencoder(TorchModel):
         """Return logits at the mean code, mean and log variance, (n, c * h * w + 2 * latent)."""
         self._check_shape(pixels)
         mean, log_variance = self.code(pixels)
-        logits = self.decoded(pad_batch(mean))[: len(pixels)]
+        logits = self.decoded(mean)
         return torch.cat([logits.flatten(1), mean, log_variance], dim=1)
 
     def code(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,20 +101,23 @@ class TorchAutoencoder(TorchModel):
         Raises:
             ModelError: the encoder returns another form, or a log variance although codes are deterministic.
         """
-        padded = pad_batch(self.prepare(pixels))
-        mean, log_variance = self.module.encode(padded)  # type: ignore[operator]  # checked by the constructor
-        if not isinstance(mean, Tensor) or mean.ndim != 2 or len(mean) != len(padded):
+        code: tuple[Tensor, Tensor] = self.in_full_batches(self._code, pixels)
+        return code
+
+    def _code(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = self.module.encode(self.prepare(pixels))  # type: ignore[operator]  # checked by the constructor
+        if not isinstance(mean, Tensor) or mean.ndim != 2 or len(mean) != len(pixels):
             raise ModelError("The encoder did not return (mean, log variance) of shape (n, latent) each.")
         if self.variational != (log_variance is not None):
             returned = "no" if log_variance is None else "a"
             raise ModelError(f"variational={self.variational}, but the encoder returns {returned} log variance.")
         if log_variance is None:
-            return mean[: len(pixels)], torch.full_like(mean, NO_SPREAD)[: len(pixels)]
+            return mean, torch.full_like(mean, NO_SPREAD)
         if log_variance.shape != mean.shape:
             raise ModelError(
                 f"Means {tuple(mean.shape)}, but log variances {tuple(log_variance.shape)}; expected equal shapes."
             )
-        return mean[: len(pixels)], log_variance[: len(pixels)].clamp(-CLAMP, CLAMP)
+        return mean, log_variance.clamp(-CLAMP, CLAMP)
 
     def decoded(self, codes: Tensor) -> Tensor:
         """Return the logits of pixels (n, c, h, w) for codes (n, latent), differentiable.
@@ -122,6 +125,10 @@ class TorchAutoencoder(TorchModel):
         Raises:
             ModelError: the decoder returns another shape.
         """
+        logits: Tensor = self.in_full_batches(self._decoded, codes)
+        return logits
+
+    def _decoded(self, codes: Tensor) -> Tensor:
         logits = self.module.decode(codes)  # type: ignore[operator]  # checked by the constructor
         if not isinstance(logits, Tensor) or tuple(logits.shape) != (len(codes), *self.shape):
             raise ModelError(
@@ -137,8 +144,7 @@ class TorchAutoencoder(TorchModel):
         """
         self._checked(pixels)
         with self.frozen(), torch.no_grad():
-            logits = [self(chunk)[:, : self.dimensions] for chunk in torch.split(pixels, BATCH_MULTIPLE)]
-            return torch.cat(logits).sigmoid().view(-1, *self.shape)
+            return self(pixels)[:, : self.dimensions].sigmoid().view(-1, *self.shape)
 
     def interpolate(self, first: Tensor, second: Tensor, steps: int) -> Tensor:
         """Return decoded linear interpolations between the mean codes of pairs of images.
@@ -158,12 +164,10 @@ class TorchAutoencoder(TorchModel):
         self._checked(first)
         self._checked(second)
         with self.frozen(), torch.no_grad():
-            begin, end = (
-                torch.cat([self.code(c)[0] for c in torch.split(images, BATCH_MULTIPLE)]) for images in (first, second)
-            )
+            begin, end = self.code(first)[0], self.code(second)[0]
             share = torch.linspace(0, 1, steps, device=begin.device, dtype=begin.dtype)[:, None]
-            lines = [self.decoded(pad_batch(a + share * (b - a)))[:steps] for a, b in zip(begin, end, strict=True)]
-        return torch.stack(lines).sigmoid()
+            lines = begin[:, None] + share * (end - begin)[:, None]
+            return self.decoded(lines.flatten(0, 1)).sigmoid().view(-1, steps, *self.shape)
 
     def prior(self, count: int, seed: int) -> Tensor:
         """Return codes drawn from the prior, (count, latent); a larger count starts with the same codes.
@@ -183,7 +187,7 @@ class TorchAutoencoder(TorchModel):
         """Return the pixel probabilities of images drawn from the model, (count, c, h, w)."""
         codes = self.prior(count, seed)
         with self.frozen(), torch.no_grad():
-            return torch.cat([self.decoded(pad_batch(c))[: len(c)] for c in torch.split(codes, DRAWS)]).sigmoid()
+            return self.decoded(codes).sigmoid()
 
     def evidence(self, pixels: Tensor, draws: int, seeds: Sequence[int]) -> Evidence:
         """Return the bounds and estimates of -log p(x) of images, in nats.
@@ -206,8 +210,7 @@ class TorchAutoencoder(TorchModel):
                 f"{len(seeds)} seeds for {len(pixels)} images, {draws} draws; expected one seed per image, draws >= 1."
             )
         with self.frozen(), torch.no_grad():
-            codes = [self.code(chunk) for chunk in torch.split(pixels, BATCH_MULTIPLE)]
-            mean, log_variance = (torch.cat(part) for part in zip(*codes, strict=True))
+            mean, log_variance = self.code(pixels)
             samples = zip(pixels.to(mean), mean, log_variance, seeds, strict=True)
             each = [estimate_evidence(self.decoded, image, m, v, draws, seed) for image, m, v, seed in samples]
         names = ("reconstruction", "divergence", "importance")

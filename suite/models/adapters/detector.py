@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import islice
 from typing import Any
 
 import torch
@@ -10,10 +9,13 @@ from torch import Tensor, nn
 
 from suite.errors import ModelError
 from suite.models.adapters.detections import detection_table, nan_rows, select_detections
-from suite.models.base import BATCH_MULTIPLE, TorchModel, form_of, keep_modes, pad_batch
+from suite.models.base import TorchModel, form_of, in_full_batches, keep_modes
 
 Truth = Sequence[Mapping[str, Tensor]]
 """Ground truth of each image: ``boxes`` (k, 4), x1, y1, x2, y2 in pixels, and ``labels`` (k,), int64 from 0."""
+
+LARGEST_WIDTH = 8
+"""Images per call on a CPU, where more of them save no time and waste padding."""
 
 BRIGHTEST = 10.0
 """Pixel value above which an image is taken to be in 0 to 255; noise added to images in [0, 1] stays far below."""
@@ -74,10 +76,9 @@ class TorchDetector(TorchModel):
         candidates = self.candidates(pixels)
         if not callable(getattr(self.module, "predict", None)):
             return select_detections(candidates, self.nms)
-        predicted = [detections for chunk in self._chunks(pixels) for detections in self._net.predict(chunk)]
+        predicted = self.in_full_batches(self._predicted, pixels)
         finite = torch.isfinite(candidates.detach()).flatten(1).all(dim=1)
-        tables = zip(predicted[: len(pixels)], finite, strict=True)
-        return torch.stack([detection_table(p) if ok else nan_rows(candidates) for p, ok in tables])
+        return torch.where(finite[:, None, None], predicted, nan_rows(candidates))
 
     def candidates(self, pixels: Tensor) -> Tensor:
         """Return all candidates (n, L, 4 + classes) before suppression, differentiable.
@@ -85,13 +86,12 @@ class TorchDetector(TorchModel):
         Raises:
             ModelError: the images do not fit this model, or the module's output has a wrong form.
         """
-        chunks = self._chunks(pixels)
-        return torch.cat([self._checked(self._net.raw(chunk)) for chunk in chunks])[: len(pixels)]
+        found: Tensor = self.in_full_batches(lambda rows: self._checked(self._net.raw(self.prepare(rows))), pixels)
+        return found
 
-    def _chunks(self, pixels: Tensor) -> Sequence[Tensor]:
-        """Return the prepared, padded images in the batches that the module is called with."""
-        images = self.prepare(pad_batch(pixels))
-        return torch.split(images, self.max_batch(images) or len(images))
+    def _predicted(self, pixels: Tensor) -> Tensor:
+        """Return the module's own detections (n, 100, 6)."""
+        return torch.stack([detection_table(detections) for detections in self._net.predict(self.prepare(pixels))])
 
     def losses(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the detector's own training loss and the detections of each image.
@@ -108,18 +108,17 @@ class TorchDetector(TorchModel):
         Raises:
             ModelError: images, targets or the module's output have a wrong form.
         """
-        truth = self._truth(targets, len(pixels))
-        chunks = self._chunks(pixels)
-        truth += truth[:1] * (sum(map(len, chunks)) - len(pixels))
-        rows = iter(truth)
+        self._check_shape(targets, len(pixels))
+        training, width = self.module.training, 1 if self._one_by_one else self.width
         with self._mode():
-            parts = [self._evaluate(chunk, list(islice(rows, len(chunk)))) for chunk in chunks]
-        losses = torch.cat([part for part, _ in parts])[: len(pixels)]
-        candidates = [each for _, each in parts if each is not None]
+            evaluated = (
+                self._evaluate(pixels, targets) if training else in_full_batches(self._evaluate, width, pixels, targets)
+            )
+        losses, candidates = evaluated[0], evaluated[1:]
         if self.module.training:  # training does not need detections
             return losses, losses.new_zeros(0)
         if candidates:
-            return losses, select_detections(torch.cat(candidates)[: len(pixels)].detach(), self.nms)
+            return losses, select_detections(candidates[0].detach(), self.nms)
         with torch.no_grad():
             return losses, self.raw(pixels)
 
@@ -154,9 +153,11 @@ class TorchDetector(TorchModel):
         """IoU threshold of non-maximum suppression; 1 if the module suppresses boxes itself."""
         return float(getattr(self.module, "nms", 0.5))
 
-    def _truth(self, targets: Tensor, count: int) -> list[dict[str, Tensor]]:
+    def _check_shape(self, targets: Tensor, count: int) -> None:
         if targets.ndim != 3 or targets.shape[-1] != 6 or len(targets) != count:
             raise ModelError(f"Targets of shape {tuple(targets.shape)} for {count} images; expected ({count}, M, 6).")
+
+    def _truth(self, targets: Tensor) -> list[dict[str, Tensor]]:
         counted = (targets[..., 4] != -1) & (targets[..., 5] == 0)
         labels, classes = targets[..., 4][counted], getattr(self.module, "classes", None)
         invalid = labels[(labels < 0) | (labels != labels.round()) | (labels >= (classes or torch.inf))]
@@ -180,30 +181,28 @@ class TorchDetector(TorchModel):
         checked: Tensor = candidates
         return checked
 
-    def max_batch(self, pixels: Tensor) -> int | None:
-        """Return the batch size that the module is called with; None for no limit.
-
-        On a CPU the summation order of 1x1 convolutions depends on the batch size, and the last bits of a score decide
-        which of two boxes is kept. So the batch size is constant, except in training.
-        """
-        return None if pixels.is_cuda or self.module.training else BATCH_MULTIPLE
+    @property
+    def max_width(self) -> int | None:  # type: ignore[override]  # depends on the device
+        """Largest number of images of a call: `LARGEST_WIDTH` on a CPU, where more save no time."""
+        return LARGEST_WIDTH if self.device.type == "cpu" else None
 
     def _mode(self) -> AbstractContextManager[None]:
         switch = getattr(self.module, "losses_in_training", False) and not self.module.training
         return train_mode(self.module) if switch else nullcontext()
 
-    def _evaluate(self, images: Tensor, truth: Truth) -> tuple[Tensor, Tensor | None]:
-        """Return losses (n,), and the candidates if the module returns both."""
+    def _evaluate(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+        """Return losses (n,), and also the candidates if the module returns both."""
+        images, truth = self.prepare(pixels), self._truth(targets)
         if callable(getattr(self.module, "both", None)):
             losses, candidates = self._net.both(images, truth)
             return self._per_image(sum_losses(losses), len(images)), self._checked(candidates)
         if not self._one_by_one:
             losses = sum_losses(self._net.losses(images, truth))
             if losses.ndim:
-                return self._per_image(losses, len(images)), None
+                return (self._per_image(losses, len(images)),)
             self._one_by_one = True  # one number for the batch: an image's loss would depend on the other images
         singles = [sum_losses(self._net.losses(images[i : i + 1], truth[i : i + 1])) for i in range(len(images))]
-        return torch.stack([loss.reshape(()) for loss in singles]), None
+        return (torch.stack([loss.reshape(()) for loss in singles]),)
 
     def _per_image(self, losses: Tensor, count: int) -> Tensor:
         if losses.shape != (count,):

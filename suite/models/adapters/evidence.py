@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 DRAWS = 100
-"""Codes decoded per batch. Constant, so that a draw and its value do not depend on batches or the number of draws."""
+"""Codes drawn at once. Constant, so that more draws start with those of fewer."""
 
 Decode = Callable[[Tensor], Tensor]
 
@@ -58,17 +58,14 @@ def estimate_evidence(
         draws: number of codes.
         seed: seed of the draws; more draws start with those of fewer.
     """
-    errors, ratios = [], []
-    for noise in draw_noise(draws, len(mean), seed, like=mean):
-        codes = mean + (log_variance / 2).exp() * noise
-        error = bernoulli(decode(codes), pixels[None])
-        prior = codes.double().square().sum(dim=1)
-        posterior = (noise.double().square() + log_variance.double()).sum(dim=1)
-        errors.append(error)
-        ratios.append((posterior - prior) / 2 - error)
-    weights = torch.cat(ratios)[:draws]
+    noise = torch.cat(draw_noise(draws, len(mean), seed, like=mean))[:draws]
+    codes = mean + (log_variance / 2).exp() * noise
+    errors = bernoulli(decode(codes), pixels[None])
+    prior = codes.double().square().sum(dim=1)
+    posterior = (noise.double().square() + log_variance.double()).sum(dim=1)
+    weights = (posterior - prior) / 2 - errors
     return Evidence(
-        torch.cat(errors)[:draws].mean(),
+        errors.mean(),
         divergences(mean.double(), log_variance.double()).sum(),
         math.log(draws) - weights.logsumexp(dim=0),
     )

@@ -11,12 +11,9 @@ from torch import Tensor, nn
 
 from suite.data import Split
 from suite.errors import ModelError
-from suite.models.base import TorchModel, form_of, pad_batch
+from suite.models.base import TorchModel, form_of
 from suite.models.training.gan import GanRecipe, train_gan
 from suite.types import LATENT
-
-GROUP = 256
-"""Images per forward pass."""
 
 
 class TorchGenerator(TorchModel):
@@ -60,8 +57,9 @@ class TorchGenerator(TorchModel):
 
     def raw(self, pixels: Tensor) -> Tensor:
         """Return images (n, c, h, w) for latents (n, latent)."""
-        padded = pad_batch(pixels).to(self.dtype)
-        return self.shaped(self.module.get_submodule("generator")(padded), padded)[: len(pixels)]
+        generator = self.module.get_submodule("generator")
+        images: Tensor = self.in_full_batches(lambda rows: self.shaped(generator(rows.to(self.dtype)), rows), pixels)
+        return images
 
     def shaped(self, output: Any, pixels: Tensor) -> Tensor:
         """Return images unchanged."""
@@ -78,9 +76,8 @@ class TorchGenerator(TorchModel):
         Raises:
             ModelError: the critic does not return one finite number per image.
         """
-        critic, batches = self.module.get_submodule("critic"), torch.split(images, GROUP) if len(images) else ()
-        parts = [critic(pad_batch(batch).to(self.dtype))[: len(batch)] for batch in batches]
-        scores = torch.cat(parts) if parts else images.new_zeros(0)
+        critic = self.module.get_submodule("critic")
+        scores: Tensor = self.in_full_batches(lambda rows: critic(rows.to(self.dtype)), images)
         if scores.shape != (len(images),) or not bool(torch.isfinite(scores).all()):
             raise ModelError(
                 f"The critic returned scores of shape {tuple(scores.shape)} for {len(images)} images, or some that are "
@@ -101,7 +98,7 @@ class TorchGenerator(TorchModel):
     @torch.no_grad()
     def generate(self, latents: Tensor) -> Tensor:
         """Return images for any number of latents (n, latent)."""
-        return torch.cat([self.raw(batch) for batch in torch.split(latents, GROUP)])
+        return self.raw(latents)
 
     @torch.no_grad()
     def interpolate(self, first: Tensor, second: Tensor, steps: int) -> Tensor:

@@ -119,7 +119,9 @@ class TorchLanguage(TorchText):
             ModelError: an empty prompt or an invalid temperature.
         """
         with self.frozen(), torch.no_grad():
-            return continue_texts(self.stepper(), prompts, length, seeds=seeds, temperature=temperature)
+            return continue_texts(
+                self.stepper(), prompts, length, seeds=seeds, temperature=temperature, width=self.width
+            )
 
     def generate(self, count: int, length: int, seed: int, *, temperature: float = 1.0, prompt: str = "") -> list[str]:
         """Return sampled texts without the prompt; the i-th uses `seed` + i.

@@ -7,12 +7,10 @@ import torch
 from torch import Tensor
 
 from suite.errors import ModelError
+from suite.models.base import WIDTH
 
 Step = Callable[[Tensor, Any], tuple[Tensor, Any]]
 """(ids (n,), state or None) to logits (n, classes) of the next character, and the new state."""
-
-GROUP = 32
-"""Batch size of sampling; the last batch is padded, because kernels for fewer rows sum in another order."""
 
 
 class Sampled(NamedTuple):
@@ -28,9 +26,11 @@ class Sampled(NamedTuple):
 
 
 def continue_texts(
-    step: Step, prompts: Tensor, length: int, *, seeds: Sequence[int], temperature: float = 1.0
+    step: Step, prompts: Tensor, length: int, *, seeds: Sequence[int], temperature: float = 1.0, width: int = WIDTH
 ) -> Sampled:
     """Sample `length` characters after each prompt (n, characters); a text depends on its own seed only.
+
+    The step function is called with exactly `width` texts at a time, and the last batch is padded.
 
     Raises:
         ModelError: an empty prompt, another number of seeds, a temperature that is not above 0, or non-finite logits.
@@ -44,8 +44,8 @@ def continue_texts(
         raise ModelError(f"temperature={temperature}; expected a finite number above 0.")
     uniforms = torch.stack([_uniforms(seed, length) for seed in seeds])
     parts = []
-    for start in range(0, len(prompts), GROUP):
-        rows = torch.arange(start, start + GROUP).clamp_max(len(prompts) - 1)
+    for start in range(0, len(prompts), width):
+        rows = torch.arange(start, start + width).clamp_max(len(prompts) - 1)
         parts.append(_sample_batch(step, prompts[rows.to(prompts.device)], uniforms[rows], temperature))
     return Sampled(*(torch.cat(column)[: len(prompts)] for column in zip(*parts, strict=True)))
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from suite.data import Split
 from suite.data.text import texts_of
 from suite.errors import ModelError, NotApplicableError
-from suite.models.base import TorchModel, form_of, pad_batch
+from suite.models.base import TorchModel, form_of
 from suite.models.recipe import Recipe
 from suite.types import EMBEDDING, TEXT, Capabilities
 
@@ -172,10 +172,11 @@ class TorchText(TorchModel):
         Raises:
             ModelError: the module returns another form.
         """
-        padded = pad_batch(embedded)
         with self.differentiable():
-            output = self.module(padded, pad_batch(mask))
-        return self.shaped(output, padded)[: len(embedded)]
+            output: Tensor = self.in_full_batches(
+                lambda rows, read: self.shaped(self.module(rows, read), rows), embedded, mask
+            )
+        return output
 
     def shaped(self, output: Any, pixels: Tensor) -> Tensor:
         """Return logits (n, classes) unchanged."""
@@ -230,6 +231,15 @@ class Embedded(TorchModel):
         self.unit = float(table.std())
         highest = float(table.abs().max()) / self.unit + MARGIN
         self.limits = (-highest, highest)
+
+    @property
+    def width(self) -> int:
+        """Number of texts of every call of the module, that of the text model."""
+        return self.text.width
+
+    @width.setter
+    def width(self, rows: int) -> None:
+        self.text.width = rows
 
     @property
     def capabilities(self) -> Capabilities:

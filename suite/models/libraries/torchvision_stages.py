@@ -153,8 +153,9 @@ class TwoStage(_Detector):
         if self.training:
             yield
             return
-        devices = [like.device] if like.is_cuda else []
-        with train_mode(self.net.rpn), train_mode(self.net.roi_heads), torch.random.fork_rng(devices=devices):
+        devices, kind = [] if like.is_cpu else [like.device], like.device.type
+        restored = torch.random.fork_rng(devices=devices, device_type=kind)
+        with train_mode(self.net.rpn), train_mode(self.net.roi_heads), restored:
             torch.manual_seed(0)
             yield
 

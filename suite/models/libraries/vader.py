@@ -92,6 +92,10 @@ class RuleText(TorchText):
         scores = torch.tensor([self.analyzer.polarity_scores(text)["compound"] for text in texts], device=pixels.device)
         return scores[:, None] * scores.new_tensor(self.factors)
 
+    def padding(self, rows: int) -> int:
+        """Return 0: rules read one text at a time."""
+        return 0
+
     def forward_embedded(self, embedded: Tensor, mask: Tensor) -> Tensor:
         """Refuse: rules have no embeddings, see `table`."""
         return self.table

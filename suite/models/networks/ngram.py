@@ -112,7 +112,7 @@ class TorchNGram(TorchLanguage):
 
     def raw(self, pixels: Tensor) -> Tensor:
         """Return log-probabilities (n, length - 1, classes) for code points (n, length)."""
-        logs: Tensor = self.module(self.read(pixels).ids[:, :-1])
+        logs: Tensor = self.in_full_batches(self.module, self.read(pixels).ids[:, :-1])
         return logs
 
     def learn(self, data: Any, device: torch.device) -> dict[str, Any]:

@@ -135,14 +135,14 @@ def _loaded_state(module: nn.Module, state: dict[str, Tensor]) -> Iterator[None]
 
 
 class GanTrainer:
-    """The tensors and the optimizers of one training run.
+    """The images and the optimizers of one training run.
 
     All random numbers are drawn on the CPU from one seed, so that they do not depend on the device.
     """
 
     def __init__(self, module: Any, recipe: GanRecipe, data: Any, device: torch.device) -> None:
         self.module, self.recipe, self.device = module.train(), recipe, device
-        self.real = torch.from_numpy(data.train.pixels()).to(device)
+        self.real = data.train
         self.rng = torch.Generator().manual_seed(data.seed)
         self.step = 0
         self.generator, self.critic = module.generator, module.critic
@@ -173,7 +173,7 @@ class GanTrainer:
         """Take one critic step; return its loss."""
         recipe = self.recipe
         chosen = torch.randint(len(self.real), (recipe.batch_size,), generator=self.rng)
-        real = self.real[chosen.to(self.device)]
+        real = torch.from_numpy(self.real.take(chosen.numpy()).pixels()).to(self.device)
         with torch.no_grad():
             generated = self.generator(self._latents())
         scores = self.critic(torch.cat([real, generated])).chunk(2)

@@ -18,6 +18,9 @@ from suite.errors import ModelError, TrainingError
 from suite.models.base import TorchModel
 from suite.models.recipe import Recipe
 
+VALIDATION_BATCH = 256
+"""Samples per batch of the validation loss."""
+
 Track = Callable[[Iterable[int], str, int], Iterator[int]]
 """Wraps an iterable of known length with a progress bar."""
 
@@ -56,8 +59,8 @@ class TrainingData:
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Seed PyTorch's global generators (initialization, dropout) and restore them afterwards."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    devices = [] if device.type == "cpu" else [device]
+    with torch.random.fork_rng(devices=devices, device_type=device.type):
         torch.manual_seed(seed)
         yield
 
@@ -128,12 +131,11 @@ def _run_epoch(run: Training, epoch: int) -> dict[str, Any]:
 
 
 class Training:
-    """The tensors and the optimizer of one training run."""
+    """The samples and the optimizer of one training run; batches are read and put on the device one by one."""
 
     def __init__(self, model: TorchModel, recipe: Recipe, data: TrainingData, device: torch.device) -> None:
         self.model, self.recipe, self.data = model, recipe, data
-        self.train = _tensors(model, data.train, device)
-        self.validation = _tensors(model, data.validation, device)
+        self.device = device
         self.order = torch.Generator().manual_seed(data.seed)
         parameters = [p for p in model.module.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -145,8 +147,9 @@ class Training:
         self.model.module.train()
         metrics = EpochMetrics()
         shuffled = torch.randperm(len(self.data.train), generator=self.order)
-        for index, chosen in enumerate(torch.split(shuffled, self.recipe.batch_size)):
-            pixels, targets = self.train[0][chosen], self.train[1][chosen]
+        groups = [chosen.numpy() for chosen in torch.split(shuffled, self.recipe.batch_size)]
+        for index, batch in enumerate(self.data.train.ahead(groups)):
+            pixels, targets = self._tensors(batch)
             pixels = self._perturbed(pixels, targets, hash((self.data.seed, epoch, index)))
             losses, output = self.optimize(pixels, targets)
             self.schedule.step()
@@ -165,13 +168,17 @@ class Training:
         """Return mean loss and quality on the validation split, perturbed if training is adversarial."""
         metrics = EpochMetrics()
         with self.model.frozen():
-            for start in range(0, len(self.data.validation), 256):
-                pixels, targets = (part[start : start + 256] for part in self.validation)
-                pixels = self._perturbed(pixels, targets, hash((self.data.seed, 0, start)))
+            for index, batch in enumerate(self.data.validation.batches(VALIDATION_BATCH)):
+                pixels, targets = self._tensors(batch)
+                pixels = self._perturbed(pixels, targets, hash((self.data.seed, 0, index * VALIDATION_BATCH)))
                 with torch.no_grad():
                     losses, output = self.data.objective.training_loss(self.model, pixels, targets)
                 metrics.add(self.data.damage, losses, output, targets)
         return metrics.means()
+
+    def _tensors(self, batch: Split) -> tuple[Tensor, Tensor]:
+        inputs, targets = torch.from_numpy(self.model.inputs(batch)), torch.from_numpy(batch.targets)
+        return inputs.to(self.device), targets.to(self.device)
 
     def _perturbed(self, pixels: Tensor, targets: Tensor, seed: int) -> Tensor:
         return pixels if self.data.perturb is None else self.data.perturb(self.model, pixels, targets, seed)
@@ -207,7 +214,3 @@ class EpochMetrics:
     def means(self) -> tuple[float, float | None]:
         """Return mean loss and mean quality."""
         return self.loss / self.samples, None if self.quality is None else self.quality / self.samples
-
-
-def _tensors(model: TorchModel, split: Split, device: torch.device) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(model.inputs(split)).to(device), torch.from_numpy(split.targets).to(device)

@@ -103,10 +103,10 @@ def test_validation_rejects_another_text_after_the_trigger():
     attack, problem, codes, targets = prepare()
     perturbed = attack.perturb(problem, codes, targets, 1, toys.seeds(90))
     perturbed[0, 20] = ord("x")
-    with pytest.raises(AttackError, match="for 1 of 90 samples by up to inf"):
+    with pytest.raises(AttackError, match="for 1 of 64 samples by up to inf"):
         validate(problem, attack, codes, perturbed, targets, 1)
     perturbed = attack.perturb(problem, codes, targets, 2, toys.seeds(90))
-    with pytest.raises(AttackError, match="for 90 of 90 samples by up to 1"):
+    with pytest.raises(AttackError, match="for 64 of 64 samples by up to 1"):
         validate(problem, attack, codes, perturbed, targets, 1)
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 from PIL import Image
 
-from suite.types import Rejected
+from suite.data import resolved
+from suite.types import Rejected, Remark, Sample
 
 SPLITS = ("train", "validation", "test")
 
@@ -49,8 +50,9 @@ def voc_annotation(*objects, size=(20, 10)):
 
 
 def sorted_out(samples):
-    """Return samples by id and reasons of rejections by id; check that ids are unique."""
-    samples = list(samples)
+    """Read deferred samples; return samples by id and reasons of rejections by id; check that ids are unique."""
+    samples = [sample for sample in samples if not isinstance(sample, Remark)]
+    samples = [resolved(item) if isinstance(item, Sample) else item for item in samples if not isinstance(item, Remark)]
     kept = {sample.id: sample for sample in samples if not isinstance(sample, Rejected)}
     rejected = {sample.id: sample.reason for sample in samples if isinstance(sample, Rejected)}
     assert len(kept) + len(rejected) == len(samples)

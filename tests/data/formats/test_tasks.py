@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from suite.data import resolved
 from suite.data.split_files import EVERYTHING, portion
 from suite.registry import resolve
 from suite.types import Sample
@@ -36,7 +37,7 @@ def test_arguments_of_a_spec_reach_the_reader(tmp_path):
     )
     for spec_text in specs:
         entry, spec = resolve("task", spec_text)
-        [sample] = entry.build(spec, split="test", seed=0)
+        [sample] = map(resolved, entry.build(spec, split="test", seed=0))
         assert isinstance(sample, Sample) and sample.input.shape == (3, 8, 8)
 
 
@@ -60,13 +61,17 @@ RULE = {
 
 @pytest.mark.parametrize("parts", RULE, ids=str)
 def test_portions_follow_the_documented_table(parts):
-    reports = []
+    reports, remarks = [], []
     for split, (part, fraction) in zip(("train", "validation", "test"), RULE[parts], strict=True):
         share = portion(parts, split)
         assert share.part == part
         if part is not None:
-            assert len(share.take(range(100), split, seed=0)) == 100 * fraction
+            taken = share.take(range(2000), split, seed=0, contents=lambda items: [b"%d" % item for item in items])
+            spread = 4 * (2000 * fraction * (1 - fraction)) ** 0.5  # parts are binomial
+            assert abs(len(taken) - 2000 * fraction) <= spread
             reports += [part] * share.reports
+            remarks += share.remarks
     assert sorted(reports) == sorted({part for part, _ in RULE[parts] if part is not None})
+    assert bool(remarks) == ("validation" in parts and "test" not in parts)
     with pytest.raises(ValueError):
         portion(parts, "dev")

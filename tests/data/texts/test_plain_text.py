@@ -169,15 +169,18 @@ def test_a_window_needs_context_and_scored_characters(arguments):
         Window(*arguments)
 
 
-def test_a_folder_is_one_text_in_the_order_of_file_names(tmp_path):
+def test_each_file_of_a_folder_is_cut_by_itself_in_the_order_of_file_names(tmp_path):
     first, second = prose(100, seed=1), prose(100, seed=2)
     write(tmp_path / "b.txt", second), write(tmp_path / "a.txt", first)
     write(tmp_path / "notes.md", "x"), write(tmp_path / ".hidden.txt", "y")
-    text = f"{first}\n{second}"
-    for split, start, end in (("train", 0, 161), ("validation", 161, 181), ("test", 181, 201)):
-        for sample in read(tmp_path, split):
-            begin = int(sample.id.removeprefix("text/"))
-            assert sample.input == text[begin : begin + 7] and start <= begin and begin + 7 <= end
+    for split, start, end in (("train", 0, 80), ("validation", 80, 90), ("test", 90, 100)):
+        text = f"{first[start:end]}\n{second[start:end]}"
+        found = read(tmp_path, split)
+        offset = int(found[0].id.removeprefix("text/"))
+        for sample in found:
+            begin = int(sample.id.removeprefix("text/")) - offset
+            assert sample.input == text[begin : begin + 7] and 0 <= begin <= len(text) - 7
+    over_splits(lambda split: read(tmp_path, split))  # ids are unique
 
 
 def test_files_named_by_their_split_are_the_splits(tmp_path):

@@ -19,11 +19,11 @@ def test_dev_is_the_test_split_and_train_is_divided(tmp_path):
     train = HEADER + "".join(f"sentence {n} \t{n % 2}\n" for n in range(100))
     read = sst2(tmp_path, train=train, dev=HEADER + "fine .\t1\r\npoor .\t0\r\n", test="index\tsentence\n0\tsecret\n")
     kept, rejected = over_splits(read)
-    assert [len(samples) for samples in kept.values()] == [80, 20, 2] and not rejected
+    assert len(kept["train"]) + len(kept["validation"]) == 100 and len(kept["test"]) == 2 and not rejected
+    assert 4 < len(kept["validation"]) < 36  # binomial, 20 on average, within 4 standard deviations
     assert labels(kept["test"]) == {"dev/2": "positive", "dev/3": "negative"}
     assert kept["test"]["dev/2"].input == "fine ."
     for split in ("train", "validation"):
-        assert sum(label == "positive" for label in labels(kept[split]).values()) * 2 == len(kept[split])
         assert all(
             s.target == ("positive" if int(s.input.split()[1]) % 2 else "negative") for s in kept[split].values()
         )
@@ -83,10 +83,11 @@ def imdb(root, count=10):
 
 def test_reviews_are_labeled_by_folder_and_unsup_is_not_read(tmp_path):
     kept, rejected = over_splits(imdb(tmp_path))
-    assert [len(samples) for samples in kept.values()] == [16, 4, 20] and not rejected
+    assert len(kept["train"]) + len(kept["validation"]) == 20 and len(kept["test"]) == 20 and not rejected
     assert kept["test"]["test/pos/3_9"].target == "positive" and kept["test"]["test/neg/3_2"].target == "negative"
     assert {name.split("/")[0] for name in kept["validation"]} == {"train"}
-    assert sorted(labels(kept["validation"]).values()) == ["negative"] * 2 + ["positive"] * 2
+    for split in ("train", "validation"):
+        assert {*labels(kept[split]).values()} == {"negative", "positive"}
     assert not any("unsup" in name for samples in kept.values() for name in samples)
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from suite.errors import SpecError
 from suite.registry import resolve
+from suite.types import Sample
 from tests.data.texts.files import write
 
 SENTIMENT = (
@@ -20,7 +21,7 @@ def test_every_task_is_registered_under_its_kind():
 
 
 def test_arguments_of_a_spec_reach_the_reader(tmp_path):
-    write(tmp_path / "texts.csv", "words,answer\n" + "fine day,1\npoor day,0\n" * 10)
+    write(tmp_path / "texts.csv", "words,answer\n" + "".join(f"fine {n},1\npoor {n},0\n" for n in range(10)))
     write(tmp_path / "sst2" / "dev.tsv", "sentence\tlabel\nfine\t1\n")
     write(tmp_path / "aclImdb" / "test" / "pos" / "0_9.txt", "fine")
     write(tmp_path / "aclImdb" / "test" / "neg" / "0_1.txt", "poor")
@@ -34,7 +35,7 @@ def test_arguments_of_a_spec_reach_the_reader(tmp_path):
     for spec_text, targets in expected.items():
         entry, spec = resolve("task", spec_text)
         samples = list(entry.build(spec, split="test", seed=0))
-        assert {sample.target for sample in samples} == targets, spec_text
+        assert {sample.target for sample in samples if isinstance(sample, Sample)} == targets, spec_text
     assert len(samples) == 2 and {len(sample.input) for sample in samples} == {12}
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from suite.errors import DataError, MeasureError
-from suite.metrics.calibration import Reliability
+from suite.metrics.calibration import Diagram, Reliability
 from suite.metrics.calibration.bins import _score_interval, bin_index
+from suite.metrics.calibration.top import TOP_ELEMENTS, top_labels
 
 
 @pytest.fixture(scope="module")
@@ -47,17 +48,27 @@ def test_bins_of_a_small_example() -> None:
     state = Reliability.from_events([0.1, 0.2, 0.9, 1.0], [0, 1, 1, 1], bins=2)
     assert state.counts.tolist() == [2, 2]
     assert state.ece() == pytest.approx((abs(1 - 0.3) + abs(2 - 1.9)) / 4)
-    diagram = state.diagram()
+    diagram = Diagram(state).to_json()
     assert diagram["confidence"] == pytest.approx([0.15, 0.95])
     assert diagram["accuracy"] == [0.5, 1.0]
     assert diagram["edges"] == [0.0, 0.5, 1.0]
     assert diagram["count"] == [2, 2]
     assert diagram["events"] == "samples"
-    assert state.diagram("pixels")["events"] == "pixels"
+    assert Diagram(state, "pixels").to_json()["events"] == "pixels"
+
+
+def test_diagrams_of_parts_add_up_to_that_of_all() -> None:
+    confidence, correct = [0.1, 0.2, 0.9, 1.0], [0, 1, 1, 0]
+    whole, first, second = (
+        Diagram(Reliability.from_events(confidence[part], correct[part], bins=2))
+        for part in (slice(None), slice(0, 3), slice(3, None))
+    )
+    assert (first + second).to_json() == whole.to_json()
+    assert Diagram(Reliability(*np.zeros((3, 2)))).to_json() == {}
 
 
 def test_diagram_has_no_mean_for_an_empty_bin() -> None:
-    diagram = Reliability.from_events([0.1, 0.2], [0, 1], bins=2).diagram()
+    diagram = Diagram(Reliability.from_events([0.1, 0.2], [0, 1], bins=2)).to_json()
     assert diagram["accuracy"] == [0.5, None]
     assert diagram["confidence"][1] is None
 
@@ -200,3 +211,46 @@ def test_score_interval_ends_solve_their_equation(value: float) -> None:
 
 def test_debiased_square_covers_at_saturated_confidences() -> None:
     assert _simulate(500, 0.0, 1000, saturated=True)[1] >= 0.93
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_top_labels_equal_max_and_argmax_with_ties(dtype: type) -> None:
+    generator = np.random.default_rng(0)
+    rows = generator.dirichlet(np.ones(4), TOP_ELEMENTS // 4 + 100).astype(dtype)  # more than one block
+    rows[7:20] = [0.375, 0.125, 0.125, 0.375]
+    labels = generator.integers(0, 4, len(rows))
+    labels[7:11] = [0, 3, 1, 0]
+    for given in (rows, np.asfortranarray(rows)):
+        confidence, correct = top_labels(given, labels)
+        np.testing.assert_array_equal(confidence, rows.max(axis=1))
+        np.testing.assert_array_equal(correct, rows.argmax(axis=1) == labels)
+        assert confidence.dtype == dtype
+    assert correct[7:11].tolist() == [True, False, False, True]
+    state = Reliability.from_probabilities(rows, labels)
+    expected = Reliability.from_events(rows.max(axis=1), rows.argmax(axis=1) == labels)
+    assert state.ece() == expected.ece()
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ([0.5, np.nan], "not finite"),
+        ([np.inf, 0.5], "not finite"),
+        ([-0.1, 1.1], r"\[-0.1, 1.1\]"),
+        ([0.5, 0.502], "0.002 away from 1"),
+        ([1.0], "at least two classes"),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bins_of_no_distribution_are_refused(row: list[float], message: str, dtype: type) -> None:
+    rows = np.array([[1.0, 0.0][: len(row)], row], dtype)
+    with pytest.raises(DataError, match=message):
+        Reliability.from_probabilities(rows, [0, 0])
+
+
+def test_distributions_within_rounding_are_accepted_and_labels_checked() -> None:
+    assert Reliability.from_probabilities([[0.5, 0.5008], [1.0, 0.0]], [1, 0]).n == 2
+    assert Reliability.from_probabilities(np.float16([[0.5, 0.504]]), [1]).n == 1
+    assert Reliability.from_probabilities([[0, 1], [1, 0]], [1, 1]).ece() == 0.5
+    with pytest.raises(DataError, match="labels"):
+        Reliability.from_probabilities([[0.5, 0.5]], [2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -169,3 +170,17 @@ def test_interval_widens_with_the_level_and_ends_at_the_highest_temperature() ->
     assert low < lo < 2.0 < hi < high
     assert temperature_interval(2.0, 0.3)[1] == 100.0
     assert 1 / lo - 0.5 == pytest.approx(1.6448536 * 0.1)
+
+
+def test_memory_of_a_fit_is_that_of_a_few_blocks() -> None:
+    """The logits take 31 MiB in float64, and a fit without blocks holds five such arrays."""
+    generator = np.random.default_rng(0)
+    logits, labels = generator.standard_normal((4000, 1000), np.float32), generator.integers(0, 1000, 4000)
+    logits[np.arange(4000), labels] += 4 * (generator.random(4000) < 0.5)
+    tracemalloc.start()
+    fit = fit_temperature(logits, labels)
+    inverse_temperature_error(logits, labels, fit.value)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert fit.converged
+    assert peak < 48 * 2**20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from suite.errors import DataError, MeasureError
 from suite.metrics import calibration
+from suite.metrics.blocks import row_blocks
 from suite.metrics.calibration import (
     Predictions,
     Reliability,
@@ -24,7 +26,7 @@ from suite.metrics.calibration import (
 from suite.metrics.calibration.events import ece_of_counts, joint_bootstrap
 from suite.metrics.calibration.selective import aurc, aurc_of_counts
 from suite.metrics.calibration.summary import brier_scores, classwise_ece, classwise_ece_of_counts
-from suite.metrics.stats.bootstrap import percentile_interval, recentred_interval
+from suite.metrics.stats.bootstrap import by_chunk, percentile_interval, recentred_interval
 from suite.types import Measure
 
 METRICS = [
@@ -195,7 +197,7 @@ def test_ece_interval_covers_the_expected_plug_in(n: int, gap: float) -> None:
     for seed in range(400):
         confidence, correct = draw()
         value = Reliability.from_events(confidence, correct).ece()
-        samples = joint_bootstrap((ece_of_counts(confidence, correct, 15),), n, seed, 200)[:, 0]
+        samples = joint_bootstrap((by_chunk(ece_of_counts(confidence, correct, 15)),), n, seed, 200)[:, 0]
         interval = recentred_interval(value, samples, n=n, floor=0.0)
         assert interval.lo is not None and interval.hi is not None and 0 <= interval.lo <= value <= interval.hi
         hits.append(interval.lo <= truth <= interval.hi)
@@ -222,7 +224,7 @@ def test_aurc_and_classwise_intervals_cover() -> None:
     for seed, (p, y) in enumerate(draws[:300]):
         wrong = (p.argmax(axis=1) != y).astype(float)
         statistics = (
-            aurc_of_counts(p.max(axis=1), wrong),
+            by_chunk(aurc_of_counts(p.max(axis=1), wrong)),
             classwise_ece_of_counts(Predictions.from_probabilities(p, y), 15),
         )
         samples = joint_bootstrap(statistics, 300, seed, 200)
@@ -265,3 +267,25 @@ def test_importing_metrics_imports_neither_torch_nor_scipy() -> None:
         "sys.exit(bool({'torch', 'scipy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_memory_does_not_grow_with_copies_of_the_probabilities() -> None:
+    """Of 20,000 x 200 probabilities one float64 copy takes 31 MiB; blocks and resampling counts stay below two."""
+    generator = np.random.default_rng(0)
+    probabilities = generator.random((20_000, 200), np.float32)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    labels = generator.integers(0, 200, 20_000)
+    tracemalloc.start()
+    _from_probabilities(probabilities, labels, seed=0, params={}, replicates=40)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 62 * 2**20
+
+
+def test_blocks_change_only_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, _, labels = _draw(300, 4, 2.0, np.random.default_rng(2))
+    whole = _from_logits(logits, labels, seed=0, params={}, replicates=50)
+    monkeypatch.setattr(row_blocks, "__defaults__", (64,))  # 16 samples a block
+    blocks = _from_logits(logits, labels, seed=0, params={}, replicates=50)
+    for one, other in zip(whole, blocks, strict=True):
+        assert (one.value, one.lo, one.hi) == pytest.approx((other.value, other.lo, other.hi), abs=1e-13)

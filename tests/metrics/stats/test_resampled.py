@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from suite.metrics import stats
-from suite.metrics.stats import auroc, average, drawn, mean_of, ratio, resampled, sums_ratio
+from suite.metrics.stats import auroc, average, drawn, mean_of, ratio, resampled, resampled_together, sums_ratio
 
 GENERATOR = np.random.default_rng(0)
 N = 40
@@ -94,3 +94,23 @@ def test_interval_equals_that_of_the_seeded_resamples() -> None:
     draws = stats.bootstrap(lambda rows: SCORES[rows].mean(axis=1), N, seed=3, replicates=400)
     np.testing.assert_allclose((result.lo, result.hi), np.quantile(draws, [0.025, 0.975]), atol=1e-12)
     assert (result.value, result.params) == (pytest.approx(SCORES.mean()), {"a": 1})
+
+
+@pytest.mark.parametrize("recentred", [False, True])
+def test_measures_resampled_together_equal_single_ones(recentred: bool) -> None:
+    parts = [average(SCORES / 10), sums_ratio(SCORES, np.zeros(N)), auroc(SCORES, POSITIVE)]
+    fields = [{"params": {"a": 1}, "ceiling": 0.01}, {"why": "no whole"}, {"unit": "pairs"}]
+    calls: list[int] = []
+
+    def together(counts: np.ndarray | None) -> np.ndarray:
+        calls.append(1 if counts is None else len(counts))
+        return np.stack([part(counts) for part in parts], axis=1)
+
+    options = {"seed": 5, "recentred": recentred, "level": 0.9}
+    names = [{"metric": f"m{place}", **own} for place, own in enumerate(fields)]
+    several = resampled_together(names, together, N, **options)
+    single = [resampled(f"m{i}", part, N, **options, **fields[i]) for i, part in enumerate(parts)]
+    assert several == single
+    assert [one.value is None for one in several] == [False, True, False]
+    assert several[1].reason == "no whole"
+    assert calls == [1, 400]

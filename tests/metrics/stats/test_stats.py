@@ -11,7 +11,8 @@ from scipy.stats import binom, binomtest
 
 from suite.errors import DataError, MeasureError
 from suite.metrics import stats
-from suite.metrics.stats.bootstrap import recentred_interval, resample_counts
+from suite.metrics.stats.bootstrap import recentred_interval
+from suite.metrics.stats.counts import resample_counts
 from suite.metrics.stats.paired import mcnemar_exact
 
 

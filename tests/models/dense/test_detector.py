@@ -165,14 +165,14 @@ def test_module_with_batch_losses_is_called_per_image(named):
             loss = images.mean() + sum(len(t["boxes"]) for t in targets)
             return {"loss": loss} if named else loss
 
-    detector = TorchDetector(Batch(CANDIDATES))
+    detector = TorchDetector(Batch(CANDIDATES).eval())
     pixels = torch.cat([HALF, HALF * 0.5]).requires_grad_()
     losses, _ = detector.losses(pixels, TARGETS)
     assert torch.allclose(losses, torch.tensor([1.5, 0.25]))
     losses[0].backward()
     assert pixels.grad[0].abs().sum() > 0 and pixels.grad[1].abs().sum() == 0
     detector.losses(pixels, TARGETS)
-    assert detector.module.queries == [8, *[1] * 8, *[1] * 8]  # detected once
+    assert detector.module.queries == [8, *[1] * 8, 1, 1]  # detected once; then without padding
 
 
 def test_both_takes_one_forward_pass():
@@ -195,7 +195,7 @@ def test_both_takes_one_forward_pass():
 
 BAD = {
     "0 to 255": (HALF * 400, None, r"pixels up to 200; expected \[0, 1\]. Divide"),
-    "grayscale": (HALF[:, :1], None, r"\(8, 1, 8, 8\).*with 3 channels.*convert\('RGB'\)"),
+    "grayscale": (HALF[:, :1], None, r"\(1, 1, 8, 8\).*with 3 channels.*convert\('RGB'\)"),
     "one image": (HALF[0], None, "expected \\(n, channels, height, width\\)"),
     "label beyond": (HALF, torch.tensor([[[0, 0, 4, 4, 2.0, 0]]]), "class 2; expected whole numbers from 0 to 1"),
     "label below": (HALF, torch.tensor([[[0, 0, 4, 4, -2.0, 0]]]), "class -2"),
@@ -230,7 +230,7 @@ def test_invalid_modules_are_refused():
         TorchDetector(nn.Linear(1, 1))
     with pytest.raises(ModelError, match="input_size"):
         TorchDetector(Fixed(CANDIDATES), input_size=(8, 8))
-    with pytest.raises(ModelError, match=r"raw returned \(8, 5, 5\); expected \(images, candidates, 4 \+ 2\)"):
+    with pytest.raises(ModelError, match=r"raw returned \(1, 5, 5\); expected \(images, candidates, 4 \+ 2\)"):
         TorchDetector(Fixed([c[:5] for c in CANDIDATES]))(HALF)
     with pytest.raises(ModelError, match="expected a tensor"):
         sum_losses({"a": 0})

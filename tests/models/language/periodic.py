@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from suite.data import Split, TaskData, TaskInfo
-from suite.data.loading import DataReport
+from suite.data.report import DataReport
 from suite.data.text import packed
 from suite.kinds.language.kind import Language
 from suite.types import Sample

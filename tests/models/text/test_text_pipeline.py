@@ -230,11 +230,11 @@ def test_ids_outside_the_embedding_raise_an_error(rows, result, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda logits: logits[:, None], r"returned \(8, 1, 2\) for 8 texts"),
-        (lambda logits: logits[:, 0], r"returned \(8,\) for 8 texts"),
-        (lambda logits: logits[:1], r"returned \(1, 2\) for 8 texts"),
+        (lambda logits: logits[:, None], r"returned \(2, 1, 2\) for 2 texts"),
+        (lambda logits: logits[:, 0], r"returned \(2,\) for 2 texts"),
+        (lambda logits: logits[:1], r"returned \(1, 2\) for 2 texts"),
         (lambda logits: logits.argmax(dim=1, keepdim=True), r"returned torch\.int64; expected floating-point"),
-        (lambda logits: {"logits": logits}, r"returned dict for 8 texts; expected \(texts, classes\)"),
+        (lambda logits: {"logits": logits}, r"returned dict for 2 texts; expected \(texts, classes\)"),
         (lambda logits: None, "returned NoneType"),
         (lambda logits: logits * torch.tensor([1.0, torch.nan]), "NaN or infinite logits for 2 of 2 texts"),
     ],

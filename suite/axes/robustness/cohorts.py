@@ -1,0 +1,108 @@
+"""The rounds of an attack: probes of the model, the attack itself, and the attacks that check it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from suite.attacks.engine.base import Attack
+from suite.attacks.engine.precision import faster
+from suite.attacks.engine.problem import Passes, Problem
+from suite.axes.context import Context
+from suite.axes.robustness.audit import Audit, AuditSet
+from suite.axes.robustness.columns import outcome_columns, reached_columns, shift_columns, text_columns
+from suite.axes.robustness.inputs import FoundInputs, gallery_columns
+from suite.axes.robustness.setup import CANDIDATES, probed, problem_of, training_of, with_probes
+from suite.axes.robustness.sweep import AttackSweep
+from suite.axes.rounds import Counts, FirstOf, Round, State
+from suite.data.digests import in_digest_order, seed_of
+from suite.errors import SpecError
+from suite.metrics.table import Part, Sum, collected
+from suite.models.training.trainer import seeded
+
+
+@dataclass(frozen=True)
+class AttackRounds:
+    """The rounds of one attack; their state holds the probe results and what was fitted.
+
+    Attributes:
+        attack: as its spec says, not fitted.
+        precision, compiled: how gradients are computed, see `suite.attacks.engine.precision.faster`.
+        shown: whether perturbed inputs can be shown and stored.
+    """
+
+    attack: Attack
+    precision: str = "float32"
+    compiled: bool = False
+    shown: bool = True
+
+    def prepared(self, context: Context) -> tuple[State, Counts]:
+        """Probe the model and fit the attack to training samples; return the state of the rounds, and the passes."""
+        first = in_digest_order(context.test.ids)[:CANDIDATES]
+        probes = context.run(Round("probes", self.probes, len(first)), first)
+        found = probes.facts["probes"]
+        problem = self._problem(context, found)
+        with context.model.frozen(), seeded(seed_of(*context.names, "fit", str(context.seed)), context.device):
+            fitted = self.attack.fit(problem, training_of(context), seed=context.seed)
+        passes = cast(Counts, probes.sums["passes"]) + Counts(_passes(problem, "attack"), search=problem.passes.total)
+        return {"probes": found, "fitted": fitted.state()}, passes
+
+    def probes(self, context: Context, state: State) -> Part:
+        """Run the probes of the model."""
+        problem = problem_of(context)
+        if problem.objective is not None and (self.compiled or self.precision != "float32"):
+            raise SpecError(
+                f"precision={self.precision}, compiled={self.compiled}: attack losses of {context.kind.name} need "
+                "the unchanged model; leave both arguments out."
+            )
+        with context.model.frozen():
+            found = probed(problem, context, self.attack.loss)
+        facts = {name: [item.status, item.sentence, dict(item.numbers)] for name, item in found.items()}
+        return Part(facts={"probes": facts}, sums={"passes": Counts(_passes(problem, "attack"))})
+
+    def attacked(self, context: Context, state: State) -> Part:
+        """Attack one cohort at every size, and apply the controls."""
+        with context.model.frozen():
+            sweep = self._sweep(context, state)
+            sweep.run()
+            attack = sweep.problem.passes.total
+            columns = [*outcome_columns(sweep), *reached_columns(sweep), *text_columns(sweep)]
+            shifts = shift_columns(sweep)
+            sweep.problem.refuse_nonfinite_outputs()
+        known = collected([context.kind.scoring.measured(context.outcomes)])
+        passes = Counts(_passes(sweep.problem), attack=attack, search=sweep.spent)
+        sums: dict[str, Sum] = {"passes": passes, "inputs": FoundInputs.of(sweep, shown=self.shown)}
+        columns += [*shifts.columns, *(gallery_columns(sweep) if self.shown else ())]
+        return Part(columns, {**known.facts, **shifts.facts}, {**known.sums, **shifts.sums, **sums})
+
+    def audited(self, context: Context, state: State) -> Part:
+        """Run the attacks that check the attack on one cohort of the audit."""
+        with context.model.frozen():
+            sweep = self._sweep(context, state)
+            audit = Audit(sweep, AuditSet(**state["audit"]))
+            audit.run()
+            sweep.problem.refuse_nonfinite_outputs()
+        sums: dict[str, Sum] = {"errors": FirstOf(audit.errors), "passes": Counts(_passes(sweep.problem))}
+        return Part(audit.columns(), {"not_run": audit.not_run}, sums)
+
+    def fitted(self, context: Context, state: State) -> Attack:
+        """Return the attack with what was fitted."""
+        problem = self._problem(context, state["probes"])
+        attack: Attack = context.once("attack", lambda: self.attack.with_state(state["fitted"], problem))
+        return attack
+
+    def _sweep(self, context: Context, state: State) -> AttackSweep:
+        return AttackSweep(context, self._problem(context, state["probes"]), self.fitted(context, state))
+
+    def _problem(self, context: Context, probes: Mapping[str, Any]) -> Problem:
+        """Return the problem with the probe results, and its own count of passes."""
+
+        def made() -> Problem:
+            return faster(with_probes(problem_of(context), probes), precision=self.precision, compiled=self.compiled)
+
+        problem: Problem = context.once("problem", made)
+        return replace(problem, passes=Passes())
+
+
+def _passes(problem: Problem, *more: str) -> dict[str, int]:
+    """Return the passes so far under the names ``with checks`` and `more`, and the padding among them."""
+    return {**dict.fromkeys(("with checks", *more), problem.passes.total), "padding": problem.passes.padding}
