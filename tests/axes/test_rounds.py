@@ -27,8 +27,8 @@ from tests.attacks.digits import trained
 from tests.axes.contexts import context_of, finding_of
 from tests.golden.matrix import HERE, summary
 
-COHORT, SAMPLES = 4, 20
-"""Samples of a cohort, and test samples: each cell below has five cohorts."""
+COHORT, SMALLER = 4, {"boxes": 2, "masks": 2}
+"""Samples of a cohort, and fewer on tasks with expensive networks; each cell below has five cohorts."""
 
 FILE = HERE / "small.py"
 IMAGES = (
@@ -93,11 +93,12 @@ CELLS = {
 
 
 @pytest.fixture(autouse=True)
-def small_cohorts(monkeypatch):
+def small_cohorts(request, monkeypatch):
     """Make cohorts so small that every cell has several."""
-    monkeypatch.setattr(suite.data.cohorts, "LARGEST", COHORT)
-    monkeypatch.setattr(suite.axes.attribution, "FEWEST", COHORT)
-    monkeypatch.setattr(suite.axes.attribution, "MOST", COHORT)
+    task = request.node.callspec.params.get("task", "") if hasattr(request.node, "callspec") else ""
+    monkeypatch.setattr(suite.data.cohorts, "LARGEST", SMALLER.get(task, COHORT))
+    monkeypatch.setattr(suite.axes.attribution, "FEWEST", SMALLER.get(task, COHORT))
+    monkeypatch.setattr(suite.axes.attribution, "MOST", SMALLER.get(task, COHORT))
 
 
 def fresh(context):
@@ -155,8 +156,8 @@ def two_processes(context, round_, cohorts, state):
 def records(root, task, model, executor):
     """Measure the axes of a task, and return the summaries of their records by axis."""
     store = Store(root)
-    cells = plan([f"{FILE}:{task}"], [f"{FILE}:{model}"], CELLS[task, model], n=SAMPLES)
-    outcome = Harness(store, Settings(executor=executor)).run(cells)
+    cells = plan([f"{FILE}:{task}"], [f"{FILE}:{model}"], CELLS[task, model], n=5 * SMALLER.get(task, COHORT))
+    outcome = Harness(store, Settings(executor=executor, batch_size=SMALLER.get(task, COHORT))).run(cells)
     assert not outcome.failed, outcome.failed
     rows = store.rows().drop_duplicates("record")
     return {row.spec: summary(store, row.record) for row in rows.itertuples()}

@@ -39,8 +39,7 @@ CELLS: dict[str, dict[str, tuple[str, ...]]] = {
             "calibration(members=2, dropout_samples=3)",
             MAPS.replace("saliency", "saliency, integrated_gradients, gradcam"),
         ),
-        "vit": ("clean", "calibration(members=1)"),
-        "adversarial": ("clean",),
+        "vit": ("clean",),
     },
     "attacked": {
         "cnn": (
@@ -111,7 +110,14 @@ CELLS: dict[str, dict[str, tuple[str, ...]]] = {
             MAPS,
         )
     },
-    "samples": {"gan": ("clean",)},
+    "samples": {
+        "gan": (
+            "clean",
+            "robustness(attack=fgsm(eps=[0.2]), audit=2)",
+            "calibration(members=1)",
+            "rationale(samples=2)",
+        )
+    },
 }
 """Axes for each model on each task of ``tasks.py``; ``attacked`` is the task ``images``."""
 
