@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
-ACCELERATOR, LARGEST, LEAST = 64, 32, 8
+ACCELERATOR, LARGEST, LEAST = 64, 64, 8
 """Rows of a forward pass on an accelerator, and most and fewest rows on a CPU."""
 
 MOST_BYTES = 64 * 2**10

@@ -89,7 +89,7 @@ def test_the_precision_of_the_model_is_recorded(tmp_path, dtype):
 
 def test_the_default_number_of_rows_follows_from_the_size_of_an_input_and_the_device():
     cpu = torch.device("cpu")
-    assert default_width((1, 8, 8), cpu) == 32  # 256 bytes: 256 fit, and 32 are the most
+    assert default_width((1, 8, 8), cpu) == 64  # 256 bytes: 256 fit, and 64 are the most
     assert default_width((3, 32, 32), cpu) == 8  # 12 KiB: four fit into 64 KiB
     assert default_width((1, 28, 28), cpu) == 16  # 3,136 bytes: 20 fit
     assert default_width((3, 224, 224), cpu) == 8
