@@ -20,7 +20,7 @@ from suite.data.digests import in_digest_order, seed_of
 from suite.errors import NotApplicableError, SpecError
 from suite.kinds.base import Array, Explainable, Kind, required
 from suite.metrics.catalogue import Metric
-from suite.metrics.table import TEST, Column, Mean, Part, Table
+from suite.metrics.table import TEST, Column, Mean, Part, Sum, Table
 from suite.registry import register, resolve
 from suite.spec import Spec, parse
 from suite.types import Display, Measure, not_applicable
@@ -101,7 +101,9 @@ class Attribution:
             for (method, metric, baseline), values in result.values.items()
         ]
         facts = {"methods": list(result.maps), "skipped": dict(result.skipped), "costs": dict(result.costs)}
-        return Part([*columns, *_shown(context, state["gallery"], result, target.region)], facts, _curves(result))
+        return Part(
+            [*columns, *shown_columns(context, state["gallery"], _shown(result, target.region))], facts, _curves(result)
+        )
 
     def summarise(self, table: Table, kind: Kind) -> list[Measure]:
         """Compute the faithfulness of every method, and compare it with the random control."""
@@ -171,6 +173,27 @@ def divided(columns: Sequence[Column]) -> tuple[list[Column], list[Column]]:
     return own, [column for column in columns if column.population == SHOWN]
 
 
+def shown_columns(context: Context, ids: Sequence[str], arrays: Mapping[str, Array]) -> list[Column]:
+    """Return the ids and arrays of the cohort's samples that the gallery shows.
+
+    Args:
+        context: that of the cohort.
+        ids: of all samples of the gallery.
+        arrays: by name, one entry per sample of the cohort.
+    """
+    rows = [row for row, name in enumerate(context.test.ids) if name in ids]
+    return [Column(name, values[rows], {}, SHOWN) for name, values in {"id": context.ids, **arrays}.items()]
+
+
+def by_method(sums: Mapping[str, Sum]) -> dict[str, dict[str, Any]]:
+    """Return sums as JSON values by method and name, which a zero character separates in the name of a sum."""
+    values: dict[str, dict[str, Any]] = {}
+    for key, value in sums.items():
+        method, name = key.split("\0")
+        values.setdefault(method, {})[name] = value.to_json()
+    return values
+
+
 def in_given_order(columns: Sequence[Column], ids: Sequence[str]) -> list[int]:
     """Return the rows of the gallery's columns in the order of these ids."""
     (names,) = (column.values.tolist() for column in columns if column.name == "id")
@@ -193,10 +216,7 @@ def _curves(result: Faithfulness) -> dict[str, Mean]:
 
 
 def _details(explained: Part) -> dict[str, Any]:
-    curves: dict[str, dict[str, list[float]]] = {}
-    for name, curve in explained.sums.items():
-        method, path = name.split("\0")
-        curves.setdefault(method, {})[path] = curve.to_json()
+    curves = by_method(explained.sums)
     steps = max((len(curve) for paths in curves.values() for curve in paths.values()), default=1)
     return {
         "curves": curves,
@@ -206,13 +226,10 @@ def _details(explained: Part) -> dict[str, Any]:
     }
 
 
-def _shown(context: Context, ids: Sequence[str], result: Faithfulness, region: Tensor | None) -> list[Column]:
-    """Return the maps, and the explained regions, of the cohort's samples that the gallery shows."""
-    rows = [row for row, name in enumerate(context.test.ids) if name in ids]
-    arrays = {"id": context.ids, **{f"{MAP}{name}": maps for name, maps in result.maps.items()}}
-    if region is not None:
-        arrays["region"] = region.cpu().numpy()
-    return [Column(name, values[rows], {}, SHOWN) for name, values in arrays.items()]
+def _shown(result: Faithfulness, region: Tensor | None) -> dict[str, Array]:
+    """Return the maps and the explained regions, by name."""
+    maps: dict[str, Array] = {f"{MAP}{name}": maps for name, maps in result.maps.items()}
+    return maps if region is None else {**maps, "region": region.cpu().numpy()}
 
 
 def _displays(arrays: Mapping[str, Array]) -> dict[str, Display]:

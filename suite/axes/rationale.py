@@ -19,14 +19,15 @@ from suite.attributions.features.faithfulness import (
 from suite.attributions.features.measures import rationale_measures
 from suite.attributions.features.methods import FeatureMethod, Features
 from suite.axes.attribution import (
-    SHOWN,
     Specs,
     built,
+    by_method,
     cohort_of,
     divided,
     in_given_order,
     outputs_of,
     rows_to_explain,
+    shown_columns,
     skipped_methods,
 )
 from suite.axes.base import GALLERY, AxisResult, Context, predicted_arrays
@@ -97,11 +98,10 @@ class RationaleAxis:
         explained = context.run(Round("rationale", self._explained, size), kept, state)
         values, shown = divided(explained.columns)
         facts = {**explained.facts, "too_short": len(rows) - len(kept)}
-        curves = {name: curve.to_json() for name, curve in explained.sums.items()}
         return AxisResult(
             [Column("id", context.ids[kept]), *values],
             {**context.facts, **facts},
-            {**self._details(values, curves), **facts},
+            {**self._details(values, explained), **facts},
             _gallery(context, kept[:GALLERY], shown),
         )
 
@@ -125,7 +125,8 @@ class RationaleAxis:
             for method, drops in result.drops.items()
             for metric, values in drops._asdict().items()
         }
-        return Part([*_columns(result), *_shown(context, state["gallery"], result)], facts, curves)
+        arrays = {f"{ATTRIBUTION}{name}": values for name, values in result.attributions.items()}
+        return Part([*_columns(result), *shown_columns(context, state["gallery"], arrays)], facts, curves)
 
     def summarise(self, table: Table, kind: Kind) -> list[Measure]:
         """Compute the faithfulness of every method, and compare it with the controls."""
@@ -135,14 +136,10 @@ class RationaleAxis:
             *summaries(metrics_of(kind, "rationale"), table),
         ]
 
-    def _details(self, columns: Sequence[Column], curves: Mapping[str, Any]) -> dict[str, Any]:
-        by_method: dict[str, dict[str, Any]] = {}
-        for name, curve in curves.items():
-            method, metric = name.split("\0")
-            by_method.setdefault(method, {})[metric] = curve
+    def _details(self, columns: Sequence[Column], explained: Part) -> dict[str, Any]:
         steps = {column.params["method"]: int(column.values.max()) for column in columns if column.name == "steps"}
         return {
-            "rationale": by_method,
+            "rationale": by_method(explained.sums),
             "fractions": list(self.fractions),
             "controls": list(CONTROLS),
             "steps": steps,
@@ -168,13 +165,6 @@ def _columns(result: Rationales) -> list[Column]:
     for name, values in (("completeness_error", result.completeness_error), ("steps", result.steps)):
         columns += [Column(name, by_sample, {"method": method}) for method, by_sample in values.items()]
     return [*columns, Column("emptied", result.emptied)]
-
-
-def _shown(context: Context, ids: Sequence[str], result: Rationales) -> list[Column]:
-    """Return the attributions of the cohort's samples that the gallery shows."""
-    rows = [row for row, name in enumerate(context.test.ids) if name in ids]
-    arrays = {"id": context.ids, **{f"{ATTRIBUTION}{name}": values for name, values in result.attributions.items()}}
-    return [Column(name, values[rows], {}, SHOWN) for name, values in arrays.items()]
 
 
 def _gallery(context: Context, rows: list[int], columns: Sequence[Column]) -> dict[str, Display]:

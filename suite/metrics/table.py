@@ -4,7 +4,7 @@ A summary is a pure function of a table: a slice, a group, a bound at another le
 function on other rows or at another level.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
@@ -287,14 +287,14 @@ Measurement = Callable[..., Measured | Sequence[Measured] | Mapping[str, Any]]
 
 def collected(parts: Iterable[Measured | Sequence[Measured] | Mapping[str, Any]], **params: Any) -> Part:
     """Return all columns of some parts under one condition, their facts and sums; of equal names the first is kept."""
-    columns: dict[tuple[Any, ...], Column] = {}
-    facts: dict[str, Any] = {}
-    sums: dict[str, Any] = {}
-    for part in parts:
-        whole = part if isinstance(part, Sequence) else [part if isinstance(part, Measured) else Measured(part)]
-        for measured in whole:
-            for name, values in measured.columns.items():
-                column = Column(name, np.asarray(values), {**params, **measured.params}, measured.population)
-                columns.setdefault(column.key, column)
-            facts, sums = {**measured.facts, **facts}, {**measured.sums, **sums}
-    return Part(list(columns.values()), facts, sums)
+
+    def each() -> Iterator[Part]:
+        for part in parts:
+            for one in part if isinstance(part, Sequence) else [part if isinstance(part, Measured) else Measured(part)]:
+                condition = {**params, **one.params}
+                columns = [
+                    Column(name, np.asarray(values), condition, one.population) for name, values in one.columns.items()
+                ]
+                yield Part(columns, one.facts, one.sums)
+
+    return combined(each())
