@@ -2,7 +2,6 @@
 
 import copy
 import io
-import json
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -222,7 +221,7 @@ def main() -> None:
             one()
         except Exception:
             failed[one.__name__] = traceback.format_exc()
-    print(json.dumps(failed))
+    device.finish(failed)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Count how often an ascent waits for the device; ``python -m tests.device.waiting`` prints the counts as JSON."""
 
 import itertools
-import json
 
 import torch
 from torch import nn
@@ -49,4 +48,4 @@ def waits_of(steps: int, *, wrong: bool, norm: str, adaptive: bool) -> dict[str,
 if __name__ == "__main__":
     device.load()
     cases = itertools.product((8, 40), (False, True), ("linf", "l2", "l1", "l0"), (False, True))
-    print(json.dumps([[*case, waits_of(case[0], wrong=case[1], norm=case[2], adaptive=case[3])] for case in cases]))
+    device.finish([[*case, waits_of(case[0], wrong=case[1], norm=case[2], adaptive=case[3])] for case in cases])

@@ -132,10 +132,13 @@ MATRIX: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 def machine() -> dict[str, str]:
     """Return the hardware and library versions that floating-point results depend on, besides the code."""
-    fields = (line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines())
-    model = next((value.strip() for name, _, value in fields if name.strip() == "model name"), platform.processor())
+    # Virtual machines give processors with different instructions the same name, so their flags count too.
+    first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first)}
+    features = (fields.get(name, "") for name in ("cpu family", "model", "stepping", "flags"))
     return {
-        "processor": model,
+        "processor": fields.get("model name", platform.processor()),
+        "features": hashlib.sha256(" ".join(features).encode()).hexdigest()[:12],
         "torch": torch.__version__,
         "capability": torch.backends.cpu.get_cpu_capability(),
         "numpy": np.__version__,
