@@ -27,6 +27,12 @@ DIGIT_ATTACKS = (
 )
 """Perturbation sizes from harmless to destructive for digits, whose strokes are bright on black."""
 
+UNKNOWN_WRITERS = (
+    "13 people wrote these digits and the data do not say who wrote which, so the split mixes writers: "
+    "logistic regression is right on 96.9 % of random thirteenths of the data, left out in turn, and on 94.7 % of "
+    "consecutive ones"
+)
+
 
 @task(
     kind="classification",
@@ -34,10 +40,12 @@ DIGIT_ATTACKS = (
     presets={"robustness": DIGIT_ATTACKS},
     source="scikit-learn load_digits: 1,797 handwritten digits, 8x8 pixels (UCI Optical Recognition, test part)",
 )
-def digits(split: str, seed: int) -> Iterator[Sample]:
+def digits(split: str, seed: int) -> Iterator[Sample | Remark]:
     """1,797 real handwritten digits of 8x8 pixels."""
     from sklearn.datasets import load_digits
 
+    if split == "test":
+        yield Remark(UNKNOWN_WRITERS)
     images, labels = load_digits(return_X_y=True)
     for position in stratified(labels.tolist(), split, seed=seed):
         pixels = (images[position] / 16).reshape(8, 8).astype("float32")
@@ -59,12 +67,12 @@ def mnist5k(split: str, seed: int) -> Iterator[Sample]:
 
 @task(kind="classification", source="a folder of images")
 def imagefolder(
-    split: str, seed: int, *, path: str, size: int | None = None, grey: bool = False
+    split: str, seed: int, *, path: str, size: int | None = None, grey: bool = False, group: str | None = None
 ) -> Iterator[Sample | Rejected | Remark]:
-    """Your own images, one folder per class: path= is that folder; size= is needed if they differ in size."""
+    """Your own images, one folder per class: path= is that folder; size= is needed if they differ in size; group=."""
     from suite.data.formats.imagefolder import read_folder
 
-    yield from read_folder(path, split, seed=seed, size=size, grey=grey)
+    yield from read_folder(path, split, seed=seed, size=size, grey=grey, group=group)
 
 
 @model()

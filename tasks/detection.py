@@ -1,6 +1,7 @@
 """Object detection: scenes of real digits, and data sets on disk in common formats.
 
-If a task takes ``classes=``, they are the classes of its models in order; the reader itself may not need them.
+If a task takes ``classes=``, they are the classes of its models in order; the reader itself may not need them. Where it
+takes ``group=``, this pattern on ids names what images belong to, such as a patient: ``group='(patient[0-9]+)_'``.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ SCENE_AXES = {
         "occlusion(fractions=[0.1, 0.25], places=2)",
     ),
     "attribution": (
-        "attribution(methods=[saliency, integrated_gradients, occlusion, gradcam, rise(masks=200), centre, edges], "
-        "samples=16)",
+        "attribution(methods=[saliency, integrated_gradients, occlusion, gradcam, rise(masks=120), centre, edges], "
+        "samples=24)",
     ),
 }
 """What the demo measures: few perturbation sizes and few samples, because detectors are slower than classifiers."""
@@ -66,48 +67,65 @@ def coco(
     test: str | None = None,
     size: int | None = None,
     classes: tuple[str, ...] | None = None,
+    group: str | None = None,
 ) -> Iterator[Sample | Rejected | Remark]:
     """Your data in COCO format: path= is the folder; train=, validation=, test= name files that are not recognized."""
     from suite.data.formats.coco import read_coco
     from suite.data.formats.coco_paths import CocoFiles
 
-    yield from read_coco(CocoFiles(path, images, train, validation, test), split, seed=seed, size=size)
+    yield from read_coco(CocoFiles(path, images, train, validation, test), split, seed=seed, size=size, group=group)
 
 
 @task(kind="detection", source="a data set in YOLO format")
 def yolo(
-    split: str, seed: int, *, path: str, classes: tuple[str, ...] | None = None, size: int | None = None
+    split: str,
+    seed: int,
+    *,
+    path: str,
+    classes: tuple[str, ...] | None = None,
+    size: int | None = None,
+    group: str | None = None,
 ) -> Iterator[Sample | Rejected | Remark]:
     """Your data in YOLO format: path= is the folder with images/ and labels/; classes= if no file names them."""
     from suite.data.formats.yolo import read_yolo
 
-    yield from read_yolo(path, split, seed=seed, classes=classes, size=size)
+    yield from read_yolo(path, split, seed=seed, classes=classes, size=size, group=group)
 
 
 @task(kind="detection", classes=VOC_CLASSES, source="Pascal VOC, or a data set in its layout")
 def voc(
-    split: str, seed: int, *, path: str, classes: tuple[str, ...] = VOC_CLASSES, size: int | None = None
+    split: str,
+    seed: int,
+    *,
+    path: str,
+    classes: tuple[str, ...] = VOC_CLASSES,
+    size: int | None = None,
+    group: str | None = None,
 ) -> Iterator[Sample | Rejected | Remark]:
     """Pascal VOC or your data in its layout: path= is the folder with JPEGImages; classes= if they are not VOC's."""
     from suite.data.formats.voc import read_voc
 
-    yield from read_voc(path, split, seed=seed, size=size)
+    yield from read_voc(path, split, seed=seed, size=size, group=group)
 
 
 @task(kind="detection", classes=("person",), source="Penn-Fudan Database for Pedestrian Detection and Segmentation")
-def pennfudan(split: str, seed: int, *, path: str, size: int | None = None) -> Iterator[Sample | Rejected]:
+def pennfudan(
+    split: str, seed: int, *, path: str, size: int | None = None, group: str | None = None
+) -> Iterator[Sample | Rejected | Remark]:
     """170 photographs of pedestrians with their bounding boxes: path= is the unpacked PennFudanPed.zip."""
     from suite.data.formats.pennfudan import read_pennfudan
 
-    yield from read_pennfudan(path, split, seed=seed, size=size)
+    yield from read_pennfudan(path, split, seed=seed, size=size, group=group)
 
 
 @task(kind="detection", classes=("cat", "dog"), source="Oxford-IIIT Pet: the heads of trainval.txt")
-def pets_detection(split: str, seed: int, *, path: str, size: int | None = None) -> Iterator[Sample | Rejected]:
+def pets_detection(
+    split: str, seed: int, *, path: str, size: int | None = None, group: str | None = None
+) -> Iterator[Sample | Rejected | Remark]:
     """3,686 heads of cats and dogs: path= is the folder with images/ and annotations/ of the Oxford-IIIT pets."""
     from suite.data.formats.pets import read_pet_heads
 
-    yield from read_pet_heads(path, split, seed=seed, size=size)
+    yield from read_pet_heads(path, split, seed=seed, size=size, group=group)
 
 
 @model(kind="detection")

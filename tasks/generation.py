@@ -22,7 +22,7 @@ LANGUAGE_AXES = {
         "robustness(attack=fgsm(eps=[0.05, 0.1, 0.2, 0.5]), space=embedding, audit=16)",
         "robustness(attack=pgd(eps=[0.05, 0.1, 0.2, 0.5], steps=10, restarts=1), space=embedding, audit=16)",
     ),
-    "attribution": ("rationale(samples=24)",),
+    "attribution": ("rationale(samples=32)",),
 }
 """What the demo measures of language models."""
 
@@ -97,13 +97,20 @@ def mnist_codes(
 
 @task(kind="autoencoding", source="a folder of images")
 def imagefolder_codes(
-    split: str, seed: int, *, path: str, size: int | None = None, grey: bool = True, binarise: str = "random"
+    split: str,
+    seed: int,
+    *,
+    path: str,
+    size: int | None = None,
+    grey: bool = True,
+    binarise: str = "random",
+    group: str | None = None,
 ) -> Iterator[Sample | Rejected | Remark]:
     """Your own images, one folder per class: path=, size=; binarise=random, threshold or no (then no likelihood)."""
     from suite.data.builtin.binarized import binarize_samples
     from suite.data.formats.imagefolder import read_folder
 
-    yield from binarize_samples(read_folder(path, split, seed=seed, size=size, grey=grey), binarise)
+    yield from binarize_samples(read_folder(path, split, seed=seed, size=size, grey=grey, group=group), binarise)
 
 
 @model(kind="autoencoding")
@@ -194,12 +201,12 @@ def mnist_samples(split: str, seed: int, *, test: int | None = None) -> Iterator
 
 @task(kind="synthesis", source="a folder of images")
 def imagefolder_samples(
-    split: str, seed: int, *, path: str, size: int = 32, grey: bool = False
+    split: str, seed: int, *, path: str, size: int = 32, grey: bool = False, group: str | None = None
 ) -> Iterator[Sample | Rejected | Remark]:
     """Your own images to generate more of: path= has one folder per class, which the judge is trained on; size=."""
     from suite.data.formats.imagefolder import read_folder
 
-    yield from read_folder(path, split, seed=seed, size=size, grey=grey)
+    yield from read_folder(path, split, seed=seed, size=size, grey=grey, group=group)
 
 
 @model(kind="synthesis")

@@ -1,6 +1,7 @@
 """Semantic segmentation: scenes of real digits, and data sets on disk in common formats.
 
-If a task takes ``classes=``, they are the classes of its models in order; the reader itself may not need them.
+If a task takes ``classes=``, they are the classes of its models in order; the reader itself may not need them. Where it
+takes ``group=``, this pattern on ids names what images belong to, such as a patient: ``group='(patient[0-9]+)_'``.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ SCENE_AXES = {
     ),
     "calibration": ("calibration(members=1)",),
     "attribution": (
-        "attribution(methods=[saliency, integrated_gradients, occlusion, gradcam, rise(masks=200), centre, edges], "
-        "samples=16)",
+        "attribution(methods=[saliency, integrated_gradients, occlusion, gradcam, rise(masks=120), centre, edges], "
+        "samples=24)",
     ),
 }
 """What the demo measures: few perturbation sizes and few samples, because segmenters are slower than classifiers."""
@@ -57,22 +58,28 @@ def digit_scenes_segmentation(
 
 @task(kind="segmentation", source="a folder of images and a folder of masks")
 def maskfolder(
-    split: str, seed: int, *, path: str, classes: tuple[str, ...], size: int | None = None
+    split: str, seed: int, *, path: str, classes: tuple[str, ...], size: int | None = None, group: str | None = None
 ) -> Iterator[Sample | Rejected | Remark]:
     """Your images and masks: path= is a folder with images/ and masks/ (PNG, class indices, 255 ignored); classes=."""
     from suite.data.formats.masks import read_mask_folder
 
-    yield from read_mask_folder(path, split, seed=seed, size=size)
+    yield from read_mask_folder(path, split, seed=seed, size=size, group=group)
 
 
 @task(kind="segmentation", classes=VOC_CLASSES, source="Pascal VOC, or a data set in its layout")
 def voc_segmentation(
-    split: str, seed: int, *, path: str, classes: tuple[str, ...] = VOC_CLASSES, size: int | None = None
+    split: str,
+    seed: int,
+    *,
+    path: str,
+    classes: tuple[str, ...] = VOC_CLASSES,
+    size: int | None = None,
+    group: str | None = None,
 ) -> Iterator[Sample | Rejected | Remark]:
     """Pascal VOC or your data in its layout: path= is the folder with JPEGImages; classes= if they are not VOC's."""
     from suite.data.formats.voc import read_voc_masks
 
-    yield from read_voc_masks(path, split, seed=seed, size=size)
+    yield from read_voc_masks(path, split, seed=seed, size=size, group=group)
 
 
 @task(
@@ -80,19 +87,23 @@ def voc_segmentation(
     classes=("background", "person"),
     source="Penn-Fudan Database for Pedestrian Detection and Segmentation",
 )
-def pennfudan_segmentation(split: str, seed: int, *, path: str, size: int | None = None) -> Iterator[Sample | Rejected]:
+def pennfudan_segmentation(
+    split: str, seed: int, *, path: str, size: int | None = None, group: str | None = None
+) -> Iterator[Sample | Rejected | Remark]:
     """170 photographs of pedestrians with masks of the people: path= is the unpacked PennFudanPed.zip."""
     from suite.data.formats.pennfudan import read_pennfudan_masks
 
-    yield from read_pennfudan_masks(path, split, seed=seed, size=size)
+    yield from read_pennfudan_masks(path, split, seed=seed, size=size, group=group)
 
 
 @task(kind="segmentation", classes=("background", "pet"), source="Oxford-IIIT Pet: trimaps, the border ignored")
-def pets(split: str, seed: int, *, path: str, size: int | None = None) -> Iterator[Sample | Rejected]:
+def pets(
+    split: str, seed: int, *, path: str, size: int | None = None, group: str | None = None
+) -> Iterator[Sample | Rejected | Remark]:
     """7,349 photographs of cats and dogs: path= is the folder with images/ and annotations/ of the Oxford-IIIT pets."""
     from suite.data.formats.pets import read_pet_masks
 
-    yield from read_pet_masks(path, split, seed=seed, size=size)
+    yield from read_pet_masks(path, split, seed=seed, size=size, group=group)
 
 
 @model(kind="segmentation")

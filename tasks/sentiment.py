@@ -93,12 +93,19 @@ def imdb(split: str, seed: int, *, path: str) -> Iterator[Sample | Rejected]:
 
 @task(kind="sentiment", source="a table of texts and labels")
 def texttable(
-    split: str, seed: int, *, path: str, text: str = "text", label: str = "label", classes: tuple[str, ...] = ()
+    split: str,
+    seed: int,
+    *,
+    path: str,
+    text: str = "text",
+    label: str = "label",
+    group: str | None = None,
+    classes: tuple[str, ...] = (),
 ) -> Iterator[Sample | Rejected | Remark]:
-    """Your texts: path= is a CSV, TSV, JSON Lines, Parquet or Arrow file or folder; text= and label= name columns."""
+    """Your texts: path= is a CSV, TSV, JSON Lines, Parquet or Arrow file or folder; text=, label=, group=: columns."""
     from suite.data.formats.tables import read_table
 
-    yield from read_table(path, split, seed=seed, text=text, label=label, classes=classes)
+    yield from read_table(path, split, seed=seed, text=text, label=label, group=group, classes=classes)
 
 
 @model(kind="sentiment")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from suite.data.deferred import split_deferred
+from suite.data.groups import in_two_splits
 from suite.data.reading import Part, Reader, SampleKind
 from suite.data.report import DataReport, TaskInfo
 from suite.data.split import Split
@@ -86,6 +87,7 @@ def load(entry: Entry, spec: Spec, *, seed: int, kind: SampleKind) -> TaskData:
     form = form_of(str(spec), kind.input, [part for part in parts.values() if not part.is_listed])
     classes = reader.classes or kind.samples.class_names({name: parts[name].targets for name in SPLITS})
     labels = _labels(parts, classes, kind)
+    reader.remarks += in_two_splits({name: [sample.group for sample in parts[name].samples] for name in SPLITS})
     splits: dict[str, Split] = {}
     unread: dict[str, Unread] = {}
     for name in PROTECTED_FIRST:
@@ -158,7 +160,6 @@ def _labels(parts: Mapping[str, Part], classes: tuple[str, ...], kind: SampleKin
     targets = kind.samples.stack([target for name in stackable for target in parts[name].targets], classes)
     samples = [sample for part in parts.values() for sample in part.samples]
     has_shares = any(sample.shares is not None for sample in samples)
-    has_groups = any(sample.group is not None for sample in samples)
     labels, start = {}, 0
     for name in SPLITS:
         part = parts[name]
@@ -166,10 +167,15 @@ def _labels(parts: Mapping[str, Part], classes: tuple[str, ...], kind: SampleKin
         labels[name] = Labels(
             targets[start:stop] if name in stackable else None,
             shares_of(part, classes) if has_shares else None,
-            tuple(sample.group for sample in part.samples) if has_groups else None,
+            _groups(part),
         )
         start = stop
     return labels
+
+
+def _groups(part: Part) -> tuple[str | None, ...] | None:
+    groups = tuple(sample.group for sample in part.samples)
+    return None if groups.count(None) == len(groups) else groups
 
 
 def _report(reader: Reader, kept: dict[str, int], listed: tuple[str, ...] = ()) -> DataReport:

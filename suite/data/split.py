@@ -29,7 +29,8 @@ class Split:
         targets: in the form of the task's kind, (n, ...).
         shares: the share of human raters who chose each class, (n, classes), NaN where a sample has no raters; None
             if no sample of the task has any.
-        groups: what each sample belongs to, (n,), None where it is unknown; None if no sample has a group.
+        groups: what each sample belongs to, (n,), None where it is unknown; None if no sample of the split has a
+            group.
     """
 
     ids: tuple[str, ...]

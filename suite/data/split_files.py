@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from suite.data.file_digests import MISSING, file_digests
+from suite.data.groups import Names
 from suite.data.splitting import SPLITS, Fractions, by_content
 from suite.data.text import normalized
 from suite.errors import DataError
@@ -50,8 +51,11 @@ class Portion:
         seed: int,
         contents: Callable[[Sequence[Item]], Sequence[bytes]],
         labels: Sequence[Hashable] | None = None,
+        groups: Names | None = None,
     ) -> list[Item]:
         """Return the split's share of the part's items; see `splitting.by_content`.
+
+        Items of one group are in one split, which follows from its name as that of other items from their contents.
 
         Args:
             items: all items of the part.
@@ -59,11 +63,20 @@ class Portion:
             seed: seed of the draws.
             contents: takes items and returns a digest or text of each; called only if the part is divided.
             labels: the class of each item; None if they have none.
+            groups: the group of each item; None if no group is known.
         """
         if self.fractions is None:
             return list(items)
-        chosen = by_content(contents(items), split, seed=seed, labels=labels, fractions=self.fractions)
+        keys = _keys(items, contents, groups or [None] * len(items))
+        chosen = by_content(keys, split, seed=seed, labels=labels, fractions=self.fractions)
         return [items[position] for position in chosen]
+
+
+def _keys(items: Sequence[Item], contents: Callable[[Sequence[Item]], Sequence[bytes]], groups: Names) -> list[bytes]:
+    """Return what an item's split follows from: its group, or its content if it has none."""
+    alone = [item for item, group in zip(items, groups, strict=True) if group is None]
+    own = iter(contents(alone))
+    return [next(own) if group is None else b"group\0" + group.encode("utf-8", "surrogatepass") for group in groups]
 
 
 def portion(parts: Collection[str], split: str) -> Portion:

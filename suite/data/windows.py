@@ -11,7 +11,19 @@ from suite.types import Sample
 
 RUN_LENGTH = 10
 """Consecutive windows that are kept or left out together, so that models that carry a state across windows can use
-it."""
+it. They are one group, because neighbouring windows have a scene and its speakers in common."""
+
+DRAWN_GROUPS = 20
+"""Largest number of groups of runs that were drawn; of more runs, neighbouring ones are joined."""
+
+PASSAGE_GROUPS, GROUP_LENGTH = (4, 10), 80
+"""Fewest and most groups of all windows of a passage, and how many windows a group has between them.
+
+Runs that follow each other depend on each other: in the plays, bits per character of windows of 128 characters (under a
+5-gram model) correlate by .21 at a distance of 1 window, .11 at 10 and .04 at 20. In simulated
+passages of 200 such windows, 95 % intervals with groups of 10 cover in 76 % of the cases, and those with 4 groups of 50
+in 92 %; see tests/benchmarks/coverage/language.py.
+"""
 
 
 @dataclass(frozen=True)
@@ -105,15 +117,26 @@ def samples(passage: Passage, split: str, *, window: Window, limits: SplitLimits
             "is nothing to predict. Give a text with at least two different characters."
         )
     if split == "train":
-        return list(windows(passage, window, step=window.length))
+        return in_runs(list(windows(passage, window, step=window.length)), None)
     return in_runs(list(windows(passage, window, step=window.scored)), getattr(limits, split))
 
 
 def in_runs(samples: list[Sample], limit: int | None) -> list[Sample]:
-    """Return at most `limit` windows, in runs of `RUN_LENGTH`; which runs depends only on the ids they begin with."""
+    """Return at most `limit` windows with their groups, in runs of `RUN_LENGTH`; which runs depends on their first ids.
+
+    A drawn run is a group. Without a limit, or with one above their number, all windows are kept in longer groups.
+    """
     if limit is None or limit >= len(samples):
-        return samples
+        fewest, most = PASSAGE_GROUPS
+        count = min(max(len(samples) // GROUP_LENGTH, fewest), most)
+        return _grouped(samples, math.ceil(len(samples) / count))
     starts = range(0, len(samples) - RUN_LENGTH + 1, RUN_LENGTH)
     runs = [samples[start : start + RUN_LENGTH] for start in starts] or [samples]
     chosen = limited(runs, [run[0].id for run in runs], math.ceil(limit / RUN_LENGTH))
-    return [sample for run in chosen for sample in run][:limit]
+    kept = [sample for run in chosen for sample in run][:limit]
+    return _grouped(kept, RUN_LENGTH * math.ceil(len(chosen) / DRAWN_GROUPS))
+
+
+def _grouped(samples: list[Sample], length: int) -> list[Sample]:
+    """Return samples with every `length` consecutive ones in a group that is named after the first."""
+    return [replace(sample, group=samples[place - place % length].id) for place, sample in enumerate(samples)]

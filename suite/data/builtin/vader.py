@@ -38,7 +38,8 @@ def read_vader(split: str, *, seed: int, corpus: str = "movie", test: int | None
 
     A text's label is the sign of its mean rating, -4 to 4; texts with the mean 0 are rejected. Its shares are those of
     the raters who took a side: below 0 is negative, above 0 positive; ratings of 0 are not counted, because they chose
-    neither class. The label need not be that of the majority: few strong ratings may outweigh many weak ones.
+    neither class. The label need not be that of the majority: few strong ratings may outweigh many weak ones. Sentences
+    of one editorial or product review are a group; of film reviews and tweets, no groups are known.
 
     Args:
         split: train, validation or test.
@@ -116,4 +117,5 @@ def _rated(name: str, text: str, list_of_ratings: str | None) -> Sample | Reject
     if sum(ratings) == 0:
         return Rejected(name, NO_SIDE)
     shares = (negative / (negative + positive), positive / (negative + positive))
-    return Sample(name, text, CLASSES[sum(ratings) > 0], shares=shares)
+    document = name.rpartition("_")[0] or None  # sentences of editorials and product reviews have ids such as nyt/7_12
+    return Sample(name, text, CLASSES[sum(ratings) > 0], shares=shares, group=document)

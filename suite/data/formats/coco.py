@@ -10,13 +10,14 @@ from typing import Any
 
 from suite.data.formats.coco_paths import CocoFiles, annotation_files, image_folders
 from suite.data.formats.image_files import BoxedObject, Photo, detection_sample
+from suite.data.groups import Grouping
 from suite.data.split_files import file_contents, portion, sample_name
 from suite.errors import DataError
 from suite.types import Rejected, Remark, Sample
 
 
 def read_coco(
-    files: CocoFiles, split: str, *, seed: int, size: int | None = None
+    files: CocoFiles, split: str, *, seed: int, size: int | None = None, group: str | None = None
 ) -> Iterator[Sample | Rejected | Remark]:
     """Yield the images of one split, each with its objects; labels are category names, and crowds are ignored objects.
 
@@ -25,9 +26,10 @@ def read_coco(
         split: train, validation or test.
         seed: seed of the split, if the data do not come with one.
         size: side in pixels of the square to which images are scaled; None to keep their size.
+        group: how ids name groups of images that belong together; see `suite.data.groups.Grouping`.
 
     Raises:
-        DataError: no annotation file, or one without images, annotations or categories.
+        DataError: no annotation file, or one without images, annotations or categories, or no id names a group.
     """
     annotations = annotation_files(files)
     share = portion(annotations, split)
@@ -38,11 +40,16 @@ def read_coco(
     if share.reports:
         yield from content.rejected
     folders = image_folders(files, share.part, annotations[share.part])
-    contents = partial(_contents, folders)
-    for record in share.take(content.images, split, seed=seed, contents=contents):
-        yield _sample(
-            sample_name(share.part, record["file_name"]), record, content.objects[record["id"]], (folders, size)
-        )
+    grouping, ids = Grouping(group), [sample_name(share.part, record["file_name"]) for record in content.images]
+    if share.reports:
+        yield from grouping.remarks(ids)
+    contents, groups = partial(_contents, folders), grouping.of_all(ids)
+    chosen = share.take(content.images, split, seed=seed, contents=contents, groups=groups)
+    part = share.part
+    yield from grouping.applied(
+        _sample(sample_name(part, record["file_name"]), record, content.objects[record["id"]], (folders, size))
+        for record in chosen
+    )
 
 
 @dataclass

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from suite.data.formats.image_files import convert, open_image
+from suite.data.groups import Grouping
 from suite.data.split_files import SPLIT_FOLDERS, file_contents, portion
 from suite.data.splitting import SPLITS
 from suite.errors import DataError
@@ -15,7 +16,7 @@ from suite.types import Deferred, Remark, Sample
 
 
 def read_folder(
-    path: str, split: str, *, seed: int, size: int | None = None, grey: bool = False
+    path: str, split: str, *, seed: int, size: int | None = None, grey: bool = False, group: str | None = None
 ) -> Iterator[Sample | Remark]:
     """Yield the images of one split, which are read when they are needed.
 
@@ -27,9 +28,10 @@ def read_folder(
         size: side in pixels; images are scaled to cover a square of it and cropped at the center. None to keep their
             size.
         grey: read one channel instead of three.
+        group: how ids name groups of images that belong together; see `suite.data.groups.Grouping`.
 
     Raises:
-        DataError: no such folder, or no class folders in it.
+        DataError: no such folder, no class folders in it, or no id names a group.
     """
     root = Path(path).expanduser()
     if not root.is_dir():
@@ -42,9 +44,14 @@ def read_folder(
     base = folders.get(share.part, root)
     files = _files(base)
     labels = [file.relative_to(base).parts[0] for file in files]
-    for file in share.take(files, split, seed=seed, contents=_contents, labels=labels):
+    grouping, ids = Grouping(group), [str(file.relative_to(root)) for file in files]
+    if share.reports:
+        yield from grouping.remarks(ids)
+    groups = grouping.of_all(ids)
+    for file in share.take(files, split, seed=seed, contents=_contents, labels=labels, groups=groups):
         image = Deferred(partial(_pixels, file, size, grey), (str(file),), f"cropped, size={size}, grey={grey}")
-        yield Sample(str(file.relative_to(root)), image, file.relative_to(base).parts[0])
+        name = str(file.relative_to(root))
+        yield Sample(name, image, file.relative_to(base).parts[0], group=grouping.of(name))
 
 
 def _contents(files: Sequence[Path]) -> list[bytes]:

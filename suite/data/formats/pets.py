@@ -9,9 +9,10 @@ import numpy as np
 from suite.data.formats.image_files import Mask
 from suite.data.formats.image_pairs import Pairs, mask_reader
 from suite.data.formats.voc_objects import voc_sample
+from suite.data.groups import Grouping
 from suite.data.split_files import existing_folder, files_by_stem, listed_names, portion
 from suite.errors import DataError
-from suite.types import Rejected, Sample
+from suite.types import Rejected, Remark, Sample
 
 LISTS = {"train": "trainval.txt", "test": "test.txt"}
 """Files with the names of each part's photographs."""
@@ -22,7 +23,9 @@ PET, BACKGROUND, BORDER = 1, 2, 3
 IGNORED = 255
 
 
-def read_pet_masks(path: str, split: str, *, seed: int, size: int | None = None) -> Iterator[Sample | Rejected]:
+def read_pet_masks(
+    path: str, split: str, *, seed: int, size: int | None = None, group: str | None = None
+) -> Iterator[Sample | Rejected | Remark]:
     """Yield the photographs of one split with masks: 1 the pet, 0 the background, 255 the border between them.
 
     Args:
@@ -31,22 +34,25 @@ def read_pet_masks(path: str, split: str, *, seed: int, size: int | None = None)
             are split by seed.
         seed: seed of these splits.
         size: side in pixels of the square to which photographs and masks are scaled; None to keep their size.
+        group: how ids name groups of images that belong together; see `suite.data.groups.Grouping`.
 
     Raises:
-        DataError: the folder does not have this layout.
+        DataError: the folder does not have this layout, or no id names a group.
     """
     root = _root(path)
     lists = {part: file for part in LISTS if (file := root / "annotations" / LISTS[part]).is_file()}
     share = portion(lists, split)
     if share.part is None:
         return
-    pairs = Pairs(files_by_stem(root / "images"), files_by_stem(root / "annotations" / "trimaps", {".png"}))
-    names = listed_names(lists[share.part]) if lists else pairs.names
-    names = share.take(names, split, seed=seed, contents=pairs.contents)
-    yield from pairs.read(names, mask_reader(size, _classes))
+    trimaps = files_by_stem(root / "annotations" / "trimaps", {".png"})
+    pairs = Pairs(files_by_stem(root / "images"), trimaps, grouping=Grouping(group))
+    names = listed_names(lists[share.part]) if lists else None
+    yield from pairs.of_split(share, split, mask_reader(size, _classes), seed=seed, names=names)
 
 
-def read_pet_heads(path: str, split: str, *, seed: int, size: int | None = None) -> Iterator[Sample | Rejected]:
+def read_pet_heads(
+    path: str, split: str, *, seed: int, size: int | None = None, group: str | None = None
+) -> Iterator[Sample | Rejected | Remark]:
     """Yield the photographs of one split with the box around each head, labeled cat or dog.
 
     Boxes were published only for photographs in trainval.txt, and not for all of them, so test.txt cannot be the test
@@ -57,14 +63,15 @@ def read_pet_heads(path: str, split: str, *, seed: int, size: int | None = None)
         split: train, validation or test: 50 : 20 : 30 by seed, of the photographs that have boxes.
         seed: seed of the split.
         size: side in pixels of the square to which photographs are scaled; None to keep their size.
+        group: how ids name groups of images that belong together; see `suite.data.groups.Grouping`.
 
     Raises:
-        DataError: the folder does not have this layout.
+        DataError: the folder does not have this layout, or no id names a group.
     """
     root = _root(path)
-    pairs = Pairs(files_by_stem(root / "images"), files_by_stem(root / "annotations" / "xmls", {".xml"}))
-    names = portion((), split).take(sorted(pairs.labels), split, seed=seed, contents=pairs.contents)
-    yield from pairs.read(names, partial(voc_sample, size))
+    boxes = files_by_stem(root / "annotations" / "xmls", {".xml"})
+    pairs = Pairs(files_by_stem(root / "images"), boxes, grouping=Grouping(group))
+    yield from pairs.of_split(portion((), split), split, partial(voc_sample, size), seed=seed, names=sorted(boxes))
 
 
 def _root(path: str) -> Path:

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from suite.data.formats.plain_text import decoded
-from suite.data.split_files import existing_folder, file_contents, portion, text_contents
+from suite.data.split_files import existing_folder, file_contents, lines, portion, text_contents
 from suite.errors import DataError
 from suite.types import Rejected, Remark, Sample
 
@@ -13,6 +14,10 @@ CLASSES = ("negative", "positive")
 
 GLUE_FILES = {"train": "train.tsv", "validation": "dev.tsv"}
 """Part to file; test.tsv is not read, because its labels are not public."""
+
+PHRASES = (
+    "train.tsv has several phrases of one sentence and does not say which, so parts of it have sentences in common"
+)
 
 
 def read_sst2(path: str, split: str, *, seed: int) -> Iterator[Sample | Rejected | Remark]:
@@ -38,6 +43,8 @@ def read_sst2(path: str, split: str, *, seed: int) -> Iterator[Sample | Rejected
     yield from share.remarks
     if share.part is None:
         return
+    if share.part == "train" and share.reports:
+        yield Remark(PHRASES)
     records = _glue(files[share.part])
     texts = [record for record in records if isinstance(record, Sample)]
     if share.reports:
@@ -67,7 +74,7 @@ def read_imdb(path: str, split: str, *, seed: int) -> Iterator[Sample | Rejected
     """Yield the reviews of one split of IMDB: test/ is the test part, and train/ is split 80 : 20.
 
     Reviews without a label (unsup/) are not read; ``<br />`` becomes a line feed. The number after the underscore in
-    the id is the rating, 1 to 10.
+    the id is the rating, 1 to 10. Reviews of one film, by its address in urls_pos.txt and urls_neg.txt, are one group.
 
     Args:
         path: the folder aclImdb, with train/ and test/, each with pos/ and neg/, one review per file.
@@ -84,26 +91,45 @@ def read_imdb(path: str, split: str, *, seed: int) -> Iterator[Sample | Rejected
     share = portion(parts, split)
     if share.part is None:
         return
-    files = [(file, label) for label in CLASSES for file in _reviews(root / share.part / label[:3])]
-    labels = [label for _, label in files]
-    for file, label in share.take(files, split, seed=seed, contents=_contents, labels=labels):
-        yield _review(file, file.relative_to(root).with_suffix("").as_posix(), label)
+    files = [found for label in CLASSES for found in _reviews(root / share.part, label)]
+    labels, films = [file.label for file in files], [file.film for file in files]
+    for found in share.take(files, split, seed=seed, contents=_contents, labels=labels, groups=films):
+        yield _review(found, found.file.relative_to(root).with_suffix("").as_posix())
 
 
-def _contents(files: Sequence[tuple[Path, str]]) -> list[bytes]:
-    return file_contents([file for file, _ in files], [file.name for file, _ in files])
+class _File(NamedTuple):
+    """The file of a review, its class, and the film that it is about, None if that is unknown."""
+
+    file: Path
+    label: str
+    film: str | None
 
 
-def _reviews(place: Path) -> list[Path]:
+def _contents(files: Sequence[_File]) -> list[bytes]:
+    return file_contents([found.file for found in files], [found.file.name for found in files])
+
+
+def _reviews(part: Path, label: str) -> list[_File]:
+    place, addresses = part / label[:3], part / f"urls_{label[:3]}.txt"
     files = sorted(place.glob("[!.]*.txt"))
     if not files:
         raise DataError(f"{str(place)!r} has no .txt files; expected one review per file.")
-    return files
+    films = lines(addresses) if addresses.is_file() else []
+    return [_File(file, label, _film(file.stem, films)) for file in files]
 
 
-def _review(file: Path, name: str, label: str) -> Sample | Rejected:
+def _film(name: str, films: Sequence[str]) -> str | None:
+    """Return the film of a review, whose number, from 0, is the part of its name before the underscore."""
+    number = name.split("_")[0]
+    address = films[int(number)] if number.isdecimal() and int(number) < len(films) else ""
+    title = re.search(r"tt\d+", address)
+    return title[0] if title else address or None
+
+
+def _review(found: _File, name: str) -> Sample | Rejected:
     try:
-        text = decoded(file.read_bytes(), file.name)
+        text = decoded(found.file.read_bytes(), found.file.name)
     except (OSError, DataError) as error:
         return Rejected(name, str(error))
-    return Sample(name, re.sub(r"<br\s*/?>", "\n", text, flags=re.IGNORECASE).strip(), label)
+    text = re.sub(r"<br\s*/?>", "\n", text, flags=re.IGNORECASE).strip()
+    return Sample(name, text, found.label, group=found.film)

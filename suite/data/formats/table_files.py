@@ -1,4 +1,4 @@
-"""Two columns of a table on disk: CSV, TSV, JSON lines, Parquet and Arrow."""
+"""Columns of a table on disk: CSV, TSV, JSON lines, Parquet and Arrow."""
 
 import csv
 import io
@@ -16,22 +16,43 @@ SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".arrow"}
 
 
 @dataclass(frozen=True)
-class Columns:
-    """The texts and labels of one file, row by row and unchanged; None for empty cells.
+class ColumnNames:
+    """Names of the columns that are read.
 
     Attributes:
+        group: that of the groups; None if there is none.
+    """
+
+    text: str = "text"
+    label: str = "label"
+    group: str | None = None
+
+    @property
+    def by_argument(self) -> dict[str, str]:
+        """The names by the argument of the task that sets them."""
+        names = {"text": self.text, "label": self.label, "group": self.group}
+        return {argument: name for argument, name in names.items() if name is not None}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The texts, labels and groups of one file, row by row and unchanged; None for empty cells.
+
+    Attributes:
+        groups: None for all rows if no column of groups was asked for.
         names: class names in the order of their numbers, if the file gives them.
         errors: row number to what is wrong with the row.
     """
 
     texts: Sequence[Any]
     labels: Sequence[Any]
+    groups: Sequence[Any]
     names: tuple[str, ...] = ()
     errors: dict[int, str] = field(default_factory=dict)
 
 
-def read_columns(file: Path, text: str, label: str) -> Columns:
-    """Return two columns of a file in the format that its extension says.
+def read_columns(file: Path, names: ColumnNames) -> Columns:
+    """Return columns of a file in the format that its extension says.
 
     Cells of a CSV may be quoted; in a TSV, quotation marks have no special meaning.
 
@@ -39,10 +60,10 @@ def read_columns(file: Path, text: str, label: str) -> Columns:
         DataError: the file cannot be read, or does not have these columns.
     """
     readers = {".csv": _separated, ".tsv": _separated, ".parquet": _parquet, ".arrow": _arrow}
-    return readers.get(file.suffix.lower(), _json_lines)(file, text, label)
+    return readers.get(file.suffix.lower(), _json_lines)(file, names)
 
 
-def _separated(file: Path, text: str, label: str) -> Columns:
+def _separated(file: Path, names: ColumnNames) -> Columns:
     import pandas as pd
 
     tabs = file.suffix.lower() == ".tsv"
@@ -57,14 +78,16 @@ def _separated(file: Path, text: str, label: str) -> Columns:
     except ValueError as error:
         raise DataError(f"{file.name} cannot be read as a table: {str(error).strip()}") from error
     header = [str(name) for name in table.iloc[0]]
-    _require(file, header, text, label)
-    texts, labels = (
-        [value if isinstance(value, str) else None for value in table[header.index(name)][1:]] for name in (text, label)
-    )
-    return Columns([value or None for value in texts], labels)
+    _require(file, header, names)
+
+    def column(name: str) -> list[str | None]:
+        return [value if isinstance(value, str) else None for value in table[header.index(name)][1:]]
+
+    texts = [value or None for value in column(names.text)]
+    return Columns(texts, column(names.label), column(names.group) if names.group else [None] * len(texts))
 
 
-def _json_lines(file: Path, text: str, label: str) -> Columns:
+def _json_lines(file: Path, names: ColumnNames) -> Columns:
     records: list[dict[str, Any]] = []
     errors: dict[int, str] = {}
     for line in filter(str.strip, decoded(file.read_bytes(), file.name).split("\n")):
@@ -74,8 +97,11 @@ def _json_lines(file: Path, text: str, label: str) -> Columns:
         records.append(record)
     known = sorted({key for record in records for key in record})
     if known or not errors:
-        _require(file, known, text, label)
-    return Columns([record.get(text) for record in records], [record.get(label) for record in records], errors=errors)
+        _require(file, known, names)
+    texts, labels, groups = (
+        [record.get(name) if name else None for record in records] for name in (names.text, names.label, names.group)
+    )
+    return Columns(texts, labels, groups, errors=errors)
 
 
 def _object(line: str) -> tuple[dict[str, Any], str]:
@@ -86,19 +112,20 @@ def _object(line: str) -> tuple[dict[str, Any], str]:
     return (record, "") if isinstance(record, dict) else ({}, f"{type(record).__name__}; expected an object")
 
 
-def _parquet(file: Path, text: str, label: str) -> Columns:
+def _parquet(file: Path, names: ColumnNames) -> Columns:
     import pyarrow as pa
     import pyarrow.parquet
 
     try:
         with pyarrow.parquet.ParquetFile(file) as opened:
-            _require(file, list(opened.schema_arrow.names), text, label)
-            return _of_table(opened.read(columns=[text, label]), opened.schema_arrow, text, label)
+            _require(file, list(opened.schema_arrow.names), names)
+            wanted = list(dict.fromkeys(names.by_argument.values()))
+            return _of_table(opened.read(columns=wanted), opened.schema_arrow, names)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{file.name} cannot be read as Parquet: {error}") from error
 
 
-def _arrow(file: Path, text: str, label: str) -> Columns:
+def _arrow(file: Path, names: ColumnNames) -> Columns:
     import pyarrow as pa
     import pyarrow.ipc
 
@@ -107,16 +134,18 @@ def _arrow(file: Path, text: str, label: str) -> Columns:
             stream = source.read(6) != b"ARROW1"  # `save_to_disk` writes streams; files begin with this magic string
             source.seek(0)
             opened = pyarrow.ipc.open_stream(source) if stream else pyarrow.ipc.open_file(source)
-            _require(file, list(opened.schema.names), text, label)
-            return _of_table(opened.read_all(), opened.schema, text, label)
+            _require(file, list(opened.schema.names), names)
+            return _of_table(opened.read_all(), opened.schema, names)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{file.name} cannot be read as Arrow: {error}") from error
 
 
-def _of_table(table: Any, schema: Any, text: str, label: str) -> Columns:
+def _of_table(table: Any, schema: Any, names: ColumnNames) -> Columns:
     metadata = (schema.metadata or {}).get(b"huggingface", b"{}")
     features = json.loads(metadata).get("info", {}).get("features", {})
-    return Columns(table[text].to_pylist(), table[label].to_pylist(), class_names(features, label))
+    texts, labels = table[names.text].to_pylist(), table[names.label].to_pylist()
+    groups = table[names.group].to_pylist() if names.group else [None] * len(texts)
+    return Columns(texts, labels, groups, class_names(features, names.label))
 
 
 def class_names(features: Any, label: str) -> tuple[str, ...]:
@@ -125,8 +154,8 @@ def class_names(features: Any, label: str) -> tuple[str, ...]:
     return tuple(feature.get("names") or ()) if isinstance(feature, dict) else ()
 
 
-def _require(file: Path, columns: Sequence[str], text: str, label: str) -> None:
-    for name, argument in ((text, "text"), (label, "label")):
+def _require(file: Path, columns: Sequence[str], names: ColumnNames) -> None:
+    for argument, name in names.by_argument.items():
         if columns.count(name) > 1:
             raise DataError(f"{file.name} has {columns.count(name)} columns {name!r}; rename all but one.")
         if name not in columns:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from suite.data.formats.plain_text import PART_NAMES
-from suite.data.formats.table_files import SUFFIXES, Columns, class_names, read_columns
+from suite.data.formats.table_files import SUFFIXES, ColumnNames, Columns, class_names, read_columns
 from suite.data.formats.table_labels import NoLabel, check_forms, of_classes, plain
+from suite.data.groups import ungrouped
 from suite.data.split_files import EVERYTHING, portion, sample_name, text_contents
 from suite.data.splitting import SPLITS
 from suite.errors import DataError
@@ -26,9 +27,21 @@ class Part:
     rejected: tuple[Rejected, ...]
     labeled: bool
 
+    @property
+    def groups(self) -> list[str | None]:
+        """The groups of its usable records."""
+        return [sample.group for sample in self.texts]
+
 
 def read_table(
-    path: str, split: str, *, seed: int, text: str = "text", label: str = "label", classes: Sequence[str] = ()
+    path: str,
+    split: str,
+    *,
+    seed: int,
+    text: str = "text",
+    label: str = "label",
+    group: str | None = None,
+    classes: Sequence[str] = (),
 ) -> Iterator[Sample | Rejected | Remark]:
     """Yield the texts of one split with their labels as class names.
 
@@ -44,6 +57,8 @@ def read_table(
         seed: seed of the stratified split, if the data do not come with one.
         text: name of the column of texts.
         label: name of the column of labels.
+        group: name of the column that says what a record belongs to, such as the review that a sentence is from; an
+            empty cell is a group of its own. Records of one group are never in two splits that are drawn by seed.
         classes: class names, in the order of their numbers if labels are numbers.
 
     Raises:
@@ -52,7 +67,7 @@ def read_table(
     SPLITS.index(split)
     names = tuple(classes)
     files = _files(Path(path).expanduser())
-    parts = _checked({name: _part(name, files[name], (text, label), names) for name in files}, names)
+    parts = _checked({name: _part(name, files[name], ColumnNames(text, label, group), names) for name in files}, names)
     share = portion({name for name, part in parts.items() if part.labeled}, split)
     if split == "test":
         yield from (record for part in parts.values() if not part.labeled for record in part.rejected)
@@ -62,8 +77,9 @@ def read_table(
     part = parts[share.part]
     if share.reports:
         yield from part.rejected
+        yield from ungrouped([sample.id for sample in part.texts], part.groups, f"the column {group!r} is given for")
     labels = [sample.target for sample in part.texts]
-    yield from share.take(part.texts, split, seed=seed, contents=text_contents, labels=labels)
+    yield from share.take(part.texts, split, seed=seed, contents=text_contents, labels=labels, groups=part.groups)
 
 
 def _checked(parts: dict[str, Part], classes: tuple[str, ...]) -> dict[str, Part]:
@@ -83,13 +99,13 @@ def _first_reason(parts: Mapping[str, Part]) -> str:
     return next(record.reason for part in parts.values() for record in part.rejected)
 
 
-def _part(part: str, files: Sequence[Path], columns: tuple[str, str], classes: tuple[str, ...]) -> Part:
+def _part(part: str, files: Sequence[Path], columns: ColumnNames, classes: tuple[str, ...]) -> Part:
     texts: list[Sample] = []
     rejected: list[Rejected] = []
     row, labeled = 0, False
     for file in files:
-        table = _with_names(read_columns(file, *columns), file, columns[1])
-        for index, (text, label) in enumerate(zip(table.texts, table.labels, strict=True)):
+        table = _with_names(read_columns(file, columns), file, columns.label)
+        for index, (text, label, group) in enumerate(zip(table.texts, table.labels, table.groups, strict=True)):
             name = sample_name(part, str(row))
             row += 1
             try:
@@ -97,7 +113,7 @@ def _part(part: str, files: Sequence[Path], columns: tuple[str, str], classes: t
                     raise NoLabel(table.errors[index])
                 target = of_classes(plain(label, table.names), classes)
                 labeled = True
-                texts.append(Sample(name, _text(text), target))
+                texts.append(Sample(name, _text(text), target, group=_group(group)))
             except NoLabel as error:
                 rejected.append(Rejected(name, str(error)))
     if not row:
@@ -111,6 +127,13 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise NoLabel(f"a text of type {type(value).__name__} ({value!r:.40}); expected a string")
     return value
+
+
+def _group(value: object) -> str | None:
+    if value is None or value != value:
+        return None
+    whole = int(value) if isinstance(value, float) and value.is_integer() else value  # a column of integers with gaps
+    return str(whole).strip() or None
 
 
 def _with_names(columns: Columns, file: Path, label: str) -> Columns:

@@ -1,12 +1,13 @@
 """Detection and segmentation data in the layout of Pascal VOC."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from suite.data.formats.image_pairs import Pairs, mask_reader
+from suite.data.formats.image_pairs import Pairs, Reader, mask_reader
 from suite.data.formats.voc_objects import voc_sample
-from suite.data.split_files import Portion, existing_folder, files_by_stem, listed_names, portion
+from suite.data.groups import Grouping
+from suite.data.split_files import existing_folder, files_by_stem, listed_names, portion
 from suite.data.splitting import SPLITS
 from suite.errors import DataError
 from suite.types import Rejected, Remark, Sample
@@ -15,7 +16,9 @@ LISTS = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
 """Files with the names of each part's images; VOC has labels for train and val, and for test only in 2007."""
 
 
-def read_voc(path: str, split: str, *, seed: int, size: int | None = None) -> Iterator[Sample | Rejected | Remark]:
+def read_voc(
+    path: str, split: str, *, seed: int, size: int | None = None, group: str | None = None
+) -> Iterator[Sample | Rejected | Remark]:
     """Yield the images of one split, each with its objects; difficult objects are ignored objects.
 
     Args:
@@ -23,18 +26,18 @@ def read_voc(path: str, split: str, *, seed: int, size: int | None = None) -> It
         split: train, validation or test; `split_files.portion` says which list a split takes.
         seed: seed of the split, if the data do not come with one.
         size: side in pixels of the square to which images are scaled; None to keep their size.
+        group: how ids name groups of images that belong together; see `suite.data.groups.Grouping`.
 
     Raises:
-        DataError: the folder does not have this layout.
+        DataError: the folder does not have this layout, or no id names a group.
     """
     root = _root(path)
-    pairs = Pairs(files_by_stem(root / "JPEGImages"), files_by_stem(root / "Annotations", {".xml"}))
-    yield from _portion(root, "Main", split)[0].remarks
-    yield from pairs.read(_chosen(root, "Main", pairs, (split, seed)), partial(voc_sample, size))
+    labels = files_by_stem(root / "Annotations", {".xml"})
+    return _read(root, "Main", Grouping(group), (split, seed), labels, partial(voc_sample, size))
 
 
 def read_voc_masks(
-    path: str, split: str, *, seed: int, size: int | None = None
+    path: str, split: str, *, seed: int, size: int | None = None, group: str | None = None
 ) -> Iterator[Sample | Rejected | Remark]:
     """Yield the images of one split, each with its mask of class indices; 255 is the border around objects.
 
@@ -43,14 +46,14 @@ def read_voc_masks(
         split: train, validation or test; `split_files.portion` says which list a split takes.
         seed: seed of the split, if the data do not come with one.
         size: side in pixels of the square to which images and masks are scaled; None to keep their size.
+        group: how ids name groups of images that belong together; see `suite.data.groups.Grouping`.
 
     Raises:
-        DataError: the folder does not have this layout.
+        DataError: the folder does not have this layout, or no id names a group.
     """
     root = _root(path)
-    pairs = Pairs(files_by_stem(root / "JPEGImages"), files_by_stem(root / "SegmentationClass", {".png"}))
-    yield from _portion(root, "Segmentation", split)[0].remarks
-    yield from pairs.read(_chosen(root, "Segmentation", pairs, (split, seed)), mask_reader(size))
+    labels = files_by_stem(root / "SegmentationClass", {".png"})
+    return _read(root, "Segmentation", Grouping(group), (split, seed), labels, mask_reader(size))
 
 
 def _root(path: str) -> Path:
@@ -63,16 +66,20 @@ def _root(path: str) -> Path:
     return matches[0].parent
 
 
-def _portion(root: Path, task: str, split: str) -> tuple[Portion, dict[str, Path]]:
-    lists = {part: file for part in SPLITS if (file := root / "ImageSets" / task / LISTS[part]).is_file()}
-    return portion(lists, split), lists
-
-
-def _chosen(root: Path, task: str, pairs: Pairs, split_and_seed: tuple[str, int]) -> list[str]:
-    """Return the names of a split's images; without lists, all images that have a label are split by seed."""
+def _read(
+    root: Path,
+    task: str,
+    grouping: Grouping,
+    split_and_seed: tuple[str, int],
+    labels: Mapping[str, Path],
+    reader: Reader,
+) -> Iterator[Sample | Rejected | Remark]:
+    """Yield a split's images; without lists, all images that have a label are split by seed."""
     split, seed = split_and_seed
-    share, lists = _portion(root, task, split)
-    if share.part is None:
-        return []
-    names = listed_names(lists[share.part]) if lists else list(pairs.labels)
-    return share.take(names, split, seed=seed, contents=pairs.contents)
+    lists = {part: file for part in SPLITS if (file := root / "ImageSets" / task / LISTS[part]).is_file()}
+    share = portion(lists, split)
+    yield from share.remarks
+    if share.part is not None:
+        pairs = Pairs(files_by_stem(root / "JPEGImages"), labels, grouping=grouping)
+        names = listed_names(lists[share.part]) if lists else list(labels)
+        yield from pairs.of_split(share, split, reader, seed=seed, names=names)

@@ -7,6 +7,7 @@ from pathlib import Path
 from suite.data.formats.image_files import BoxedObject, Photo, detection_sample
 from suite.data.formats.image_pairs import Pairs
 from suite.data.formats.yolo_names import class_names
+from suite.data.groups import Grouping
 from suite.data.split_files import EVERYTHING, existing_folder, files_by_stem, lines, part_folders, portion
 from suite.errors import DataError
 from suite.types import Rejected, Remark, Sample
@@ -15,7 +16,13 @@ UNLABELED = "no label file of this name; an empty file means that the image has 
 
 
 def read_yolo(
-    path: str, split: str, *, seed: int, classes: Sequence[str] | None = None, size: int | None = None
+    path: str,
+    split: str,
+    *,
+    seed: int,
+    classes: Sequence[str] | None = None,
+    size: int | None = None,
+    group: str | None = None,
 ) -> Iterator[Sample | Rejected | Remark]:
     """Yield the images of one split, each with its objects; labels are class names.
 
@@ -29,9 +36,10 @@ def read_yolo(
         seed: seed of the split, if the data do not come with one.
         classes: class names in the order of their numbers; None to read them from names.txt, classes.txt or data.yaml.
         size: side in pixels of the square to which images are scaled; None to keep their size.
+        group: how ids name groups of images that belong together; see `suite.data.groups.Grouping`.
 
     Raises:
-        DataError: the folder does not have this layout, or there are no class names.
+        DataError: the folder does not have this layout, there are no class names, or no id names a group.
     """
     root = existing_folder(path)
     names = tuple(classes) if classes else class_names(root)
@@ -41,9 +49,8 @@ def read_yolo(
     if share.part is None:
         return
     labels = files_by_stem(_label_folder(root, folders[share.part], share.part), {".txt"})
-    pairs = Pairs(files_by_stem(folders[share.part]), labels, share.part, UNLABELED)
-    chosen = share.take(pairs.names, split, seed=seed, contents=pairs.contents)
-    yield from pairs.read(chosen, partial(_objects, names, size))
+    pairs = Pairs(files_by_stem(folders[share.part]), labels, share.part, UNLABELED, Grouping(group))
+    yield from pairs.of_split(share, split, partial(_objects, names, size), seed=seed)
 
 
 def _label_folder(root: Path, images: Path, part: str) -> Path:

@@ -9,7 +9,7 @@ import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 
-from suite.data.formats.table_files import read_columns
+from suite.data.formats.table_files import ColumnNames, read_columns
 from suite.data.formats.tables import read_table
 from suite.errors import DataError
 from suite.runner.preparation import prepare_task
@@ -293,16 +293,15 @@ def test_two_columns_of_one_name_are_an_error(tmp_path):
     for ending, between in (("csv", ","), ("tsv", "\t")):
         file = write(tmp_path / f"a.{ending}", f"text{between}label{between}text\none{between}1{between}two\n")
         with pytest.raises(DataError, match="has 2 columns 'text'; rename all but one"):
-            read_columns(file, "text", "label")
+            read_columns(file, ColumnNames())
 
 
 def test_a_carriage_return_within_a_cell_does_not_end_the_row(tmp_path):
-    samples = read_columns(
-        write(tmp_path / "a.tsv", "text\tlabel\r\nI hate it\rgreat fun\t1\r\nfine\t0\r\n"), "text", "label"
-    )
+    table = write(tmp_path / "a.tsv", "text\tlabel\r\nI hate it\rgreat fun\t1\r\nfine\t0\r\n")
+    samples = read_columns(table, ColumnNames())
     assert (samples.texts, samples.labels) == (["I hate it\rgreat fun", "fine"], ["1", "0"])
 
 
 def test_a_table_with_another_separator_gets_a_hint(tmp_path):
     with pytest.raises(DataError, match=r"no column 'text'; set text=\.\.\. It has a single column: a .csv is"):
-        read_columns(write(tmp_path / "a.csv", "text;label\ngood;1\n"), "text", "label")
+        read_columns(write(tmp_path / "a.csv", "text;label\ngood;1\n"), ColumnNames())
