@@ -49,6 +49,10 @@ class NotApplicableError(ModelError):
     """A measure does not apply to the model; its row is skipped with the message as reason."""
 
 
+class UndeterminedError(NotApplicableError):
+    """The samples do not determine a value, such as a temperature; its row is inconclusive."""
+
+
 class WeightsError(ModelError):
     """Weights are missing, do not fit the module, or are not safe to load."""
 

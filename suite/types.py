@@ -175,12 +175,14 @@ class Measure:
         value: the estimate; None if it is undefined, with a `reason`.
         lo, hi: the interval of `value` at confidence `level`; None if there is none.
         n: number of samples that the value is computed from.
-        method: the method of the interval, for example ``wilson`` or ``bootstrap-percentile(1000)``.
+        method: the method of the interval, for example ``clopper-pearson`` or ``bootstrap-percentile(600)``;
+            ``none(...)`` if the samples allow no interval.
         params: what distinguishes this number from others of the same metric (eps, class, number of bins, ...).
         checks: the results of checks by name: pass, fail or n/a.
         control: the same measure for the random control of equal size; None if there is none.
         n_failed: number of samples without an outcome; they count against the model.
-        reason: why the value is undefined or suspect.
+        reason: why the value is undefined, suspect or without an interval.
+        groups: number of groups of dependent samples, such as patients; None if samples are independent.
     """
 
     metric: str
@@ -197,6 +199,7 @@ class Measure:
     control: float | None = None
     n_failed: int = 0
     reason: str | None = None
+    groups: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("value", "lo", "hi", "control"):
@@ -220,12 +223,17 @@ class Measure:
 
     @property
     def status(self) -> Status:
-        """``ok``; ``suspect``: a check failed; ``inconclusive``: undefined; ``skipped``: not applicable."""
+        """``ok``; ``suspect``: a check failed; ``skipped``: not applicable.
+
+        ``inconclusive``: undefined, or without an interval because of too few samples.
+        """
         if self.method == NOT_APPLICABLE:
             return "skipped"
         if self.value is None:
             return "inconclusive"
-        return "suspect" if "fail" in self.checks.values() else "ok"
+        if "fail" in self.checks.values():
+            return "suspect"
+        return "inconclusive" if self.method.startswith("none(") else "ok"
 
     @property
     def verdict(self) -> Verdict:

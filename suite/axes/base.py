@@ -13,7 +13,7 @@ from suite.axes.rounds import FAILED, Track
 from suite.errors import MeasureError, NotApplicableError
 from suite.kinds.base import Array, Kind
 from suite.metrics.catalogue import Metric
-from suite.metrics.table import Column, Table
+from suite.metrics.table import GROUP, TEST, Column, Table
 from suite.types import Display, Measure, not_applicable
 
 __all__ = ["GALLERY", "Axis", "AxisResult", "Context", "Side", "Track", "in_role", "measure", "predicted_arrays"]
@@ -88,7 +88,17 @@ def measure(axis: Axis, context: Context) -> AxisResult:
         return AxisResult(facts={**context.facts, SKIPPED: str(error)})
     # In C order as they are stored: the order of values in memory affects the last bits of sums.
     ordered = [replace(column, values=np.asarray(column.values, order="C")) for column in result.columns]
-    return replace(result, columns=ordered)
+    return replace(result, columns=[*ordered, *_groups(ordered, context)])
+
+
+def _groups(columns: Sequence[Column], context: Context) -> list[Column]:
+    """Return the groups of the evaluated samples as a column, if the samples have groups."""
+    if context.test.groups is None:
+        return []
+    group = dict(zip(context.test.ids, context.test.groups, strict=True))
+    names = [name for column in columns if column.key == (TEST, "id") for name in column.values.tolist()]
+    # A sample of an unknown group is a group of its own.
+    return [Column(GROUP, np.array([group[name] or f"only {name}" for name in names], dtype=object))]
 
 
 def summarise(

@@ -4,16 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from suite.axes.base import AxisResult, Context
 from suite.axes.clean import measured_outputs
 from suite.axes.registered import entries_of, measured_by, metrics_of, more_measured, summaries
 from suite.axes.rounds import Round, State
 from suite.axes.uncertainty import Options
+from suite.data import Split
 from suite.data.digests import seed_of
-from suite.errors import NotApplicableError, SpecError
-from suite.kinds.base import Kind, NotApplicable, Rescaling, optional, required
+from suite.errors import NotApplicableError, SpecError, UndeterminedError
+from suite.kinds.base import Kind, NotApplicable, Rescaling, Undetermined, optional, required
 from suite.metrics.calibration import temperature_interval
 from suite.metrics.catalogue import Metric
+from suite.metrics.stats.clusters import Groups, group_codes
 from suite.metrics.table import Column, Part, Table, collected, combined
 from suite.registry import REGISTRY, Entry, register
 from suite.types import Measure, not_applicable
@@ -69,7 +73,7 @@ class Calibration:
         measured = combined([known, Part(of_methods), more_measured(context, "calibration")])
         own = {
             "methods": [_method(part) for part in methods],
-            "temperature": _fitted(self._rescaling(context)),
+            "temperature": _fitted(self._rescaling(context), context.data.validation),
             "bins": self.bins,
         }
         return AxisResult(
@@ -113,6 +117,8 @@ def _rescaled(context: Context) -> Rescaling | NotApplicable:
         return NotApplicable("the task has no validation samples to fit a temperature to")
     try:
         return required(context.kind.probabilities).rescaling(context.validation_output, validation.targets)
+    except UndeterminedError as error:
+        return Undetermined(str(error))
     except NotApplicableError as error:
         return NotApplicable(str(error))
 
@@ -137,21 +143,35 @@ def _label(entry: Entry, kind: Kind) -> str:
     return str(entry.meta["label"] or entry.name).format(output=own)
 
 
-def _fitted(rescaling: Rescaling | NotApplicable) -> dict[str, Any]:
+def _fitted(rescaling: Rescaling | NotApplicable, validation: Split) -> dict[str, Any]:
     """Return a recalibration as JSON values."""
     match rescaling:
+        case Undetermined(reason):
+            return {"reason": reason, "n": len(validation)}
         case NotApplicable(reason):
             return {"reason": reason}
-        case Rescaling(value=value, n=n, error=error):
-            return {"value": value, "n": n, "error": error}
+        case Rescaling(value=value, n=n, ends=ends):
+            groups = _codes(validation)
+            count = None if groups is None else int(groups.max()) + 1
+            return {"value": value, "n": n, "ends": ends and dict(ends(groups)), "groups": ends and count}
+
+
+def _codes(samples: Split) -> Groups | None:
+    """Return the number of each sample's group, None if there are none; a sample of an unknown group is one itself."""
+    if samples.groups is None:
+        return None
+    names = [group or f"only {name}" for group, name in zip(samples.groups, samples.ids, strict=True)]
+    return group_codes(np.unique(names, return_inverse=True)[1], len(names))
 
 
 def _temperature(table: Table) -> Measure:
-    fitted = table.facts["temperature"]
-    if "reason" in fitted:
+    fitted, params = table.facts["temperature"], {"fitted_on": "validation"}
+    if "n" not in fitted:
         return not_applicable(TEMPERATURE.name, fitted["reason"])
-    value, error = fitted["value"], fitted["error"]
-    lo, hi = (None, None) if error is None else temperature_interval(value, error, table.level)
-    method = "none" if error is None else "sandwich"
-    fields = table.fields(TEMPERATURE, params={"fitted_on": "validation"})
+    if "reason" in fitted:
+        return table.undefined(TEMPERATURE, fitted["reason"], n=fitted["n"], params=params)
+    value, ends = fitted["value"], fitted["ends"]
+    lo, hi = (None, None) if ends is None else temperature_interval(value, ends, table.level)
+    method = "none" if ends is None else "bootstrap-bounded(1000)"
+    fields = table.fields(TEMPERATURE, params=params, groups=fitted["groups"])
     return Measure(TEMPERATURE.name, value, lo, hi, fitted["n"], method, table.level, **fields)

@@ -23,7 +23,7 @@ from suite.data.digests import seed_of
 from suite.errors import NotApplicableError, SpecError
 from suite.kinds.base import Array, Kind, required
 from suite.metrics.catalogue import BoardColumn, Metric
-from suite.metrics.stats import mean_of, ratio
+from suite.metrics.stats import Added, mean_of, ratio, sums_ratio
 from suite.metrics.table import Column, Part, Table, collected, combined
 from suite.registry import register
 from suite.types import Display, Measure
@@ -255,8 +255,29 @@ def _summary(table: Table, parts: Sequence[Table], kind: Kind) -> list[Measure]:
         mean = under_corruption(counts)
         return np.stack([1 - mean if headline.higher_is_better else mean, ratio(mean, clean(counts))], axis=1)
 
+    if kind.scoring.outcome.type == "binary":
+        return _error_and_retention(table, parts, fields)
     if headline.higher_is_better:
         metrics, why = [MEAN_ERROR, RETENTION], "the model predicts no clean sample correctly"
     else:
         metrics, why = [mean_corrupted(headline), GROWTH], "the clean measure is zero"
     return table.resampled_together(metrics, values, each=[{}, {"why": why}], **fields)
+
+
+def _error_and_retention(table: Table, parts: Sequence[Table], fields: Mapping[str, Any]) -> list[Measure]:
+    """Return mean corruption error and retention of a kind whose headline is a mean over samples.
+
+    Beside the real samples there may be others that are correct without a corruption and wrong, or correct, with any.
+    """
+    clean, corrupted = tally_of(table).astype(np.float64), mean_tally(parts)
+    kept = sums_ratio(np.append(corrupted, [0.0, 1.0]), np.append(clean, [1.0, 1.0]))
+    added, why = Added(np.array([1.0, 0.0]), np.array([0.0, 1.0])), "the model predicts no clean sample correctly"
+    return [
+        table.mean(MEAN_ERROR, 1 - corrupted, **fields),
+        table.resampled(RETENTION, kept, added=added, why=why, **fields),
+    ]
+
+
+def mean_tally(parts: Sequence[Table]) -> Array:
+    """Return the mean over conditions of what each sample contributes to a headline that is a mean, (n,)."""
+    return np.asarray(np.mean([tally_of(part) for part in parts], axis=0, dtype=np.float64))

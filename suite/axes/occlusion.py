@@ -13,7 +13,7 @@ from torch import Tensor
 from suite.attacks.images.patch_common import GREY, apply_patch
 from suite.attacks.rng import as_seeds, uniform
 from suite.axes.base import AxisResult, Context, in_role, predicted_arrays
-from suite.axes.corruption import evaluate, require_images, tally_of
+from suite.axes.corruption import evaluate, mean_tally, require_images, tally_of
 from suite.axes.registered import entries_of, metrics_of, more_measured, summaries
 from suite.axes.rounds import Round, State
 from suite.data.digests import seed_of
@@ -103,11 +103,14 @@ class Occlusion:
         metric, facts, measures = occluded_metric(kind.scoring.headline), table.facts, []
         for square in facts["squares"]:
             parts = [table.at(fraction=square["fraction"], place=place) for place in range(facts["places"])]
-            statistic = mean_of([kind.scoring.statistic(tally_of(part)) for part in parts])
             seed = seed_of(*facts["names"], square["seed"]) % 2**32
             shown = {name: square[name] for name in ("fraction", "covered")}
             params = {**shown, "fill": facts["fill"], "places": facts["places"]}
-            measures.append(table.resampled(metric, statistic, seed=seed, params=params))
+            if kind.scoring.outcome.type == "binary":
+                measures.append(table.mean(metric, mean_tally(parts), seed=seed, params=params))
+            else:
+                statistic = mean_of([kind.scoring.statistic(tally_of(part)) for part in parts])
+                measures.append(table.resampled(metric, statistic, seed=seed, params=params))
         return [*measures, *summaries(metrics_of(kind, "occlusion"), table)]
 
     def _curve(self, table: Table, kind: Kind, measures: Sequence[Measure]) -> list[dict[str, float | None]]:

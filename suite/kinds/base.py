@@ -154,13 +154,14 @@ class Rescaling:
         apply: outputs (n, ...) to recalibrated outputs.
         value: its parameter, a temperature.
         n: number of validation samples.
-        error: standard error of its inverse; None if it has no interval.
+        ends: function from the groups of the validation samples, (n,) or None, to what `temperature_interval` needs;
+            None if it has no interval.
     """
 
     apply: Callable[[Array], Array]
     value: float
     n: int
-    error: float | None = None
+    ends: Callable[[Array | None], Mapping[str, Sequence[float]]] | None = None
 
 
 class Outcome(NamedTuple):
@@ -334,6 +335,11 @@ class NotApplicable:
     """
 
     reason: str
+
+
+@dataclass(frozen=True)
+class Undetermined(NotApplicable):
+    """Stands for a recalibration that the validation samples do not determine."""
 
 
 @dataclass(frozen=True)

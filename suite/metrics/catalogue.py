@@ -52,9 +52,14 @@ class Metric:
         columns: its columns on a board; empty for none.
         is_headline: whether it is the headline metric of a kind, clean or under attack.
         upper_bound: whether a number with a failed check is an upper bound, as it is under attack.
-        outcome: the per-sample column of right (1) and wrong (0) outcomes that models are compared on; empty for none.
+        outcome: the per-sample column of outcomes that models are compared on, right (1) or wrong (0) or between; the
+            metric is its mean. Empty for none.
+        tally: the per-sample columns that models are compared on if the metric is not a mean: joined along their second
+            axis they are what `suite.kinds.base.Scoring.statistic` takes. Empty for none.
         descriptive: params that describe a result, and do not distinguish conventions of the metric.
         section: heading under which the report lists the metric; empty for the default of its axis.
+        bounds: the lowest and the highest possible value, None if there is none; by default 0 and 1 for fractions and
+            probabilities. Intervals of means depend on them.
     """
 
     name: str
@@ -69,6 +74,15 @@ class Metric:
     outcome: str = ""
     descriptive: tuple[str, ...] = ()
     section: str = ""
+    bounds: tuple[float | None, float | None] | None = None
+    tally: tuple[str, ...] = ()
+
+    @property
+    def value_bounds(self) -> tuple[float | None, float | None]:
+        """The lowest and the highest possible value, from `bounds` or the unit."""
+        if self.bounds is not None:
+            return self.bounds
+        return (0.0, 1.0) if self.unit in ("fraction", "probability") else (None, None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the declaration as JSON values."""
@@ -80,11 +94,14 @@ class Metric:
         columns = tuple(
             BoardColumn(**{**column, "controls": tuple(column["controls"])}) for column in values.get("columns", ())
         )
-        return cls(**{**values, "columns": columns, "descriptive": tuple(values.get("descriptive", ()))})
+        bounds = values.get("bounds")
+        own: dict[str, Any] = {name: tuple(values.get(name, ())) for name in ("descriptive", "tally")}
+        own["bounds"] = None if bounds is None else tuple(bounds)
+        return cls(**{**values, "columns": columns, **own})
 
     def renamed(self, prefix: str, title: str, **changes: Any) -> Self:
         """Return the metric under another name, ``PREFIX_NAME``, without columns unless they are given."""
-        plain: dict[str, Any] = {"columns": (), "is_headline": False, "outcome": "", "control": ""}
+        plain: dict[str, Any] = {"columns": (), "is_headline": False, "outcome": "", "tally": (), "control": ""}
         return replace(self, name=f"{prefix}_{self.name}", title=title, **plain | changes)
 
     def under_attack(self) -> Self:
@@ -97,6 +114,7 @@ class Metric:
             is_headline=True,
             control="random",
             upper_bound=self.higher_is_better is True,
-            descriptive=(*self.descriptive, "draws"),
+            descriptive=(*self.descriptive, "draws", "miss_seen", "seeds", "between_seeds"),
             outcome="quality" if self.outcome else "",
+            tally=("tally",) if self.tally else (),
         )

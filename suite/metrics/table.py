@@ -6,6 +6,7 @@ function on other rows or at another level.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -13,13 +14,17 @@ import numpy.typing as npt
 
 from suite.errors import MeasureError
 from suite.metrics.catalogue import Metric
-from suite.metrics.stats import Statistic, mean_measure, rate, resampled, resampled_together
+from suite.metrics.stats import Groups, Statistic, mean_measure, rate, resampled, resampled_together
 from suite.types import Measure
 
 Array = npt.NDArray[Any]
 
 TEST = "test"
 """The population of the evaluated samples. Others are generated images, or the samples of an audit."""
+
+
+GROUP = "group"
+"""The column of the evaluated samples that says what each belongs to, such as a patient."""
 
 
 @dataclass(frozen=True)
@@ -204,29 +209,77 @@ class Table:
 
     # measures
 
-    def rate(self, metric: Metric, outcomes: npt.ArrayLike, **fields: Any) -> Measure:
-        """Return the share of true outcomes (n,) with its Wilson interval."""
-        return rate(metric.name, outcomes, level=self.level, **self.fields(metric, **fields))
+    @cached_property
+    def groups(self) -> Groups | None:
+        """The number of each evaluated sample's group, (n,); None if samples are independent."""
+        return np.unique(self[GROUP].astype(str), return_inverse=True)[1] if GROUP in self else None
 
-    def mean(self, metric: Metric, values: npt.ArrayLike, *, seed: int | None = None, **fields: Any) -> Measure:
-        """Return the mean of values (n,) with its bootstrap interval; see `suite.metrics.stats.mean_measure`."""
-        seed = self.seed if seed is None else seed
-        return mean_measure(metric.name, values, seed=seed, level=self.level, **self.fields(metric, **fields))
+    def groups_of(self, n: int, rows: Any = None) -> Groups | None:
+        """Return the groups of n values: of all evaluated samples, or of some of them; None for other populations.
 
-    def resampled(
-        self, metric: Metric, statistic: Statistic, n: int | None = None, *, seed: int | None = None, **fields: Any
+        Args:
+            n: number of values.
+            rows: indices or a mask of the evaluated samples that the values belong to; None for all of them, or for
+                another population, which has another number of values.
+
+        Raises:
+            MeasureError: `rows` are not n of the evaluated samples.
+        """
+        if rows is None:
+            return self.groups if n == len(self) else None
+        if len(chosen := np.arange(len(self))[rows]) != n:
+            raise MeasureError(f"got {n} values for {len(chosen)} rows; expected one value per row.")
+        return None if self.groups is None else self.groups[chosen]
+
+    def of_others(self) -> Self:
+        """Return the table without the evaluated samples, for measures of other populations, which have no groups."""
+        return replace(self, columns=tuple(column for column in self.columns if column.population != TEST))
+
+    def rate(self, metric: Metric, outcomes: npt.ArrayLike, *, rows: Any = None, **fields: Any) -> Measure:
+        """Return the share of true outcomes (n,) with its interval; see `suite.metrics.stats.rate`.
+
+        Args:
+            metric: its declaration.
+            outcomes: bool (n,).
+            rows: as in `groups_of`.
+            fields: fields of `Measure`.
+        """
+        groups, own = self.groups_of(len(np.asarray(outcomes)), rows), self.fields(metric, **fields)
+        return rate(metric.name, outcomes, groups=groups, seed=self.seed, level=self.level, **own)
+
+    def mean(
+        self, metric: Metric, values: npt.ArrayLike, *, rows: Any = None, seed: int | None = None, **fields: Any
     ) -> Measure:
+        """Return the mean of values (n,) with its interval; see `suite.metrics.stats.mean_measure`.
+
+        Args:
+            metric: its declaration, with the bounds of the values.
+            values: (n,) numbers.
+            rows: as in `groups_of`.
+            seed: of the resampling; None for that of the table.
+            fields: ``bounds``, instead of those of the metric, and fields of `Measure`.
+        """
+        own: dict[str, Any] = {
+            "seed": self.seed if seed is None else seed,
+            "bounds": fields.pop("bounds", metric.value_bounds),
+            "groups": self.groups_of(len(np.asarray(values)), rows),
+            "level": self.level,
+        }
+        return mean_measure(metric.name, values, **own, **self.fields(metric, **fields))
+
+    def resampled(self, metric: Metric, statistic: Statistic, n: int | None = None, **fields: Any) -> Measure:
         """Return a statistic of n samples with its bootstrap interval; see `suite.metrics.stats.resampled`.
 
         Args:
             metric: its declaration.
             statistic: its values on resamples.
             n: number of samples; None for the number of evaluated samples.
-            seed: of the resampling; None for that of the table.
-            fields: further arguments of `suite.metrics.stats.resampled` and fields of `Measure`.
+            fields: ``rows``, as in `groups_of`; ``seed`` of the resampling, by default that of the table; further
+                arguments of `suite.metrics.stats.resampled` and fields of `Measure`.
         """
-        n, seed = len(self) if n is None else n, self.seed if seed is None else seed
-        return resampled(metric.name, statistic, n, seed=seed, level=self.level, **self.fields(metric, **fields))
+        own = self._resampling(n, fields)
+        options = {name: fields.pop(name) for name in ("recentred", "added") if name in fields}
+        return resampled(metric.name, statistic, **own, **options, **self.fields(metric, **fields))
 
     def resampled_together(
         self,
@@ -234,7 +287,6 @@ class Table:
         statistic: Statistic,
         *,
         each: Sequence[Mapping[str, Any]] | None = None,
-        seed: int | None = None,
         **fields: Any,
     ) -> list[Measure]:
         """Return k statistics of the same samples with their bootstrap intervals, from one pass over the resamples.
@@ -245,17 +297,23 @@ class Table:
             metrics: their declarations.
             statistic: values of all k on resamples, (r, k).
             each: fields of the single measures, such as ``why`` and ``params``.
-            seed: of the resampling; None for that of the table.
-            fields: ``n``, ``recentred``, and fields of all measures.
+            fields: ``n``, ``rows``, ``seed``, ``recentred`` and ``added`` as in `resampled`, and fields of all
+                measures.
         """
-        n, recentred = fields.pop("n", len(self)), fields.pop("recentred", False)
-        own = [{}] * len(metrics) if each is None else each
+        own = self._resampling(fields.pop("n", None), fields)
+        options = {name: fields.pop(name) for name in ("recentred", "added") if name in fields}
+        single = [{}] * len(metrics) if each is None else each
         measures = [
             {"metric": metric.name, **self.fields(metric, **{**fields, **one})}
-            for metric, one in zip(metrics, own, strict=True)
+            for metric, one in zip(metrics, single, strict=True)
         ]
-        seed = self.seed if seed is None else seed
-        return resampled_together(measures, statistic, n, seed=seed, recentred=recentred, level=self.level)
+        return resampled_together(measures, statistic, **own, **options)
+
+    def _resampling(self, n: int | None, fields: dict[str, Any]) -> dict[str, Any]:
+        """Take rows and seed out of the fields, and return what resampling needs."""
+        n, seed = len(self) if n is None else n, fields.pop("seed", None)
+        groups = self.groups_of(n, fields.pop("rows", None))
+        return {"n": n, "seed": self.seed if seed is None else seed, "groups": groups, "level": self.level}
 
     def undefined(self, metric: Metric, reason: str, *, n: int = 0, **fields: Any) -> Measure:
         """Return a measure without a value, with the reason."""

@@ -23,7 +23,7 @@ from suite.verify.records import error_text
 NUMBERS = ("value", "lo", "hi", "control")
 """Fields of a row that may differ in their last bits on another machine."""
 
-EXACT = ("n", "n_failed", "method", "level", "unit", "higher_is_better", "reason", "status")
+EXACT = ("n", "groups", "n_failed", "method", "level", "unit", "higher_is_better", "reason", "status")
 """Fields of a row that are compared exactly; checks are compared by name."""
 
 TOLERANCE = 1e-9

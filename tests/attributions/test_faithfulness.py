@@ -1,6 +1,6 @@
 """The evaluation on planted attributions: the true one beats the random control, uninformative ones do not."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -10,9 +10,9 @@ from torch import nn
 
 from suite.attributions.maps.base import RandomAttribution
 from suite.attributions.maps.explained import Explained
-from suite.attributions.maps.faithfulness import CONTROL, Settings, evaluate
+from suite.attributions.maps.faithfulness import CONTROL, INSERTION, Settings, evaluate
 from suite.attributions.maps.gradcam import GradCam
-from suite.attributions.maps.measures import FEWEST
+from suite.attributions.maps.measures import FEWEST, RARE_LOSS, beats, too_few
 from suite.attributions.maps.methods import IntegratedGradients, Saliency, SmoothGrad
 from suite.attributions.maps.occlusion import Occlusion
 from suite.errors import MeasureError, ModelError
@@ -239,15 +239,35 @@ def test_values_do_not_depend_on_batch_size_or_other_samples(batch_size):
 
 
 def test_fewer_samples_than_could_be_significant_have_no_comparison():
-    assert 0.5**FEWEST <= 0.005 < 0.5 ** (FEWEST - 1)  # all of n better by chance, against one side of 99 %
+    share = RARE_LOSS / (1 + RARE_LOSS)
+    assert share**FEWEST <= 0.005 < share ** (FEWEST - 1)  # n equal gains, against one side of 99 %
     whole = evaluate(explain(FEWEST), {"planted": Planted()})
     few = [m for m in measures_of(whole, range(FEWEST - 1)) if m.status != "skipped"]
     assert {m.checks["beats_random"] for m in few} == {"n/a"}
     assert {m.status for m in few} == {"ok"}
     reasons = {m.params["method"]: m.reason for m in few if m.metric in AREAS}
-    assert reasons == {"planted": "too few samples (n = 7; at least 8 are needed)", CONTROL: None}
+    assert reasons == {"planted": "too few samples (n = 13; at least 14 are needed)", CONTROL: None}
     enough = [m for m in measures_of(whole) if m.metric in AREAS and m.params["method"] == "planted"]
     assert all(m.checks["beats_random"] != "n/a" and "too few" not in (m.reason or "") for m in enough)
+
+
+def test_the_check_asks_for_more_than_gains_of_all_samples():
+    even, none = np.full(40, 0.5), np.zeros(40)
+    rare = np.where(np.arange(40) % 20 == 0, -9.5, 0.5)  # the mean of the gains is 0
+    metric = replace(INSERTION, bounds=(None, None))
+    assert beats(even, none, metric, 0) == "pass"
+    assert beats(none, even, replace(metric, higher_is_better=False), 0) == "pass"
+    assert beats(none, even, metric, 0) == beats(rare, none, metric, 0) == beats(none, none, metric, 0) == "fail"
+    assert beats(even, none, metric, 0, np.arange(40) // 4) == "n/a", "10 groups are too few"
+    assert too_few(40, np.arange(40) // 4) == "too few groups of samples (n = 10; at least 14 are needed)"
+    assert beats(even, none, metric, 0, np.arange(40) // 2) == "pass"
+
+
+def test_the_loss_that_could_occur_is_within_the_bounds_of_the_metric():
+    gains = np.full(20, 0.35)
+    gains[0] = 0.8  # 2.5 times this is more than an AUC can lose
+    assert beats(gains, 0 * gains, INSERTION, 0) == "pass"
+    assert beats(gains, 0 * gains, replace(INSERTION, bounds=(-5, 5)), 0) == "fail"
 
 
 def counted(count, methods, settings, batch_size=256):

@@ -16,7 +16,7 @@ from suite.errors import MeasureError
 from tests.attributions.measured import measures_of
 
 torch.set_num_threads(1)
-SIDE, COUNT = 8, 24
+SIDE, COUNT = 8, 80
 INPUTS = torch.rand(COUNT, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).double()
 CORNER = (slice(None), slice(0, 2), slice(0, 2))  # a cue outside the object
 WHERE = ("pointing_game", "energy_inside")
@@ -220,9 +220,9 @@ def test_values_do_not_depend_on_batch_size_or_other_samples(batch_size):
 @pytest.mark.parametrize(
     ("region", "message"),
     [
-        (box(3), r"shape \(3, 8, 8\) and type torch.bool; expected \(24, 8, 8\), bool"),
+        (box(3), r"shape \(3, 8, 8\) and type torch.bool; expected \(80, 8, 8\), bool"),
         (box().double(), "type torch.float64; expected"),
-        (box() & (torch.arange(COUNT) % 9 > 0)[:, None, None], r"rows \[0, 9, 18\] \(3 of 24\)"),
+        (box() & (torch.arange(COUNT) % 30 > 0)[:, None, None], r"rows \[0, 30, 60\] \(3 of 80\)"),
     ],
 )
 def test_invalid_regions_are_refused(region, message):

@@ -50,9 +50,9 @@ def test_constant_image_has_no_edges():
 
 
 def test_priors_are_compared_with_the_control_and_have_no_infidelity():
-    region = torch.zeros(10, 8, 8, dtype=torch.bool)
+    region = torch.zeros(60, 8, 8, dtype=torch.bool)
     region[:, 2:6, 2:6] = True
-    middle = explain(10, (1, 8, 8), lambda x, rows: x[:, 0, 2:6, 2:6].flatten(1).std(1), region=region)
+    middle = explain(60, (1, 8, 8), lambda x, rows: x[:, 0, 2:6, 2:6].flatten(1).std(1), region=region)
     result = evaluate(middle, {"centre": Centre(), "edges": Edges()}, settings=Settings(steps=8))
     measures = {(m.params["method"], m.metric): m for m in measures_of(result)}
     assert measures["centre", "deletion_auc"].checks == {"beats_random": "pass"}

@@ -15,11 +15,11 @@ from tests.attacks.digits import splits, trained
 from tests.axes.contexts import finding_of, split_context
 
 
-def calibrated(members, rows=range(40), validation=0):
-    """Return what the axis finds on some digits."""
+def calibrated(members, rows=range(40), validation=0, groups=None):
+    """Return what the axis finds on some digits; the validation samples of groups are digits that were not trained."""
     train, test = splits()
     context = split_context(test.take(rows))
-    data = replace(context.data, validation=train.take(range(validation)))
+    data = replace(context.data, validation=replace((test if groups else train).take(range(validation)), groups=groups))
     context = replace(context, data=data, members=members, names=("digits", "net", "calibration"))
     return finding_of(Calibration(members=2), context)
 
@@ -62,6 +62,27 @@ def test_a_higher_level_widens_the_intervals():
         if row.lo is not None:
             assert wide.lo <= row.lo <= row.hi <= wide.hi
             assert (wide.lo, wide.hi) != (row.lo, row.hi) or row.lo == row.hi
+
+
+def temperature_of(validation, groups=None):
+    """Return the temperature fitted on some digits."""
+    result = calibrated(lambda count: [trained()] * count, validation=validation, groups=groups)
+    return next(row for row in result.measures if row.metric == "temperature")
+
+
+def test_a_temperature_that_no_sample_determines_is_inconclusive():
+    row = temperature_of(2)
+    assert (row.value, row.status, row.n) == (None, "inconclusive", 2)
+    assert row.reason.startswith("no temperature is best on 2 validation samples")
+    assert temperature_of(0).status == "skipped"
+
+
+def test_the_interval_of_a_temperature_follows_the_groups_of_the_validation_samples():
+    writers = tuple(f"writer {row // 10}" for row in range(199))
+    single, grouped = (temperature_of(200, (*own, None)) for own in (tuple(map(str, range(199))), writers))
+    assert (single.groups, grouped.groups, grouped.n) == (None, 21, 200)
+    assert (single.value, single.method) == (grouped.value, grouped.method)
+    assert (single.lo, single.hi) != (grouped.lo, grouped.hi)
 
 
 @pytest.mark.parametrize("error", [TrainingError("the loss is NaN"), ModelError("no such layer")])

@@ -292,7 +292,8 @@ def test_collapsed_model_has_no_active_units():
     random = np.random.default_rng(0)
     mean = random.normal(size=(300, 5)) * [1.0, 0.5, 0.2, 0.05, 0.0]
     (result,) = measures_of(outcomes_with(mean), "active_units")
-    assert (result.value, result.lo, result.hi) == (3, 3, 3)
+    assert (result.value, result.lo, result.hi, result.status) == (3, None, None, "inconclusive")
+    assert result.reason == "all resamples count the same number"
     assert result.value == sum(np.var(mean.astype(np.float32), axis=0, ddof=1) > 0.01)
     (none,) = measures_of(outcomes_with(np.ones((300, 5)) * 3), "active_units")
     assert none.value == 0

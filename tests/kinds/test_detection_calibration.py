@@ -95,7 +95,7 @@ def test_planted_temperature_is_recovered_and_calibrates_scores():
     sharpened = 2.5
     rescaling = Detection().rescaling(*simulated(150, 1, sharpened))
     assert rescaling.value == pytest.approx(sharpened, rel=0.12)
-    assert rescaling.n == 150 and rescaling.error is None
+    assert rescaling.n == 150 and rescaling.ends is None
     output, truth = simulated(150, 2, sharpened)
     before, after = (measured(tables, truth)[0]["d_ece"].value for tables in (output, rescaling.apply(output)))
     calibrated_error = measured(*simulated(150, 2))[0]["d_ece"].value

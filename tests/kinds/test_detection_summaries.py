@@ -17,7 +17,7 @@ from suite.metrics.stats import mean_defined
 from suite.metrics.table import Column, Table, collected
 from suite.models.adapters.detector import TorchDetector
 from tests.kinds.planted import PlantedDetector, table
-from tests.metrics.detection.scenes import scene
+from tests.metrics.detection.scenes import detections, scene, truths
 
 KIND = Detection(0.4)
 CLEAN = (
@@ -178,3 +178,17 @@ def test_outputs_of_a_detector_are_compared_on_the_scale_of_scores():
     rows = torch.tensor([[[12.0, 6.0, 24.0, 18.0, 0.5, 1.0]]])
     scaled = TorchDetector(PlantedDetector()).normalized_output(rows, torch.zeros(1, 3, 12, 24))
     assert scaled.tolist() == [[[0.5, 0.5, 1.0, 1.5, 0.5, 1.0]]]
+
+
+def test_perfect_boxes_have_an_interval_and_a_class_in_one_image_has_none():
+    rows = [(image, 0, 0, 10, 10, 0) for image in range(30)]
+    rows += [(image, 50, 0, 60, 10, 1) for image in range(3)] + [(0, 80, 0, 90, 10, 2)]
+    found = table(detections(*((*row[:5], 0.9, row[5]) for row in rows)))
+    stored = clean_table(found, truths(*((*row, 0) for row in rows)), ("a", "b", "c"))
+    *means, common, rare, once = metrics.mean_average_precision(stored)
+    assert {one.value for one in (*means, common, rare, once)} == {1.0}
+    assert 0.8 < common.lo < 0.95 and rare.lo < 0.5 and common.status == rare.status == "ok"
+    assert once.status == "inconclusive" and "images with c (n = 1" in once.reason and once.lo is None
+    others = computed(CLEAN[1:], stored)
+    assert all(one.lo < one.hi for one in others if one.lo is not None)
+    assert [one.metric for one in others if one.lo is None] == ["false_positives_per_image"]

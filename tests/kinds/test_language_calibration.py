@@ -96,7 +96,7 @@ def test_planted_temperature_is_recovered():
     output, targets = planted(sharpness=2.0)
     rescaling = KIND.rescaling(output, targets)
     assert rescaling.value == pytest.approx(2.0, rel=0.05)
-    assert (rescaling.n, rescaling.error) == (len(output), None)
+    assert (rescaling.n, rescaling.ends) == (len(output), None)
     better = rows(rescaling.apply(output), targets)
     assert better["token_ece"].value < 0.03
     with pytest.raises(NotApplicableError, match="no temperature"):

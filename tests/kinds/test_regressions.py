@@ -60,7 +60,7 @@ def test_temperature_drops_no_detection():
     output[:, 0, 4] = score
     output[:, 0, 5] = (generator.random(200) > 1 / (1 + (1 / score - 1) ** 3)).astype(int)  # unsure: T below 1
     fitted = rescaling(output, truth)
-    assert fitted.value < 0.6 and fitted.error is None
+    assert fitted.value < 0.6 and fitted.ends is None
     corrected = fitted.apply(output)
     assert (corrected[:, 0, 4] < 0.05).any()
     whole = collected([{"boxes": truth}, scored_detections(Prediction("score+temperature", corrected, None, truth))])

@@ -268,7 +268,7 @@ def drawn_by_softmax(count, seed, sharpened):
 
 def test_planted_temperature_is_recovered_and_calibrates_the_softmax():
     rescaling = Segmentation().rescaling(*drawn_by_softmax(60, 0, 3.0))
-    assert rescaling.value == pytest.approx(3, rel=0.05) and rescaling.error is None
+    assert rescaling.value == pytest.approx(3, rel=0.05) and rescaling.ends is None
     logits, truth = drawn_by_softmax(60, 1, 3.0)
     before, after = (measured(each, truth)[0]["ece", "all"].value for each in (logits, rescaling.apply(logits)))
     assert before > 0.1 and after < 0.02

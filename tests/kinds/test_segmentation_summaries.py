@@ -14,7 +14,7 @@ from suite.metrics.calibration import Predictions, Reliability
 from suite.metrics.calibration.summary import brier_scores, classwise_ece
 from suite.metrics.segmentation.calibration import PIXEL_ECE
 from suite.metrics.segmentation.regions import boundary
-from suite.metrics.table import Table, collected
+from suite.metrics.table import Column, Table, collected
 
 KIND, NAMES = Segmentation(), ("ground", "tree", "sky")
 ROWS = np.array([0, 2, 3, 6, 8])
@@ -118,3 +118,27 @@ def test_columns_are_small_and_facts_are_json():
 def test_the_board_shows_the_error_of_all_pixels_only():
     assert [column.title for column in PIXEL_ECE.columns] == ["ECE", "ECE scaled"]
     assert all(column.where["region"] is None for column in PIXEL_ECE.columns)
+
+
+def table_of(confusions, *columns):
+    names = [f"c{index}" for index in range(confusions.shape[1])]
+    return Table((Column("confusion", confusions), *columns), {"classes": names})
+
+
+def test_perfect_masks_have_an_interval_and_a_rare_class_a_wide_one():
+    confusions = np.zeros((50, 3, 3), np.int64)
+    confusions[:, 0, 0], confusions[:3, 1, 1], confusions[0, 2, 2] = 80, 20, 20
+    mean, common, rare, once = mean_iou(table_of(confusions))
+    assert {one.value for one in (mean, common, rare, once)} == {1.0}
+    assert 0.9 < common.lo < 0.96 and rare.lo < 0.5 and common.status == rare.status == "ok"
+    assert once.status == "inconclusive" and "images with c2 (n = 1" in once.reason and once.lo is None
+    assert all(0 < one.lo < one.hi == 1 for one in pixel_accuracy(table_of(confusions)))
+
+
+def test_images_of_one_group_are_drawn_together():
+    pair = np.array([[[90, 10], [0, 0]], [[50, 50], [0, 0]]])
+    confusions = pair.repeat(30, axis=0)
+    groups = Column("group", np.repeat(np.arange(12), 5).astype(str).astype(object))
+    alone, grouped = (pixel_accuracy(table_of(confusions, *extra))[0] for extra in ((), (groups,)))
+    assert alone.value == grouped.value == 0.7 and (alone.groups, grouped.groups) == (None, 12)
+    assert grouped.hi - grouped.lo > 1.5 * (alone.hi - alone.lo)

@@ -110,3 +110,18 @@ def test_measures_resampled_together_equal_single_ones():
     ]
     with pytest.raises(ValueError, match="zip"):
         stored.resampled_together([LENGTH], together)
+
+
+def test_measures_follow_the_groups_of_their_rows():
+    whole = table()
+    grouped = replace(whole, columns=(*whole.columns, Column("group", np.repeat([f"boat {i}" for i in range(12)], 5))))
+    every = grouped.mean(LENGTH, VALUES)
+    assert (every.n, every.groups) == (60, 12)
+    few = VALUES > 10
+    assert grouped.rate(CAUGHT, VALUES[few] > 11, rows=few).groups == len(np.unique(np.flatnonzero(few) // 5))
+    assert grouped.take(few).mean(LENGTH, VALUES[few]).groups == grouped.mean(LENGTH, VALUES[few], rows=few).groups
+    assert grouped.resampled(LENGTH, average(VALUES[:30]), 30, rows=np.arange(30)).groups == 6
+    assert grouped.mean(LENGTH, [1.0, 2.0, 4.0]).groups is None, "another population has no groups"
+    assert whole.mean(LENGTH, VALUES).groups is None
+    with pytest.raises(MeasureError, match="2 values for 3 rows"):
+        grouped.mean(LENGTH, [1.0, 2.0], rows=[0, 1, 2])

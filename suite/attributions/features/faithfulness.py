@@ -27,6 +27,7 @@ COMPREHENSIVENESS = Metric(
     "comprehensiveness",
     "drop of the score without the features of the highest attribution, averaged over fractions of the features",
     unit="probability",
+    bounds=(-1.0, 1.0),
     control="random",
     columns=(BoardColumn("comprehensiveness over random", best_of="method", controls=CONTROLS),),
 )
@@ -35,6 +36,7 @@ SUFFICIENCY = Metric(
     "sufficiency",
     "drop of the score with the features of the highest attribution alone, averaged over fractions of the features",
     unit="probability",
+    bounds=(-1.0, 1.0),
     higher_is_better=False,
     control="random",
 )
@@ -57,6 +59,7 @@ CONVERGENCE = Metric(
     "convergence error",
     "relative error of the sum of the attributions against the difference that they explain",
     higher_is_better=False,
+    bounds=(0.0, None),
 )
 
 Watch = Callable[[list[str]], Iterable[str]]

@@ -43,6 +43,7 @@ INFIDELITY = Metric(
     "infidelity",
     "squared difference between the change of the output under noise and the change that the attributions predict",
     unit="squared scalar",
+    bounds=(0.0, None),
     higher_is_better=False,
     control="random",
 )
@@ -51,6 +52,7 @@ INFIDELITY_SCALED = Metric(
     "scaled infidelity",
     "infidelity of the attributions multiplied by the factor that minimizes it",
     unit="squared scalar",
+    bounds=(0.0, None),
     higher_is_better=False,
     control="random",
 )

@@ -9,7 +9,7 @@ from scipy.special import xlogy
 from suite.data.digests import seed_of
 from suite.decorators import metric
 from suite.errors import NotApplicableError
-from suite.kinds.autoencoding.evidence import binarized, evidence_of, evidence_params, of_subset, subset_mean
+from suite.kinds.autoencoding.evidence import binarized, evidence_of, evidence_params, known_rows, subset_mean
 from suite.kinds.autoencoding.out_of_distribution import AUROC, code_lengths_of_transforms, out_of_distribution_measures
 from suite.kinds.autoencoding.rank_test import BINS, DRAWS, SIMULATIONS, rank_p_values, rank_spread, simulated_ranks
 from suite.kinds.base import Array, Outcomes, Prediction, Rescaling
@@ -18,7 +18,7 @@ from suite.metrics.calibration import Diagram, Reliability, summary
 from suite.metrics.calibration.bins import BINNING, bin_index
 from suite.metrics.calibration.events import uncertainty_columns
 from suite.metrics.catalogue import BoardColumn, Metric
-from suite.metrics.stats import average, drawn, holm
+from suite.metrics.stats import drawn, holm
 from suite.metrics.table import Measured, Table
 from suite.models.adapters.autoencoder import split_output
 from suite.types import Measure
@@ -152,13 +152,20 @@ def autoencoding_calibration(table: Table) -> list[Measure]:
         return np.asarray(np.abs(weights @ gaps).sum(axis=1) / (pixels * weights.sum(axis=1)))
 
     params = {"bins": bins, "binning": BINNING, "convention": CONVENTION, "pixels": int(pixels) * n}
-    infinite = f"pixels of {int(np.isinf(sums.nll).sum())} images were given probability 0; the mean is infinite"
     return [
         table.resampled(PIXEL_ECE, ece, n, recentred=True, params=params),
-        table.resampled(NLL, average(sums.nll), n, why=infinite),
-        table.resampled(BRIER, average(sums.brier), n),
-        table.resampled(IMAGE_ECE, average(table["image_ece"]), n, params={"bins": bins}),
+        _nll(table, sums.nll),
+        table.mean(BRIER, sums.brier),
+        table.mean(IMAGE_ECE, table["image_ece"], params={"bins": bins}),
     ]
+
+
+def _nll(table: Table, losses: Array) -> Measure:
+    """Return the mean of the images' losses (n,); undefined if one is infinite."""
+    if infinite := int(np.isinf(losses).sum()):
+        why = f"pixels of {infinite} images were given probability 0; the mean is infinite"
+        return table.undefined(NLL, why, n=len(losses))
+    return table.mean(NLL, losses)
 
 
 def rescaling(output: Array, targets: Array) -> Rescaling:
@@ -205,8 +212,9 @@ def posterior_evidence(outcomes: Outcomes) -> Measured:
 def elbo_gap(table: Table) -> list[Measure]:
     """The gap between the evidence lower bound and the importance-weighted bound."""
     names = ("evidence_reconstruction", "evidence_divergence", "evidence_importance")
-    reconstruction, divergence, importance = of_subset(table, *names)
-    return [subset_mean(table, ELBO_GAP, reconstruction + divergence - importance, evidence_params(table))]
+    reconstruction, divergence, importance = (table[name] for name in names)
+    gap, rows = reconstruction + divergence - importance, known_rows(table, names[0])
+    return [subset_mean(table, ELBO_GAP, gap, rows, evidence_params(table))]
 
 
 def posterior_ranks(outcomes: Outcomes) -> Measured:
@@ -226,6 +234,7 @@ def latent_ranks(table: Table) -> list[Measure]:
     ranks, draws = table.of("simulated", "rank"), table.facts["rank_draws"]
     adjusted = np.asarray(holm(rank_p_values(ranks, draws, BINS)))
     params = {"simulations": len(ranks), "draws": draws, "bins": BINS}
+    table = table.of_others()
     test = {"test": "chi-square, Holm", "level": SIGNIFICANT, "smallest_p": float(np.min(adjusted))}
     reading = {"reading": "1 is calibrated, above is too narrow, below too wide"}
     return [

@@ -58,18 +58,17 @@ def spread(values: Array, rows: Sequence[int], count: int) -> Array:
     return column
 
 
-def of_subset(table: Table, *names: str) -> list[Array]:
-    """Return columns at the images of the subset, in its order, (k,) each."""
+def known_rows(table: Table, name: str) -> Array:
+    """Return the rows of the subset's images that have a value of a column, in the order of the subset, (k,)."""
     rows = np.array(subset_rows(table["id"].tolist()), dtype=np.int64)
-    columns = [table[name][rows] for name in names]
-    return [column[~np.isnan(column)] for column in columns]
+    return rows[~np.isnan(table[name][rows])]
 
 
-def subset_mean(table: Table, metric: Metric, values: Array, params: Mapping[str, Any]) -> Measure:
-    """Return the mean of values of the subset (k,) with its bootstrap interval; undefined if there are none."""
-    if not len(values):
+def subset_mean(table: Table, metric: Metric, values: Array, rows: Array, params: Mapping[str, Any]) -> Measure:
+    """Return the mean of a column's values (n,) over rows (k,) with its interval; undefined without any."""
+    if not len(rows):
         return table.undefined(metric, "none of these images belongs to the subset with bounds", params=params)
-    return table.mean(metric, values, params=params)
+    return table.mean(metric, values[rows], rows=rows, params=params)
 
 
 def evidence_params(table: Table) -> dict[str, Any]:

@@ -36,7 +36,7 @@ PRESETS = MappingProxyType(
             "occlusion(fractions=[0.1, 0.25], places=2)",
         ),
         "calibration": ("calibration(members=1)",),
-        "attribution": ("attribution(methods=[saliency, integrated_gradients, occlusion, centre, edges], samples=16)",),
+        "attribution": ("attribution(methods=[saliency, integrated_gradients, occlusion, centre, edges], samples=32)",),
     }
 )
 

@@ -29,6 +29,7 @@ CODE_LENGTH = Metric(
     higher_is_better=False,
     columns=(BoardColumn("code length"),),
     is_headline=True,
+    tally=("reconstruction", "divergence"),
 )
 
 

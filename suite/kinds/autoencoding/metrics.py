@@ -18,8 +18,8 @@ from suite.kinds.autoencoding.evidence import (
     binarized,
     evidence_of,
     evidence_params,
+    known_rows,
     likelihood,
-    of_subset,
     subset_mean,
 )
 from suite.kinds.autoencoding.kind import Autoencoding
@@ -99,7 +99,7 @@ ACTIVE_UNITS = Metric(
     higher_is_better=None,
 )
 BOUNDS = (NLL, NLL_BITS, ELBO, ELBO_BITS, RECONSTRUCTION, DIVERGENCE)
-SAMPLES = tuple(replace(one, is_headline=False) if one is PRECISION else one for one in QUALITY)
+SAMPLES = tuple(replace(one, is_headline=False, outcome="") if one is PRECISION else one for one in QUALITY)
 
 
 @metric(kind="autoencoding", entries=[CODE_LENGTH, PIXEL_ERROR])
@@ -125,7 +125,7 @@ def code_length(table: Table) -> list[Measure]:
 def evidence(table: Table) -> list[Measure]:
     """Importance-weighted bound of -log p, evidence lower bound and its parts."""
     names = ("evidence_importance", "evidence_reconstruction", "evidence_divergence")
-    importance, reconstruction, divergence = of_subset(table, *names)
+    importance, reconstruction, divergence = (table[name] for name in names)
     negative_elbo = reconstruction + divergence
     per_dimension = 1 / (table.facts["dimensions"] * math.log(2))
     values = {
@@ -136,8 +136,8 @@ def evidence(table: Table) -> list[Measure]:
         RECONSTRUCTION: reconstruction,
         DIVERGENCE: divergence,
     }
-    params = evidence_params(table)
-    return [subset_mean(table, one, part, params) for one, part in values.items()]
+    params, rows = evidence_params(table), known_rows(table, names[0])
+    return [subset_mean(table, one, part, rows, params) for one, part in values.items()]
 
 
 def independent_nats(outcomes: Outcomes) -> dict[str, Array]:
@@ -171,7 +171,8 @@ def active_units(table: Table) -> list[Measure]:
     n, params = len(mean), {"latent": mean.shape[1], "threshold": ACTIVE}
     if n < 2:
         return [table.undefined(ACTIVE_UNITS, "the variance of codes is undefined for one image", n=n, params=params)]
-    return [table.resampled(ACTIVE_UNITS, lambda counts: active(mean, counts), n, params=params)]
+    measure = table.resampled(ACTIVE_UNITS, lambda counts: active(mean, counts), n, params=params)
+    return [replace(measure, reason="all resamples count the same number") if measure.lo is None else measure]
 
 
 def active(mean: Array, counts: Array | None = None) -> Array:

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from suite.kinds.autoencoding import losses
-from suite.kinds.autoencoding.evidence import inputs_at, of_subset, spread, subset_rows
+from suite.kinds.autoencoding.evidence import inputs_at, known_rows, spread, subset_rows
 from suite.kinds.base import Array, Outcomes
 from suite.metrics.catalogue import Metric
-from suite.metrics.stats import drawn
+from suite.metrics.stats import Added, drawn
 from suite.metrics.table import Measured, Table
 from suite.types import Measure
 
@@ -46,6 +46,9 @@ TRANSFORMS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
 )
 """What makes out-of-distribution images of the task's images, by name."""
 
+ONE_IMAGE = Added(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+"""Weights of the two imagined images of `with_imagined` for the lower and the upper end of an interval."""
+
 UNCHANGED = "none"
 """The condition of images of the task."""
 
@@ -69,17 +72,17 @@ def code_lengths_of_transforms(outcomes: Outcomes) -> list[Measured]:
 
 def out_of_distribution_measures(table: Table) -> list[Measure]:
     """Return the AUROC of the code length as a detector of out-of-distribution images, for each of `TRANSFORMS`."""
-    (own,) = of_subset(table.at(out_of_distribution=UNCHANGED), "score")
+    own = table.at(out_of_distribution=UNCHANGED)["score"]
     names = [condition["out_of_distribution"] for condition in table.conditions("score")]
     return [_auroc(table.at(out_of_distribution=name), own) for name in names if name != UNCHANGED]
 
 
 def _auroc(table: Table, own: Array) -> Measure:
-    (others,) = of_subset(table, "score")
-    params = {"score": losses.CODE_LENGTH.name}
-    if not len(own):
+    others, rows, params = table["score"], known_rows(table, "score"), {"score": losses.CODE_LENGTH.name}
+    if not len(rows):
         return table.undefined(AUROC, "none of these images belongs to the subset with code lengths", params=params)
-    return table.resampled(AUROC, partial(auroc, pairwise_wins(others, own)), len(own), params=params)
+    wins = with_imagined(pairwise_wins(others[rows], own[rows]))
+    return table.resampled(AUROC, partial(auroc, wins), len(rows), rows=rows, added=ONE_IMAGE, params=params)
 
 
 def code_lengths(model: Any, images: Tensor) -> Array:
@@ -92,6 +95,12 @@ def code_lengths(model: Any, images: Tensor) -> Array:
 def pairwise_wins(others: Array, in_distribution: Array) -> Array:
     """Return whether the code of each other image (rows) is longer than that of each image (columns), half for ties."""
     return np.asarray((np.sign(others[:, None] - in_distribution[None]) + 1) / 2)
+
+
+def with_imagined(wins: Array) -> Array:
+    """Return pairwise wins (n, n) with two more images, (n + 2, n + 2): one that loses every pair, one that wins."""
+    lost = np.pad(wins, (0, 1))
+    return np.pad(lost, (0, 1), constant_values=1)
 
 
 def auroc(wins: Array, counts: Array | None = None) -> Array:

@@ -8,7 +8,6 @@ from suite.decorators import metric
 from suite.kinds.autoencoding import losses
 from suite.kinds.base import Array, Outcomes
 from suite.metrics.catalogue import Metric
-from suite.metrics.stats import average
 from suite.metrics.table import Table
 from suite.models.adapters.autoencoder import split_output
 from suite.types import Measure
@@ -34,6 +33,7 @@ LATENT_SHIFT = Metric(
     "latent shift",
     "symmetric divergence between the distributions of an image's code before and after an attack",
     unit="nat",
+    bounds=(0.0, None),
     higher_is_better=False,
     control="random",
 )
@@ -50,10 +50,7 @@ def code_length_parts(table: Table) -> list[Measure]:
     if "tally" not in table:
         return []
     tally = table["tally"]
-    return [
-        table.resampled(one, average(tally[:, part]), len(tally))
-        for part, one in enumerate((ROBUST_RECONSTRUCTION, ROBUST_DIVERGENCE))
-    ]
+    return [table.mean(one, tally[:, part]) for part, one in enumerate((ROBUST_RECONSTRUCTION, ROBUST_DIVERGENCE))]
 
 
 def shifts(before: Outcomes, after: Outcomes) -> dict[str, Array]:

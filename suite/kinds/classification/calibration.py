@@ -1,9 +1,12 @@
 """Calibration of classifiers, and the temperature scaling that other kinds share."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 
 from suite.decorators import metric
-from suite.errors import NotApplicableError
+from suite.errors import UndeterminedError
 from suite.kinds.base import Array, Prediction, Rescaling
 from suite.metrics.calibration import (
     CALIBRATION_METRICS,
@@ -12,7 +15,7 @@ from suite.metrics.calibration import (
     Reliability,
     calibration_measures,
     fit_temperature,
-    inverse_temperature_error,
+    temperature_ends,
 )
 from suite.metrics.calibration.top import top_labels
 from suite.metrics.table import Measured, Table
@@ -51,32 +54,34 @@ def classification_calibration(table: Table) -> list[Measure]:
     """Calibration errors, proper scores and selective accuracy of predictive distributions."""
     predictions = Predictions(table["probabilities"], table["label"], table["log_likelihood"])
     bins = int(table.facts["bins"])
-    return calibration_measures(predictions, seed=table.seed, params=table.params, bins=bins, level=table.level)
+    return calibration_measures(
+        predictions, seed=table.seed, params=table.params, bins=bins, level=table.level, groups=table.groups
+    )
 
 
 def rescaling(output: Array, targets: Array) -> Rescaling:
     """Return the temperature that fits validation logits (n, classes).
 
     Raises:
-        NotApplicableError: no temperature is best.
+        UndeterminedError: no temperature is best.
     """
     temperature = best_temperature(output, targets, "samples")
-    error = inverse_temperature_error(output, targets, temperature)
-    return temperature_scaling(temperature, len(targets), error)
+    ends = partial(temperature_ends, output, targets, temperature)
+    return replace(temperature_scaling(temperature, len(targets)), ends=ends)
 
 
 def best_temperature(logits: Array, labels: Array, unit: str) -> float:
     """Return the temperature of the lowest negative log-likelihood of labels (m,) given logits (m, classes).
 
     Raises:
-        NotApplicableError: no temperature is best; `unit` names what the labels belong to.
+        UndeterminedError: no temperature is best; `unit` names what the labels belong to.
     """
     fit = fit_temperature(logits, labels)
     if not fit.converged:
-        raise NotApplicableError(f"no temperature is best on {len(labels)} validation {unit}: {fit.reason}")
+        raise UndeterminedError(f"no temperature is best on {len(labels)} validation {unit}: {fit.reason}")
     return fit.value
 
 
-def temperature_scaling(value: float, n: int, error: float | None = None) -> Rescaling:
-    """Return the division of logits by a temperature fitted on n samples, with the error of its inverse if known."""
-    return Rescaling(lambda logits: np.asarray(logits.astype(np.float64) / value), value, n, error)
+def temperature_scaling(value: float, n: int) -> Rescaling:
+    """Return the division of logits by a temperature fitted on n samples."""
+    return Rescaling(lambda logits: np.asarray(logits.astype(np.float64) / value), value, n)

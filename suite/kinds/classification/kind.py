@@ -111,7 +111,7 @@ class Classification(Labeled, KindDefaults):
         return lambda counts: np.asarray(tally.mean()[None] if counts is None else counts @ tally / len(tally))
 
     def headline_measure(self, table: Table, metric: Metric, tally: Array, **fields: Any) -> Measure:
-        """Return the accuracy with its Wilson interval; for a randomized model, the mean of per-sample accuracies."""
+        """Return the accuracy with its interval; for a randomized model, the mean of per-sample accuracies."""
         if np.isin(tally, (0, 1)).all() and "draws" not in fields.get("params", {}):
             return table.rate(metric, tally > 0, **fields)
         return table.mean(metric, tally, **fields)

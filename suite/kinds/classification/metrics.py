@@ -9,12 +9,16 @@ from suite.decorators import metric
 from suite.kinds.base import Array
 from suite.kinds.classification.kind import ACCURACY, TOP5_CLASSES
 from suite.metrics.catalogue import Metric
-from suite.metrics.stats import bootstrap, percentile_interval
+from suite.metrics.stats import FEW_SAMPLES, Interval, drawn, mean_defined, ratio, too_few
+from suite.metrics.stats.by_class import imagined_by_class, widened
 from suite.metrics.table import Table
 from suite.types import Measure, not_applicable
 
 TOP5 = Metric("top5_accuracy", "top-5 accuracy", "share of samples whose true class is among the five largest logits")
 RECALL = Metric("recall", "recall of a class", "share of the samples of a class that are predicted as this class")
+MOST_SINGLE = 0.25
+"""Largest share of classes with a single sample for an interval of a mean over classes; above it, none covers."""
+
 BALANCED = Metric(
     "balanced_accuracy", "balanced accuracy", "accuracy with every class weighted equally, however rare"
 )  # fmt: skip
@@ -41,12 +45,12 @@ def recall(table: Table) -> list[Measure]:
     """Fraction of each class's samples that are predicted as this class."""
     labels, names = table["label"], table.facts["classes"]
     order = np.argsort(labels, kind="stable")
-    by_class = np.split(table["correct"][order], np.searchsorted(labels[order], np.arange(1, len(names))))
+    by_class = np.split(order, np.searchsorted(labels[order], np.arange(1, len(names))))
     measures = []
-    for name, outcomes in zip(names, by_class, strict=True):
+    for name, rows in zip(names, by_class, strict=True):
         params = {"class": name}
-        if outcomes.size:
-            measures.append(table.rate(RECALL, outcomes, params=params))
+        if rows.size:
+            measures.append(table.rate(RECALL, table["correct"][rows], rows=rows, params=params))
         else:
             measures.append(table.undefined(RECALL, f"no test sample of class {name}", params=params))
     return measures
@@ -55,60 +59,74 @@ def recall(table: Table) -> list[Measure]:
 @metric(kind="classification", entries=[BALANCED])
 def balanced_accuracy(table: Table) -> list[Measure]:
     """Mean recall over the classes present: the accuracy if all classes were equally frequent."""
-    return [_of_class_counts(table, BALANCED, _balanced)]
+    return [_of_class_counts(table, BALANCED, recalls)]
 
 
 @metric(kind="classification", entries=[MACRO_F1])
 def macro_f1(table: Table) -> list[Measure]:
     """Mean over the classes of the harmonic mean of precision and recall."""
-    return [_of_class_counts(table, MACRO_F1, _macro_f1)]
+    # Few samples of a class lower its F1 score on average, and resamples do so once more.
+    return [_of_class_counts(table, MACRO_F1, f1_scores, recentred=True)]
 
 
 @dataclass(frozen=True, eq=False)
-class _ClassCounts:
-    """Samples of each class in r resamples, (r, classes) each: those of the class, predicted as it, and both."""
+class ClassCounts:
+    """Weights in r resamples of the samples of each class, predicted as each class, and both, (r, classes) each."""
 
     true: Array
     predicted: Array
     correct: Array
 
 
-def _of_class_counts(table: Table, metric: Metric, statistic: Callable[[_ClassCounts], Array]) -> Measure:
-    """Return a statistic of class counts with its bootstrap interval.
+def _of_class_counts(
+    table: Table, metric: Metric, ratios: Callable[[ClassCounts], Array], *, recentred: bool = False
+) -> Measure:
+    """Return the mean over the classes of ratios of class counts, which are NaN for classes that do not occur.
+
+    Its interval has an imagined wrong sample of each class, and an imagined right one.
+    """
+    count, n = len(table.facts["classes"]), len(table)
+    every, sizes = np.arange(count), np.bincount(table["label"], minlength=count)
+    labels = np.concatenate([table["label"], every, every])
+    predictions = np.concatenate([table["prediction"], (every + 1) % max(count, 2), every])
+    each = by_class(ratios, labels, predictions, count)
+    own = each(np.repeat([1.0, 0.0], [n, 2 * count])[None])
+    if (sizes == 1).sum() > MOST_SINGLE * (sizes > 0).sum():
+        fields = {"reason": too_few(n, 2 * n), "level": table.level, **table.fields(metric)}
+        return Interval(None, None, FEW_SAMPLES).measure(metric.name, float(mean_defined(own)[0]), n, **fields)
+
+    def mean(weights: Array | None) -> Array:
+        return mean_defined(widened(each(drawn(weights, len(labels))), own, sizes))
+
+    return table.resampled(metric, mean, added=imagined_by_class(sizes), recentred=recentred)
+
+
+def by_class(
+    ratios: Callable[[ClassCounts], Array], labels: Array, predictions: Array, count: int
+) -> Callable[[Array], Array]:
+    """Return ratios of class counts as a function of the weights of samples, (r, n) to (r, classes).
 
     Whole confusion matrices of 1,000 classes would take 8 MB a resample.
     """
-    count, n, labels = len(table.facts["classes"]), len(table), table["label"]
-    hits = np.where(labels == table["prediction"], labels, count)  # one more key collects the wrong predictions
-
-    def of_resamples(indices: Array) -> Array:
-        keys = labels, table["prediction"], hits
-        return statistic(_ClassCounts(*(_counted(key[indices], count + 1)[:, :count] for key in keys)))
-
-    value = float(of_resamples(np.arange(n)[None])[0])
-    draws = bootstrap(of_resamples, n, seed=table.seed)
-    interval = percentile_interval(value, draws, n=n, level=table.level)
-    return interval.measure(metric.name, value, n, level=table.level, **table.fields(metric))
+    correct = np.where(labels == predictions, labels, count)
+    sums = [_sums(keys, count) for keys in (labels, predictions, correct)]
+    return lambda weights: ratios(ClassCounts(*(add(weights) for add in sums)))
 
 
-def _counted(keys: Array, count: int) -> Array:
-    """Return how often each of 0..count-1 occurs in each row of keys (r, n), (r, count)."""
-    rows = len(keys)
-    offsets = np.arange(rows)[:, None] * count
-    return np.bincount((keys + offsets).ravel(), minlength=rows * count).reshape(rows, count)
+def _sums(keys: Array, count: int) -> Callable[[Array], Array]:
+    """Return a function from weights (r, n) to their sums by keys 0..count-1, (r, count); other keys do not count."""
+    from scipy.sparse import csr_array
+
+    kept = np.flatnonzero(keys < count)
+    matrix = csr_array((np.ones(len(kept)), (keys[kept], kept)), shape=(count, len(keys)))
+    return lambda weights: np.asarray((matrix @ weights.T).T)
 
 
-def _macro_f1(counts: _ClassCounts) -> Array:
-    """Return the macro F1 (r,), over classes that occur or are predicted."""
-    return _mean_present(2 * counts.correct, counts.predicted + counts.true)
+def f1_scores(counts: ClassCounts) -> Array:
+    """Return the F1 score of each class, NaN for classes that neither occur nor are predicted."""
+    return ratio(2 * counts.correct, counts.predicted + counts.true)
 
 
-def _balanced(counts: _ClassCounts) -> Array:
-    """Return the mean recall (r,), over classes that occur."""
-    return _mean_present(counts.correct, counts.true)
-
-
-def _mean_present(numerator: Array, denominator: Array) -> Array:
-    present = denominator > 0
-    ratios = np.divide(numerator, denominator, out=np.zeros(numerator.shape), where=present)
-    return np.asarray(ratios.sum(axis=1) / present.sum(axis=1))
+def recalls(counts: ClassCounts) -> Array:
+    """Return the recall of each class, NaN for classes that do not occur."""
+    return ratio(counts.correct, counts.true)

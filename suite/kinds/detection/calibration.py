@@ -15,13 +15,19 @@ from suite.kinds.classification.calibration import best_temperature
 from suite.kinds.detection.targets import class_count
 from suite.metrics import detection as boxes
 from suite.metrics.calibration import Diagram, Reliability
+from suite.metrics.catalogue import Metric
 from suite.metrics.detection import DETECTION_CALIBRATION
 from suite.metrics.detection.calibration import D_ECE, LAACE, LAECE, OCE, RULE
+from suite.metrics.stats import Statistic
+from suite.metrics.stats.imagined import Imagined
 from suite.metrics.table import Measured, Table
 from suite.types import Measure
 
 D_ECE_BINS, LAECE_BINS = 10, 25
 """Confidence bins of the two errors, as in the papers that define them."""
+
+OCE_RANGE = (0.0, 2.0)
+"""Lowest and highest OCE of an object."""
 
 TINY = 1e-6
 """Smallest distance from 0 and 1 to which scores are clipped before taking log odds."""
@@ -60,15 +66,26 @@ def detection_calibration(table: Table) -> list[Measure]:
     objects = boxes.objects(*given, classes, least=least)
     common = {"detections": len(hits.confidence), "rule": dict(RULE)}
     why = "no detection reaches the lowest score, so that there is nothing to be calibrated"
-    fields: dict[str, Any] = {"recentred": True, "why": why}
-    d_ece = partial(boxes.d_ece, hits, bins=D_ECE_BINS)
-    laece = partial(boxes.laece, overlaps, bins=LAECE_BINS)
-    oce = partial(boxes.oce, objects)
+    by_class = Imagined(overlaps.per_image)
+    d_ece = Imagined(hits.per_image.sum(axis=1, keepdims=True)).statistic(
+        lambda weights: boxes.d_ece(hits, weights, bins=D_ECE_BINS)[:, None]
+    )
+    laece = by_class.statistic(partial(boxes.class_laece, overlaps, bins=LAECE_BINS), first_is_mean=True)
+    laace = by_class.statistic(partial(boxes.class_laace, overlaps), first_is_mean=True)
+    oce = Imagined(objects.per_image[:, None], OCE_RANGE).statistic(
+        lambda weights: boxes.oce(objects, weights)[:, None]
+    )
+
+    def row(metric: Metric, statistic: Statistic, bins: dict[str, int], **fields: Any) -> Measure:
+        return table.resampled(
+            metric, lambda weights: statistic(weights)[:, 0], params={**common, **bins}, added=Imagined.added, **fields
+        )
+
     return [
-        table.resampled(D_ECE, d_ece, params={**common, "bins": D_ECE_BINS}, **fields),
-        table.resampled(LAECE, laece, params={**common, "bins": LAECE_BINS}, **fields),
-        table.resampled(LAACE, partial(boxes.laace, overlaps), params=common, **fields),
-        table.resampled(OCE, oce, params=common, why="no image has an object"),
+        row(D_ECE, d_ece, {"bins": D_ECE_BINS}, recentred=True, why=why),
+        row(LAECE, laece, {"bins": LAECE_BINS}, recentred=True, why=why),
+        row(LAACE, laace, {}, why=why),
+        row(OCE, oce, {}, why="no image has an object"),
     ]
 
 

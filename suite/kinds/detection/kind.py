@@ -30,6 +30,7 @@ from suite.metrics.catalogue import Metric
 from suite.metrics.detection import MAP
 from suite.metrics.detection.states import NAMES as STATES
 from suite.metrics.stats import Statistic
+from suite.metrics.stats.imagined import Imagined
 from suite.metrics.table import Measured, Table
 from suite.models.adapters.detector import TorchDetector
 from suite.models.base import TorchModel
@@ -169,9 +170,10 @@ class Detection(Graded, KindDefaults):
         """Return the metric with an interval of its expected value at this number of images.
 
         Average precision is biased upwards for few images, and once more in every resample; the interval is therefore
-        recentered at the value.
+        recentered at the value. It knows of images that were not seen, see `Imagined`.
         """
-        return super().headline_measure(table, metric, tally, recentred=True, **fields)
+        statistic = tallies.imagined_precision(tally)
+        return table.resampled(metric, statistic, len(tally), recentred=True, added=Imagined.added, **fields)
 
     def measured(self, outcomes: Outcomes) -> Measured:
         """Return detections, true boxes, and each image's LRP error and states of objects at the threshold.

@@ -24,6 +24,16 @@ def split(tally: Array) -> tuple[Array, Array]:
 
 def average_precision(tally: Array, thresholds: Sequence[float] = COCO_THRESHOLDS) -> Statistic:
     """Return the mean average precision over IoU thresholds, COCO's .50 to .95 by default, of resampled tallies."""
-    detections, truth = split(tally)
-    matches = boxes.match(detections, truth, class_count(detections, truth), thresholds)
+    matches = _matched(tally, thresholds)
     return lambda counts: boxes.mean_ap(boxes.average_precision(matches, counts))
+
+
+def imagined_precision(tally: Array, thresholds: Sequence[float] = COCO_THRESHOLDS) -> Statistic:
+    """Return the same for intervals with `Imagined.added`."""
+    values = boxes.imagined_precision(_matched(tally, thresholds), [range(len(thresholds))])
+    return lambda weights: values(weights)[:, 0, 0]
+
+
+def _matched(tally: Array, thresholds: Sequence[float]) -> boxes.Matches:
+    detections, truth = split(tally)
+    return boxes.match(detections, truth, class_count(detections, truth), thresholds)

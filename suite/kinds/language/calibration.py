@@ -216,6 +216,6 @@ def entropy_gap(table: Table) -> list[Measure]:
     real = table["bits"] / table["characters"]
     params = {"characters": table.facts["scored"]}
     return [
-        table.mean(ENTROPY_GAP, own[rows] - real[rows], params=params),
-        table.mean(OWN_BITS_PER_CHARACTER, own[rows], params=params),
+        table.mean(ENTROPY_GAP, own[rows] - real[rows], rows=rows, params=params),
+        table.mean(OWN_BITS_PER_CHARACTER, own[rows], rows=rows, params=params),
     ]

@@ -34,6 +34,7 @@ BITS_PER_CHARACTER = Metric(
     higher_is_better=False,
     columns=(BoardColumn("bits per character"),),
     is_headline=True,
+    tally=("bits", "characters"),
 )
 
 PRESETS = MappingProxyType(

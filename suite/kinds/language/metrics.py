@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from suite.decorators import metric
 from suite.kinds.base import Array, Outcomes
 from suite.kinds.language.kind import BITS_PER_CHARACTER
 from suite.metrics.catalogue import BoardColumn, Metric
-from suite.metrics.stats import sums_ratio
+from suite.metrics.stats.clusters import influences
 from suite.metrics.table import Measured, Table
 from suite.models.adapters.language import TorchLanguage
 from suite.types import Check, Measure, not_applicable
@@ -59,22 +60,32 @@ def bytes_and_causality(outcomes: Outcomes) -> Measured:
 @metric(kind="language", entries=[BITS_PER_CHARACTER, BITS_PER_BYTE, PERPLEXITY], measure=bytes_and_causality)
 def bits_per_character(table: Table) -> list[Measure]:
     """Bits per character and per byte, and the perplexity, with the state reset before each window."""
-    bits, characters = np.stack([table["bits"], table["characters"]], axis=1).T  # the tally of the kind
-    per_character = sums_ratio(bits, characters)
     checks: dict[str, Check] = {"causal": table.facts["causal"]}
     reason = None if checks["causal"] == "pass" else "a later character changes the predictions of earlier ones"
-    return [
-        table.resampled(BITS_PER_CHARACTER, per_character, checks=checks, reason=reason),
-        table.resampled(BITS_PER_BYTE, sums_ratio(bits, table["bytes"])),
-        table.resampled(PERPLEXITY, lambda counts: np.exp2(per_character(counts))),
-    ]
+    bits = _ratio(table, BITS_PER_CHARACTER, "bits", "characters", checks=checks, reason=reason)
+    return [bits, _ratio(table, BITS_PER_BYTE, "bits", "bytes"), _perplexity(table, bits)]
+
+
+def _ratio(table: Table, metric: Metric, part: str, whole: str, **fields: Any) -> Measure:
+    """Return the ratio of the sums of two columns as the mean of what each window adds to it.
+
+    Texts are few groups, for which the interval of a mean covers and a bootstrap of the groups does not.
+    """
+    numerator, denominator = table[part].astype(np.float64), table[whole].astype(np.float64)
+    return table.mean(metric, influences(numerator, denominator, None), **fields)
+
+
+def _perplexity(table: Table, bits: Measure) -> Measure:
+    """Return two to the power of the bits per character, and of the ends of their interval."""
+    value, lo, hi = (None if bit is None else float(np.exp2(bit)) for bit in (bits.value, bits.lo, bits.hi))
+    fields = {"level": table.level, "groups": bits.groups, **table.fields(PERPLEXITY)}
+    return Measure(PERPLEXITY.name, value, lo, hi, bits.n, bits.method, **fields)
 
 
 @metric(kind="language", entries=[NEXT_CHARACTER_ACCURACY])
 def next_character_accuracy(table: Table) -> list[Measure]:
     """Fraction of scored characters that are predicted correctly."""
-    correct = table["correct_characters"].astype(np.float64)
-    return [table.resampled(NEXT_CHARACTER_ACCURACY, sums_ratio(correct, table["characters"]))]
+    return [_ratio(table, NEXT_CHARACTER_ACCURACY, "correct_characters", "characters")]
 
 
 def carried(outcomes: Outcomes) -> Measured:
@@ -121,7 +132,7 @@ def bits_per_character_carried(table: Table) -> list[Measure]:
         "longest": int(table["run_length"].max()),
         "carried": int(table["follows"].sum()),
     }
-    return [table.resampled(BITS_CARRIED, sums_ratio(table["carried_bits"], table["characters"]), params=params)]
+    return [_ratio(table, BITS_CARRIED, "carried_bits", "characters", params=params)]
 
 
 def scored_bytes(outcomes: Outcomes) -> Array:

@@ -96,7 +96,7 @@ def _text_measure(table: Table, metric: Metric, params: dict[str, Any]) -> Measu
     fields: dict[str, Any] = {"params": params, "n_failed": n - len(values)}
     if not len(values):
         return table.undefined(metric, "no text is long enough", n=n, **fields)
-    return table.mean(metric, values, control=float(real.mean()) if len(real) else None, **fields)
+    return table.of_others().mean(metric, values, control=float(real.mean()) if len(real) else None, **fields)
 
 
 def joined(ids: Sequence[str], texts: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from suite.errors import NotApplicableError
 from suite.kinds.base import Array, Prediction, Rescaling
 from suite.kinds.classification.calibration import best_temperature, temperature_scaling
 from suite.metrics.calibration import Diagram
+from suite.metrics.catalogue import Metric
 from suite.metrics.segmentation import (
     IGNORED,
     PIXEL_COLUMNS,
@@ -19,7 +20,8 @@ from suite.metrics.segmentation import (
     pixel_sample,
 )
 from suite.metrics.segmentation.calibration import IMAGE_ECE, PIXEL_BRIER, PIXEL_CLASSWISE_ECE, PIXEL_ECE, PIXEL_NLL
-from suite.metrics.stats import sums_ratio
+from suite.metrics.stats import Statistic
+from suite.metrics.stats.imagined import Imagined
 from suite.metrics.table import Measured, Table
 from suite.types import Measure
 
@@ -49,18 +51,26 @@ def pixel_sums(prediction: Prediction) -> Measured:
 def segmentation_calibration(table: Table) -> list[Measure]:
     """Calibration of distributions: of all pixels, of the foreground and near class borders; and proper scores."""
     events = PixelEvents({name: table[name] for name in PIXEL_COLUMNS})
-    binned: dict[str, Any] = {"recentred": True, "why": f"{NO_PIXEL} of this kind"}
     bins = {"bins": int(table.facts["bins"])}
 
     def params_of(region: str) -> dict[str, Any]:
         named = {} if region == REGIONS[0] else {"region": region}
         return {**named, **bins, "pixels": int(events.pixels(region).sum())}
 
+    def row(
+        metric: Metric, values: Statistic, region: str = REGIONS[0], highest: float = 1.0, **fields: Any
+    ) -> Measure:
+        statistic = Imagined(events.pixels(region)[:, None], (0.0, highest)).statistic(
+            lambda weights: values(weights)[:, None]
+        )
+        return table.resampled(metric, lambda weights: statistic(weights)[:, 0], added=Imagined.added, **fields)
+
+    binned: dict[str, Any] = {"recentred": True, "why": f"{NO_PIXEL} of this kind"}
     return [
-        *(table.resampled(PIXEL_ECE, partial(events.ece, name), params=params_of(name), **binned) for name in REGIONS),
-        table.resampled(PIXEL_CLASSWISE_ECE, events.classwise_ece, params=bins, **binned),
-        table.resampled(PIXEL_NLL, events.nll, why=_why_no_nll(events)),
-        table.resampled(PIXEL_BRIER, events.brier, why=NO_PIXEL),
+        *(row(PIXEL_ECE, partial(events.ece, name), name, params=params_of(name), **binned) for name in REGIONS),
+        row(PIXEL_CLASSWISE_ECE, events.classwise_ece, params=bins, **binned),
+        row(PIXEL_NLL, events.nll, highest=events.highest_nll, why=_why_no_nll(events)),
+        row(PIXEL_BRIER, events.brier, highest=2.0, why=NO_PIXEL),
         _image_ece(table, events, bins),
     ]
 
@@ -75,7 +85,9 @@ def _image_ece(table: Table, events: PixelEvents, params: dict[str, Any]) -> Mea
     """Return the mean ECE of the images that have valid pixels; errors of images do not cancel in this mean."""
     per_image = events.per_image_ece()
     defined = np.isfinite(per_image)
-    return table.resampled(IMAGE_ECE, sums_ratio(np.where(defined, per_image, 0), defined), params=params, why=NO_PIXEL)
+    if not defined.any():
+        return table.undefined(IMAGE_ECE, NO_PIXEL, n=len(table), params=params)
+    return table.mean(IMAGE_ECE, per_image[defined], rows=defined, params=params)
 
 
 def rescaling(output: Array, targets: Array) -> Rescaling:

@@ -24,11 +24,13 @@ from suite.kinds.defaults import Graded, KindDefaults, check_class_logits, softm
 from suite.kinds.inputs import image
 from suite.kinds.segmentation import calibration, losses
 from suite.metrics import segmentation as counting
+from suite.metrics.catalogue import Metric
 from suite.metrics.segmentation import IGNORED, MIOU
 from suite.metrics.stats import Statistic, ratio
-from suite.metrics.table import Measured
+from suite.metrics.stats.imagined import Imagined
+from suite.metrics.table import Measured, Table
 from suite.models.base import TorchModel, TorchSegmenter
-from suite.types import IMAGE, Display, DisplayType, Sample
+from suite.types import IMAGE, Display, DisplayType, Measure, Sample
 
 PRESETS = MappingProxyType(
     {
@@ -127,6 +129,13 @@ class Segmentation(Graded, KindDefaults):
     def statistic(self, tally: Array) -> Statistic:
         """Return the mean intersection over union of the pooled confusion matrix of resamples."""
         return lambda counts: counting.mean_iou(tally, counts)
+
+    def headline_measure(self, table: Table, metric: Metric, tally: Array, **fields: Any) -> Measure:
+        """Return the metric with an interval that knows of images that were not seen; see `Imagined`."""
+        values = counting.imagined_iou(tally)
+        return table.resampled(
+            metric, lambda weights: values(weights)[:, 0], len(tally), added=Imagined.added, **fields
+        )
 
     def measured(self, outcomes: Outcomes) -> Measured:
         """Return each image's confusion matrix, mean intersection over union and pixel accuracy; and the class names.

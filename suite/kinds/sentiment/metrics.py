@@ -6,10 +6,10 @@ from suite.data.text import texts_of
 from suite.decorators import metric
 from suite.errors import NotApplicableError
 from suite.kinds.base import Array, Outcomes, required
-from suite.metrics import stats
 from suite.metrics.calibration.agreement import AGREEMENT_METRICS, agreement_measures
 from suite.metrics.catalogue import BoardColumn, Metric
-from suite.metrics.stats import Statistic, drawn, ratio, sums_ratio
+from suite.metrics.stats import Added, Statistic, drawn, ratio, sums_ratio
+from suite.metrics.stats.by_class import imagined_auroc, imagined_by_class, widened
 from suite.metrics.table import Measured, Table
 from suite.models.adapters.text import Reading
 from suite.types import Measure
@@ -54,15 +54,28 @@ def scores(outcomes: Outcomes) -> Measured:
 @metric(kind="sentiment", entries=[AUROC], measure=scores)
 def auroc(table: Table) -> list[Measure]:
     """Area under the ROC curve of the second class; ties count half."""
-    statistic = stats.auroc(table["score"], table["label"] == 1)
-    return [table.resampled(AUROC, statistic, why="the texts are all of one class")]
+    positive, why = table["label"] == 1, "the texts are all of one class"
+    if len(np.unique(positive)) < 2:
+        return [table.undefined(AUROC, why, n=len(table))]
+    statistic, added = imagined_auroc(table["score"], positive)
+    return [table.resampled(AUROC, statistic, added=added, why=why)]
 
 
 @metric(kind="sentiment", entries=[MCC])
 def mcc(table: Table) -> list[Measure]:
     """Matthews correlation of predictions and labels, -1 to 1; 0 for guessing, whatever the class frequencies."""
-    statistic = matthews(table["prediction"], table["label"], len(table.facts["classes"]))
-    return [table.resampled(MCC, statistic, why="the texts, or the predictions, are all of one class")]
+    labels, predictions, every = table["label"], table["prediction"], np.arange(len(table.facts["classes"]))
+    sizes = np.bincount(labels, minlength=len(every))
+    true = np.concatenate([labels, every, every])  # with the imagined samples, wrong and right
+    predicted = np.concatenate([predictions, (every + 1) % len(every), every])
+    raw = matthews(predicted, true, len(every))
+    own, few = matthews(predictions, labels, len(every))(None), sizes[sizes > 0].min()
+
+    def statistic(weights: Array | None) -> Array:
+        return widened(raw(weights), own, few, (-1.0, 1.0))
+
+    why = "the texts, or the predictions, are all of one class"
+    return [table.resampled(MCC, statistic, added=imagined_by_class(sizes), why=why)]
 
 
 def matthews(predictions: Array, targets: Array, classes: int) -> Statistic:
@@ -96,8 +109,12 @@ def word_counts(outcomes: Outcomes) -> Measured:
 @metric(kind="sentiment", entries=[UNKNOWN_WORDS], measure=word_counts)
 def unknown_words(table: Table) -> list[Measure]:
     """Fraction of tokens that are not in the model's vocabulary."""
-    statistic = sums_ratio(table["unknown"], table["words"])
-    return [table.resampled(UNKNOWN_WORDS, statistic, why="the model reads no word of any text")]
+    unknown, words = (table[name].astype(np.float64) for name in ("unknown", "words"))
+    size = (words @ words) / max(words.sum(), 1)  # of the text that an average word stands in
+    # Imagined texts without a known word, and without an unknown one; see `Added`.
+    statistic = sums_ratio(np.append(unknown, [size, 0]), np.append(words, [size, size]))
+    added = Added(low=np.array([0.0, 1.0]), high=np.array([1.0, 0.0]))
+    return [table.resampled(UNKNOWN_WORDS, statistic, added=added, why="the model reads no word of any text")]
 
 
 def truncation(outcomes: Outcomes) -> Measured:
@@ -147,4 +164,6 @@ def agreement_with_raters(table: Table) -> list[Measure]:
     if "shares" not in table:
         return []
     predicted, shares, labels = (table[name] for name in ("probabilities", "shares", "label"))
-    return agreement_measures(predicted, shares, labels, seed=table.seed, params=table.params, level=table.level)
+    return agreement_measures(
+        predicted, shares, labels, seed=table.seed, params=table.params, level=table.level, groups=table.groups
+    )

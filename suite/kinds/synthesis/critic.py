@@ -13,9 +13,9 @@ import torch
 from suite.decorators import metric
 from suite.errors import ModelError, NotApplicableError
 from suite.kinds.base import Array, Outcomes
-from suite.metrics import stats
 from suite.metrics.calibration.events import event_measures
 from suite.metrics.catalogue import BoardColumn, Metric
+from suite.metrics.stats.by_class import imagined_auroc
 from suite.metrics.table import Measured, Table
 from suite.types import Measure
 
@@ -84,10 +84,12 @@ def critic(table: Table) -> list[Measure]:
     scores, logits, real = (table.of(CRITIC, name) for name in ("score", "log_odds", "is_real"))
     params: dict[str, Any] = {**table.params, "proxy": True, "chance": table.facts["chance"]}
     probability = 1 / (1 + np.exp(-logits.clip(-60, 60)))
+    table = table.of_others()
     calibration = event_measures(probability, real, seed=table.seed, params=params, level=table.level)[0]
+    area, added = imagined_auroc(scores, real)
     return [
         replace(calibration, metric=CRITIC_ECE.name),
-        table.resampled(CRITIC_AUROC, stats.auroc(scores, real), len(scores), params=params),
+        table.resampled(CRITIC_AUROC, area, len(scores), added=added, params=params),
         table.rate(CRITIC_ACCURACY, (logits > 0) == real, params=params),
     ]
 

@@ -196,7 +196,7 @@ class Synthesis(Graded, Labeled, KindDefaults):
         return average(np.asarray(tally, np.float64))
 
     def headline_measure(self, table: Table, metric: Metric, tally: Array, **fields: Any) -> Measure:
-        """Return the fraction of images on the manifold with its Wilson interval; only clean, it is no proxy."""
+        """Return the fraction of images on the manifold with its interval; only clean, it is no proxy."""
         proxy = {} if metric.name == PRECISION.name else {"proxy": True}
         params = {**fields.pop("params", {}), **proxy, "k": K, "real": table.facts["real"]}
         return table.rate(metric, np.asarray(tally, bool), params=params, **fields)
@@ -204,7 +204,7 @@ class Synthesis(Graded, Labeled, KindDefaults):
     # what is stored and shown
 
     def measured(self, outcomes: Outcomes) -> Measured:
-        """Return the distance of each image to the manifold, in feature deviations; negative on it.
+        """Return the distance of each image to the manifold, in feature deviations, and whether it lies on it.
 
         The facts are the class names, a caveat about the robustness of generators, and the number of real images that
         span the manifold.
@@ -213,7 +213,8 @@ class Synthesis(Graded, Labeled, KindDefaults):
         if self._manifold is None:
             return Measured(facts=facts)
         distances = self._manifold.distances(outcomes.output)
-        return Measured({"off_manifold": distances}, {**facts, "real": len(self._manifold.centers)})
+        columns = {"off_manifold": distances, "on_manifold": distances <= 0}
+        return Measured(columns, {**facts, "real": len(self._manifold.centers)})
 
     def output_arrays(self, output: Array) -> dict[str, Display]:
         """Return the images as uint8, and whether they lie on the manifold."""

@@ -8,8 +8,9 @@ from suite.errors import NotApplicableError
 from suite.kinds.base import Array, Outcomes
 from suite.kinds.synthesis.gallery import interpolations
 from suite.kinds.synthesis.kind import Synthesis
+from suite.kinds.synthesis.memorization import judge_params
 from suite.kinds.synthesis.pools import MOST, sample_pools
-from suite.kinds.synthesis.quality import PRECISION, QUALITY, judge_params, quality_measures
+from suite.kinds.synthesis.quality import PRECISION, QUALITY, quality_measures
 from suite.metrics.catalogue import Metric
 from suite.metrics.stats import ratio
 from suite.metrics.table import Measured, Table
@@ -29,6 +30,7 @@ JUMP = Metric(
     "interpolation jump",
     "ratio of the largest to the mean step on paths between images; 1 is even",
     unit="ratio",
+    bounds=(1.0, None),
     higher_is_better=False,
 )
 DETOUR = Metric(
@@ -36,6 +38,7 @@ DETOUR = Metric(
     "interpolation detour",
     "ratio of path length to endpoint distance on paths between images; 1 is straight",
     unit="ratio",
+    bounds=(1.0, None),
     higher_is_better=False,
 )
 
@@ -98,7 +101,7 @@ def _smoothness(table: Table, metric: Metric, values: Array) -> Measure:
     params = {"steps": STEPS, **judge_params(table), "distance_of_ends": ends}
     values = values[np.isfinite(values)]
     if len(values):
-        return table.mean(metric, values, params=params)
+        return table.of_others().mean(metric, values, params=params)
     return table.undefined(metric, "all images along every line have the same features", params=params)
 
 

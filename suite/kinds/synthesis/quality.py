@@ -7,21 +7,34 @@ generator can be expected to do better at this number of images.
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from suite.kinds.base import Array
 from suite.kinds.synthesis.judge import WIDTH
-from suite.kinds.synthesis.pools import CONTROL, GENERATED, NEAREST, REAL
+from suite.kinds.synthesis.memorization import IMAGE_MEMORIZATION, image_memorization, row_fields
+from suite.kinds.synthesis.pools import CONTROL, GENERATED, REAL
 from suite.metrics.catalogue import BoardColumn, Metric
-from suite.metrics.generation import compared, frechet_distance, frechet_error, kernel_distance
+from suite.metrics.generation import (
+    Neighbors,
+    compared,
+    frechet_distance,
+    frechet_error,
+    kernel_distance,
+    kernel_interval,
+)
 from suite.metrics.generation.fid import GROUPS
-from suite.metrics.generation.kid import FEWEST, KERNEL
+from suite.metrics.generation.kid import FEWEST, FEWEST_INTERVAL, KERNEL
+from suite.metrics.stats import FEW_SAMPLES, Interval, clopper_pearson, too_few
 from suite.metrics.stats.intervals import quantile_of_level
 from suite.metrics.table import Table
 from suite.types import Measure
 
 K, DENSE = 3, 5
 """Neighbors of precision and recall, and of density and coverage, as in the papers that define them."""
+
+KID_METHOD = "bootstrap-t and jackknife of both sets"
+"""Interval method of the kernel distance."""
+
+COVERAGE_METHOD = "korn-graubard, jackknife of the real images"
+"""Interval method of the coverage."""
 
 GROUPED = f"jackknife of groups of both sets ({GROUPS})"
 """Interval method of the Fréchet distance."""
@@ -54,6 +67,7 @@ PRECISION = Metric(
     control="real",
     columns=(BoardColumn("precision"),),
     is_headline=True,
+    outcome="on_manifold",
     descriptive=("control", "proxy"),
 )
 RECALL = Metric(
@@ -68,6 +82,7 @@ DENSITY = Metric(
     "density",
     "number of real neighborhoods that a generated image lies in; 1 is the value for real images",
     unit="balls over k",
+    bounds=(0.0, None),
     control="real",
     descriptive=("control",),
 )
@@ -79,15 +94,6 @@ COVERAGE = Metric(
     columns=(BoardColumn("coverage"),),
     descriptive=("control",),
 )
-IMAGE_MEMORIZATION = Metric(
-    "image_memorization",
-    "images memorized",
-    "share of generated images that are suspiciously close to a training image",
-    higher_is_better=False,
-    control="real",
-    columns=(BoardColumn("images memorized"),),
-    descriptive=("control", "distance"),
-)
 QUALITY = (KID, FID, PRECISION, RECALL, DENSITY, COVERAGE, IMAGE_MEMORIZATION)
 """The metrics of `quality_measures`, in their order."""
 
@@ -97,15 +103,11 @@ def quality_measures(table: Table) -> list[Measure]:
 
     An undefined value has a reason.
     """
-    scores, controls = (_Scores(table, name).measures() for name in (GENERATED, CONTROL))
+    table = table.of_others()
+    scores, controls = (Scores(table, name).measures() for name in (GENERATED, CONTROL))
     count = len(table.of(CONTROL, "features"))
     rows = [_with_control(one, other, count) for one, other in zip(scores, controls, strict=True)]
-    return [*rows, *(_image_memorization(table, space) for space in ("pixels", "features"))]
-
-
-def judge_params(table: Table) -> dict[str, Any]:
-    """Return the params of rows that depend on the judge."""
-    return {"features": f"judge of {table.facts['judge']}"}
+    return [*rows, *(image_memorization(table, space) for space in ("pixels", "features"))]
 
 
 def _with_control(measure: Measure, control: Measure, count: int) -> Measure:
@@ -114,7 +116,7 @@ def _with_control(measure: Measure, control: Measure, count: int) -> Measure:
 
 
 @dataclass(frozen=True)
-class _Scores:
+class Scores:
     """Scores of a population of images against real ones."""
 
     table: Table
@@ -132,16 +134,26 @@ class _Scores:
 
     def measures(self) -> list[Measure]:
         """Return kid, fid, precision, recall, density and coverage."""
-        return [self._kid(), self._fid(), *self._neighbors()]
+        return [self.kid(), self.fid(), *self.neighbors()]
 
-    def _kid(self) -> Measure:
+    def kid(self) -> Measure:
+        """Return the kernel distance."""
         if undefined := self._undefined(KID, FEWEST):
             return undefined
-        kid = kernel_distance(self.real, self.features, seed=self.table.seed)
-        fields = self._fields(KID, kernel=KERNEL, subsets=kid.subsets, subset=kid.size)
-        return self._normal(KID, (kid.value, kid.error, -np.inf), "jackknife of both sets", fields)
+        real, features, table = self.real, self.features, self.table
+        kid = kernel_distance(real, features, seed=table.seed)
+        interval, fields = (
+            Interval(None, None, FEW_SAMPLES),
+            self._fields(KID, kernel=KERNEL, subsets=kid.subsets, subset=kid.size),
+        )
+        if kid.size < FEWEST_INTERVAL:
+            fields["reason"] = too_few(kid.size, FEWEST_INTERVAL, "images")
+        else:
+            interval = Interval(*kernel_interval(real, features, seed=table.seed, level=table.level), KID_METHOD)
+        return interval.measure(KID.name, kid.value, len(features), level=table.level, **fields)
 
-    def _fid(self) -> Measure:
+    def fid(self) -> Measure:
+        """Return the Fréchet distance."""
         fewer = min(len(self.features), len(self.real))
         if undefined := self._undefined(FID, WIDTH + 1 + -(-fewer // GROUPS)):  # the jackknife leaves out a group
             return undefined
@@ -150,7 +162,8 @@ class _Scores:
         fields = self._fields(FID, dimensions=WIDTH, covers="the value to expect at this number of images")
         return self._normal(FID, (value, error, 0.0), GROUPED, fields)
 
-    def _neighbors(self) -> list[Measure]:
+    def neighbors(self) -> list[Measure]:
+        """Return precision, recall, density and coverage."""
         metrics, table = (PRECISION, RECALL, DENSITY, COVERAGE), self.table
         undefined = [self._undefined(one, DENSE + 1) for one in metrics]
         if missing := [one for one in undefined if one is not None]:
@@ -162,8 +175,16 @@ class _Scores:
             table.rate(PRECISION, scores.realistic, **self._more(k=K, covers=over_generated)),
             table.rate(RECALL, scores.recalled, **self._more(k=K, covers=over_real)),
             table.mean(DENSITY, scores.density, **self._more(k=DENSE, covers=over_generated)),
-            table.rate(COVERAGE, scores.covered, **self._more(k=DENSE, covers=over_real)),
+            self._coverage(scores, {"k": DENSE, "covers": over_real}),
         ]
+
+    def _coverage(self, scores: Neighbors, params: dict[str, Any]) -> Measure:
+        """Return the coverage with the interval of as many independent outcomes as have its standard error."""
+        value, n, fields = float(scores.covered.mean()), len(scores.covered), self._fields(COVERAGE, **params)
+        spread, square = value * (1 - value), scores.covered_error**2
+        size = min(n, spread / square) if spread and square > 0 else n
+        interval = Interval(*clopper_pearson(value * size, size, self.table.level), COVERAGE_METHOD)
+        return interval.measure(COVERAGE.name, value, n, level=self.table.level, **fields)
 
     def _normal(
         self, metric: Metric, estimate: tuple[float, float, float], method: str, fields: dict[str, Any]
@@ -186,22 +207,4 @@ class _Scores:
         return self.table.fields(metric, **self._more(**params))
 
     def _more(self, **params: Any) -> dict[str, Any]:
-        return _fields(self.table, **params)
-
-
-def _fields(table: Table, **params: Any) -> dict[str, Any]:
-    """Return what every row has: the number of images that are not finite, and the judge."""
-    return {"n_failed": table.facts["not_finite"], "params": {**judge_params(table), **params}}
-
-
-def _image_memorization(table: Table, space: str) -> Measure:
-    """Return how many generated images are at least as near to a training image as the nearest 1 % of test images."""
-    params = {"space": space, "control": "test images; 0.01 by definition, but for ties"}
-    generated, real = (len(table.of(name, "features")) for name in (GENERATED, REAL))
-    if not generated or real < 1 / NEAREST:
-        reason = f"{real} test images; expected at least {1 / NEAREST:.0f}, to determine the nearest hundredth"
-        return table.undefined(IMAGE_MEMORIZATION, reason, n=generated, **_fields(table, **params))
-    of_generated, of_real = (table.of(name, f"nearest_{space}") for name in (GENERATED, REAL))
-    limit = float(np.quantile(of_real, NEAREST))
-    fields = _fields(table, **params, distance=limit)
-    return table.rate(IMAGE_MEMORIZATION, of_generated <= limit, control=float((of_real <= limit).mean()), **fields)
+        return row_fields(self.table, **params)

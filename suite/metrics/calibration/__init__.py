@@ -3,8 +3,9 @@
 from suite.metrics.calibration.bins import BINNING, Diagram, Reliability
 from suite.metrics.calibration.events import ece_of_calibrated, event_measures
 from suite.metrics.calibration.predictions import Predictions
-from suite.metrics.calibration.scaling import fit_temperature, inverse_temperature_error, temperature_interval
+from suite.metrics.calibration.scaling import fit_temperature
 from suite.metrics.calibration.summary import CALIBRATION_METRICS, calibration_measures
+from suite.metrics.calibration.temperature_ends import temperature_ends, temperature_interval
 
 __all__ = [
     "BINNING",
@@ -16,6 +17,6 @@ __all__ = [
     "ece_of_calibrated",
     "event_measures",
     "fit_temperature",
-    "inverse_temperature_error",
+    "temperature_ends",
     "temperature_interval",
 ]

@@ -8,9 +8,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from suite.errors import DataError
 from suite.metrics.calibration.inputs import FloatArray, as_labels, as_probabilities
+from suite.metrics.calibration.losses import highest_loss
 from suite.metrics.catalogue import BoardColumn, Metric
-from suite.metrics.stats.bootstrap import mean_measure
+from suite.metrics.stats.clusters import Groups
 from suite.metrics.stats.intervals import rate
+from suite.metrics.stats.means import mean_measure
 from suite.types import Measure
 
 AGREED = 0.8
@@ -114,6 +116,7 @@ def agreement_measures(
     seed: int,
     params: Mapping[str, Any] | None = None,
     level: float = 0.95,
+    groups: Groups | None = None,
 ) -> list[Measure]:
     """Compare predicted distributions with those of the raters, and split accuracy by how far raters agree.
 
@@ -124,6 +127,7 @@ def agreement_measures(
         seed: of the resampling.
         params: stored with every measure.
         level: confidence level.
+        groups: the number of each sample's group, (n,); None if samples are independent.
 
     Returns:
         soft_cross_entropy, rater_entropy (its lower bound) and their difference soft_kl, in nats; js_distance and
@@ -137,19 +141,31 @@ def agreement_measures(
     rated, raters = _rated(shares, probabilities.shape)
     own = {**(params or {}), "unrated": int((~rated).sum())}
     probabilities, right = probabilities[rated], (probabilities.argmax(axis=1) == label_indices)[rated]
+    codes = None if groups is None else groups[rated]
     agreed = raters.max(axis=1, initial=0.0) >= AGREED - _SLACK
-    lower_bound, cross_entropy = entropy(raters), soft_cross_entropy(probabilities, raters)
-    means = (
-        (SOFT_CROSS_ENTROPY, cross_entropy),
-        (RATER_ENTROPY, lower_bound),
-        (SOFT_KL, np.maximum(cross_entropy - lower_bound, 0.0)),
-        (JS_DISTANCE, jensen_shannon_distance(probabilities, raters)),
-        (TOTAL_VARIATION, total_variation(probabilities, raters)),
-    )
+    fields: dict[str, Any] = {"seed": seed, "level": level}
     return [
-        *(_mean(metric, values, seed, own, level) for metric, values in means),
-        _accuracy(ACCURACY_AGREED, right[agreed], {**own, "agreement": f">= {AGREED:g}"}, level),
-        _accuracy(ACCURACY_DISPUTED, right[~agreed], {**own, "agreement": f"< {AGREED:g}"}, level),
+        *(
+            _mean(metric, values, highest, {**fields, "groups": codes, "params": own})
+            for metric, values, highest in distances(probabilities, raters)
+        ),
+        *(
+            _accuracy(metric, right, rows, codes, {**own, "agreement": f"{sign} {AGREED:g}"}, level)
+            for metric, rows, sign in ((ACCURACY_AGREED, agreed, ">="), (ACCURACY_DISPUTED, ~agreed, "<"))
+        ),
+    ]
+
+
+def distances(predicted: FloatArray, raters: FloatArray) -> list[tuple[Metric, FloatArray, float]]:
+    """Return the metrics that are means, with the values (n,) and the highest value that is conceivable."""
+    lower_bound, cross_entropy = entropy(raters), soft_cross_entropy(predicted, raters)
+    worst = highest_loss(predicted.max(axis=1), cross_entropy)
+    return [
+        (SOFT_CROSS_ENTROPY, cross_entropy, worst),
+        (RATER_ENTROPY, lower_bound, float(np.log(raters.shape[1]))),
+        (SOFT_KL, np.maximum(cross_entropy - lower_bound, 0.0), worst),
+        (JS_DISTANCE, jensen_shannon_distance(predicted, raters), 1.0),
+        (TOTAL_VARIATION, total_variation(predicted, raters), 1.0),
     ]
 
 
@@ -162,20 +178,27 @@ def _rated(shares: ArrayLike, shape: tuple[int, ...]) -> tuple[NDArray[np.bool_]
     return rated, as_probabilities(wide[rated]) if rated.any() else wide[rated]
 
 
-def _mean(metric: Metric, values: FloatArray, seed: int, params: Mapping[str, Any], level: float) -> Measure:
+def _mean(metric: Metric, values: FloatArray, highest: float, own: Mapping[str, Any]) -> Measure:
     infinite = int(np.isinf(values).sum())
-    fields: dict[str, Any] = {
-        "level": level, "unit": metric.unit, "higher_is_better": metric.higher_is_better, "params": params
-    }  # fmt: skip
+    fields: dict[str, Any] = {**own, "unit": metric.unit, "higher_is_better": metric.higher_is_better}
     if values.size and not infinite:
-        return mean_measure(metric.name, values, seed=seed, **fields)
+        return mean_measure(metric.name, values, bounds=(0.0, highest), **fields)
     reason = f"in {infinite} of {values.size} samples a rater's choice has probability exactly 0"
+    del fields["seed"], fields["groups"]
     reason = reason if infinite else UNRATED
     return Measure(metric.name, None, None, None, values.size, "none", reason=reason, **fields)
 
 
-def _accuracy(metric: Metric, right: NDArray[np.bool_], params: Mapping[str, Any], level: float) -> Measure:
-    if right.size:
-        return rate(metric.name, right, level=level, params=params)
+def _accuracy(
+    metric: Metric,
+    right: NDArray[np.bool_],
+    rows: NDArray[np.bool_],
+    groups: Groups | None,
+    params: Mapping[str, Any],
+    level: float,
+) -> Measure:
+    if rows.any():
+        codes = None if groups is None else groups[rows]
+        return rate(metric.name, right[rows], groups=codes, level=level, params=params)
     reason = f"no sample has a rater agreement of {params['agreement']}"
     return Measure(metric.name, None, None, None, 0, "none", level, params=params, reason=reason)

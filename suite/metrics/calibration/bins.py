@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from suite.errors import DataError, MeasureError
+from suite.metrics.calibration.debiased import DebiasedSquare, Gaps
 from suite.metrics.calibration.inputs import BoolArray, FloatArray, IndexArray, checked_events
 from suite.metrics.calibration.top import checked_top_labels
-from suite.metrics.stats.intervals import quantile_of_level
 
 BINNING = "equal-width; (lo, hi]; 0 in the first bin, 1 in the last"
 """Convention of the bins; stored with every number that depends on them."""
@@ -41,33 +41,6 @@ def _block_sums(keys: IndexArray, values: FloatArray | BoolArray, bins: int) -> 
     parts = [np.bincount(keys[s : s + _BLOCK], values[s : s + _BLOCK], bins) for s in starts]
     # numpy sums contiguous rows pairwise, but columns one after the other.
     return np.asarray(np.ascontiguousarray(np.stack(parts, axis=1)).sum(axis=1))
-
-
-@dataclass(frozen=True)
-class DebiasedSquare:
-    """A debiased squared calibration error with its interval.
-
-    Attributes:
-        value: the untruncated estimate, which is negative about half the time for a perfectly calibrated model; None
-            if no bin has two samples.
-        lo, hi: ends of the interval; None if the value is.
-        singletons: number of bins with one sample; they have no variance estimate and are left out.
-    """
-
-    value: float | None
-    lo: float | None
-    hi: float | None
-    singletons: int
-
-
-def _score_interval(value: float, level: float, fixed: float, slope: float) -> tuple[float, float]:
-    """Return all t with (value - t)^2 <= z^2 (fixed + slope * max(t, 0))."""
-    z = quantile_of_level(level)
-    half = z * np.sqrt(fixed)
-    lo, hi = value - half, value + half
-    center = value + z * z * slope / 2
-    root = z * np.sqrt(max(0.0, z * z * slope * slope / 4 + fixed + slope * value))
-    return float(lo if lo < 0 else center - root), float(hi if hi < 0 else center + root)
 
 
 SAMPLES = "samples"
@@ -155,26 +128,12 @@ class Reliability:
     def debiased_square(self, level: float = 0.95) -> DebiasedSquare:
         """Return the debiased squared error of 0/1 outcomes, sum of p (gap^2 - y(1 - y)/(n - 1)) over bins.
 
-        Formula: Broecker (2012), Kumar et al. (2019). The interval inverts a score test with the analytic variance
-        sum of p^2 (2 v^2 + 4 t v) at the hypothesized error t, v being a gap's variance, plus the variance of the
-        bins' sizes; unlike value +- 1.96 standard errors it also covers at small n. For a bin whose outcomes are all
-        equal the variance (not the value) uses y = (k + 1/2)/(n + 1).
+        Formula: Broecker (2012), Kumar et al. (2019); p is a bin's share, n its number of samples, y its accuracy. For
+        the interval see `suite.metrics.calibration.debiased`.
         """
-        total = self._require_events()
-        used = self.counts >= 2
-        singletons = int((self.counts == 1).sum())
-        if not used.any():
-            return DebiasedSquare(None, None, None, singletons)
-        n, hits = self.counts[used], self.correct_sums[used]
-        share, mean, smooth = n / total, hits / n, (hits + 0.5) / (n + 1)
-        noise = mean * (1 - mean) / (n - 1)
-        squares = (mean - self.confidence_sums[used] / n) ** 2 - noise
-        value = float((share * squares).sum())
-        variance = np.where(noise > 0, noise, smooth * (1 - smooth) / n)
-        between = max(0.0, float((share * squares**2).sum()) - value**2) / total
-        fixed = float((2 * share**2 * variance**2).sum()) + between
-        slope = float(4 * (share**2 * variance).sum() / share.sum())
-        return DebiasedSquare(value, *_score_interval(value, level, fixed, slope), singletons)
+        self._require_events()
+        gaps = Gaps.of_counts(self.counts, self.confidence_sums, self.correct_sums)
+        return gaps.square(level)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,14 @@ from numpy.typing import ArrayLike
 
 from suite.errors import MeasureError
 from suite.metrics.calibration.bins import BINNING, Reliability, bin_index
+from suite.metrics.calibration.debiased import DebiasedSquare, Gaps
 from suite.metrics.calibration.inputs import FloatArray, checked_events
+from suite.metrics.calibration.resamples import Resamples
 from suite.metrics.calibration.selective import TIES, aurc, aurc_of_counts
 from suite.metrics.catalogue import BoardColumn, Metric
-from suite.metrics.stats.bootstrap import bootstrap_counts, by_chunk, percentile_interval, recentred_interval, tails
-from suite.metrics.stats.counts import CountArray
+from suite.metrics.stats.bootstrap import by_chunk, tails
+from suite.metrics.stats.clusters import Groups
+from suite.metrics.stats.interval import CONSTANT, Interval
 from suite.types import Measure
 
 
@@ -68,6 +71,7 @@ def event_measures(
     bins: int = 15,
     replicates: int = 1000,
     level: float = 0.95,
+    groups: Groups | None = None,
 ) -> list[Measure]:
     """Measure ece, ece_debiased_squared, ece_noise_floor and aurc of confidence events.
 
@@ -79,33 +83,26 @@ def event_measures(
         bins: number of bins.
         replicates: number of resamples, and of simulated calibrated models.
         level: confidence level.
+        groups: the number of each sample's group, (n,); None if samples are independent.
 
     Raises:
         DataError: a value is not finite or outside [0, 1], there are none, or the lengths differ.
     """
     first, second = checked_events(confidence, correct)
-    state = Reliability.from_events(first, second, bins)
+    resamples = Resamples.of(first.size, groups, seed, replicates, level)
     statistics = by_chunk(ece_of_counts(first, second, bins)), by_chunk(aurc_of_counts(first, 1.0 - second))
-    samples = joint_bootstrap(statistics, first.size, seed, replicates)
+    of_ece, of_aurc = resamples.draws(*statistics)
     binning = merged(params, {"bins": bins, "binning": BINNING})
-    floor = _noise_floor(ece_of_calibrated(first, seed=seed, bins=bins, draws=replicates), first.size, binning, level)
+    floor = _noise_floor(ece_of_calibrated(first, seed=seed, bins=bins, draws=replicates), resamples, binning)
+    debiased = _debiased(first, second, resamples, binning)
+    value = Reliability.from_events(first, second, bins).ece()
+    own = {"norm": "l1", "covers": ECE_COVERS, "distinguishable_from_calibrated": _stands_out(value, floor, debiased)}
     return [
-        _ece(state.ece(), samples[:, 0], floor, binning),
-        _debiased(state, binning, level),
+        resamples.recentred(ECE, value, of_ece, merged(binning, own)),
+        debiased,
         floor,
-        _aurc(aurc(first, second), samples[:, 1], first.size, merged(params, {"ties": TIES}), level),
+        resamples.percentile(AURC, aurc(first, second), of_aurc, merged(params, {"ties": TIES})),
     ]
-
-
-def joint_bootstrap(
-    statistics: tuple[Callable[[CountArray], FloatArray], ...], n: int, seed: int, replicates: int
-) -> FloatArray:
-    """Return (replicates, k) values of k statistics of the same resample counts (n, r)."""
-
-    def joint(counts: CountArray) -> FloatArray:
-        return np.stack([statistic(counts) for statistic in statistics], axis=1)
-
-    return bootstrap_counts(joint, n, seed=seed, replicates=replicates)
 
 
 def merged(params: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,15 +113,22 @@ def merged(params: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def ece_of_counts(confidence: FloatArray, correct: FloatArray, bins: int) -> Callable[[FloatArray], FloatArray]:
-    """Return a function from resample counts (n, r) to the plug-in errors of the r resamples."""
+    """Return a function from weights (n + 1, r) to plug-in errors (r, 2): of n samples, and with an imagined one.
+
+    The imagined sample, whose weight is the last, is wrong at the highest confidence of all.
+    """
     keys = bin_index(confidence, bins)
     order = np.argsort(keys, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(keys[order]) != 0])
     gaps = (confidence - correct)[order][:, None]
 
-    def errors(counts: FloatArray) -> FloatArray:
-        sums = np.add.reduceat(counts[order] * gaps, starts, axis=0)
-        return np.asarray(np.abs(sums).sum(axis=0) / confidence.size)
+    def errors(weights: FloatArray) -> FloatArray:
+        drawn, imagined = weights[order], weights[-1]
+        total = drawn.sum(axis=0)
+        sums = np.add.reduceat(np.multiply(drawn, gaps, out=drawn), starts, axis=0)
+        plain = np.abs(sums).sum(axis=0)
+        more = np.abs(sums[-1] + imagined * confidence.max()) - np.abs(sums[-1])
+        return np.stack([plain / total, (plain + more) / (total + imagined)], axis=1)
 
     return errors
 
@@ -149,35 +153,40 @@ def ece_of_calibrated(confidence: ArrayLike, *, seed: int, bins: int = 15, draws
     return np.concatenate(parts)
 
 
-def _noise_floor(floor: FloatArray, n: int, params: Mapping[str, Any], level: float) -> Measure:
-    lo, hi = np.quantile(floor, tails(level))
+def _noise_floor(floor: FloatArray, resamples: Resamples, params: Mapping[str, Any]) -> Measure:
+    lo, hi = np.quantile(floor, tails(resamples.level))
     mean = float(floor.mean())
-    method = f"simulation-of-calibrated({floor.size})"
-    own = {"covers": "plug-in ece of a calibrated model with these confidences at this n"}
-    lo, hi = min(float(lo), mean), max(float(hi), mean)
-    return Measure(
-        ECE_NOISE_FLOOR.name, mean, lo, hi, n, method, level, higher_is_better=None, params=merged(params, own)
-    )
+    ends = min(float(lo), mean), max(float(hi), mean)
+    interval = Interval(*ends, f"simulation-of-calibrated({floor.size})")
+    if ends[0] == ends[1]:  # every confidence is 1, so that a calibrated model is always right
+        interval = Interval(None, None, CONSTANT)
+    own = {"covers": "plug-in ece of a calibrated model with these confidences at this n, for independent samples"}
+    return resamples.measure(ECE_NOISE_FLOOR, mean, interval, merged(params, own))
 
 
-def _debiased(state: Reliability, params: Mapping[str, Any], level: float) -> Measure:
-    estimate = state.debiased_square(level)
-    reason = None if estimate.value is not None else "no bin holds two samples, so that the bias cannot be estimated"
+def _debiased(confidence: FloatArray, correct: FloatArray, resamples: Resamples, params: Mapping[str, Any]) -> Measure:
+    estimate = _square(confidence, correct, resamples, params["bins"])
     own = {"norm": "l2 squared, untruncated, bins of one sample left out", "singletons": estimate.singletons}
+    if estimate.value is not None:
+        interval = Interval(estimate.lo, estimate.hi, "score-analytic")
+        return resamples.measure(ECE_DEBIASED, estimate.value, interval, merged(params, own))
+    reason = "no bin holds two samples, so that the bias cannot be estimated"
     return Measure(
-        ECE_DEBIASED.name, estimate.value, estimate.lo, estimate.hi, state.n, "score-analytic", level,
-        unit=ECE_DEBIASED.unit, higher_is_better=False, params=merged(params, own), reason=reason,
+        ECE_DEBIASED.name, None, None, None, resamples.n, "none", resamples.level, unit=ECE_DEBIASED.unit,
+        higher_is_better=False, params=merged(params, own), reason=reason,
     )  # fmt: skip
 
 
-def _ece(value: float, samples: FloatArray, floor: Measure, params: Mapping[str, Any]) -> Measure:
-    above_floor = floor.hi is not None and value > floor.hi
-    own = {"norm": "l1", "covers": ECE_COVERS, "distinguishable_from_calibrated": above_floor}
-    interval = recentred_interval(value, samples, n=floor.n, level=floor.level, floor=0.0)
-    fields: dict[str, Any] = {"level": floor.level, "higher_is_better": False, "params": merged(params, own)}
-    return interval.measure(ECE.name, value, floor.n, **fields)
+def _square(confidence: FloatArray, correct: FloatArray, resamples: Resamples, bins: int) -> DebiasedSquare:
+    if resamples.groups is None:
+        return Reliability.from_events(confidence, correct, bins).debiased_square(resamples.level)
+    gaps = Gaps.of_groups(bin_index(confidence, bins), confidence, correct, resamples.groups)
+    return gaps.square(resamples.level)
 
 
-def _aurc(value: float, samples: FloatArray, n: int, params: Mapping[str, Any], level: float) -> Measure:
-    interval = percentile_interval(value, samples, n=n, level=level)
-    return interval.measure(AURC.name, value, n, level=level, higher_is_better=False, params=params)
+def _stands_out(value: float, floor: Measure, debiased: Measure) -> bool:
+    """Return whether the model is not calibrated for sure; the floor holds for independent samples only."""
+    if floor.groups is not None:
+        return debiased.lo is not None and debiased.lo > 0
+    highest = floor.value if floor.hi is None else floor.hi
+    return highest is not None and value > highest

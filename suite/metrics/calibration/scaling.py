@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from suite.metrics.blocks import row_blocks
-from suite.metrics.calibration.inputs import FloatArray, as_labels, checked_logits, log_softmax
-from suite.metrics.stats.intervals import quantile_of_level
+from suite.metrics.calibration.inputs import FloatArray, as_labels, checked_logits
 
 LOWEST, HIGHEST = 0.01, 100.0
 """Range of temperatures searched."""
@@ -44,7 +43,7 @@ class Temperature:
 
 
 @dataclass(frozen=True, eq=False)
-class _Fitting:
+class Fitting:
     """Logits and labels to fit a temperature on; they are converted to float64 in blocks.
 
     Attributes:
@@ -114,7 +113,7 @@ def _propose(beta: float, expected: float, variance: float, wanted: float, low: 
     return math.sqrt(low * high)
 
 
-def _search(fitting: _Fitting) -> tuple[float, int]:
+def _search(fitting: Fitting) -> tuple[float, int]:
     low, high, beta, wanted = 1.0 / HIGHEST, 1.0 / LOWEST, 1.0, float(fitting.target.mean())
     for step in range(_MAX_STEPS):
         _, expected, variance = fitting.moments(beta)
@@ -141,7 +140,7 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> Temperature:
     Raises:
         DataError: logits or labels are invalid.
     """
-    fitting = _Fitting.of(logits, labels)
+    fitting = Fitting.of(logits, labels)
     target, before = fitting.target, fitting.moments(1.0)[0]
     if no_optimum := fitting.without_optimum():
         (value, reason), steps = no_optimum, 0
@@ -156,37 +155,3 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> Temperature:
         # The nll is convex, so only rounding next to T = 1 can make it worse.
         value, after = 1.0, before
     return Temperature(value, before, after, gradient, steps, not reason, reason or None)
-
-
-def inverse_temperature_error(logits: ArrayLike, labels: ArrayLike, temperature: float) -> float:
-    """Return the standard error of the inverse of a fitted temperature, from the sandwich variance.
-
-    The variance of an estimate that solves mean(g) = 0 is mean(g^2) / (n mean(g')^2) (Huber 1967). Here g is the
-    expected logit minus the label's and g' the variance of the logits. It also holds for a model that no temperature
-    calibrates.
-
-    Args:
-        logits: (n, classes) that the temperature was fitted on.
-        labels: (n,) class indices.
-        temperature: the fitted value.
-
-    Raises:
-        DataError: logits or labels are invalid.
-    """
-    array = checked_logits(logits)
-    index = as_labels(labels, *array.shape)
-    gradients, slopes = np.empty(index.size), np.empty(index.size)
-    for rows in row_blocks(array.shape):
-        wide, own = array[rows].astype(np.float64), index[rows]
-        probabilities = np.exp(log_softmax(wide / temperature))
-        expected = (probabilities * wide).sum(axis=1)
-        slopes[rows] = (probabilities * (wide - expected[:, None]) ** 2).sum(axis=1)
-        gradients[rows] = expected - wide[np.arange(own.size), own]
-    return float(np.sqrt((gradients**2).mean() / index.size) / slopes.mean())
-
-
-def temperature_interval(temperature: float, error: float, level: float = 0.95) -> tuple[float, float]:
-    """Return the interval of a temperature from the standard error of its inverse; it ends at `HIGHEST` at most."""
-    half = quantile_of_level(level) * error
-    beta = 1.0 / temperature
-    return float(1.0 / (beta + half)), float(min(HIGHEST, 1.0 / max(beta - half, 1.0 / HIGHEST)))

@@ -11,6 +11,15 @@ TIES = "mean over all orders of equal confidences"
 """Convention for ties; stored with every area under the risk-coverage curve."""
 
 
+IMAGINED_RANK = 1 / 3
+"""Share of the samples that are more confident than the imagined one; chosen by simulation.
+
+At 1/2 upper bounds miss too often at an accuracy of 0.5, at 0 intervals at an accuracy of 0.98 are three times as wide.
+"""
+
+_TINY = 1e-300
+
+
 def _groups(confidence: FloatArray, wrong: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return sizes and errors of the groups of equal confidence, the most confident first."""
     _, inverse = np.unique(-confidence, return_inverse=True)
@@ -44,27 +53,32 @@ def aurc(confidence: ArrayLike, correct: ArrayLike) -> float:
 
 
 def aurc_of_counts(confidence: FloatArray, wrong: FloatArray) -> Callable[[FloatArray], FloatArray]:
-    """Return a function from resample counts (n, r) to the areas of the r resamples.
+    """Return a function from weights to areas with an imagined sample.
 
-    A sample drawn twice is tied with itself. The mean risk within a group is summed in closed form: with N samples
-    and E errors before it, m samples and e errors in it, the sum over i of (E + e i/m)/(N + i) is
-    e + (E - e N/m)(H(N + m) - H(N)), H being the harmonic numbers.
+    It takes weights (n + 1, r), that of the imagined sample last (`IMAGINED_RANK` says how confident it is), and
+    returns areas (r, 2): if the imagined sample is right, and if it is wrong. Samples of equal confidence are a group,
+    averaged over all orders. The mean risk within a group is summed in closed form: with N samples and E errors before
+    it, m samples and e errors in it, the sum over i of (E + e i/m)/(N + i) is e + (E - e N/m)(H(N + m) - H(N)). H are
+    the harmonic numbers; since weights are not whole numbers, H(x) is digamma(x + 1) up to a constant.
     """
     order = np.argsort(-confidence, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(confidence[order]) != 0])
+    place = int(np.searchsorted(starts, confidence.size * IMAGINED_RANK))
     rates = wrong[order][:, None]
-    n = confidence.size
-    harmonic = np.r_[0.0, np.cumsum(1.0 / np.arange(1, n + 1))]
 
-    def areas(counts: FloatArray) -> FloatArray:
-        drawn = counts[order]
-        sizes = np.add.reduceat(drawn, starts, axis=0)
+    def areas(weights: FloatArray) -> FloatArray:
+        from scipy.special import digamma
+
+        drawn, imagined = weights[order], weights[-1]
+        sizes = np.insert(np.add.reduceat(drawn, starts, axis=0), place, imagined, axis=0)
         errors = np.add.reduceat(np.multiply(drawn, rates, out=drawn), starts, axis=0)
+        errors = np.insert(errors, place, 0.0, axis=0)
         after = np.cumsum(sizes, axis=0)
-        errors_before = np.cumsum(errors, axis=0) - errors
-        before = after - sizes
-        spread = harmonic[after.astype(np.int64)] - harmonic[before.astype(np.int64)]
-        excess = errors_before - errors / np.maximum(sizes, 1.0) * before
-        return np.asarray((errors.sum(axis=0) + np.einsum("gr,gr->r", excess, spread)) / n)
+        before, total = after - sizes, after[-1]
+        spread = np.diff(digamma(after + 1), axis=0, prepend=digamma(1.0))
+        excess = np.cumsum(errors, axis=0) - errors - errors / np.maximum(sizes, _TINY) * before
+        right = errors.sum(axis=0) + np.einsum("gr,gr->r", excess, spread)
+        more = imagined * (1 + spread[place + 1 :].sum(axis=0)) - before[place] * spread[place]
+        return np.asarray(np.stack([right, right + more], axis=1) / total[:, None])
 
     return areas

@@ -93,6 +93,12 @@ class Events:
     classes: int
     tau: float
 
+    @property
+    def per_image(self) -> IndexArray:
+        """The number of detections of each image and class, (n, K)."""
+        counts = np.bincount(self.image * self.classes + self.label, minlength=self.images * self.classes)
+        return counts.reshape(self.images, self.classes)
+
 
 @dataclass(frozen=True, eq=False)
 class Objects:
@@ -107,6 +113,11 @@ class Objects:
     brier: FloatArray
     image: IndexArray
     images: int
+
+    @property
+    def per_image(self) -> IndexArray:
+        """The number of true boxes of each image, (n,)."""
+        return np.bincount(self.image, minlength=self.images)
 
 
 def events(
@@ -150,7 +161,7 @@ def d_ece(detections: Events, counts: ArrayLike | None = None, bins: int = 10) -
 
     Args:
         detections: events at tau = 0.5.
-        counts: (r, n) how often each image was drawn in each of r resamples; None draws each once, r = 1.
+        counts: (r, n) weight of each image in each of r resamples; None for 1 each, r = 1.
         bins: number of bins.
 
     Returns:
@@ -173,7 +184,7 @@ def laece(detections: Events, counts: ArrayLike | None = None, bins: int = 25) -
 
     Args:
         detections: events at tau = 0.
-        counts: (r, n) how often each image was drawn in each of r resamples; None draws each once, r = 1.
+        counts: (r, n) weight of each image in each of r resamples; None for 1 each, r = 1.
         bins: number of bins.
 
     Returns:
@@ -182,11 +193,16 @@ def laece(detections: Events, counts: ArrayLike | None = None, bins: int = 25) -
     Raises:
         MeasureError: the events are of another tau, the counts are invalid, or there is no bin.
     """
+    return mean_defined(class_laece(detections, counts, bins))
+
+
+def class_laece(detections: Events, counts: ArrayLike | None = None, bins: int = 25) -> FloatArray:
+    """Return the error of each class that `laece` is the mean of, (r, K); NaN for a class without detections."""
     drawn = _draws(detections, 0.0, counts)
     keys = detections.label * bins + bin_index(detections.confidence, bins)
     sums = totals(keys, detections.confidence - detections.iou, detections.classes * bins, detections.image, drawn)
     gaps = np.abs(sums).reshape(detections.classes, bins, -1).sum(axis=1)
-    return _class_mean(gaps, detections, drawn)
+    return _by_class(gaps, detections, drawn)
 
 
 def laace(detections: Events, counts: ArrayLike | None = None) -> FloatArray:
@@ -196,7 +212,7 @@ def laace(detections: Events, counts: ArrayLike | None = None) -> FloatArray:
 
     Args:
         detections: events at tau = 0.
-        counts: (r, n) how often each image was drawn in each of r resamples; None draws each once, r = 1.
+        counts: (r, n) weight of each image in each of r resamples; None for 1 each, r = 1.
 
     Returns:
         NaN if the resample has no detection.
@@ -204,9 +220,14 @@ def laace(detections: Events, counts: ArrayLike | None = None) -> FloatArray:
     Raises:
         MeasureError: the events are of another tau, or the counts are invalid.
     """
+    return mean_defined(class_laace(detections, counts))
+
+
+def class_laace(detections: Events, counts: ArrayLike | None = None) -> FloatArray:
+    """Return the error of each class that `laace` is the mean of, (r, K); NaN for a class without detections."""
     drawn = _draws(detections, 0.0, counts)
     gap = np.abs(detections.confidence - detections.iou)
-    return _class_mean(totals(detections.label, gap, detections.classes, detections.image, drawn), detections, drawn)
+    return _by_class(totals(detections.label, gap, detections.classes, detections.image, drawn), detections, drawn)
 
 
 def objects(detections: ArrayLike, truth: ArrayLike, classes: int, *, least: float = LEAST_SCORE) -> Objects:
@@ -253,7 +274,7 @@ def oce(scored: Objects, counts: ArrayLike | None = None) -> FloatArray:
 
     Args:
         scored: the true boxes that are not ignored.
-        counts: (r, n) how often each image was drawn in each of r resamples; None draws each once, r = 1.
+        counts: (r, n) weight of each image in each of r resamples; None for 1 each, r = 1.
 
     Returns:
         NaN if the resample has no true box.
@@ -273,7 +294,7 @@ def _draws(detections: Events, tau: float, counts: ArrayLike | None) -> FloatArr
     return draws(counts, detections.images)
 
 
-def _class_mean(sums: FloatArray, detections: Events, drawn: FloatArray) -> FloatArray:
-    """Return the mean over classes of sums (K, r) divided by the number of detections of the class, (r,)."""
+def _by_class(sums: FloatArray, detections: Events, drawn: FloatArray) -> FloatArray:
+    """Return sums (K, r) divided by the number of detections of the class, (r, K)."""
     sizes = totals(detections.label, 1.0, detections.classes, detections.image, drawn)
-    return mean_defined(ratio(sums, sizes).T)
+    return ratio(sums, sizes).T

@@ -6,7 +6,9 @@ from numpy.typing import ArrayLike, NDArray
 from suite.metrics.catalogue import Metric
 from suite.metrics.detection.arrays import LEAST_SCORE, BoolArray, FloatArray, draws, flat
 from suite.metrics.detection.matching import FALSE, HIT, Matches, match_at
-from suite.metrics.detection.precision import chunks, rankings, true_boxes
+from suite.metrics.detection.precision import boxes_of, chunks, rankings, true_boxes
+from suite.metrics.stats import Statistic
+from suite.metrics.stats.imagined import Imagined, remembered
 
 OLRP = Metric(
     "olrp",
@@ -79,7 +81,7 @@ def optimal_lrp(matches: Matches, counts: ArrayLike | None = None, tau: float = 
 
     Args:
         matches: with a column for `tau`.
-        counts: (r, n) how often each image was drawn in each of r resamples; None draws each once, r = 1.
+        counts: (r, n) weight of each image in each of r resamples; None for 1 each, r = 1.
         tau: IoU threshold of a true positive, below 1.
 
     Returns:
@@ -99,9 +101,19 @@ def optimal_lrp(matches: Matches, counts: ArrayLike | None = None, tau: float = 
             weights = drawn[matches.image[ranked], part]
             error = boxes[label, part] + np.cumsum(weights * _change(state, iou, tau)[:, None], axis=0)[ends]
             whole = boxes[label, part] + np.cumsum(weights * (state == FALSE)[:, None], axis=0)[ends]
-            result[part, label] = np.clip((error / np.maximum(whole, 1)).min(axis=0), 0, 1)
+            result[part, label] = np.clip((error / np.maximum(whole, np.finfo(float).tiny)).min(axis=0), 0, 1)
     result[boxes.T == 0] = np.nan
     return result
+
+
+def imagined_lrp(matches: Matches) -> Statistic:
+    """Return the mean over classes of `optimal_lrp`, (r,), for intervals with `Imagined.added`.
+
+    In one imagined image all true boxes are found perfectly, in the other all are missed.
+    """
+    known = remembered(lambda weights: optimal_lrp(matches, weights))
+    values = Imagined(boxes_of(matches)).statistic(known, first_is_mean=True)
+    return lambda weights: values(weights)[:, 0]
 
 
 def _change(state: NDArray[np.int8], iou: FloatArray, tau: float) -> FloatArray:

@@ -9,7 +9,8 @@ from suite.errors import MeasureError
 from suite.metrics.catalogue import BoardColumn, Metric
 from suite.metrics.detection.arrays import FloatArray, IndexArray, draws, totals
 from suite.metrics.detection.matching import HIT, IGNORED, Matches
-from suite.metrics.stats import mean_defined, ratio
+from suite.metrics.stats import Statistic, mean_defined, ratio
+from suite.metrics.stats.imagined import Imagined, remembered
 
 RECALLS = np.linspace(0.0, 1.0, 101)
 """Recall levels at which precision is interpolated, COCO's numbers to the last bit."""
@@ -25,6 +26,7 @@ MAP = Metric(
     "a true positive",
     columns=(BoardColumn("mAP"),),
     is_headline=True,
+    tally=("detections", "boxes"),
 )
 MAP50 = Metric("map50", "AP50", "mAP at an IoU threshold of 0.5", columns=(BoardColumn("AP50"),))
 MAP75 = Metric("map75", "AP75", "mAP at an IoU threshold of 0.75")
@@ -39,6 +41,8 @@ AVERAGE_RECALLS = tuple(
 )
 """The average recall with each of `LIMITS`."""
 
+_TINY = float(np.finfo(np.float64).tiny)
+
 _CHUNK = 2**17
 """Detections times resamples processed at once; eight float64 arrays of that size take 8 MiB."""
 
@@ -46,11 +50,11 @@ _CHUNK = 2**17
 def average_precision(matches: Matches, counts: ArrayLike | None = None) -> FloatArray:
     """Return the 101-point interpolated average precision, (r, K, T), by class and threshold.
 
-    Equal scores are ranked in the order of the images. A detection of an image that was drawn twice counts twice.
+    Equal scores are ranked in the order of the images. A detection of an image with weight 2 counts twice.
 
     Args:
         matches: of k detections at T thresholds.
-        counts: (r, n) how often each image was drawn in each of r resamples; None draws each once, r = 1.
+        counts: (r, n) weight of each image in each of r resamples; None for 1 each, r = 1.
 
     Returns:
         Numbers in [0, 1]; NaN for a class without a true box in the resample.
@@ -75,7 +79,7 @@ def average_recall(matches: Matches, limits: Sequence[int] = LIMITS, counts: Arr
     Args:
         matches: of k detections at T thresholds.
         limits: numbers of detections per class and image, highest scores first.
-        counts: (r, n) how often each image was drawn in each of r resamples; None draws each once, r = 1.
+        counts: (r, n) weight of each image in each of r resamples; None for 1 each, r = 1.
 
     Returns:
         Numbers in [0, 1]; NaN for a class without a true box in the resample.
@@ -101,6 +105,47 @@ def average_recall(matches: Matches, limits: Sequence[int] = LIMITS, counts: Arr
 def mean_ap(ap: FloatArray) -> FloatArray:
     """Return the mean over the defined classes and thresholds, (..., K, T) to (...); NaN if none is defined."""
     return mean_defined(ap, axes=2)
+
+
+def imagined_precision(matches: Matches, columns: Sequence[Sequence[int]]) -> Statistic:
+    """Return mean average precisions and the mean over classes, for intervals with `Imagined.added`.
+
+    Average precision is a mean over true boxes of precisions, of 0 for missed ones. In one imagined image all are
+    missed, in the other all are found without an error.
+
+    Args:
+        matches: of k detections at T thresholds.
+        columns: G sets of indices of thresholds that average precision is averaged over.
+
+    Returns:
+        (r, G, 1 + K): the mean over classes, and each class.
+    """
+    known, imagined = remembered(lambda weights: average_precision(matches, weights)), Imagined(boxes_of(matches))
+
+    def group(own: Sequence[int]) -> Statistic:
+        return imagined.statistic(lambda weights: mean_defined(known(weights)[..., own]), first_is_mean=True)
+
+    groups = [group(own) for own in columns]
+    return lambda weights: np.stack([value(weights) for value in groups], axis=1)
+
+
+def imagined_recall(matches: Matches, limits: Sequence[int] = LIMITS) -> Statistic:
+    """Return the mean average recall at each limit, (r, L), for intervals with `Imagined.added`."""
+    known = remembered(lambda weights: average_recall(matches, limits, weights))
+    imagined = Imagined(boxes_of(matches))
+
+    def at(place: int) -> Statistic:
+        return imagined.statistic(lambda weights: mean_defined(known(weights)[place]), first_is_mean=True)
+
+    each = [at(place) for place in range(len(limits))]
+    return lambda weights: np.stack([value(weights)[:, 0] for value in each], axis=1)
+
+
+def boxes_of(matches: Matches) -> FloatArray:
+    """Return the number of true boxes of each image and class, (n, K)."""
+    keys = matches.truth_image * matches.classes + matches.truth_label
+    counts = np.bincount(keys, minlength=matches.images * matches.classes)
+    return counts.reshape(matches.images, matches.classes).astype(np.float64)
 
 
 def true_boxes(matches: Matches, drawn: FloatArray) -> FloatArray:
@@ -134,7 +179,7 @@ def _class_precision(state: NDArray[np.int8], weights: FloatArray, truths: Float
             previous = counted
         hits = np.flatnonzero(state[:, column] == HIT)
         if hits.size:
-            result[:, column] = _interpolated(weights[hits], seen[hits], np.maximum(truths, 1))
+            result[:, column] = _interpolated(weights[hits], seen[hits], np.maximum(truths, _TINY))
     return result
 
 
@@ -144,10 +189,12 @@ def _interpolated(weights: FloatArray, seen: FloatArray, truths: FloatArray) -> 
     Only hits matter: the precision envelope has its corners there.
     """
     found = np.cumsum(weights, axis=0)
-    precision = found / np.maximum(seen, 1)
+    precision = found / np.maximum(seen, _TINY)
     envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-    level = (found * 100 / truths).astype(np.int64)
+    recall = found / truths
+    recall[recall > 1 - 1e-12] = 1.0  # real weights may be summed to slightly less or more
+    level = np.where(recall == 1, 100, found * 100 / truths).astype(np.int64)
     # COCO compares with rounded recalls: a recall of 0.57 is less than its 57th level, 0.5700000000000001.
-    level -= found / truths < RECALLS[level]
+    level -= recall < RECALLS[level]
     reached = np.diff(level, axis=0, prepend=-1)
     return np.asarray((envelope * reached).sum(axis=0) / RECALLS.size)

@@ -47,6 +47,7 @@ FALSE_POSITIVES = Metric(
     higher_is_better=False,
     descriptive=("threshold",),
     section=SECTION,
+    bounds=(0.0, None),
 )
 RATES = (FOUND_RATE, MISLABEL_RATE, DISAPPEARANCE_RATE, FALSE_POSITIVES)
 """The metrics of the columns of `states` and `rates`."""
@@ -100,7 +101,7 @@ def rates(per_image: ArrayLike, counts: ArrayLike | None = None) -> FloatArray:
 
     Args:
         per_image: (n, 4) counts of `states`.
-        counts: (r, n) how often each image was drawn in each of r resamples; None draws each once, r = 1.
+        counts: (r, n) weight of each image in each of r resamples; None for 1 each, r = 1.
 
     Returns:
         (r, 4); the shares add up to 1, and are NaN if the resample has no box.

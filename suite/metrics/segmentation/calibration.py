@@ -246,6 +246,14 @@ class PixelEvents:
         means = ratio(drawn @ self.columns["nll_sum"], drawn @ self.pixels())
         return np.where(drawn @ self.columns["impossible_pixels"] > 0, np.inf, means)
 
+    @property
+    def highest_nll(self) -> float:
+        """The highest mean negative log-likelihood of the pixels of an image, in nats; 0 without pixels.
+
+        It has no upper bound, so an image that was not seen is imagined to be as bad as the worst that was.
+        """
+        return float(np.nan_to_num(ratio(self.columns["nll_sum"], self.pixels())).max(initial=0.0))
+
     def brier(self, counts: ArrayLike | None = None) -> FloatArray:
         """Return the mean squared error of a pixel, summed over classes, (r,) in [0, 2]."""
         drawn = checked_counts(counts, self.images)

@@ -15,7 +15,8 @@ from suite.metrics.segmentation.arrays import (
     as_class_map,
     as_truth,
 )
-from suite.metrics.stats import mean_defined, ratio
+from suite.metrics.stats import Statistic, mean_defined, ratio
+from suite.metrics.stats.imagined import imagined_ratios
 from suite.metrics.stats.resampled import checked_counts
 
 MIOU = Metric(
@@ -25,6 +26,7 @@ MIOU = Metric(
     "are either, averaged over classes; 100 % means that every pixel is correct",
     columns=(BoardColumn("mIoU"),),
     is_headline=True,
+    tally=("confusion",),
 )
 CLASS_IOU = Metric(
     "class_iou", "IoU of a class", "pixels both predicted and true of a class, divided by those that are either"
@@ -68,7 +70,7 @@ def class_iou(confusions: IndexArray, counts: ArrayLike | None = None) -> FloatA
 
     Args:
         confusions: matrix per image (n, classes, classes).
-        counts: how often each image is drawn in each of r resamples, (r, n); None draws each once, r = 1.
+        counts: weight of each image in each of r resamples, (r, n); None for 1 each, r = 1.
 
     Returns:
         NaN if a class is in neither truth nor prediction.
@@ -89,6 +91,25 @@ def mean_iou(confusions: IndexArray, counts: ArrayLike | None = None) -> FloatAr
     return mean_defined(class_iou(confusions, counts))
 
 
+def imagined_iou(confusions: IndexArray) -> Statistic:
+    """Return the mean IoU and that of each class, (r, 1 + classes), for intervals with `Imagined.added`.
+
+    In one imagined image all pixels of a class are missed, in the other all are found. Of a class that no image shows
+    nothing is known, although it may be predicted.
+    """
+    hits, truths, predictions = class_pixels(confusions)
+    unions = truths + predictions - hits
+    return imagined_ratios(hits, unions, first_is_mean=True, unknown=truths.sum(axis=0) == 0)
+
+
+def imagined_accuracy(confusions: IndexArray) -> Statistic:
+    """Return the pixel accuracy and the mean accuracy, (r, 2), for intervals with `Imagined.added`."""
+    hits, truths, _ = class_pixels(confusions)
+    pixels = imagined_ratios(hits.sum(axis=1, keepdims=True), truths.sum(axis=1, keepdims=True))
+    classes = imagined_ratios(hits, truths, first_is_mean=True)
+    return lambda weights: np.concatenate([pixels(weights), classes(weights)[:, :1]], axis=1)
+
+
 def mean_accuracy(confusions: IndexArray, counts: ArrayLike | None = None) -> FloatArray:
     """Return the share of correct pixels of a class, averaged over classes in the truth, (r,); NaN if none is."""
     hits, truths, _ = _pooled(confusions, counts)
@@ -106,7 +127,7 @@ def image_iou(confusions: IndexArray) -> FloatArray:
 
     An image whose pixels are all ignored gets 1; `empty` returns which do.
     """
-    hits, truths, predictions = _parts(confusions)
+    hits, truths, predictions = class_pixels(confusions)
     values = mean_defined(ratio(hits, truths + predictions - hits))
     return np.where(empty(confusions), 1.0, values)
 
@@ -122,8 +143,12 @@ def _checked(confusions: IndexArray) -> IndexArray:
     return confusions
 
 
-def _parts(confusions: IndexArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the numbers of correct, true and predicted pixels per image and class, (n, classes) each."""
+def class_pixels(confusions: IndexArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the numbers of correct, true and predicted pixels per image and class, (n, classes) each.
+
+    Raises:
+        DataError: confusions have the wrong shape.
+    """
     matrices = _checked(confusions)
     correct = np.diagonal(matrices, axis1=1, axis2=2)
     return correct.astype(np.float64), matrices.sum(axis=2, dtype=np.float64), matrices.sum(axis=1, dtype=np.float64)
@@ -131,5 +156,5 @@ def _parts(confusions: IndexArray) -> tuple[FloatArray, FloatArray, FloatArray]:
 
 def _pooled(confusions: IndexArray, counts: ArrayLike | None) -> tuple[FloatArray, FloatArray, FloatArray]:
     drawn = checked_counts(counts, len(confusions))
-    hits, truths, predictions = (np.asarray(drawn @ part) for part in _parts(confusions))
+    hits, truths, predictions = (np.asarray(drawn @ part) for part in class_pixels(confusions))
     return hits, truths, predictions

@@ -1,10 +1,14 @@
 """Intervals, resampling, paired tests and tie groups; numpy and scipy only."""
 
-from suite.metrics.stats.bootstrap import bootstrap, mean_measure, paired_bootstrap_difference, percentile_interval
+from suite.metrics.stats.bootstrap import bootstrap, percentile_interval
+from suite.metrics.stats.clusters import Groups
 from suite.metrics.stats.groups import rank_ranges, tie_groups
-from suite.metrics.stats.intervals import rate, wilson
+from suite.metrics.stats.interval import FEW_SAMPLES, Interval, too_few
+from suite.metrics.stats.intervals import clopper_pearson, rate
+from suite.metrics.stats.means import mean_measure, paired_difference
 from suite.metrics.stats.paired import holm, holm_matrix, minimum_detectable_effect, paired_p_values
 from suite.metrics.stats.resampled import (
+    Added,
     Statistic,
     auroc,
     average,
@@ -18,10 +22,15 @@ from suite.metrics.stats.resampled import (
 )
 
 __all__ = [
+    "FEW_SAMPLES",
+    "Added",
+    "Groups",
+    "Interval",
     "Statistic",
     "auroc",
     "average",
     "bootstrap",
+    "clopper_pearson",
     "drawn",
     "holm",
     "holm_matrix",
@@ -29,7 +38,7 @@ __all__ = [
     "mean_measure",
     "mean_of",
     "minimum_detectable_effect",
-    "paired_bootstrap_difference",
+    "paired_difference",
     "paired_p_values",
     "percentile_interval",
     "rank_ranges",
@@ -39,5 +48,5 @@ __all__ = [
     "resampled_together",
     "sums_ratio",
     "tie_groups",
-    "wilson",
+    "too_few",
 ]

@@ -1,61 +1,28 @@
 """Bootstrap intervals, reproducible from their seed; resampling runs in chunks of bounded memory."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from suite.errors import DataError, MeasureError
-from suite.metrics.stats.counts import (
-    CountArray,
-    FloatArray,
-    IndexArray,
-    chunk_rows,
-    chunks,
-    drawn_counts,
-    drawn_indices,
-)
-from suite.types import Measure
+from suite.metrics.stats.clusters import t_quantile
+from suite.metrics.stats.interval import CONSTANT, ONE_SAMPLE, Interval
+from suite.metrics.stats.weights import FloatArray, WeightArray, chunk_rows, chunks, drawn_weights
 
-
-@dataclass(frozen=True)
-class Interval:
-    """The ends of an interval, None if there is none, and the method that gave it."""
-
-    lo: float | None
-    hi: float | None
-    method: str
-
-    def measure(self, metric: str, value: float, n: int, **fields: Any) -> Measure:
-        """Return a measure of n samples with this interval and further fields of `Measure`."""
-        return Measure(metric, value, self.lo, self.hi, n, self.method, **fields)
-
-
-def finite_values(name: str, values: ArrayLike) -> FloatArray:
-    """Return values as a (n,) float64 array.
-
-    Raises:
-        DataError: they are empty, not one-dimensional, or not all finite.
-    """
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1 or array.size == 0:
-        raise DataError(f"{name}: got values of shape {array.shape}; expected (n,) with n >= 1.")
-    if not np.isfinite(array).all():
-        count = int((~np.isfinite(array)).sum())
-        raise DataError(f"{name}: {count} of {array.size} values are not finite; drop them and count them as failed.")
-    return array
+REPLICATES = 1000
+"""Number of resamples."""
 
 
 def bootstrap(
-    statistic: Callable[[IndexArray], FloatArray], n: int, *, seed: int, replicates: int = 1000
+    statistic: Callable[[WeightArray], FloatArray], n: int, *, seed: int, replicates: int = REPLICATES
 ) -> FloatArray:
-    """Return a statistic over resamples with replacement of `n` samples.
+    """Return a statistic over resamples of the Bayesian bootstrap.
+
+    Measures with the same seed and number of samples share the weights.
 
     Args:
-        statistic: takes indices (r, n), one resample a row, and returns (r,) values or (r, k) for k statistics.
-        n: number of samples.
+        statistic: takes weights (n, r), float32 and read-only, with mean 1, and returns (r,) values or (r, k) for k
+            statistics.
+        n: number of samples, or of groups.
         seed: integer >= 0.
         replicates: number of resamples.
 
@@ -65,150 +32,91 @@ def bootstrap(
     Raises:
         MeasureError: `n` or `replicates` is not positive.
     """
-    parts = [np.asarray(statistic(indices), dtype=np.float64) for indices in drawn_indices(n, seed, replicates)]
-    return np.concatenate(parts)
+    return np.concatenate([statistic(weights) for weights in drawn_weights(n, seed, replicates)])
 
 
-def bootstrap_counts(
-    statistic: Callable[[CountArray], FloatArray], n: int, *, seed: int, replicates: int = 1000
-) -> FloatArray:
-    """Return a statistic over the resamples of `bootstrap`, as a function of how often each sample was drawn.
+def by_chunk(statistic: Callable[[FloatArray], FloatArray]) -> Callable[[WeightArray], FloatArray]:
+    """Return a statistic of weights (n, r) that is computed from float64 weights of a few resamples at a time."""
 
-    Measures with the same seed and number of samples share the draws.
-
-    Args:
-        statistic: takes counts (n, r), uint8 and read-only, and returns (r,) values or (r, k) for k statistics.
-        n: number of samples.
-        seed: integer >= 0.
-        replicates: number of resamples.
-
-    Returns:
-        (replicates,) or (replicates, k) values.
-
-    Raises:
-        MeasureError: `n` or `replicates` is not positive.
-    """
-    return np.concatenate([statistic(counts) for counts in drawn_counts(n, seed, replicates)])
-
-
-def by_chunk(statistic: Callable[[FloatArray], FloatArray]) -> Callable[[CountArray], FloatArray]:
-    """Return a statistic of counts (n, r) that is computed from float64 counts of a few resamples at a time."""
-
-    def values(counts: CountArray) -> FloatArray:
-        n, replicates = counts.shape
-        parts = (counts[:, part].astype(np.float64) for part in chunks(replicates, chunk_rows(n)))
+    def values(weights: WeightArray) -> FloatArray:
+        n, replicates = weights.shape
+        parts = (weights[:, part].astype(np.float64) for part in chunks(replicates, chunk_rows(n)))
         return np.concatenate([np.asarray(statistic(part), dtype=np.float64) for part in parts])
 
     return values
 
 
-def _degenerate(value: float, samples: FloatArray, n: int) -> Interval | None:
-    if n == 1:
-        return Interval(None, None, "none(one sample)")
-    if np.ptp(samples) <= 1e-12 * np.abs(samples).max():
-        return Interval(value, value, "degenerate(constant under resampling)")
-    return None
-
-
-def tails(level: float) -> list[float]:
+def tails(level: float, n: int | None = None) -> list[float]:
     """Return the lower and upper tail probability of a confidence level in (0, 1).
+
+    With n, the number of samples or groups, they are those of expanded percentiles (Hesterberg 2015): a resample varies
+    less than the sample by the factor sqrt((n - 1) / (n + 1)), and Student's t distribution replaces the normal one.
 
     Raises:
         MeasureError: `level` is outside (0, 1).
     """
-    if not 0.0 < level < 1.0:
-        raise MeasureError(f"level is {level}; expected a number strictly between 0 and 1, such as 0.95.")
-    return [0.5 - level / 2, 0.5 + level / 2]
+    from scipy.special import ndtr
+
+    if n is None or n < 2:
+        t_quantile(level, 1)  # checks the level
+        return [0.5 - level / 2, 0.5 + level / 2]
+    tail = float(ndtr(-t_quantile(level, n - 1) * np.sqrt((n + 1) / (n - 1))))
+    return [tail, 1 - tail]
 
 
-def percentile_interval(value: float, samples: FloatArray, *, n: int, level: float = 0.95) -> Interval:
-    """Return the percentile bootstrap interval, widened to contain the value.
+def _ends(value: float, lo: float, hi: float, n: int, method: str) -> Interval:
+    """Return the interval, widened to contain the value; none if it has no width or there is one sample."""
+    if n == 1:
+        return Interval(None, None, ONE_SAMPLE)
+    lo, hi = min(lo, value), max(hi, value)
+    if hi - lo <= 1e-12 * max(abs(lo), abs(hi)):
+        return Interval(None, None, CONSTANT)
+    return Interval(lo, hi, method)
+
+
+def percentile_interval(
+    value: float, samples: FloatArray, *, n: int, level: float = 0.95, upper: FloatArray | None = None
+) -> Interval:
+    """Return the percentile interval, with percentiles expanded for few samples, widened to contain the value.
 
     Args:
         value: the estimate on all samples.
         samples: (replicates,) values of the same statistic on resamples.
-        n: number of samples; one sample gives no interval, since it has no spread.
+        n: number of samples, or of groups; one gives no interval, since it has no spread.
         level: confidence level.
+        upper: the values that give the upper end, if they are others; `samples` then gives the lower end.
     """
-    ends = tails(level)
-    if degenerate := _degenerate(value, samples, n):
-        return degenerate
-    lo, hi = np.quantile(samples, ends)
-    return Interval(min(float(lo), value), max(float(hi), value), f"bootstrap-percentile({len(samples)})")
+    lower_tail, upper_tail = tails(level, n)
+    lo, hi = np.quantile(samples, lower_tail), np.quantile(samples if upper is None else upper, upper_tail)
+    return _ends(value, float(lo), float(hi), n, f"bootstrap-percentile({len(samples)})")
 
 
 def recentred_interval(
-    value: float, samples: FloatArray, *, n: int, level: float = 0.95, floor: float = -np.inf
+    value: float,
+    samples: FloatArray,
+    *,
+    n: int,
+    level: float = 0.95,
+    floor: float = -np.inf,
+    upper: FloatArray | None = None,
+    center: float | None = None,
 ) -> Interval:
     """Return a bootstrap interval of the statistic's expectation at this n.
 
     Resampling doubles the bias of a statistic such as a binned calibration error, so that its percentiles lie above
     the value. The spread around the bootstrap mean is kept and shifted to the value; the result is cut at `floor` and
     widened to contain the value.
-    """
-    ends = tails(level)
-    if degenerate := _degenerate(value, samples, n):
-        return degenerate
-    lo, hi = value + np.quantile(samples, ends) - samples.mean()
-    return Interval(min(max(float(lo), floor), value), max(float(hi), value), f"bootstrap-recentred({len(samples)})")
-
-
-def _mean_replicates(values: FloatArray, seed: int, replicates: int) -> FloatArray:
-    return bootstrap(lambda indices: values[indices].mean(axis=1), values.size, seed=seed, replicates=replicates)
-
-
-def mean_measure(
-    metric: str,
-    values: ArrayLike,
-    *,
-    seed: int,
-    replicates: int = 1000,
-    level: float = 0.95,
-    **measure_fields: Any,
-) -> Measure:
-    """Return the mean of per-sample values with its percentile bootstrap interval.
-
-    One value has no interval (lo and hi are None). Equal values give lo = hi = value, and the method says so. For
-    binary outcomes use `rate`, whose interval never has width 0.
 
     Args:
-        metric: name of the measure.
-        values: (n,) finite numbers.
-        seed: integer >= 0.
-        replicates: number of resamples.
+        value: the estimate on all samples.
+        samples: (replicates,) values of the same statistic on resamples.
+        n: number of samples, or of groups.
         level: confidence level.
-        measure_fields: further fields of `Measure`, such as ``unit`` or ``params``.
-
-    Raises:
-        DataError: there are no values, or one is not finite.
+        floor: the lowest possible value.
+        upper: the values that give the upper end, if they are others; `samples` then gives the lower end.
+        center: the bootstrap mean, if it is not that of `samples`.
     """
-    array = finite_values(metric, values)
-    value = float(array.mean())
-    if array.size > 1 and np.ptp(array) == 0:
-        interval = Interval(value, value, "degenerate(constant sample)")
-    else:
-        samples = _mean_replicates(array, seed, replicates)
-        interval = percentile_interval(value, samples, n=array.size, level=level)
-    return interval.measure(metric, value, array.size, level=level, **measure_fields)
-
-
-def paired_bootstrap_difference(
-    a: ArrayLike, b: ArrayLike, *, seed: int, replicates: int = 1000, level: float = 0.95
-) -> tuple[float, float, float]:
-    """Return mean(a) - mean(b) and its percentile interval, for values of two models on the same samples.
-
-    Resampling whole pairs removes the variance that the models share. Constant differences give
-    lo = hi = difference.
-
-    Raises:
-        DataError: the arrays differ in length, have fewer than two values, or hold one that is not finite.
-    """
-    left, right = finite_values("a", a), finite_values("b", b)
-    if left.size != right.size or left.size < 2:
-        raise DataError(
-            f"got {left.size} and {right.size} values; expected the same samples, at least two, in the same order."
-        )
-    difference = left - right
-    value = float(difference.mean())
-    lo, hi = np.quantile(_mean_replicates(difference, seed, replicates), tails(level))
-    return value, min(float(lo), value), max(float(hi), value)
+    lower_tail, upper_tail = tails(level, n)
+    shift = value - (float(samples.mean()) if center is None else center)
+    lo, hi = np.quantile(samples, lower_tail), np.quantile(samples if upper is None else upper, upper_tail)
+    return _ends(value, max(shift + float(lo), floor), shift + float(hi), n, f"bootstrap-recentred({len(samples)})")

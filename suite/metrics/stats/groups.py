@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from suite.errors import DataError
-from suite.metrics.stats.bootstrap import finite_values
-from suite.metrics.stats.counts import FloatArray
+from suite.metrics.stats.interval import finite_values
+from suite.metrics.stats.weights import FloatArray
 
 BoolArray = NDArray[np.bool_]
 

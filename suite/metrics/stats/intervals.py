@@ -1,12 +1,13 @@
-"""Rates of binary outcomes and their Wilson intervals."""
+"""Rates of binary outcomes and their Clopper-Pearson intervals."""
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from suite.errors import DataError, MeasureError
+from suite.metrics.stats.clusters import Groups, group_codes
+from suite.metrics.stats.means import mean_measure
 from suite.types import Measure
 
 
@@ -23,24 +24,30 @@ def quantile_of_level(level: float) -> float:
     return float(ndtri(0.5 + level / 2))
 
 
-def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's score interval of a proportion, inside [0, 1].
+def clopper_pearson(successes: float, n: float, level: float = 0.95) -> tuple[float, float]:
+    """Return the Clopper-Pearson interval of a binomial proportion, in [0, 1].
 
-    Formula: Wilson (1927), without continuity correction.
+    It inverts the exact binomial test, so that each end misses the true rate with a probability of at most
+    (1 - level) / 2 at every n and every rate. Formula by beta quantiles: Clopper and Pearson 1934; Brown, Cai and
+    DasGupta 2001.
+
+    Args:
+        successes: number of true outcomes, 0 <= successes <= n.
+        n: number of outcomes, positive.
+        level: confidence level in (0, 1).
 
     Raises:
-        MeasureError: `n` is not positive, `successes` is outside 0..n, or `level` is outside (0, 1).
+        MeasureError: an argument is outside its range.
     """
-    if n <= 0 or not 0 <= successes <= n:
-        raise MeasureError(f"got {successes} successes of n={n}; expected n >= 1 and 0 <= successes <= n.")
-    z = quantile_of_level(level)
-    share = successes / n
-    shrink = 1.0 + z * z / n
-    center = (share + z * z / (2 * n)) / shrink
-    half = z / shrink * math.sqrt(share * (1.0 - share) / n + z * z / (4.0 * n * n))
-    # Here the exact ends are 0 and 1; rounding must not exclude the value by 1e-18.
-    lo = 0.0 if successes == 0 else max(0.0, center - half)
-    hi = 1.0 if successes == n else min(1.0, center + half)
+    if n <= 0 or not 0 <= successes <= n or not 0.0 < level < 1.0:
+        raise MeasureError(
+            f"got {successes} of {n} at level {level}; expected 0 <= successes <= n, n > 0 and a level in (0, 1)."
+        )
+    from scipy.special import betaincinv
+
+    tail, failures = 0.5 - level / 2, n - successes
+    lo = 0.0 if successes == 0 else float(betaincinv(successes, failures + 1, tail))
+    hi = 1.0 if failures == 0 else float(betaincinv(successes + 1, failures, 1 - tail))
     return lo, hi
 
 
@@ -60,12 +67,25 @@ def as_outcomes(name: str, outcomes: ArrayLike) -> NDArray[np.bool_]:
     return array
 
 
-def rate(metric: str, outcomes: ArrayLike, *, level: float = 0.95, **measure_fields: Any) -> Measure:
-    """Return the share of true outcomes, in [0, 1], with its Wilson interval.
+def rate(
+    metric: str,
+    outcomes: ArrayLike,
+    *,
+    groups: Groups | None = None,
+    seed: int = 0,
+    level: float = 0.95,
+    **measure_fields: Any,
+) -> Measure:
+    """Return the share of true outcomes, in [0, 1], with its Clopper-Pearson interval.
+
+    Outcomes of one group are not independent. With groups the interval is that of a mean with bounds, see
+    `mean_measure`, which generalizes Clopper-Pearson.
 
     Args:
         metric: name of the measure.
         outcomes: (n,) booleans; a sample without an outcome is false, so that it counts in the denominator.
+        groups: the number of each sample's group, (n,); None if samples are independent.
+        seed: of the resampling of groups.
         level: confidence level of the interval.
         measure_fields: further fields of `Measure`, such as ``params`` or ``n_failed``.
 
@@ -75,6 +95,9 @@ def rate(metric: str, outcomes: ArrayLike, *, level: float = 0.95, **measure_fie
     hits = as_outcomes(metric, outcomes)
     if hits.ndim != 1:
         raise DataError(f"{metric}: got outcomes of shape {hits.shape}; expected (n,), one per sample.")
-    successes, n = int(hits.sum()), hits.size
-    lo, hi = wilson(successes, n, level)
-    return Measure(metric, successes / n, lo, hi, n, "wilson", level, **measure_fields)
+    value, n = float(hits.mean()), hits.size
+    codes = group_codes(groups, n)
+    if codes is None:
+        lo, hi = clopper_pearson(int(hits.sum()), n, level)
+        return Measure(metric, value, lo, hi, n, "clopper-pearson", level, **measure_fields)
+    return mean_measure(metric, hits, seed=seed, bounds=(0.0, 1.0), groups=codes, level=level, **measure_fields)

@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from suite.errors import DataError, MeasureError
 from suite.metrics.calibration import Diagram, Reliability
-from suite.metrics.calibration.bins import _score_interval, bin_index
+from suite.metrics.calibration.bins import bin_index
+from suite.metrics.calibration.debiased import Gaps, Spread
 from suite.metrics.calibration.top import TOP_ELEMENTS, top_labels
 
 
@@ -195,18 +197,67 @@ def _simulate(n: int, gap: float, draws: int, saturated: bool = False) -> tuple[
 
 @pytest.mark.parametrize("gap", [0.0, 0.05, 0.1])
 def test_debiased_square_is_unbiased_and_covers(gap: float) -> None:
-    bias, coverage = _simulate(500, gap, 3000)
-    assert abs(bias) <= 2e-4
-    assert 0.93 <= coverage <= 0.97
+    bias, coverage = _simulate(500, gap, 1000)
+    assert abs(bias) <= 3e-4
+    assert 0.93 <= coverage <= 0.995
 
 
-@pytest.mark.parametrize("value", [-0.03, -0.001, 0.0, 0.002, 0.5])
-def test_score_interval_ends_solve_their_equation(value: float) -> None:
-    fixed, slope = 1e-5, 3e-3
-    for end in _score_interval(value, 0.95, fixed, slope):
-        assert (value - end) ** 2 == pytest.approx(1.959964**2 * (fixed + slope * max(end, 0.0)), rel=1e-5)
-    lo, hi = _score_interval(value, 0.95, fixed, slope)
+def test_debiased_square_covers_where_the_gap_lies_in_few_bins() -> None:
+    """A common error for all bins covers 78 % here: the gap belongs to the few samples of low confidence."""
+    generator, hits = np.random.default_rng(11), []
+    for _ in range(400):
+        confidence = np.where(generator.random(5000) < 0.9, 0.99, 0.7)
+        correct = generator.random(5000) < np.where(confidence > 0.9, 0.99, 0.5)
+        estimate = Reliability.from_events(confidence, correct).debiased_square()
+        assert estimate.lo is not None and estimate.hi is not None
+        hits.append(estimate.lo <= 0.1 * 0.2**2 <= estimate.hi)
+    assert 0.92 <= np.mean(hits) <= 0.99
+
+
+@pytest.mark.parametrize("value", [-0.004, -0.001, 0.0, 0.002, 0.5])
+def test_score_interval_ends_solve_their_equations(value: float) -> None:
+    spread, z = Spread(1e-5, 3e-3, 4e-8, 1e-6), 1.959964
+    lo, hi = spread.interval(value, z)
     assert lo < value < hi
+    assert (value - hi) ** 2 == pytest.approx(z**2 * (1e-5 + 3e-3 * hi), rel=1e-5)
+    variance = 1e-5 + 3e-3 * max(lo, 0)
+    skewness = (4e-8 + 1e-6 * max(lo, 0)) / variance**1.5
+    gamma = (stats.gamma.ppf(0.975, 4 / skewness**2) - 4 / skewness**2) / (2 / skewness)
+    assert value - lo == pytest.approx(gamma * variance**0.5, rel=0.01)
+
+
+def test_score_interval_of_an_error_far_below_zero_reaches_zero() -> None:
+    assert Spread(1e-6, 1e-3, 1e-10, 1e-7).interval(-0.03, 1.96)[1] == 0.0
+
+
+def test_gaps_of_groups_of_one_are_those_of_independent_samples() -> None:
+    generator = np.random.default_rng(12)
+    confidence = np.repeat([0.55, 0.75, 0.95], 200)
+    correct = (generator.random(600) < confidence - 0.1).astype(float)
+    state = Reliability.from_events(confidence, correct)
+    one = Gaps.of_counts(state.counts, state.confidence_sums, state.correct_sums)
+    other = Gaps.of_groups(bin_index(confidence, 15), confidence, correct, np.arange(600))
+    for name in ("share", "gap", "noise", "units", "singletons"):
+        np.testing.assert_allclose(getattr(other, name), getattr(one, name), atol=1e-12)
+    # Samples of different bins share no group, and a covariance across bins is that of the groups' sums.
+    np.testing.assert_allclose(other.covariance, one.covariance, atol=1e-12)
+
+
+def test_copies_of_samples_do_not_change_the_debiased_square() -> None:
+    generator = np.random.default_rng(13)
+    confidence = generator.uniform(0.4, 1.0, 300)
+    correct = (generator.random(300) < confidence - 0.1).astype(float)
+    once, thrice = (
+        Gaps.of_groups(
+            bin_index(np.repeat(confidence, k), 15),
+            np.repeat(confidence, k),
+            np.repeat(correct, k),
+            np.repeat(np.arange(300), k),
+        )
+        for k in (1, 3)
+    )
+    assert once.square(0.95).value == pytest.approx(thrice.square(0.95).value)
+    assert once.square(0.95).lo == pytest.approx(thrice.square(0.95).lo, abs=2e-3)
 
 
 def test_debiased_square_covers_at_saturated_confidences() -> None:

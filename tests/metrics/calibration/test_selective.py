@@ -54,12 +54,32 @@ def test_aurc_is_bit_for_bit_invariant_to_permutation() -> None:
     assert len(values) == 1
 
 
-def test_aurc_of_resample_counts_equals_aurc_of_the_resample() -> None:
+def test_aurc_of_whole_weights_equals_aurc_of_the_resample() -> None:
     confidence, correct = _tied(80)
     indices = np.random.default_rng(4).integers(0, 80, size=(25, 80))
     counts = np.stack([np.bincount(row, minlength=80) for row in indices], axis=1).astype(float)
-    result = aurc_of_counts(confidence, 1.0 - correct)(counts)
-    np.testing.assert_allclose(result, [aurc(confidence[row], correct[row]) for row in indices], atol=1e-12)
+    result = aurc_of_counts(confidence, 1.0 - correct)(np.concatenate([counts, np.zeros((1, 25))]))
+    expected = [aurc(confidence[row], correct[row]) for row in indices]
+    np.testing.assert_allclose(result, np.stack([expected, expected], axis=1), atol=1e-12)
+
+
+def test_imagined_sample_is_a_further_one_of_its_rank() -> None:
+    confidence, correct = np.linspace(0.9, 0.1, 10), np.arange(10) % 3 > 0
+    (result,) = aurc_of_counts(confidence, 1.0 - correct)(np.ones((11, 1)))
+    expected = [aurc(np.r_[confidence, 0.58], np.r_[correct, own]) for own in (True, False)]
+    np.testing.assert_allclose(result, expected, atol=1e-12)
+
+
+def test_aurc_takes_real_weights() -> None:
+    """Weights of k / 100 are the limit of 100 k copies of the samples of a large set, whose unit no longer counts."""
+    generator = np.random.default_rng(5)
+    confidence, wrong = generator.random(2000), (generator.random(2000) < 0.3).astype(float)
+    weights = generator.exponential(size=(2001, 1))
+    weights[-1] = 0
+    (one,) = aurc_of_counts(confidence, wrong)(weights)[:, 0]
+    copies = np.rint(weights[:-1, 0] * 100).astype(int)
+    many = aurc(np.repeat(confidence, copies), np.repeat(1 - wrong, copies))
+    assert one == pytest.approx(many, rel=0.01)
 
 
 def test_invalid_events_are_refused() -> None:

@@ -6,8 +6,20 @@ import numpy as np
 import pytest
 
 from suite.errors import MeasureError
-from suite.metrics.detection import average_precision, average_recall, match, mean_ap, precision
+from suite.metrics.detection import (
+    average_precision,
+    average_recall,
+    imagined_lrp,
+    imagined_precision,
+    imagined_recall,
+    match,
+    mean_ap,
+    optimal_lrp,
+    precision,
+)
 from suite.metrics.detection.matching import AREAS
+from suite.metrics.stats import resampled_together
+from suite.metrics.stats.imagined import Imagined
 from tests.metrics.detection.scenes import coco, detections, distinct, scene, truths
 
 BOX = (0, 0, 10, 10)
@@ -132,10 +144,10 @@ def test_resamples_do_not_depend_on_the_chunks(monkeypatch):
     np.testing.assert_allclose(average_precision(matches, counts), whole, rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("counts", [np.ones((2, 3)), np.ones(2), [[1, -1]], [[0.5, 1]], [[np.nan, 1]]])
-def test_invalid_counts_are_refused(counts):
+@pytest.mark.parametrize("counts", [np.ones((2, 3)), np.ones(2), [[1, -1]], [[np.nan, 1]]])
+def test_invalid_weights_are_refused(counts):
     matches = match(detections((0, *BOX, 0.5, 0), images=2), truths((0, *BOX, 0, 0), images=2), 1)
-    with pytest.raises(MeasureError, match="counts"):
+    with pytest.raises(MeasureError, match="weights"):
         average_precision(matches, counts)
 
 
@@ -143,3 +155,45 @@ def test_recall_limit_above_that_of_the_matching_is_refused():
     matches = match(detections((0, *BOX, 0.5, 0)), truths((0, *BOX, 0, 0)), 1, limit=10)
     with pytest.raises(MeasureError, match="Match with a higher limit"):
         average_recall(matches)
+
+
+def test_only_the_proportions_of_weights_matter():
+    detected, true, classes = scene(3, images=8, classes=3)
+    matches = match(detected, true, classes)
+    weights = np.random.default_rng(0).standard_exponential((20, 8))
+    for statistic in (average_precision, lambda *args: average_recall(args[0], (10,), args[1]), optimal_lrp):
+        np.testing.assert_allclose(statistic(matches, weights), statistic(matches, 0.01 * weights), atol=1e-12)
+
+
+def test_all_objects_found_under_real_weights_have_average_precision_one():
+    boxes = [(image, 0, 0, 10 + image, 10, 0) for image in range(30)]
+    found = detections(*((*row[:5], 0.9, 0) for row in boxes))
+    matches = match(found, truths(*((*row, 0) for row in boxes)), 1)
+    weights = np.random.default_rng(0).standard_exponential((50, 30))
+    assert average_precision(matches, weights) == pytest.approx(1, abs=1e-12)
+
+
+def test_perfect_detections_have_an_interval_and_a_rare_class_a_wide_one():
+    rows = [(image, 0, 0, 10, 10, int(image < 3)) for image in range(40)]
+    found = detections(*((*row[:5], 0.9, row[5]) for row in rows))
+    matches = match(found, truths(*((*row, 0) for row in rows)), 2)
+    statistic = imagined_precision(matches, [[0]])
+    measures = [{"metric": name} for name in ("mean", "common", "rare")]
+    mean, common, rare = resampled_together(
+        measures, lambda w: statistic(w)[:, 0], 40, seed=0, level=0.95, recentred=True, added=Imagined.added
+    )
+    assert {one.value for one in (mean, common, rare)} == {1.0}
+    assert 0.85 < common.lo < 0.95 and rare.lo < 0.5 and 0.6 < mean.lo < 0.8
+
+
+def test_imagined_images_change_recall_and_lrp_by_hand_computed_amounts():
+    true = truths((0, *BOX, 0, 0), (1, *BOX, 0, 0), (1, 100, 0, 110, 10, 0, 0))
+    matches = match(detections((0, *BOX, 0.5, 0), images=2), true, 1)
+    size = (1 + 4) / 3
+    weights = np.array([[1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 0, 1]])
+    recall = [1 / 3, 1 / (3 + size), (1 + size) / (3 + size)]
+    np.testing.assert_allclose(imagined_recall(matches, (100,))(weights)[:, 0], recall)
+    error = [2 / 3, 2 / (3 + size), (2 + size) / (3 + size)]
+    np.testing.assert_allclose(
+        imagined_lrp(match(detections((0, *BOX, 0.5, 0), images=2), true, 1, (0.5,)))(weights), error
+    )

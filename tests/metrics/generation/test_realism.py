@@ -7,7 +7,20 @@ import pytest
 import scipy.linalg
 
 from suite.errors import DataError
-from suite.metrics.generation import compared, frechet_distance, frechet_error, kernel_distance, nearest, radii
+from suite.metrics.generation import (
+    compared,
+    frechet_distance,
+    frechet_error,
+    kernel_distance,
+    kernel_interval,
+    nearer_counts,
+    nearer_interval,
+    nearer_share,
+    nearest,
+    radii,
+)
+from suite.metrics.generation.neighbors import coverage_error
+from suite.metrics.stats import clopper_pearson
 
 
 def drawn(n, d, seed, *, mean=0.0, scale=1.0):
@@ -230,3 +243,63 @@ def test_exact_copy_is_at_distance_zero():
     place, distance = nearest(pool[[7, 200]], pool)
     assert place.tolist() == [7, 200]
     assert distance.tolist() == [0.0, 0.0]
+
+
+# intervals of generated samples
+
+
+def test_kernel_interval_contains_the_normal_interval_and_narrows_with_the_level():
+    first, second = drawn(60, 4, 0), drawn(60, 4, 1, mean=0.5)
+    estimate = kernel_distance(first, second, seed=0)
+    (lo, hi), (inner_lo, inner_hi) = (kernel_interval(first, second, seed=0, level=level) for level in (0.95, 0.5))
+    assert lo < estimate.value - 1.96 * estimate.error < inner_lo < estimate.value
+    assert estimate.value < inner_hi < estimate.value + 1.96 * estimate.error < hi
+    assert hi - estimate.value > estimate.value - lo  # the estimate is skewed to the right
+    assert kernel_interval(first, second, seed=0) == (lo, hi)
+
+
+def test_kernel_interval_refuses_few_samples():
+    with pytest.raises(DataError, match="at least 50"):
+        kernel_interval(drawn(49, 4, 0), drawn(60, 4, 1), seed=0)
+
+
+def test_coverage_error_is_a_leave_one_out_jackknife():
+    real, generated = drawn(30, 2, 0), drawn(30, 2, 1, mean=0.7)
+
+    def coverage(points):
+        return compared(points, generated, k=3, dense=4).covered.mean()
+
+    left = np.array([coverage(np.delete(real, gone, axis=0)) for gone in range(30)])
+    reach = np.linalg.norm(real[:, None] - generated[None], axis=2).min(axis=1)
+    expected = np.sqrt(29 / 30 * np.sum((left - left.mean()) ** 2))
+    assert coverage_error(real, reach, 4) == pytest.approx(expected, rel=1e-9) and expected > 0
+
+
+def test_nearer_counts_of_a_case_by_hand():
+    # Below 1: nothing; at 1: two, in thirds and two thirds; below 3: these and 2; equal to 4: one half.
+    counts = nearer_counts([4, 1, 3, 1], [1, 2, 1, 4, 9])
+    assert counts == pytest.approx([0, 2 / 3, 4 / 3, 3, 3.5, 5])
+    assert nearer_share(counts, 5, 0.5) == pytest.approx((4 / 3 + 3) / 2 / 5)
+
+
+@pytest.mark.parametrize("ties", [10**6, 20])
+def test_nearer_share_of_an_honest_generator_is_exact_on_average(ties):
+    generator = np.random.default_rng(0)
+    shares = [nearer_share(nearer_counts(*generator.integers(ties, size=(2, 150))), 150, 0.01) for _ in range(2000)]
+    assert np.mean(shares) == pytest.approx(0.01, abs=3 * np.std(shares) / np.sqrt(2000))
+
+
+def test_nearer_interval_of_a_known_quantile_is_that_of_a_rate():
+    # Nothing generated lies between 0 and the held-out distances, so that the quantile does not matter.
+    counts = nearer_counts(np.linspace(1, 2, 100), np.r_[np.zeros(30), np.full(70, 3.0)])
+    lo, hi = nearer_interval(counts, 100, 0.5)
+    assert (lo, hi) == pytest.approx(clopper_pearson(30, 100), abs=1e-6)
+    # A quantile of 0.01 may lie below all of 100, so that the lower end is 0.
+    assert nearer_interval(counts, 100, 0.01)[0] == 0.0
+
+
+def test_nearer_counts_refuse_no_samples_and_non_finite_distances():
+    with pytest.raises(DataError, match="expected"):
+        nearer_counts([], [1.0])
+    with pytest.raises(DataError, match="not finite"):
+        nearer_counts([np.nan], [1.0])

@@ -223,7 +223,7 @@ def test_invalid_truth_regions_and_sizes_are_refused():
         PixelEvents.of(probabilities, np.where(truth == 1, 6, truth).astype(np.uint8))
     with pytest.raises(MeasureError, match="'edge'; expected one of pooled, foreground, boundary"):
         PixelEvents.of(probabilities, truth).ece("edge")
-    with pytest.raises(MeasureError, match="counts: got shape"):
+    with pytest.raises(MeasureError, match="weights: got shape"):
         PixelEvents.of(probabilities, truth).ece(counts=[[1, 1, 1]])
     for classes, bins in ((1, 15), (6, 0)):
         with pytest.raises(MeasureError, match="expected at least 2 classes and 1 bin"):

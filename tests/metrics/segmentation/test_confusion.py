@@ -135,8 +135,8 @@ def test_invalid_arrays_are_refused(prediction, truth, classes, message):
 
 
 @pytest.mark.parametrize("counts", [[1, 1], [[1, 1, 1]], [[1, -1]], [[np.nan, 1]]])
-def test_invalid_counts_are_refused(counts):
-    with pytest.raises(MeasureError, match="counts: got"):
+def test_invalid_weights_are_refused(counts):
+    with pytest.raises(MeasureError, match="weights: got"):
         mean_iou(np.ones((2, 3, 3), np.int64), counts)
 
 

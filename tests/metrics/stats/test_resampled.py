@@ -1,13 +1,14 @@
-"""Measures as functions of how often each sample was drawn: by hand, by plain loops, and where they are undefined."""
+"""Measures as functions of the weights of samples: by hand, by plain loops, and where they are undefined."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import norm, t
 from sklearn.metrics import roc_auc_score
 
 from suite.metrics import stats
-from suite.metrics.stats import auroc, average, drawn, mean_of, ratio, resampled, resampled_together, sums_ratio
+from suite.metrics.stats import Added, auroc, average, drawn, mean_of, ratio, resampled, resampled_together, sums_ratio
 
 GENERATOR = np.random.default_rng(0)
 N = 40
@@ -85,15 +86,43 @@ def test_undefined_measures_have_a_reason_and_undefined_resamples_are_left_out()
     assert (none.value, none.lo, none.hi, none.n, none.method) == (None, None, None, 3, "none")
     assert (none.reason, none.unit) == ("no sample counts", "bits")
     part, whole = np.array([1.0, 0.0, 0.0, 0.0]), np.array([2.0, 0.0, 0.0, 0.0])
-    some = resampled("m", sums_ratio(part, whole), 4, seed=0)  # a third of the resamples lack the first sample
-    assert (some.value, some.lo, some.hi) == (0.5, 0.5, 0.5)
+    constant = resampled("m", sums_ratio(part, whole), 4, seed=0)
+    assert (constant.value, constant.lo, constant.hi, constant.status) == (0.5, None, None, "inconclusive")
+    assert constant.reason == "the value is the same for all samples, from which no interval follows"
 
 
 def test_interval_equals_that_of_the_seeded_resamples() -> None:
     result = resampled("m", average(SCORES), N, seed=3, params={"a": 1})
-    draws = stats.bootstrap(lambda rows: SCORES[rows].mean(axis=1), N, seed=3, replicates=400)
-    np.testing.assert_allclose((result.lo, result.hi), np.quantile(draws, [0.025, 0.975]), atol=1e-12)
+    draws = stats.bootstrap(lambda w: SCORES @ w / w.sum(axis=0), N, seed=3, replicates=600)
+    # Hesterberg's expanded percentiles: the quantile of Student's t, wider by sqrt((n + 1) / (n - 1)).
+    tail = norm.cdf(t.ppf(0.025, N - 1) * np.sqrt((N + 1) / (N - 1)))
+    np.testing.assert_allclose((result.lo, result.hi), np.quantile(draws, [tail, 1 - tail]), atol=1e-6)
     assert (result.value, result.params) == (pytest.approx(SCORES.mean()), {"a": 1})
+
+
+@pytest.mark.parametrize(("wrong", "n"), [(0, 50), (1, 50), (3, 200), (10, 20), (50, 50)])
+def test_added_samples_give_the_interval_of_a_rate(wrong: int, n: int) -> None:
+    outcomes = np.r_[np.zeros(wrong), np.ones(n - wrong), 0.0, 1.0]  # the last two are imagined
+
+    def share(weights: np.ndarray | None) -> np.ndarray:
+        assert weights is not None
+        return ratio(weights @ outcomes, weights.sum(axis=1))
+
+    result = resampled("m", share, n, seed=0, added=Added(np.array([1.0, 0.0]), np.array([0.0, 1.0])))
+    lo, hi = stats.clopper_pearson(n - wrong, n)
+    assert result.value == (n - wrong) / n
+    assert (result.lo, result.hi) == (pytest.approx(lo, abs=0.02), pytest.approx(hi, abs=0.02))
+    assert result.hi - result.lo <= 1.25 * (hi - lo)
+
+
+def test_groups_are_drawn_as_a_whole() -> None:
+    values, groups = np.repeat([0.0, 1.0, 4.0, 2.0, 3.0], 20), np.repeat(np.arange(5), 20)
+    result = resampled("m", average(values), 100, seed=0, groups=groups)
+    single = resampled("m", average(np.array([0.0, 1.0, 4.0, 2.0, 3.0])), 5, seed=0)
+    assert (result.n, result.groups, single.groups) == (100, 5, None)
+    assert (result.lo, result.hi) == (pytest.approx(single.lo), pytest.approx(single.hi))
+    alone = resampled("m", average(values), 100, seed=0, groups=np.arange(100))
+    assert (alone.groups, alone.lo) == (None, resampled("m", average(values), 100, seed=0).lo)
 
 
 @pytest.mark.parametrize("recentred", [False, True])
@@ -113,4 +142,4 @@ def test_measures_resampled_together_equal_single_ones(recentred: bool) -> None:
     assert several == single
     assert [one.value is None for one in several] == [False, True, False]
     assert several[1].reason == "no whole"
-    assert calls == [1, 400]
+    assert calls == [1, 600]

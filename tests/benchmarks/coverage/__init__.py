@@ -1,0 +1,1 @@
+"""Coverage of the suite's intervals, by simulation with known truth; see `__main__`."""
