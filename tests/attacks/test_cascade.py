@@ -95,7 +95,7 @@ def test_fake_defenses_are_nearly_as_vulnerable_as_the_undefended_network(net, n
     assert blinded
     attack = Cascade((EPS,), tier="quick").fit(problem, training, seed=0)
     bare = robust_count(Cascade((EPS,), tier="quick"), problem_of(net.raw))
-    assert robust_count(attack, problem) <= bare + (2 if attack.workarounds else 12)
+    assert robust_count(attack, problem) <= bare + (3 if attack.workarounds else 12)
 
 
 def test_a_guide_gives_gradients_only_and_never_outcomes():

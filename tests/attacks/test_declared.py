@@ -51,7 +51,7 @@ def test_an_attack_declares_nothing_by_default(problem):
     assert (attack.norm, attack.size_name, attack.loss, attack.goal) == ("none", "eps", None, None)
     assert attack.state() == {} and attack.with_state({}, problem) is attack
     assert not attack.supports_graded_outcomes and not attack.changes_text
-    assert attack.workarounds == {} and attack.patches() == {} and attack.changed_metrics == ()
+    assert attack.workarounds == {} and attack.patches() == {} and attack.changed_metrics == () and not attack.trained
     assert attack.fit(problem, lambda: (pixels, targets), seed=0) is attack
     assert attack.with_double_steps() is None
     assert attack.explored(problem, pixels, targets, 0.1, seeds) is None

@@ -46,7 +46,7 @@ def only(result, metric):
 def test_every_corruption_and_severity_is_a_row_with_its_interval(context, result):
     assert cells(result).keys() == {(name, severity) for name in FEW.names for severity in FEW.severities}
     for (name, severity), row in cells(result).items():
-        assert (row.n, row.method, row.status) == (120, "wilson", "ok")
+        assert (row.n, row.method, row.status) == (120, "clopper-pearson", "ok")
         assert row.lo < row.value < row.hi
         assert row.value == np.mean(result.column("quality", corruption=name, severity=severity))
     assert list(result.column("id")) == list(context.test.ids)

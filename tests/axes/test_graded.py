@@ -459,11 +459,12 @@ def test_a_model_without_predictions_gets_numbers_reasons_and_a_board(tmp_path, 
         assert set(calibrated.loc[["laece", "laace"], "status"]) == {"inconclusive"}
         assert calibrated.loc["oce", "value"] == 1
         clean = by_metric.loc["map"]
-        assert clean["value"] == clean["lo"] == clean["hi"] == 0
+        assert clean["value"] == clean["lo"] == 0 < clean["hi"] < 0.5
         assert by_metric.loc["corruption_retention", "status"] == "inconclusive"
     else:
         assert by_metric.loc["miou", "value"] < 0.4
-    assert (silent[silent["metric"].str.startswith(("corrupted_", "occluded_"))]["status"] == "ok").all()
+    changed = silent[silent["metric"].str.startswith(("corrupted_", "occluded_"))]
+    assert set(changed["status"]) <= {"ok", "inconclusive"} and changed["value"].notna().all()
     attacked = silent[silent["metric"].str.startswith("robust_")]
     assert set(attacked["status"]) <= {"ok", "suspect"} and len(attacked) == 5
     ranking = board(store, rows["task"].iloc[0])
@@ -483,7 +484,7 @@ def test_rows_of_graded_kinds_are_reproducible_with_interval_checks_and_control(
             Harness(store, Settings(batch_size=size)).run(cells_of(file, kind, ALL_AXES[:4], "regular"))
         assert measures(stores[0]).equals(measures(stores[1]))
         rows = stores[0].rows()
-        measured = rows[rows["value"].notna() & (rows["metric"] != "temperature")]
+        measured = rows[rows["value"].notna() & (rows["metric"] != "temperature") & (rows["status"] != "inconclusive")]
         assert measured["lo"].notna().all() and measured["hi"].notna().all() and (measured["n"] > 0).all()
         attacked = rows[rows["metric"].str.startswith("robust_")]
         assert attacked["control"].notna().all()

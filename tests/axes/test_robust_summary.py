@@ -17,7 +17,7 @@ from suite.errors import SpecError
 from suite.kinds.base import NotApplicable
 from suite.kinds.classification.kind import ACCURACY
 from suite.kinds.sentiment.kind import Sentiment
-from suite.metrics.stats import wilson
+from suite.metrics.stats import clopper_pearson
 from suite.models.adapters.text import TorchText
 from suite.runner.preparation import prepare_task
 from suite.store import Store
@@ -79,7 +79,7 @@ def test_measures_of_a_subset_are_those_of_its_samples(pgd):
     for eps, measure in zip(EPS, (one for one in measures if one.metric == "robust_accuracy"), strict=True):
         correct, control = pgd.quality(eps)[ROWS], pgd.quality(eps, "random")[ROWS]
         assert measure.value == correct.mean() and measure.n == len(ROWS)
-        assert (measure.lo, measure.hi) == wilson(int(correct.sum()), len(ROWS))
+        assert (measure.lo, measure.hi) == clopper_pearson(int(correct.sum()), len(ROWS))
         assert measure.control == control.mean()
     controls = [one for one in measures if one.metric == "control_accuracy"]
     assert [one.value for one in controls] == [pgd.quality(eps, "random")[ROWS].mean() for eps in EPS]

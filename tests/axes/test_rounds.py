@@ -44,7 +44,7 @@ CELLS = {
     ("images", "cnn"): (
         *IMAGES,
         "robustness(attack=cascade(eps=[0.05, 0.15], tier=quick), audit=20)",
-        "robustness(attack=patch(area=[0.15], steps=5, restarts=1), audit=20)",
+        "robustness(attack=patch(area=[0.15], steps=5, restarts=1), audit=20, seeds=2)",
         "robustness(attack=transfer(eps=[0.1], steps=3, rounds=1, samples=64), audit=20)",
         "robustness(attack=spec('torchattacks:PGD(eps=[0.1], steps=2)'), audit=20)",
     ),
@@ -64,7 +64,7 @@ CELLS = {
     ("texts", "bag"): (
         "clean",
         "robustness(attack=typos(edits=[1]), audit=20)",
-        "robustness(attack=trigger(edits=[1], restarts=1, rounds=1), audit=20)",
+        "robustness(attack=trigger(edits=[1], restarts=1, rounds=1), audit=20, seeds=2)",
         "robustness(attack=fgsm(eps=[0.5]), space=embedding, audit=20)",
         "calibration(members=1, dropout_samples=2)",
         "rationale(samples=20)",

@@ -34,12 +34,14 @@ class Attack(ABC):
         supports_graded_outcomes: whether it also works where predictions are better or worse instead of right or wrong.
         changes_text: whether it changes the characters of texts, not numbers.
         changed_metrics: declarations of the measures that `changes` returns.
+        trained: whether `fit` trains something, so that its seed moves the results: a universal patch, a surrogate.
         fixed_cohort: number of samples that are attacked together whatever their size; None for the rule of `cohort`.
     """
 
     supports_graded_outcomes: ClassVar[bool] = False
     changes_text: ClassVar[bool] = False
     changed_metrics: ClassVar[tuple[Metric, ...]] = ()
+    trained: ClassVar[bool] = False
     fixed_cohort: ClassVar[int | None] = None
 
     @property

@@ -57,6 +57,8 @@ class Patch(PatchAttack):
     places: int = 64
     _patches: tuple[tuple[float, Tensor], ...] = ()
 
+    trained = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if min(self.steps, self.restarts, self.places) < 1 or self.step_size <= 0:

@@ -62,6 +62,7 @@ class Transfer(NormAttack):
     surrogate: Problem | None = field(default=None, repr=False, compare=False)
     _learned: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
     budget_field: ClassVar[str | None] = "steps"
+    trained: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -27,18 +27,21 @@ WORDS_CHANGED = Metric(
     "words changed",
     "share of words changed in the texts that became misclassified",
     higher_is_better=None,
+    bounds=(0.0, None),  # words added to a short text can be more than it had
 )
 CHARACTERS_CHANGED = Metric(
     "characters_changed",
     "characters changed",
     "share of characters changed in the texts that became misclassified",
     higher_is_better=None,
+    bounds=(0.0, None),
 )
 UNKNOWN_WORDS_ADDED = Metric(
     "unknown_words_added",
     "unknown words added",
     "share of words that became unknown: the edit hid these words from the model",
     higher_is_better=None,
+    bounds=(-1.0, 1.0),
 )
 
 

@@ -69,6 +69,8 @@ class Trigger(TextAttack):
     loss: str | None = "ce"
     _triggers: tuple[tuple[int, Words], ...] = ()
 
+    trained = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if min(self.candidates, self.rounds, self.restarts) < 1:

@@ -51,13 +51,13 @@ class AuditSet:
     smallest: Mapping[str, float]
 
     @classmethod
-    def of(cls, table: Table, smallest: Mapping[str, Any], count: int) -> Self:
+    def of(cls, table: Table, smallest: Mapping[str, Any], count: int | None) -> Self:
         """Choose at most `count` samples.
 
         Args:
             table: the ids and the quality of all samples.
             smallest: the condition of the attack of the smallest size.
-            count: most samples.
+            count: most samples; None for all.
         """
         ids, clean = table["id"].tolist(), np.asarray(table["quality"], np.float64)
         rows = [row for row in in_digest_order(ids) if clean[row] > 0.5][:count]

@@ -19,11 +19,11 @@ from suite.axes.robustness.checks import as_facts, judge
 from suite.axes.robustness.cohorts import AttackRounds
 from suite.axes.robustness.columns import condition
 from suite.axes.robustness.inputs import GALLERY, FoundInputs, gallery_arrays
-from suite.axes.robustness.setup import check_inputs, draws_of, kind_for_attack, reference_of
+from suite.axes.robustness.setup import check_inputs, check_seeds, draws_of, kind_for_attack, reference_of
 from suite.axes.robustness.stored import Stored
 from suite.axes.robustness.summary import QUERIES, SUCCESS_RATE, TARGETED_SUCCESS, control_metric, curve, summarised
 from suite.axes.rounds import Counts, Round, State
-from suite.errors import SpecError
+from suite.errors import SpecError, did_you_mean
 from suite.kinds.base import Kind, required
 from suite.metrics.catalogue import Metric
 from suite.metrics.table import Column, Part, Table
@@ -34,6 +34,9 @@ from suite.types import Display, Measure
 SPACES = ("input", "embedding")
 """What can be perturbed: the input of the model, or the word embeddings of a text model."""
 
+FULL = "full"
+"""The audit of all correctly predicted samples."""
+
 
 @register("axis", name="robustness")
 @dataclass(frozen=True)
@@ -42,23 +45,32 @@ class Robustness:
 
     Attributes:
         attack: spec of the attack.
-        audit: number of correctly predicted samples that the checks run on.
+        audit: number of correctly predicted samples that the checks run on; ``full`` for all of them. The more there
+            are, the smaller a miss of the attack is seen; every size is attacked again on each.
         precision: precision of the gradients, ``float32`` or ``bfloat16``; outcomes are always those of the unchanged
             model.
         compiled: compute gradients with `torch.compile`.
         space: what is perturbed: ``input``, the input of the model; or ``embedding``, the word embeddings of a text.
             Perturbed embeddings belong to no text, so the result bounds what an attack on texts could achieve.
+        seeds: how often an attack is trained that has a training, such as a universal patch. With several seeds a
+            number is the mean over them, and its interval includes the spread between them.
     """
 
     attack: Spec | str = "pgd"
-    audit: int = 64
+    audit: int | str = 64
     precision: str = "float32"
     compiled: bool = False
     space: str = "input"
+    seeds: int = 1
 
     def __post_init__(self) -> None:
         if self.space not in SPACES:
             raise SpecError(f"space={self.space!r}; expected {' or '.join(SPACES)}.")
+        if self.audit != FULL and (type(self.audit) is not int or self.audit < 0):
+            hint = did_you_mean(self.audit, [FULL]) if isinstance(self.audit, str) else ""
+            raise SpecError(f"audit={self.audit!r}; expected a number of samples, at least 0, or {FULL} for all.{hint}")
+        if type(self.seeds) is not int or self.seeds < 1:
+            raise SpecError(f"seeds={self.seeds!r}; expected a number of trainings, at least 1.")
 
     def entries(self, kind: Kind) -> Sequence[Metric]:
         """Return the declarations of all metrics: the robust headline first, its control, success, queries, ..."""
@@ -73,12 +85,14 @@ class Robustness:
         if self.space != "input":
             context = context.in_space(self.space)
         check_inputs(attack, spec, context)
+        check_seeds(attack, spec, self.seeds)
         context = replace(context, kind=kind_for_attack(attack, spec, context.kind))
-        rounds = AttackRounds(attack, self.precision, self.compiled, self.space == "input")
+        rounds = AttackRounds(attack, self.precision, self.compiled, self.space == "input", self.seeds)
         state, passes = rounds.prepared(context)
         size = attack.cohort(context.test.shape)
         attacked = context.run(Round("attack", rounds.attacked, size), state=state)
-        chosen = AuditSet.of(Table(tuple(attacked.columns)), condition(attack, attack.sizes[0]), self.audit)
+        count = None if isinstance(self.audit, str) else self.audit
+        chosen = AuditSet.of(Table(tuple(attacked.columns)), condition(attack, attack.sizes[0]), count)
         rows = [row for row, name in enumerate(context.test.ids) if name in chosen.clean]
         audit = context.run(Round("evidence", rounds.audited, size), rows, {**state, "audit": asdict(chosen)})
         for part in (attacked, audit):
@@ -89,7 +103,8 @@ class Robustness:
             "probes": {name: values[:2] for name, values in state["probes"].items()},
             "workarounds": dict(rounds.fitted(context, state).workarounds),
             "audit": {"not_run": audit.facts.get("not_run", {}), "errors": audit.all_facts.get("errors", {})},
-            "attack": _facts_of(attack, context, spec, self.space) | {"draws": draws_of(state["probes"])},
+            "attack": _facts_of(attack, context, spec, self.space)
+            | {"draws": draws_of(state["probes"]), "seeds": self.seeds if attack.trained else None},
             "passes": {**passes, "attacked": _attacked(attacked, context.kind)},
         }
         columns = [*attacked.columns, *(audit.columns or NOT_AUDITED)]

@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest, fisher_exact
 
+from suite.axes.robustness.misses import SIGNIFICANT, fewest_losses, is_significant, smallest_miss
 from suite.axes.robustness.stored import RANDOM, Stored
 from suite.kinds.base import Array
 from suite.metrics.table import Table
 from suite.types import Check
-
-SIGNIFICANT = 0.01
-"""Significance level of the tests on the audit set."""
 
 NOTABLE = 0.1
 """Smallest difference in damage to a sample that counts as a difference between two attacks."""
@@ -34,12 +32,16 @@ CHECKS = (
     "single_step_finds_no_more",
     "queries_find_no_more",
     "transfer_finds_no_more",
+    "misses_seen",
     "random_does_less",
 )
 """Checks of every attack, in addition to the probes of the model (`suite.attacks.diagnostics.probes.PROBES`)."""
 
 NOTHING_TO_ATTACK = "the model predicts no sample correctly, so there is nothing to attack"
 """Reason of checks and measures without a sample to attack."""
+
+NOTHING_AUDITED = "no sample was audited, so a miss of any size went unseen"
+"""Reason of checks without an audit sample."""
 
 SIZE_0, DOUBLED, UNLIMITED = "size 0", "twice the steps", "unlimited"
 """Conditions of the attack itself on the audit samples, besides its sizes."""
@@ -65,7 +67,8 @@ def judge(table: Table) -> dict[str, Evidence]:
     stored = Stored(table)
     audited, probes = _Audit(stored), probe_evidence(stored)
     if not len(audited.clean):
-        return dict.fromkeys(CHECKS, Evidence("n/a", NOTHING_TO_ATTACK)) | probes
+        reason = NOTHING_AUDITED if table.facts["passes"]["attacked"] else NOTHING_TO_ATTACK
+        return dict.fromkeys(CHECKS, Evidence("n/a", reason)) | probes | training_evidence(stored)
     chance = audited.chance_at_large_eps()
     return {
         "eps0_equals_clean": audited.eps0_equals_clean(),
@@ -73,9 +76,33 @@ def judge(table: Table) -> dict[str, Evidence]:
         "chance_at_large_eps": chance,
         **audited.twice_the_steps(),
         **{check: audited.finds_no_more(other) for check, other in OTHERS.items()},
+        "misses_seen": audited.misses_seen(),
         "random_does_less": random_does_less(stored, works=chance.status == "pass"),
         **probes,
+        **training_evidence(stored),
     }
+
+
+def training_evidence(stored: Stored) -> dict[str, Evidence]:
+    """Return what is known of how far the seed of a training moves the numbers; nothing for attacks without one."""
+    if stored.seeds is None:
+        return {}
+    if stored.seeds == 1:
+        unknown = "trained with one seed; how far another seed moves the numbers is not known, seeds=3 measures it"
+        return {"training_seeds": Evidence("n/a", unknown)}
+    sentence = (
+        f"numbers are means over {stored.seeds} seeds of the training, and their intervals include the spread between "
+        "these; checks and stored inputs are those of the first seed"
+    )
+    return {"training_seeds": Evidence("pass", sentence)}
+
+
+def miss_seen(stored: Stored) -> float | None:
+    """Return the smallest miss that the comparisons with other attacks see nine times in ten, in [0, 1].
+
+    It is None if nothing was audited, no comparison was made, or the audit samples are too few.
+    """
+    return _Audit(stored).smallest_miss()
 
 
 def probe_evidence(stored: Stored) -> dict[str, Evidence]:
@@ -177,6 +204,41 @@ class _Audit:
         sentence = f"{other} succeeds on {misclassified(more)} of the {int(left.sum())} remaining samples"
         return Evidence("fail" if less_damage(damage, both) else "pass", sentence)
 
+    def smallest_miss(self) -> float | None:
+        """Return the smallest miss that a comparison sees nine times in ten; None if none can see any."""
+        won = self._won()
+        return None if won is None else smallest_miss(len(self.clean), won)
+
+    def misses_seen(self) -> Evidence:
+        """Say how large a miss the comparisons with other attacks would have seen."""
+        total, won, share = len(self.clean), self._won(), self.smallest_miss()
+        at = f"at {self.size_name} {self.reference:.3g}"
+        if misclassified(self.scratch(self.reference)) == total:
+            return Evidence(
+                "pass", f"{at} the attack succeeded on all {total} audited samples, so it missed none of them"
+            )
+        if won is None:
+            return Evidence("n/a", "no check compares the attack with another one, so a miss of any size went unseen")
+        if share is None:
+            few = f"{total} audited samples are too few to see a miss; at least {fewest_losses(won)} are needed"
+            return Evidence("n/a", few)
+        return Evidence(
+            "pass",
+            f"{at}, a miss of {100 * share:.1f} points or more would have been seen nine times in ten, with {total} "
+            "audited samples; a miss is the share of samples on which the attack fails although another one succeeds",
+        )
+
+    def _won(self) -> int | None:
+        """Return on how many samples the attack does more than the one it is compared with; None without a comparison.
+
+        Attacks that run where the attack failed cannot do less; twice the steps can.
+        """
+        if any(other not in self.not_run and other not in self.errors for other in OTHERS.values()):
+            return 0
+        if DOUBLED in self.not_run:
+            return None
+        return _differences(self.damage(DOUBLED), self.scratch(self.reference), NOTABLE)[0]
+
 
 def random_does_less(stored: Stored, *, works: bool) -> Evidence:
     """Compare with random perturbations of equal size, by paired tests at every size.
@@ -239,8 +301,12 @@ def less_damage(damage: Array, before: Array, notable: float = NOTABLE) -> bool:
 
     Only samples with a notable difference count. If damage is 0 or 1, this is McNemar's exact test.
     """
-    lost, won = int((before - damage > notable).sum()), int((damage - before > notable).sum())
-    return lost > won and bool(binomtest(lost, lost + won, 0.5, alternative="greater").pvalue < SIGNIFICANT)
+    return is_significant(*_differences(damage, before, notable))
+
+
+def _differences(damage: Array, before: Array, notable: float) -> tuple[int, int]:
+    """Return on how many samples an attack did notably less damage than another, and notably more."""
+    return int((before - damage > notable).sum()), int((damage - before > notable).sum())
 
 
 def as_facts(evidence: dict[str, Evidence]) -> dict[str, Any]:

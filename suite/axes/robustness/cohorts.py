@@ -13,6 +13,7 @@ from suite.axes.robustness.columns import outcome_columns, reached_columns, shif
 from suite.axes.robustness.inputs import FoundInputs, gallery_columns
 from suite.axes.robustness.setup import CANDIDATES, probed, problem_of, training_of, with_probes
 from suite.axes.robustness.sweep import AttackSweep
+from suite.axes.robustness.trainings import training_columns
 from suite.axes.rounds import Counts, FirstOf, Round, State
 from suite.data.digests import in_digest_order, seed_of
 from suite.errors import SpecError
@@ -28,12 +29,14 @@ class AttackRounds:
         attack: as its spec says, not fitted.
         precision, compiled: how gradients are computed, see `suite.attacks.engine.precision.faster`.
         shown: whether perturbed inputs can be shown and stored.
+        seeds: how often the attack is trained, each time with another seed.
     """
 
     attack: Attack
     precision: str = "float32"
     compiled: bool = False
     shown: bool = True
+    seeds: int = 1
 
     def prepared(self, context: Context) -> tuple[State, Counts]:
         """Probe the model and fit the attack to training samples; return the state of the rounds, and the passes."""
@@ -41,10 +44,15 @@ class AttackRounds:
         probes = context.run(Round("probes", self.probes, len(first)), first)
         found = probes.facts["probes"]
         problem = self._problem(context, found)
-        with context.model.frozen(), seeded(seed_of(*context.names, "fit", str(context.seed)), context.device):
-            fitted = self.attack.fit(problem, training_of(context), seed=context.seed)
+        fitted = [self._fit(context, problem, number) for number in range(self.seeds)]
         passes = cast(Counts, probes.sums["passes"]) + Counts(_passes(problem, "attack"), search=problem.passes.total)
-        return {"probes": found, "fitted": fitted.state()}, passes
+        return {"probes": found, "fitted": fitted}, passes
+
+    def _fit(self, context: Context, problem: Problem, number: int) -> State:
+        """Return what the attack learned in one training; the first has the seed of the cell."""
+        own = context.seed if not number else seed_of("training", str(number), str(context.seed)) % 2**32
+        with context.model.frozen(), seeded(seed_of(*context.names, "fit", str(own)), context.device):
+            return self.attack.fit(problem, training_of(context), seed=own).state()
 
     def probes(self, context: Context, state: State) -> Part:
         """Run the probes of the model."""
@@ -64,12 +72,20 @@ class AttackRounds:
         with context.model.frozen():
             sweep = self._sweep(context, state)
             sweep.run()
-            attack = sweep.problem.passes.total
+            others = [self._sweep(context, state, number) for number in range(1, self.seeds)]
+            for other in others:
+                other.attack_all()
+            sweeps = (sweep, *others)
+            attack = sum(one.problem.passes.total for one in sweeps)
             columns = [*outcome_columns(sweep), *reached_columns(sweep), *text_columns(sweep)]
+            columns += training_columns(sweep, others)
             shifts = shift_columns(sweep)
-            sweep.problem.refuse_nonfinite_outputs()
+            for one in sweeps:
+                one.problem.refuse_nonfinite_outputs()
         known = collected([context.kind.scoring.measured(context.outcomes)])
-        passes = Counts(_passes(sweep.problem), attack=attack, search=sweep.spent)
+        passes = Counts(attack=attack, search=sum(one.spent for one in sweeps))
+        for one in sweeps:
+            passes += _passes(one.problem)
         sums: dict[str, Sum] = {"passes": passes, "inputs": FoundInputs.of(sweep, shown=self.shown)}
         columns += [*shifts.columns, *(gallery_columns(sweep) if self.shown else ())]
         return Part(columns, {**known.facts, **shifts.facts}, {**known.sums, **shifts.sums, **sums})
@@ -84,14 +100,16 @@ class AttackRounds:
         sums: dict[str, Sum] = {"errors": FirstOf(audit.errors), "passes": Counts(_passes(sweep.problem))}
         return Part(audit.columns(), {"not_run": audit.not_run}, sums)
 
-    def fitted(self, context: Context, state: State) -> Attack:
-        """Return the attack with what was fitted."""
+    def fitted(self, context: Context, state: State, number: int = 0) -> Attack:
+        """Return the attack with what one training fitted."""
         problem = self._problem(context, state["probes"])
-        attack: Attack = context.once("attack", lambda: self.attack.with_state(state["fitted"], problem))
+        attack: Attack = context.once(
+            f"attack {number}", lambda: self.attack.with_state(state["fitted"][number], problem)
+        )
         return attack
 
-    def _sweep(self, context: Context, state: State) -> AttackSweep:
-        return AttackSweep(context, self._problem(context, state["probes"]), self.fitted(context, state))
+    def _sweep(self, context: Context, state: State, number: int = 0) -> AttackSweep:
+        return AttackSweep(context, self._problem(context, state["probes"]), self.fitted(context, state, number))
 
     def _problem(self, context: Context, probes: Mapping[str, Any]) -> Problem:
         """Return the problem with the probe results, and its own count of passes."""

@@ -93,6 +93,15 @@ def check_inputs(attack: Attack, spec: Spec, context: Context) -> None:
         )
 
 
+def check_seeds(attack: Attack, spec: Spec, seeds: int) -> None:
+    """Raise SpecError if an attack without a training is to be trained with several seeds."""
+    if seeds > 1 and not attack.trained:
+        raise SpecError(
+            f"seeds={seeds}: {spec.name} has no training that depends on a seed; leave seeds out, or use patch, "
+            "trigger or transfer."
+        )
+
+
 def probed(problem: Problem, context: Context, loss: str | None) -> dict[str, Probe]:
     """Return the results of the probes of the model, on the samples that it predicts correctly; none without any."""
     rows = in_digest_order(context.test.ids)

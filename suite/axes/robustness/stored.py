@@ -44,6 +44,12 @@ class Stored:
         return int(self.attack["draws"])
 
     @property
+    def seeds(self) -> int | None:
+        """Number of seeds that the attack was trained with; None for an attack without a training."""
+        seeds: int | None = self.attack.get("seeds")
+        return seeds
+
+    @property
     def controls(self) -> list[str]:
         """The names of the controls, in order."""
         return list(
@@ -75,8 +81,9 @@ class Stored:
         return {"attack": self.attack["name"], **self.condition(size), **more}
 
     def params_under_attack(self, size: float) -> dict[str, Any]:
-        """Return the same, with a mark at the size at which attacks are compared."""
-        return self.params(size, **({"reference": True} if size == self.attack["reference"] else {}))
+        """Return the same with the number of trainings, and a mark at the size at which attacks are compared."""
+        reference = {"reference": True} if size == self.attack["reference"] else {}
+        return self.params(size, **reference, **({"seeds": self.seeds} if self.seeds else {}))
 
     def audit(self, name: str, **condition: Any) -> Array:
         """Return a column of the audit samples under a condition."""

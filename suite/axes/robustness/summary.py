@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from suite.axes.registered import headline_value, metrics_of, summaries
-from suite.axes.robustness.checks import NOTHING_TO_ATTACK, judge
+from suite.axes.robustness.checks import NOTHING_TO_ATTACK, judge, miss_seen
 from suite.axes.robustness.stored import RANDOM, Stored
+from suite.axes.robustness.trainings import over_seeds, trainings
 from suite.kinds.base import Array, Kind
 from suite.metrics.catalogue import Metric
 from suite.metrics.table import TEST, Column, Table
@@ -48,7 +49,12 @@ def summarised(table: Table, kind: Kind, changed: Sequence[Metric]) -> list[Meas
         kind: the kind of the task.
         changed: the metrics of changed texts that the attack declares.
     """
-    stored = Stored(table)
+    own = [_of_training(Stored(one), kind, changed) for one in trainings(table)]
+    bounds = {metric.name: metric.value_bounds for metric in changed}
+    return [over_seeds(same, table.level, bounds.get(same[0].metric)) for same in zip(*own, strict=True)]
+
+
+def _of_training(stored: Stored, kind: Kind, changed: Sequence[Metric]) -> list[Measure]:
     return [
         *rates(stored, kind),
         *control_rates(stored, kind),
@@ -62,13 +68,15 @@ def rates(stored: Stored, kind: Kind) -> list[Measure]:
     """Return the headline metric at every size with its interval, control and checks."""
     checks = judge(stored.table)
     failed = [item.sentence for item in checks.values() if item.status == "fail"]
+    share = miss_seen(stored)
+    seen = {} if share is None else {"miss_seen": share}
     return [
         _headline(
             stored,
             kind,
             kind.scoring.headline.under_attack(),
             stored.tally(size),
-            params=stored.params_under_attack(size),
+            params=stored.params_under_attack(size) | seen,
             control=headline_value(kind, stored.tally(size, RANDOM)),
             checks={check: item.status for check, item in checks.items()},
             reason="; ".join(failed) or None,
@@ -121,7 +129,7 @@ def successes(stored: Stored) -> list[Measure]:
             return []
         params, control_value = stored.params(size, goal=stored.attack["goal"]), float(control[others].mean())
         of = (table.rate, reached[others] > 0.5) if stored.draws == 1 else (table.mean, reached[others])
-        measures.append(of[0](TARGETED_SUCCESS, of[1], params=params, control=control_value))
+        measures.append(of[0](TARGETED_SUCCESS, of[1], rows=others, params=params, control=control_value))
     return measures
 
 
@@ -186,7 +194,8 @@ def _success(stored: Stored, size: float) -> Measure:
     if not rows.any():
         return stored.table.undefined(SUCCESS_RATE, NOTHING_TO_ATTACK, params=params)
     control = float((stored.quality(size, RANDOM)[rows] <= 0.5).mean())
-    return stored.table.rate(SUCCESS_RATE, stored.quality(size)[rows] <= 0.5, params=params, control=control)
+    wrong = stored.quality(size)[rows] <= 0.5
+    return stored.table.rate(SUCCESS_RATE, wrong, rows=rows, params=params, control=control)
 
 
 def _changes(stored: Stored, changed: Sequence[Metric], size: float) -> list[Measure]:
@@ -195,9 +204,9 @@ def _changes(stored: Stored, changed: Sequence[Metric], size: float) -> list[Mea
     plain = replace(table, params={})
     for metric in (metric for metric in changed if metric.name in table):
         values = table[metric.name]
-        values = values[~np.isnan(values)]
-        if len(values):
-            measures.append(plain.mean(metric, values, params=params))
+        rows = ~np.isnan(values)
+        if rows.any():
+            measures.append(plain.mean(metric, values[rows], rows=rows, params=params))
         else:
             measures.append(plain.undefined(metric, "the attack found no adversarial text", params=params))
     return measures

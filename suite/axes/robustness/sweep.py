@@ -57,7 +57,13 @@ class AttackSweep:
         return 1 - damage.double().cpu().numpy(), tally
 
     def run(self) -> None:
-        """Attack all sizes in turn, then apply the controls of the same sizes.
+        """Attack all sizes in turn, then apply the controls of the same sizes."""
+        self.attack_all()
+        for name in self.attack.controls():
+            self.control[name], self.control_tally[name] = self._controlled(name)
+
+    def attack_all(self) -> None:
+        """Attack all sizes in turn.
 
         A sample that is always misclassified is not attacked at larger sizes; one that is misclassified in some draws
         only is attacked at every size.
@@ -79,8 +85,6 @@ class AttackSweep:
             kept = fresh | np.isnan(self.found_at[rows])
             chosen = torch.from_numpy(rows[kept]).to(moved.device)
             self.adversarial[chosen] = moved[torch.from_numpy(kept).to(moved.device)]
-        for name in self.attack.controls():
-            self.control[name], self.control_tally[name] = self._controlled(name)
 
     def attacked(self, attack: Attack, rows: Array, size: float) -> Array:
         """Return the damage to each row at a size, (k,) in [0, 1], attacked from scratch and validated."""
