@@ -12,16 +12,19 @@ from suite.reports.text import entries
 
 INTERVALS = """
 ### Intervals
-A test set is a sample: another one would give slightly different numbers. Of 100 intervals at the 95 % level, about 95
-contain the true value. If two models differ by less than the width of their intervals, check the ties before you call
-one of them better.
+A test set is a sample: another one would give slightly different numbers. Of 100 intervals at the 95 % level, at least
+about 95 contain the true value; with too few samples for that, no interval is shown. Samples in groups, such as several
+photographs of one patient, count as groups. If two models differ by less than the width of their intervals, check the
+ties before you call one of them better.
 
 ### Ties and ranks
 Two models are compared on the samples that they share: the exact McNemar test counts the samples that only the first
-or only the second gets right. A board makes many comparisons, so the tests are adjusted (Holm): the probability of any
-false difference in a column is at most 5 %. Models that **share a letter** do not differ significantly. This
-does not prove that they are equal; more samples might separate them. The range of ranks shows how many models are
-significantly better and worse.
+or only the second gets right. For other metrics, such as mIoU or mAP, and for samples in groups, the predictions of
+both models are swapped on a random half of the samples or groups, many times: the models differ if hardly any swap
+makes the metric differ as much as without swaps. A board makes many comparisons, so the tests are adjusted (Holm): the
+probability of any false difference in a column is at most 5 %. Models that **share a letter** do not differ
+significantly. This does not prove that they are equal; more samples might separate them. The range of ranks shows how
+many models are significantly better and worse.
 
 """
 

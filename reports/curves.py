@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from suite.leaderboard.text import printable
-from suite.metrics.stats import wilson
+from suite.metrics.stats import clopper_pearson
 from suite.reports.text import scale, span
 
 
@@ -42,7 +42,7 @@ def reliability_frame(diagram: Mapping[str, Any], *, independent: bool = True) -
         }
     )
     intervals = [
-        wilson(round(share * count), count) if independent and share is not None and count else (np.nan, np.nan)
+        clopper_pearson(round(share * count), count) if independent and share is not None else (np.nan, np.nan)
         for share, count in zip(diagram["accuracy"], diagram["count"], strict=True)
     ]
     return frame.assign(lo=[100 * lo for lo, _ in intervals], hi=[100 * hi for _, hi in intervals])

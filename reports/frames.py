@@ -96,13 +96,19 @@ def _metric_line(row: pd.Series[Any]) -> dict[str, Any]:
         "metric": printable(described(entry_of(row).title, json.loads(row["params"]))),
         "value": with_mark(row),
         "95 % interval": around(row),
-        "n": row["n"],
+        "n": _count(row),
         "control": number(row["control"], row["unit"]),
         "verdict": label(row["status"]),
         "checks": printable("; ".join(f"{name}: {result}" for name, result in checks.items())) or DASH,
         "reason": DASH if not isinstance(row["reason"], str) else printable(row["reason"]),
         "interval by": row["method"] if pd.notna(row["lo"]) else DASH,
     }
+
+
+def _count(row: pd.Series[Any]) -> str:
+    """Return the number of samples, and of groups where samples are dependent: ``100 in 10 groups``."""
+    groups = row.get("groups")
+    return f"{row['n']:,}" if groups is None or pd.isna(groups) else f"{row['n']:,} in {int(groups):,} groups"
 
 
 def by_class(rows: pd.DataFrame) -> Iterator[tuple[Metric, pd.DataFrame]]:
@@ -127,7 +133,7 @@ def overview_frame(board: Board, *, most: int) -> pd.DataFrame:
         {"model": line["model"], "metric": column.title, "unit": column.unit, **_point(line, column)}
         for column in headlines(board)
         for _, line in board.frame.head(most).iterrows()
-        if pd.notna(line[column.name]) and line[f"{column.name}_status"] in ("ok", "suspect")
+        if pd.notna(line[column.name]) and line[f"{column.name}_status"] in ("ok", "suspect", "inconclusive")
     ]
     frame = pd.DataFrame(lines, columns=["model", "metric", "unit", "bound", "value", "lo", "hi"])
     return frame.astype({"bound": bool, "value": float, "lo": float, "hi": float})

@@ -36,7 +36,8 @@ class Board:
         columns: the metrics, from left to right.
         frame: one line per model: `model`, `status`, `rank` ("1-2"), `reasons` (a tuple), and for each column its
             value under the column's name, and `NAME_lo`, `_hi`, `_n`, `_status`, `_reason`, `_checks` (JSON),
-            `_control`, `_record`, `_interval_by`, `_ties` (letters), `_rank` (a range), and for attribution `_method`.
+            `_control`, `_record`, `_interval_by`, `_ties` (letters), `_rank` (a range), and for attribution `_method`
+            and `_optimism`.
         notes: sentences that readers need to interpret the numbers.
     """
 
@@ -91,7 +92,7 @@ def board(
         alpha=alpha,
         columns=shown,
         frame=_ordered(_frame(rows, shown, tested), shown, rank_by),
-        notes=(*selection.notes, *board_notes(store, rows, shown, tested)),
+        notes=(*selection.notes, *board_notes(store, rows, shown, tested, alpha)),
     )
 
 

@@ -24,6 +24,8 @@ NO_INTERVAL = f"[{DASH}]"
 def cell(line: pd.Series[Any], column: Column, *, stacked: bool = False) -> str:
     """Return a board's cell: ``97.0 [94.4, 98.4] a``, ``≤ 71.2 ? [–, 75.1]``, ``invalid`` or a dash.
 
+    A value for whose interval there are too few samples has none: ``97.0 [–]``.
+
     Args:
         line: of the board's frame.
         column: of the board.
@@ -32,8 +34,10 @@ def cell(line: pd.Series[Any], column: Column, *, stacked: bool = False) -> str:
     status = line.get(f"{column.name}_status")
     if status == "skipped":
         return "skipped"
-    if not is_missing(status) and verdict_of(str(status)) == "invalid":
-        return "invalid" if status == "inconclusive" else f"invalid\n{status}"
+    if status == "inconclusive" and is_missing(line[column.name]):
+        return "invalid"
+    if status != "inconclusive" and not is_missing(status) and verdict_of(str(status)) == "invalid":
+        return f"invalid\n{status}"
     number = format_number(line[column.name], column.unit)
     value = mark_verdict(number, column.metric, status, column.higher_is_better)
     tie, method = line.get(f"{column.name}_ties"), line.get(f"{column.name}_method")
@@ -84,10 +88,10 @@ def interval(line: pd.Series[Any], column: Column) -> str:
 
 
 def has_interval(line: pd.Series[Any], column: Column) -> bool:
-    """Return whether a line's number in a column has an interval, and one that is not degenerate."""
+    """Return whether a line's number in a column has an interval."""
     ends = (line.get(f"{column.name}_lo"), line.get(f"{column.name}_hi"))
     by = line.get(f"{column.name}_interval_by")
-    return not any(map(is_missing, ends)) and not str(by).startswith(("degenerate", "none"))
+    return not any(map(is_missing, ends)) and not str(by).startswith("none")
 
 
 def control(line: pd.Series[Any], column: Column) -> str:

@@ -9,10 +9,13 @@ from typing import Any
 import pandas as pd
 
 from suite.errors import StoreError
+from suite.leaderboard.cells import format_number
 from suite.leaderboard.columns import Column
+from suite.leaderboard.comparison import Comparison
 from suite.leaderboard.margins import margin_note
+from suite.leaderboard.strength import strength
 from suite.leaderboard.ties import Ties
-from suite.metrics.stats import minimum_detectable_effect
+from suite.metrics.catalogue import RANDOM
 from suite.store import Store
 
 EXAMPLES = 3
@@ -20,18 +23,21 @@ EXAMPLES = 3
 
 
 def board_notes(
-    store: Store, rows: pd.DataFrame, shown: tuple[Column, ...], tested: Mapping[str, Ties]
+    store: Store, rows: pd.DataFrame, shown: tuple[Column, ...], tested: Mapping[str, Ties], alpha: float
 ) -> Iterator[str]:
     """Yield notes about a board's samples, comparisons and numbers."""
     yield from _about_data(store, rows)
+    yield from _tests(shown, tested)
     for column in shown:
-        for models, reason in group_by_reason(sorted(tested[column.name].left_out.items())):
+        for models, reason in group_by_reason([*sorted(tested[column.name].left_out.items()), *strength(column)]):
             yield f"{column.title}, {models}: {reason}."
         if note := margin_note(column):
             yield note
     for column in shown:
-        if column.metric.is_headline and not column.metric.control:
-            yield from _power(tested[column.name], column.metric.title)
+        yield from (f"{column.title}: {oddity}." for oddity in tested[column.name].oddities)
+        comparison = tested[column.name].comparison
+        if comparison and column.metric.is_headline and column.metric.control != RANDOM:
+            yield from _power(comparison, column, alpha)
     if store.damaged:
         yield f"{len(store.damaged)} damaged record(s) cannot be read: {_examples(sorted(store.damaged))}."
 
@@ -94,16 +100,42 @@ def _about_data(store: Store, rows: pd.DataFrame) -> Iterator[str]:
         yield f"{total:,} sample{'s' if total > 1 else ''} dropped: {', '.join(parts)}"
 
 
-def _power(ties: Ties, title: str) -> Iterator[str]:
-    """Yield the smallest difference that a comparison on these samples can be expected to detect."""
-    if not ties.samples or not ties.discordance:
+def _tests(shown: tuple[Column, ...], tested: Mapping[str, Ties]) -> Iterator[str]:
+    """Yield which tests compared the models."""
+    done = [(column.title, tested[column.name].comparison) for column in shown]
+    tests = [(title, comparison.test) for title, comparison in done if comparison]
+    if tests:
+        yield f"Tests: {'; '.join(f'{test} ({titles})' for titles, test in group_by_reason(tests))}."
+
+
+def _power(comparison: Comparison, column: Column, alpha: float) -> Iterator[str]:
+    """Yield which true difference a comparison on these samples finds, alone and with Holm's adjustment."""
+    single, strict = comparison.detectable(alpha), comparison.detectable(alpha / comparison.pairs)
+    if single is None:
         return
-    gap = minimum_detectable_effect(ties.samples, ties.discordance)
-    if gap is not None:
-        yield (
-            f"Two models here typically disagree on {100 * ties.discordance:.1f} % of the {ties.samples:,} samples; a "
-            f"single comparison then detects a true difference of {100 * gap:.1f} points in {title} with 80 % power."
-        )
+    found = f"a true difference of {_difference(single, column)} in {column.metric.title} with 80 % power"
+    if comparison.discordance is None:
+        yield f"A single comparison of two models here finds {found}.{_adjusted(comparison, strict, column)}"
+        return
+    yield (
+        f"Two models here typically disagree on {100 * comparison.discordance:.1f} % of the {comparison.n:,} samples; "
+        f"a single comparison then finds {found}.{_adjusted(comparison, strict, column)}"
+    )
+
+
+def _adjusted(comparison: Comparison, strict: float | None, column: Column) -> str:
+    """Return what remains when the tests are adjusted for all pairs of a board."""
+    if comparison.pairs == 1:
+        return ""
+    pairs = f"With the adjustment for the {comparison.pairs} pairs of this column"
+    if strict is None:
+        return f" {pairs} the samples are too few to find any difference with 80 % power."
+    return f" {pairs} that takes a difference of up to {_difference(strict, column)}."
+
+
+def _difference(size: float, column: Column) -> str:
+    unit = "points" if column.unit in ("fraction", "probability") else column.unit
+    return f"{format_number(size, column.unit)} {unit}"
 
 
 def _examples(names: list[str]) -> str:

@@ -11,8 +11,8 @@ from suite.types import verdict_of
 
 COLUMNS = (
     "task", "task_version", "model", "axis", "spec", "metric", "params", "value", "lo", "hi", "level", "method", "n",
-    "unit", "higher_is_better", "status", "verdict", "reason", "checks", "control", "n_failed", "seed", "device",
-    "suite_version", "git", "time", "key", "digests",
+    "groups", "unit", "higher_is_better", "status", "verdict", "reason", "checks", "control", "n_failed", "seed",
+    "device", "suite_version", "git", "time", "key", "digests",
 )  # fmt: skip
 """What a reader needs to assess a number, or to reproduce it."""
 

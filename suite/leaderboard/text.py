@@ -77,9 +77,9 @@ def footnotes(board: Board) -> list[str]:
         )
     if any(board.frame[f"{column.name}_ties"].notna().any() for column in board.columns):
         notes.append(
-            "Models that share a letter are tied: exact McNemar tests on their common samples, Holm-adjusted over all "
-            f"pairs of a column (alpha {board.alpha:g}), find no significant difference. A rank is the range that the "
-            "tests allow."
+            "Models that share a letter are tied: paired tests on their common samples, Holm-adjusted over all pairs "
+            f"of a column (alpha {board.alpha:g}), find no significant difference. A rank is the range that the tests "
+            "allow."
         )
     return [printable(note) for note in (*notes, *_doubts(board), *_failures(board), *board.notes)]
 

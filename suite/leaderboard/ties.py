@@ -1,17 +1,18 @@
-"""Ties in one column of a board: paired tests on the samples that the models share."""
+"""Ties in one column of a board: which models differ significantly, and which ranks that allows."""
+
+from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from suite.errors import StoreError
+from suite.errors import StoreError, SuiteError
 from suite.leaderboard.columns import Column
-from suite.leaderboard.samples import sample_values
-from suite.metrics.stats import holm_matrix, paired_p_values, rank_ranges, tie_groups
+from suite.leaderboard.comparison import Comparison, Samples, compare, samples_of
+from suite.metrics.stats import holm_matrix, rank_ranges, tie_groups
 from suite.store import Store
 
 
@@ -23,69 +24,71 @@ class Ties:
         letters: model to letters; models that share one do not differ significantly.
         ranks: model to its best and worst possible rank.
         left_out: model to the reason why it was not compared.
-        samples: number of samples that the models were compared on.
-        discordance: median over the pairs of the share of samples that exactly one of the two gets right.
+        comparison: the tests; None if there were none.
+        oddities: sentences about ranks that do not follow the order of the values.
     """
 
-    letters: dict[str, str]
-    ranks: dict[str, tuple[int, int]]
-    left_out: dict[str, str]
-    samples: int = 0
-    discordance: float = 0.0
+    letters: Mapping[str, str] = field(default_factory=dict)
+    ranks: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    comparison: Comparison | None = None
+    oddities: tuple[str, ...] = ()
 
 
 def ties(store: Store, column: Column, alpha: float) -> Ties:
-    """Return the ties of a column, by exact McNemar tests adjusted by Holm over all pairs of its valid models.
+    """Return the ties of a column, by paired tests adjusted by Holm over all pairs of its valid models.
 
     Suspect numbers are left out: what their attack missed could change the result.
     """
-    entries = column.entries
+    entries, metric = column.entries, column.metric
     valid = entries[(entries["status"] == "ok") & entries["value"].notna()]
-    if not column.metric.outcome or len(valid) < 2:
-        return Ties({}, {}, {})
-    outcomes: dict[str, pd.Series] = {}
+    if not (metric.outcome or metric.tally) or len(valid) < 2:
+        return Ties()
+    samples: dict[str, Samples] = {}
     left_out = {}
     for model, entry in valid.iterrows():
         try:
-            outcomes[str(model)] = _outcomes(store, str(entry["record"]), column.metric.outcome, entry["params"])
+            samples[str(model)] = samples_of(store, entry, metric)
         except StoreError as error:
             left_out[str(model)] = f"not compared: {error}"
-    shared = _shared(outcomes)
-    left_out |= dict.fromkeys(outcomes.keys() - shared.keys(), "not compared: measured on other samples")
-    return _tested(shared, valid["value"], left_out, alpha, column.higher_is_better is not False)
-
-
-def _tested(
-    shared: dict[str, pd.Series], values: pd.Series, left_out: dict[str, str], alpha: float, higher: bool
-) -> Ties:
+    shared = _shared(samples)
+    left_out |= dict.fromkeys(samples.keys() - shared.keys(), "not compared: measured on other samples")
     if len(shared) < 2:
-        return Ties({}, {}, left_out | dict.fromkeys(shared, "not compared: no other model has its samples"))
-    models = list(shared)
-    outcomes = np.stack([shared[model].to_numpy() for model in models])
-    p = holm_matrix(paired_p_values(outcomes))
-    scores = values[models].to_numpy(dtype=float)
+        return Ties(left_out=left_out | dict.fromkeys(shared, "not compared: no other model has its samples"))
+    try:
+        comparison = compare(metric, list(shared.values()), alpha)
+    except SuiteError as error:
+        return Ties(left_out=left_out | dict.fromkeys(shared, f"not compared: {error}"))
+    return _tested(comparison, valid["value"][list(shared)], left_out, alpha, column.higher_is_better is not False)
+
+
+def _tested(comparison: Comparison, values: pd.Series, left_out: dict[str, str], alpha: float, higher: bool) -> Ties:
+    p = holm_matrix(comparison.p)
+    scores, models = values.to_numpy(dtype=float), [str(model) for model in values.index]
     letters = tie_groups(scores, p, alpha=alpha, higher_is_better=higher)
     ranks = rank_ranges(scores, p, alpha=alpha, higher_is_better=higher)
     by_letter, by_rank = dict(zip(models, letters, strict=True)), dict(zip(models, ranks, strict=True))
-    return Ties(by_letter, by_rank, left_out, outcomes.shape[1], _discordance(outcomes))
+    ordered = values.sort_values(ascending=not higher, kind="stable")
+    return Ties(by_letter, by_rank, left_out, comparison, tuple(_oddities(ordered, by_rank)))
 
 
-def _discordance(outcomes: np.ndarray) -> float:
-    right = outcomes.astype(np.float64)
-    both = right @ right.T
-    one = right.sum(axis=1)
-    shares = (one[:, None] + one[None] - 2 * both) / outcomes.shape[1]
-    return float(np.median(shares[np.triu_indices(len(shares), 1)]))
+def _oddities(values: pd.Series, ranks: Mapping[str, tuple[int, int]]) -> Iterator[str]:
+    """Yield a sentence for each model, best first, whose range of ranks is better than that of the model before it."""
+    order = [str(model) for model in values.index]
+    yield from (
+        f"{worse} may rank {_range(ranks[worse])} and {better}, whose value is better, {_range(ranks[better])}: "
+        "a difference counts only relative to how much it varies from sample to sample, and that depends on the pair"
+        for better, worse, step in zip(order, order[1:], np.diff(values.to_numpy(dtype=float)), strict=False)
+        if step != 0 and (ranks[worse][0] < ranks[better][0] or ranks[worse][1] < ranks[better][1])
+    )
 
 
-def _outcomes(store: Store, record: str, name: str, params: Mapping[str, Any]) -> pd.Series:
-    """Return whether each sample of a record is correct, by sample id."""
-    # A sample without an outcome counts against the model.
-    return sample_values(store, record, name, params).eq(True).fillna(False).astype(bool)
+def _range(rank: tuple[int, int]) -> str:
+    return f"{rank[0]}" if rank[0] == rank[1] else f"{rank[0]}-{rank[1]}"
 
 
-def _shared(outcomes: dict[str, pd.Series]) -> dict[str, pd.Series]:
-    """Return the outcomes of the largest set of models that were evaluated on exactly the same samples."""
-    ids = {model: tuple(series.index) for model, series in outcomes.items()}
+def _shared(samples: dict[str, Samples]) -> dict[str, Samples]:
+    """Return the largest set of models that were evaluated on exactly the same samples."""
+    ids = {model: tuple(one.ids.tolist()) for model, one in samples.items()}
     most = Counter(ids.values()).most_common(1)
-    return {model: series for model, series in outcomes.items() if ids[model] == most[0][0]}
+    return {model: one for model, one in samples.items() if ids[model] == most[0][0]}

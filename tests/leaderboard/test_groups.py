@@ -147,7 +147,7 @@ def test_commands_take_a_number_of_samples(tmp_path: Path, toy, capsys: pytest.C
     assert ", 5 test samples." in capsys.readouterr().out
     for n in (None, 5):
         (path,) = publish(Store(tmp_path), "toy.py:toy", tmp_path / "boards", n=n)
-        assert (",5,fraction," in path.read_text("utf-8")) == (n == 5)
+        assert (",5,,fraction," in path.read_text("utf-8")) == (n == 5)
     assert (
         main(["publish", "toy.py:toy", "--n", "4", "--seed", "0", "--to", str(tmp_path), "--store", str(tmp_path)]) == 2
     )

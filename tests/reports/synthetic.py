@@ -14,7 +14,7 @@ from rich.console import Console
 
 from suite.leaderboard import Board
 from suite.leaderboard.text import board_table
-from suite.metrics.stats import wilson
+from suite.metrics.stats import clopper_pearson
 from suite.metrics.table import Column
 from suite.records.record import About, LabelSpace, Record
 from suite.store import Store
@@ -137,8 +137,8 @@ def run_info(time: str = "2026-05-01T12:00:00+00:00") -> RunInfo:
 
 def measured(metric: str, outcomes: np.ndarray, **more: Any) -> Measure:
     right, n = int(outcomes.sum()), len(outcomes)
-    lo, hi = (float(x) for x in wilson(right, n))
-    return Measure(metric, right / n, lo, hi, n, "wilson", **more)
+    lo, hi = (float(x) for x in clopper_pearson(right, n))
+    return Measure(metric, right / n, lo, hi, n, "clopper-pearson", **more)
 
 
 def about(metric: str, value: float, *, width: float = 0.02, n: int = 300, **more: Any) -> Measure:

@@ -38,7 +38,7 @@ def test_a_model_has_its_own_address(visit) -> None:
     app = visit(task=s.TASK, model=s.WEAK)
     text = words(app)
     assert f"`{s.WEAK}` on task `{s.TASK}`" in text
-    assert "96.0 % (95 % interval 93.1 to 97.7)" in text
+    assert "96.0 % (95 % interval 93.1 to 97.9)" in text
     assert "? Suspect, so the numbers are upper bounds, at size 0.02, 0.05, 0.1: `more steps raised" in text
     assert "✗ FAIL: more steps never help" in text
     assert "`saliency` **✗ fails: beats random** in" in text

@@ -26,7 +26,7 @@ def test_board_frame_has_value_interval_and_ties_side_by_side(store: Store) -> N
     assert frame["", "model"].tolist() == [s.GOOD, s.WEAK, s.BROKEN]
     assert frame["accuracy % ↑", "value"].tolist()[:2] == [97.0, 96.0]
     assert np.isnan(frame["accuracy % ↑", "value"].iloc[2])
-    assert frame["accuracy % ↑", "95 % interval"].tolist() == ["94.4 to 98.4", "93.1 to 97.7", "–"]
+    assert frame["accuracy % ↑", "95 % interval"].tolist() == ["94.4 to 98.6", "93.1 to 97.9", "–"]
     assert frame["accuracy % ↑", "verdict"].tolist() == ["✓ valid", "✓ valid", "✗ invalid (failed)"]
     assert frame["accuracy % ↑", "ties"].tolist() == ["a", "a", "–"]
     assert frame["", "rank"].tolist() == ["1-2", "1-2", "–"]
@@ -194,7 +194,7 @@ def test_numbers_as_text() -> None:
 def test_a_degenerate_interval_is_not_shown(tmp_path) -> None:
     store = Store(tmp_path)
     record = s.clean("m", 0.9, ["0", "1"])
-    first = replace(record.measures[0], lo=0.9, hi=0.9, method="degenerate(constant sample)")
+    first = replace(record.measures[0], lo=0.9, hi=0.9, method="none(constant sample)")
     store.put(replace(record, measures=(first, *record.measures[1:])))
     made = board(store, s.TASK)
     assert frames.board_frame(made)["accuracy % ↑", "95 % interval"].tolist() == ["–"]

@@ -58,7 +58,7 @@ AXES = (
 
 def test_a_metric_of_any_axis_is_asked(fresh, toy, tmp_path):
     for axis in (spec.partition("(")[0] for spec in AXES):
-        own = Metric(f"own_{axis}", axis, "the number of samples")
+        own = Metric(f"own_{axis}", axis, "the number of samples", unit="samples", bounds=(0, 100))
 
         def count(table, own=own):
             return [table.mean(own, [float(len(table))] * 2)]
