@@ -32,8 +32,8 @@ SCENE_AXES = {
         "occlusion(fractions=[0.1, 0.25], places=2)",
     ),
     "attribution": (
-        "attribution(methods=[saliency, integrated_gradients, occlusion, gradcam, rise(masks=120), centre, edges], "
-        "samples=24)",
+        "attribution(methods=[saliency, integrated_gradients, occlusion, gradcam, rise(masks=200), centre, edges], "
+        "samples=16)",
     ),
 }
 """What the demo measures: few perturbation sizes and few samples, because detectors are slower than classifiers."""

@@ -33,8 +33,8 @@ SCENE_AXES = {
     ),
     "calibration": ("calibration(members=1)",),
     "attribution": (
-        "attribution(methods=[saliency, integrated_gradients, occlusion, gradcam, rise(masks=120), centre, edges], "
-        "samples=24)",
+        "attribution(methods=[saliency, integrated_gradients, occlusion, gradcam, rise(masks=200), centre, edges], "
+        "samples=16)",
     ),
 }
 """What the demo measures: few perturbation sizes and few samples, because segmenters are slower than classifiers."""

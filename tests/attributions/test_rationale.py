@@ -360,7 +360,7 @@ def test_every_input_is_scored_once_in_full_batches():
 
 
 def test_too_few_samples_are_named_instead_of_a_comparison():
-    for count, reason in ((13, "too few samples (n = 13; at least 14 are needed)"), (14, None)):
+    for count, reason in ((23, "too few samples (n = 23; at least 24 are needed)"), (24, None)):
         rationale, _ = linear(count)
         rows = measures_of(evaluate(features_of(rationale), ONLY, fractions=FRACTIONS))
         drops = {(m.params["method"], m.metric): m for m in rows if "beats_random" in m.checks}

@@ -1,7 +1,7 @@
 """Coverage of the suite's intervals, by simulation with known truth.
 
-    python -m tests.benchmarks.coverage [--family NAME] [--measure NAME] [--largest N] [--replicates 400] [--processes 2]
-        [--quick]
+    python -m tests.benchmarks.coverage [--family NAME] [--measure NAME] [--largest N] [--replicates 400]
+        [--processes 2] [--quick]
 
 A row is a measure in one setting. Coverage counts among the draws that give an interval; "below" and "above" are the
 shares of two-sided 95 % intervals, then of one-sided 95 % bounds, that the truth is below or above. The exit code is 1
