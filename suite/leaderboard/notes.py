@@ -28,11 +28,8 @@ def board_notes(
     """Yield notes about a board's samples, comparisons and numbers."""
     yield from _about_data(store, rows)
     yield from _tests(shown, tested)
-    for column in shown:
-        for models, reason in group_by_reason([*sorted(tested[column.name].left_out.items()), *strength(column)]):
-            yield f"{column.title}, {models}: {reason}."
-        if note := margin_note(column):
-            yield note
+    yield from _about_columns(shown, tested)
+    yield from filter(None, map(margin_note, shown))
     for column in shown:
         yield from (f"{column.title}: {oddity}." for oddity in tested[column.name].oddities)
         comparison = tested[column.name].comparison
@@ -49,6 +46,16 @@ def group_by_reason(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str
         models.setdefault(sentence, []).append(model)
     for sentence, names in models.items():
         yield ", ".join(dict.fromkeys(names)), sentence
+
+
+def _about_columns(shown: tuple[Column, ...], tested: Mapping[str, Ties]) -> Iterator[str]:
+    """Yield what holds for some models in some columns; for all models of a column they are not named."""
+    titles: dict[tuple[str, str], list[str]] = {}
+    for column in shown:
+        everyone = ", ".join(sorted(map(str, column.entries.index[column.entries["value"].notna()])))
+        for models, reason in group_by_reason([*sorted(tested[column.name].left_out.items()), *strength(column)]):
+            titles.setdefault(("" if models == everyone else f", {models}", reason), []).append(column.title)
+    yield from (f"{', '.join(names)}{models}: {reason}." for (models, reason), names in titles.items())
 
 
 def failures_by_model(rows: pd.DataFrame) -> dict[str, tuple[str, ...]]:
