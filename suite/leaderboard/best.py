@@ -12,13 +12,16 @@ from suite.metrics.catalogue import RANDOM, BoardColumn
 def best_rows(shown: BoardColumn, rows: pd.DataFrame) -> pd.DataFrame:
     """Return one row per model: the one with the largest margin over random, or an undefined row with the reason.
 
-    Rows get the columns `best`, the value of the param that they differ in, and `compared`, the number of its values.
+    Rows with too few samples for a comparison with the control keep their margin, and their reason says so. Rows get
+    the columns `best`, the value of the param that they differ in, and `compared`, the number of its values.
     """
     names = pd.Series([params.get(shown.best_of) for params in rows["params"]], index=rows.index, dtype=object)
     rows = rows.assign(best=names)
     rows = rows[~names.isin(shown.controls) & rows["value"].notna()]  # a skipped row has no value
     rows = _preferred(shown, rows)
-    margin = (rows["value"] - rows["control"]).where(rows["checks"].map(_comparison) == "pass")
+    compared = rows["checks"].map(_comparison)
+    usable = (compared == "pass") | ((compared == "n/a") & rows["reason"].notna())
+    margin = (rows["value"] - rows["control"]).where(usable)
     order = rows.assign(margin=margin.where(margin > 0)).sort_values("margin", na_position="first", kind="stable")
     best = order.drop_duplicates("model", keep="last").copy()
     best["compared"] = best["model"].map(rows.groupby("model")["best"].nunique())
@@ -26,9 +29,7 @@ def best_rows(shown: BoardColumn, rows: pd.DataFrame) -> pd.DataFrame:
     best["status"] = none.map({True: "inconclusive", False: "ok"})
     best.loc[none, ["value", "lo", "hi"]] = float("nan")
     best.loc[none, "best"] = None
-    # Rows that could not be compared say why: they have too few samples.
-    uncompared = (best["checks"].map(_comparison) == "n/a") & best["reason"].notna()
-    best.loc[none & ~uncompared, "reason"] = f"no {shown.best_of} beats the {RANDOM} control"
+    best.loc[none, "reason"] = f"no {shown.best_of} beats the {RANDOM} control"
     return best
 
 

@@ -56,8 +56,15 @@ def margin_note(column: Column) -> str | None:
     return (
         f"{column.title}: {column.metric.title} of the best {column.shown.best_of} minus that of a random one, on the "
         f"same samples. The best of {counts} {column.shown.best_of}s is shown; it was chosen on these samples, so the "
-        f"margin is too high on average, {size}."
+        f"margin is too high on average, {size}.{_uncompared(column)}"
     )
+
+
+def _uncompared(column: Column) -> str:
+    """Return a sentence on methods that were not compared with the control, or an empty text."""
+    entries = column.entries[column.entries["value"].notna()]
+    reasons = sorted({str(reason) for reason in entries["reason"].dropna() if str(reason).startswith("too few")})
+    return f" There are {'; '.join(reasons)} for a test against the random one." if reasons else ""
 
 
 def choice_optimism(gains: npt.NDArray[np.float64], seed: int = SEED) -> float:

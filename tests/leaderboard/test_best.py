@@ -37,7 +37,8 @@ def rows(*entries):
     [
         ([("a", 0.7, "pass", None), ("b", 0.9, "pass", None), ("c", 0.95, "fail", FAILED)], "b", None),
         ([("a", 0.7, "fail", FAILED), ("b", 0.9, "fail", FAILED)], None, "no method beats the random control"),
-        ([("a", 0.7, "n/a", FEW), ("b", 0.9, "n/a", FEW)], None, FEW),
+        ([("a", 0.7, "n/a", FEW), ("b", 0.9, "n/a", FEW)], "b", FEW),
+        ([("a", 0.4, "n/a", FEW)], None, "no method beats the random control"),
         ([("a", 0.7, "n/a", None)], None, "no method beats the random control"),
     ],
 )
