@@ -93,12 +93,11 @@ def measure(axis: Axis, context: Context) -> AxisResult:
 
 def _groups(columns: Sequence[Column], context: Context) -> list[Column]:
     """Return the groups of the evaluated samples as a column, if the samples have groups."""
-    if context.test.groups is None:
+    if context.test.group_names is None:
         return []
-    group = dict(zip(context.test.ids, context.test.groups, strict=True))
+    group = dict(zip(context.test.ids, context.test.group_names, strict=True))
     names = [name for column in columns if column.key == (TEST, "id") for name in column.values.tolist()]
-    # A sample of an unknown group is a group of its own.
-    return [Column(GROUP, np.array([group[name] or f"only {name}" for name in names], dtype=object))]
+    return [Column(GROUP, np.array([group[name] for name in names], dtype=object))]
 
 
 def summarise(

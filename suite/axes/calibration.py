@@ -18,6 +18,7 @@ from suite.kinds.base import Kind, NotApplicable, Rescaling, Undetermined, optio
 from suite.metrics.calibration import temperature_interval
 from suite.metrics.catalogue import Metric
 from suite.metrics.stats.clusters import Groups, group_codes
+from suite.metrics.stats.means import BOUNDED
 from suite.metrics.table import Column, Part, Table, collected, combined
 from suite.registry import REGISTRY, Entry, register
 from suite.types import Measure, not_applicable
@@ -157,11 +158,9 @@ def _fitted(rescaling: Rescaling | NotApplicable, validation: Split) -> dict[str
 
 
 def _codes(samples: Split) -> Groups | None:
-    """Return the number of each sample's group, None if there are none; a sample of an unknown group is one itself."""
-    if samples.groups is None:
-        return None
-    names = [group or f"only {name}" for group, name in zip(samples.groups, samples.ids, strict=True)]
-    return group_codes(np.unique(names, return_inverse=True)[1], len(names))
+    """Return the number of each sample's group; None if there are none."""
+    names = samples.group_names
+    return None if names is None else group_codes(np.unique(names, return_inverse=True)[1], len(names))
 
 
 def _temperature(table: Table) -> Measure:
@@ -172,6 +171,6 @@ def _temperature(table: Table) -> Measure:
         return table.undefined(TEMPERATURE, fitted["reason"], n=fitted["n"], params=params)
     value, ends = fitted["value"], fitted["ends"]
     lo, hi = (None, None) if ends is None else temperature_interval(value, ends, table.level)
-    method = "none" if ends is None else "bootstrap-bounded(1000)"
+    method = "none" if ends is None else BOUNDED
     fields = table.fields(TEMPERATURE, params=params, groups=fitted["groups"])
     return Measure(TEMPERATURE.name, value, lo, hi, fitted["n"], method, table.level, **fields)

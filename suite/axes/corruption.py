@@ -23,7 +23,7 @@ from suite.data.digests import seed_of
 from suite.errors import NotApplicableError, SpecError
 from suite.kinds.base import Array, Kind, required
 from suite.metrics.catalogue import BoardColumn, Metric
-from suite.metrics.stats import Added, mean_of, ratio, sums_ratio
+from suite.metrics.stats import WORST_AND_BEST, mean_of, ratio, sums_ratio
 from suite.metrics.table import Column, Part, Table, collected, combined
 from suite.registry import register
 from suite.types import Display, Measure
@@ -271,10 +271,10 @@ def _error_and_retention(table: Table, parts: Sequence[Table], fields: Mapping[s
     """
     clean, corrupted = tally_of(table).astype(np.float64), mean_tally(parts)
     kept = sums_ratio(np.append(corrupted, [0.0, 1.0]), np.append(clean, [1.0, 1.0]))
-    added, why = Added(np.array([1.0, 0.0]), np.array([0.0, 1.0])), "the model predicts no clean sample correctly"
+    why = "the model predicts no clean sample correctly"
     return [
         table.mean(MEAN_ERROR, 1 - corrupted, **fields),
-        table.resampled(RETENTION, kept, added=added, why=why, **fields),
+        table.resampled(RETENTION, kept, added=WORST_AND_BEST, why=why, **fields),
     ]
 
 

@@ -105,6 +105,13 @@ class Split:
         """Return the SHA-256 of ids, targets and contents; images in files are not decoded for it."""
         return fingerprint(self.ids, [f"{self.shape}{self.dtype}".encode(), *self.contents()], self)
 
+    @property
+    def group_names(self) -> tuple[str, ...] | None:
+        """The group of each sample, (n,), where one of an unknown group is a group of its own; None without groups."""
+        if self.groups is None:
+            return None
+        return tuple(group or f"only {name}" for group, name in zip(self.groups, self.ids, strict=True))
+
     def _loaded(self) -> Split:
         return Split(self.ids, InMemory(self.inputs), self.targets, self.shares, self.groups)
 

@@ -20,8 +20,8 @@ from suite.errors import MeasureError
 from suite.leaderboard.samples import sample_columns, sample_groups
 from suite.metrics.catalogue import Metric
 from suite.metrics.stats import Statistic, average, minimum_detectable_effect, paired_p_values
-from suite.metrics.stats.clusters import t_quantile
 from suite.metrics.stats.permutation import SwapTest, least_p, swap_test, swaps_needed
+from suite.metrics.stats.quantiles import t_quantile
 from suite.registry import REGISTRY
 from suite.store import Store
 

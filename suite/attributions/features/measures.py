@@ -1,6 +1,5 @@
 """Faithfulness measures of feature attributions: drops of the score, compared with control orders."""
 
-from dataclasses import replace
 from typing import Any
 
 from suite.attributions.features.faithfulness import (
@@ -92,8 +91,7 @@ def _gap(table: Table, metric: Metric, params: dict[str, Any]) -> Measure:
     gap = table.mean(GAPS[metric.name], influences(advantage, emptied, None), params=params)
     if len(advantage) >= FEWEST_GAP:
         return gap
-    few = stats.too_few(len(advantage), FEWEST_GAP)
-    return replace(gap, lo=None, hi=None, method=stats.FEW_SAMPLES, reason=few)
+    return stats.without_interval(gap, stats.too_few(len(advantage), FEWEST_GAP))
 
 
 def _convergence(table: Table, params: dict[str, Any]) -> Measure:

@@ -18,7 +18,7 @@ from suite.kinds.autoencoding import losses
 from suite.kinds.autoencoding.evidence import inputs_at, known_rows, spread, subset_rows
 from suite.kinds.base import Array, Outcomes
 from suite.metrics.catalogue import Metric
-from suite.metrics.stats import Added, drawn
+from suite.metrics.stats import WORST_AND_BEST, drawn
 from suite.metrics.table import Measured, Table
 from suite.types import Measure
 
@@ -45,9 +45,6 @@ TRANSFORMS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
     }
 )
 """What makes out-of-distribution images of the task's images, by name."""
-
-ONE_IMAGE = Added(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
-"""Weights of the two imagined images of `with_imagined` for the lower and the upper end of an interval."""
 
 UNCHANGED = "none"
 """The condition of images of the task."""
@@ -82,7 +79,7 @@ def _auroc(table: Table, own: Array) -> Measure:
     if not len(rows):
         return table.undefined(AUROC, "none of these images belongs to the subset with code lengths", params=params)
     wins = with_imagined(pairwise_wins(others[rows], own[rows]))
-    return table.resampled(AUROC, partial(auroc, wins), len(rows), rows=rows, added=ONE_IMAGE, params=params)
+    return table.resampled(AUROC, partial(auroc, wins), len(rows), rows=rows, added=WORST_AND_BEST, params=params)
 
 
 def code_lengths(model: Any, images: Tensor) -> Array:

@@ -41,7 +41,7 @@ def image_memorization(table: Table, space: str) -> Measure:
     """Return how many generated images are nearer to a training image than the nearest 1 % of test images.
 
     An honest generator shows 1 % on average. If more than 1 % of the test images are copies of training images, copies
-    by the generator cannot be told from these, and are counted by their share, see `nearer_counts`.
+    by the generator cannot be distinguished from them, and only a share of them counts, see `nearer_counts`.
     """
     params = {"space": space, "control": "test images; 0.01 by construction", "covers": NEAR_COVERS}
     generated, real = (len(table.of(name, "features")) for name in (GENERATED, REAL))

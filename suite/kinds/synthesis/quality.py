@@ -23,7 +23,7 @@ from suite.metrics.generation import (
 from suite.metrics.generation.fid import GROUPS
 from suite.metrics.generation.kid import FEWEST, FEWEST_INTERVAL, KERNEL
 from suite.metrics.stats import FEW_SAMPLES, Interval, clopper_pearson, too_few
-from suite.metrics.stats.intervals import quantile_of_level
+from suite.metrics.stats.quantiles import quantile_of_level
 from suite.metrics.table import Table
 from suite.types import Measure
 

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite.metrics.calibration.inputs import FloatArray, IndexArray
-from suite.metrics.stats.clusters import t_quantile
-from suite.metrics.stats.intervals import quantile_of_level
+from suite.metrics.stats.quantiles import quantile_of_level, t_quantile
 
 _STEPS = 60
 """Bisections until an end is exact."""

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from suite.errors import DataError
 from suite.metrics.generation.features import FloatArray, as_pair
-from suite.metrics.stats.clusters import t_quantile
+from suite.metrics.stats.quantiles import t_quantile
 
 SUBSET = 1000
 """Samples of each set in one subset."""

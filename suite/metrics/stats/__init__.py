@@ -3,11 +3,12 @@
 from suite.metrics.stats.bootstrap import bootstrap, percentile_interval
 from suite.metrics.stats.clusters import Groups
 from suite.metrics.stats.groups import rank_ranges, tie_groups
-from suite.metrics.stats.interval import FEW_SAMPLES, Interval, too_few
+from suite.metrics.stats.interval import FEW_SAMPLES, Interval, too_few, without_interval
 from suite.metrics.stats.intervals import clopper_pearson, rate
 from suite.metrics.stats.means import mean_measure, paired_difference
 from suite.metrics.stats.paired import holm, holm_matrix, minimum_detectable_effect, paired_p_values
 from suite.metrics.stats.resampled import (
+    WORST_AND_BEST,
     Added,
     Statistic,
     auroc,
@@ -23,6 +24,7 @@ from suite.metrics.stats.resampled import (
 
 __all__ = [
     "FEW_SAMPLES",
+    "WORST_AND_BEST",
     "Added",
     "Groups",
     "Interval",
@@ -49,4 +51,5 @@ __all__ = [
     "sums_ratio",
     "tie_groups",
     "too_few",
+    "without_interval",
 ]

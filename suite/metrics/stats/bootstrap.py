@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from suite.metrics.stats.clusters import t_quantile
 from suite.metrics.stats.interval import CONSTANT, ONE_SAMPLE, Interval
+from suite.metrics.stats.quantiles import checked_level, t_quantile
 from suite.metrics.stats.weights import FloatArray, WeightArray, chunk_rows, chunks, drawn_weights
 
 REPLICATES = 1000
@@ -58,8 +58,7 @@ def tails(level: float, n: int | None = None) -> list[float]:
     from scipy.special import ndtr
 
     if n is None or n < 2:
-        t_quantile(level, 1)  # checks the level
-        return [0.5 - level / 2, 0.5 + level / 2]
+        return [0.5 - checked_level(level) / 2, 0.5 + level / 2]
     tail = float(ndtr(-t_quantile(level, n - 1) * np.sqrt((n + 1) / (n - 1))))
     return [tail, 1 - tail]
 

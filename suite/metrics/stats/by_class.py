@@ -33,7 +33,7 @@ def widened(values: Array, own: Array, sizes: npt.ArrayLike, bounds: tuple[float
     Args:
         values: (r, ...) values on resamples.
         own: the value itself, which broadcasts to them.
-        sizes: number of samples that each comes from, likewise.
+        sizes: number of samples that each value comes from; it broadcasts to them too.
         bounds: lowest and highest possible value.
     """
     counts = np.asarray(sizes, dtype=np.float64)

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.errors import DataError, MeasureError
+from suite.errors import DataError
+from suite.metrics.stats.weights import FloatArray
 
-FloatArray = NDArray[np.float64]
 Groups = NDArray[np.int64]
 """The number of each sample's group, (n,), from 0."""
 
@@ -22,19 +22,6 @@ def group_codes(groups: Groups | None, n: int) -> Groups | None:
         raise DataError(f"got groups of shape {np.shape(groups)}; expected ({n},), one per sample.")
     names, codes = np.unique(groups, return_inverse=True)
     return None if names.size == n else np.asarray(codes, np.int64)
-
-
-def t_quantile(level: float, freedom: int) -> float:
-    """Return the two-sided quantile of Student's t distribution, 2.26 for 0.95 and 9 degrees of freedom.
-
-    Raises:
-        MeasureError: `level` is outside (0, 1).
-    """
-    if not 0.0 < level < 1.0:
-        raise MeasureError(f"level is {level}; expected a number strictly between 0 and 1, such as 0.95.")
-    from scipy.special import stdtrit
-
-    return float(stdtrit(max(1, freedom), 0.5 + level / 2))
 
 
 def influences(part: FloatArray, whole: FloatArray, groups: Groups | None) -> FloatArray:

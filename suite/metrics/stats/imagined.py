@@ -5,13 +5,13 @@ more image, in which everything of the class is wrong, or right; see `Added`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from suite.metrics.stats.interval import FEW_SAMPLES, too_few
-from suite.metrics.stats.resampled import Added, Array, Statistic, mean_defined, ratio
+from suite.metrics.stats.interval import too_few, without_interval
+from suite.metrics.stats.resampled import WORST_AND_BEST, Added, Array, Statistic, mean_defined, ratio
 from suite.types import Measure
 
 FEWEST_SAMPLES = 2
@@ -36,7 +36,7 @@ class Imagined:
     bounds: tuple[float, float] = (0.0, 1.0)
     unknown: Array | None = None
 
-    added: ClassVar[Added] = Added(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+    added: ClassVar[Added] = WORST_AND_BEST
     """The weights of the two samples at both ends."""
 
     @property
@@ -111,5 +111,4 @@ def too_rare(measure: Measure, samples: int, name: str) -> Measure:
     """Return the measure of a class that occurs in some samples, without an interval if these are too few."""
     if measure.value is None or samples >= FEWEST_SAMPLES:
         return measure
-    reason = too_few(samples, FEWEST_SAMPLES, f"images with {name}")
-    return replace(measure, lo=None, hi=None, method=FEW_SAMPLES, reason=reason)
+    return without_interval(measure, too_few(samples, FEWEST_SAMPLES, f"images with {name}"))

@@ -1,6 +1,6 @@
 """An interval, or why there is none."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,11 @@ class Interval:
 def too_few(n: int, needed: int, of: str = "samples") -> str:
     """Return the reason of a value that n samples are too few for, and how many are needed."""
     return f"too few {of} (n = {n:,}; about {needed:,} are needed)"
+
+
+def without_interval(measure: Measure, reason: str) -> Measure:
+    """Return a measure that keeps its value, but for whose interval there are too few samples."""
+    return replace(measure, lo=None, hi=None, method=FEW_SAMPLES, reason=reason)
 
 
 def finite_values(name: str, values: ArrayLike) -> FloatArray:

@@ -11,19 +11,6 @@ from suite.metrics.stats.means import mean_measure
 from suite.types import Measure
 
 
-def quantile_of_level(level: float) -> float:
-    """Return the two-sided standard normal quantile of a confidence level in (0, 1), 1.96 for 0.95.
-
-    Raises:
-        MeasureError: `level` is outside (0, 1).
-    """
-    if not 0.0 < level < 1.0:
-        raise MeasureError(f"level is {level}; expected a number strictly between 0 and 1, such as 0.95.")
-    from scipy.special import ndtri
-
-    return float(ndtri(0.5 + level / 2))
-
-
 def clopper_pearson(successes: float, n: float, level: float = 0.95) -> tuple[float, float]:
     """Return the Clopper-Pearson interval of a binomial proportion, in [0, 1].
 

@@ -7,13 +7,17 @@ from numpy.typing import ArrayLike
 
 from suite.errors import DataError, MeasureError
 from suite.metrics.stats.bootstrap import REPLICATES, bootstrap
-from suite.metrics.stats.clusters import Groups, group_codes, influences, t_quantile
+from suite.metrics.stats.clusters import Groups, group_codes, influences
 from suite.metrics.stats.interval import CONSTANT, ONE_GROUP, ONE_SAMPLE, Interval, finite_values
+from suite.metrics.stats.quantiles import t_quantile
 from suite.metrics.stats.weights import FloatArray
 from suite.types import Measure
 
 Bounds = tuple[float | None, float | None]
 """The lowest and the highest possible value; None if there is none."""
+
+BOUNDED = f"bootstrap-bounded({REPLICATES})"
+"""The method of an end towards a bound."""
 
 
 def mean_measure(
@@ -29,8 +33,8 @@ def mean_measure(
     """Return the mean of per-sample values with its interval.
 
     Few samples say little about rare large values, so the ends depend on what is possible. Towards a bound the end is
-    Gaffke's (`bounded_end`); towards an open side it is Hall's (`skewed_end`). One value, or equal
-    values without a bound, have no interval. For binary outcomes use `rate`.
+    Gaffke's (`bounded_end`); towards an open side it is Hall's (`skewed_end`). One value, or equal values without a
+    bound, have no interval. For binary outcomes use `rate`.
 
     Args:
         metric: name of the measure.
@@ -78,7 +82,7 @@ def mean_interval(values: FloatArray, groups: Groups | None, bounds: Bounds, see
             methods.append("skewness-adjusted t")
         else:
             ends.append(bounded_end(values, bound, tail, seed, groups))
-            methods.append(f"bootstrap-bounded({REPLICATES})")
+            methods.append(BOUNDED)
     lo, hi = ends
     lo, hi = (lo if bounds[0] is None else max(lo, bounds[0])), (hi if bounds[1] is None else min(hi, bounds[1]))
     return Interval(min(lo, value), max(hi, value), " and ".join(dict.fromkeys(methods)))

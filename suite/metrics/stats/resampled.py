@@ -42,10 +42,9 @@ class Added:
     low: Array
     high: Array
 
-    def drawn(self, expected: Array, replicates: int, seed: int) -> Array:
-        """Return gamma-distributed weights with these means, (e, replicates); exponential for a mean of 1."""
-        generator = np.random.default_rng([seed, 1])
-        return generator.standard_gamma(np.asarray(expected, float)[:, None], (len(expected), replicates))
+
+WORST_AND_BEST = Added(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+"""The weights of the worst conceivable sample and the best one, in this order."""
 
 
 def drawn(counts: Array | None, n: int) -> Array:
@@ -183,7 +182,7 @@ def _replicates(
     """Return values on resamples (replicates, k) for the lower end, the upper end, and without imagined samples."""
 
     def values(expected: Array | None) -> Array:
-        imagined = None if added is None or expected is None else added.drawn(expected, REPLICATES, seed)
+        imagined = None if added is None or expected is None else _imagined(expected, seed)
         done = 0
 
         def of_weights(weights: Array) -> Array:
@@ -201,6 +200,12 @@ def _replicates(
         return [values(None)] * 3
     low, high = values(added.low), values(added.high)
     return [low, high, values(np.zeros(len(added.low))) if recentred else low]
+
+
+def _imagined(expected: Array, seed: int) -> Array:
+    """Return gamma-distributed weights with these means (e,), (e, `REPLICATES`); exponential for a mean of 1."""
+    generator = np.random.default_rng([seed, 1])
+    return generator.standard_gamma(np.asarray(expected, float)[:, None], (len(expected), REPLICATES))
 
 
 def _measure(
