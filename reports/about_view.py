@@ -8,6 +8,7 @@ from suite.metrics.catalogue import Metric
 from suite.registry import REGISTRY
 from suite.reports import frames
 from suite.reports.pages import PageContext
+from suite.reports.parts import show_table
 from suite.reports.text import entries
 
 INTERVALS = """
@@ -70,7 +71,7 @@ def about(context: PageContext) -> None:
     st.markdown("### Metrics")
     table = frames.catalogue_frame(catalogue(context.rows))
     columns = {"meaning": st.column_config.Column(width=620)}
-    st.dataframe(table, hide_index=True, height=620, column_config=columns)
+    show_table(table, height=620, column_config=columns)
     st.markdown(READING)
 
 

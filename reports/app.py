@@ -9,7 +9,8 @@ from suite.errors import SuiteError
 from suite.paths import default_store
 from suite.registry import Entry
 from suite.reports import pages, sources
-from suite.reports.text import plain
+from suite.reports.parts import choose
+from suite.reports.text import plain, prose
 
 
 def main() -> None:
@@ -49,7 +50,7 @@ def _page() -> Entry:
     titles = list(known)
     requested = st.query_params.get("page", "Model" if "model" in st.query_params else titles[0])
     index = titles.index(requested) if requested in titles else 0
-    title = str(st.sidebar.radio("Page", titles, index=index, key="page"))
+    title = str(st.sidebar.radio("Page", titles, index=index, key="page", format_func=prose))
     st.query_params["page"] = title
     return known[title]
 
@@ -60,7 +61,7 @@ def _select(label: str, options: list[str], name: str, key: str) -> str:
     if requested is not None and requested not in options and key not in st.session_state:
         st.warning(f"There is no {name} {plain(requested)} here; showing the first one.")
     index = options.index(requested) if requested in options else 0
-    selected = str(st.sidebar.selectbox(label, options, index=index, key=key))
+    selected = choose(st.sidebar, label, options, key, index=index)
     st.query_params[name] = selected
     return selected
 

@@ -8,7 +8,7 @@ import streamlit as st
 from suite.records.reading import StoredRecord
 from suite.reports import curves, figures
 from suite.reports.pages import PageContext
-from suite.reports.parts import WIDTH, chart, proxy, sections, tables
+from suite.reports.parts import WIDTH, chart, choose, proxy, sections, tables
 from suite.reports.text import meaning_of, plain, prose
 
 
@@ -19,7 +19,7 @@ def attribution(context: PageContext, record: StoredRecord, rows: pd.DataFrame) 
     proxy(rows, {**record.facts, **details})
     baselines = sorted(frame["baseline"].unique(), reverse=True)
     if any(baselines):
-        baseline = st.selectbox("Deleted features are replaced by", baselines, key=f"baseline {key}", width=WIDTH)
+        baseline = choose(st, "Deleted features are replaced by", baselines, f"baseline {key}", width=WIDTH)
         frame = frame[(frame["baseline"] == baseline) & frame["score"].notna()]
     if deletion := details.get("deletion"):
         short = int(details.get("too_short") or 0)

@@ -8,11 +8,10 @@ import streamlit as st
 from suite.decorators import page
 from suite.errors import SuiteError
 from suite.leaderboard import Board
-from suite.leaderboard.cells import DASH
 from suite.leaderboard.text import footnotes
 from suite.reports import figures, frames, sources, verdicts
 from suite.reports.pages import PageContext
-from suite.reports.parts import WIDTH, chart
+from suite.reports.parts import WIDTH, chart, choose, show_table
 from suite.reports.text import in_unit, meaning_of, plain, prose
 
 READING = """
@@ -43,14 +42,7 @@ def leaderboard(context: PageContext) -> None:
         st.markdown(meaning_of(metric))
     st.markdown(READING + verdicts.IN_SHORT)
     table = frames.board_frame(board)
-    verdict_columns = [name for name in table.columns if name[1].endswith("verdict")]
-    st.dataframe(
-        table.style.map(verdicts.style, subset=verdict_columns),
-        hide_index=True,
-        placeholder=DASH,
-        column_config=_formats(table),
-        alt=f"Leaderboard of {len(table)} models",
-    )
+    show_table(table, column_config=_formats(table), alt=f"Leaderboard of {len(table)} models")
     _overview(board)
     st.subheader("Notes")
     for note in footnotes(board):
@@ -76,7 +68,7 @@ def _rank_by(board: Board) -> str:
     if len(names) < 2:
         return board.rank_by
     index = names.index(board.rank_by)
-    return str(st.selectbox("Rank by", names, index=index, key=f"rank by {board.task}", width=WIDTH))
+    return choose(st, "Rank by", names, f"rank by {board.task}", index=index, width=WIDTH)
 
 
 def _formats(table: pd.DataFrame) -> dict[Any, Any]:

@@ -13,7 +13,7 @@ from suite.metrics.table import Table
 from suite.records.reading import StoredRecord
 from suite.reports import curves, figures, frames, sources
 from suite.reports.pages import PageContext
-from suite.reports.parts import WIDTH, chart, proxy, tables
+from suite.reports.parts import WIDTH, chart, proxy, show_table, tables
 from suite.reports.text import capital, entry_of, in_unit, meaning_of, plain, prose, with_interval
 
 GALLERY = ("generated", "reconstructed", "interpolated", "nearest")
@@ -121,4 +121,4 @@ def _data(data: Mapping[str, Any]) -> None:
     dropped = frames.dropped_frame(data)
     if len(dropped):
         with st.expander(f"Dropped samples: {len(dropped)}"):
-            st.dataframe(dropped, hide_index=True)
+            show_table(dropped)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from suite.reports import drawing, images, outputs
 from suite.reports.outputs import Arrays
-from suite.reports.parts import how_to_read, put, slots
+from suite.reports.parts import choose, how_to_read, put, slots
 from suite.reports.text import plain
 
 STRIP = 288
@@ -19,7 +19,7 @@ STRIP = 288
 def corruption(stored: Arrays, classes: Sequence[str], key: str) -> None:
     """Show one sample under every corruption, with the model's output."""
     ids = outputs.sample_ids(stored)
-    at = ids.index(str(st.selectbox("Sample", ids, key=f"corruption sample {key}", width=drawing.WIDTH)))
+    at = ids.index(choose(st, "Sample", ids, f"corruption sample {key}", width=drawing.WIDTH))
     st.markdown("The clean image, then every corruption, with the model's output.")
     how_to_read(stored, classes)
     truth, before = outputs.part(stored, "truth", at), outputs.output_of(stored, at)

@@ -40,7 +40,12 @@ def learning_curve(frame: pd.DataFrame, quantity: str, selected: int | None, tit
     if selected is not None:
         figure.add_vline(x=selected, line={"color": GREY, "dash": "dot", "width": 2})
         figure.add_annotation(
-            x=selected, y=1.0, yref="paper", text=f"selected: epoch {selected}", showarrow=False, yanchor="bottom"
+            x=selected,
+            y=1.0,
+            yref="paper",
+            text=figure_text(f"selected: epoch {selected}"),
+            showarrow=False,
+            yanchor="bottom",
         )
     return _layout(figure, "epoch", figure_text(title))
 
@@ -215,7 +220,7 @@ def overview(frame: pd.DataFrame, titles: Sequence[str], axis: str) -> go.Figure
                 offsetgroup=_tick(model),
             )
         )
-    _layout(figure, axis, None)
+    _layout(figure, figure_text(axis), None)
     order = [figure_text(title) for title in titles]
     figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], type="category")
     figure.update_layout(height=150 + 55 * len(titles), scattermode="group")

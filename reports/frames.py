@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from suite.leaderboard import Board, Column
 from suite.leaderboard.cells import ARROWS, DASH, format_number, has_interval, is_upper_bound, mark_verdict
+from suite.leaderboard.spreadsheets import as_text
 from suite.leaderboard.text import printable
 from suite.metrics.catalogue import Metric
 from suite.reports.text import (
@@ -26,6 +29,23 @@ from suite.reports.text import (
     with_mark,
 )
 from suite.reports.verdicts import label
+
+WORD = r"(?:\(?-?\d[\d,.]*(?:e[-+]?\d+)?\)?|%|[^\W\d_]+(?:/[^\W\d_]+)*)"
+QUANTITY = re.compile(rf"{WORD}(?: {WORD})*")
+"""Numbers as text, such as ``-0.5 bits/char (-0.6 to -0.4)``: words and numbers without an operator between them."""
+
+
+def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which spreadsheets show every cell and heading as text, or as the number that it is."""
+    texts = [not pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes]
+    safe = frame.copy()
+    for place in np.flatnonzero(texts):
+        safe.isetitem(place, pd.Series(list(map(_cell, frame.iloc[:, place])), index=frame.index, dtype=object))
+    return safe.rename(columns=_cell)
+
+
+def _cell(value: Any) -> Any:
+    return value if isinstance(value, str) and QUANTITY.fullmatch(value) else as_text(value)
 
 
 def board_frame(board: Board) -> pd.DataFrame:
@@ -56,7 +76,9 @@ def _fields(frame: pd.DataFrame, column: Column) -> dict[tuple[str, str], Any]:
     if column.metric.upper_bound or not frame[f"{column.name}_status"].dropna().eq("ok").all():
         shown[head, "verdict"] = [_verdict(line, column) for _, line in frame.iterrows()]
     if (control := column.metric.control) and frame[f"{column.name}_control"].notna().any():
-        shown[head, control] = pd.to_numeric(frame[f"{column.name}_control"]).where(frame[column.name].notna()) * factor
+        shown[head, printable(control)] = (
+            pd.to_numeric(frame[f"{column.name}_control"]).where(frame[column.name].notna()) * factor
+        )
     ties = frame[f"{column.name}_ties"]
     if ties.notna().any():
         shown[head, "ties"] = ties.where(ties.notna(), DASH)
@@ -101,7 +123,7 @@ def _metric_line(row: pd.Series[Any]) -> dict[str, Any]:
         "verdict": label(row["status"]),
         "checks": printable("; ".join(f"{name}: {result}" for name, result in checks.items())) or DASH,
         "reason": DASH if not isinstance(row["reason"], str) else printable(row["reason"]),
-        "interval by": row["method"] if pd.notna(row["lo"]) else DASH,
+        "interval by": printable(row["method"]) if pd.notna(row["lo"]) else DASH,
     }
 
 

@@ -8,10 +8,11 @@ import pandas as pd
 import streamlit as st
 
 from suite.decorators import page
+from suite.leaderboard.text import printable
 from suite.reports import damage_gallery, drawing, images, outputs, samples_gallery, text_gallery, texts, verdicts
 from suite.reports.outputs import Arrays
 from suite.reports.pages import PageContext
-from suite.reports.parts import how_to_read, put, slots
+from suite.reports.parts import choose, how_to_read, put, show_table, slots
 from suite.reports.text import capital, entries, plain, prose
 
 READING = """
@@ -64,7 +65,7 @@ def gallery(context: PageContext) -> None:
     if axis in others:
         _attacks(context, rows, records[axis], {})
         return
-    setting = str(st.selectbox("Setting", list(records[axis]), key=f"{axis} {key}"))
+    setting = choose(st, "Setting", list(records[axis]), f"{axis} {key}")
     record = context.record(records[axis][setting])
     VIEWS[axis][1](record.arrays, class_names(record.facts), key)
 
@@ -79,9 +80,9 @@ def _attacks(context: PageContext, rows: pd.DataFrame, attacks: dict[str, str], 
     explained = context.record(next(iter(attributions.values()))) if attributions else None
     maps = explained.arrays if explained else {}
     left, right = st.columns(2)
-    attack = left.selectbox("Attack", list(attacks), key=f"attack {key}") if attacks else None
+    attack = choose(left, "Attack", list(attacks), f"attack {key}") if attacks else None
     methods = {method_of(name, shown.params): name for name, shown in outputs.of_role(maps, "attribution").items()}
-    method = right.selectbox("Attribution method", list(methods), key=f"method {key}") if methods else None
+    method = choose(right, "Attribution method", list(methods), f"method {key}") if methods else None
     chosen = context.record(attacks[str(attack)]) if attack else explained
     attacked = chosen.arrays if attack and chosen else {}
     classes = class_names(chosen.facts) if chosen else []
@@ -188,7 +189,7 @@ def _attacked(row: Iterator[Any], stored: Arrays, at: int, classes: Sequence[str
     else:
         st.markdown(f"{outputs.clean_caption(before, truth, classes)}; {attacked}")
         if clean.type == "vector":
-            st.dataframe(_features(stored, at), hide_index=True)
+            show_table(_features(stored, at))
     shown += [*_decoded(before, "clean"), *_decoded(after, "attacked")]
     if outputs.is_scene(before) and clean.type == "image":
         shown = [shown[0], shown[2], shown[1]]
@@ -202,7 +203,9 @@ def _features(stored: Arrays, at: int) -> pd.DataFrame:
     """Return the features of a vector before and after an attack, with their names where they are stored."""
     before, after = (np.ravel(outputs.of_role(stored, role).popitem()[1].values[at]) for role in ("input", "changed"))
     names = outputs.part(stored, "features", at)
-    labels = [f"feature {place}" for place in range(len(before))] if names is None else list(map(str, names.values))
+    labels = (
+        [f"feature {place}" for place in range(len(before))] if names is None else list(map(printable, names.values))
+    )
     return pd.DataFrame({"feature": labels, "clean": before, "attacked": after, "change": after - before})
 
 

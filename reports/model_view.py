@@ -7,11 +7,10 @@ import streamlit as st
 
 from suite.decorators import page
 from suite.errors import StoreError
-from suite.leaderboard.cells import DASH
 from suite.records.reading import StoredRecord
-from suite.reports import attribution_view, axis_views, clean_view, damage_view, frames, verdicts
+from suite.reports import attribution_view, axis_views, clean_view, damage_view, frames
 from suite.reports.pages import PageContext
-from suite.reports.parts import tables
+from suite.reports.parts import show_table, tables
 from suite.reports.text import capital, plain, prose
 
 TITLES = {
@@ -79,8 +78,7 @@ def _has_results(rows: pd.DataFrame) -> bool:
 
 def _numbers(rows: pd.DataFrame) -> None:
     with st.expander(f"All {len(rows)} numbers of this section, with checks and reasons"):
-        table = frames.metric_frame(rows).style.map(verdicts.style, subset=["verdict"])
-        st.dataframe(table, hide_index=True, placeholder=DASH)
+        show_table(frames.metric_frame(rows))
         first = rows.iloc[0]
         st.caption(
             f"{plain(first['spec'])}, seed {first['seed']}, {plain(first['device'])} {plain(first['dtype'])}, "

@@ -9,7 +9,8 @@ import streamlit as st
 from PIL import Image
 
 from suite.leaderboard.cells import DASH
-from suite.reports import drawing, frames, images, outputs
+from suite.leaderboard.text import printable
+from suite.reports import drawing, frames, images, outputs, verdicts
 from suite.reports.outputs import Arrays
 from suite.reports.text import capital, entries, plain, prose
 
@@ -21,6 +22,19 @@ def chart(figure: Any, key: str, caption: str) -> None:
     """Show a plotly figure with a caption, which is also its alternative text."""
     st.plotly_chart(figure, key=key, config={"displaylogo": False}, alt=caption)
     st.caption(caption)
+
+
+def show_table(frame: pd.DataFrame, **options: Any) -> None:
+    """Show a table, with the color of each verdict; readers can download it, so none of its cells is a formula."""
+    safe = frames.without_formulas(frame)
+    named = [name for name in safe.columns if str(name if isinstance(name, str) else name[-1]).endswith("verdict")]
+    shown = safe.style.map(verdicts.style, subset=named) if named else safe
+    st.dataframe(shown, hide_index=True, placeholder=DASH, **options)
+
+
+def choose(slot: Any, label: str, options: Sequence[str], key: str, **how: Any) -> str:
+    """Let the reader choose one of some names in a container."""
+    return str(slot.selectbox(label, options, key=key, format_func=printable, **how))
 
 
 def slots(width: int = drawing.WIDTH) -> Iterator[Any]:
@@ -57,7 +71,7 @@ def tables(rows: pd.DataFrame, param: str = "") -> None:
         if len(table):
             if heading:
                 st.markdown(f"{heading}{_conditions(part)}:")
-            st.dataframe(table, hide_index=True, placeholder=DASH)
+            show_table(table)
 
 
 def _conditions(rows: pd.DataFrame) -> str:

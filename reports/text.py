@@ -161,6 +161,7 @@ def up_to(hi: Any, unit: str) -> str:
 
 
 def with_interval(line: Line) -> str:
-    """Return value and interval of a stored row in one phrase, such as ``6.1 % (95 % interval 5.1 to 7.1)``."""
+    """Return value and interval of a stored row in markdown, such as ``6.1 % (95 % interval 5.1 to 7.1)``."""
+    line = {**line, "unit": line["unit"] and prose(line["unit"])}
     shown, spread = with_mark(line), around(line)
     return shown if spread == DASH else f"{shown} ({100 * line['level']:g} % interval {spread})"

@@ -7,7 +7,7 @@ import streamlit as st
 
 from suite.reports import drawing, outputs, texts
 from suite.reports.outputs import Arrays
-from suite.reports.parts import put
+from suite.reports.parts import choose, put
 from suite.reports.text import capital, plain
 
 PAIRS = 6
@@ -59,7 +59,7 @@ def explained(stored: Arrays, classes: Sequence[str], key: str) -> None:
     if not methods:
         st.info("No attribution method applies to this model.")
         return
-    method = str(st.selectbox("Method", list(methods), key=f"rationale method {key}", width=drawing.WIDTH))
+    method = choose(st, "Method", list(methods), f"rationale method {key}", width=drawing.WIDTH)
     st.html(texts.legend())
     for at, sample in enumerate(outputs.sample_ids(stored)):
         truth, output = outputs.part(stored, "truth", at), outputs.output_of(stored, at)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from suite.runner.harness import Harness, plan
     from suite.runner.settings import Settings
     from suite.store import Store
-    from suite.types import Deferred, Measure, Rejected, Remark, Sample
+    from suite.types import ClassNames, Deferred, Measure, Rejected, Remark, Sample
 
 fix_rounding()
 
@@ -44,12 +44,13 @@ _HOMES = {
     "suite.models.adapters.text": ("Token", "TorchText"),
     "suite.models.adapters.tokens": ("Words",),
     "suite.store": ("Store",),
-    "suite.types": ("Deferred", "Measure", "Rejected", "Remark", "Sample"),
+    "suite.types": ("ClassNames", "Deferred", "Measure", "Rejected", "Remark", "Sample"),
 }
 
 __all__ = [
     "Audit",
     "BoardColumn",
+    "ClassNames",
     "Deferred",
     "Harness",
     "Measure",

@@ -12,6 +12,7 @@ from torch import nn
 
 from suite.data import TaskData
 from suite.errors import ModelError
+from suite.escaping import escaped_name
 from suite.models.base import TorchModel
 from suite.paths import default_store
 from suite.registry import REGISTRY
@@ -109,6 +110,8 @@ def audit(
         raise ModelError(
             "audit does not train, but this model has a recipe and no weights. Declare it with @model instead."
         )
+    if escaped_name(name) != name:
+        raise ModelError(f"name={name!r} holds control characters or surrogates; choose another.")
     if any(entry.name == name for entry in REGISTRY.names("model")):
         raise ModelError(f"name={name!r} is the name of a registered model; choose another.")
     results = Store(store if store is not None else default_store())

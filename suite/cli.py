@@ -6,17 +6,20 @@ import argparse
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from suite.errors import SuiteError
+from suite.escaping import escaped_name
 from suite.paths import default_store
+from suite.terminal import Parser, prepare, say, say_lines
 
 if TYPE_CHECKING:
     from suite.runner.harness import Outcome
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 DEMO = {
     "digit-scenes-detection": ("centernet", "fcos"),
@@ -47,6 +50,7 @@ examples:
   suite demo                                      train and evaluate small models on all kinds of tasks
   suite run digits --model cnn --model vit        evaluate models on a task
   suite run acme.py:defects --model acme.py:net   evaluate your own model on your own task
+  suite data "imagefolder(path='photos')"         report what is kept, dropped and assumed of your data
   suite board                                     print the leaderboards
   suite report                                    show results and example inputs in the browser
 """
@@ -54,6 +58,7 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0 for success, 1 if something failed, 2 for a usage error."""
+    prepare()
     options = _parser().parse_args(arguments)
     _name_plugins(options)
     try:
@@ -61,20 +66,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # raises here, and not at exit, if the pipe is closed
         return status
     except SuiteError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        say_lines(f"{type(error).__name__}: {error}", sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Stopped. Finished results are stored; run the same command again to continue.", file=sys.stderr)
+        say("Stopped. Finished results are stored; run the same command again to continue.", sys.stderr)
         return 130
     except BrokenPipeError:  # the reader closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception:  # a fault of the suite; Python would print its message as it is
+        say_lines(traceback.format_exc(), sys.stderr)
+        return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="suite", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parser() -> Parser:
+    parser = Parser(prog="suite", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.set_defaults(command=lambda _: parser.parse_args(["--help"]))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_run(commands)
@@ -101,12 +107,16 @@ def _parser() -> argparse.ArgumentParser:
         store=False,
     )
     listing.add_argument("role", nargs="?", help=f"{', '.join(LISTED)} (default: all)")
+    data = _add(commands, "data", _data, "read a task's data and report what is kept, dropped and assumed", store=False)
+    data.add_argument("task", help="for example imagefolder(path='photos', size=64)")
+    data.add_argument("--seed", type=int, default=0, help="seed of splits that are drawn (default: %(default)s)")
+    data.add_argument("--all", action="store_true", help="list every dropped record, not only 20 for each reason")
     check = _add(commands, "check", _check, "check a Python file with your own tasks or models", store=False)
     check.add_argument("file", help="the Python file")
     return parser
 
 
-def _add(commands: Commands, name: str, command: object, text: str, *, store: bool = True) -> argparse.ArgumentParser:
+def _add(commands: Commands, name: str, command: object, text: str, *, store: bool = True) -> Parser:
     parser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(command=command)
     parser.add_argument(
@@ -116,7 +126,8 @@ def _add(commands: Commands, name: str, command: object, text: str, *, store: bo
         help="a Python file that adds attacks, metrics, uncertainty methods, attributions or pages; may be repeated",
     )
     if store:
-        parser.add_argument("--store", default=default_store(), help="the folder of results (default: %(default)s)")
+        folder = escaped_name(default_store()).replace("%", "%%")
+        parser.add_argument("--store", default=default_store(), help=f"the folder of results (default: {folder})")
     return parser
 
 
@@ -153,7 +164,7 @@ def _add_run(commands: Commands) -> None:
     _add_batch_size(run)
 
 
-def _add_jobs(parser: argparse.ArgumentParser, default: int) -> None:
+def _add_jobs(parser: Parser, default: int) -> None:
     parser.add_argument(
         "--jobs",
         type=int,
@@ -177,16 +188,16 @@ def _add_verify(commands: Commands) -> None:
     _add_device(verify)
 
 
-def _add_selection(parser: argparse.ArgumentParser) -> None:
+def _add_selection(parser: Parser) -> None:
     parser.add_argument("--n", type=int, help="results on this many test samples (default: the largest stored n)")
     parser.add_argument("--seed", type=int, help="results with this seed (default: the seed of the newest results)")
 
 
-def _add_device(parser: argparse.ArgumentParser) -> None:
+def _add_device(parser: Parser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: %(default)s)")
 
 
-def _add_batch_size(parser: argparse.ArgumentParser) -> None:
+def _add_batch_size(parser: Parser) -> None:
     parser.add_argument(
         "--batch-size",
         type=int,
@@ -204,7 +215,7 @@ def _demo(options: argparse.Namespace) -> int:
     options.n, options.seed, options.full, options.strict = None, 0, False, False
     outcome = _measure(options, DEMO, None)
     _print_boards(options.store, ["digits", *(task for task in DEMO if task != "digits")])
-    print("To see example inputs, run:  suite report")
+    say("To see example inputs, run:  suite report")
     return 1 if outcome.failed else 0
 
 
@@ -268,6 +279,7 @@ def _print_boards(
 ) -> int:
     """Print the boards of some tasks, or of all stored ones; `n` and `seed` select the results."""
     from rich.console import Console
+    from rich.text import Text
 
     from suite.leaderboard import board
     from suite.leaderboard.text import board_table
@@ -283,8 +295,8 @@ def _print_boards(
         for name in tasks or names:
             console.print(board_table(board(store, name, rank_by=rank_by, n=n, seed=seed), width=console.width))
         for record, why in store.damaged.items():
-            console.print(f"Record {record} cannot be read and is omitted: {why}", markup=False)
-    print(text.get(), end="")
+            console.print(Text(escaped_name(f"Record {record} cannot be read and is omitted: {why}")))
+    print(text.get(), end="")  # escaped already; on a terminal it has the style of the tables
     return 0
 
 
@@ -295,7 +307,7 @@ def _publish(options: argparse.Namespace) -> int:
     for path in publish(
         Store(options.store), _display_name(options.task), Path(options.to), n=options.n, seed=options.seed
     ):
-        print(f"wrote {path}")
+        say(f"wrote {path}")
     return 0
 
 
@@ -311,14 +323,15 @@ def _verify(options: argparse.Namespace) -> int:
     chosen = RecordFilter(options.task, options.model or (), options.axis or ())
     results = []
     for result in verify(store, chosen, device=options.device):
-        print("\n".join(result.lines()), flush=True)
+        for line in result.lines():
+            say(line)
         results.append(result)
     for record, why in store.damaged.items():
-        print(f"FAIL record {record} cannot be read: {why}")
+        say(f"FAIL record {record} cannot be read: {why}")
     wrong = sum(bool(result.differences) for result in results) + len(store.damaged)
     correct = [result for result in results if not result.differences]
     measures, inputs = sum(result.measures for result in correct), sum(result.inputs or 0 for result in correct)
-    print(
+    say(
         f"{len(results)} records, {measures:,} measures derived again, {inputs:,} inputs verified, {wrong or 'no'} "
         "records differ."
     )
@@ -342,7 +355,7 @@ def _report(options: argparse.Namespace) -> int:
         "client.toolbarMode": "viewer",
     }
     arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
-    print(f"The report is at http://localhost:{options.port} (press Ctrl-C to stop).", flush=True)
+    say(f"The report is at http://localhost:{options.port} (press Ctrl-C to stop).")
     # Streamlit warns about caches that are created before its server runs, which is intended here.
     logging.getLogger(import_module("streamlit.runtime.caching.cache_data_api").__name__).disabled = True
     for view in ("board_view", "model_view", "gallery_view"):  # imported early, so that the first page loads fast
@@ -361,11 +374,23 @@ def _list(options: argparse.Namespace) -> int:
     if options.role is not None and chosen is None:
         raise SuiteError(f"There is no role {options.role!r}; choose one of {', '.join(LISTED)}.")
     for role, title in LISTED.items() if chosen is None else [(options.role.removesuffix("s"), chosen)]:
-        print(title)
+        say(title)
         for name, summary in listing(role):
-            print(f"  {name:24} {summary}")
+            say(f"  {name:24} {summary}")
     for plugin, why in REGISTRY.broken.items():
-        print(f"The plug-in {plugin} cannot be loaded: {why}", file=sys.stderr)
+        say(f"The plug-in {plugin} cannot be loaded: {' '.join(why.split())}", sys.stderr)
+    return 0
+
+
+def _data(options: argparse.Namespace) -> int:
+    from suite.runner.preparation import prepare_task
+
+    data = prepare_task(options.task, options.seed).data
+    info = data.info
+    shape, classes = "x".join(map(str, info.input_shape)), ", ".join(info.classes)
+    say(f"{info.name}: {info.kind}, inputs of {shape}, {len(info.classes):,} classes{': ' if classes else ''}{classes}")
+    for line in data.full_report().lines(None if options.all else 20):
+        say(line)
     return 0
 
 
@@ -374,9 +399,9 @@ def _check(options: argparse.Namespace) -> int:
 
     results = check_file(options.file)
     for result in results:
-        print(f"{'ok  ' if result.passed else 'FAIL'} {result.subject}: {result.sentence}")
+        say(f"{'ok  ' if result.passed else 'FAIL'} {result.subject}: {' '.join(result.sentence.split())}")
     wrong = sum(not result.passed for result in results)
-    print(f"{len(results)} checks, {wrong} failed." if wrong else f"{len(results)} checks, all passed.")
+    say(f"{len(results)} checks, {wrong} failed." if wrong else f"{len(results)} checks, all passed.")
     return 1 if wrong else 0
 
 

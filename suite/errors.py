@@ -20,9 +20,14 @@ A message states the problem, what was expected, and what to do.
 import difflib
 from collections.abc import Iterable
 
+from suite.escaping import escaped
+
 
 class SuiteError(Exception):
-    """Base class of the errors that the suite raises on purpose."""
+    """Base class of the errors that the suite raises on purpose; their messages may name anything that files hold."""
+
+    def __str__(self) -> str:
+        return escaped(super().__str__())
 
 
 class SpecError(SuiteError):
@@ -75,6 +80,15 @@ class StoreError(SuiteError):
 
 class RecordError(StoreError):
     """A record cannot be stored as it is: a column is too large, or a value is no JSON."""
+
+
+def described(error: BaseException) -> str:
+    """Return the type and the message of an error on one line; errors of third parties may fail to say theirs."""
+    try:
+        message = " ".join(str(error).split())
+    except Exception:
+        message = "its message cannot be read"
+    return f"{type(error).__name__}: {message}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

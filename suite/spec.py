@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from suite.errors import SpecError
+from suite.escaping import escaped
 
 LONGEST = 4000
 """Maximum length of a spec in characters; `ast` recurses, and no useful spec is longer."""
@@ -28,6 +29,9 @@ LARGEST = 2**63
 
 # A name contains no spaces, quotes or brackets; the path of a file before it may contain anything but parentheses.
 _NAME = re.compile(r"(?:[^()\x00-\x1f]+\.py:)?[^\s()\[\]{}'\",=]+")
+
+_SMUGGLED_BYTE = re.compile("[\udc80-\udcff]")
+"""Stands for a byte of a path that is not UTF-8; `ast` reads only its escape."""
 
 _ALMOST = {"true": "True", "false": "False", "none": "None", "null": "None"}
 
@@ -74,6 +78,11 @@ class Spec:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise SpecError(f"The name {self.name!r} is empty or contains spaces, quotes or brackets.")
+        if escaped(self.name) != self.name:
+            raise SpecError(
+                f"The name '{self.name}' contains control characters, marks of direction or bytes that are not UTF-8; "
+                "rename it."
+            )
         names = [key for key, _ in self.args]
         for key in names:
             if not _is_argument(key):
@@ -132,7 +141,7 @@ def parse(text: str | Spec) -> Spec:
     if not bracket:
         return Spec(name)
     try:
-        tree = _tree(f"f({rest}")
+        tree = _tree("f(" + _SMUGGLED_BYTE.sub(lambda found: rf"\u{ord(found[0]):04x}", rest))
         if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name) or tree.func.id != "f":
             raise SpecError(f"{text!r} is not a spec: there is text after the closing parenthesis.")
         return _call(tree, name, text)

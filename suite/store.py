@@ -198,7 +198,10 @@ class Store:
     def _read_index(self) -> pd.DataFrame:
         path = self.root / "index.parquet"
         try:
-            table = pd.read_parquet(path) if path.exists() else pd.DataFrame()
+            if not path.exists():
+                return pd.DataFrame()
+            with path.open("rb") as file:  # pyarrow refuses paths that are not UTF-8
+                table = pd.read_parquet(file)
         except Exception:  # a damaged index is rebuilt
             return pd.DataFrame()
         return _typed(table) if {*INDEXED} <= {*table.columns} else pd.DataFrame()  # of an older version
@@ -209,7 +212,8 @@ class Store:
         except StoreError:
             return  # a read-only store works without an updated index
         try:
-            table.to_parquet(scratch / "index.parquet", index=False)
+            with (scratch / "index.parquet").open("wb") as file:
+                table.to_parquet(file, index=False)
             (scratch / "index.parquet").replace(self.root / "index.parquet")
         except OSError:
             return  # the disk is full; the index is only a cache

@@ -167,6 +167,21 @@ class Remark:
 
 
 @dataclass(frozen=True)
+class ClassNames:
+    """The classes of a data set in the order in which models number them; a task yields it before its samples.
+
+    Argument ``classes=`` of the task comes first. Classes without samples stay, since the others would move.
+
+    Attributes:
+        names: each class once.
+        source: what the order is taken from, such as ``data.yaml`` or ``folder names sorted as text``.
+    """
+
+    names: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True)
 class Measure:
     """One number with its interval and the checks of it.
 

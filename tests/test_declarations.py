@@ -43,7 +43,19 @@ SUBJECTS = {"kind", "attack", "model", "adapter", "facet", "built", *kinds.Kind.
 
 PLAIN = {
     *(name for name, value in vars(builtins).items() if isinstance(value, type)),
-    *("Mapping", "Sequence", "Number", "Tensor", "ndarray", "DataFrame", "Series", "Spec", "OutOfMemoryError", "Path"),
+    *(
+        "Mapping",
+        "Sequence",
+        "Number",
+        "Tensor",
+        "ndarray",
+        "DataFrame",
+        "Series",
+        "Spec",
+        "OutOfMemoryError",
+        "Path",
+        "integer",
+    ),
 }
 """Types of plain data, which `isinstance` may ask about; and nodes of syntax trees (`ast.X`)."""
 
@@ -55,6 +67,7 @@ LOOKUPS = {
     ("suite/attacks/engine/paths.py", "_taken"): "nested fields of a dataclass are indexed by their own rule",
     ("suite/attacks/images/torchattacks.py", "_library_class"): "searches the classes of another library",
     ("suite/axes/answers.py", "answers"): "an invalid output is no failed sample",
+    ("suite/runner/harness.py", "check_arguments"): "an axis may leave this method out",
     ("suite/runner/conformance.py", "_model"): "checks what a third-party function returned",
     ("suite/runner/preparation.py", "build"): "checks what a third-party function returned",
     ("suite/verify/records.py", "_built"): "checks what a third-party function returned",
@@ -75,7 +88,6 @@ NUMERICAL = {
     ("suite/attacks/diagnostics/straight_through.py", "*"): "follows the operations of a network, tensor by tensor",
     ("suite/attacks/images/boundary.py", "beyond_plane"): "the rounding error of a data type",
     ("suite/attacks/images/boundary.py", "_step"): "the smallest number of a data type",
-    ("suite/attacks/images/transfer.py", "of"): "the smallest number of a data type",
     ("suite/attacks/texts/trigger.py", "_scores"): "repeats targets of any shape",
     ("suite/attributions/maps/explained.py", "__post_init__"): "checks an argument",
     ("suite/attributions/maps/explained.py", "_check_region"): "checks an argument",

@@ -19,8 +19,8 @@ SOURCES = {
 
 # From low to high: a module may import from its own layer and from lower ones. A name includes its submodules.
 LAYERS = (
-    ("suite.errors", "suite.rounding"),
-    ("suite.spec", "suite.types", "suite.paths", "suite.states"),
+    ("suite.errors", "suite.escaping", "suite.file_kinds", "suite.rounding"),
+    ("suite.spec", "suite.types", "suite.paths", "suite.states", "suite.terminal"),
     ("suite.metrics",),
     ("suite.registry", "suite.records", "suite.store"),
     ("suite.decorators", "suite.listing", "suite.data", "suite.leaderboard"),
@@ -167,9 +167,9 @@ def test_every_folder_with_code_is_packaged():
     assert all((ROOT / folder / "__init__.py").exists() for folder in folders)
 
 
-PUBLIC = """Audit BoardColumn Deferred Harness Measure Measured Metric Recipe Rejected Remark Sample Settings Store
-Table TaskInfo Token TorchClassifier TorchDetector TorchSegmenter TorchText Words attack attribution audit kind load
-metric model page plan stratified summarise_record task uncertainty""".split()
+PUBLIC = """Audit BoardColumn ClassNames Deferred Harness Measure Measured Metric Recipe Rejected Remark Sample
+Settings Store Table TaskInfo Token TorchClassifier TorchDetector TorchSegmenter TorchText Words attack
+attribution audit kind load metric model page plan stratified summarise_record task uncertainty""".split()
 
 
 def test_the_public_names_are_exactly_these_and_all_exist():

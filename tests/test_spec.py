@@ -267,3 +267,27 @@ def test_arguments_can_be_set():
 
 def test_a_fraction_behaves_as_a_number():
     assert parse("f(x=8/255)").kwargs["x"] * 255 == pytest.approx(8)
+
+
+@pytest.mark.parametrize(
+    "name", ["a\x1b[2J", "/x\x1b/a.py:net", "/x\x9b/a.py:net", "a\u202eb", "a\x00", "\udcff.py:net"]
+)
+def test_a_name_with_control_characters_is_refused(name):
+    with pytest.raises(SpecError, match="contains") as error:
+        parse(name)
+    assert str(error.value).isprintable()
+
+
+def test_a_path_that_is_not_utf8_survives_parsing():
+    path = "/photos/caf\udce9/x"
+    spec = parse(f"imagefolder(path='{path}')")
+    assert spec.kwargs == {"path": path}
+    assert str(spec) == r"imagefolder(path='/photos/caf\udce9/x')"
+    assert parse(str(spec)) == spec
+
+
+def test_control_characters_in_a_value_are_printed_as_escapes():
+    spec = parse("f(x='a\x1b[2J\u202e')")
+    assert spec.kwargs == {"x": "a\x1b[2J\u202e"}
+    assert str(spec) == r"f(x='a\x1b[2J\u202e')"
+    assert parse(str(spec)) == spec

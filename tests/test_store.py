@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import time
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -253,3 +254,49 @@ def test_an_unknown_record_is_an_error(tmp_path):
     Store(tmp_path).put(record())
     with pytest.raises(StoreError, match="has no record x; rebuild the index"):
         Store(tmp_path).record("x")
+
+
+ODD_NAMES = ["../../x", "/etc/x", "..", "x" * 300, "a\x00b", "a\nb", "a\x1b[2J", "con", "ü" * 200, "=1+1"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=range(len(ODD_NAMES)))
+def test_a_name_is_never_part_of_a_path(tmp_path, name):
+    one = record()
+    store = Store(tmp_path / "store")
+    store.put(replace(one, provenance=replace(one.provenance, task=name, model=name)))
+    row = Store(store.root).rows().iloc[0]
+    assert (row["task"], row["model"]) == (name, name)
+    assert {path.name for path in store.root.iterdir()} == {".gitignore", "index.parquet", "records", "scratch"}
+    assert next((store.root / "records").rglob("*/*")).name.startswith("a" * 64)
+    assert list(tmp_path.iterdir()) == [store.root]
+
+
+def test_a_folder_whose_name_is_not_utf8_is_a_store(tmp_path):
+    store = Store(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder = store.put(full_record())
+    again = Store(store.root)
+    assert len(again.rows()) == 1
+    assert (store.root / "index.parquet").exists()
+    assert len(Store(store.root).rows()) == 1, "from the index"
+    assert again.record(folder.name).column("correct").tolist() == [True, False, True]
+    assert again.rebuild() == 1
+
+
+def test_a_message_with_an_unpaired_surrogate_is_stored_as_its_escape(tmp_path):
+    one = record(status="failed")
+    reason = "cannot open 'caf\udce9'"
+    store = Store(tmp_path)
+    store.put(replace(one, measures=(replace(one.measures[0], reason=reason),)))
+    assert store.rows()["reason"].tolist() == [r"cannot open 'caf\udce9'"]
+
+
+def test_a_record_with_an_unpaired_surrogate_is_damaged(tmp_path):
+    store = Store(tmp_path)
+    store.put(record())
+    odd = store.put(record("b" * 64))
+    text = (odd / "record.json").read_text("utf-8")
+    (odd / "record.json").write_text(text.replace('"model": "m"', r'"model": "m\ud800"'), "utf-8")
+    assert len(store.rows()) == 1
+    assert "record.json" in store.damaged[odd.name]
+    (odd / "record.json").write_text(text.replace('"model": "m"', r'"model": "\ud83d\ude00"'), "utf-8")
+    assert sorted(Store(tmp_path).rows()["model"]) == ["m", "\U0001f600"]

@@ -31,6 +31,7 @@ class DataReport:
     """How many samples each split kept, and the id and detail of every dropped record, by reason.
 
     Attributes:
+        seen: number of records that the task offered; without listed splits, all of them are kept or dropped.
         remarks: sentences about the data as a whole, such as that they have no test part.
         listed: splits whose files were listed and not read; unreadable and repeated ones among them are not yet known.
     """
@@ -39,18 +40,34 @@ class DataReport:
     dropped: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     listed: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    seen: int = 0
 
     def sentence(self) -> str:
         """Return the report as one line of text."""
         counts = [f"{count:,} {split}" + " (not read)" * (split in self.listed) for split, count in self.kept.items()]
         return "; ".join([", ".join(counts), self.dropped_sentence(), *self.remarks])
 
+    def lines(self, most: int | None = None) -> list[str]:
+        """Return the report as lines of text: counts, dropped records, at most so many of each reason, and remarks."""
+        dropped = sum(len(records) for reason, records in self.dropped.items() if reason != PART)
+        kept = ", ".join(f"{count:,} {split}" for split, count in self.kept.items())
+        lines = [f"{self.seen:,} files or records seen: {kept}; {dropped:,} dropped"]
+        for reason, records in sorted(self.dropped.items()):
+            lines.append(f"{len(records):,} {_what(reason)}:")
+            lines += [f"  {name}: {detail}" for name, detail in records[:most]]
+            if most is not None and len(records) > most:
+                lines.append(f"  and {len(records) - most:,} more (--all lists them)")
+        return lines + [f"note: {remark}" for remark in self.remarks]
+
     def dropped_sentence(self) -> str:
         """Return what was dropped as one line of text."""
         lines = []
         for reason, records in sorted(self.dropped.items()):
             examples = "; ".join(f"{name}: {detail}" for name, detail in records[:3])
-            more = f"; and {len(records) - 3} more" if len(records) > 3 else ""
-            what = "kept without a part" if reason == PART else f"dropped, {reason}"
-            lines.append(f"{len(records)} {what} ({examples}{more})")
+            more = f"; and {len(records) - 3:,} more" if len(records) > 3 else ""
+            lines.append(f"{len(records):,} of {self.seen:,} {_what(reason)} ({examples}{more})")
         return "; ".join(lines) or "nothing dropped"
+
+
+def _what(reason: str) -> str:
+    return "kept without a part" if reason == PART else f"dropped, {reason}"

@@ -8,6 +8,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from suite.escaping import escaped, escaped_name
 from suite.leaderboard import Board, Column
 from suite.leaderboard.cells import (
     ARROWS,
@@ -85,8 +86,9 @@ def footnotes(board: Board) -> list[str]:
 
 
 def printable(text: Any) -> str:
-    """Return an untrusted text on one line, without control characters or characters that change the reading order."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(text))
+    """Return an untrusted value as visible text on one line: like `escaped_name`, and invisible characters too."""
+    shown = escaped_name(str(text))
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown)
 
 
 def _table(board: Board, columns: Sequence[Column], *, stacked: bool) -> Table:
@@ -96,9 +98,9 @@ def _table(board: Board, columns: Sequence[Column], *, stacked: bool) -> Table:
     for column in columns:
         table.add_column(Text(_heading(column)), no_wrap=True)
     for _, line in board.frame.iterrows():
-        cells = [Text(cell(line, column, stacked=stacked)) for column in columns]
+        cells = [Text(escaped(cell(line, column, stacked=stacked))) for column in columns]
         rank = DASH if is_missing(line["rank"]) else str(line["rank"])
-        table.add_row(Text(rank), Text(printable(line["model"])), *cells)
+        table.add_row(Text(printable(rank)), Text(printable(line["model"])), *cells)
     return table
 
 

@@ -1,6 +1,7 @@
 """The one reader of stored records."""
 
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -31,6 +32,9 @@ FIELDS = (
     *("columns", "arrays", "facts", "details"),
 )
 """The fields of ``record.json``."""
+
+ESCAPED_SURROGATE = re.compile(r"\\ud[89a-f]", re.IGNORECASE)
+"""What a file contains if one of its texts may have an unpaired surrogate."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,11 @@ class StoredRecord:
     def _values(self, description: ColumnDescription) -> Array:
         name = columns_file(description.population)
         try:
-            with pq.ParquetFile(self.folder / name, page_checksum_verification=True) as file:
+            # Opened here, since pyarrow refuses paths that are not UTF-8.
+            with (
+                (self.folder / name).open("rb") as opened,
+                pq.ParquetFile(opened, page_checksum_verification=True) as file,
+            ):
                 stored, described = (
                     set(file.schema_arrow.names),
                     {one.key for one in self.descriptions if one.population == description.population},
@@ -227,7 +235,10 @@ def read(folder: Path) -> StoredRecord:
         StoreError: the record is damaged, or has another schema; the message says how.
     """
     try:
-        content = json.loads((folder / RECORD).read_text("utf-8"))
+        text = (folder / RECORD).read_text("utf-8")
+        content = json.loads(text)
+        if ESCAPED_SURROGATE.search(text):
+            json.dumps(content, ensure_ascii=False).encode()  # raises ValueError if one is unpaired: no Unicode text
         if not isinstance(content, dict):
             raise ValueError("it is no JSON object")
         if content.get("schema") != SCHEMA:

@@ -32,6 +32,8 @@ MOST_ARRAY_BYTES = 64 * 2**20
 POPULATION = re.compile(r"[a-z0-9][a-z0-9_-]*")
 """Valid names of populations; a file is named after each."""
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 
 def columns_file(population: str) -> str:
     """Return the name of the file with the columns of a population."""
@@ -77,12 +79,15 @@ def files(record: Record) -> dict[str, bytes]:
 def as_json(value: Any) -> bytes:
     """Return a JSON value as text in UTF-8; numpy scalars become numbers, and the order of names is kept.
 
+    Unpaired surrogates, as in messages about a file whose name is not UTF-8, become the text of their escapes.
+
     Raises:
         RecordError: it is no JSON value, for example NaN or an array.
     """
     try:
         _check_names(value, "")
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1, default=_plain).encode()
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1, default=_plain)
+        return _SURROGATE.sub(lambda found: rf"\\u{ord(found[0]):04x}", text).encode()
     except (TypeError, ValueError) as error:
         raise RecordError(f"A record cannot be stored as JSON: {error}.") from error
 

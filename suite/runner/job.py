@@ -14,7 +14,7 @@ from suite.axes.answers import is_out_of_memory
 from suite.axes.base import Axis, AxisResult, Context, measure, summarise
 from suite.axes.outputs import Outputs
 from suite.axes.registered import metrics_of
-from suite.errors import MeasureError, SuiteError
+from suite.errors import MeasureError, SuiteError, described
 from suite.metrics.catalogue import Metric
 from suite.models.base import TorchModel
 from suite.records.record import About, LabelSpace, Record
@@ -299,5 +299,4 @@ def declared(entries: Sequence[Metric], measures: Sequence[Measure]) -> tuple[Me
 
 def reason_of(error: Exception) -> str:
     """Return an exception as one line of text."""
-    message = " ".join(str(error).split())[:LONGEST_REASON]
-    return f"{'out of memory: ' if is_out_of_memory(error) else ''}{type(error).__name__}: {message}"
+    return f"{'out of memory: ' if is_out_of_memory(error) else ''}{described(error)}"[:LONGEST_REASON]

@@ -17,6 +17,7 @@ from suite.runner.harness import Harness, Outcome
 from suite.runner.process import limit_memory, use_threads
 from suite.runner.settings import Settings, silent
 from suite.store import Store
+from suite.terminal import prepare
 from suite.types import Cell
 
 POLL_SECONDS = 0.2
@@ -70,6 +71,7 @@ def _send(messages: Messages, name: str, *arguments: Any) -> None:
 
 
 def _measure(root: Path, settings: Settings, cells: Sequence[Cell], workers: int) -> Outcome:
+    prepare()
     use_threads()
     limit_memory(share=workers)
     return Harness(Store(root), settings).run(cells)

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
+from suite.escaping import escaped_name
 from suite.types import Cell, Status
 
 Item = TypeVar("Item")
 
-MARKS = {"ok": "[green]✓[/green]", "failed": "[red]✗[/red]"}
+MARKS = {"ok": ("✓", "green"), "failed": ("✗", "red")}
+"""The sign of a status, and its color."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Bars:
 
     def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
         """Yield the items, with a progress bar."""
-        bar = self.progress.add_task(label, total=total)
+        bar = self.progress.add_task(escaped_name(label), total=total)
         try:
             for item in items:
                 yield item
@@ -34,20 +36,23 @@ class Bars:
 
     def on_task_loaded(self, sentence: str) -> None:
         """Print a sentence about a loaded task above the bars."""
-        self.progress.console.print(escape(sentence), soft_wrap=True)
+        self._print(Text(escaped_name(sentence)))
 
     def on_cell_done(self, cell: Cell, status: Status, reason: str) -> None:
         """Print the outcome of a cell above the bars."""
-        why = f": {escape(reason)}" if reason else ""
-        names = " ".join(escape(part) for part in (cell.task, cell.model, cell.axis))
-        self.progress.console.print(f"{MARKS[status]} {names}{why}", soft_wrap=True)
+        line = " ".join((cell.task, cell.model, cell.axis)) + (f": {reason}" if reason else "")
+        self._print(Text.assemble(MARKS[status], " ", escaped_name(line)))
+
+    def _print(self, line: Text) -> None:
+        """Print a line above the bars; a `Text`, since rich would read markup in a string."""
+        self.progress.console.print(line, soft_wrap=True)
 
 
 @contextmanager
 def bars(console: Console) -> Iterator[Bars]:
     """Show progress bars within the block."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("elapsed"),

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from suite.data.text import texts_of
+from suite.errors import described
 from suite.kinds.base import Array, Kind, required
-from suite.verify.records import LoadedTask, Loader, Task, error_text, named
+from suite.verify.records import LoadedTask, Loader, Task, named
 from suite.verify.sizes import EDITS, SIZES, finite, limit, readable
 from suite.verify.stored_inputs import StoredInputs, agreement, columns, facts, misfits
 
@@ -42,7 +43,7 @@ def differences(loader: Loader, stored: StoredInputs) -> Iterator[str]:
         task = loader.task(provenance.task, provenance.seed)
     except Exception as error:  # third-party code may raise anything
         yield from _values(stored, None)
-        yield f"sizes and outcomes were not checked: the task cannot be loaded: {error_text(error)}{_where(stored)}"
+        yield f"sizes and outcomes were not checked: the task cannot be loaded: {described(error)}{_where(stored)}"
         return
     loaded = loader.load(stored.record, task)
     yield from _values(stored, loaded)
@@ -147,7 +148,7 @@ def _outcomes(loader: Loader, stored: StoredInputs, loaded: LoadedTask) -> Itera
         damage = loader.damage(model, task, kind, found, targets)
         quality = 1 - loader.damage(model, task, kind, loaded.clean(evaluated), task.data.test.targets[evaluated])
     except Exception as error:  # third-party code may raise anything
-        yield f"outcomes were not checked: the model cannot be evaluated: {error_text(error)}{_where(stored)}"
+        yield f"outcomes were not checked: the model cannot be evaluated: {described(error)}{_where(stored)}"
         return
     if stored.is_graded:
         wrong = np.abs(1 - damage - stored.stored_quality()[usable]) < ROUNDING

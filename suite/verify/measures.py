@@ -11,14 +11,13 @@ import numpy as np
 
 from suite.axes.base import summarise
 from suite.axes.derived import axis_and_kind
-from suite.errors import PluginError, StoreError, UnknownNameError
+from suite.errors import PluginError, StoreError, UnknownNameError, described
 from suite.kinds.base import Kind
 from suite.metrics.table import TEST
 from suite.records.reading import StoredRecord
 from suite.registry import REGISTRY
 from suite.runner.identity import PACKAGE, full_spec, ids_digest
 from suite.types import Measure
-from suite.verify.records import error_text
 
 NUMBERS = ("value", "lo", "hi", "control")
 """Fields of a row that may differ in their last bits on another machine."""
@@ -62,10 +61,10 @@ def derive(record: StoredRecord) -> Derived:
         axis, kind = axis_and_kind(record)
         installed = {metric.name for metric in axis.entries(kind)}
     except (UnknownNameError, PluginError) as error:
-        note = f"measures were not recomputed, because a part of them is not installed: {error_text(error)}"
+        note = f"measures were not recomputed, because a part of them is not installed: {described(error)}"
         return Derived(notes=(note,), installed=False)
     except Exception as error:  # third-party code may raise anything
-        return Derived(differences=(f"the measures cannot be computed: {error_text(error)}",))
+        return Derived(differences=(f"the measures cannot be computed: {described(error)}",))
     few = full_spec("axis", record.provenance.spec).kwargs.get(SAMPLES)
     differences = [*_declarations(record, kind), *_samples(record, few)]
     try:
@@ -73,7 +72,7 @@ def derive(record: StoredRecord) -> Derived:
     except StoreError:
         raise
     except Exception as error:  # wrong columns and third-party code may raise anything
-        text = f"the measures cannot be computed from the columns and facts: {error_text(error)}"
+        text = f"the measures cannot be computed from the columns and facts: {described(error)}"
         return Derived(differences=(*differences, text))
     names = _names(record.measures)
     stored = [row for row in record.measures if row.metric in installed]

@@ -13,7 +13,7 @@ import torch
 
 from suite.data import TaskData
 from suite.data import load as load_task
-from suite.errors import ModelError, StoreError, SuiteError, UnknownNameError, WeightsError, did_you_mean
+from suite.errors import ModelError, StoreError, SuiteError, UnknownNameError, WeightsError, described, did_you_mean
 from suite.kinds.base import Array, Kind, required
 from suite.models.base import TorchModel
 from suite.models.training.trainer import seeded
@@ -193,7 +193,7 @@ class Loader:
             model = self.model(one.model, one.task, one.seed, one.digests.get("model", ""), one.device)
             model.width = one.batch_size
         except Exception as error:  # third-party code may raise anything
-            return LoadedTask(task, None, error_text(error))
+            return LoadedTask(task, None, described(error))
         return LoadedTask(task, model)
 
     def fit_to_model(self, model: TorchModel, task: Task) -> Kind:
@@ -220,11 +220,6 @@ class Loader:
         with model.frozen(), torch.no_grad():
             for start in range(0, len(pixels), TOGETHER * model.width):
                 yield model(torch.from_numpy(pixels[start : start + TOGETHER * model.width]).to(self.device)).float()
-
-
-def error_text(error: Exception) -> str:
-    """Return the type and message of an error in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def named(ids: Array, bad: Array | np.bool) -> str:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from suite.errors import described
 from suite.models.base import TorchModel
 from suite.records.reading import StoredRecord
 from suite.store import Store
 from suite.verify import inputs
 from suite.verify.measures import derive
-from suite.verify.records import Loader, RecordFilter, error_text, select
+from suite.verify.records import Loader, RecordFilter, select
 from suite.verify.stored_inputs import StoredInputs
 
 
@@ -79,7 +80,7 @@ def verify_record(loader: Loader, rows: pd.DataFrame) -> Verification:
     try:
         return _verified(loader, loader.store.record(name), subject)
     except Exception as error:  # a damaged file may raise anything
-        return Verification(name, subject, None, (f"record {name} cannot be read: {error_text(error)}",))
+        return Verification(name, subject, None, (f"record {name} cannot be read: {described(error)}",))
 
 
 def _verified(loader: Loader, record: StoredRecord, subject: str) -> Verification:

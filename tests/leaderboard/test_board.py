@@ -198,8 +198,8 @@ def test_footnotes_explain_the_board(store: Store) -> None:
         assert phrase in notes
 
 
-def test_printable_replaces_control_characters() -> None:
-    assert printable("a\x1b[2Jb\n\u202ec") == "a\ufffd[2Jb\ufffd\ufffdc"
+def test_printable_escapes_control_characters() -> None:
+    assert printable("a\x1b[2Jb\n\u202ec\u200bd\udcff") == r"a\x1b[2Jb\n\u202ec\u200bd\xff"
 
 
 def test_a_size_given_as_a_fraction_keeps_its_spelling_and_is_compared(tmp_path, toy) -> None:
