@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from suite.data import Split
 from suite.errors import ModelError, NotApplicableError
+from suite.models.modules import check_module, fix_modes, keep_modes, set_eval
+from suite.models.outputs import FLOATS, ONE_SCORE, Form, class_logits, numbers_of, refusal
+from suite.models.outputs import form_of as form_of  # adapters of plugins import it from here
 from suite.models.recipe import Recipe
 from suite.models.weights import file_digest, load_weights, state_digest
 from suite.types import IMAGE, Capabilities, Input
@@ -35,7 +38,8 @@ class TorchModel:
 
     Args:
         module: the network; `shaped` turns what it returns into the output.
-        weights: a safetensors file or a PyTorch file of plain tensors; None to use the module as it is.
+        weights: a safetensors file or a PyTorch checkpoint; ``file.pt#ema`` takes the part under a key. None to use the
+            module as it is.
         bounds: the pixel range the module was trained on, (0, 1) or (0, 255), before `mean` and `std`.
         mean, std: normalization that the module expects, in units of `bounds`; one entry per channel, or one for all
             channels.
@@ -71,8 +75,8 @@ class TorchModel:
         recipe: Recipe | None = None,
         layer: nn.Module | None = None,
     ) -> None:
-        if not isinstance(module, nn.Module):
-            raise ModelError(f"{type(self).__name__} got a {type(module).__name__}; expected a torch.nn.Module.")
+        check_module(module, type(self).__name__)
+        fix_modes(module)
         if not bounds[0] < bounds[1]:
             raise ModelError(f"bounds={bounds} is not a range; expected (low, high) such as (0, 1) or (0, 255).")
         self.module, self.recipe, self.weights = module, recipe, weights
@@ -189,8 +193,9 @@ class TorchModel:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The floating-point type of the module's parameters."""
-        return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
+        """The floating-point type of the module's parameters, or of its buffers if it has none."""
+        tensors = chain(self.module.parameters(), self.module.buffers())
+        return next((tensor.dtype for tensor in tensors if tensor.dtype in FLOATS), torch.float32)
 
     @property
     def precision(self) -> str:
@@ -243,7 +248,7 @@ class TorchModel:
         gradients = [(p, p.requires_grad) for p in self.module.parameters()]
         with keep_modes(self.module):
             try:
-                self.module.eval()
+                set_eval(self.module)
                 for child in self.dropout_layers() if dropout else ():
                     child.train()
                 for parameter, _ in gradients:
@@ -284,37 +289,36 @@ class TorchModel:
 
 
 class TorchClassifier(TorchModel):
-    """A classifier: its module maps (n, channels, height, width) to logits (n, classes)."""
+    """A classifier: its module maps (n, channels, height, width) to logits (n, classes).
+
+    See `suite.models.outputs` for the other forms that are understood.
+    """
 
     output_name = "logits"
+    form = Form("(images, classes)")
 
     def shaped(self, output: Any, pixels: Tensor) -> Tensor:
         """Return logits (n, classes) unchanged."""
-        if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(pixels):
-            raise ModelError(
-                f"The model returned {form_of(output)} for {len(pixels)} images; expected (images, classes)."
-            )
-        return output
+        return class_logits(output, pixels, self.form)
 
 
 class TorchSegmenter(TorchModel):
     """A segmenter: its module maps (n, channels, height, width) to logits (n, classes, rows, columns).
 
-    A mapping with the logits under the key ``out``, as torchvision returns it, is accepted too. Logits whose size
-    differs from that of the images are resized bilinearly.
+    A mapping with the logits under the key ``out``, as torchvision returns it, is understood too, see
+    `suite.models.outputs`. Logits whose size differs from that of the images are resized bilinearly.
     """
 
     output_name = "logits"
+    form = Form("(images, classes, rows, columns), or a mapping with these under 'out'")
 
     def shaped(self, output: Any, pixels: Tensor) -> Tensor:
         """Return logits (n, classes, height, width) at the size of the images."""
-        logits = output.get("out") if isinstance(output, Mapping) else output
-        if not isinstance(logits, Tensor) or logits.ndim != 4 or len(logits) != len(pixels):
-            form = form_of(logits) if isinstance(logits, Tensor) else form_of(output)
-            raise ModelError(
-                f"The model returned {form} for {len(pixels)} images; expected (images, classes, rows, columns), or a "
-                "mapping with these under 'out'."
-            )
+        logits = numbers_of(output, pixels, self.form)
+        if logits.shape[:1] != pixels.shape[:1] or logits.ndim != 4:
+            raise refusal(logits, pixels, self.form)
+        if logits.shape[1] == 1:
+            raise refusal(logits, pixels, self.form, ONE_SCORE)
         if logits.shape[-2:] == pixels.shape[-2:]:
             return logits
         return nn.functional.interpolate(logits, size=pixels.shape[-2:], mode="bilinear", align_corners=False)
@@ -348,22 +352,6 @@ def _full(rows: Tensor, width: int) -> Tensor:
     if not padding:
         return rows.clone(memory_format=torch.contiguous_format)
     return torch.cat([rows, rows[:1].expand(padding, *rows.shape[1:])]).contiguous()
-
-
-def form_of(output: Any) -> Any:
-    """Return the shape of a tensor, or the name of another type, for error messages."""
-    return tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-
-
-@contextmanager
-def keep_modes(module: nn.Module) -> Iterator[None]:
-    """Restore the training mode of a module and of all its children afterwards."""
-    modes = [(child, child.training) for child in module.modules()]
-    try:
-        yield
-    finally:
-        for child, mode in modes:
-            child.training = mode
 
 
 @contextmanager

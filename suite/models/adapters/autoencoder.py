@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from suite.errors import DataError, ModelError, NotApplicableError
 from suite.models.adapters.evidence import Evidence, draw_noise, estimate_evidence
-from suite.models.base import TorchModel, form_of
+from suite.models.base import TorchModel
+from suite.models.outputs import Form, form_of, numbers_of, refusal
 from suite.models.recipe import Recipe
 
 CLAMP = 8.0
@@ -18,6 +19,11 @@ CLAMP = 8.0
 
 NO_SPREAD = -30.0
 """Log variance of a deterministic code, far outside the range of Gaussian codes."""
+
+CODES = Form("(mean, log variance) of shape (n, latent) each, or (code, None)", source="The encoder")
+
+PIXELS = "Return the logits of pixels instead of 8-bit images."
+"""What to do where a decoder returns whole numbers."""
 
 
 class AutoencoderOutput(NamedTuple):
@@ -105,9 +111,14 @@ class TorchAutoencoder(TorchModel):
         return code
 
     def _code(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_variance = self.module.encode(self.prepare(pixels))  # type: ignore[operator]  # checked by the constructor
-        if not isinstance(mean, Tensor) or mean.ndim != 2 or len(mean) != len(pixels):
-            raise ModelError("The encoder did not return (mean, log variance) of shape (n, latent) each.")
+        code = self.module.encode(self.prepare(pixels))  # type: ignore[operator]  # checked by the constructor
+        if not isinstance(code, tuple | list) or len(code) != 2:
+            raise ModelError(f"The encoder did not return {CODES.expected}, but {form_of(code)}.")
+        mean, log_variance = (part if part is None else numbers_of(part, pixels, CODES) for part in code)
+        if mean is None or mean.ndim != 2 or len(mean) != len(pixels):
+            raise ModelError(
+                f"The encoder did not return {CODES.expected} for {len(pixels)} images, but {form_of(code)}."
+            )
         if self.variational != (log_variance is not None):
             returned = "no" if log_variance is None else "a"
             raise ModelError(f"variational={self.variational}, but the encoder returns {returned} log variance.")
@@ -129,11 +140,11 @@ class TorchAutoencoder(TorchModel):
         return logits
 
     def _decoded(self, codes: Tensor) -> Tensor:
-        logits = self.module.decode(codes)  # type: ignore[operator]  # checked by the constructor
-        if not isinstance(logits, Tensor) or tuple(logits.shape) != (len(codes), *self.shape):
-            raise ModelError(
-                f"The decoder returned {form_of(logits)} for {len(codes)} codes; expected {(len(codes), *self.shape)}."
-            )
+        output = self.module.decode(codes)  # type: ignore[operator]  # checked by the constructor
+        form = Form(str((len(codes), *self.shape)), "codes", PIXELS, "The decoder")
+        logits = numbers_of(output, codes, form)
+        if tuple(logits.shape) != (len(codes), *self.shape):
+            raise refusal(logits, codes, form)
         return logits
 
     def reconstruct(self, pixels: Tensor) -> Tensor:

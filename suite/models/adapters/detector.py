@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from suite.errors import ModelError
 from suite.models.adapters.detections import detection_table, nan_rows, select_detections
-from suite.models.base import TorchModel, form_of, in_full_batches, keep_modes
+from suite.models.base import TorchModel, in_full_batches
+from suite.models.modules import keep_modes
+from suite.models.outputs import Form, form_of, numbers_of, refusal
 
 Truth = Sequence[Mapping[str, Tensor]]
 """Ground truth of each image: ``boxes`` (k, 4), x1, y1, x2, y2 in pixels, and ``labels`` (k,), int64 from 0."""
@@ -19,6 +21,9 @@ LARGEST_WIDTH = 8
 
 BRIGHTEST = 10.0
 """Pixel value above which an image is taken to be in 0 to 255; noise added to images in [0, 1] stays far below."""
+
+CANDIDATES = "Return boxes and scores as floating-point numbers."
+"""What to do where a detector returns whole numbers."""
 
 
 class TorchDetector(TorchModel):
@@ -86,12 +91,23 @@ class TorchDetector(TorchModel):
         Raises:
             ModelError: the images do not fit this model, or the module's output has a wrong form.
         """
-        found: Tensor = self.in_full_batches(lambda rows: self._checked(self._net.raw(self.prepare(rows))), pixels)
+        found: Tensor = self.in_full_batches(
+            lambda rows: self._checked(self._net.raw(self.prepare(rows)), rows), pixels
+        )
         return found
 
     def _predicted(self, pixels: Tensor) -> Tensor:
         """Return the module's own detections (n, 100, 6)."""
-        return torch.stack([detection_table(detections) for detections in self._net.predict(self.prepare(pixels))])
+        predicted = self._net.predict(self.prepare(pixels))
+        parts = ("boxes", "scores", "labels")
+        if len(predicted) != len(pixels) or not all(
+            isinstance(one, Mapping) and all(isinstance(one.get(part), Tensor) for part in parts) for one in predicted
+        ):
+            raise ModelError(
+                f"The module's predict returned {form_of(predicted)} for {len(pixels)} images; expected a list with a "
+                f"dict of {', '.join(parts)} for each."
+            )
+        return torch.stack([detection_table(detections) for detections in predicted])
 
     def losses(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the detector's own training loss and the detections of each image.
@@ -170,16 +186,14 @@ class TorchDetector(TorchModel):
         rows = [image[chosen] for image, chosen in zip(targets, counted, strict=True)]
         return [{"boxes": r[:, :4].to(self.dtype), "labels": r[:, 4].long()} for r in rows]
 
-    def _checked(self, candidates: Any) -> Tensor:
+    def _checked(self, output: Any, images: Tensor) -> Tensor:
         classes = getattr(self.module, "classes", None)
-        fits = isinstance(candidates, Tensor) and candidates.ndim == 3
-        if not fits or candidates.shape[-1] < 5 or (classes and candidates.shape[-1] != 4 + classes):
-            raise ModelError(
-                f"The module's raw returned {form_of(candidates)}; expected (images, candidates, 4 + "
-                f"{classes or 'classes'})."
-            )
-        checked: Tensor = candidates
-        return checked
+        form = Form(f"(images, candidates, 4 + {classes or 'classes'})", integers=CANDIDATES, source="The module's raw")
+        candidates = numbers_of(output, images, form)
+        fits = candidates.ndim == 3 and len(candidates) == len(images) and candidates.shape[-1] >= 5
+        if not fits or (classes and candidates.shape[-1] != 4 + classes):
+            raise refusal(candidates, images, form)
+        return candidates
 
     @property
     def max_width(self) -> int | None:  # type: ignore[override]  # depends on the device
@@ -195,7 +209,7 @@ class TorchDetector(TorchModel):
         images, truth = self.prepare(pixels), self._truth(targets)
         if callable(getattr(self.module, "both", None)):
             losses, candidates = self._net.both(images, truth)
-            return self._per_image(sum_losses(losses), len(images)), self._checked(candidates)
+            return self._per_image(sum_losses(losses), len(images)), self._checked(candidates, images)
         if not self._one_by_one:
             losses = sum_losses(self._net.losses(images, truth))
             if losses.ndim:

@@ -11,9 +11,13 @@ from torch import Tensor, nn
 
 from suite.data import Split
 from suite.errors import ModelError
-from suite.models.base import TorchModel, form_of
+from suite.models.base import TorchModel
+from suite.models.outputs import Form, numbers_of, refusal
 from suite.models.training.gan import GanRecipe, train_gan
 from suite.types import LATENT
+
+IMAGES = Form("(images, channels, rows, columns)", "latents", "Divide 8-bit pixels by 255.", "The generator")
+SCORES = Form("one score per image, (images,)", source="The critic")
 
 
 class TorchGenerator(TorchModel):
@@ -63,12 +67,10 @@ class TorchGenerator(TorchModel):
 
     def shaped(self, output: Any, pixels: Tensor) -> Tensor:
         """Return images unchanged."""
-        if not isinstance(output, Tensor) or output.ndim != 4 or len(output) != len(pixels):
-            raise ModelError(
-                f"The generator returned {form_of(output)} for {len(pixels)} latents; expected (images, channels, "
-                "rows, columns)."
-            )
-        return output
+        images = numbers_of(output, pixels, IMAGES)
+        if images.shape[:1] != pixels.shape[:1] or images.ndim != 4:
+            raise refusal(images, pixels, IMAGES)
+        return images
 
     def critic_scores(self, images: Tensor) -> Tensor:
         """Return the critic's scores (n,) of images (n, c, h, w) in [0, 1].
@@ -77,11 +79,18 @@ class TorchGenerator(TorchModel):
             ModelError: the critic does not return one finite number per image.
         """
         critic = self.module.get_submodule("critic")
-        scores: Tensor = self.in_full_batches(lambda rows: critic(rows.to(self.dtype)), images)
-        if scores.shape != (len(images),) or not bool(torch.isfinite(scores).all()):
+
+        def scored(rows: Tensor) -> Tensor:
+            scores = numbers_of(critic(rows.to(self.dtype)), rows, SCORES)
+            if scores.shape != (len(rows),):
+                raise refusal(scores, rows, SCORES)
+            return scores
+
+        scores: Tensor = self.in_full_batches(scored, images)
+        if bad := int((~torch.isfinite(scores)).sum()):
             raise ModelError(
-                f"The critic returned scores of shape {tuple(scores.shape)} for {len(images)} images, or some that are "
-                "not finite; expected one finite number per image."
+                f"The critic returned scores that are not finite for {bad} of {len(images)} images; expected one "
+                "finite number per image. Check its weights."
             )
         return scores
 

@@ -15,7 +15,8 @@ from suite.models.adapters.language_embedding import ContextEmbedded
 from suite.models.adapters.sampling import Sampled, continue_texts
 from suite.models.adapters.text import Reading, TorchText
 from suite.models.adapters.tokens import Alphabet
-from suite.models.base import TorchModel, form_of
+from suite.models.base import TorchModel
+from suite.models.outputs import Form, numbers_of, refusal
 from suite.models.recipe import Recipe
 from suite.models.training.language import learn_in_pieces
 from suite.types import WINDOW
@@ -88,11 +89,11 @@ class TorchLanguage(TorchText):
     def shaped(self, output: Any, pixels: Tensor) -> Tensor:
         """Return logits (n, positions, classes) unchanged."""
         expected = (*pixels.shape[:2], len(self.alphabet.vocabulary))
-        if not isinstance(output, Tensor) or output.shape != expected:
-            raise ModelError(
-                f"The model returned {form_of(output)}; expected logits (texts, positions, classes), {expected}."
-            )
-        return output
+        form = Form(f"logits (texts, positions, classes), {expected}", "texts")
+        logits = numbers_of(output, pixels, form)
+        if logits.shape != expected:
+            raise refusal(logits, pixels, form)
+        return logits
 
     def learn(self, data: Any, device: torch.device) -> dict[str, Any] | None:
         """Train a module that carries a state by truncated backpropagation; return None for the common trainer."""
@@ -164,7 +165,9 @@ class TorchLanguage(TorchText):
         with self.frozen(), torch.no_grad():
             for start in range(0, ids.shape[1] - 1, CHUNK):
                 stop = min(start + CHUNK, ids.shape[1] - 1)
-                logits, state = self.module.read(ids[:, start:stop], state)  # type: ignore[operator]  # see `carries_state`
+                piece = ids[:, start:stop]
+                output, state = self.module.read(piece, state)  # type: ignore[operator]  # see `carries_state`
+                logits = self.shaped(output, piece)
                 parts.append(
                     nn.functional.cross_entropy(logits[0].double(), ids[0, start + 1 : stop + 1], reduction="none")
                 )

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from suite.data import Split
 from suite.data.text import texts_of
 from suite.errors import ModelError, NotApplicableError
-from suite.models.base import TorchModel, form_of
+from suite.models.base import TorchModel
+from suite.models.outputs import Form, class_logits
 from suite.models.recipe import Recipe
 from suite.types import EMBEDDING, TEXT, Capabilities
 
@@ -77,6 +78,7 @@ class TorchText(TorchModel):
 
     input = TEXT
     output_name, input_name = "logits", "texts"
+    form = Form("(texts, classes)", "texts")
     limits = (0.0, 1114111.0)
 
     def __init__(
@@ -180,13 +182,7 @@ class TorchText(TorchModel):
 
     def shaped(self, output: Any, pixels: Tensor) -> Tensor:
         """Return logits (n, classes) unchanged."""
-        if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != len(pixels):
-            raise ModelError(
-                f"The model returned {form_of(output)} for {len(pixels)} texts; expected (texts, classes)."
-            )
-        if not output.is_floating_point():
-            raise ModelError(f"The model returned {output.dtype}; expected floating-point logits (texts, classes).")
-        return output
+        return class_logits(output, pixels, self.form)
 
     @contextmanager
     def differentiable(self) -> Iterator[None]:

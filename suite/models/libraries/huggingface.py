@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from suite.data import TaskInfo
 from suite.errors import ModelError, WeightsError
 from suite.models.adapters.text import Token, TorchText
+from suite.models.weight_files import check_safetensors
 
 LENGTH = 128
 """Tokens per text, including special tokens."""
@@ -151,7 +152,9 @@ def _check_files(folder: Path) -> None:
         raise ModelError(f"There is no folder {str(folder)!r}; expected one written by save_pretrained.")
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder} has no config.json; expected a folder written by save_pretrained.")
-    if any(folder.glob("*.safetensors")):
+    if files := sorted(folder.glob("*.safetensors")):
+        for file in files:
+            check_safetensors(file)
         return
     if pickled := sorted(file.name for pattern in ("*.bin", "*.pt", "*.ckpt") for file in folder.glob(pattern)):
         raise WeightsError(

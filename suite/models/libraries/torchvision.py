@@ -13,7 +13,7 @@ from suite.models.adapters.detector import TorchDetector
 from suite.models.base import TorchSegmenter
 from suite.models.libraries.torchvision_stages import OneStage, TwoStage
 from suite.models.recipe import Recipe
-from suite.models.weights import load_weights, read_state
+from suite.models.weights import load_weights, stored_names
 
 COLOR_MEAN, COLOR_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Normalization of torchvision's segmenters."""
@@ -56,8 +56,7 @@ def torchvision_detector(
         raise ModelError(f"{name} got labels={chosen}; expected {classes} different ones from {shift} to {last}.")
     module = (TwoStage if hasattr(net, "roi_heads") else OneStage)(net, chosen)
     if weights is not None:
-        wrapped = all(key.startswith("net.") for key in read_state(weights))  # the suite's own format
-        load_weights(module if wrapped else net, weights)
+        load_weights(net, weights)  # the suite's own files have the prefix "net."
     return TorchDetector(module, recipe=None if weights else Recipe(epochs=20, batch_size=16, learning_rate=1e-3))
 
 
@@ -82,7 +81,7 @@ def torchvision_segmenter(
     known = torchvision.models.list_models(module=torchvision.models.segmentation)
     if name not in known:
         raise UnknownNameError(f"torchvision has no segmenter {name!r}.{did_you_mean(name, known)}")
-    if weights is not None and any(key.startswith("aux_classifier.") for key in read_state(weights)):
+    if weights is not None and any("aux_classifier." in name for name in stored_names(weights)):
         settings = {"aux_loss": True, **settings}
     net = _built(name, task, {"num_classes": len(task.classes), **settings})
     recipe = None if weights else Recipe(epochs=20, batch_size=16, learning_rate=1e-3)

@@ -230,7 +230,9 @@ def test_invalid_modules_are_refused():
         TorchDetector(nn.Linear(1, 1))
     with pytest.raises(ModelError, match="input_size"):
         TorchDetector(Fixed(CANDIDATES), input_size=(8, 8))
-    with pytest.raises(ModelError, match=r"raw returned \(1, 5, 5\); expected \(images, candidates, 4 \+ 2\)"):
+    with pytest.raises(
+        ModelError, match=r"raw returned \(1, 5, 5\) for 1 images; expected \(images, candidates, 4 \+ 2\)"
+    ):
         TorchDetector(Fixed([c[:5] for c in CANDIDATES]))(HALF)
     with pytest.raises(ModelError, match="expected a tensor"):
         sum_losses({"a": 0})

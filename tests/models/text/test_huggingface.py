@@ -184,6 +184,13 @@ def test_pickled_weights_are_refused_with_advice(folder: Path, tmp_path: Path) -
         huggingface_text(copied, TASK)
 
 
+def test_git_lfs_pointer_in_place_of_weights_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    (copy / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    with pytest.raises(WeightsError, match=r"model\.safetensors holds no weights .* run git lfs pull"):
+        huggingface_text(copy, TASK)
+
+
 def test_model_without_a_classifier_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not a fine-tuned classifier"):
         huggingface_text(saved(tmp_path / "model", head="Model"), TASK)
