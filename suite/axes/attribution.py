@@ -19,6 +19,7 @@ from suite.axes.rounds import Round, State
 from suite.data.digests import in_digest_order, seed_of
 from suite.errors import NotApplicableError, SpecError
 from suite.kinds.base import Array, Explainable, Kind, required
+from suite.kinds.logits import checked_explanations
 from suite.metrics.catalogue import Metric
 from suite.metrics.table import TEST, Column, Mean, Part, Sum, Table
 from suite.registry import register, resolve
@@ -53,6 +54,10 @@ class Attribution:
     methods: Specs = ("saliency", "integrated_gradients", "smoothgrad", "occlusion", "gradcam")
     samples: int = 100
     steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or (self.steps is not None and self.steps < 1):
+            raise SpecError(f"samples={self.samples}, steps={self.steps}; expected numbers of at least 1.")
 
     def entries(self, kind: Kind) -> Sequence[Metric]:
         """Return the declarations of the metrics of maps."""
@@ -107,11 +112,12 @@ class Attribution:
 
     def summarise(self, table: Table, kind: Kind) -> list[Measure]:
         """Compute the faithfulness of every method, and compare it with the random control."""
-        return [
+        measures = [
             *faithfulness_measures(table.with_seed(seed_of(*table.facts["names"]) % 2**32)),
             *skipped_methods(INSERTION, table),
             *summaries(metrics_of(kind, "attribution"), table),
         ]
+        return checked_explanations(measures, table.facts, kind.logits)
 
 
 def built(role: str, given: Specs, reserved: Collection[str]) -> dict[str, Any]:

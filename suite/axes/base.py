@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 
@@ -76,6 +76,14 @@ class Axis(Protocol):
         """Return the measures that follow from stored columns and facts."""
 
 
+@runtime_checkable
+class Checked(Protocol):
+    """An axis whose arguments do not fit every kind."""
+
+    def check(self, kind: Kind) -> None:
+        """Raise SpecError if they do not fit the kind; asked before anything is measured."""
+
+
 SKIPPED = "not_applicable"
 """The fact that says why an axis does not apply."""
 
@@ -85,7 +93,7 @@ def measure(axis: Axis, context: Context) -> AxisResult:
     try:
         result = axis.measure(context.afresh())
     except NotApplicableError as error:
-        return AxisResult(facts={**context.facts, SKIPPED: str(error)})
+        return AxisResult(facts={**context.own_facts, SKIPPED: str(error)})
     # In C order as they are stored: the order of values in memory affects the last bits of sums.
     ordered = [replace(column, values=np.asarray(column.values, order="C")) for column in result.columns]
     return replace(result, columns=[*ordered, *_groups(ordered, context)])

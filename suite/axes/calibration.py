@@ -15,6 +15,7 @@ from suite.data import Split
 from suite.data.digests import seed_of
 from suite.errors import NotApplicableError, SpecError, UndeterminedError
 from suite.kinds.base import Kind, NotApplicable, Rescaling, Undetermined, optional, required
+from suite.kinds.logits import checked_scale
 from suite.metrics.calibration import temperature_interval
 from suite.metrics.catalogue import Metric
 from suite.metrics.stats.clusters import Groups, group_codes
@@ -104,7 +105,8 @@ class Calibration:
                 continue
             seed = seed_of(*table.facts["names"], params["uncertainty"]) % 2**32
             measures += summaries(metrics, table.at(**params).with_facts(method["facts"]).with_seed(seed))
-        return [*measures, _temperature(table), *summaries(metrics_of(kind, "calibration"), table)]
+        measures += [_temperature(table), *summaries(metrics_of(kind, "calibration"), table)]
+        return checked_scale(measures, table.facts, kind.logits)
 
     def _rescaling(self, context: Context) -> Rescaling | NotApplicable:
         """Return the recalibration fitted on validation samples, or the reason why there is none."""

@@ -10,6 +10,7 @@ from suite.axes.registered import entries_of, metrics_of, more_measured, summari
 from suite.axes.rounds import Round, State
 from suite.data.digests import in_digest_order
 from suite.kinds.base import Kind
+from suite.kinds.logits import checked_headline
 from suite.metrics.catalogue import Metric
 from suite.metrics.table import Column, Part, Table, collected, combined
 from suite.registry import register
@@ -47,7 +48,7 @@ class Clean:
 
     def summarise(self, table: Table, kind: Kind) -> list[Measure]:
         """Compute every registered metric of the kind."""
-        return summaries(metrics_of(kind, "clean"), table)
+        return checked_headline(summaries(metrics_of(kind, "clean"), table), table.facts, kind.logits)
 
 
 def measured_outputs(context: Context, state: State) -> Part:

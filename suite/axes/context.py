@@ -17,6 +17,7 @@ from suite.data import Split, TaskData
 from suite.data.cohorts import cohort_size, cohorts
 from suite.data.digests import in_digest_order, seed_of
 from suite.kinds.base import Array, Kind, Outcomes
+from suite.kinds.logits import NOT_LOGITS
 from suite.metrics.table import Part
 from suite.models.base import TorchModel
 from suite.types import Display
@@ -210,6 +211,13 @@ class Context:
         return [seed_of(*self.names, purpose, self.test.ids[row], str(self.seed)) for row in rows]
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """What every summary may need: the class names, the seed, and the names that seeds of the record depend on."""
+    def own_facts(self) -> dict[str, Any]:
+        """The class names, the seed, and the names that seeds of the record depend on."""
         return {"classes": list(self.data.info.classes), "seed": self.seed, "names": list(self.names)}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What every summary may need: `own_facts`, and why the outputs are no logits if they do not look like it."""
+        outputs = self._whole.outputs
+        reason = None if outputs is None else outputs.why_not_logits(self.kind)
+        return self.own_facts if reason is None else {**self.own_facts, NOT_LOGITS: reason}

@@ -22,6 +22,7 @@ from suite.corruptions.catalogue import COMMON, SEVERITIES, checked, corrupt
 from suite.data.digests import seed_of
 from suite.errors import NotApplicableError, SpecError
 from suite.kinds.base import Array, Kind, required
+from suite.kinds.logits import checked_headline
 from suite.metrics.catalogue import BoardColumn, Metric
 from suite.metrics.stats import WORST_AND_BEST, mean_of, ratio, sums_ratio
 from suite.metrics.table import Column, Part, Table, collected, combined
@@ -123,11 +124,12 @@ class Corruption:
     def summarise(self, table: Table, kind: Kind) -> list[Measure]:
         """Compute the summaries, and the headline metric under every corruption."""
         metric, parts = corrupted(kind.scoring.headline), _parts(table)
-        return [
+        measures = [
             *_summary(table, parts, kind),
             *(kind.scoring.headline_measure(part, metric, tally_of(part)) for part in parts),
             *summaries(metrics_of(kind, "corruption"), table),
         ]
+        return checked_headline(measures, table.facts, kind.logits)
 
     def _curves(self, table: Table, kind: Kind) -> dict[str, list[dict[str, float | None]]]:
         """Return the headline metric by severity for every corruption; severity 0 is clean."""

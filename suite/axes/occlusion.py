@@ -19,6 +19,7 @@ from suite.axes.rounds import Round, State
 from suite.data.digests import seed_of
 from suite.errors import SpecError
 from suite.kinds.base import Array, Kind, optional
+from suite.kinds.logits import checked_headline
 from suite.metrics.catalogue import Metric
 from suite.metrics.stats import mean_of
 from suite.metrics.table import Column, Part, Table, collected, combined
@@ -111,7 +112,8 @@ class Occlusion:
             else:
                 statistic = mean_of([kind.scoring.statistic(tally_of(part)) for part in parts])
                 measures.append(table.resampled(metric, statistic, seed=seed, params=params))
-        return [*measures, *summaries(metrics_of(kind, "occlusion"), table)]
+        measures += summaries(metrics_of(kind, "occlusion"), table)
+        return checked_headline(measures, table.facts, kind.logits)
 
     def _curve(self, table: Table, kind: Kind, measures: Sequence[Measure]) -> list[dict[str, float | None]]:
         """Return the headline metric and its interval by covered share, from the clean image on."""

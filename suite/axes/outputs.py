@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from suite.axes.answers import answers
 from suite.data import Split
 from suite.data.digests import in_digest_order, seed_of
 from suite.kinds.base import Array, Kind
+from suite.kinds.logits import SAMPLES, why_not_logits
 from suite.models.base import TorchModel
 from suite.models.training.trainer import seeded
 
@@ -34,6 +35,7 @@ class Outputs:
         self.order = np.array(in_digest_order(split.ids), np.int64)
         self.place = {split.ids[row]: place for place, row in enumerate(self.order)}
         self.kept: dict[int, Array] = {}
+        self._scale: list[str | None] = []
 
     def of(self, ids: Iterable[str]) -> Array:
         """Return the outputs of some samples, (k, ...) in the order of the ids."""
@@ -47,6 +49,24 @@ class Outputs:
         batches |= self._computed(missing)
         self._keep(batches)
         return np.stack([batches[place // width][place % width] for place in places])
+
+    def why_not_logits(self, kind: Kind) -> str | None:
+        """Return why the outputs do not look like logits, from those of the first samples; see `why_not_logits`.
+
+        Args:
+            kind: as fitted to the model; its first answer is kept.
+        """
+        if not self._scale:
+            self._scale.append(why_not_logits(kind.logits, self._first(SAMPLES)))
+        return self._scale[0]
+
+    def _first(self, count: int) -> Iterator[Array]:
+        """Yield the outputs of the first samples in digest order, batch by batch, without those that have none."""
+        names = [self.split.ids[row] for row in self.order[:count]]
+        for start in range(0, len(names), self.model.width):
+            batch = names[start : start + self.model.width]
+            outputs = self.of(batch)
+            yield outputs[[name not in self.failed for name in batch]]
 
     def _computed(self, numbers: Sequence[int]) -> dict[int, Array]:
         """Return the outputs of some batches by number."""

@@ -36,6 +36,7 @@ from suite.axes.rounds import Round, State
 from suite.data.digests import seed_of
 from suite.errors import NotApplicableError, SpecError
 from suite.kinds.base import Kind, Rationale, required
+from suite.kinds.logits import checked_explanations
 from suite.metrics.catalogue import Metric
 from suite.metrics.table import Column, Mean, Part, Table
 from suite.registry import register
@@ -130,11 +131,12 @@ class RationaleAxis:
 
     def summarise(self, table: Table, kind: Kind) -> list[Measure]:
         """Compute the faithfulness of every method, and compare it with the controls."""
-        return [
+        measures = [
             *rationale_measures(table.with_seed(seed_of(*table.facts["names"]) % 2**32)),
             *skipped_methods(COMPREHENSIVENESS, table),
             *summaries(metrics_of(kind, "rationale"), table),
         ]
+        return checked_explanations(measures, table.facts, kind.logits)
 
     def _details(self, columns: Sequence[Column], explained: Part) -> dict[str, Any]:
         steps = {column.params["method"]: int(column.values.max()) for column in columns if column.name == "steps"}

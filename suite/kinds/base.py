@@ -343,6 +343,23 @@ class Undetermined(NotApplicable):
 
 
 @dataclass(frozen=True)
+class Logits:
+    """Says that the outputs of a kind's models are logits, so that outputs of another scale can be noticed.
+
+    Attributes:
+        of: takes outputs (n, ...) and returns the logits of each prediction, (m, classes).
+        in_headline: whether the headline metric depends on their scale, as a likelihood does.
+        in_explanations: whether explanations depend on it, as those of a class's probability do.
+        unaffected: names of metrics that do not depend on it, since they ask for the largest logit alone.
+    """
+
+    of: Callable[[Array], Array]
+    in_headline: bool = False
+    in_explanations: bool = True
+    unaffected: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Kind:
     """A kind of task.
 
@@ -353,6 +370,7 @@ class Kind:
             explains pixels, `features` lists of features.
         presets: axis name to the axis specs of a default run.
         inherits: names of further kinds whose metrics apply to this one too.
+        logits: how the outputs are logits; None if they are not.
     """
 
     name: str
@@ -369,6 +387,7 @@ class Kind:
     features: Explainable[Rationale] | NotApplicable
     presets: Mapping[str, Sequence[str]]
     inherits: tuple[str, ...] = ()
+    logits: Logits | None = None
 
     def fit_to_model(self, validation: Callable[[], tuple[Array, Array]], data: TaskData | None = None) -> "Kind":
         """Return the kind fitted to a model on validation data; see `Fitted.fitted_kind`."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from suite.data import TaskData
-from suite.errors import AttackError, ModelError, SpecError, did_you_mean
+from suite.errors import AttackError, DataError, ModelError, SpecError, did_you_mean
 from suite.kinds.base import Array, Kind, Objective, Outcomes
 from suite.metrics.catalogue import Metric
 from suite.metrics.stats import Statistic
@@ -77,6 +77,15 @@ class Labeled:
     def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> Array:
         """Return class indices, int64 (n,)."""
         return np.array(class_indices(targets, classes), dtype=np.int64)
+
+
+def check_two_classes(classes: Sequence[str]) -> None:
+    """Raise DataError if there is nothing to decide."""
+    if len(classes) < 2:
+        raise DataError(
+            f"The task has {'only the class ' + repr(classes[0]) if classes else 'no classes'}; there is nothing to "
+            "decide. Give at least two classes; is the path one level too deep?"
+        )
 
 
 class Graded:

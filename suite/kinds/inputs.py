@@ -7,6 +7,7 @@ import numpy as np
 
 from suite.data.text import LONGEST, codes
 from suite.errors import DataError
+from suite.escaping import escaped_name
 from suite.kinds.base import Array
 
 
@@ -55,6 +56,8 @@ def label(value: Any, classes: Sequence[str] | None) -> str | int:
         DataError: the class is unknown.
     """
     if isinstance(value, str):
+        if escaped_name(value) != value:
+            raise DataError(f"the class name {value!r} holds control characters or surrogates; rename it")
         if classes is not None and value not in classes:
             raise DataError(f"the class {value!r} is not one of {', '.join(classes[:12])}")
         return value

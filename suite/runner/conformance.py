@@ -10,11 +10,16 @@ from suite.data import Split, TaskInfo
 from suite.data.report import DataReport
 from suite.errors import ModelError, PluginError, SuiteError
 from suite.kinds.base import Kind, optional
+from suite.kinds.class_order import Pairs, other_order
+from suite.kinds.logits import why_not_logits
 from suite.models.base import TorchModel
 from suite.models.training.trainer import seeded
 from suite.registry import REGISTRY, Entry
 from suite.runner.preparation import PreparedTask, prepare_task
 from suite.spec import parse
+
+ORDER_SAMPLES = 200
+"""Test samples on which the order of the outputs is checked."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,11 @@ def _model(path: str, entry: Entry, task: PreparedTask) -> Iterator[CheckResult]
     with built.frozen():
         for name, passed, good, bad in _behavior(built, task.kind, few, info.classes):
             yield _result(f"{subject} on {info.name}", passed(), f"{name}: {good}", f"{name}: {bad}")
+        if built.weights is not None and task.kind.scoring.outcome.type == "binary":
+            order = _other_order(built, task.data.test.few(ORDER_SAMPLES), info.classes)
+            yield _result(
+                f"{subject} on {info.name}", order is None, "order: outputs follow the classes", f"order: {order}"
+            )
 
 
 def _behavior(
@@ -147,13 +157,15 @@ def _behavior(
     except ModelError as error:
         misfit = str(error)
     yield "output", lambda: not misfit, f"fits the {len(classes)} classes of the task", misfit
-    probabilities = optional(kind.probabilities)
-    if probabilities is not None and probabilities.method == "softmax":
+    if kind.logits is not None and not misfit:
+        scale = why_not_logits(kind.logits, [output.numpy()])
+        yield "scale", lambda: scale is None, "the outputs look like logits", str(scale)
+    if model.input.type == "image":
         yield (
-            "scale",
-            lambda: not _are_probabilities(output),
-            "the outputs are not probabilities",
-            "the outputs are probabilities; return logits, because a second softmax makes gradients vanish",
+            "blank images",
+            lambda: _is_finite(model, torch.stack([torch.zeros_like(pixels[0]), torch.ones_like(pixels[0])])),
+            "black and white images have finite outputs",
+            "a black or a white image has an output that is NaN or infinite; is it divided by its range or norm?",
         )
     yield (
         "determinism",
@@ -184,8 +196,17 @@ def _differentiable(model: TorchModel, few: Split, inputs: torch.Tensor) -> tupl
     return space, torch.from_numpy(space.inputs(few))
 
 
-def _are_probabilities(logits: torch.Tensor) -> bool:
-    return bool((logits >= 0).all()) and np.allclose(logits.double().sum(dim=1), 1, atol=1e-4)
+@torch.no_grad()
+def _other_order(model: TorchModel, samples: Split, classes: Sequence[str]) -> str | None:
+    """Return which order of the classes would give a much higher accuracy, or None."""
+    predictions = model(torch.from_numpy(model.inputs(samples))).argmax(dim=1).numpy()
+    count = len(samples)
+    return other_order(Pairs(np.arange(count), samples.targets, predictions, np.ones(count), classes), samples.ids)
+
+
+@torch.no_grad()
+def _is_finite(model: TorchModel, pixels: torch.Tensor) -> bool:
+    return bool(torch.isfinite(model.raw(pixels)).all())
 
 
 @torch.no_grad()

@@ -9,8 +9,9 @@ import uuid
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from suite.axes.base import Checked
 from suite.axes.registered import metrics_of
-from suite.errors import DataError, PluginError, RecordError, StoreError, did_you_mean
+from suite.errors import DataError, PluginError, RecordError, SpecError, StoreError, did_you_mean
 from suite.kinds.base import Kind
 from suite.metrics.catalogue import Metric
 from suite.models.base import TorchModel
@@ -19,7 +20,7 @@ from suite.runner.identity import build_nested, full_spec
 from suite.runner.job import Job, Run, SharedOutputs, reason_of
 from suite.runner.preparation import INJECTED, ModelProvider, PreparedTask, kind_of, prepare_task
 from suite.runner.process import pick_device
-from suite.runner.settings import Settings
+from suite.runner.settings import Settings, check_seed, is_whole
 from suite.spec import parse
 from suite.store import Store
 from suite.types import Cell, Status
@@ -76,6 +77,7 @@ def plan(
     Raises:
         SuiteError: a name or an argument does not exist. This is found before anything runs.
     """
+    check_numbers(n, seed)
     check_registered()
     cells: list[Cell] = []
     tasks, models = list(dict.fromkeys(tasks)), list(dict.fromkeys(models))
@@ -93,8 +95,24 @@ def plan(
                 full_spec("axis", chosen)
                 build_nested(chosen)
                 check_metrics(chosen, kind)
+                check_arguments(chosen, kind)
                 cells.extend(Cell(task, model, str(parse(chosen)), n, seed) for model in models)
     return sorted(cells, key=lambda cell: (tasks.index(cell.task), models.index(cell.model)))
+
+
+def check_numbers(n: int | None, seed: int) -> None:
+    """Raise SpecError unless a number of samples and a seed are possible."""
+    if n is not None and (not is_whole(n) or n < 1):
+        raise SpecError(f"n={n!r}; expected the maximum number of test samples, at least 1, or None for all.")
+    check_seed(seed)
+
+
+def check_arguments(spec: str, kind: Kind) -> None:
+    """Raise SpecError if the arguments of an axis do not fit a kind."""
+    entry, parsed = resolve("axis", spec)
+    axis = entry.build(parsed)
+    if isinstance(axis, Checked):
+        axis.check(kind)
 
 
 def check_registered() -> None:
@@ -151,9 +169,12 @@ class Harness:
         """Measure every cell that is not stored with status ok, and store each one at once.
 
         Raises:
+            SpecError: a cell has an impossible number of samples or seed.
             StoreError: the store cannot be written.
             DataError: settings are strict and a task drops samples. This is found before anything is measured.
         """
+        for cell in cells:
+            check_numbers(cell.n, cell.seed)
         if self.settings.strict:
             for task, seed in dict.fromkeys((cell.task, cell.seed) for cell in cells):
                 data = self._run.task(task, seed).data

@@ -19,6 +19,7 @@ from suite.models.weights import load_weights, to_bytes
 from suite.registry import REGISTRY, Entry, resolve
 from suite.runner.exposure import check_unseen, seen_contents
 from suite.runner.identity import code_digest, full_spec, origins, package_versions, without_folder
+from suite.runner.settings import check_seed
 from suite.spec import digest
 from suite.store import Store
 
@@ -55,6 +56,7 @@ def prepare_task(text: str, seed: int) -> PreparedTask:
     Raises:
         SuiteError: the task or its kind does not exist, or has no usable samples.
     """
+    check_seed(seed)
     entry, spec = resolve("task", text)
     full_spec("task", spec, injected=INJECTED["task"])
     kind = kind_of(text)

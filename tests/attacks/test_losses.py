@@ -8,7 +8,8 @@ from torch import nn
 
 from suite.errors import SpecError
 from suite.kinds.classification.kind import Classification
-from suite.kinds.classification.losses import LOSSES, SPREAD, attack_loss, rivals
+from suite.kinds.classification.losses import LOSSES, attack_loss, rivals
+from suite.kinds.defaults import SPREAD
 
 UNTARGETED = ("margin", "ce", "scaled_ce", "dlr", "probability_margin")
 SIGNED = ("margin", "dlr", "probability_margin")
@@ -280,3 +281,21 @@ def test_rivals_are_the_wrong_classes_in_order_of_their_logits():
     targets = torch.tensor([0, 2])
     assert rivals(logits, targets, 2).tolist() == [[2, 1], [0, 1]]
     assert rivals(logits, targets, 9).tolist() == [[2, 1, 3], [0, 1, 3]]  # only three exist
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("value", [0.0, 5.0, -1e6])
+def test_equal_logits_have_a_finite_loss_and_a_gradient_that_no_weight_overflows(name, value):
+    logits = torch.full((2, 4), value, dtype=torch.float32, requires_grad=True)
+    loss = attack_loss(logits, torch.tensor([0, 3]), name)
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    assert torch.isfinite(loss).all()
+    assert torch.isfinite(gradient).all() and gradient.abs().max() < 100
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_losses_of_two_classes_follow_the_margin(name):
+    logits = torch.tensor([[2.0, -1.0], [0.5, 1.0]], requires_grad=True)
+    for target_classes in (None, torch.tensor([1, 1])):
+        (gradient,) = torch.autograd.grad(attack_loss(logits, torch.tensor([0, 0]), name, target_classes).sum(), logits)
+        assert (gradient[:, 1] > 0).all() and (gradient[:, 0] < 0).all()

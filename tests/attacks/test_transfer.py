@@ -8,9 +8,10 @@ import torch
 
 from suite.attacks.constraints import constraint
 from suite.attacks.engine.problem import Problem
-from suite.attacks.images.transfer import SurrogateTraining, Transfer, train_surrogate
+from suite.attacks.images.transfer import SurrogateTraining, Transfer, _fit, _SoftLabels, train_surrogate
 from suite.errors import AttackError, SpecError
 from suite.kinds.classification import losses
+from suite.kinds.classification.kind import Classification
 from tests.attacks.digits import first, splits, trained
 
 EPS = 0.15
@@ -135,3 +136,23 @@ def test_a_surrogate_inherits_neither_guide_nor_draws():
 def test_missing_training_samples_are_an_error():
     with pytest.raises(AttackError, match="training samples, and the task has none"):
         Transfer(eps=(EPS,)).fit(problem_of(frozen()), lambda: training(0), seed=0)
+
+
+def test_equal_outputs_are_learned_as_a_uniform_prediction():
+    pixels, _ = first(32)
+    pixels[:4] = 0  # a network without biases gives equal logits to a black image
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10, bias=False))
+    problem = Problem.of(Classification().kind(), module)
+    labels = _SoftLabels.of(problem, pixels)
+    assert torch.equal(labels.probabilities[:4], torch.full((4, 10), 0.1))
+    copy = train_surrogate(problem, pixels, SurrogateTraining(constraint("linf"), 0.1, 1, 0))
+    with torch.no_grad():
+        assert torch.isfinite(copy.model(pixels)).all()
+
+
+def test_a_surrogate_that_diverges_is_not_blamed_on_the_model():
+    pixels, _ = first(16)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    labels = _SoftLabels(pixels, torch.full((16, 10), math.nan), torch.ones(16, dtype=torch.bool))
+    with pytest.raises(AttackError, match="The training of the surrogate diverged; the attacked model is not at fault"):
+        _fit(net, labels, 0)

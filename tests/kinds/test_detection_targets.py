@@ -1,4 +1,4 @@
-"""Validation of boxes: cleaned or dropped with a reason, and every dropped box is in the data report."""
+"""Validation of boxes: clipped, ignored or refused with a reason, and the data report says which."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from suite.data import load
 from suite.errors import DataError
 from suite.kinds.detection.kind import Detection
 from suite.kinds.detection.targets import objects
+from suite.metrics.detection import image_errors
 from suite.registry import Entry
 from suite.spec import parse
 from suite.types import Sample
@@ -57,35 +58,58 @@ def test_labels_may_be_names_or_indices_and_padding_has_no_class():
     assert data.report.dropped == {} and data.info.classes == NAMES
 
 
-DROPPED = {
+REFUSED = {
     "zero width": ((5, 5, 5, 9), "is inverted or has no area"),
     "zero height": ((5, 5, 9, 5), "is inverted or has no area"),
     "inverted in x": ((9, 5, 5, 9), "is inverted or has no area"),
     "inverted in y": ((5, 9, 9, 5), "is inverted or has no area"),
-    "outside": ((40, 5, 50, 9), "covers less than a pixel of the image of 20x30"),
-    "left of the image": ((-9, 5, -1, 9), "covers less than a pixel of the image of 20x30"),
-    "half a pixel inside": ((29.5, 5, 40, 9), "covers less than a pixel of the image of 20x30"),
-    "tiny": ((5, 5, 5.5, 9), "covers less than a pixel"),
+    "outside": ((40, 5, 50, 9), "covers nothing of the image of 20x30"),
+    "left of the image": ((-9, 5, -1, 9), "covers nothing of the image of 20x30"),
+    "touching the image": ((30, 5, 40, 9), "covers nothing of the image of 20x30"),
 }
 
 
-@pytest.mark.parametrize("way", DROPPED)
-def test_invalid_box_is_dropped_and_counted(way):
-    box, reason = DROPPED[way]
-    data = loaded((image(), target(box, GOOD, labels=["dog", "cat"], ignore=[1, 0])))
-    assert real(data.test.targets[0]) == [[*GOOD, 0, 0]]
+@pytest.mark.parametrize("way", REFUSED)
+def test_an_image_with_an_invalid_box_is_dropped(way):
+    box, reason = REFUSED[way]
+    got = refused(image(), target(GOOD, box))
+    assert f"box 1 ({box[0]:g}, {box[1]:g}, {box[2]:g}, {box[3]:g}) {reason}" in got
+
+
+TINY = {
+    "half a pixel inside": ((29.5, 5, 40, 9), [29.5, 5, 30, 9]),
+    "tiny": ((5, 5, 5.5, 9), [5, 5, 5.5, 9]),
+}
+
+
+@pytest.mark.parametrize("way", TINY)
+def test_a_box_of_less_than_a_pixel_is_ignored_and_counted(way):
+    box, kept = TINY[way]
+    data = loaded((image(), target(box, GOOD, labels=["dog", "cat"])))
+    assert real(data.test.targets[0]) == [[*kept, 1, 1], [*GOOD, 0, 0]]
     ((name, remark),) = data.report.dropped["part of a sample"]
-    assert name == "s0" and reason in remark and "box 0" in remark
-    assert f"{box[0]:g}, {box[1]:g}" in remark and "1 kept without a part (" in data.report.sentence()
-    assert data.report.kept["test"] == 1
+    assert name == "s0" and data.report.kept["test"] == 1 and "kept without a part (" in data.report.sentence()
+    assert remark == (
+        f"box 0 ({', '.join(f'{value:g}' for value in box)}) covers less than a pixel of the image of 20x30; "
+        "it is ignored"
+    )
 
 
-def test_every_dropped_box_is_counted():
+@pytest.mark.parametrize("finds_it", [True, False])
+def test_a_detector_is_not_blamed_for_a_tiny_object(finds_it):
+    data = loaded((image(), target((5, 5, 5.5, 9), GOOD)))
+    detections = np.array([[[*GOOD, 0.9, 0], [5, 5, 5.5, 9, 0.9, 0]]], np.float32)
+    assert image_errors(detections[:, : 1 + finds_it], data.test.targets, 0.5).tolist() == [0]
+
+
+def test_every_tiny_box_is_counted():
     data = loaded(
-        (image(), target((5, 5, 5, 9), GOOD, (9, 5, 5, 9))), (image(1), target((40, 5, 50, 9))), (image(2), target())
+        (image(), target((5, 5, 5.5, 9), GOOD, (9, 5, 9.5, 9))),
+        (image(1), target((1, 5, 1.5, 9))),
+        (image(2), target()),
     )
     assert [name for name, _ in data.report.dropped["part of a sample"]] == ["s0", "s0", "s1"]
-    assert [len(real(table)) for table in data.test.targets] == [1, 0, 0]  # the image without any box is kept
+    assert [[row[5] for row in real(table)] for table in data.test.targets] == [[1, 0, 1], [1], []]
 
 
 @pytest.mark.parametrize(
@@ -111,8 +135,8 @@ def test_image_without_boxes_is_valid(empty):
 
 
 UNUSABLE = {
-    "nan": (target((1, 2, np.nan, 9)), "box 0 has the coordinates .*expected four finite numbers"),
-    "infinite": (target(GOOD, (1, 2, np.inf, 9)), "box 1 has the coordinates"),
+    "nan": (target((1, 2, np.nan, 9)), r"box 0 \(1, 2, nan, 9\) has coordinates that are not finite"),
+    "infinite": (target(GOOD, (1, 2, np.inf, 9)), r"box 1 \(1, 2, inf, 9\) has coordinates that are not finite"),
     "as many as classes": (target(GOOD, labels=[2]), "box 0: the label 2; expected .* from 0 to 1"),
     "minus one": (target(GOOD, labels=[-1]), "box 0: the label -1; expected .* from 0 to 1"),
     "unknown name": (target(GOOD, labels=["cow"]), "box 0: the class 'cow' is not one of cat, dog"),

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from suite.errors import AttackError, SpecError
-from suite.kinds.segmentation.losses import LEAD, LOSSES, SPREAD, attack_loss, damage
+from suite.kinds.defaults import SPREAD
+from suite.kinds.segmentation.losses import LEAD, LOSSES, attack_loss, damage
 from suite.metrics.segmentation import confusions, image_iou
 
 SMOOTH = ("ce", "scaled_ce", "margin", "segpgd", "cospgd", "mask_ce", "js")

@@ -89,7 +89,16 @@ FAULTY_MODELS = {
     ),
     "probabilities": (
         net("return self.logits(x).softmax(dim=1)"),
-        "scale: the outputs are probabilities; return logits, because a second softmax makes gradients vanish",
+        "scale: the outputs are probabilities, not logits: none is negative, and those of every prediction add up to 1",
+    ),
+    "sigmoid": (
+        net("return (9 * self.logits(x)).sigmoid()"),
+        "scale: the outputs look like those of a sigmoid, not like logits",
+    ),
+    "decisions": (net("return self.logits(x) > 0"), "These are class numbers or decisions instead of scores"),
+    "black images": (
+        net("return self.logits(x / x.amax(dim=(1, 2, 3), keepdim=True))"),
+        "blank images: a black or a white image has an output that is NaN or infinite",
     ),
     "NaN": (net("return self.logits(x) * float('nan')"), "NaN or infinite logits for 16 of 16 images"),
     "wrong shape": (
@@ -170,7 +179,7 @@ FAULTY_TASKS = {
     ),
     "NaN": (
         things("yield Sample(str(place), pixels(place) * (np.nan if place == 7 else 1), LABELS[place])"),
-        "1 dropped, unusable (7: 36 pixels are NaN or infinite)",
+        "1 of 60 dropped, unusable (7: 36 pixels are NaN or infinite)",
     ),
     "range": (
         things("yield Sample(str(place), pixels(place) * 255, LABELS[place])"),
@@ -186,7 +195,7 @@ FAULTY_TASKS = {
     ),
     "label out of range": (
         things("yield Sample(str(place), pixels(place), LABELS[place] + (place == 4) * 9)"),
-        "1 dropped, unusable (4: the label 10; expected a class name or an index from 0 to 2)",
+        "1 of 60 dropped, unusable (4: the label 10; expected a class name or an index from 0 to 2)",
     ),
     "unknown class": (
         things("yield Sample(str(place), pixels(place), 'abcd'[LABELS[place] + (place == 5)])"),
@@ -233,9 +242,36 @@ def test_a_model_of_a_task_that_cannot_be_loaded_is_not_checked(findings):
 def test_a_good_file_passes_everything(findings, tmp_path, capsys):
     failures, results = findings(GOOD_TASK + GOOD_MODEL)
     assert failures == []
-    assert len(results) == 12
+    assert len(results) == 13
     assert main(["check", str(tmp_path / "acme.py")]) == 0
-    assert capsys.readouterr().out.endswith("12 checks, all passed.\n")
+    assert capsys.readouterr().out.endswith("13 checks, all passed.\n")
+
+
+ORDERED = """
+@task(kind="classification", classes=("dark", "grey", "bright"))
+def things(split, seed):
+    "Things of three brightnesses."
+    for place in stratified(LABELS, split, seed=seed):
+        yield Sample(f"thing-{{place}}", pixels(place) / 6 + LABELS[place] / 3, LABELS[place])
+
+@model(task="things")
+def net():
+    "Decides by the mean brightness."
+    linear = nn.Linear(1, 3)
+    with torch.no_grad():
+        linear.weight.copy_(torch.tensor([[0.0], [20.0], [40.0]])[{order}])
+        linear.bias.copy_(torch.tensor([0.0, -5.0, -16.7])[{order}])
+    mean = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
+    torch.save(mean.state_dict(), "{file}")
+    return TorchClassifier(mean, weights="{file}")
+"""
+
+
+@pytest.mark.parametrize(("order", "suspicions"), [([0, 1, 2], 0), ([2, 0, 1], 1)], ids=str)
+def test_outputs_in_another_order_than_the_classes_are_a_suspicion(findings, tmp_path, order, suspicions):
+    failures, _ = findings(ORDERED.format(order=order, file=tmp_path / "w.pt"))
+    said = "order: another order of the classes would give 100 % instead of 0 %: outputs 0, 1, 2 look like bright, dark"
+    assert len(failures) == suspicions and all(said in failure for failure in failures)
 
 
 def test_a_model_for_any_task_is_checked_on_the_task_of_its_file_or_on_digits(findings):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from suite.errors import SuiteError
+from suite.errors import SpecError, SuiteError
 from suite.runner.harness import Harness, plan
 from suite.runner.process import pick_device
 from suite.runner.settings import Settings
@@ -253,6 +253,15 @@ def test_loaded_and_dropped_samples_are_reported_once(tmp_path, toy):
 INVALID_VALUES = {
     "text for a number": ("robustness(attack=pgd(eps=abc))", "expected positive numbers"),
     "descending": ("robustness(attack=pgd(eps=[0.2, 0.1]))", "ascending order"),
+    "eight instead of 8/255": ("robustness(attack=pgd(eps=8))", r"eps=8 is more than .* 1, .*Did you mean eps=8/255"),
+    "one of several sizes": ("robustness(attack=fgsm(eps=[0.1, 8]))", "Did you mean eps=8/255"),
+    "a size of no meaning": ("robustness(attack=square(eps=255))", r"values lie between 0 and 1\.$"),
+    "negative": ("robustness(attack=pgd(eps=-0.1))", "expected positive numbers"),
+    "zero": ("robustness(attack=pgd(eps=0))", "expected positive numbers"),
+    "no steps": ("robustness(attack=pgd(steps=0))", "steps and restarts of at least 1"),
+    "more than the image": ("robustness(attack=patch(area=1.5))", "covers the whole image"),
+    "no samples": ("attribution(samples=0)", "samples=0, steps=None; expected numbers of at least 1"),
+    "no bins": ("calibration(bins=0)", "bins=0"),
     "no such attack of the library": ("robustness(attack=spec('torchattacks:PGDD()'))", "Did you mean 'PGD'"),
 }
 
@@ -261,3 +270,18 @@ INVALID_VALUES = {
 def test_invalid_values_are_reported_before_anything_runs(axis, hint):
     with pytest.raises(SuiteError, match=hint):
         plan(["digits"], ["linear"], [axis])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "hint"),
+    [
+        *(({"n": n}, f"n={n}; expected the maximum number of test samples, at least 1") for n in (0, -3, 2.5)),
+        *(({"seed": seed}, f"seed={seed}; expected a whole number from 0 to 2") for seed in (-1, 2**63, 1.5)),
+    ],
+)
+def test_impossible_numbers_are_refused_in_plans_and_in_cells(tmp_path, toy, numbers, hint):
+    with pytest.raises(SpecError, match=hint):
+        plan([toy("toy")], [toy("quick")], ["clean"], **numbers)
+    with pytest.raises(SpecError, match=hint):
+        run(tmp_path, [dataclasses.replace(cell, **numbers) for cell in plan([toy("toy")], [toy("quick")], ["clean"])])
+    assert Store(tmp_path).rows().empty

@@ -46,7 +46,9 @@ def test_a_strict_run_stops_before_anything_is_measured(tmp_path, toy):
     (tmp_path / "strict.py").write_text(STRICT)
     cells = plan([f"{tmp_path}/strict.py:broken"], ["linear", "cnn"], ["clean"])
     for jobs in (1, 2):
-        with pytest.raises(DataError, match=r"strict mode.*3 dropped, unreadable.*the file is empty.*without --strict"):
+        with pytest.raises(
+            DataError, match=r"strict mode.*3 of 21 dropped, unreadable.*the file is empty.*without --strict"
+        ):
             run_in_processes(Store(tmp_path / "store"), Settings(strict=True), cells, jobs)
     assert Store(tmp_path / "store").rows().empty
     lenient = Harness(Store(tmp_path / "store"), Settings()).run(cells[:1])

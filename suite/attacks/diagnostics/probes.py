@@ -23,6 +23,7 @@ from suite.attacks.diagnostics.gradient_probes import (
 from suite.attacks.diagnostics.straight_through import Forward
 from suite.attacks.engine.problem import Probe, Problem
 from suite.errors import AttackError
+from suite.kinds.logits import Scale
 
 SAMPLES = 64
 """Number of samples that the checks use; more would add cost and little information."""
@@ -135,7 +136,7 @@ def outputs_are_logits(forward: Forward, pixels: Tensor, targets: Tensor) -> Pro
         "saturated": int((confidence == 1).sum()),
         "uniform": int((confidence < 1.01 / scores.shape[1]).sum()),
     }
-    if (scores >= 0).all() and (scores <= 1).all() and ((scores.sum(dim=1) - 1).abs() < 1e-3).all():
+    if Scale.of(scores.cpu().numpy()).are_probabilities:
         sentence = f"all {len(scores)} outputs are probabilities; where they round to 0 and 1, gradients vanish: "
         return Probe("outputs_are_logits", "fail", sentence + "return the logits before the softmax", numbers)
     if inputs >= FEWEST and 4 * numbers["distinct_margins"] <= inputs:

@@ -22,7 +22,7 @@ from suite.attacks.images.gradient import NormAttack, require_images
 from suite.attacks.images.square import evaluate
 from suite.decorators import attack
 from suite.errors import AttackError, SpecError
-from suite.kinds.defaults import SPREAD
+from suite.kinds.scaling import to_spread
 from suite.models.base import TorchClassifier
 from suite.models.networks.image_classifiers import small_cnn
 from suite.models.training.trainer import seeded
@@ -225,7 +225,7 @@ class _SoftLabels:
         with torch.no_grad():
             output = problem.forward(pixels).double()
         low, high = output.aminmax(dim=1, keepdim=True)
-        scaled = (output - low) * (SPREAD / (high - low).clamp_min(torch.finfo(output.dtype).tiny))
+        scaled = (output - low) * to_spread(high - low)
         return cls(pixels, scaled.softmax(dim=1).to(pixels), torch.isfinite(output).all(dim=1))
 
     def extend(self, problem: Problem, pixels: Tensor) -> None:
@@ -268,3 +268,7 @@ def _fit(net: nn.Module, data: _SoftLabels, seed: int) -> None:
                 loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
                 optimizer.step()
         net.eval()
+    if not all(bool(torch.isfinite(weights).all()) for weights in net.state_dict().values()):
+        raise AttackError(
+            "The training of the surrogate diverged; the attacked model is not at fault. Use another seed."
+        )

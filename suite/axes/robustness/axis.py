@@ -19,7 +19,7 @@ from suite.axes.robustness.checks import as_facts, judge
 from suite.axes.robustness.cohorts import AttackRounds
 from suite.axes.robustness.columns import condition
 from suite.axes.robustness.inputs import GALLERY, FoundInputs, gallery_arrays
-from suite.axes.robustness.setup import check_inputs, check_seeds, draws_of, kind_for_attack, reference_of
+from suite.axes.robustness.setup import check_inputs, check_seeds, check_sizes, draws_of, kind_for_attack, reference_of
 from suite.axes.robustness.stored import Stored
 from suite.axes.robustness.summary import QUERIES, SUCCESS_RATE, TARGETED_SUCCESS, control_metric, curve, summarised
 from suite.axes.rounds import Counts, Round, State
@@ -77,6 +77,12 @@ class Robustness:
         headline, (attack, _) = kind.scoring.headline, self._attack()
         own = headline.under_attack(), control_metric(headline), SUCCESS_RATE, TARGETED_SUCCESS, QUERIES
         return list(dict.fromkeys((*own, *attack.changed_metrics, *entries_of(metrics_of(kind, "robustness")))))
+
+    def check(self, kind: Kind) -> None:
+        """Raise SpecError if a size of the attack allows more than every image of a task of this kind."""
+        attack, spec = self._attack()
+        if self.space == "input" and kind.input.type == "image":
+            check_sizes(attack, spec, (0.0, 1.0))
 
     def measure(self, context: Context) -> AxisResult:
         """Attack every correctly predicted sample at every size, and run the attacks that check the attack."""

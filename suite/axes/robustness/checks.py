@@ -14,6 +14,8 @@ from scipy.stats import binomtest, fisher_exact
 from suite.axes.robustness.misses import SIGNIFICANT, fewest_losses, is_significant, smallest_miss
 from suite.axes.robustness.stored import RANDOM, Stored
 from suite.kinds.base import Array
+from suite.kinds.logits import CHECK as OUTPUTS_ARE_LOGITS
+from suite.kinds.logits import NOT_LOGITS
 from suite.metrics.table import Table
 from suite.types import Check
 
@@ -65,7 +67,7 @@ class Evidence:
 def judge(table: Table) -> dict[str, Evidence]:
     """Return every check of an attack, from its columns and facts alone."""
     stored = Stored(table)
-    audited, probes = _Audit(stored), probe_evidence(stored)
+    audited, probes = _Audit(stored), probe_evidence(stored) | scale_evidence(stored)
     if not len(audited.clean):
         reason = NOTHING_AUDITED if table.facts["passes"]["attacked"] else NOTHING_TO_ATTACK
         return dict.fromkeys(CHECKS, Evidence("n/a", reason)) | probes | training_evidence(stored)
@@ -115,6 +117,14 @@ def probe_evidence(stored: Stored) -> dict[str, Evidence]:
         name: Evidence("pass", handled[name]) if name in handled else Evidence(status, sentence)
         for name, (status, sentence) in stored.table.facts["probes"].items()
     }
+
+
+def scale_evidence(stored: Stored) -> dict[str, Evidence]:
+    """Return that the outputs are no logits, unless they are or the attack handles it."""
+    sentence = stored.table.facts.get(NOT_LOGITS)
+    if sentence is None or OUTPUTS_ARE_LOGITS in stored.table.facts["workarounds"]:
+        return {}
+    return {OUTPUTS_ARE_LOGITS: Evidence("fail", sentence)}
 
 
 class _Audit:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from suite.attacks.constraints import norm_of
 from suite.attacks.diagnostics.probes import GENERAL, PROBES, gradient_of_loss, probe, probe_texts
 from suite.attacks.engine.base import Attack, Training
 from suite.attacks.engine.problem import Probe, Problem
@@ -91,6 +92,32 @@ def check_inputs(attack: Attack, spec: Spec, context: Context) -> None:
         raise SpecError(
             f"{spec.name} changes texts, but the samples of {context.kind.name} are not texts. Use fgsm or pgd."
         )
+    if not is_text and limit is None:
+        check_sizes(attack, spec, context.model.limits, context.model.inputs(context.test.take([0])).shape[1:])
+
+
+def check_sizes(attack: Attack, spec: Spec, limits: tuple[float, float], shape: Sequence[int] | None = None) -> None:
+    """Raise SpecError if a size allows more than every input.
+
+    Args:
+        attack: the attack; only sizes in the ball of a norm are checked.
+        spec: its spec.
+        limits: the range of an input.
+        shape: the shape of an input; None before it is known, which is enough for linf.
+    """
+    ball, (low, high) = norm_of(attack.norm).ball, limits
+    if ball is None or (shape is None and attack.norm != "linf"):
+        return
+    largest = float(ball().size(torch.full((1, *(shape or (1,))), high - low, dtype=torch.float64))[0])
+    over = [size for size in attack.sizes if size > largest * (1 + 1e-9)]
+    if not over:
+        return
+    bits = 255 * (high - low)
+    meant = f" Did you mean {attack.size_name}={over[0]:g}/255?" if attack.norm == "linf" and over[0] < bits else ""
+    raise SpecError(
+        f"{spec}: {attack.size_name}={over[0]:g} is more than the largest {attack.norm} distance of two inputs, "
+        f"{largest:.6g}, since their values lie between {low:g} and {high:g}.{meant}"
+    )
 
 
 def check_seeds(attack: Attack, spec: Spec, seeds: int) -> None:

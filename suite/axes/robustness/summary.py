@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from suite.axes.registered import headline_value, metrics_of, summaries
-from suite.axes.robustness.checks import NOTHING_TO_ATTACK, judge, miss_seen
+from suite.axes.robustness.checks import NOTHING_TO_ATTACK, judge, miss_seen, scale_evidence
 from suite.axes.robustness.stored import RANDOM, Stored
 from suite.axes.robustness.trainings import over_seeds, trainings
 from suite.kinds.base import Array, Kind
+from suite.kinds.logits import checked_headline, checked_scale
 from suite.metrics.catalogue import Metric
 from suite.metrics.table import TEST, Column, Table
 from suite.types import Measure
@@ -55,12 +56,12 @@ def summarised(table: Table, kind: Kind, changed: Sequence[Metric]) -> list[Meas
 
 
 def _of_training(stored: Stored, kind: Kind, changed: Sequence[Metric]) -> list[Measure]:
+    facts = stored.table.facts
+    found = [*successes(stored), *of_kind(stored, kind), *of_texts(stored, changed)]
     return [
         *rates(stored, kind),
-        *control_rates(stored, kind),
-        *successes(stored),
-        *of_kind(stored, kind),
-        *of_texts(stored, changed),
+        *checked_headline(control_rates(stored, kind), facts, kind.logits),
+        *(checked_scale(found, facts, kind.logits) if scale_evidence(stored) else found),
     ]
 
 

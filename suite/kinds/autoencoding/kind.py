@@ -14,7 +14,18 @@ from suite.decorators import kind
 from suite.errors import MeasureError, ModelError
 from suite.kinds.autoencoding import calibration, losses
 from suite.kinds.autoencoding.evidence import binarized, gallery
-from suite.kinds.base import Array, AttributionTarget, Kind, NotApplicable, Outcome, Outcomes, ValidatedSample
+from suite.kinds.autoencoding.losses import ACTIVE_UNITS, DIVERGENCE, INDEPENDENT_PIXELS
+from suite.kinds.autoencoding.robustness import LATENT_SHIFT, ROBUST_DIVERGENCE
+from suite.kinds.base import (
+    Array,
+    AttributionTarget,
+    Kind,
+    Logits,
+    NotApplicable,
+    Outcome,
+    Outcomes,
+    ValidatedSample,
+)
 from suite.kinds.defaults import Graded, KindDefaults
 from suite.kinds.inputs import image
 from suite.metrics.catalogue import Metric
@@ -39,6 +50,9 @@ PRESETS = MappingProxyType(
         "attribution": ("attribution(methods=[saliency, integrated_gradients, occlusion, centre, edges], samples=32)",),
     }
 )
+
+OF_CODES = tuple(one.name for one in (DIVERGENCE, ACTIVE_UNITS, INDEPENDENT_PIXELS, ROBUST_DIVERGENCE, LATENT_SHIFT))
+"""Metrics of codes or of the data, which do not depend on the pixels that are decoded."""
 
 USED = 0.01
 """Divergence in nats, or magnitude of a point code, above which a latent dimension carries information."""
@@ -87,6 +101,7 @@ class Autoencoding(Graded, KindDefaults):
             maps=self,
             features=NotApplicable("the input is an image; its pixels are explained by the axis attribution"),
             presets=PRESETS,
+            logits=Logits(self._logits, in_headline=True, in_explanations=False, unaffected=OF_CODES),
         )
 
     def validate_sample(self, sample: Sample, classes: Sequence[str] | None) -> ValidatedSample:
@@ -203,6 +218,10 @@ class Autoencoding(Graded, KindDefaults):
             return model.code(inputs)[0].gather(1, chosen[rows][:, None])[:, 0] / clean[rows]  # type: ignore[no-any-return]
 
         return AttributionTarget(relative, lambda inputs, rows: relative(inputs, rows).double().clamp(0, 1))
+
+    def _logits(self, output: Array) -> Array:
+        """Return the logits of all pixels, (n * pixels, 1)."""
+        return self._parts(output).logits.reshape(-1, 1).numpy()
 
     def _image_shape(self) -> tuple[int, ...]:
         if self.shape is None:

@@ -32,6 +32,26 @@ CODE_LENGTH = Metric(
     tally=("reconstruction", "divergence"),
 )
 
+DIVERGENCE = Metric(
+    "divergence", "divergence", "the part of the cost due to the code", unit="nat", higher_is_better=None
+)
+
+INDEPENDENT_PIXELS = Metric(
+    "independent_pixels_nll",
+    "NLL of independent pixels",
+    "cost of an image if pixels were independent: the baseline to beat",
+    unit="nat",
+    higher_is_better=None,
+)
+
+ACTIVE_UNITS = Metric(
+    "active_units",
+    "active units",
+    "number of latent dimensions that the model uses",
+    unit="number of the code",
+    higher_is_better=None,
+)
+
 
 def output_parts(output: Tensor, targets: Tensor) -> AutoencoderOutput:
     """Return the parts of outputs (n, pixels + 2 * latent) for images of the shape of targets (n, c, h, w)."""

@@ -23,7 +23,7 @@ from suite.kinds.autoencoding.evidence import (
     subset_mean,
 )
 from suite.kinds.autoencoding.kind import Autoencoding
-from suite.kinds.autoencoding.losses import CODE_LENGTH
+from suite.kinds.autoencoding.losses import ACTIVE_UNITS, CODE_LENGTH, DIVERGENCE, INDEPENDENT_PIXELS
 from suite.kinds.autoencoding.rank_test import generated
 from suite.kinds.base import Array, Outcomes
 from suite.kinds.synthesis.pools import sample_pools
@@ -81,23 +81,8 @@ RECONSTRUCTION = Metric(
     unit="nat",
     higher_is_better=None,
 )
-DIVERGENCE = Metric(
-    "divergence", "divergence", "the part of the cost due to the code", unit="nat", higher_is_better=None
-)
-INDEPENDENT_PIXELS = Metric(
-    "independent_pixels_nll",
-    "NLL of independent pixels",
-    "cost of an image if pixels were independent: the baseline to beat",
-    unit="nat",
-    higher_is_better=None,
-)
-ACTIVE_UNITS = Metric(
-    "active_units",
-    "active units",
-    "number of latent dimensions that the model uses",
-    unit="number of the code",
-    higher_is_better=None,
-)
+
+
 BOUNDS = (NLL, NLL_BITS, ELBO, ELBO_BITS, RECONSTRUCTION, DIVERGENCE)
 SAMPLES = tuple(replace(one, is_headline=False, outcome="") if one is PRECISION else one for one in QUALITY)
 

@@ -12,13 +12,14 @@ from suite.kinds.base import (
     Array,
     AttributionTarget,
     Kind,
+    Logits,
     NotApplicable,
     Outcome,
     Outcomes,
     ValidatedSample,
 )
 from suite.kinds.classification import calibration, losses
-from suite.kinds.defaults import KindDefaults, Labeled, check_class_logits
+from suite.kinds.defaults import KindDefaults, Labeled, check_class_logits, check_two_classes
 from suite.kinds.inputs import image, label
 from suite.metrics.blocks import row_blocks
 from suite.metrics.catalogue import BoardColumn, Metric
@@ -83,11 +84,21 @@ class Classification(Labeled, KindDefaults):
             maps=self,
             features=NotApplicable("the input is an image; its pixels are explained by the axis attribution"),
             presets=PRESETS,
+            logits=Logits(np.asarray, unaffected=(ACCURACY.name,)),
         )
 
     def validate_sample(self, sample: Sample, classes: Sequence[str] | None) -> ValidatedSample:
         """Return the image, (channels, height, width) in uint8 or float32, and the class name or index."""
         return ValidatedSample(image(sample.input), label(sample.target, classes))
+
+    def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> Array:
+        """Return class indices, int64 (n,).
+
+        Raises:
+            DataError: fewer than two classes.
+        """
+        check_two_classes(classes)
+        return super().stack(targets, classes)
 
     def check_output(self, output: Tensor, classes: Sequence[str]) -> None:
         """Raise ModelError unless there is one logit per class."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from suite.errors import SpecError
-from suite.kinds.defaults import SPREAD, TINY
+from suite.kinds.scaling import nonzero, to_spread
 
 
 def margin(logits: Tensor, targets: Tensor, target_classes: Tensor | None) -> Tensor:
@@ -54,7 +54,7 @@ def dlr(logits: Tensor, targets: Tensor, target_classes: Tensor | None) -> Tenso
     spread = ordered[:, 0] - (third if target_classes is None else (third + fourth) / 2)
     if logits.shape[1] < (3 if target_classes is None else 4):
         spread = spread.detach()
-    return margin(logits, targets, target_classes) / spread.clamp_min(TINY)
+    return margin(logits, targets, target_classes) / nonzero(spread)
 
 
 def probability_margin(logits: Tensor, targets: Tensor, target_classes: Tensor | None) -> Tensor:
@@ -94,7 +94,7 @@ def rivals(output: Tensor, targets: Tensor, count: int) -> Tensor:
 def _scaled(logits: Tensor) -> Tensor:
     """Return logits scaled to a range of `SPREAD` in each sample."""
     low, high = logits.detach().aminmax(dim=1, keepdim=True)
-    return logits * (SPREAD / (high - low).clamp_min(TINY))
+    return logits * to_spread(high - low)
 
 
 def _logit_of(logits: Tensor, classes: Tensor) -> Tensor:

@@ -7,7 +7,9 @@ import numpy as np
 
 from suite.decorators import metric
 from suite.kinds.base import Array
+from suite.kinds.class_order import Pairs, suspect_order
 from suite.kinds.classification.kind import ACCURACY, TOP5_CLASSES
+from suite.kinds.logits import NOT_LOGITS
 from suite.metrics.catalogue import Metric
 from suite.metrics.stats import FEW_SAMPLES, Interval, drawn, mean_defined, ratio, too_few
 from suite.metrics.stats.by_class import imagined_by_class, widened
@@ -27,8 +29,12 @@ MACRO_F1 = Metric("macro_f1", "macro F1", "F1 score (harmonic mean of precision 
 
 @metric(kind="classification", entries=[ACCURACY])
 def accuracy(table: Table) -> list[Measure]:
-    """Fraction of samples whose largest logit is that of the true class."""
-    return [table.rate(ACCURACY, table["correct"])]
+    """Fraction of samples whose largest logit is that of the true class, and whether another order would lift it."""
+    outputs_vary_little = NOT_LOGITS in table.facts  # then the confidence says nothing
+    confidence = None if outputs_vary_little else float(table["confidence"].mean())
+    ones, classes = np.ones(len(table)), table.facts["classes"]
+    pairs = Pairs(np.arange(len(table)), table["label"], table["prediction"], ones, classes, confidence)
+    return [suspect_order(table.rate(ACCURACY, table["correct"]), pairs, table["id"].tolist())]
 
 
 @metric(kind="classification", entries=[TOP5])

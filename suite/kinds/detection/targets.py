@@ -12,7 +12,7 @@ from suite.kinds.defaults import class_indices
 from suite.kinds.inputs import label
 
 LEAST_SIDE = 1.0
-"""Smallest width and height in pixels of the part of a box inside the image."""
+"""Width and height in pixels of the part of a box inside the image below which its object is ignored."""
 
 CLASS, IGNORED = 4, 5
 """Columns of a true box."""
@@ -37,9 +37,10 @@ class Objects:
 
 
 def objects(target: Any, size: tuple[int, ...], classes: Sequence[str] | None) -> tuple[Objects, tuple[str, ...]]:
-    """Return the valid objects of a sample, and one remark for each invalid box.
+    """Return the objects of a sample, and one remark for each that is too small to be found.
 
-    Boxes are clipped to the image. One that is inverted, or less than a pixel wide or high after clipping, is dropped.
+    Boxes are clipped to the image. One that is less than a pixel wide or high after clipping is ignored: it stays, so
+    that a model that finds it is not blamed.
 
     Args:
         target: a mapping with ``boxes`` (k, 4), x1, y1, x2, y2 in pixels; ``labels`` (k,), names or indices; and
@@ -48,21 +49,20 @@ def objects(target: Any, size: tuple[int, ...], classes: Sequence[str] | None) -
         classes: class names, if they are declared.
 
     Raises:
-        DataError: the target has another form, a coordinate is not finite, or a class is unknown.
+        DataError: the target has another form, a class is unknown, or a box is not finite, inverted, without area or
+            outside the image. The sample cannot be kept without it, since what models find there would count as false.
     """
     boxes, labels, ignored = _arrays(target)
     height, width = size
-    if not np.isfinite(boxes).all():
-        row = int(np.flatnonzero(~np.isfinite(boxes).all(axis=1))[0])
-        raise DataError(f"box {row} has the coordinates {boxes[row].tolist()}; expected four finite numbers")
     names = [_label(value, row, classes) for row, value in enumerate(labels)]
-    clipped = boxes.clip(0, [width, height, width, height])
-    sides = clipped[:, 2:] - clipped[:, :2]
-    valid = (sides >= LEAST_SIDE - 1e-6).all(axis=1)
-    remarks = [_remark(int(row), boxes[row], (height, width)) for row in np.flatnonzero(~valid)]
-    kept = np.flatnonzero(valid)
-    objects = Objects(clipped[kept].astype(np.float32), tuple(names[row] for row in kept), ignored[kept])
-    return objects, tuple(remarks)
+    clipped = boxes.clip(0, [width, height, width, height]).astype(np.float32)
+    _check(boxes, clipped, size)
+    tiny = (clipped[:, 2:] - clipped[:, :2] < LEAST_SIDE - 1e-6).any(axis=1)
+    remarks = [
+        f"box {row} ({_corners(boxes[row])}) covers less than a pixel of the image of {height}x{width}; it is ignored"
+        for row in np.flatnonzero(tiny)
+    ]
+    return Objects(clipped, tuple(names), ignored | tiny), tuple(remarks)
 
 
 def stacked(targets: Sequence[Objects], classes: Sequence[str]) -> Array:
@@ -109,8 +109,18 @@ def _label(value: Any, row: int, classes: Sequence[str] | None) -> str | int:
         raise DataError(f"box {row}: {error}") from error
 
 
-def _remark(row: int, box: Array, size: tuple[int, int]) -> str:
-    corners = ", ".join(f"{number:g}" for number in box)
-    if (box[2:] <= box[:2]).any():
-        return f"box {row} ({corners}) is inverted or has no area"
-    return f"box {row} ({corners}) covers less than a pixel of the image of {size[0]}x{size[1]}"
+def _check(boxes: Array, clipped: Array, size: tuple[int, ...]) -> None:
+    """Raise a DataError unless all boxes are finite, have an area, and overlap the image."""
+    faults = (
+        (~np.isfinite(boxes).all(axis=1), "has coordinates that are not finite"),
+        ((boxes[:, 2:] <= boxes[:, :2]).any(axis=1), "is inverted or has no area"),
+        ((clipped[:, 2:] <= clipped[:, :2]).any(axis=1), f"covers nothing of the image of {size[0]}x{size[1]}"),
+    )
+    for is_faulty, what in faults:
+        if is_faulty.any():
+            row = int(np.flatnonzero(is_faulty)[0])
+            raise DataError(f"box {row} ({_corners(boxes[row])}) {what}; expected x1, y1, x2, y2 in pixels")
+
+
+def _corners(box: Array) -> str:
+    return ", ".join(f"{value:g}" for value in box)

@@ -12,7 +12,7 @@ from suite.data import TaskData
 from suite.data.text import codes
 from suite.decorators import kind
 from suite.errors import DataError, ModelError
-from suite.kinds.base import Array, Kind, NotApplicable, Outcome, Outcomes, ValidatedSample
+from suite.kinds.base import Array, Kind, Logits, NotApplicable, Outcome, Outcomes, ValidatedSample
 from suite.kinds.defaults import Graded, KindDefaults, softmax
 from suite.kinds.language import calibration, losses
 from suite.kinds.language.attribution import ExplainedCharacters
@@ -37,6 +37,12 @@ BITS_PER_CHARACTER = Metric(
     tally=("bits", "characters"),
 )
 
+NEXT_CHARACTER_ACCURACY = Metric(
+    "next_character_accuracy",
+    "accuracy of the next character",
+    "share of characters that the model predicts correctly",
+)
+
 PRESETS = MappingProxyType(
     {
         "clean": ("clean",),
@@ -51,6 +57,9 @@ PRESETS = MappingProxyType(
         "attribution": ("rationale",),
     }
 )
+
+UNAFFECTED = (NEXT_CHARACTER_ACCURACY.name,)
+"""Metrics that ask for the largest logit alone."""
 
 UNKNOWN = "<unk>"
 """The class of characters outside the alphabet."""
@@ -103,6 +112,7 @@ class Language(Graded, KindDefaults):
             maps=NotApplicable("a text is explained by its characters; use the axis rationale"),
             features=unfitted if self.scored is None else ExplainedCharacters(self.scored),
             presets=PRESETS,
+            logits=Logits(_logits_by_character, in_headline=True, unaffected=UNAFFECTED),
         )
 
     # samples
@@ -217,6 +227,11 @@ class Language(Graded, KindDefaults):
     def probabilities(self, output: Array) -> Array:
         """Return the softmax over the alphabet at each position, (n, positions, classes), in float64."""
         return softmax(output, axis=2)
+
+
+def _logits_by_character(output: Array) -> Array:
+    """Return outputs (n, positions, classes) as (n * positions, classes)."""
+    return output.reshape(-1, output.shape[-1])
 
 
 def _alphabet(classes: Sequence[str]) -> Alphabet:

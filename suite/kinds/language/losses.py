@@ -7,7 +7,8 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from suite.kinds.defaults import SPREAD, TINY, find_loss
+from suite.kinds.defaults import find_loss
+from suite.kinds.scaling import to_spread
 
 
 def surprise(output: Tensor, targets: Tensor) -> Tensor:
@@ -33,7 +34,7 @@ def scaled_ce(output: Tensor, targets: Tensor) -> Tensor:
     """
     logits = output[:, -targets.shape[1] :].double()
     low, high = logits.detach().aminmax(dim=2)
-    return ce(logits * (SPREAD / (high - low).mean(dim=1).clamp_min(TINY))[:, None, None], targets)
+    return ce(logits * to_spread((high - low).mean(dim=1))[:, None, None], targets)
 
 
 def damage(output: Tensor, targets: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from suite.data.text import texts_of
 from suite.decorators import metric
 from suite.kinds.base import Array, Outcomes
-from suite.kinds.language.kind import BITS_PER_CHARACTER
+from suite.kinds.language.kind import BITS_PER_CHARACTER, NEXT_CHARACTER_ACCURACY
 from suite.metrics.catalogue import BoardColumn, Metric
 from suite.metrics.stats.clusters import influences
 from suite.metrics.table import Measured, Table
@@ -34,11 +34,7 @@ PERPLEXITY = Metric(
     unit="characters",
     higher_is_better=False,
 )
-NEXT_CHARACTER_ACCURACY = Metric(
-    "next_character_accuracy",
-    "accuracy of the next character",
-    "share of characters that the model predicts correctly",
-)
+
 BITS_CARRIED = Metric(
     "bits_per_character_carried",
     "bits per character, state carried",

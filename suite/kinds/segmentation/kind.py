@@ -14,13 +14,14 @@ from suite.kinds.base import (
     Array,
     AttributionTarget,
     Kind,
+    Logits,
     NotApplicable,
     Objective,
     Outcome,
     Outcomes,
     ValidatedSample,
 )
-from suite.kinds.defaults import Graded, KindDefaults, check_class_logits, softmax
+from suite.kinds.defaults import Graded, KindDefaults, check_class_logits, check_two_classes, softmax
 from suite.kinds.inputs import image
 from suite.kinds.segmentation import calibration, losses
 from suite.metrics import segmentation as counting
@@ -83,6 +84,7 @@ class Segmentation(Graded, KindDefaults):
             maps=self,
             features=NotApplicable("the input is an image; its pixels are explained by the axis attribution"),
             presets=PRESETS,
+            logits=Logits(_logits_by_pixel),
         )
 
     def validate_sample(self, sample: Sample, classes: Sequence[str] | None) -> ValidatedSample:
@@ -97,7 +99,12 @@ class Segmentation(Graded, KindDefaults):
         return tuple(f"class {index}" for index in range(highest + 1))
 
     def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> Array:
-        """Return masks, uint8 (n, h, w)."""
+        """Return masks, uint8 (n, h, w).
+
+        Raises:
+            DataError: fewer than two classes.
+        """
+        check_two_classes(classes)
         return np.stack(targets) if len(targets) else np.zeros((0, 1, 1), np.uint8)
 
     def check_output(self, output: Tensor, classes: Sequence[str]) -> None:
@@ -179,6 +186,11 @@ class Segmentation(Graded, KindDefaults):
             lambda inputs, rows: region_mean(model(inputs).double().softmax(dim=1), rows),
             region,
         )
+
+
+def _logits_by_pixel(output: Array) -> Array:
+    """Return outputs (n, classes, h, w) as (n * h * w, classes)."""
+    return np.moveaxis(output, 1, -1).reshape(-1, output.shape[1])
 
 
 def mask(value: Any, size: tuple[int, ...], classes: Sequence[str] | None) -> Array:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from suite.errors import AttackError
-from suite.kinds.defaults import SPREAD, TINY, find_loss
+from suite.kinds.defaults import find_loss
+from suite.kinds.scaling import to_spread
 from suite.metrics.segmentation.arrays import IGNORED
 
 LEAD = 1.0
@@ -169,7 +170,7 @@ def _scaled(logits: Tensor, targets: Tensor) -> Tensor:
     All pixels of an image share one factor, so that their confidences keep their order.
     """
     low, high = logits.detach().aminmax(dim=1)
-    return logits * (SPREAD / _mean(high - low, targets).clamp_min(TINY))[:, None, None, None]
+    return logits * to_spread(_mean(high - low, targets))[:, None, None, None]
 
 
 def _confusions(output: Tensor, targets: Tensor) -> Tensor:

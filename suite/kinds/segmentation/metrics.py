@@ -1,6 +1,7 @@
 """Clean metrics of segmentation, computed from the pooled confusion matrix of all valid pixels."""
 
 from suite.decorators import metric
+from suite.kinds.class_order import Pairs, suspect_order
 from suite.metrics import segmentation as pixels
 from suite.metrics.segmentation import CLASS_IOU, MEAN_ACCURACY, MIOU, PIXEL_ACCURACY
 from suite.metrics.stats.imagined import Imagined, too_rare
@@ -20,6 +21,7 @@ def mean_iou(table: Table) -> list[Measure]:
         metrics, pixels.imagined_iou(confusions), each=[{}, *named], added=Imagined.added
     )
     images = (confusions.sum(axis=2) > 0).sum(axis=0).tolist()
+    mean = suspect_order(mean, Pairs.of_images(confusions, classes), table["id"].tolist())
     return [mean, *(too_rare(*one) for one in zip(each, images, classes, strict=True))]
 
 
