@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from suite import Rejected, Remark, Sample, model, stratified, task
+from suite import ClassNames, Rejected, Remark, Sample, model, stratified, task
 
 if TYPE_CHECKING:
     from suite import TaskInfo, TorchClassifier
@@ -67,12 +67,26 @@ def mnist5k(split: str, seed: int) -> Iterator[Sample]:
 
 @task(kind="classification", source="a folder of images")
 def imagefolder(
-    split: str, seed: int, *, path: str, size: int | None = None, grey: bool = False, group: str | None = None
-) -> Iterator[Sample | Rejected | Remark]:
-    """Your own images, one folder per class: path= is that folder; size= is needed if they differ in size; group=."""
-    from suite.data.formats.imagefolder import read_folder
+    split: str,
+    seed: int,
+    *,
+    path: str,
+    classes: tuple[str, ...] | None = None,
+    size: int | None = None,
+    grey: bool = False,
+    bits: int | None = None,
+    group: str | None = None,
+) -> Iterator[Sample | Rejected | Remark | ClassNames]:
+    """Your own images, one folder per class: path= is that folder; size= is needed if they differ in size; group=.
 
-    yield from read_folder(path, split, seed=seed, size=size, grey=grey, group=group)
+    classes= is the order of the models' outputs, by default that of the folders as text; bits= is how many bits of
+    16-bit images are used, by default as many as their highest value needs.
+    """
+    from suite.data.formats.imagefolder import read_folder
+    from suite.data.formats.pixel_format import PixelFormat
+
+    pixels = PixelFormat(size, grey, bits)
+    yield from read_folder(path, split, seed=seed, pixels=pixels, group=group, classes=classes)
 
 
 @model()

@@ -2,6 +2,8 @@
 
 If a task takes ``classes=``, they are the classes of its models in order; the reader itself may not need them. Where it
 takes ``group=``, this pattern on ids names what images belong to, such as a patient: ``group='(patient[0-9]+)_'``.
+``size=`` is the side in pixels of the square that images become; ``bits=`` is how many bits of 16-bit images are used,
+by default as many as their highest value needs.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from suite import Rejected, Remark, Sample, model, task
+from suite import ClassNames, Rejected, Remark, Sample, model, task
 
 if TYPE_CHECKING:
     from suite import TaskInfo, TorchDetector
@@ -66,14 +68,17 @@ def coco(
     validation: str | None = None,
     test: str | None = None,
     size: int | None = None,
+    bits: int | None = None,
     classes: tuple[str, ...] | None = None,
     group: str | None = None,
-) -> Iterator[Sample | Rejected | Remark]:
+) -> Iterator[Sample | Rejected | Remark | ClassNames]:
     """Your data in COCO format: path= is the folder; train=, validation=, test= name files that are not recognized."""
     from suite.data.formats.coco import read_coco
     from suite.data.formats.coco_paths import CocoFiles
+    from suite.data.formats.pixel_format import PixelFormat
 
-    yield from read_coco(CocoFiles(path, images, train, validation, test), split, seed=seed, size=size, group=group)
+    files = CocoFiles(path, images, train, validation, test)
+    yield from read_coco(files, split, seed=seed, classes=classes, pixels=PixelFormat(size, bits=bits), group=group)
 
 
 @task(kind="detection", source="a data set in YOLO format")
@@ -84,12 +89,14 @@ def yolo(
     path: str,
     classes: tuple[str, ...] | None = None,
     size: int | None = None,
+    bits: int | None = None,
     group: str | None = None,
-) -> Iterator[Sample | Rejected | Remark]:
+) -> Iterator[Sample | Rejected | Remark | ClassNames]:
     """Your data in YOLO format: path= is the folder with images/ and labels/; classes= if no file names them."""
+    from suite.data.formats.pixel_format import PixelFormat
     from suite.data.formats.yolo import read_yolo
 
-    yield from read_yolo(path, split, seed=seed, classes=classes, size=size, group=group)
+    yield from read_yolo(path, split, seed=seed, classes=classes, pixels=PixelFormat(size, bits=bits), group=group)
 
 
 @task(kind="detection", classes=VOC_CLASSES, source="Pascal VOC, or a data set in its layout")
@@ -100,32 +107,36 @@ def voc(
     path: str,
     classes: tuple[str, ...] = VOC_CLASSES,
     size: int | None = None,
+    bits: int | None = None,
     group: str | None = None,
 ) -> Iterator[Sample | Rejected | Remark]:
     """Pascal VOC or your data in its layout: path= is the folder with JPEGImages; classes= if they are not VOC's."""
+    from suite.data.formats.pixel_format import PixelFormat
     from suite.data.formats.voc import read_voc
 
-    yield from read_voc(path, split, seed=seed, size=size, group=group)
+    yield from read_voc(path, split, seed=seed, pixels=PixelFormat(size, bits=bits), group=group)
 
 
 @task(kind="detection", classes=("person",), source="Penn-Fudan Database for Pedestrian Detection and Segmentation")
 def pennfudan(
-    split: str, seed: int, *, path: str, size: int | None = None, group: str | None = None
+    split: str, seed: int, *, path: str, size: int | None = None, bits: int | None = None, group: str | None = None
 ) -> Iterator[Sample | Rejected | Remark]:
     """170 photographs of pedestrians with their bounding boxes: path= is the unpacked PennFudanPed.zip."""
     from suite.data.formats.pennfudan import read_pennfudan
+    from suite.data.formats.pixel_format import PixelFormat
 
-    yield from read_pennfudan(path, split, seed=seed, size=size, group=group)
+    yield from read_pennfudan(path, split, seed=seed, pixels=PixelFormat(size, bits=bits), group=group)
 
 
 @task(kind="detection", classes=("cat", "dog"), source="Oxford-IIIT Pet: the heads of trainval.txt")
 def pets_detection(
-    split: str, seed: int, *, path: str, size: int | None = None, group: str | None = None
+    split: str, seed: int, *, path: str, size: int | None = None, bits: int | None = None, group: str | None = None
 ) -> Iterator[Sample | Rejected | Remark]:
     """3,686 heads of cats and dogs: path= is the folder with images/ and annotations/ of the Oxford-IIIT pets."""
     from suite.data.formats.pets import read_pet_heads
+    from suite.data.formats.pixel_format import PixelFormat
 
-    yield from read_pet_heads(path, split, seed=seed, size=size, group=group)
+    yield from read_pet_heads(path, split, seed=seed, pixels=PixelFormat(size, bits=bits), group=group)
 
 
 @model(kind="detection")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from suite import Rejected, Remark, Sample, model, task
+from suite import ClassNames, Rejected, Remark, Sample, model, task
 
 if TYPE_CHECKING:
     from suite import TaskInfo
@@ -104,13 +104,16 @@ def imagefolder_codes(
     size: int | None = None,
     grey: bool = True,
     binarise: str = "random",
+    bits: int | None = None,
     group: str | None = None,
 ) -> Iterator[Sample | Rejected | Remark]:
     """Your own images, one folder per class: path=, size=; binarise=random, threshold or no (then no likelihood)."""
     from suite.data.builtin.binarized import binarize_samples
     from suite.data.formats.imagefolder import read_folder
+    from suite.data.formats.pixel_format import PixelFormat
 
-    yield from binarize_samples(read_folder(path, split, seed=seed, size=size, grey=grey, group=group), binarise)
+    records = read_folder(path, split, seed=seed, pixels=PixelFormat(size, grey, bits), group=group)
+    yield from binarize_samples((record for record in records if not isinstance(record, ClassNames)), binarise)
 
 
 @model(kind="autoencoding")
@@ -201,12 +204,20 @@ def mnist_samples(split: str, seed: int, *, test: int | None = None) -> Iterator
 
 @task(kind="synthesis", source="a folder of images")
 def imagefolder_samples(
-    split: str, seed: int, *, path: str, size: int = 32, grey: bool = False, group: str | None = None
-) -> Iterator[Sample | Rejected | Remark]:
+    split: str,
+    seed: int,
+    *,
+    path: str,
+    size: int = 32,
+    grey: bool = False,
+    bits: int | None = None,
+    group: str | None = None,
+) -> Iterator[Sample | Rejected | Remark | ClassNames]:
     """Your own images to generate more of: path= has one folder per class, which the judge is trained on; size=."""
     from suite.data.formats.imagefolder import read_folder
+    from suite.data.formats.pixel_format import PixelFormat
 
-    yield from read_folder(path, split, seed=seed, size=size, grey=grey, group=group)
+    yield from read_folder(path, split, seed=seed, pixels=PixelFormat(size, grey, bits), group=group)
 
 
 @model(kind="synthesis")

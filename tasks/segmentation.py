@@ -2,6 +2,8 @@
 
 If a task takes ``classes=``, they are the classes of its models in order; the reader itself may not need them. Where it
 takes ``group=``, this pattern on ids names what images belong to, such as a patient: ``group='(patient[0-9]+)_'``.
+``size=`` is the side in pixels of the square that images become; ``bits=`` is how many bits of 16-bit images are used,
+by default as many as their highest value needs.
 """
 
 from __future__ import annotations
@@ -58,12 +60,25 @@ def digit_scenes_segmentation(
 
 @task(kind="segmentation", source="a folder of images and a folder of masks")
 def maskfolder(
-    split: str, seed: int, *, path: str, classes: tuple[str, ...], size: int | None = None, group: str | None = None
+    split: str,
+    seed: int,
+    *,
+    path: str,
+    classes: tuple[str, ...],
+    size: int | None = None,
+    bits: int | None = None,
+    group: str | None = None,
 ) -> Iterator[Sample | Rejected | Remark]:
-    """Your images and masks: path= is a folder with images/ and masks/ (PNG, class indices, 255 ignored); classes=."""
-    from suite.data.formats.masks import read_mask_folder
+    """Your images and masks: path= is a folder with images/ and masks/ (PNG, class indices, 255 ignored); classes=.
 
-    yield from read_mask_folder(path, split, seed=seed, size=size, group=group)
+    If there are two classes and masks hold only 0 and 255, 255 is the second class.
+    """
+    from suite.data.formats.masks import read_mask_folder
+    from suite.data.formats.pixel_format import PixelFormat
+
+    yield from read_mask_folder(
+        path, split, seed=seed, classes=classes, pixels=PixelFormat(size, bits=bits), group=group
+    )
 
 
 @task(kind="segmentation", classes=VOC_CLASSES, source="Pascal VOC, or a data set in its layout")
@@ -74,12 +89,14 @@ def voc_segmentation(
     path: str,
     classes: tuple[str, ...] = VOC_CLASSES,
     size: int | None = None,
+    bits: int | None = None,
     group: str | None = None,
 ) -> Iterator[Sample | Rejected | Remark]:
     """Pascal VOC or your data in its layout: path= is the folder with JPEGImages; classes= if they are not VOC's."""
+    from suite.data.formats.pixel_format import PixelFormat
     from suite.data.formats.voc import read_voc_masks
 
-    yield from read_voc_masks(path, split, seed=seed, size=size, group=group)
+    yield from read_voc_masks(path, split, seed=seed, classes=classes, pixels=PixelFormat(size, bits=bits), group=group)
 
 
 @task(
@@ -88,22 +105,24 @@ def voc_segmentation(
     source="Penn-Fudan Database for Pedestrian Detection and Segmentation",
 )
 def pennfudan_segmentation(
-    split: str, seed: int, *, path: str, size: int | None = None, group: str | None = None
+    split: str, seed: int, *, path: str, size: int | None = None, bits: int | None = None, group: str | None = None
 ) -> Iterator[Sample | Rejected | Remark]:
     """170 photographs of pedestrians with masks of the people: path= is the unpacked PennFudanPed.zip."""
     from suite.data.formats.pennfudan import read_pennfudan_masks
+    from suite.data.formats.pixel_format import PixelFormat
 
-    yield from read_pennfudan_masks(path, split, seed=seed, size=size, group=group)
+    yield from read_pennfudan_masks(path, split, seed=seed, pixels=PixelFormat(size, bits=bits), group=group)
 
 
 @task(kind="segmentation", classes=("background", "pet"), source="Oxford-IIIT Pet: trimaps, the border ignored")
 def pets(
-    split: str, seed: int, *, path: str, size: int | None = None, group: str | None = None
+    split: str, seed: int, *, path: str, size: int | None = None, bits: int | None = None, group: str | None = None
 ) -> Iterator[Sample | Rejected | Remark]:
     """7,349 photographs of cats and dogs: path= is the folder with images/ and annotations/ of the Oxford-IIIT pets."""
     from suite.data.formats.pets import read_pet_masks
+    from suite.data.formats.pixel_format import PixelFormat
 
-    yield from read_pet_masks(path, split, seed=seed, size=size, group=group)
+    yield from read_pet_masks(path, split, seed=seed, pixels=PixelFormat(size, bits=bits), group=group)
 
 
 @model(kind="segmentation")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from suite import Rejected, Remark, Sample, model, task
+from suite import ClassNames, Rejected, Remark, Sample, model, task
 
 if TYPE_CHECKING:
     from suite import TaskInfo
@@ -84,7 +84,7 @@ def sst2(split: str, seed: int, *, path: str) -> Iterator[Sample | Rejected | Re
 
 
 @task(kind="sentiment", classes=NEGATIVE_POSITIVE, source="Large Movie Review Dataset (IMDB), 50,000 reviews")
-def imdb(split: str, seed: int, *, path: str) -> Iterator[Sample | Rejected]:
+def imdb(split: str, seed: int, *, path: str) -> Iterator[Sample | Rejected | Remark]:
     """IMDB: path= is the folder aclImdb with train/ and test/, each with pos/ and neg/."""
     from suite.data.formats.reviews import read_imdb
 
@@ -101,11 +101,17 @@ def texttable(
     label: str = "label",
     group: str | None = None,
     classes: tuple[str, ...] = (),
-) -> Iterator[Sample | Rejected | Remark]:
-    """Your texts: path= is a CSV, TSV, JSON Lines, Parquet or Arrow file or folder; text=, label=, group=: columns."""
+    missing: str | None = None,
+) -> Iterator[Sample | Rejected | Remark | ClassNames]:
+    """Your texts: path= is a CSV, TSV, JSON Lines, Parquet or Arrow file or folder; text=, label=, group=: columns.
+
+    classes= are the classes in the order of a model's outputs; missing= is the label of records that have none.
+    """
+    from suite.data.formats.table_columns import ColumnNames
     from suite.data.formats.tables import read_table
 
-    yield from read_table(path, split, seed=seed, text=text, label=label, group=group, classes=classes)
+    columns = ColumnNames(text, label, group)
+    yield from read_table(path, split, seed=seed, columns=columns, classes=classes, missing=missing)
 
 
 @model(kind="sentiment")

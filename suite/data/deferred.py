@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from suite.data.decoding import in_order
 from suite.errors import DataError
-from suite.types import Deferred, Rejected, Remark, Sample
+from suite.types import ClassNames, Deferred, Rejected, Remark, Sample
 
 
 def resolved(sample: Sample) -> Sample | Rejected:
@@ -30,7 +30,7 @@ def split_deferred(samples: Iterable[Any]) -> tuple[Iterable[Any], bool]:
     iterator, first = iter(samples), []
     for sample in iterator:
         first.append(sample)
-        if not isinstance(sample, Rejected | Remark) and not _is_listed(sample):
+        if not isinstance(sample, Rejected | Remark | ClassNames) and not _is_listed(sample):
             return chain(first, iterator), False
     return first, True
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -42,9 +44,10 @@ def file_digests(files: Iterable[str]) -> dict[str, bytes]:
     paths = {file: str(Path(file).absolute()) for file in files}
     stamps = {path: _stamp(path) for path in paths.values()}
     nothing: dict[str, _Entry] = {}
-    known = _with_table(nothing, lambda table: _remembered(table, list(stamps)))
-    unread = [path for path, stamp in stamps.items() if path not in known or known[path][:2] != stamp]
-    digests = {path: entry.digest for path, entry in known.items()}
+    remembered = _with_table(nothing, lambda table: _remembered(table, [path for path in stamps if stamps[path]]))
+    known = {path: entry.digest for path, entry in remembered.items() if entry[:2] == stamps[path]}
+    unread = [path for path, stamp in stamps.items() if stamp is not None and path not in known]
+    digests = dict.fromkeys(stamps, MISSING) | known
     digests |= zip(unread, in_order(_digest, unread, threads=len(unread) > 1), strict=True)
     latest = (time.time() - SETTLED) * 1e9
     fresh = {path: _Entry(*stamp, digests[path]) for path in unread if (stamp := stamps[path]) and stamp[1] < latest}
@@ -65,11 +68,12 @@ def deferred_digests(values: Sequence[Deferred], contents: Sequence[bytes]) -> l
 
 
 def _stamp(path: str) -> tuple[int, int] | None:
+    """Return a file's size and modification time; None for what is no regular file: a FIFO would never end."""
     try:
         status = Path(path).stat()
-    except OSError:
+    except (OSError, ValueError):  # a ValueError: a name with a null character
         return None
-    return status.st_size, status.st_mtime_ns
+    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
 def _digest(path: str) -> bytes:
@@ -87,7 +91,8 @@ def _with_table(default: T, use: Callable[[sqlite3.Connection], T]) -> T:
         file.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(file, timeout=10)) as table, table:
             table.execute(
-                "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, modified INTEGER, digest BLOB)"
+                "CREATE TABLE IF NOT EXISTS contents "
+                "(path BLOB PRIMARY KEY, size INTEGER, modified INTEGER, digest BLOB)"
             )
             return use(table)
     except (OSError, sqlite3.Error):
@@ -98,10 +103,12 @@ def _remembered(table: sqlite3.Connection, paths: Sequence[str]) -> dict[str, _E
     found: dict[str, _Entry] = {}
     for start in range(0, len(paths), CHUNK):
         chunk = paths[start : start + CHUNK]
-        query = f"SELECT * FROM files WHERE path IN ({','.join('?' * len(chunk))})"  # noqa: S608  # only marks
-        found |= {path: _Entry(*entry) for path, *entry in table.execute(query, chunk)}
+        query = f"SELECT * FROM contents WHERE path IN ({','.join('?' * len(chunk))})"  # noqa: S608  # only marks
+        rows = table.execute(query, [os.fsencode(path) for path in chunk])
+        found |= {os.fsdecode(path): _Entry(*entry) for path, *entry in rows}
     return found
 
 
 def _remember(table: sqlite3.Connection, entries: Mapping[str, _Entry]) -> None:
-    table.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", [(path, *e) for path, e in entries.items()])
+    rows = [(os.fsencode(path), *entry) for path, entry in entries.items()]  # names that are not UTF-8 are no texts
+    table.executemany("INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?)", rows)

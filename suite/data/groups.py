@@ -22,7 +22,7 @@ class Grouping:
             group: ``(patient[0-9]+)_``; None if no group is known.
 
     Raises:
-        DataError: not a regular expression, or one with another number of parentheses.
+        DataError: not a regular expression, one with another number of parentheses, or one that may take forever.
     """
 
     pattern: str | None = None
@@ -30,12 +30,17 @@ class Grouping:
     def __post_init__(self) -> None:
         try:
             count = re.compile("()" if self.pattern is None else self.pattern).groups
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise DataError(f"group={self.pattern!r} is not a regular expression: {error}.") from error
         if count != 1:
             raise DataError(
                 f"group={self.pattern!r} has {count} pairs of parentheses; expected one around the part of an id that "
                 "names its group, for example '(patient[0-9]+)_'."
+            )
+        if self.pattern is not None and _repeats_repetition(self.pattern):
+            raise DataError(
+                f"group={self.pattern!r} repeats parentheses with a repetition inside, which can take forever on an "
+                "id that it does not fit; repeat a single set of characters, for example '([a-z0-9]+)_'."
             )
 
     def of(self, name: str) -> str | None:
@@ -65,6 +70,23 @@ class Grouping:
         """Yield records, and samples with the groups that their ids name."""
         for record in records:
             yield replace(record, group=self.of(record.id)) if isinstance(record, Sample) else record
+
+
+def _repeats_repetition(pattern: str) -> bool:
+    """Return whether parentheses that hold a repetition are themselves repeated, as in ``(a+b?)*``."""
+    bare = re.sub(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", "x", pattern, flags=re.DOTALL)  # no escapes, no sets of characters
+    holds_repetition = [False]
+    for letter, following in zip(bare, f"{bare[1:]} ", strict=True):
+        if letter == "(":
+            holds_repetition.append(False)
+        elif letter == ")":
+            inside = holds_repetition.pop()
+            if inside and following in "*+{":
+                return True
+            holds_repetition[-1] |= inside
+        elif letter in "*+{":
+            holds_repetition[-1] = True
+    return False
 
 
 def ungrouped(names: Sequence[str], groups: Names, what: str) -> Iterator[Remark]:

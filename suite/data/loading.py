@@ -6,13 +6,15 @@ and read when something uses them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from suite.data.deferred import split_deferred
 from suite.data.groups import in_two_splits
-from suite.data.reading import Part, Reader, SampleKind
+from suite.data.near_duplicates import near_duplicate_remarks
+from suite.data.reading import Part, Reader, SampleKind, is_label
 from suite.data.report import DataReport, TaskInfo
 from suite.data.split import Split
 from suite.data.splitting import PROTECTED_FIRST, SPLITS
@@ -86,7 +88,11 @@ def load(entry: Entry, spec: Spec, *, seed: int, kind: SampleKind) -> TaskData:
     parts = _parts(reader, entry, spec, seed)
     form = form_of(str(spec), kind.input, [part for part in parts.values() if not part.is_listed])
     classes = reader.classes or kind.samples.class_names({name: parts[name].targets for name in SPLITS})
-    labels = _labels(parts, classes, kind)
+    try:
+        labels = _labels(parts, classes, kind)
+    except DataError as error:  # what was noticed may say why
+        raise DataError("; ".join([str(error).removesuffix("."), *reader.remarks]) + ".") from error
+    reader.remarks += [sentence for name in SPLITS if (sentence := _absent(name, parts[name].targets, classes))]
     reader.remarks += in_two_splits({name: [sample.group for sample in parts[name].samples] for name in SPLITS})
     splits: dict[str, Split] = {}
     unread: dict[str, Unread] = {}
@@ -100,14 +106,16 @@ def load(entry: Entry, spec: Spec, *, seed: int, kind: SampleKind) -> TaskData:
     info = TaskInfo(entry.name, meta["kind"], meta["version"], classes, form[0], meta["source"], words)
     prints = [(splits[name] if name in splits else unread[name]).fingerprint() for name in SPLITS]
     whole: dict[str, Any] = {**splits, **unread}
+    complete = cache(lambda: _complete(reader, splits, unread))
+    counts, listed = {name: len(parts[name]) for name in SPLITS}, tuple(name for name in SPLITS if name in unread)
     return TaskData(
         info,
         whole["train"],
         whole["validation"],
         whole["test"],
-        _report(reader, {name: len(parts[name]) for name in SPLITS}, tuple(name for name in SPLITS if name in unread)),
+        _report(reader, counts, listed) if listed else complete(),
         digest([info.name, info.version, list(info.classes), list(info.input_shape), prints]),
-        lambda: _complete(reader, splits, unread),
+        complete,
     )
 
 
@@ -120,7 +128,7 @@ def _parts(reader: Reader, entry: Entry, spec: Spec, seed: int) -> dict[str, Par
     parts = {"test": reader.read("test", reader.checked("test", yielded["test"]))}
     if not len(parts["test"]):
         raise DataError(
-            f"Task {spec} has no usable test sample: {DataReport({}, reader.dropped).dropped_sentence()}. "
+            f"Task {spec} has no usable test sample: {_report(reader, {}).dropped_sentence()}. "
             "Check the path and the files; if splits are drawn by seed, each class needs samples for all three splits."
         )
     found = {name: split_deferred(yielded[name]) for name in PROTECTED_FIRST[1:]}
@@ -151,7 +159,7 @@ def _declared_classes(entry: Entry, spec: Spec) -> tuple[str, ...] | None:
     given = spec.kwargs.get("classes") or entry.meta["classes"]
     if isinstance(given, str):
         return (given,)
-    return tuple(given) if given else None
+    return tuple(map(str, given)) if given else None
 
 
 def _labels(parts: Mapping[str, Part], classes: tuple[str, ...], kind: SampleKind) -> dict[str, Labels]:
@@ -173,6 +181,16 @@ def _labels(parts: Mapping[str, Part], classes: tuple[str, ...], kind: SampleKin
     return labels
 
 
+def _absent(split: str, targets: Sequence[Any], classes: Sequence[str]) -> str | None:
+    """Return a sentence on the classes without samples in a split whose targets are labels, or None."""
+    labels = {target if isinstance(target, str) else classes[target] for target in targets if is_label(target)}
+    absent = [name for name in classes if name not in labels]
+    if not labels or not absent:
+        return None
+    listed = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+    return f"no {split} sample of {len(absent):,} of {len(classes):,} classes: {listed}"
+
+
 def _groups(part: Part) -> tuple[str | None, ...] | None:
     groups = tuple(sample.group for sample in part.samples)
     return None if groups.count(None) == len(groups) else groups
@@ -180,9 +198,12 @@ def _groups(part: Part) -> tuple[str | None, ...] | None:
 
 def _report(reader: Reader, kept: dict[str, int], listed: tuple[str, ...] = ()) -> DataReport:
     dropped = {reason: list(records) for reason, records in reader.dropped.items()}
-    return DataReport(kept, dropped, listed, tuple(reader.remarks))
+    return DataReport(kept, dropped, listed, tuple(reader.remarks), reader.seen)
 
 
 def _complete(reader: Reader, splits: Mapping[str, Split], unread: Mapping[str, Unread]) -> DataReport:
-    kept = {name: len(splits[name] if name in splits else unread[name]()) for name in SPLITS}
-    return _report(reader, kept)
+    """Return the report on all splits after reading them, with the near-duplicates."""
+    whole = {name: splits[name] if name in splits else unread[name]() for name in SPLITS}
+    report = _report(reader, {name: len(split) for name, split in whole.items()})
+    alike = near_duplicate_remarks(whole, reader.kind.input)
+    return replace(report, remarks=(*report.remarks, *alike))

@@ -17,7 +17,8 @@ from suite.data.report import PART
 from suite.data.sources import content_digest
 from suite.data.text import text_of
 from suite.errors import DataError, PluginError
-from suite.types import Deferred, Input, Rejected, Remark, Sample
+from suite.escaping import escaped, escaped_name
+from suite.types import ClassNames, Deferred, Input, Rejected, Remark, Sample
 
 
 class SampleReader(Protocol):
@@ -83,38 +84,76 @@ class Part:
 
 
 class Reader:
-    """Reads one split after another and remembers ids and contents, so that repeated ones are noticed."""
+    """Reads one split after another and remembers ids and contents, so that repeated ones are noticed.
+
+    Attributes:
+        classes: declared ones; without any, those that the task yields as `ClassNames`, or None if it does not.
+        seen: number of records that were offered: samples and rejected ones.
+        dropped: id and detail of every dropped record, by reason.
+    """
 
     def __init__(self, task: str, kind: SampleKind, classes: tuple[str, ...] | None) -> None:
         self.task, self.kind, self.classes = task, kind, classes
+        self.seen = 0
         self.dropped: dict[str, list[tuple[str, str]]] = defaultdict(list)
         self.remarks: list[str] = []
+        self._are_declared = classes is not None
         self._contents: dict[bytes, tuple[str, str | int | bytes]] = {}
         self._splits: dict[str, str] = {}
 
     def checked(self, split: str, samples: Iterable[Any]) -> Iterator[Sample]:
-        """Yield the samples of a split, and note rejected ones and remarks.
+        """Yield the samples of a split, and note rejected ones, remarks and class names.
+
+        Ids and groups are escaped: they may be names of files, which may hold anything.
 
         Raises:
             PluginError: the task yields something else.
-            DataError: an id is used twice.
+            DataError: an id is used twice, or the splits have different classes.
         """
         for sample in samples:
             if isinstance(sample, Rejected):
-                self.dropped["unreadable"].append((sample.id, sample.reason))
-                continue
-            if isinstance(sample, Remark):
-                self.remarks.append(sample.text)
-                continue
-            if not isinstance(sample, Sample):
+                self._reject("unreadable", sample)
+            elif isinstance(sample, Remark):
+                self._remark(escaped(sample.text))
+            elif isinstance(sample, ClassNames):
+                self._name_classes(split, sample)
+            elif isinstance(sample, Sample):
+                yield self._identified(split, sample)
+            else:
                 raise PluginError(f"Task {self.task} yielded {type(sample).__name__}; expected suite.Sample.")
-            if sample.id in self._splits:
-                raise DataError(
-                    f"Task {self.task}: the id {sample.id!r} is used in {self._splits[sample.id]} and again in "
-                    f"{split}; ids must be unique across splits, because results are joined on them."
-                )
-            self._splits[sample.id] = split
-            yield sample
+
+    def _reject(self, reason: str, record: Rejected) -> None:
+        self.seen += 1
+        self.dropped[reason].append((escaped_name(record.id), escaped_name(record.reason)))
+
+    def _remark(self, text: str) -> None:
+        if text not in self.remarks:
+            self.remarks.append(text)
+
+    def _name_classes(self, split: str, given: ClassNames) -> None:
+        if self._are_declared:
+            return
+        names = tuple(map(escaped_name, given.names))
+        if self.classes is not None and self.classes != names:
+            raise DataError(
+                f"Task {self.task}: the {split} part has the classes {_listed(names)} ({given.source}), and another "
+                f"part has {_listed(self.classes)}. Give both the same, or give classes=[...] in the order of the "
+                "models' outputs."
+            )
+        if self.classes is None:
+            self._remark(escaped(f"classes in the order of {given.source}"))
+        self.classes = names
+
+    def _identified(self, split: str, sample: Sample) -> Sample:
+        self.seen += 1
+        name = escaped_name(sample.id)
+        if name in self._splits:
+            raise DataError(
+                f"Task {self.task}: the id {name!r} is used in {self._splits[name]} and again in {split}; ids must be "
+                "unique across splits, because results are joined on them."
+            )
+        self._splits[name] = split
+        return replace(sample, id=name, group=None if sample.group is None else escaped_name(sample.group))
 
     def listed(self, samples: Sequence[Sample], form: Form) -> Part | None:
         """Return samples whose targets are validated as if their images were black; no image is read.
@@ -149,7 +188,7 @@ class Reader:
         part = Part(inputs=None if self.kind.input.type == "text" else Inputs())
         for position, (sample, complete) in enumerate(resolved_ahead(samples)):
             if isinstance(complete, Rejected):
-                self.dropped["unreadable"].append((complete.id, complete.reason))
+                self.dropped["unreadable"].append((complete.id, escaped_name(complete.reason)))
                 continue
             validated = self._validated(complete)
             if validated is None:
@@ -171,7 +210,7 @@ class Reader:
         try:
             return self.kind.samples.validate_sample(sample, self.classes)
         except DataError as error:
-            self.dropped["unusable"].append((sample.id, str(error)))
+            self.dropped["unusable"].append((sample.id, escaped_name(str(error))))
             return None
 
     def _note(self, sample: Sample, remarks: Sequence[str]) -> None:
@@ -194,11 +233,20 @@ def content_of(value: npt.NDArray[Any], kind: Input) -> bytes:
     return content_digest(value)
 
 
+def is_label(target: Any) -> bool:
+    """Return whether a validated target is a label: a class name or an index."""
+    return isinstance(target, str | int)
+
+
 def _label(target: Any) -> str | int | bytes:
     """Return a target that is a label, or else the digest of the target: targets may be large."""
-    if isinstance(target, str | int):
-        return target
+    if is_label(target):
+        return target  # type: ignore[no-any-return]  # as `is_label` says
     return content_digest(target) if isinstance(target, np.ndarray) else hashlib.sha256(repr(target).encode()).digest()
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{len(names)}: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}"
 
 
 def _conflict(first: str | int | bytes, second: str | int | bytes) -> str:

@@ -1,6 +1,7 @@
 """Which files on disk belong to which split: one rule for every format."""
 
-from collections.abc import Callable, Collection, Hashable, Sequence
+import re
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -9,17 +10,18 @@ from suite.data.file_digests import MISSING, file_digests
 from suite.data.groups import Names
 from suite.data.splitting import SPLITS, Fractions, by_content
 from suite.data.text import normalized
+from suite.data.walking import Listing, children
 from suite.errors import DataError
-from suite.types import Remark, Sample
+from suite.types import Rejected, Remark, Sample
 
 SPLIT_FOLDERS = {"train": ("train", "training"), "validation": ("validation", "val", "valid"), "test": ("test",)}
-"""Names that a split's folder may have, in lower case."""
+"""Names that a split's folder may have, in lower case; a year may follow."""
+
+YEAR = re.compile(r"[-_]?(19|20)\d\d$")
+"""The end of names such as ``train2017``."""
 
 EVERYTHING = "everything"
 """Name of the only part of a data set that comes without splits."""
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
-"""File name extensions of images, in lower case."""
 
 ALL_FRACTIONS, TRAIN_FRACTIONS = (0.5, 0.2, 0.3), (0.8, 0.2, 0.0)
 """Shares of train, validation and test: of data without a split, and of a train part without a validation part."""
@@ -120,7 +122,10 @@ def file_contents(files: Sequence[Path | None], names: Sequence[str]) -> list[by
     """Return the SHA-256 of each file's content; of its name where there is no file or it cannot be read."""
     digests = file_digests(str(file) for file in files if file is not None)
     found = [MISSING if file is None else digests[str(file)] for file in files]
-    return [name.encode() if content == MISSING else content for content, name in zip(found, names, strict=True)]
+    return [
+        name.encode("utf-8", "surrogatepass") if content == MISSING else content
+        for content, name in zip(found, names, strict=True)
+    ]
 
 
 def text_contents(samples: Sequence[Sample]) -> list[bytes]:
@@ -128,73 +133,56 @@ def text_contents(samples: Sequence[Sample]) -> list[bytes]:
     return [normalized(sample.input).encode("utf-8", "surrogatepass") for sample in samples]
 
 
-def existing_folder(path: str) -> Path:
-    """Return a path as a folder.
-
-    Raises:
-        DataError: there is no such folder.
-    """
-    root = Path(path).expanduser()
-    if not root.is_dir():
-        raise DataError(f"{path!r} is not a folder; give the folder that the data set was unpacked to.")
-    return root
-
-
 def part_folders(root: Path, content: str) -> dict[str, Path]:
     """Return the folder of each part: ``images/train`` or ``train/images`` for the content ``images``.
 
-    If no split has a folder, all of ``images`` is one part.
+    Names of parts may be in capitals and have a year: ``images/train2017``. If no split has a folder, all of ``images``
+    is one part.
 
     Raises:
-        DataError: there is no folder with that content.
+        DataError: there is no folder with that content, or two belong to one split.
     """
-    folders = {}
-    for split in SPLITS:
-        paths = [path for name in SPLIT_FOLDERS[split] for path in (root / content / name, root / name / content)]
-        if existing := next((path for path in paths if path.is_dir()), None):
-            folders[split] = existing
-    if not folders and not (root / content).is_dir():
+    inside = root / content
+    places = [(folder.name, folder) for folder in (children(inside).folders if inside.is_dir() else [])]
+    places += [(above.name, above / content) for above in children(root).folders if (above / content).is_dir()]
+    folders = one_per_split(places)
+    if not folders and not inside.is_dir():
         raise DataError(f"{str(root)!r} has no folder {content!r}, nor {content}/train or train/{content}; add it.")
-    return folders or {EVERYTHING: root / content}
+    return folders or {EVERYTHING: inside}
 
 
-def files_by_stem(folder: Path | None, suffixes: Collection[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
-    """Return files with these suffixes in a folder and its subfolders, sorted, by path without suffix; no hidden files.
+def one_per_split(places: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    """Return the folder of each split, from pairs of a name and the folder that has it.
 
     Raises:
-        DataError: two files differ in their suffix only.
+        DataError: two folders belong to one split.
     """
-    files: dict[str, Path] = {}
-    for file in sorted(folder.rglob("*")) if folder is not None else []:
-        if file.suffix.lower() in suffixes and not file.name.startswith(".") and file.is_file():
-            stem = file.relative_to(folder or file).with_suffix("").as_posix()
-            if stem in files:
-                raise DataError(f"{str(files[stem])!r} and {file.name} have one name; rename or remove one of them.")
-            files[stem] = file
-    return files
+    folders: dict[str, Path] = {}
+    for name, folder in places:
+        word = YEAR.sub("", name.lower())
+        split = next((split for split, names in SPLIT_FOLDERS.items() if word in names), None)
+        if split is not None and folders.setdefault(split, folder) != folder:
+            raise DataError(
+                f"{str(folders[split])!r} and {str(folder)!r} both belong to {split}; rename or remove one of them."
+            )
+    return {split: folders[split] for split in SPLITS if split in folders}
+
+
+def beside_parts(root: Path, content: str, parts: Mapping[str, Path]) -> Iterator[Rejected]:
+    """Yield what is in ``images`` for the content ``images`` beside the folders of its parts, and is not read.
+
+    Where parts are ``train/images`` and the like, it is another folder with ``images`` inside.
+    """
+    if EVERYTHING in parts:
+        return
+    inside = children(root / content) if (root / content).is_dir() else Listing()
+    others = [above / content for above in children(root).folders if (above / content).is_dir()]
+    for path in (*inside.folders, *inside.files, *inside.problems, *others):
+        if not any(folder.is_relative_to(path) for folder in parts.values()):
+            reason = inside.problems.get(path, "it is not in the folder of a part, such as train")
+            yield Rejected(str(path.relative_to(root)), reason)
 
 
 def sample_name(part: str, name: str) -> str:
     """Return an id that is unique across parts, each of which may have a file of this name."""
     return name if part == EVERYTHING else f"{part}/{name}"
-
-
-def lines(file: Path) -> list[str]:
-    """Return the lines of a text file, stripped of white space, empty ones included.
-
-    Raises:
-        DataError: it cannot be read, or is not UTF-8.
-    """
-    try:
-        return [line.strip() for line in file.read_text("utf-8-sig").split("\n")]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file.name} cannot be read as text: {error}") from error
-
-
-def listed_names(file: Path) -> list[str]:
-    """Return the first word of each line of a text file, each once; empty lines and comments (#) are skipped.
-
-    Raises:
-        DataError: it cannot be read, or is not UTF-8.
-    """
-    return list(dict.fromkeys(line.split()[0] for line in lines(file) if line and not line.startswith("#")))

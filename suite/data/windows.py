@@ -62,6 +62,12 @@ class SplitLimits:
     validation: int | None = None
     test: int | None = None
 
+    def __post_init__(self) -> None:
+        for split in SPLITS:
+            limit = getattr(self, split)
+            if limit is not None and limit < 1:
+                raise DataError(f"{split}={limit}; expected at least 1, or None for all.")
+
 
 @dataclass(frozen=True)
 class Passage:

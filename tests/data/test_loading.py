@@ -10,6 +10,7 @@ from PIL import Image
 from suite.data import Split, resolved, stratified
 from suite.data.digests import in_digest_order, seed_of
 from suite.data.formats.imagefolder import read_folder
+from suite.data.formats.pixel_format import PixelFormat
 from suite.errors import DataError, PluginError
 from suite.kinds.classification.kind import Classification
 from suite.registry import Entry
@@ -76,7 +77,7 @@ def test_duplicates_of_test_samples_are_dropped_from_train_and_validation():
         ("t1", "train sample equal to s1 in test"),
         ("t3", "train sample equal to t2 in train"),
     ]
-    assert "3 dropped, duplicate (v1: validation sample equal to s1 in test" in data.report.sentence()
+    assert "3 of 7 dropped, duplicate (v1: validation sample equal to s1 in test" in data.report.sentence()
 
 
 UNUSABLE = {
@@ -144,9 +145,10 @@ def photos(tmp_path):
 
 def all_splits(folder, **options):
     return [
-        resolved(sample)
+        resolved(item) if isinstance(item, Sample) else item
         for split in ("train", "validation", "test")
-        for sample in read_folder(str(folder), split, seed=0, **options)
+        for item in read_folder(str(folder), split, seed=0, pixels=PixelFormat(**options))
+        if isinstance(item, Sample | Rejected)
     ]
 
 
@@ -177,9 +179,9 @@ def test_unreadable_files_are_reported_by_name_and_reason(photos):
     Image.fromarray(np.zeros((12, 10), dtype=np.int32), "I").save(photos / "dog" / "deep.tiff")
     rejected = {item.id: item.reason for item in all_splits(photos) if isinstance(item, Rejected)}
     assert rejected.keys() == {"cat/empty.png", "cat/notes.txt", "dog/cut.png", "dog/deep.tiff"}
-    assert "not an image" in rejected["cat/empty.png"] and "0 bytes" in rejected["cat/empty.png"]
+    assert "not an image but an empty file" in rejected["cat/empty.png"]
     assert "truncated" in rejected["dog/cut.png"]
-    assert "no known range" in rejected["dog/deep.tiff"]
+    assert "32-bit pixels, none above 0" in rejected["dog/deep.tiff"]
     assert len(all_splits(photos)) == 24
 
 

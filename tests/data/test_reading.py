@@ -17,6 +17,7 @@ from suite.data.builtin.binarized import MODES, binarize_samples
 from suite.data.decoding import DECODED, IN_FLIGHT, in_order, one_ahead
 from suite.data.formats import image_files
 from suite.data.formats.imagefolder import read_folder
+from suite.data.formats.pixel_format import PixelFormat
 from suite.data.sources import Files, Spilled
 from suite.errors import DataError
 from suite.kinds.autoencoding.kind import Autoencoding
@@ -57,8 +58,9 @@ def aged(file, seconds=60):
 def data_of(folder, size=None, classes=("cat", "dog"), kind=Classification):
     """Load a folder of images as a task that declares its classes."""
     meta = {"kind": "classification", "classes": classes, "version": "1", "source": ""}
+    pixels = PixelFormat(size)
     entry = Entry(
-        "task", "folder", lambda split, seed: read_folder(str(folder), split, seed=seed, size=size), "", meta=meta
+        "task", "folder", lambda split, seed: read_folder(str(folder), split, seed=seed, pixels=pixels), "", meta=meta
     )
     return load(entry, parse("folder"), seed=0, kind=kind().kind())
 
@@ -67,7 +69,21 @@ def data_of(folder, size=None, classes=("cat", "dog"), kind=Classification):
 def opened(monkeypatch):
     """Return a list that receives the path of every image that is decoded."""
     paths, real = [], Image.open
-    monkeypatch.setattr(Image, "open", lambda file, *rest: paths.append(str(file)) or real(file, *rest))
+
+    def opening(file, *rest):
+        image = real(file, *rest)
+        load = image.load
+
+        def loading():
+            if image.load is loading:
+                image.load = load
+                paths.append(str(file))
+            return load()
+
+        image.load = loading
+        return image
+
+    monkeypatch.setattr(Image, "open", opening)
     return paths
 
 
@@ -253,9 +269,26 @@ def test_digests_need_no_folder_that_can_be_written(tmp_path, monkeypatch):
     assert found == {names[0]: hashlib.sha256(b"x").digest(), names[1]: file_digests.MISSING}
 
 
+def test_digests_of_files_with_any_name_are_remembered(tmp_path, monkeypatch):
+    file = os.fsdecode(os.fsencode(str(tmp_path)) + b"/caf\xe9")
+    with open(file, "wb") as opened:  # noqa: PTH123  # the name is bytes
+        opened.write(b"x")
+    aged(file)
+    first = file_digests.file_digests([file])
+    assert first == {file: hashlib.sha256(b"x").digest()}
+    monkeypatch.setattr(hashlib, "file_digest", None)
+    assert file_digests.file_digests([file]) == first
+
+
+def test_what_is_no_file_has_no_digest_and_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    names = [str(tmp_path / "fifo"), str(tmp_path), "a\0b", "\ud800"]
+    assert file_digests.file_digests(names) == dict.fromkeys(names, file_digests.MISSING)
+
+
 def test_the_digest_depends_on_how_files_are_read(folder):
     assert len({data_of(folder, size).digest for size in (None, 6, 7)}) == 3
-    images = [next(iter(read_folder(str(folder), "train", seed=0))) for _ in range(2)]
+    images = [next(s for s in read_folder(str(folder), "train", seed=0) if isinstance(s, Sample))] * 2
     changed = [next(binarize_samples([image], mode)).input for image, mode in zip(images, MODES, strict=False)]
     first, second = file_digests.deferred_digests(changed, [b"", b""])
     assert first != second and set(np.unique(changed[0].read())) == {0, 255}

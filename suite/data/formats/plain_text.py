@@ -1,8 +1,9 @@
 """Your own text, from a file or a folder of files, split by position."""
 
-import codecs
 from pathlib import Path
 
+from suite.data.formats.text_files import entries, text_of, unread
+from suite.data.regular_files import existing_path
 from suite.data.split_files import EVERYTHING, SPLIT_FOLDERS, TRAIN_FRACTIONS, portion
 from suite.data.splitting import SPLITS
 from suite.data.windows import Passage, SplitLimits, Window, cut, samples
@@ -16,38 +17,13 @@ PART_NAMES = {name: split for split, names in SPLIT_FOLDERS.items() for name in 
 """Names that a split's file may have, in lower case and without the extension."""
 
 
-def decoded(content: bytes, name: str) -> str:
-    """Decode UTF-8 and remove the byte order mark, if there is one.
-
-    Raises:
-        DataError: they are not UTF-8.
-    """
-    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        raise DataError(
-            f"{name} is UTF-16, by its first two bytes; convert it, "
-            f"for example: iconv -f utf-16 -t utf-8 {name} > converted-{name}"
-        )
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        # The codec counts bytes from after the byte order mark.
-        position = error.start + (len(content) - len(error.object))
-        raise DataError(
-            f"{name} is not UTF-8 at byte {position} (0x{content[position]:02x}); convert it, "
-            f"for example: iconv -f latin1 -t utf-8 {name} > converted-{name}"
-        ) from error
-
-
 def read_plain(file: Path) -> str:
     """Return a file's text with line feeds for all line endings.
 
     Raises:
         DataError: it cannot be read, is empty, is not UTF-8 or holds a NUL.
     """
-    try:
-        text = decoded(file.read_bytes(), file.name)
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error}") from error
+    text = text_of(file)
     if "\0" in text:
         raise DataError(f"{file.name} has a NUL at character {text.index(chr(0))}; this is not a file of text.")
     if not text.strip():
@@ -70,16 +46,17 @@ def read_text(path: str, split: str, *, window: Window, limits: SplitLimits) -> 
     Raises:
         DataError: there is no text, it cannot be read or is too short, or two files have the same text.
     """
-    parts = _parts(Path(path).expanduser())
+    files, remarks = _files(existing_path(path, "give a text file or a folder of .txt files"))
+    parts = _distinct(files)
     share = portion(parts, split)
     if share.part is None:
-        return []
+        return list(remarks)
     name = share.part if share.part != EVERYTHING else "text"
     pieces = [Passage(name, text) for text in parts[share.part]]
     if share.fractions is not None:
         fractions = TRAIN_FRACTIONS if share.fractions == TRAIN_FRACTIONS else FRACTIONS
         pieces = [cut(piece, split, fractions) for piece in pieces]
-    return [*share.remarks, *samples(_joined(pieces, split), split, window=window, limits=limits)]
+    return [*remarks, *share.remarks, *samples(_joined(pieces, split), split, window=window, limits=limits)]
 
 
 def _joined(pieces: list[Passage], split: str) -> Passage:
@@ -89,20 +66,19 @@ def _joined(pieces: list[Passage], split: str) -> Passage:
     return Passage(pieces[0].name, "\n".join(piece.text for piece in pieces), start)
 
 
-def _parts(path: Path) -> dict[str, list[str]]:
-    """Return the texts of every part on disk."""
-    if path.is_file():
-        return {EVERYTHING: [read_plain(path)]}
+def _files(path: Path) -> tuple[dict[str, list[Path]], list[Remark]]:
+    """Return the files of every part on disk, and remarks on what else is there."""
     if not path.is_dir():
-        raise DataError(f"{str(path)!r} is neither a file nor a folder; give a text file or a folder of .txt files.")
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".txt" and not file.name.startswith("."))
+        return {EVERYTHING: [path]}, []
+    files = [file for file in entries(path) if file.suffix.lower() == ".txt"]
     if not files:
         raise DataError(f"{str(path)!r} has no .txt files; give a text file or a folder of them.")
     named: dict[str, list[Path]] = {}
     for file in files:
         if part := PART_NAMES.get(file.stem.lower()):
             named.setdefault(part, []).append(file)
-    return _distinct(named or {EVERYTHING: files})
+    parts = named or {EVERYTHING: files}
+    return parts, list(unread(path, [file for part in parts.values() for file in part]))
 
 
 def _distinct(named: dict[str, list[Path]]) -> dict[str, list[str]]:

@@ -1,12 +1,17 @@
 """Two public sentiment benchmarks on disk: SST-2 in the format of GLUE, and the IMDB reviews."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from suite.data.formats.plain_text import decoded
-from suite.data.split_files import existing_folder, file_contents, lines, portion, text_contents
+from suite.data.formats.text_files import rows_of, text_of, unread
+from suite.data.groups import ungrouped
+from suite.data.named_files import wrong_suffix
+from suite.data.regular_files import existing_folder
+from suite.data.split_files import file_contents, portion, text_contents
+from suite.data.walking import children
 from suite.errors import DataError
 from suite.types import Rejected, Remark, Sample
 
@@ -14,6 +19,11 @@ CLASSES = ("negative", "positive")
 
 GLUE_FILES = {"train": "train.tsv", "validation": "dev.tsv"}
 """Part to file; test.tsv is not read, because its labels are not public."""
+
+IMDB_NAMES = (
+    "pos", "neg", "unsup", "urls_pos.txt", "urls_neg.txt", "urls_unsup.txt", "labeledBow.feat", "unsupBow.feat",
+)  # fmt: skip
+"""What is in a part of IMDB as it is published; the reviews in unsup have no label, and the .feat files no texts."""
 
 PHRASES = (
     "train.tsv has several phrases of one sentence and does not say which, so parts of it have sentences in common"
@@ -36,9 +46,10 @@ def read_sst2(path: str, split: str, *, seed: int) -> Iterator[Sample | Rejected
         DataError: there are no such files, they are not UTF-8, or they have other columns.
     """
     root = existing_folder(path)
-    files = {part: root / name for part, name in GLUE_FILES.items() if (root / name).is_file()}
+    files = {part: root / name for part, name in GLUE_FILES.items() if os.path.lexists(root / name)}
     if not files:
         raise DataError(f"{path!r} has neither train.tsv nor dev.tsv; give GLUE's folder SST-2.")
+    yield from unread(root, [*files.values(), root / "test.tsv"])
     share = portion(files, split)
     yield from share.remarks
     if share.part is None:
@@ -54,10 +65,10 @@ def read_sst2(path: str, split: str, *, seed: int) -> Iterator[Sample | Rejected
 
 
 def _glue(file: Path) -> list[Sample | Rejected]:
-    lines = decoded(file.read_bytes(), file.name).replace("\r\n", "\n").split("\n")
+    lines = rows_of(text_of(file))
     header = lines[0].split("\t")
     if header != ["sentence", "label"]:
-        raise DataError(f"{file.name} has the columns {', '.join(header)}; expected sentence and label.")
+        raise DataError(f"{file.name} has the columns {', '.join(header)[:80]!r}; expected sentence and label.")
     return [_labeled(f"{file.stem}/{number}", line) for number, line in enumerate(lines[1:], start=2) if line]
 
 
@@ -66,11 +77,11 @@ def _labeled(name: str, line: str) -> Sample | Rejected:
     if len(cells) != 2:
         return Rejected(name, f"{len(cells)} columns; expected sentence and label")
     if cells[1].strip() not in ("0", "1"):
-        return Rejected(name, f"label {cells[1]!r}; expected 0 or 1")
+        return Rejected(name, f"label {cells[1]!r:.40}; expected 0 or 1")
     return Sample(name, cells[0].strip(), CLASSES[int(cells[1])])
 
 
-def read_imdb(path: str, split: str, *, seed: int) -> Iterator[Sample | Rejected]:
+def read_imdb(path: str, split: str, *, seed: int) -> Iterator[Sample | Rejected | Remark]:
     """Yield the reviews of one split of IMDB: test/ is the test part, and train/ is split 80 : 20.
 
     Reviews without a label (unsup/) are not read; ``<br />`` becomes a line feed. The number after the underscore in
@@ -82,7 +93,7 @@ def read_imdb(path: str, split: str, *, seed: int) -> Iterator[Sample | Rejected
         seed: seed of the stratified split.
 
     Raises:
-        DataError: there are no such folders, or one of them has no reviews.
+        DataError: there are no such folders, one of them has no reviews, or a list of addresses cannot be read.
     """
     root = existing_folder(path)
     parts = [part for part in ("train", "test") if (root / part).is_dir()]
@@ -91,10 +102,16 @@ def read_imdb(path: str, split: str, *, seed: int) -> Iterator[Sample | Rejected
     share = portion(parts, split)
     if share.part is None:
         return
-    files = [found for label in CLASSES for found in _reviews(root / share.part, label)]
+    yield from unread(root / share.part, [root / share.part / name for name in IMDB_NAMES])
+    folders = [_reviews(root / share.part, label) for label in CLASSES]
+    files = [found for reviews, _ in folders for found in reviews]
     labels, films = [file.label for file in files], [file.film for file in files]
+    if share.reports:
+        for _, others in folders:
+            yield from (Rejected(other.relative_to(root).as_posix(), reason) for other, reason in others.items())
+        yield from ungrouped([_name(file, root) for file in files], films, "the files urls_*.txt name the film of")
     for found in share.take(files, split, seed=seed, contents=_contents, labels=labels, groups=films):
-        yield _review(found, found.file.relative_to(root).with_suffix("").as_posix())
+        yield _review(found, _name(found, root))
 
 
 class _File(NamedTuple):
@@ -105,17 +122,25 @@ class _File(NamedTuple):
     film: str | None
 
 
+def _name(found: _File, root: Path) -> str:
+    return found.file.relative_to(root).with_suffix("").as_posix()
+
+
 def _contents(files: Sequence[_File]) -> list[bytes]:
     return file_contents([found.file for found in files], [found.file.name for found in files])
 
 
-def _reviews(part: Path, label: str) -> list[_File]:
+def _reviews(part: Path, label: str) -> tuple[list[_File], dict[Path, str]]:
+    """Return the reviews of one class, and why anything else in their folder is not read."""
     place, addresses = part / label[:3], part / f"urls_{label[:3]}.txt"
-    files = sorted(place.glob("[!.]*.txt"))
+    found = children(place)
+    others = {**found.problems, **dict.fromkeys(found.folders, "a folder; expected one file per review")}
+    others |= {file: reason for file in found.files if (reason := wrong_suffix(file, {".txt"}))}
+    files = [file for file in found.files if file not in others]
     if not files:
         raise DataError(f"{str(place)!r} has no .txt files; expected one review per file.")
-    films = lines(addresses) if addresses.is_file() else []
-    return [_File(file, label, _film(file.stem, films)) for file in files]
+    films = [line.strip() for line in text_of(addresses).split("\n")] if os.path.lexists(addresses) else []
+    return [_File(file, label, _film(file.stem, films)) for file in files], others
 
 
 def _film(name: str, films: Sequence[str]) -> str | None:
@@ -128,8 +153,8 @@ def _film(name: str, films: Sequence[str]) -> str | None:
 
 def _review(found: _File, name: str) -> Sample | Rejected:
     try:
-        text = decoded(found.file.read_bytes(), found.file.name)
-    except (OSError, DataError) as error:
+        text = text_of(found.file)
+    except DataError as error:
         return Rejected(name, str(error))
     text = re.sub(r"<br\s*/?>", "\n", text, flags=re.IGNORECASE).strip()
     return Sample(name, text, found.label, group=found.film)

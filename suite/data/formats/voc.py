@@ -1,13 +1,17 @@
 """Detection and segmentation data in the layout of Pascal VOC."""
 
-from collections.abc import Iterator, Mapping
-from functools import partial
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from suite.data.formats.image_pairs import Pairs, Reader, mask_reader
-from suite.data.formats.voc_objects import voc_sample
+from suite.data.formats.image_pairs import Pairs, Reader
+from suite.data.formats.mask_files import mask_reader, meaning_of
+from suite.data.formats.pixel_format import AS_STORED, PixelFormat, agreed_format
+from suite.data.formats.voc_objects import VocReader
 from suite.data.groups import Grouping
-from suite.data.split_files import existing_folder, files_by_stem, listed_names, portion
+from suite.data.named_files import files_by_stem
+from suite.data.regular_files import existing_folder
+from suite.data.split_files import portion
 from suite.data.splitting import SPLITS
 from suite.errors import DataError
 from suite.types import Rejected, Remark, Sample
@@ -17,7 +21,7 @@ LISTS = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
 
 
 def read_voc(
-    path: str, split: str, *, seed: int, size: int | None = None, group: str | None = None
+    path: str, split: str, *, seed: int, pixels: PixelFormat = AS_STORED, group: str | None = None
 ) -> Iterator[Sample | Rejected | Remark]:
     """Yield the images of one split, each with its objects; difficult objects are ignored objects.
 
@@ -25,19 +29,30 @@ def read_voc(
         path: the folder with JPEGImages, Annotations and ImageSets/Main inside, or a folder above it.
         split: train, validation or test; `split_files.portion` says which list a split takes.
         seed: seed of the split, if the data do not come with one.
-        size: side in pixels of the square to which images are scaled; None to keep their size.
+        pixels: how images become arrays; they are scaled to their square, and not cropped.
         group: how ids name groups of images that belong together; see `suite.data.groups.Grouping`.
 
     Raises:
         DataError: the folder does not have this layout, or no id names a group.
     """
     root = _root(path)
-    labels = files_by_stem(root / "Annotations", {".xml"})
-    return _read(root, "Main", Grouping(group), (split, seed), labels, partial(voc_sample, size))
+    images, labels = files_by_stem(root / "JPEGImages"), files_by_stem(root / "Annotations", {".xml"})
+    form, looks = agreed_format([*images.values()], pixels)
+    yield from looks
+    reader = VocReader(form)
+    pairs = Pairs(images, labels, grouping=Grouping(group))
+    yield from _read(root / "ImageSets" / "Main", pairs, (split, seed), reader)
+    yield from reader.notes.remarks(split)
 
 
 def read_voc_masks(
-    path: str, split: str, *, seed: int, size: int | None = None, group: str | None = None
+    path: str,
+    split: str,
+    *,
+    seed: int,
+    classes: Sequence[str],
+    pixels: PixelFormat = AS_STORED,
+    group: str | None = None,
 ) -> Iterator[Sample | Rejected | Remark]:
     """Yield the images of one split, each with its mask of class indices; 255 is the border around objects.
 
@@ -45,15 +60,26 @@ def read_voc_masks(
         path: the folder with JPEGImages, SegmentationClass and ImageSets/Segmentation inside, or a folder above it.
         split: train, validation or test; `split_files.portion` says which list a split takes.
         seed: seed of the split, if the data do not come with one.
-        size: side in pixels of the square to which images and masks are scaled; None to keep their size.
+        classes: the classes in order.
+        pixels: how images become arrays; they and their masks are scaled to their square, and not cropped.
         group: how ids name groups of images that belong together; see `suite.data.groups.Grouping`.
 
     Raises:
-        DataError: the folder does not have this layout, or no id names a group.
+        DataError: the folder does not have this layout, it is unknown what the masks mean, or no id names a group.
     """
     root = _root(path)
-    labels = files_by_stem(root / "SegmentationClass", {".png"})
-    return _read(root, "Segmentation", Grouping(group), (split, seed), labels, mask_reader(size))
+    images, labels = files_by_stem(root / "JPEGImages"), files_by_stem(root / "SegmentationClass", {".png"})
+    meaning = meaning_of([*labels.values()], classes)
+    form, looks = agreed_format([*images.values()], pixels)
+    yield from (*looks, *meaning.remarks)
+    pairs = Pairs(images, labels, grouping=Grouping(group))
+    yield from _read(root / "ImageSets" / "Segmentation", pairs, (split, seed), mask_reader(form, meaning.to_classes))
+
+
+def _unlabeled(pairs: Pairs) -> Iterator[Rejected]:
+    """Yield the images without a label file, which are not sought in any list."""
+    for name in sorted(pairs.images.keys() - pairs.labels.keys()):
+        yield Rejected(name, pairs.unlabeled)
 
 
 def _root(path: str) -> Path:
@@ -67,19 +93,16 @@ def _root(path: str) -> Path:
 
 
 def _read(
-    root: Path,
-    task: str,
-    grouping: Grouping,
-    split_and_seed: tuple[str, int],
-    labels: Mapping[str, Path],
-    reader: Reader,
+    folder: Path, pairs: Pairs, split_and_seed: tuple[str, int], reader: Reader
 ) -> Iterator[Sample | Rejected | Remark]:
-    """Yield a split's images; without lists, all images that have a label are split by seed."""
+    """Yield a split's images by the lists in a folder; without lists, all images that have a label, split by seed."""
     split, seed = split_and_seed
-    lists = {part: file for part in SPLITS if (file := root / "ImageSets" / task / LISTS[part]).is_file()}
+    lists = {part: file for part in SPLITS if os.path.lexists(file := folder / LISTS[part])}
     share = portion(lists, split)
     yield from share.remarks
-    if share.part is not None:
-        pairs = Pairs(files_by_stem(root / "JPEGImages"), labels, grouping=grouping)
-        names = listed_names(lists[share.part]) if lists else list(labels)
-        yield from pairs.of_split(share, split, reader, seed=seed, names=names)
+    if share.part is None:
+        return
+    names, said = pairs.listed(lists, share.part) if lists else ([*pairs.labels], _unlabeled(pairs))
+    if share.reports:
+        yield from said
+    yield from pairs.of_split(share, split, reader, seed=seed, names=names)

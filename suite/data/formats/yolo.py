@@ -1,18 +1,25 @@
 """Detection data in YOLO format: one text file per image, one line per object, lengths relative to the image's."""
 
-from collections.abc import Iterator, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
-from suite.data.formats.image_files import BoxedObject, Photo, detection_sample
 from suite.data.formats.image_pairs import Pairs
-from suite.data.formats.yolo_names import class_names
+from suite.data.formats.label_files import shortened
+from suite.data.formats.pixel_format import AS_STORED, PixelFormat, agreed_format
+from suite.data.formats.yolo_lines import YoloReader
+from suite.data.formats.yolo_names import name_lists, numbered_classes
+from suite.data.formats.yolo_yaml import extra_columns, yaml_contents, yaml_files
 from suite.data.groups import Grouping
-from suite.data.split_files import EVERYTHING, existing_folder, files_by_stem, lines, part_folders, portion
+from suite.data.named_files import NamedFiles, files_by_stem
+from suite.data.regular_files import existing_folder
+from suite.data.split_files import EVERYTHING, beside_parts, part_folders, portion
 from suite.errors import DataError
-from suite.types import Rejected, Remark, Sample
+from suite.types import ClassNames, Rejected, Remark, Sample
 
 UNLABELED = "no label file of this name; an empty file means that the image has no objects"
+
+KEYS = {"train": "train", "val": "validation", "test": "test"}
+"""Keys of data.yaml and the parts whose folder of images they give."""
 
 
 def read_yolo(
@@ -21,67 +28,114 @@ def read_yolo(
     *,
     seed: int,
     classes: Sequence[str] | None = None,
-    size: int | None = None,
+    pixels: PixelFormat = AS_STORED,
     group: str | None = None,
-) -> Iterator[Sample | Rejected | Remark]:
+) -> Iterator[Sample | Rejected | Remark | ClassNames]:
     """Yield the images of one split, each with its objects; labels are class names.
 
-    A line is ``class x y width height`` with the center of the box. An empty file means that the image has no objects;
-    an image without a label file is rejected, because it may not have been labeled.
+    A line is ``class x y width height`` with the center of the box, or ``class x1 y1 x2 y2 x3 y3 ...``, a polygon,
+    which becomes the box around it. An empty file means that the image has no objects; an image without a label file is
+    rejected, because it may not have been labeled, and so is one with a line that cannot be read.
 
     Args:
         path: the folder with ``images/`` and ``labels/``, or ``images/train/`` and ``labels/train/``, or
-            ``train/images/`` and ``train/labels/``; `split_files.portion` says which part a split takes.
+            ``train/images/`` and ``train/labels/``, or folders that data.yaml gives; `split_files.portion` says which
+            part a split takes. Label files may also be beside the images.
         split: train, validation or test.
         seed: seed of the split, if the data do not come with one.
-        classes: class names in the order of their numbers; None to read them from names.txt, classes.txt or data.yaml.
-        size: side in pixels of the square to which images are scaled; None to keep their size.
+        classes: class names in the order of the models' outputs; None for that of names.txt, classes.txt or data.yaml.
+            Without such a file, also in the order of the numbers in label files.
+        pixels: how images become arrays; they are scaled to their square, and not cropped.
         group: how ids name groups of images that belong together; see `suite.data.groups.Grouping`.
 
     Raises:
         DataError: the folder does not have this layout, there are no class names, or no id names a group.
     """
     root = existing_folder(path)
-    names = tuple(classes) if classes else class_names(root)
-    folders = part_folders(root, "images")
+    classes = (classes,) if isinstance(classes, str) else classes
+    names, said = numbered_classes(root, classes)
+    folders, remarks = _image_folders(root)
+    images = {part: files_by_stem(folder) for part, folder in folders.items()}
+    form, looks = agreed_format([file for files in images.values() for file in files.values()], pixels)
     share = portion(folders, split)
-    yield from share.remarks
+    yield from (*said, *remarks, *looks, *share.remarks)
+    if split == "test":
+        yield from _beside(root, folders)
     if share.part is None:
         return
     labels = files_by_stem(_label_folder(root, folders[share.part], share.part), {".txt"})
-    pairs = Pairs(files_by_stem(folders[share.part]), labels, share.part, UNLABELED, Grouping(group))
-    yield from pairs.of_split(share, split, partial(_objects, names, size), seed=seed)
+    _leave_out((*name_lists(root), *yaml_files(root)), images[share.part], labels)
+    pairs = Pairs(images[share.part], labels, share.part, UNLABELED, Grouping(group))
+    reader = YoloReader(names, form, extra_columns(root))
+    yield from pairs.of_split(share, split, reader, seed=seed)
+    yield from reader.notes.remarks(split)
+
+
+def _beside(root: Path, folders: Mapping[str, Path]) -> Iterator[Rejected]:
+    """Yield what is beside the folders of parts, but files of class names."""
+    labels = {part: _label_folder(root, folder, part) for part, folder in folders.items()}
+    names = {str(file.relative_to(root)) for file in (*name_lists(root), *yaml_files(root))}
+    for content, parts in (("images", folders), ("labels", labels)):
+        yield from (item for item in beside_parts(root, content, parts) if item.id not in names)
+
+
+def _leave_out(files: Iterable[Path], images: NamedFiles, labels: NamedFiles) -> None:
+    """Remove files of class names from images and label files; labelling tools leave them among these."""
+    for file in files:
+        images.unused.pop(file, None)
+        labels.unused.pop(file, None)
+        if labels.get(file.stem) == file:
+            del labels[file.stem]
+
+
+def _image_folders(root: Path) -> tuple[dict[str, Path], tuple[Remark, ...]]:
+    """Return the folder of images of each part, and what must be said of it.
+
+    These are the folders with the names of splits, else those that data.yaml gives, else ``images``, else the data
+    set's folder itself if label files are in it.
+
+    Raises:
+        DataError: there are none.
+    """
+    try:
+        named = part_folders(root, "images")
+    except DataError:
+        is_flat = any(root.glob("*.txt")) and bool(files_by_stem(root))
+        named = {EVERYTHING: root} if is_flat else {}
+        given, remarks = _given_folders(root)
+        if not named and not given:
+            raise
+        return given or named, remarks
+    if EVERYTHING not in named:
+        return named, ()
+    given, remarks = _given_folders(root)
+    return given or named, remarks
 
 
 def _label_folder(root: Path, images: Path, part: str) -> Path:
-    """Return the folder of labels that corresponds to a folder of images."""
-    if part == EVERYTHING or images.name == "images":
-        return images.parent / "labels"
-    return root / "labels" / images.name
+    """Return the folder of labels that corresponds to a folder of images; the folder itself if there is none."""
+    is_first = part == EVERYTHING or images.name == "images"
+    labels = images.parent / "labels" if is_first else root / "labels" / images.name
+    return labels if labels.is_dir() else images
 
 
-def _objects(names: Sequence[str], size: int | None, name: str, image: Path, file: Path) -> Iterator[Sample | Rejected]:
-    photo = Photo(image, size)
-    dimensions = photo.dimensions()
-    objects = []
-    for number, line in enumerate(lines(file), start=1):
-        try:
-            objects += [_object(line, names, dimensions)] if line else []
-        except DataError as error:
-            yield Rejected(f"{name}: {file.name}:{number}", str(error))
-    yield detection_sample(name, photo, objects)
+def _given_folders(root: Path) -> tuple[dict[str, Path], tuple[Remark, ...]]:
+    """Return the folders that data.yaml gives; nothing if it gives one for all, or if one of them is not there."""
+    values = {key: value for key in KEYS if (value := yaml_contents(root).get(key)) is not None and value.value}
+    found = {key: _folder(root, value.value) for key, value in values.items()}
+    if lost := [key for key, folder in found.items() if folder is None]:
+        value = shortened(values[lost[0]].value)
+        text = f"data.yaml gives {lost[0]}: {value}, which is no folder here; all images are one part"
+        return {}, (Remark(text),)
+    folders = {KEYS[key]: folder for key, folder in found.items() if folder is not None}
+    return (folders if len(set(folders.values())) == len(folders) > 1 else {}), ()
 
 
-def _object(line: str, names: Sequence[str], size: tuple[int, int]) -> BoxedObject:
-    words = line.split()
-    if len(words) != 5:
-        raise DataError(f"{len(words)} columns; expected class, x, y, width, height")
-    if not words[0].isdecimal() or int(words[0]) >= len(names):
-        raise DataError(f"class {words[0]!r}; expected a number from 0 to {len(names) - 1}")
+def _folder(root: Path, value: object) -> Path | None:
+    """Return a folder below the data set's one; leading ``..`` are left out, as data.yaml is often moved."""
+    parts = [part for part in PurePosixPath(value).parts if part not in ("..", ".")] if isinstance(value, str) else []
+    tails = [Path(*parts[start:]) for start in range(len(parts)) if parts[start] != "/"]
     try:
-        x, y, width, height = (float(word) for word in words[1:])
-    except ValueError:
-        raise DataError(f"{' '.join(words[1:])!r}; expected four numbers") from None
-    corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-    left, top, right, bottom = (corner * size[axis % 2] for axis, corner in enumerate(corners))
-    return BoxedObject((left, top, right, bottom), names[int(words[0])])
+        return next((root / tail for tail in tails if (root / tail).is_dir()), None)
+    except OSError:  # a name that is too long
+        return None

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from suite.data import resolved
-from suite.types import Rejected, Remark, Sample
+from suite.types import ClassNames, Rejected, Remark, Sample
 
 SPLITS = ("train", "validation", "test")
 
@@ -51,8 +51,8 @@ def voc_annotation(*objects, size=(20, 10)):
 
 def sorted_out(samples):
     """Read deferred samples; return samples by id and reasons of rejections by id; check that ids are unique."""
-    samples = [sample for sample in samples if not isinstance(sample, Remark)]
-    samples = [resolved(item) if isinstance(item, Sample) else item for item in samples if not isinstance(item, Remark)]
+    samples = [sample for sample in samples if not isinstance(sample, Remark | ClassNames)]
+    samples = [resolved(item) if isinstance(item, Sample) else item for item in samples]
     kept = {sample.id: sample for sample in samples if not isinstance(sample, Rejected)}
     rejected = {sample.id: sample.reason for sample in samples if isinstance(sample, Rejected)}
     assert len(kept) + len(rejected) == len(samples)

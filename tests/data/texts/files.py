@@ -4,6 +4,7 @@ import json
 
 import pandas as pd
 
+from suite.data.formats.table_columns import ColumnNames
 from suite.data.formats.tables import read_table
 from tests.data.formats.files import SPLITS, sorted_out
 
@@ -30,8 +31,9 @@ def labels(samples):
     return {name: sample.target for name, sample in samples.items()}
 
 
-def everything(path, **options):
+def everything(path, classes=(), missing=None, **columns):
     """Return every text with its label, and every rejection, of a table without splits."""
+    options = {"columns": ColumnNames(**columns), "classes": classes, "missing": missing}
     kept, rejected = over_splits(lambda split: read_table(str(path), split, seed=0, **options))
     samples = {name: sample for split in kept.values() for name, sample in split.items()}
     return [(samples[name].input, samples[name].target) for name in sorted(samples, key=int)], rejected

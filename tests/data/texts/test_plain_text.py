@@ -6,10 +6,13 @@ import string
 
 import pytest
 
-from suite.data.formats.plain_text import decoded, read_plain, read_text
-from suite.data.formats.table_files import ColumnNames, read_columns
+from suite.data.formats.plain_text import read_plain, read_text
+from suite.data.formats.table_columns import ColumnNames
+from suite.data.formats.table_files import read_columns
+from suite.data.formats.text_files import decoded
 from suite.data.windows import Passage, SplitLimits, Window, cut, samples, windows
 from suite.errors import DataError
+from suite.types import Remark
 from tests.data.texts.files import SPLITS, over_splits, write
 
 SMALL = Window(context=3, scored=4)
@@ -90,7 +93,7 @@ def test_another_encoding_is_reported_with_its_first_invalid_byte(tmp_path, cont
     with pytest.raises(DataError, match=rf"a\.txt is not UTF-8 at byte {byte} \(0x{content[byte]:02x}\); convert it"):
         read_plain(write(tmp_path / "a.txt", content))
     assert decoded("größe".encode(), "a") == "größe"
-    with pytest.raises(DataError, match="UTF-16, by its first two bytes; convert it, for example: iconv -f utf-16"):
+    with pytest.raises(DataError, match="UTF-16, by its byte order mark; convert it, for example: iconv -f utf-16"):
         decoded("größe".encode("utf-16"), "a")
 
 
@@ -113,7 +116,7 @@ def test_utf_16_is_reported_with_a_command_to_convert_it(tmp_path, name, encodin
         columns = read_columns(file, ColumnNames())
         return (*columns.texts, *columns.labels)
 
-    message = f"{name} is UTF-16, by its first two bytes; convert it, for example: iconv -f utf-16 -t utf-8 {name} >"
+    message = f"{name} is UTF-16, by its byte order mark; convert it, for example: iconv -f utf-16 -t utf-8 {name} >"
     with pytest.raises(DataError, match=re.escape(message)):
         read_all()
     file.write_bytes(file.read_bytes().decode("utf-16").encode())  # as iconv does
@@ -123,9 +126,12 @@ def test_utf_16_is_reported_with_a_command_to_convert_it(tmp_path, name, encodin
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("plain".encode("utf-16-le"), "NUL at character 1"),
-        ("plain".encode("utf-16-be"), "NUL at character 0"),
-        ("größe".encode("utf-16-le"), "not UTF-8 at byte 4"),
+        (
+            "plain".encode("utf-16-le"),
+            r"a\.txt has NULs in place of many letters, as UTF-16 has; convert it, .* -f utf-16le",
+        ),
+        ("plain".encode("utf-16-be"), "NULs in place of many letters"),
+        ("größe".encode("utf-32"), "is UTF-32, by its byte order mark; .* iconv -f utf-32 "),
         ("größe".encode("latin-1"), r"not UTF-8 at byte 2 \(0xf6\); convert it, for example: iconv -f latin1"),
     ],
 )
@@ -171,13 +177,21 @@ def test_a_window_needs_context_and_scored_characters(arguments):
         Window(*arguments)
 
 
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+@pytest.mark.parametrize("limit", [0, -5])
+def test_a_limit_below_one_is_an_error(split, limit):
+    with pytest.raises(DataError, match=rf"{split}={limit}; expected at least 1, or None for all"):
+        SplitLimits(**{split: limit})
+
+
 def test_each_file_of_a_folder_is_cut_by_itself_in_the_order_of_file_names(tmp_path):
     first, second = prose(100, seed=1), prose(100, seed=2)
     write(tmp_path / "b.txt", second), write(tmp_path / "a.txt", first)
     write(tmp_path / "notes.md", "x"), write(tmp_path / ".hidden.txt", "y")
     for split, start, end in (("train", 0, 80), ("validation", 80, 90), ("test", 90, 100)):
         text = f"{first[start:end]}\n{second[start:end]}"
-        found = read(tmp_path, split)
+        remark, *found = read(tmp_path, split)
+        assert remark == Remark(f"1 of 3 files and folders in {tmp_path.name} is not read: notes.md")
         offset = int(found[0].id.removeprefix("text/"))
         for sample in found:
             begin = int(sample.id.removeprefix("text/")) - offset

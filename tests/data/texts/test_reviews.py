@@ -4,7 +4,8 @@ import pytest
 
 from suite.data.formats.reviews import read_imdb, read_sst2
 from suite.errors import DataError
-from tests.data.texts.files import labels, over_splits, sorted_out, write
+from suite.types import Remark
+from tests.data.texts.files import SPLITS, labels, over_splits, sorted_out, write
 
 HEADER = "sentence\tlabel\n"
 
@@ -61,10 +62,20 @@ def test_a_byte_order_mark_is_removed_and_latin_1_rejected(tmp_path):
         list(sst2(tmp_path, dev=HEADER.encode() + b"caf\xe9\t1\n")("test"))
 
 
+def test_other_files_and_folders_are_said(tmp_path):
+    write(tmp_path / "sst2" / "extra.tsv", "x")
+    found = list(sst2(tmp_path / "sst2", dev=HEADER + "a\t1\nb\t0\n", test="index\tsentence\n")("test"))
+    assert Remark("1 of 3 files and folders in sst2 is not read: extra.tsv") in found
+    read = imdb(tmp_path / "imdb")
+    write(tmp_path / "imdb" / "train" / "neu" / "0_5.txt", "so so")
+    found = [item for split in SPLITS for item in read(split) if isinstance(item, Remark)]
+    assert Remark("1 of 5 files and folders in train is not read: neu") in found
+
+
 def test_a_folder_that_is_not_sst2_is_rejected(tmp_path):
     with pytest.raises(DataError, match=r"neither train\.tsv nor dev\.tsv"):
         list(read_sst2(str(tmp_path), "test", seed=0))
-    with pytest.raises(DataError, match="columns text, y; expected sentence and label"):
+    with pytest.raises(DataError, match="the columns 'text, y'; expected sentence and label"):
         list(sst2(tmp_path, dev="text\ty\nx\t1\n")("test"))
     with pytest.raises(DataError, match="not a folder"):
         list(read_sst2(str(tmp_path / "none"), "test", seed=0))

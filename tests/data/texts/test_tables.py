@@ -9,10 +9,12 @@ import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 
-from suite.data.formats.table_files import ColumnNames, read_columns
+from suite.data.formats.table_columns import ColumnNames
+from suite.data.formats.table_files import read_columns
 from suite.data.formats.tables import read_table
 from suite.errors import DataError
 from suite.runner.preparation import prepare_task
+from suite.types import Remark
 from tests.data.texts.files import csv, everything, jsonl, labels, over_splits, sorted_out, write
 
 TEXTS = ["good", 'a "quoted", one', "two\nlines", "naïve 🎈", "NA", "null"]
@@ -72,7 +74,7 @@ def test_a_record_without_a_text_or_a_label_is_rejected(tmp_path):
     rows = [
         {"text": None, "label": 1}, {"text": float("nan"), "label": 1}, {"label": 1}, {"text": 5, "label": 1},
         {"text": "a", "label": None}, {"text": "b", "label": float("nan")}, {"text": "c"}, {"text": "d", "label": "  "},
-        {"text": "e", "label": -1}, {"text": "f", "label": 0.5}, {"text": "g", "label": [1]},
+        {"text": "e", "label": {}}, {"text": "f", "label": 0.5}, {"text": "g", "label": [1, 2]},
         {"text": "h", "label": float("inf")}, {"text": "right", "label": 1}, {"text": "wrong", "label": 0},
         {"text": "", "label": 0},
     ]  # fmt: skip
@@ -82,20 +84,22 @@ def test_a_record_without_a_text_or_a_label_is_rejected(tmp_path):
     assert [rejected[str(row)] for row in range(3)] == ["no text"] * 3
     assert rejected["3"] == "a text of type int (5); expected a string"
     assert [rejected[str(row)] for row in range(4, 8)] == ["no label"] * 4
-    assert rejected["8"].startswith("label -1") and rejected["9"].startswith("label 0.5; expected a name")
-    assert rejected["10"].startswith("label of type list") and rejected["11"].startswith("label inf")
-    assert rejected["15"].startswith("not JSON") and rejected["16"] == "list; expected an object"
+    assert rejected["8"].startswith("label of type dict") and rejected["9"].startswith("label 0.5; expected a name")
+    assert rejected["10"] == "a list of 2 labels; expected one" and rejected["11"].startswith("label inf")
+    assert rejected["15"].startswith("line 16 is not usable JSON: Expecting property name")
+    assert rejected["16"] == "line 17 is JSON of type list, not an object"
     assert len(samples) + len(rejected) == 17
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.parquet"])
 def test_empty_cells_are_missing_values(tmp_path, name):
     if name.endswith("parquet"):
-        table = pd.DataFrame({"text": ["a", None, "b", "c"], "label": [1.0, 0.0, None, 0.0]})
+        table = pd.DataFrame({"text": ["a", None, "b", "c", None], "label": [1.0, 0.0, None, 0.0, None]})
         table.to_parquet(tmp_path / name)
     else:
-        write(tmp_path / name, "text|label\na|1\n|0\nb|\nc|0\n".replace("|", "," if name == "a.csv" else "\t"))
-    assert everything(tmp_path / name) == ([("a", "1"), ("c", "0")], {"1": "no text", "2": "no label"})
+        write(tmp_path / name, "text|label\na|1\n|0\nb|\nc|0\n|\n".replace("|", "," if name == "a.csv" else "\t"))
+    samples, rejected = everything(tmp_path / name)
+    assert samples == [("a", "1"), ("c", "0")] and rejected == {"1": "no text", "2": "no label", "4": "no label"}
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
@@ -104,12 +108,15 @@ def test_another_encoding_is_reported_with_its_first_invalid_byte(tmp_path, name
         everything(write(tmp_path / name, b"text,label\ncaf\xe9,1\n"))
 
 
-@pytest.mark.parametrize(
-    "content", ["text,label\na,1\nb,c,0\n", "text,label\na,1,2\nb,0,2\n", 'text,label\n"a,1\nb,0\n', ""]
-)
-def test_rows_with_too_many_cells_are_an_error_and_not_truncated(tmp_path, content):
-    with pytest.raises(DataError, match=r"a\.csv cannot be read as a table"):
-        everything(write(tmp_path / "a.csv", content))
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_rows_with_too_few_or_too_many_cells_are_rejected_by_line(tmp_path, ending):
+    rows = "text,label\na,1\nb,c,0\n\nd\ne,0\n".replace(",", "," if ending == "csv" else "\t")
+    samples, rejected = everything(write(tmp_path / f"a.{ending}", rows))
+    assert samples == [("a", "1"), ("e", "0")]
+    assert rejected == {
+        "1": "line 3 has 3 cells; the first line names 2 columns",
+        "2": "line 5 has 1 cell; the first line names 2 columns",
+    }
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
@@ -206,11 +213,22 @@ def test_a_saved_selection_of_rows_is_an_error(tmp_path):
         everything(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"_data_files": null}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"_data_files": null}',
+        '{"_data_files": []}',
+        '{"_data_files": [1]}',
+        '{"_data_files": [{}]}',
+        "[" * 9999,
+    ],
+)
 def test_a_malformed_state_file_is_an_error(tmp_path, content):
     saved(tmp_path, [0, 1])
     write(tmp_path / "state.json", content)
-    with pytest.raises(DataError, match="does not list the data files"):
+    with pytest.raises(DataError, match=r"state\.json (does not list the data files|cannot be read as JSON)"):
         everything(tmp_path)
 
 
@@ -228,12 +246,16 @@ def test_missing_unknown_and_ambiguous_files_are_errors(tmp_path):
 
 GOOD = "text,label\n" + "".join(f"text {number},{number % 2}\n" for number in range(20))
 EMPTY = {
-    "cells": ("csv", "text,label\n,1\n,0\n", "2 dropped, unreadable (test/0: no text; test/1: no text)"),
-    "spaces": ("csv", 'text,label\n  ,1\n" ",0\n', "2 dropped, unusable (test/0: a text of 2 spaces and nothing else"),
+    "cells": ("csv", "text,label\n,1\n,0\n", "2 of 2 dropped, unreadable (test/0: no text; test/1: no text)"),
+    "spaces": (
+        "csv",
+        'text,label\n  ,1\n" ",0\n',
+        "2 of 2 dropped, unusable (test/0: a text of 2 spaces and nothing else",
+    ),
     "strings": (
         "jsonl",
         '{"text": "", "label": 1}\n{"text": " ", "label": 0}\n',
-        "2 dropped, unusable (test/0: a text",
+        "2 of 2 dropped, unusable (test/0: a text",
     ),
 }
 
@@ -270,7 +292,7 @@ def test_a_train_or_validation_part_with_only_empty_texts_is_empty_and_reported(
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("test.csv", "", "test.csv cannot be read as a table: No columns"),
+        ("test.csv", "", "test.csv is empty; expected a first line that names the columns"),
         ("test.jsonl", "", "test.jsonl has no column 'text'"),
         ("test.jsonl", "\n\n", "test.jsonl has no column 'text'"),
         ("test.csv", "text,label\n", "test.csv has no rows"),
@@ -305,3 +327,190 @@ def test_a_carriage_return_within_a_cell_does_not_end_the_row(tmp_path):
 def test_a_table_with_another_separator_gets_a_hint(tmp_path):
     with pytest.raises(DataError, match=r"no column 'text'; set text=\.\.\. It has a single column: a .csv is"):
         read_columns(write(tmp_path / "a.csv", "text;label\ngood;1\n"), ColumnNames())
+
+
+def lines_of(file, *lines):
+    return write(file, "\n".join(lines))
+
+
+GOOD_LINE = '{"text": "good %d", "label": %d}'
+
+
+def test_a_line_that_is_not_usable_json_is_rejected_by_its_number(tmp_path):
+    bad = {
+        '{"text": "a", "label": 1': "line 3 is not usable JSON: Expecting ',' delimiter",
+        '{"text": "a", "label": 1, "label": 0}': "line 3 is not usable JSON: 'label' stands twice in one object",
+        '{"text": "a", "label": ' + "9" * 5000 + "}": "line 3 is not usable JSON: Exceeds the limit",
+        "[" * 100_000: "line 3 is not usable JSON: maximum recursion depth",
+        '["a", 1]': "line 3 is JSON of type list, not an object",
+        '"a"': "line 3 is JSON of type str, not an object",
+        "null": "line 3 is JSON of type NoneType, not an object",
+    }
+    for line, reason in bad.items():
+        file = lines_of(tmp_path / "a.jsonl", GOOD_LINE % (0, 0), "", line, GOOD_LINE % (1, 1))
+        samples, rejected = everything(file)
+        assert samples == [("good 0", "0"), ("good 1", "1")]
+        assert list(rejected) == ["1"] and rejected["1"].startswith(reason)
+
+
+def test_only_line_feeds_end_lines_of_json(tmp_path):
+    lines = ['{"text": "a\u2028b\x85c", "label": 1}\r', '{"text": "d\u2029", "label": 0}\r']
+    samples, rejected = everything(lines_of(tmp_path / "a.jsonl", *lines))
+    assert samples == [("a\u2028b\x85c", "1"), ("d\u2029", "0")] and not rejected
+
+
+@pytest.mark.parametrize("content", ['[{"text": "a", "label": 1}]', '\n[\n  {"text": "a", "label": 1},\n  {}\n]\n'])
+def test_a_json_array_is_an_error_that_says_so(tmp_path, content):
+    with pytest.raises(
+        DataError, match=r"a\.jsonl is one JSON array; expected JSON lines, which are one object per line"
+    ):
+        everything(write(tmp_path / "a.jsonl", content))
+
+
+def parquet(file, columns, about=None):
+    pa.parquet.write_table(pa.table(columns).replace_schema_metadata(about), file)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (pa.array(["b", "a", "b", "a"]).dictionary_encode(), "baba"),
+        (pa.array(["b", "a", "b", "a"], pa.large_string()), "baba"),
+        (pa.array([True, False, True, False]), ["True", "False", "True", "False"]),
+        (pa.array([1, 0, 1, 0], pa.decimal128(5, 2)), "1010"),
+        (pa.array([1, 0, 1, 0], pa.uint8()), "1010"),
+        (pa.array([1.0, 0.0, 1.0, 0.0], pa.float16()), "1010"),
+    ],
+    ids=str,
+)
+def test_labels_of_every_type_of_column_are_read(tmp_path, values, expected):
+    file = parquet(tmp_path / "a.parquet", {"text": list("wxyz"), "label": values})
+    samples, rejected = everything(file)
+    assert [label for _, label in samples] == list(expected) and not rejected
+
+
+def test_values_that_are_no_texts_or_labels_are_rejected_by_their_type(tmp_path):
+    columns = {
+        "text": pa.array([b"a", None], pa.binary()),
+        "nothing": pa.nulls(2),
+        "list": pa.array([[1, 2], []]),
+        "time": pa.array([0, 1], pa.timestamp("s")),
+        "day": pa.array([0, 1], pa.date32()),
+        "words": pa.array(["a", "b"]),
+        "label": pa.array([0, 1]),
+    }
+    file = parquet(tmp_path / "a.parquet", columns)
+    reasons = {
+        ("text", "label"): "a text of type bytes (b'a'); expected a string",
+        ("list", "label"): "a text of type list ([1, 2]); expected a string",
+        ("nothing", "label"): "no text",
+        ("words", "nothing"): "no label",
+        ("words", "list"): "a list of 2 labels; expected one",
+        ("words", "text"): "label of type bytes; expected a name or an integer",
+        ("words", "time"): "label of type datetime; expected a name or an integer",
+        ("words", "day"): "label of type date; expected a name or an integer",
+    }
+    for (text, label), reason in reasons.items():
+        with pytest.raises(DataError, match=re.escape(f"No record has both a text and a label; first: {reason}.")):
+            everything(file, text=text, label=label)
+
+
+def test_class_names_of_a_file_are_the_order_of_the_classes_with_unused_ones(tmp_path):
+    names = ["zero", "two", "one", "unused"]
+    about = {"huggingface": json.dumps({"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}})}
+    file = parquet(tmp_path / "a.parquet", {"text": [f"t{n}" for n in range(60)], "label": [0, 1, 2] * 20}, about)
+    data = prepare_task(f"texttable(path='{file}')", 0).data
+    assert data.info.classes == ("zero", "two", "one", "unused")
+    assert "classes in the order of the class names in a.parquet" in data.report.remarks
+    assert [data.info.classes[target] for target in data.test.targets[:3]] == [
+        ["zero", "two", "one"][int(name) % 3] for name in data.test.ids[:3]
+    ]
+
+
+def test_minus_one_has_no_label_where_the_file_names_classes(tmp_path):
+    saved(tmp_path, [0, 1, -1, 0, 1, -1, 2, -2])
+    _, rejected = everything(tmp_path)
+    hidden = "label -1, which means that there is none; if it is a class, name '-1' in classes="
+    assert rejected == {"2": hidden, "5": hidden} | {
+        str(row): f"label {label}; the table names 2 classes, from 0 to 1" for row, label in ((6, 2), (7, -2))
+    }
+
+
+def test_files_with_different_class_names_are_an_error(tmp_path):
+    for part, names in (("train", ["a", "b"]), ("test", ["b", "a"])):
+        about = {"huggingface": json.dumps({"info": {"features": {"label": {"names": names}}}})}
+        parquet(tmp_path / f"{part}.parquet", {"text": list("xyz"), "label": [0, 1, 0]}, about)
+    with pytest.raises(
+        DataError, match=r"the class names in test\.parquet are b, a, and the class names in train\.parquet"
+    ):
+        everything(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("about", "reason"),
+    [
+        ("{", "cannot be read as Parquet: Expecting property name"),
+        ("[" * 100_000, "cannot be read as Parquet: maximum recursion depth"),
+        (b"\xff", "cannot be read as Parquet: 'utf-8' codec"),
+        ('{"info": {"features": {"label": {"names": [0, 1]}}}}', r"gives \[0, 1\] as class names of 'label'; expected"),
+        (
+            '{"info": {"features": {"label": {"names": 7}}}}',
+            "gives 7 as class names of 'label'; expected a list of texts",
+        ),
+        ('{"info": {"features": {"label": {"names": ["a", "a"]}}}}', "names a class of 'label' twice: a, a"),
+        (
+            r'{"info": {"features": {"label": {"names": ["a", "\ud83d"]}}}}',
+            r"gives \['a', '\\ud83d'\] as class names of 'label'; expected a list of texts",
+        ),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_damaged_class_names_are_an_error(tmp_path, about, reason):
+    file = parquet(tmp_path / "a.parquet", {"text": ["a", "b"], "label": [0, 1]}, {"huggingface": about})
+    with pytest.raises(DataError, match=rf"a\.parquet {reason}"):
+        everything(file)
+
+
+@pytest.mark.parametrize(
+    "about", ["[]", "{}", '{"info": 3}', '{"info": {"features": [1]}}', '{"info": {"features": {"label": 1}}}']
+)
+def test_metadata_without_class_names_change_nothing(tmp_path, about):
+    file = parquet(tmp_path / "a.parquet", {"text": ["a", "b"], "label": [0, 1]}, {"huggingface": about})
+    assert everything(file)[0] == [("a", "0"), ("b", "1")]
+
+
+def test_a_missing_shard_is_an_error(tmp_path):
+    saved(tmp_path / "train", [0, 1], [0, 1])
+    (tmp_path / "train" / "data-00001-of-00002.arrow").unlink()
+    with pytest.raises(DataError, match=r"data-00001-of-00002\.arrow' cannot be read: No such file"):
+        everything(tmp_path)
+    for name in ("train-00000-of-00003", "train-00002-of-00003"):
+        csv(tmp_path / "named" / f"{name}.csv", [0, 1])
+    with pytest.raises(DataError, match=r"train has 2 of 3 shards, such as train-00000-of-00003\.csv; get the others"):
+        everything(tmp_path / "named")
+
+
+@pytest.mark.parametrize(("name", "reason"), [("a" * 300, "File name too long"), ("a\0b", "null"), ("", "a folder")])
+def test_a_shard_whose_name_cannot_exist_is_an_error(tmp_path, name, reason):
+    saved(tmp_path, [0, 1])
+    write(tmp_path / "state.json", json.dumps({"_data_files": [{"filename": f"{name}.arrow" if name else ""}]}))
+    with pytest.raises(DataError, match=f"cannot be read: .*{reason}"):
+        everything(tmp_path)
+
+
+def test_a_split_that_dataset_dict_lists_and_that_is_missing_is_an_error(tmp_path):
+    saved(tmp_path / "train", [0, 1])
+    write(tmp_path / "dataset_dict.json", '{"splits": ["train", "test"]}')
+    with pytest.raises(DataError, match=r"lists the split 'test', and test/state\.json is missing; copy it, too"):
+        everything(tmp_path)
+    write(tmp_path / "dataset_dict.json", '{"splits": 3}')
+    with pytest.raises(DataError, match=r"dataset_dict\.json does not list the splits"):
+        everything(tmp_path)
+
+
+def test_a_saved_split_of_another_name_is_said(tmp_path):
+    for name in ("train", "test", "unsupervised"):
+        saved(tmp_path / name, [0, 1])
+    remarks = [item for item in read_table(str(tmp_path), "test", seed=0) if isinstance(item, Remark)]
+    assert remarks == [Remark(f"1 of 3 files and folders in {tmp_path.name} is not read: unsupervised")]

@@ -60,6 +60,12 @@ def test_an_unknown_corpus_is_an_error():
         list(read_vader("test", seed=0, corpus="films"))
 
 
+@pytest.mark.parametrize("test", [0, -1])
+def test_a_limit_below_one_is_an_error(test):
+    with pytest.raises(DataError, match=f"test={test}; expected at least 1, or None for all"):
+        list(read_vader("test", seed=0, test=test))
+
+
 @pytest.mark.parametrize(
     ("corpus", "neither", "texts"), [("movie", 37, 1004), ("tweets", 4, 4196), ("amazon", 98, 3610), ("nyt", 244, 4946)]
 )
