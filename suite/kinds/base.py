@@ -185,6 +185,9 @@ class Samples(Protocol):
     def class_names(self, targets: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
         """Return the class names that occur in validated targets, by split, for tasks that declare none."""
 
+    def labels_in(self, target: Any) -> Sequence[str | int] | None:
+        """Return the labels in a validated target, names or indices; None if targets are not made of classes."""
+
     def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> Array:
         """Return validated targets as one array, (n, ...)."""
 

@@ -42,6 +42,10 @@ class KindDefaults:
         """Return the kind."""
         raise NotImplementedError
 
+    def labels_in(self, target: Any) -> Sequence[str | int] | None:
+        """Return None: targets are not made of classes."""
+        return None
+
     def mask_covered_targets(self, targets: Tensor, covered: Tensor) -> Tensor:
         """Return the targets unchanged: covered pixels do not change what is true of the input."""
         return targets
@@ -74,6 +78,10 @@ class Labeled:
         """Return the sorted labels of all splits."""
         return tuple(sorted({str(target) for split in targets.values() for target in split}))
 
+    def labels_in(self, target: str | int) -> Sequence[str | int] | None:
+        """Return the label."""
+        return (target,)
+
     def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> Array:
         """Return class indices, int64 (n,)."""
         return np.array(class_indices(targets, classes), dtype=np.int64)
@@ -84,7 +92,7 @@ def check_two_classes(classes: Sequence[str]) -> None:
     if len(classes) < 2:
         raise DataError(
             f"The task has {'only the class ' + repr(classes[0]) if classes else 'no classes'}; there is nothing to "
-            "decide. Give at least two classes; is the path one level too deep?"
+            "decide. Give at least two classes; the path may be one level too deep."
         )
 
 

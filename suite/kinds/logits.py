@@ -27,7 +27,10 @@ SPAN = 0.5
 """Smallest range of outputs from which a sigmoid is concluded: logits of untrained networks may all lie in [0, 1]."""
 
 SLACK = 5e-3
-"""Rounding of a sum of probabilities of half precision; for another sum than 1, relative to the range of outputs."""
+"""Rounding of a sum of probabilities of half precision, relative to the sum."""
+
+TOTALS = (1, 100)
+"""Sums of probabilities and of percentages; scores that count words may have another constant sum."""
 
 CONSTANT = 1e-5
 """Range of outputs below which they are constant and say nothing of their scale."""
@@ -67,14 +70,14 @@ class Scale:
 
     @property
     def are_probabilities(self) -> bool:
-        """Whether the outputs are probabilities, or shares with another sum, and not constant."""
+        """Whether the outputs are probabilities or percentages, and not constant."""
         return self.is_possible and self._adds_up and not self._is_constant
 
     @property
     def _adds_up(self) -> bool:
-        """Whether the outputs of every prediction have one sum: 1, or another one, such as 100 of percentages."""
-        to_one = max(abs(self.least - 1), abs(self.most - 1)) <= SLACK
-        return len(self.low) > 1 and (to_one or self.most - self.least <= SLACK * self._range)
+        """Whether the outputs of every prediction add up to 1, or to 100 as percentages do."""
+        is_total = [max(abs(self.least / total - 1), abs(self.most / total - 1)) <= SLACK for total in TOTALS]
+        return len(self.low) > 1 and any(is_total)
 
     @property
     def _range(self) -> float:
@@ -89,7 +92,7 @@ class Scale:
         if not self.is_possible or self._is_constant:
             return None
         if self.are_probabilities:
-            total = f"{(self.least + self.most) / 2:.2g}"
+            total = f"{(self.least + self.most) / 2:.3g}"
             return (
                 f"the outputs are probabilities, not logits: none is negative, and those of every prediction add up to "
                 f"{total}. Return the logits before the softmax, or torch.log of the probabilities"

@@ -114,6 +114,10 @@ class Detection(Graded, KindDefaults):
         """Return the sorted labels of all splits."""
         return tuple(sorted({str(name) for split in targets.values() for target in split for name in target.labels}))
 
+    def labels_in(self, target: Objects) -> Sequence[str | int] | None:
+        """Return the labels of the objects that are to be found."""
+        return [label for label, ignored in zip(target.labels, target.ignored, strict=True) if not ignored]
+
     def check_output(self, output: Tensor, classes: Sequence[str]) -> None:
         """Raise ModelError unless there is one table of detections of known classes per image."""
         if output.ndim != 3 or output.shape[2] != 6:

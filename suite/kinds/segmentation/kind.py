@@ -98,6 +98,10 @@ class Segmentation(Graded, KindDefaults):
         highest = max((int(target[target != IGNORED].max(initial=0)) for target in masks), default=0)
         return tuple(f"class {index}" for index in range(highest + 1))
 
+    def labels_in(self, target: Array) -> Sequence[str | int] | None:
+        """Return the indices of the classes that pixels have."""
+        return [int(value) for value in np.flatnonzero(np.bincount(target.ravel(), minlength=1)) if value != IGNORED]
+
     def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> Array:
         """Return masks, uint8 (n, h, w).
 
@@ -209,8 +213,8 @@ def mask(value: Any, size: tuple[int, ...], classes: Sequence[str] | None) -> Ar
     count = min(len(classes) if classes is not None else IGNORED, IGNORED)
     unknown = np.unique(labels[(labels < 0) | ((labels >= count) & (labels != IGNORED))])
     if len(unknown):
-        named = ", ".join(str(label) for label in unknown[:8])
-        raise DataError(f"a mask with the classes {named}; expected 0 to {count - 1}, and 255 where it is ignored")
+        named = f"value{'s' * (len(unknown) > 1)} {', '.join(map(str, unknown[:8]))}"
+        raise DataError(f"a mask with the {named}; expected 0 to {count - 1}, and 255 where it is ignored")
     return labels.astype(np.uint8)
 
 
