@@ -42,12 +42,12 @@ def loaded(*samples, classes=NAMES):
 
 
 MASKS = {
-    "class K": (mask(3), "a mask with the classes 3; expected 0 to 2, and 255 where it is ignored"),
-    "several": (np.arange(48).reshape(SIZE), "the classes 3, 4, 5, 6, 7, 8, 9, 10; expected 0 to 2"),
-    "just below ignored": (mask(254), "the classes 254"),
-    "negative": (mask(-1, dtype=np.int64), "the classes -1"),
-    "beyond a byte": (mask(256, dtype=np.int64), "the classes 256"),
-    "wraps to a class": (mask(257, dtype=np.int64), "the classes 257"),
+    "class K": (mask(3), "a mask with the value 3; expected 0 to 2, and 255 where it is ignored"),
+    "several": (np.arange(48).reshape(SIZE), "the values 3, 4, 5, 6, 7, 8, 9, 10; expected 0 to 2"),
+    "just below ignored": (mask(254), "the value 254"),
+    "negative": (mask(-1, dtype=np.int64), "the value -1"),
+    "beyond a byte": (mask(256, dtype=np.int64), "the value 256"),
+    "wraps to a class": (mask(257, dtype=np.int64), "the value 257"),
     "other size": (mask(shape=(6, 7)), r"a mask of size \(6, 7\) for an image of size \(6, 8\); they must be equal"),
     "turned": (mask(shape=(8, 6)), "they must be equal"),
     "with channels": (mask(shape=(*SIZE, 1)), r"a mask of shape \(6, 8, 1\)"),

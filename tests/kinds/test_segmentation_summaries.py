@@ -33,7 +33,7 @@ def logits_and_masks(images=9, size=(8, 6), seed=0):
 def clean_table(logits, truth, rows=slice(None)):
     ids = tuple(map(str, np.arange(len(truth))[rows]))
     whole = collected([KIND.measured(Outcomes(ids, logits[rows], truth[rows], NAMES, 0, KIND))])
-    return Table(tuple(whole.columns), whole.all_facts)
+    return Table((Column("id", np.array(ids)), *whole.columns), whole.all_facts)
 
 
 def method_table(logits, truth, rows=slice(None)):
@@ -122,7 +122,8 @@ def test_the_board_shows_the_error_of_all_pixels_only():
 
 def table_of(confusions, *columns):
     names = [f"c{index}" for index in range(confusions.shape[1])]
-    return Table((Column("confusion", confusions), *columns), {"classes": names})
+    ids = Column("id", np.array([str(number) for number in range(len(confusions))]))
+    return Table((ids, Column("confusion", confusions), *columns), {"classes": names})
 
 
 def test_perfect_masks_have_an_interval_and_a_rare_class_a_wide_one():
