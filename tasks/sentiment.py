@@ -101,7 +101,7 @@ def texttable(
     label: str = "label",
     group: str | None = None,
     classes: tuple[str, ...] = (),
-    missing: str | None = None,
+    missing: str | int | None = None,
 ) -> Iterator[Sample | Rejected | Remark | ClassNames]:
     """Your texts: path= is a CSV, TSV, JSON Lines, Parquet or Arrow file or folder; text=, label=, group=: columns.
 

@@ -30,7 +30,7 @@ class Grouping:
     def __post_init__(self) -> None:
         try:
             count = re.compile("()" if self.pattern is None else self.pattern).groups
-        except (re.error, OverflowError, RecursionError) as error:
+        except (re.error, OverflowError, RecursionError, TypeError) as error:
             raise DataError(f"group={self.pattern!r} is not a regular expression: {error}.") from error
         if count != 1:
             raise DataError(

@@ -6,7 +6,8 @@ and read when something uses them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from suite.data.deferred import split_deferred
 from suite.data.groups import in_two_splits
 from suite.data.near_duplicates import near_duplicate_remarks
-from suite.data.reading import Part, Reader, SampleKind, is_label
+from suite.data.reading import Part, Reader, SampleKind
 from suite.data.report import DataReport, TaskInfo
 from suite.data.split import Split
 from suite.data.splitting import PROTECTED_FIRST, SPLITS
@@ -91,8 +92,9 @@ def load(entry: Entry, spec: Spec, *, seed: int, kind: SampleKind) -> TaskData:
     try:
         labels = _labels(parts, classes, kind)
     except DataError as error:  # what was noticed may say why
-        raise DataError("; ".join([str(error).removesuffix("."), *reader.remarks]) + ".") from error
-    reader.remarks += [sentence for name in SPLITS if (sentence := _absent(name, parts[name].targets, classes))]
+        text = "; ".join([str(error).removesuffix("."), *reader.remarks])
+        raise DataError(text if text.endswith("?") else f"{text}.") from error
+    reader.remarks += [sentence for name in SPLITS if (sentence := _absent(name, parts[name].labels, classes))]
     reader.remarks += in_two_splits({name: [sample.group for sample in parts[name].samples] for name in SPLITS})
     splits: dict[str, Split] = {}
     unread: dict[str, Unread] = {}
@@ -127,8 +129,9 @@ def _parts(reader: Reader, entry: Entry, spec: Spec, seed: int) -> dict[str, Par
     yielded = {name: _samples(entry, spec, name, seed) for name in PROTECTED_FIRST}
     parts = {"test": reader.read("test", reader.checked("test", yielded["test"]))}
     if not len(parts["test"]):
+        dropped = _report(reader, {}).dropped_sentence() if reader.dropped else "the test part is empty"
         raise DataError(
-            f"Task {spec} has no usable test sample: {_report(reader, {}).dropped_sentence()}. "
+            f"Task {spec} has no usable test sample: {dropped}. "
             "Check the path and the files; if splits are drawn by seed, each class needs samples for all three splits."
         )
     found = {name: split_deferred(yielded[name]) for name in PROTECTED_FIRST[1:]}
@@ -157,9 +160,12 @@ def _samples(entry: Entry, spec: Spec, split: str, seed: int) -> Iterable[Any]:
 def _declared_classes(entry: Entry, spec: Spec) -> tuple[str, ...] | None:
     """Return the classes from the spec's ``classes=`` argument, or else those that the task declares."""
     given = spec.kwargs.get("classes") or entry.meta["classes"]
-    if isinstance(given, str):
-        return (given,)
-    return tuple(map(str, given)) if given else None
+    if not given:
+        return None
+    names = (given,) if isinstance(given, str | int | float) else tuple(map(str, given))
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"Task {entry.name}: classes= has {repeated[0]!r} more than once; give each class once.")
+    return tuple(map(str, names))
 
 
 def _labels(parts: Mapping[str, Part], classes: tuple[str, ...], kind: SampleKind) -> dict[str, Labels]:
@@ -181,11 +187,11 @@ def _labels(parts: Mapping[str, Part], classes: tuple[str, ...], kind: SampleKin
     return labels
 
 
-def _absent(split: str, targets: Sequence[Any], classes: Sequence[str]) -> str | None:
-    """Return a sentence on the classes without samples in a split whose targets are labels, or None."""
-    labels = {target if isinstance(target, str) else classes[target] for target in targets if is_label(target)}
-    absent = [name for name in classes if name not in labels]
-    if not labels or not absent:
+def _absent(split: str, labels: Collection[str | int] | None, classes: Sequence[str]) -> str | None:
+    """Return a sentence on the classes of which a split has no label, object or pixel, or None."""
+    found = {label if isinstance(label, str) else classes[label] for label in labels or ()}
+    absent = [name for name in classes if name not in found]
+    if labels is None or not absent:
         return None
     listed = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
     return f"no {split} sample of {len(absent):,} of {len(classes):,} classes: {listed}"

@@ -28,6 +28,12 @@ class NamedFiles(dict[str, Path]):
         self.folder = folder
         self.unused: dict[Path, str] = {}
 
+    def among(self, names: Collection[str]) -> "NamedFiles":
+        """Return the files with these names, and nothing unused."""
+        files = NamedFiles(self.folder)
+        files.update((name, file) for name, file in self.items() if name in names)
+        return files
+
     def renamed(self, rename: Callable[[str], str]) -> "NamedFiles":
         """Return the files under other names; of two that get one name, both are unused."""
         files = NamedFiles(self.folder)

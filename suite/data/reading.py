@@ -20,14 +20,15 @@ from suite.errors import DataError, PluginError
 from suite.escaping import escaped, escaped_name
 from suite.types import ClassNames, Deferred, Input, Rejected, Remark, Sample
 
+Validated = tuple[npt.NDArray[Any], Any, tuple[str, ...], frozenset[str | int] | None]
+"""Input, target, sentences about dropped parts, and labels; see `suite.kinds.base.ValidatedSample`."""
+
 
 class SampleReader(Protocol):
     """How a kind reads samples; see `suite.kinds.base.Samples`."""
 
-    def validate_sample(
-        self, sample: Sample, classes: Sequence[str] | None
-    ) -> tuple[npt.NDArray[Any], Any, tuple[str, ...]]:
-        """Return input, target and remarks; raise a DataError that says why the sample cannot be used."""
+    def validate_sample(self, sample: Sample, classes: Sequence[str] | None) -> Validated:
+        """Return input, target, remarks and labels; raise a DataError that says why the sample cannot be used."""
 
     def class_names(self, targets: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
         """Return the class names that occur in the targets of each split."""
@@ -59,6 +60,7 @@ class Part:
         inputs: their inputs; None for texts, and for samples that were only listed.
         texts: inputs of texts, which are padded before they are stacked.
         is_listed: whether no input was read.
+        labels: labels, names or indices, in its targets; None if they are not known or targets have none.
     """
 
     samples: list[Sample] = field(default_factory=list)
@@ -67,6 +69,7 @@ class Part:
     inputs: Inputs | None = None
     texts: list[npt.NDArray[Any]] = field(default_factory=list)
     is_listed: bool = False
+    labels: set[str | int] | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -76,8 +79,11 @@ class Part:
         """Whether targets were not read."""
         return self.is_listed and any(isinstance(sample.target, Deferred) for sample in self.samples)
 
-    def add(self, position: int, sample: Sample, target: Any) -> None:
+    def add(self, position: int, sample: Sample, target: Any, labels: Iterable[str | int] | None = None) -> None:
         """Add a sample; arrays and texts that it holds are not kept, since inputs and targets are."""
+        if (found := (target,) if is_label(target) else labels) is not None:
+            self.labels = set() if self.labels is None else self.labels
+            self.labels.update(found)
         self.samples.append(sample if self.is_listed else replace(sample, input=None, target=None))
         self.targets.append(target)
         self.positions.append(position)
@@ -170,11 +176,11 @@ class Reader:
                 continue
             validated = self._validated(replace(sample, input=black))
             if validated is not None:
-                value, target, remarks = validated
+                value, target, remarks, labels = validated
                 if isinstance(target, np.ndarray) and np.may_share_memory(target, value):
                     return None
                 self._note(sample, remarks)
-                part.add(position, sample, target)
+                part.add(position, sample, target, labels)
         return part
 
     def read(self, split: str, samples: Iterable[Sample], *, listed: bool = False) -> Part:
@@ -193,7 +199,7 @@ class Reader:
             validated = self._validated(complete)
             if validated is None:
                 continue
-            value, target, remarks = validated
+            value, target, remarks, labels = validated
             content = content_of(value, self.kind.input)
             if self._is_repeated(split, sample.id, content, target):
                 continue
@@ -203,10 +209,10 @@ class Reader:
                 part.texts.append(value)
             else:
                 part.inputs.add(value, content, readable_again(sample, complete, value))
-            part.add(position, sample, target)
+            part.add(position, sample, target, labels)
         return part
 
-    def _validated(self, sample: Sample) -> tuple[npt.NDArray[Any], Any, tuple[str, ...]] | None:
+    def _validated(self, sample: Sample) -> Validated | None:
         try:
             return self.kind.samples.validate_sample(sample, self.classes)
         except DataError as error:

@@ -42,6 +42,8 @@ def existing_folder(path: str) -> Path:
 
 
 def _found(path: str, problem: str, expected: str) -> Path:
+    if not isinstance(path, str | os.PathLike) or not str(path).strip():
+        raise DataError(f"path={path!r} is not the name of a file or folder; {expected}.")
     try:
         found = Path(path).expanduser()
         found.stat()

@@ -53,7 +53,7 @@ class DataReport:
         kept = ", ".join(f"{count:,} {split}" for split, count in self.kept.items())
         lines = [f"{self.seen:,} files or records seen: {kept}; {dropped:,} dropped"]
         for reason, records in sorted(self.dropped.items()):
-            lines.append(f"{len(records):,} {_what(reason)}:")
+            lines.append(f"{_count(reason, records):,} {_what(reason)}:")
             lines += [f"  {name}: {detail}" for name, detail in records[:most]]
             if most is not None and len(records) > most:
                 lines.append(f"  and {len(records) - most:,} more (--all lists them)")
@@ -65,8 +65,13 @@ class DataReport:
         for reason, records in sorted(self.dropped.items()):
             examples = "; ".join(f"{name}: {detail}" for name, detail in records[:3])
             more = f"; and {len(records) - 3:,} more" if len(records) > 3 else ""
-            lines.append(f"{len(records):,} of {self.seen:,} {_what(reason)} ({examples}{more})")
+            lines.append(f"{_count(reason, records):,} of {self.seen:,} {_what(reason)} ({examples}{more})")
         return "; ".join(lines) or "nothing dropped"
+
+
+def _count(reason: str, records: list[tuple[str, str]]) -> int:
+    """Return how many records a reason concerns; a sample without several parts is one."""
+    return len({name for name, _ in records}) if reason == PART else len(records)
 
 
 def _what(reason: str) -> str:

@@ -14,7 +14,11 @@ from suite.data.walking import Listing, children
 from suite.errors import DataError
 from suite.types import Rejected, Remark, Sample
 
-SPLIT_FOLDERS = {"train": ("train", "training"), "validation": ("validation", "val", "valid"), "test": ("test",)}
+SPLIT_FOLDERS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "val", "valid", "dev"),
+    "test": ("test", "testing"),
+}
 """Names that a split's folder may have, in lower case; a year may follow."""
 
 YEAR = re.compile(r"[-_]?(19|20)\d\d$")
@@ -146,6 +150,8 @@ def part_folders(root: Path, content: str) -> dict[str, Path]:
     places = [(folder.name, folder) for folder in (children(inside).folders if inside.is_dir() else [])]
     places += [(above.name, above / content) for above in children(root).folders if (above / content).is_dir()]
     folders = one_per_split(places)
+    if not folders:
+        check_no_split([name for name, _ in places], root)
     if not folders and not inside.is_dir():
         raise DataError(f"{str(root)!r} has no folder {content!r}, nor {content}/train or train/{content}; add it.")
     return folders or {EVERYTHING: inside}
@@ -166,6 +172,25 @@ def one_per_split(places: Iterable[tuple[str, Path]]) -> dict[str, Path]:
                 f"{str(folders[split])!r} and {str(folder)!r} both belong to {split}; rename or remove one of them."
             )
     return {split: folders[split] for split in SPLITS if split in folders}
+
+
+def check_no_split(names: Iterable[str], folder: Path, way_out: str = "") -> None:
+    """Check that names, none of which is that of a split, do not contain several, as ``train_set`` and ``2-test`` do.
+
+    Raises:
+        DataError: they do; if they were read as something else, training data could become test data.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        words = re.findall("[a-z]+", name.lower())
+        for split in (split for split, known in SPLIT_FOLDERS.items() if not set(words).isdisjoint(known)):
+            found.setdefault(split, name)
+    if len(set(found.values())) > 1:
+        named = " and ".join(map(repr, found.values()))
+        raise DataError(
+            f"{named} in {str(folder)!r} look like splits; rename them to {' and '.join(found)}, so that they are read "
+            f"as splits{way_out}."
+        )
 
 
 def beside_parts(root: Path, content: str, parts: Mapping[str, Path]) -> Iterator[Rejected]:

@@ -53,11 +53,11 @@ def walk(folder: Path) -> Listing:
 
 
 def children(folder: Path) -> Listing:
-    """Return what is directly in a folder, but nothing hidden, which is what begins with a dot."""
+    """Return what is directly in a folder, but nothing hidden: what begins with a dot, and macOS's ``__MACOSX``."""
     found = Listing()
     try:
         with os.scandir(folder) as entries:
-            visible = [entry for entry in entries if not entry.name.startswith(".")]
+            visible = [entry for entry in entries if not entry.name.startswith((".", "__MACOSX"))]
     except OSError as error:
         return Listing(problems={folder: f"a folder that cannot be opened: {error.strerror}"})
     for entry in sorted(visible, key=lambda entry: entry.name):

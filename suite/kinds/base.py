@@ -29,11 +29,15 @@ Objective = Callable[[Tensor, Tensor, str, float], tuple[Tensor, Tensor]]
 
 
 class ValidatedSample(NamedTuple):
-    """A valid sample: its input, its target, and a sentence about each part of the target that was dropped."""
+    """A valid sample: its input, its target, and a sentence about each part of the target that was dropped.
+
+    Labels, names or indices, are those of the objects or pixels of the target; None if it is one label, or none.
+    """
 
     value: Array
     target: Any
     remarks: tuple[str, ...] = ()
+    labels: frozenset[str | int] | None = None
 
 
 @dataclass(frozen=True)
@@ -184,9 +188,6 @@ class Samples(Protocol):
 
     def class_names(self, targets: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
         """Return the class names that occur in validated targets, by split, for tasks that declare none."""
-
-    def labels_in(self, target: Any) -> Sequence[str | int] | None:
-        """Return the labels in a validated target, names or indices; None if targets are not made of classes."""
 
     def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> Array:
         """Return validated targets as one array, (n, ...)."""

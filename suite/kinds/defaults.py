@@ -42,10 +42,6 @@ class KindDefaults:
         """Return the kind."""
         raise NotImplementedError
 
-    def labels_in(self, target: Any) -> Sequence[str | int] | None:
-        """Return None: targets are not made of classes."""
-        return None
-
     def mask_covered_targets(self, targets: Tensor, covered: Tensor) -> Tensor:
         """Return the targets unchanged: covered pixels do not change what is true of the input."""
         return targets
@@ -77,10 +73,6 @@ class Labeled:
     def class_names(self, targets: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
         """Return the sorted labels of all splits."""
         return tuple(sorted({str(target) for split in targets.values() for target in split}))
-
-    def labels_in(self, target: str | int) -> Sequence[str | int] | None:
-        """Return the label."""
-        return (target,)
 
     def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> Array:
         """Return class indices, int64 (n,)."""

@@ -69,3 +69,9 @@ def test_a_folder_without_permission_is_our_error(tmp_path, monkeypatch):
     with pytest.raises(DataError) as error:
         existing_folder(str(tmp_path))
     assert str(error.value) == f"{str(tmp_path)!r} is a folder that cannot be opened; get the permission to read it."
+
+
+@pytest.mark.parametrize("path", [3, None, "", " ", ("a",)])
+def test_what_is_no_path_is_our_error(path):
+    with pytest.raises(DataError, match="is not the name of a file or folder; give the folder"):
+        existing_folder(path)

@@ -79,7 +79,8 @@ def _of_table(file: Path, table: Any, schema: Any, names: ColumnNames) -> Column
     features = stored.get("info", {}) if isinstance(stored, dict) else {}
     texts, labels = table[names.text].to_pylist(), table[names.label].to_pylist()
     groups = table[names.group].to_pylist() if names.group else [None] * len(texts)
-    return Columns(texts, labels, groups, class_names(features, names.label, file.name))
+    remarks = names.unread_split(file, schema.names)
+    return Columns(texts, labels, groups, class_names(features, names.label, file.name), remarks=remarks)
 
 
 def class_names(info: Any, label: str, file: str) -> tuple[str, ...]:

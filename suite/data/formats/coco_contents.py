@@ -11,6 +11,7 @@ from suite.data.formats.coco_records import CocoImage, Id, boxed_object, categor
 from suite.data.formats.image_files import BoxedObject
 from suite.data.formats.label_files import LONGEST_NUMBER, Notes, shortened, unicode_text
 from suite.errors import DataError
+from suite.file_kinds import HEAD, disguise
 from suite.types import Rejected
 
 LISTS = ("images", "annotations", "categories")
@@ -25,6 +26,7 @@ class Contents:
         names: category names by id, in the order of the ids.
         images: usable image records.
         listed: all image records that name a file.
+        sizes: width and height of images by their id; None if the file does not say.
         objects: each object once, by image id.
         errors: why annotations cannot be read, by image id.
         rejected: records that cannot be used.
@@ -35,6 +37,7 @@ class Contents:
     names: Mapping[Id, str]
     images: list[CocoImage] = field(default_factory=list)
     listed: list[CocoImage] = field(default_factory=list)
+    sizes: dict[Id, tuple[int, int] | None] = field(default_factory=dict)
     objects: dict[Id, dict[BoxedObject, None]] = field(default_factory=lambda: defaultdict(dict))
     errors: dict[Id, list[str]] = field(default_factory=lambda: defaultdict(list))
     rejected: list[Rejected] = field(default_factory=list)
@@ -75,7 +78,8 @@ def _add_object(content: Contents, known: Collection[Id], place: str, record: An
         content.reject(place, _stranger(record))
         return False
     try:
-        content.notes.collect(content.objects[key], boxed_object(record, content.names), place)
+        item = boxed_object(record, content.names)
+        content.notes.collect(content.objects[key], item, place, content.sizes.get(key))
     except DataError as error:
         content.errors[key].append(f"{place}: {error}")
     return True
@@ -109,6 +113,7 @@ def _add_images(content: Contents, records: Sequence[Any]) -> set[Id]:
             content.reject(place, str(error))
             continue
         content.listed.append(item)
+        content.sizes[item.id] = item.size
         first = found.setdefault((item.id, item.name), item)
         if first is not item:
             content.reject(place, f"repeats {first.place}, id {item.id!r} and file_name {item.name!r}")
@@ -137,6 +142,8 @@ def read_document(file: Path) -> dict[str, Any]:
     try:
         document = json.loads(text, parse_int=_integer, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
+        if not text.lstrip().startswith(("{", "[")) and (what := disguise(text.encode()[:HEAD])):
+            raise DataError(f"{str(file)!r} is not JSON but {what}.") from error
         raise DataError(f"{str(file)!r} is not JSON: {_position(error, text)}.") from error
     except RecursionError as error:
         raise DataError(f"{str(file)!r} is nested too deeply for an annotation file.") from error

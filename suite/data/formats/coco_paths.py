@@ -71,11 +71,12 @@ def image_folders(files: CocoFiles, part: str, annotations: Path) -> list[Path]:
     """
     root = existing_folder(files.path)
     if files.images is not None:
-        return [existing_folder(str(root / files.images))]
+        return [existing_folder(str(root / str(files.images)))]
     last = annotations.stem.partition("_")[2]
     names = [name for name in (last, *SPLIT_FOLDERS.get(part, ())) if name]
     nearest = [parent / name for name in names for parent in (root, root / "images")]
-    return [folder for folder in (*nearest, root / "images", annotations.parent, root) if folder.is_dir()]
+    folders = dict.fromkeys((*nearest, root / "images", annotations.parent, root))
+    return [folder for folder in folders if folder.is_dir()]
 
 
 def images_in(folders: Sequence[Path]) -> list[Path]:

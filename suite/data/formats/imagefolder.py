@@ -16,7 +16,7 @@ from suite.data.formats.pixel_format import AS_STORED, PixelFormat, agreed_forma
 from suite.data.groups import Grouping
 from suite.data.named_files import wrong_suffix
 from suite.data.regular_files import existing_folder
-from suite.data.split_files import EVERYTHING, file_contents, one_per_split, portion
+from suite.data.split_files import EVERYTHING, check_no_split, file_contents, one_per_split, portion
 from suite.data.walking import Listing, children, walk
 from suite.errors import DataError
 from suite.escaping import escaped_name
@@ -73,13 +73,14 @@ def read_folder(
         classes: the classes in the order of the models' outputs; None for the folders in the order of text.
 
     Raises:
-        DataError: no such folder, no class folders in it, or no id names a group.
+        DataError: no such folder, no class folders in it, folders that look like splits, or no id names a group.
     """
     root = existing_folder(path)
     folders, beside = _split_folders(root)
     parts = {name: _part(folder) for name, folder in folders.items()}
     names = sorted(set().union(*(part.classes for part in parts.values())))
     if classes is None:
+        check_no_split(_without_images(parts), root, ", or give classes=[...] if they are classes")
         yield ClassNames(tuple(dict.fromkeys(map(escaped_name, names))), ORDER)
     form, looks = agreed_format([file for part in parts.values() for file in part.images], pixels)
     share = portion(parts, split)
@@ -119,6 +120,15 @@ def _part(folder: Path) -> _Part:
     listing = walk(folder)
     images = [file for file in listing.files if file.parent != folder and wrong_suffix(file) is None]
     return _Part(folder, listing, images)
+
+
+def _without_images(parts: Mapping[str, _Part]) -> list[str]:
+    """Return the names of class folders that have images only in their subfolders; nothing if there are splits."""
+    part = parts.get(EVERYTHING)
+    if part is None:
+        return []
+    direct = {file.parent.name for file in part.images if file.parent.parent == part.folder}
+    return sorted(part.classes - direct)
 
 
 def _unused(part: _Part) -> Iterator[tuple[Path, str]]:

@@ -24,6 +24,10 @@ TRUE, FALSE = ("true", "yes", "t", "y"), ("", "false", "no", "f", "n", "none", "
 REPEATED = "labels that repeat another one of their image (same class and box) and count once"
 
 
+SLACK, BEYOND = 1.5, "boxes that reach beyond their image and are cut at its edge"
+"""Pixels that tools which count from 0 or 1 differ by, and what is said of boxes that reach farther."""
+
+
 def number(value: Any) -> float:
     """Return a number, or the number that a text is, as a float.
 
@@ -153,8 +157,12 @@ class Notes:
         for what, places in self._places.items():
             yield Remark(f"{part}: {what}: {len(places):,}, such as {places[0]}")
 
-    def collect(self, objects: dict[BoxedObject, None], item: BoxedObject, place: str) -> None:
-        """Add an object to those of its image, or note its place if it is one of them."""
+    def collect(
+        self, objects: dict[BoxedObject, None], item: BoxedObject, place: str, size: tuple[int, int] | None = None
+    ) -> None:
+        """Add an object to those of its image; note its place if it is one of them, or leaves an image of this size."""
         if item in objects:
             self.add(REPEATED, place)
+        if size and (min(item.box[:2]) < -SLACK or item.box[2] > size[0] + SLACK or item.box[3] > size[1] + SLACK):
+            self.add(BEYOND, place)
         objects[item] = None

@@ -1,7 +1,7 @@
 """Masks on disk: their values, and what these mean, from a look at some of them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from suite.data.formats.image_files import Photo
 from suite.data.formats.image_pairs import Reader
 from suite.data.formats.opening import open_image
 from suite.data.formats.pixel_format import PixelFormat, remembered
+from suite.data.walking import evenly
 from suite.errors import DataError
 from suite.types import Deferred, Rejected, Remark, Sample
 
@@ -28,6 +29,8 @@ EIGHT_BIT = ("L", "P", "1")
 
 MANY_COLORS = 256
 """Colors that are counted in a mask; a mask with more is a photograph."""
+
+BLACK = (0, 0, 0)
 
 LOSSY = ("JPEG", "MPO")
 """Pillow's formats that change the values of a mask."""
@@ -101,15 +104,26 @@ def meaning_of(masks: Sequence[Path], classes: Sequence[str]) -> Meaning:
         classes: the classes in order.
 
     Raises:
-        DataError: there are more than two classes, and the masks hold nothing but 0 and 255.
+        DataError: there are more than two classes, and the masks hold nothing but 0 and 255; or masks that hold only
+            these stand beside some with numbers above the classes.
     """
-    found = _foregrounds(masks)
+    meaning = _meaning(_foregrounds(masks), classes)
+    return replace(meaning, remarks=(*meaning.remarks, *_palette_remarks(masks)))
+
+
+def _meaning(found: Sequence[frozenset[int]], classes: Sequence[str]) -> Meaning:
     white, indices = [values for values in found if values == {IGNORED}], [v for v in found if v - {IGNORED}]
     if not white or any(IGNORED in values for values in indices):
         return Meaning()
     if not indices and len(classes) == 2:
         text = f"masks hold only 0 and 255 ({len(white)} looked at): 255 is read as the class {classes[1]!r}"
         return Meaning(white_is_foreground, (Remark(f"{text}; save class indices if 255 is to be ignored"),))
+    if beyond := sorted({value for values in indices for value in values if len(classes) <= value < IGNORED}):
+        listed = ", ".join(map(str, beyond[:6])) + ", ..." * (len(beyond) > 6)
+        raise DataError(
+            f"The masks hold the values {listed} and 255, which look like shades of gray. Save class indices 0 to "
+            f"{len(classes) - 1}, and 255 only where a pixel is ignored."
+        )
     if not indices:
         raise DataError(
             f"The masks hold only 0 and 255 ({len(white)} looked at), and 255 is ignored, so no pixel is any of "
@@ -117,8 +131,31 @@ def meaning_of(masks: Sequence[Path], classes: Sequence[str]) -> Meaning:
         )
     if len(classes) > 2:
         return Meaning()
-    text = f"of {len(found)} masks looked at, {len(white)} hold only 0 and 255, and {len(indices)} hold other values"
+    text = f"of {len(found)} masks looked at, {len(white)} with only 0 and 255, and {len(indices)} with other values"
     return Meaning(remarks=(Remark(f"{text}: 255 is ignored in all of them"),))
+
+
+def _palette_remarks(masks: Sequence[Path]) -> Iterator[Remark]:
+    """Yield a remark if palettes suggest that indices are no classes: they differ, or the color of 0 is not black."""
+    found = [(file, palette) for file in evenly(masks, LOOKED_AT) if (palette := remembered(_palette, file))]
+    what = "masks are palette images, of which the indices are read as classes and not the colors"
+    odd = next(
+        (index for index, colors in enumerate(zip(*(p for _, p in found), strict=False)) if len({*colors}) > 1), 0
+    )
+    others = [(file, palette[odd]) for file, palette in found if palette[odd] != found[0][1][odd]]
+    if others:
+        first, (other, color) = found[0], others[0]
+        text = f"but index {odd} is the color {first[1][odd]} in {first[0].name}, and {color} in {other.name}"
+        yield Remark(f"{what}, {text}")
+    elif found and found[0][1][0] != BLACK:
+        yield Remark(f"{what}: index 0, the first class, is the color {found[0][1][0]}")
+
+
+def _palette(file: Path) -> tuple[tuple[int, ...], ...]:
+    """Return the colors of a palette image by index; nothing for other images."""
+    with open_image(file) as image:
+        values = (image.getpalette("RGB") or ()) if image.mode == "P" else ()
+        return tuple(zip(values[::3], values[1::3], values[2::3], strict=False))
 
 
 def white_is_foreground(values: Mask) -> Mask:

@@ -1,5 +1,6 @@
 """Opening images of any origin with Pillow: nothing but our own errors leaves here."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -88,6 +89,7 @@ def _formats() -> tuple[str, ...]:
     """Return those formats that Pillow was built with."""
     from PIL import Image
 
+    warnings.filterwarnings("ignore", module="PIL")  # they name no file; what cannot be read raises an error
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 

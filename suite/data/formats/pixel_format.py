@@ -66,8 +66,10 @@ def agreed_format(files: Sequence[Path], pixels: PixelFormat) -> tuple[PixelForm
         pixels: what the user says.
 
     Raises:
-        DataError: a number of bits that no image has.
+        DataError: a number of bits or a size that no image has.
     """
+    if pixels.size is not None and pixels.size < 1:
+        raise DataError(f"size={pixels.size}; expected the side of a square in pixels, such as size=64.")
     bits, assumed = agreed_bits(files, pixels.bits)
     return replace(pixels, bits=bits), [*assumed, *left_out(files)]
 

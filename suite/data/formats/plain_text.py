@@ -4,7 +4,7 @@ from pathlib import Path
 
 from suite.data.formats.text_files import entries, text_of, unread
 from suite.data.regular_files import existing_path
-from suite.data.split_files import EVERYTHING, SPLIT_FOLDERS, TRAIN_FRACTIONS, portion
+from suite.data.split_files import EVERYTHING, SPLIT_FOLDERS, TRAIN_FRACTIONS, check_no_split, portion
 from suite.data.splitting import SPLITS
 from suite.data.windows import Passage, SplitLimits, Window, cut, samples
 from suite.errors import DataError
@@ -13,7 +13,7 @@ from suite.types import Remark, Sample
 FRACTIONS = (0.8, 0.1, 0.1)
 """Shares of train, validation and test, by position, of a text without a split of its own."""
 
-PART_NAMES = {name: split for split, names in SPLIT_FOLDERS.items() for name in names} | {"dev": "validation"}
+PART_NAMES = {name: split for split, names in SPLIT_FOLDERS.items() for name in names}
 """Names that a split's file may have, in lower case and without the extension."""
 
 
@@ -77,6 +77,8 @@ def _files(path: Path) -> tuple[dict[str, list[Path]], list[Remark]]:
     for file in files:
         if part := PART_NAMES.get(file.stem.lower()):
             named.setdefault(part, []).append(file)
+    if not named:
+        check_no_split([file.stem for file in files], path)
     parts = named or {EVERYTHING: files}
     return parts, list(unread(path, [file for part in parts.values() for file in part]))
 

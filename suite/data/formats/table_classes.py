@@ -13,6 +13,9 @@ from suite.types import ClassNames, Remark
 SIGNS = ({"-1", "1"}, {"-1", "0", "1"})
 """Labels among which -1 is usually a class: the negative one of two or three."""
 
+UNSAID = frozenset(("nan", "none", "null", "na", "n/a", "<na>", "nil", "unknown", "?", "-"))
+"""Labels, in lower case, that may mean that there is none: pandas and other tools write them."""
+
 RARE = 10
 """How many times more records one of these labels has than another from which on the user is asked what -1 means."""
 
@@ -92,7 +95,7 @@ def with_minus_one(parts: Sequence[Sequence[str]], rules: LabelRules) -> LabelRu
         return replace(rules, minus_one=True)
     others = _in_order(set(counts) - {HIDDEN})
     listed = ", ".join(f"{label} ({counts[label]:,})" for label in others[:6]) + ", ..." * (len(others) > 6)
-    names = ", ".join(map(repr, (HIDDEN, *others)[:12])) + ", ..." * (len(others) > 11)
+    names = ", ".join(map(repr, _in_order(set(counts))[:12])) + ", ..." * (len(others) > 11)
     raise DataError(
         f"{counts[HIDDEN]:,} of {counts.total():,} records have the label -1, beside {listed}. If it is a class, name "
         f"the classes as the labels do: classes=[{names}]. If it means that there is no label, give missing='-1'."
@@ -114,14 +117,23 @@ def check_forms(labels: Iterable[str]) -> None:
         )
     spellings: dict[str, str] = {}
     for name in named:
-        if (other := spellings.setdefault(unicodedata.normalize("NFC", name.casefold()), name)) != name:
-            how = "case" if (other + name).isascii() else "case, or in how accents are encoded"
-            raise DataError(f"The labels {other!r} and {name!r} differ only in {how}; use one of them.")
+        if (other := spellings.setdefault(_visible(name), name)) != name:
+            how = "case" if (other + name).isascii() else "case, in invisible characters, or in how accents are encoded"
+            raise DataError(f"The labels {other!a} and {name!a} differ only in {how}; use one of them.")
+
+
+def _visible(name: str) -> str:
+    """Return a label as it is compared: without case, the encoding of accents, and characters such as U+200B."""
+    letters = unicodedata.normalize("NFC", name.casefold())
+    return "".join(letter for letter in letters if unicodedata.category(letter) != "Cf")
 
 
 def class_order(labels: Iterable[str]) -> Iterator[ClassNames | Remark]:
     """Yield the classes of labels that nobody numbered, and a remark if they are numbers with another start or gaps."""
     names = _in_order(set(labels))
+    for name in names:
+        if name.casefold() in UNSAID:
+            yield Remark(f"the label {name} is a class; if it means that there is no label, give missing={name!r}")
     are_numbers = all(map(is_number, names))
     yield ClassNames(names, "label numbers, from low to high" if are_numbers else "label names sorted as text")
     if are_numbers and names != tuple(map(str, range(len(names)))):

@@ -42,6 +42,7 @@ def _separated(file: Path, names: ColumnNames) -> Columns:
     texts = [value or None for value in column(names.text)]
     errors = {index: row.error for index, row in enumerate(rows) if row.error}
     remarks = _quoted_cells(file, texts) if file.suffix.lower() == ".tsv" else _long_cells(file, rows)
+    remarks += names.unread_split(file, columns)
     return Columns(texts, column(names.label), column(names.group), errors=errors, remarks=remarks)
 
 
@@ -85,14 +86,15 @@ def _json_lines(file: Path, names: ColumnNames) -> Columns:
     texts, labels, groups = (
         [record.get(name) if name else None for record in records] for name in (names.text, names.label, names.group)
     )
-    return Columns(texts, labels, groups, errors=errors)
+    return Columns(texts, labels, groups, errors=errors, remarks=names.unread_split(file, known))
 
 
 def _object(line: str) -> tuple[dict[str, Any], str]:
     try:
         record = json.loads(line, object_pairs_hook=_without_repetition)
     except (ValueError, RecursionError) as error:
-        return {}, f"not usable JSON: {error}"
+        at = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+        return {}, f"not usable JSON: {at}"
     return (record, "") if isinstance(record, dict) else ({}, f"JSON of type {type(record).__name__}, not an object")
 
 

@@ -54,7 +54,7 @@ class VocReader:
         annotation = read_voc_objects(file)
         objects: dict[BoxedObject, None] = {}
         for count, item in enumerate(annotation.objects, start=1):
-            self.notes.collect(objects, item, f"object {count} of {file.name}")
+            self.notes.collect(objects, item, f"object {count} of {file.name}", annotation.size)
         yield detection_sample(name, Photo(image, self.form, annotation.size), list(objects))
 
 

@@ -13,6 +13,9 @@ from suite.types import Rejected, Sample
 FARTHEST = 2.0
 """Largest fraction of an image's side that a coordinate may be; more are pixels."""
 
+FARTHEST_POINT = 1.1
+"""The same for points of polygons, which do not leave the image; 2 is the mark of a visible keypoint."""
+
 Box = tuple[float, float, float, float]
 
 
@@ -49,7 +52,7 @@ class YoloReader:
                 except DataError as error:
                     raise DataError(f"{place}: {error}") from error
                 box = (left * width, top * height, right * width, bottom * height)
-                self.notes.collect(objects, BoxedObject(box, label), place)
+                self.notes.collect(objects, BoxedObject(box, label), place, (width, height))
         yield detection_sample(name, photo, list(objects))
 
     def _object(self, line: str, place: str) -> tuple[str, Box]:
@@ -70,6 +73,11 @@ class YoloReader:
                 f"{len(words)} columns; expected class, x, y, width, height, or a class and the points of a polygon"
             )
         _check(values)
+        if max(values) > FARTHEST_POINT:
+            raise DataError(
+                f"{len(words)} columns with the number {max(values):g}; expected a class and points of a polygon from "
+                "0 to 1. If these are keypoints, give their number and dimensions in data.yaml, kpt_shape: [17, 3]"
+            )
         self.notes.add("polygons, read as the boxes around them", place)
         return label, around(list(zip(values[::2], values[1::2], strict=True)))
 

@@ -106,6 +106,11 @@ def _from_yaml(file: Path, content: Mapping[str, Node]) -> list[str]:
         by_number = dict(enumerate(names.value))
     else:
         by_number = _by_number(flat(names, file)) if isinstance(names, yaml.MappingNode) else {}
+    if names is not None and not by_number:
+        raise DataError(
+            f"{str(file)!r} has names in line {names.start_mark.line + 1} that are neither a list nor numbered from 0 "
+            f"without gaps; expected names: [cat, dog] or names: {{0: cat, 1: dog}}. {WAY_OUT}"
+        )
     found = [item.value if isinstance(item, yaml.ScalarNode) else "" for _, item in sorted(by_number.items())]
     if count is not None and str(count.value).strip() != str(len(found)):
         raise DataError(f"{str(file)!r} has nc: {shortened(count.value)}, but {len(found)} names. {WAY_OUT}")

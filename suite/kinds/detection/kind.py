@@ -108,15 +108,13 @@ class Detection(Graded, KindDefaults):
     def validate_sample(self, sample: Sample, classes: Sequence[str] | None) -> ValidatedSample:
         """Return the image, (channels, height, width) in uint8 or float32, and its valid objects."""
         value = image(sample.input)
-        return ValidatedSample(value, *objects(sample.target, value.shape[1:], classes))
+        found, remarks = objects(sample.target, value.shape[1:], classes)
+        wanted = [label for label, ignored in zip(found.labels, found.ignored, strict=True) if not ignored]
+        return ValidatedSample(value, found, remarks, frozenset(wanted))
 
     def class_names(self, targets: Mapping[str, Sequence[Objects]]) -> tuple[str, ...]:
         """Return the sorted labels of all splits."""
         return tuple(sorted({str(name) for split in targets.values() for target in split for name in target.labels}))
-
-    def labels_in(self, target: Objects) -> Sequence[str | int] | None:
-        """Return the labels of the objects that are to be found."""
-        return [label for label, ignored in zip(target.labels, target.ignored, strict=True) if not ignored]
 
     def check_output(self, output: Tensor, classes: Sequence[str]) -> None:
         """Raise ModelError unless there is one table of detections of known classes per image."""

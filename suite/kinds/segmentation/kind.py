@@ -90,17 +90,16 @@ class Segmentation(Graded, KindDefaults):
     def validate_sample(self, sample: Sample, classes: Sequence[str] | None) -> ValidatedSample:
         """Return the image, (channels, height, width) in uint8 or float32, and its mask (height, width)."""
         value = image(sample.input)
-        return ValidatedSample(value, mask(sample.target, value.shape[1:], classes))
+        target = mask(sample.target, value.shape[1:], classes)
+        return ValidatedSample(
+            value, target, (), frozenset(np.flatnonzero(np.bincount(target.ravel())[:IGNORED]).tolist())
+        )
 
     def class_names(self, targets: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
         """Return a numbered name for each class up to the highest."""
         masks = (target for split in targets.values() for target in split)
         highest = max((int(target[target != IGNORED].max(initial=0)) for target in masks), default=0)
         return tuple(f"class {index}" for index in range(highest + 1))
-
-    def labels_in(self, target: Array) -> Sequence[str | int] | None:
-        """Return the indices of the classes that pixels have."""
-        return [int(value) for value in np.flatnonzero(np.bincount(target.ravel(), minlength=1)) if value != IGNORED]
 
     def stack(self, targets: Sequence[Any], classes: Sequence[str]) -> Array:
         """Return masks, uint8 (n, h, w).

@@ -162,7 +162,7 @@ def test_masks_of_0_and_255_and_others_of_0_and_1_are_said(tmp_path):
     meaning = meaning_of(masks_of(tmp_path, [0, 255], [0, 1], [0, 255]), ("background", "crack"))
     [remark] = meaning.remarks
     assert meaning.to_classes is None and remark.text == (
-        "of 3 masks looked at, 2 hold only 0 and 255, and 1 hold other values: 255 is ignored in all of them"
+        "of 3 masks looked at, 2 with only 0 and 255, and 1 with other values: 255 is ignored in all of them"
     )
 
 

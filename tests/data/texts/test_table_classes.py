@@ -172,7 +172,9 @@ def test_a_group_that_is_no_name_is_rejected(tmp_path, value):
 
 
 def test_labels_that_differ_only_in_how_accents_are_encoded_are_an_error(tmp_path):
-    with pytest.raises(DataError, match="differ only in case, or in how accents are encoded; use one of them"):
+    with pytest.raises(
+        DataError, match="differ only in case, in invisible characters, or in how accents are encoded; use one of them"
+    ):
         everything(jsonl(tmp_path / "a.jsonl", ["caf\u00e9", "cafe\u0301", "tea"]))
 
 
