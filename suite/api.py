@@ -1,5 +1,6 @@
 """Auditing a model from Python."""
 
+import inspect
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from rich.console import Console
 from torch import nn
 
 from suite.data import TaskData
-from suite.errors import ModelError
+from suite.errors import ModelError, did_you_mean
 from suite.escaping import escaped_name
 from suite.models.base import TorchModel
 from suite.paths import default_store
@@ -110,8 +111,8 @@ def audit(
         raise ModelError(
             "audit does not train, but this model has a recipe and no weights. Declare it with @model instead."
         )
-    if escaped_name(name) != name:
-        raise ModelError(f"name={name!r} holds control characters or surrogates; choose another.")
+    if not isinstance(name, str) or not name.strip() or escaped_name(name) != name:
+        raise ModelError(f"name={name!r}; expected a text without control characters or surrogates. Choose another.")
     if any(entry.name == name for entry in REGISTRY.names("model")):
         raise ModelError(f"name={name!r} is the name of a registered model; choose another.")
     results = Store(store if store is not None else default_store())
@@ -127,6 +128,12 @@ def audit(
 
 def _wrapped(model: nn.Module, task: str, arguments: Mapping[str, Any]) -> TorchModel:
     adapter = kind_of(task).models.adapter
+    known = [name for kind in adapter.__mro__ for name in inspect.signature(kind).parameters]
+    known += inspect.signature(audit).parameters
+    if unknown := [name for name in arguments if name not in known]:
+        raise ModelError(
+            f"Neither audit nor {adapter.__name__} has an argument {unknown[0]!r}.{did_you_mean(unknown[0], known)}"
+        )
     try:
         return adapter(model, **arguments)
     except TypeError as error:

@@ -333,7 +333,7 @@ def _verify(options: argparse.Namespace) -> int:
     measures, inputs = sum(result.measures for result in correct), sum(result.inputs or 0 for result in correct)
     say(
         f"{len(results)} records, {measures:,} measures derived again, {inputs:,} inputs verified, {wrong or 'no'} "
-        "records differ."
+        f"{'record differs' if wrong == 1 else 'records differ'}."
     )
     return 1 if wrong else 0
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from suite.errors import PluginError, SpecError, UnknownNameError, did_you_mean
+from suite.errors import PluginError, SpecError, UnknownNameError, described, did_you_mean
 from suite.spec import Spec, make, parse
 
 ENTRY_POINTS = "suite.plugins"
@@ -108,6 +108,12 @@ USES = {
 NUMBERS = (*(role for role in BUILT_IN if role != "page"), "task")
 """Roles that produce numbers; pages need Streamlit, and only the report loads them."""
 
+PLAIN = {"int": int, "float": int | float, "bool": bool, "None": type(None)}
+"""Annotations of arguments whose values are checked, and the types that fit; True and False are no numbers."""
+
+EXPECTED = {"int": "a whole number", "float": "a number", "bool": "True or False", "None": "None"}
+"""What these annotations ask for."""
+
 INTERACTIVE = "<interactive>"
 """Origin of entries that are not defined in a file."""
 
@@ -164,7 +170,11 @@ class Entry:
         if missing:
             raise SpecError(f"{self.role} {spec.name!r} needs {', '.join(missing)}: {spec.name}({missing[0]}=...).")
         defaults = {n: item.default for n, item in known.items() if item.default is not item.empty}
-        return make(spec.name, defaults | {n: _as_default(v, defaults.get(n)) for n, v in spec.kwargs.items()})
+        given = {n: _as_default(v, defaults.get(n)) for n, v in spec.kwargs.items()}
+        for name, value in given.items():
+            if name in known and (expected := _misfit(value, known[name].annotation)):
+                raise SpecError(f"{self.role} {spec.name!r} got {name}={value!r}; expected {expected}.")
+        return make(spec.name, defaults | given)
 
     def build(self, spec: Spec, **injected: Any) -> Any:
         """Call the factory with the arguments of the spec, its defaults, and what the harness provides."""
@@ -183,6 +193,17 @@ def _as_default(value: Any, default: Any) -> Any:
         return tuple(_as_default(item, default[0] if default else item) for item in value)
     is_integer = isinstance(value, int) and not isinstance(value, bool)
     return float(value) if is_integer and isinstance(default, float) else value
+
+
+def _misfit(value: Any, annotation: Any) -> str | None:
+    """Return what an annotation such as ``int | None`` asks for; None if the value fits, or for other ones."""
+    named = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    types = [name.strip() for name in named.split("|")]
+    if not all(name in PLAIN for name in types):
+        return None
+    if any(isinstance(value, PLAIN[name]) for name in types if name == "bool" or not isinstance(value, bool)):
+        return None
+    return " or ".join(EXPECTED[name] for name in types)
 
 
 class Registry:
@@ -302,7 +323,7 @@ class Registry:
                 with self._scoped(""):
                     point.load()
             except (Exception, SystemExit) as error:  # a broken plug-in must not break the others
-                self.broken[point.name] = f"{type(error).__name__}: {error}"
+                self.broken[point.name] = described(error)
         for path in files:
             self._load_file(path, "")
 
@@ -326,7 +347,7 @@ class Registry:
             sys.modules.pop(module_name, None)
             # What the file has registered before it failed is removed.
             self._entries = {k: e for k, e in self._entries.items() if k[0] != scope or e.origin != str(path)}
-            raise PluginError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+            raise PluginError(f"{path} cannot be loaded: {described(error)}") from error
         self._loaded.add((str(path), scope))
 
     @contextmanager

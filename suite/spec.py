@@ -133,6 +133,8 @@ def parse(text: str | Spec) -> Spec:
     """
     if isinstance(text, Spec):
         return text
+    if not isinstance(text, str):
+        raise SpecError(f"{text!r} is not a spec; expected a text such as pgd(eps=8/255, steps=40).")
     text = text.strip()
     if len(text) > LONGEST:
         raise SpecError(f"A spec may have at most {LONGEST} characters; got {len(text)}.")

@@ -212,6 +212,35 @@ def test_an_invalid_argument_is_named(factory, text, message):
         entry_of(factory).bind(parse(text), injected=("task",))
 
 
+def typed(*, steps: int = 1, rate: float | None = None, full: bool = False, audit: int | str = 0):
+    return steps, rate, full, audit
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("net(steps=1.5)", r"attack 'net' got steps=1\.5; expected a whole number\."),
+        ("net(steps=True)", "got steps=True; expected a whole number"),
+        ("net(steps=None)", "got steps=None; expected a whole number"),
+        ("net(steps='3')", "got steps='3'; expected a whole number"),
+        ("net(steps=[1, 2])", r"got steps=\(1, 2\); expected a whole number"),
+        ("net(rate=nan)", "got rate='nan'; expected a number or None"),
+        ("net(full=1)", "got full=1; expected True or False"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(text, message):
+    with pytest.raises(SpecError, match=message):
+        Entry("attack", "net", typed, "f.py").bind(parse(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["net(steps=3)", "net(rate=1)", "net(rate=0.5)", "net(rate=None)", "net(full=True)", "net(audit=full)"]
+)
+def test_a_value_of_the_right_type_is_taken(text):
+    (value,) = parse(text).kwargs.values()
+    assert value in Entry("attack", "net", typed, "f.py").build(parse(text))
+
+
 def test_an_open_ended_factory_takes_any_argument():
     entry = entry_of(lambda name, *rest, **more: (name, more), family=True)
     assert entry.build(parse("net:x(anything=1)")) == ("x", {"anything": 1})

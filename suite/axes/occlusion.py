@@ -53,7 +53,13 @@ class Occlusion:
 
     def __post_init__(self) -> None:
         fractions = tuple(self.fractions)
-        if not fractions or list(fractions) != sorted(set(fractions)) or not 0 < fractions[0] <= fractions[-1] < 1:
+        are_numbers = all(isinstance(fraction, int | float) for fraction in fractions)
+        if (
+            not fractions
+            or not are_numbers
+            or list(fractions) != sorted(set(fractions))
+            or not 0 < fractions[0] <= fractions[-1] < 1
+        ):
             raise SpecError(f"fractions={list(fractions)}; expected ascending numbers between 0 and 1.")
         if self.places < 1 or self.grid < 1 or self.fill not in FILLS:
             raise SpecError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -18,6 +19,7 @@ from suite.errors import ModelError, NotApplicableError
 from suite.models.modules import check_module, fix_modes, keep_modes, set_eval
 from suite.models.outputs import FLOATS, ONE_SCORE, Form, class_logits, numbers_of, refusal
 from suite.models.outputs import form_of as form_of  # adapters of plugins import it from here
+from suite.models.preparation import check_preparation
 from suite.models.recipe import Recipe
 from suite.models.weights import file_digest, load_weights, state_digest
 from suite.types import IMAGE, Capabilities, Input
@@ -29,6 +31,12 @@ rows sum in another order, and the last bits of a sample's output would depend o
 
 PROBED = 8
 """Largest number of rows of a call of the module when the identity of a model is computed."""
+
+OF_LOGARITHM = (
+    "The logarithm of a probability of 0 is infinite: use log_softmax in place of the logarithm of a softmax, or limit "
+    "the outputs from below, such as with .clamp(min=-100)."
+)
+"""What to do about outputs of minus infinity."""
 
 
 class TorchModel:
@@ -77,8 +85,7 @@ class TorchModel:
     ) -> None:
         check_module(module, type(self).__name__)
         fix_modes(module)
-        if not bounds[0] < bounds[1]:
-            raise ModelError(f"bounds={bounds} is not a range; expected (low, high) such as (0, 1) or (0, 255).")
+        check_preparation(bounds, mean, std, input_size)
         self.module, self.recipe, self.weights = module, recipe, weights
         self.bounds, self.mean, self.std, self.input_size = bounds, mean, std, input_size
         self.layer = layer
@@ -120,10 +127,11 @@ class TorchModel:
         output = self.raw(pixels)
         bad = ~torch.isfinite(output.detach()).flatten(1).all(dim=1)
         if bad.any():
+            logarithm = bool((output.detach() < math.inf).all())  # no NaN, and minus infinity only
             raise ModelError(
-                f"The model returned NaN or infinite {self.output_name} for {int(bad.sum())} of {len(pixels)} "
-                f"{self.input_name}, first at row {int(bad.nonzero()[0])}. Check the weights, the normalization and "
-                "the precision."
+                f"The model returned {'minus infinity in' if logarithm else 'NaN or infinite'} {self.output_name} for "
+                f"{int(bad.sum())} of {len(pixels)} {self.input_name}, first at row {int(bad.nonzero()[0])}. "
+                + (OF_LOGARITHM if logarithm else "Check the weights, the normalization and the precision.")
             )
         return output
 
@@ -186,9 +194,9 @@ class TorchModel:
                 value, size=tuple(self.input_size), mode="bilinear", antialias=True, align_corners=False
             )
         if self.mean is not None:
-            value = value - value.new_tensor(self.mean).view(1, -1, 1, 1)
+            value = value - torch.as_tensor(self.mean, dtype=value.dtype, device=value.device).view(1, -1, 1, 1)
         if self.std is not None:
-            value = value / value.new_tensor(self.std).view(1, -1, 1, 1)
+            value = value / torch.as_tensor(self.std, dtype=value.dtype, device=value.device).view(1, -1, 1, 1)
         return value
 
     @property

@@ -29,17 +29,17 @@ def check_module(module: Any, adapter: str) -> None:
     for name, tensor in chain(module.named_parameters(), module.named_buffers()):
         if is_lazy(tensor):
             raise ModelError(
-                f"{adapter} got a {type(module).__name__} whose {name} has no shape yet, since a lazy layer has not "
+                f"{adapter} got {_named(module)} whose {name} has no shape yet, since a lazy layer has not "
                 "run; expected all weights. Call the module once on a batch, then train it or load its weights."
             )
         if tensor.is_meta:
             raise ModelError(
-                f"{adapter} got a {type(module).__name__} whose {name} is on the meta device and holds no values; "
+                f"{adapter} got {_named(module)} whose {name} is on the meta device and holds no values; "
                 "expected all weights. Build the module on the CPU and load its weights."
             )
     if operator := next(_still_training(module), None):
         raise ModelError(
-            f"{adapter} got a {type(module).__name__} that was exported or traced in training mode ({operator}), so "
+            f"{adapter} got {_named(module)} that was exported or traced in training mode ({operator}), so "
             "that its outputs are random or depend on the batch. Call eval() on the network before that."
         )
 
@@ -93,7 +93,10 @@ def _trains(node: torch.fx.Node) -> bool:
 
 
 def _named(value: Any) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+    if isinstance(value, type) or value is None:
+        return f"the class {value.__name__}" if value is not None else "None"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'AEIOaeio' else 'a'} {name}"
 
 
 def _way_out(value: Any) -> str:

@@ -94,8 +94,12 @@ def form_of(output: Any) -> Any:
     if isinstance(output, Mapping):
         return f"{name} with the keys {', '.join(map(repr, list(output)[:6]))}"
     if isinstance(output, tuple | list):
-        return f"{name} of {', '.join(str(form_of(part)) for part in output[:4])}"
+        return f"{name} of {', '.join(_part_form(part) for part in output[:4])}"
     return name if output is not None else "None"
+
+
+def _part_form(part: Any) -> str:
+    return str(form_of(part)) if isinstance(part, Tensor | Mapping) or part is None else type(part).__name__
 
 
 def _part_of(output: Any) -> Any:

@@ -71,8 +71,8 @@ def split_key(weights: str | Path) -> tuple[Path, str | None]:
     """
     if not isinstance(weights, str | os.PathLike):
         raise WeightsError(
-            f"weights= got a {type(weights).__name__}; expected the path of a file. Load weights that are in memory "
-            "with module.load_state_dict, and leave weights= out."
+            f"weights= got an object of type {type(weights).__name__}; expected the path of a file. Load weights that "
+            "are in memory with module.load_state_dict, and leave weights= out."
         )
     path, mark, key = str(weights).rpartition("#")
     return (Path(path), key) if mark and os.sep not in key and not Path(weights).exists() else (Path(weights), None)

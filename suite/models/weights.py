@@ -100,8 +100,8 @@ def _chosen(module: nn.Module, path: str | Path) -> Comparison:
     )
     if not inside:
         raise WeightsError(
-            f"{file} holds no mapping of names to tensors; it holds {form_of(held)}. Save module.state_dict(): numbers in "
-            "lists and NumPy arrays are not read."
+            f"{file} holds no mapping of names to tensors; it holds {form_of(held)}. Save module.state_dict(): numbers "
+            "in lists and NumPy arrays are not read."
         )
     compared = compare(module, stored, key)
     if key is not None and not compared[0].found:

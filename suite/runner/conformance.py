@@ -8,7 +8,7 @@ import torch
 
 from suite.data import Split, TaskInfo
 from suite.data.report import DataReport
-from suite.errors import ModelError, PluginError, SuiteError
+from suite.errors import ModelError, PluginError, SuiteError, described
 from suite.kinds.base import Kind, optional
 from suite.kinds.class_order import Pairs, other_order
 from suite.kinds.logits import why_not_logits
@@ -58,8 +58,8 @@ def check_file(path: str) -> list[CheckResult]:
                 results.append(CheckResult(subject, True, "is registered; other roles are not checked"))
         except SuiteError as error:
             results.append(CheckResult(subject, False, str(error)))
-        except Exception as error:  # third-party code may raise anything
-            results.append(CheckResult(subject, False, f"raised {type(error).__name__}: {error}"))
+        except (Exception, SystemExit) as error:  # third-party code may raise anything
+            results.append(CheckResult(subject, False, f"raised {described(error)}"))
     return results
 
 

@@ -78,6 +78,9 @@ def plan(
         SuiteError: a name or an argument does not exist. This is found before anything runs.
     """
     check_numbers(n, seed)
+    n, seed = None if n is None else int(n), int(seed)  # of NumPy, they could not be stored
+    if isinstance(axes, str) or not axes:
+        raise SpecError(f"axes={axes!r}; expected a list of axes, such as {list(AXES)}.")
     check_registered()
     cells: list[Cell] = []
     tasks, models = list(dict.fromkeys(tasks)), list(dict.fromkeys(models))
@@ -200,14 +203,14 @@ class Harness:
                 status, reason = "failed", self._failed(job, error, began)
             except StoreError:
                 raise
-            except Exception as error:  # third-party code may raise anything; the other cells still run
+            except (Exception, SystemExit) as error:  # third-party code may raise anything; the other cells still run
                 status, reason = "failed", self._failed(job, error, began)
             outcome.keys.add(job.key())
             outcome.ran.append((cell, status, reason))
             self.settings.on_cell_done(cell, status, reason)
         return outcome
 
-    def _failed(self, job: Job, error: Exception, began: float) -> str:
+    def _failed(self, job: Job, error: BaseException, began: float) -> str:
         """Store a failed row and return its reason."""
         reason = reason_of(error)
         self.store.put(job.failure(reason, began))

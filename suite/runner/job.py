@@ -15,6 +15,7 @@ from suite.axes.base import Axis, AxisResult, Context, measure, summarise
 from suite.axes.outputs import Outputs
 from suite.axes.registered import metrics_of
 from suite.errors import MeasureError, SuiteError, described
+from suite.escaping import escaped_name
 from suite.metrics.catalogue import Metric
 from suite.models.base import TorchModel
 from suite.records.record import About, LabelSpace, Record
@@ -297,6 +298,6 @@ def declared(entries: Sequence[Metric], measures: Sequence[Measure]) -> tuple[Me
     return tuple(known[name] for name in names)
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """Return an exception as one line of text."""
-    return f"{'out of memory: ' if is_out_of_memory(error) else ''}{described(error)}"[:LONGEST_REASON]
+    return escaped_name(f"{'out of memory: ' if is_out_of_memory(error) else ''}{described(error)}"[:LONGEST_REASON])

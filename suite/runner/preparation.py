@@ -9,6 +9,7 @@ from torch import Tensor
 
 from suite.attacks.engine.problem import Problem
 from suite.attacks.rng import as_seeds
+from suite.axes.answers import first_answer
 from suite.axes.rounds import State, Track
 from suite.data import Split, TaskData, load
 from suite.errors import ModelError, NotApplicableError
@@ -104,7 +105,8 @@ class ModelProvider:
     def digest(self, model: TorchModel, text: str, task: PreparedTask, seed: int) -> str:
         """Return the SHA-256 of the weights of a model, or of everything that its training depends on."""
         if not _to_train(model):
-            return model.digest(self._probe(model, task))
+            with seeded(0, self.device):  # a model that draws random numbers has one identity, too
+                return model.digest(self._probe(model, task))
         files = origins("model", text)
         if model.recipe and model.recipe.adversary:
             files |= origins("attack", model.recipe.adversary)
@@ -134,7 +136,7 @@ class ModelProvider:
                 on test samples.
         """
         with model.frozen(), torch.no_grad():
-            task.kind.models.check_output(model(self._probe(model, task)), task.data.info.classes)
+            task.kind.models.check_output(first_answer(model, self._probe(model, task)), task.data.info.classes)
         if not _to_train(model):
             if model.weights is not None:
                 check_unseen(model.weights, task.data, task.kind.input)

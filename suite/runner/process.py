@@ -25,7 +25,7 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise SuiteError(f"Device {name!r} cannot be used: {str(error).splitlines()[0]}. Try cpu or auto.") from error
     return device
 

@@ -58,6 +58,8 @@ def unchecked(loader: Loader, stored: StoredInputs) -> Iterator[str]:
     """Yield a sentence on everything about the inputs that is not checked."""
     if stored.is_stochastic:
         yield "outcomes were not checked, because the model is stochastic"
+    elif stored.depends_on_batch:
+        yield "outcomes were not checked, because outputs depend on the rest of the batch"
     if stored.norm not in (known := EDITS if stored.is_text else SIZES):
         yield f"sizes were not checked, because the norm {stored.norm} is not one of {', '.join(known)}"
     if (device := stored.record.provenance.device) != loader.device.type:
@@ -132,7 +134,7 @@ def _forbidden(task: Task, clean: Array, changed: Array, places: Array) -> Array
 
 def _outcomes(loader: Loader, stored: StoredInputs, loaded: LoadedTask) -> Iterator[str]:
     """Yield where the model is right about stored inputs, or disagrees with the clean outcomes of the columns."""
-    if stored.is_stochastic:
+    if stored.is_stochastic or stored.depends_on_batch:
         return
     task, model, inputs = loaded.task, loaded.model, stored.found
     if model is None:

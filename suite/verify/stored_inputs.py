@@ -72,6 +72,12 @@ class StoredInputs:
         return int(self.attack["draws"]) > 1
 
     @property
+    def depends_on_batch(self) -> bool:
+        """Whether a check found that outputs depend on the rest of the batch, so that another one changes outcomes."""
+        state, *_ = self.record.facts.get("checks", {}).get("alone_equals_batch", ("n/a",))
+        return bool(state == "fail")
+
+    @property
     def is_text(self) -> bool:
         """Whether the inputs are texts, stored as code points."""
         return self.record.about is not None and self.record.about.input.type == "text"

@@ -1,6 +1,7 @@
 """Modules in memory as people have them: quantised, exported, scripted, compiled, without values."""
 
 import copy
+import json
 import subprocess
 import sys
 
@@ -107,14 +108,32 @@ def test_a_module_for_one_image_is_measured_with_a_batch_of_one(net, tmp_path, b
     assert result.rows.set_index("metric").loc["accuracy", "value"] >= 0.9
 
 
+@pytest.mark.parametrize("build", [Single, lambda net: exported(net, 1)], ids=["asserts", "exported"])
+def test_a_module_for_one_image_is_not_measured_with_more_and_the_way_out_is_named(net, tmp_path, build):
+    result = suite.audit(build(copy.deepcopy(net)), task="digits", axes=("clean",), n=20, store=tmp_path)
+    (reason,) = result.rows.reason
+    assert reason.startswith("ModelError: The model fails on batches of 64 and works on single samples; measure it")
+    assert "settings=Settings(batch_size=1)" in reason
+
+
+def test_methods_without_gradients_explain_quantised_modules(tmp_path):
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+    module = torch.ao.quantization.quantize_dynamic(network, {nn.Linear}, dtype=torch.qint8)
+    rows = suite.audit(module, task="digits", axes=("attribution",), n=10, store=tmp_path).rows
+    methods = [json.loads(params)["method"] for params in rows.params]
+    skipped = rows[(rows.status == "skipped") & (rows.metric == "insertion_auc")]
+    assert len(skipped) == 4 and skipped.reason.str.startswith("got a scalar that is detached from its input").all()
+    assert set(rows.status) == {"ok", "skipped"} and "occlusion" in methods
+
+
 def unusable():
     network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 10))
     return {
         "function": (network.forward, "got a method; .* Pass a module whose forward calls it"),
         "class": (nn.Linear, r"got the class Linear; .* Call it: Linear\(\.\.\.\)"),
-        "state": (network.state_dict(), "got a OrderedDict; .* load_state_dict"),
+        "state": (network.state_dict(), "got an OrderedDict; .* load_state_dict"),
         "path": ("net.pt", "got a str; .* Build or load the network first"),
-        "program": (torch.export.export(network.eval(), (IMAGES,)), r"got a ExportedProgram; .* module\(\)"),
+        "program": (torch.export.export(network.eval(), (IMAGES,)), r"got an ExportedProgram; .* module\(\)"),
         "lazy": (nn.Sequential(nn.Flatten(), nn.LazyLinear(10)), r"whose 1\.weight has no shape yet"),
         "meta": (nn.Linear(2, 2, device="meta"), "whose weight is on the meta device"),
         "exported in training mode": (

@@ -182,7 +182,7 @@ DETECTORS = {
     "fewer images": (lambda x: candidates(x)[:1], None, r"raw returned \(1, 1, 5\) for 3 images"),
     "integers": (lambda x: candidates(x).int(), None, "int32 .* floating-point"),
     "list": (lambda x: [{}], None, "raw returned list"),
-    "fewer predictions": (candidates, lambda x: [], "predict returned list of nothing for 3 images"),
+    "fewer predictions": (candidates, lambda x: [], "predict returned an empty list for 3 images"),
     "other predictions": (candidates, lambda x: [{"boxes": 1}] * len(x), "predict returned .* 'boxes'"),
 }
 

@@ -5,6 +5,7 @@ import copy
 import json
 import os
 import pickle
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -144,10 +145,15 @@ MISFITS = {
     "complex": (lambda s: {**s, "3.bias": s["3.bias"] * 1j}, r"3\.bias is \(4,\) of complex64 in the file"),
     "float8": (lambda s: {**s, "3.bias": s["3.bias"].to(torch.float8_e5m2)}, r"3\.bias is \(4,\) of float8_e5m2"),
     "nan": (lambda s: {**s, "3.bias": s["3.bias"] * torch.nan}, r"holds NaN in 3\.bias \(1 of 9 names\)"),
-    "list": (lambda s: list(s.values()), "no mapping of names to tensors"),
-    "tensor": (lambda s: s["3.bias"], "no mapping of names to tensors"),
+    "resized": (
+        lambda s: {**s, "3.weight": s["3.weight"].T.contiguous()},
+        r"3\.weight is \(8, 4\) in the file .* were saved from\. The file has: the top level \(9 tensors\)",
+    ),
+    "list": (lambda s: list(s.values())[-1:], r"no mapping of names to tensors; it holds list of \(4,\)"),
+    "tensor": (lambda s: s["3.bias"], r"no mapping of names to tensors; it holds \(4,\)"),
     "arrays": (lambda s: {name: value.numpy() for name, value in s.items()}, "no mapping of names to tensors"),
-    "nothing": (lambda s: {}, "no mapping of names to tensors"),
+    "nothing": (lambda s: {}, "no mapping of names to tensors; it holds an empty dict"),
+    "numbers": (lambda s: {0: s["3.bias"]}, "it holds dict with the keys 0. .*lists and NumPy arrays are not read"),
 }
 
 
@@ -251,7 +257,22 @@ def cut_safetensors(file):
     file.write_bytes(file.read_bytes()[:-8])
 
 
+def flipped(file):
+    torch.save(state(), file)
+    content = bytearray(file.read_bytes())
+    place = bytes(content).index(state()["3.weight"].numpy().tobytes())
+    content[place + 3] ^= 1
+    file.write_bytes(content)
+
+
+def before_archives(file):
+    torch.save(net(), file, _use_new_zipfile_serialization=False)
+
+
 STRANGERS = {
+    "flipped bit": (flipped, r"is damaged: the bytes of w/data/\d+ do not match their checksum"),
+    "module of old": (before_archives, r"could run code \(torch\.nn\.modules\.container\.Sequential\)\."),
+    "compressed": (lambda file: file.write_bytes(zlib.compress(b"cnumpy")), "compressed by zlib, as joblib writes it"),
     "page": (page, "an HTML page"),
     "pointer": (pointer, "a Git LFS pointer: run git lfs pull"),
     "empty": (lambda file: file.write_bytes(b""), "an empty file"),
@@ -297,11 +318,22 @@ def test_the_content_decides_how_a_file_is_read(tmp_path):
         assert state_digest(module) == state_digest(net(seed=1))
 
 
+def test_archives_without_checksums_are_loaded(tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(state(), tmp_path / "w.pt")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    module = net()
+    load_weights(module, tmp_path / "w.pt")
+    assert torch.equal(module.state_dict()["3.weight"], state()["3.weight"])
+
+
 def test_a_device_is_not_opened_and_what_is_no_path_is_refused():
     for call in (read_state, file_digest):
         with pytest.raises(WeightsError, match="not opened"):
             call("/dev/zero")
-    with pytest.raises(WeightsError, match=r"weights= got a OrderedDict.*load_state_dict"):
+    with pytest.raises(WeightsError, match=r"weights= got an object of type OrderedDict.*load_state_dict"):
         TorchClassifier(net(), weights=state())
 
 

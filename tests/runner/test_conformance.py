@@ -130,6 +130,7 @@ FAULTY_MODELS = {
         net("return self.logits(x.round() + 0 * x)"),
         "is NaN, zero or absent, so attacks cannot use it",
     ),
+    "exit": (net("raise SystemExit(3)"), "model net raised SystemExit: 3"),
     "NaN gradient": (net("return self.logits(x) + 0 * (x - x).sqrt().sum()"), "is NaN, zero or absent"),
     "no adapter": (
         "\n@model(task='things')\ndef net():\n    'A bare module.'\n    return nn.Linear(36, 3)\n",

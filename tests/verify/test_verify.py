@@ -185,6 +185,20 @@ def test_only_outcomes_of_a_stochastic_model_are_not_checked(tmp_path, toy):
     assert not any("outcomes" in difference for difference in verification.differences)
 
 
+def test_outcomes_that_depend_on_the_batch_are_not_checked(tmp_path, toy):
+    (tmp_path / "noisy.py").write_text(
+        NOISY.replace("pixels + 0.2 * torch.randn_like(pixels)", "pixels - pixels.mean(0)")
+    )
+    record_filter = RecordFilter((toy("toy"),), (f"{tmp_path / 'noisy.py'}:noisy",))
+    store = Store(tmp_path / "store")
+    assert (
+        Harness(store, Settings(device="cpu")).run(plan(record_filter.tasks, record_filter.models, [LINF])).failed == []
+    )
+    (verification,) = verifications(store, record_filter)
+    assert verification.differences == ()
+    assert verification.notes == ("outcomes were not checked, because outputs depend on the rest of the batch",)
+
+
 # -- manipulated records
 
 
@@ -478,7 +492,7 @@ def test_the_command_filters_and_exits_with_1_for_differences(run_command, measu
     arguments = ("verify", toy("toy"), "--model", toy("quick"), "--device", "cpu", "--store", tmp_path)
     status, out, _ = run_command(*arguments)
     assert (status, out.count("FAIL"), out.count("ok   ")) == (1, 1, 1)
-    assert out.endswith("1 records differ.\n")
+    assert out.endswith("1 record differs.\n")
     status, out, _ = run_command(*arguments, "--axis", L2)
     assert (status, out.count("ok   "), out.count("FAIL")) == (0, 1, 0)
     assert run_command(*arguments, "--axis", "robustness")[0] == 1
@@ -535,7 +549,7 @@ def test_inputs_are_verified_without_attack_code(tmp_path):
     line, total = done.stdout.splitlines()  # measures are derived by the axis, which needs its attack; inputs are not
     assert line.startswith("FAIL digits linear") and "the measures cannot be computed: " in line
     assert "ImportError: suite.attacks" in line
-    assert total.endswith("1 records differ.")
+    assert total.endswith("1 record differs.")
 
 
 def test_a_verification_prints_one_line_per_difference():

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from suite.attributions.maps.explained import one_each
-from suite.attributions.maps.methods import gauss_legendre
+from suite.attributions.maps.methods import gauss_legendre, slopes
 from suite.decorators import attribution
 from suite.errors import MeasureError, NotApplicableError
 from suite.kinds.base import Rationale
@@ -156,7 +156,7 @@ class GradientXInput:
         for samples in features.chunks():
             leaf = point[samples].clone().requires_grad_()
             with torch.enable_grad():
-                (gradient,) = torch.autograd.grad(features.target(leaf, samples).sum(), leaf)
+                (gradient,) = slopes(features.target(leaf, samples), [leaf])
             gradients.append((gradient.double() * leaf.detach().double()).sum(dim=2))
         return FeatureAttribution(torch.cat(gradients).masked_fill(~features.present, 0.0))
 
@@ -224,6 +224,6 @@ def _integrated(features: Features, ends: tuple[Tensor, Tensor], samples: Tensor
         path = blank + place.to(point)[:, None, None, None] * (point - blank)
         leaf = path.flatten(0, 1).requires_grad_()
         with torch.enable_grad():
-            (slope,) = torch.autograd.grad(features.target(leaf, samples.repeat(len(place))).sum(), leaf)
+            (slope,) = slopes(features.target(leaf, samples.repeat(len(place))), [leaf])
         total += torch.tensordot(weight.to(total), slope.double().reshape(path.shape), 1)
     return (total * (point - blank)).sum(dim=2)

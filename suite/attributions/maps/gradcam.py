@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from suite.attributions.maps.explained import Explained
-from suite.attributions.maps.methods import differentiable
+from suite.attributions.maps.methods import differentiable, slopes
 from suite.decorators import attribution
 from suite.errors import ModelError, NotApplicableError
 
@@ -44,9 +44,8 @@ def _coarse(explained: Explained, layer: nn.Module, rows: Tensor) -> Tensor:
     """Return the rectified maps of some samples at the size of the layer's output, (m, 1, height, width)."""
     with torch.enable_grad(), _outputs(layer) as outputs:
         inputs = explained.inputs[rows].detach().requires_grad_()
-        scalar = differentiable(explained, inputs, rows).sum()
-        slopes = torch.autograd.grad(scalar, outputs)
-    pairs = zip(outputs, slopes, strict=True)
+        gradients = slopes(differentiable(explained, inputs, rows), outputs)
+    pairs = zip(outputs, gradients, strict=True)
     maps = [(slope.mean((2, 3), keepdim=True) * output.detach()).sum(1, keepdim=True).relu() for output, slope in pairs]
     return _without_padding(maps, len(rows))
 

@@ -3,7 +3,7 @@
 Each returns raw attributions; see `suite.attributions.maps.base` for their reduction to maps.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,6 +15,12 @@ from suite.attributions.maps.batches import Piece, full_batches
 from suite.attributions.maps.explained import Explained, gaussian
 from suite.decorators import attribution
 from suite.errors import ModelError, NotApplicableError
+
+DETACHED = (
+    "got a scalar that is detached from its input, so that it has no gradient; expected a differentiable one. "
+    "Do not detach or threshold it, or use a method without gradients (occlusion, rise)."
+)
+"""What is said where no gradient leads from the scalar to the input."""
 
 
 @attribution(name="saliency")
@@ -93,7 +99,7 @@ def gradient(explained: Explained, inputs: Tensor, rows: Tensor) -> Tensor:
     """
     leaf = inputs.detach().requires_grad_()
     with torch.enable_grad():
-        (slope,) = torch.autograd.grad(differentiable(explained, leaf, rows).sum(), leaf)
+        (slope,) = slopes(differentiable(explained, leaf, rows), [leaf])
     return slope
 
 
@@ -106,10 +112,19 @@ def differentiable(explained: Explained, inputs: Tensor, rows: Tensor) -> Tensor
     values = explained.explain(inputs, rows)
     if values.requires_grad:
         return values
-    raise NotApplicableError(
-        "got a scalar that is detached from its input, so that it has no gradient; expected a differentiable one. "
-        "Do not detach or threshold it, or use a method without gradients (occlusion, rise)."
-    )
+    raise NotApplicableError(DETACHED)
+
+
+def slopes(scalars: Tensor, sources: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return the gradients of the sum of scalars with respect to some tensors.
+
+    Raises:
+        NotApplicableError: the scalars do not depend on one of them, as behind a quantised layer.
+    """
+    gradients = torch.autograd.grad(scalars.sum(), list(sources), allow_unused=True)
+    if any(one is None for one in gradients):
+        raise NotApplicableError(DETACHED)
+    return gradients
 
 
 def _weighted_gradients(explained: Explained, pieces: Iterable[Piece], weights: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -70,6 +71,17 @@ class Fitting:
         parts = [reduced(self.logits[rows].astype(np.float64) - self.peaks[rows]) for rows in blocks]
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
+    @cached_property
+    def spread(self) -> float:
+        """The largest difference of two logits of a row."""
+        (lowest,) = self.rows(lambda shifted: (shifted.min(axis=1),))
+        return -float(lowest.min())
+
+    @property
+    def tolerance(self) -> float:
+        """The derivative of the mean nll that counts as zero; it is in units of the logits, which may be tiny."""
+        return _TOLERANCE * min(1.0, self.spread)
+
     def moments(self, beta: float) -> tuple[float, float, float]:
         """Return at inverse temperature beta the mean nll, the mean expected logit, and the latter's derivative.
 
@@ -89,6 +101,8 @@ class Fitting:
 
     def without_optimum(self) -> tuple[float, str] | None:
         """Return the temperature to use, and why, if no finite positive temperature is optimal."""
+        if not self.spread:
+            return 1.0, "all logits of a row are equal, so that every temperature gives the same probabilities"
         if not self.target.any():
             return LOWEST, "every label already has the largest logit, so that the optimum is T -> 0"
         (means,) = self.rows(lambda shifted: (shifted.mean(axis=1),))
@@ -117,7 +131,7 @@ def _search(fitting: Fitting) -> tuple[float, int]:
     low, high, beta, wanted = 1.0 / HIGHEST, 1.0 / LOWEST, 1.0, float(fitting.target.mean())
     for step in range(_MAX_STEPS):
         _, expected, variance = fitting.moments(beta)
-        if abs(expected - wanted) <= _TOLERANCE or high - low <= 4e-16 * high:
+        if abs(expected - wanted) <= fitting.tolerance or high - low <= 4e-16 * high:
             return beta, step
         low, high = (beta, high) if expected < wanted else (low, beta)
         beta = _propose(beta, expected, variance, wanted, low, high)
@@ -149,7 +163,7 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> Temperature:
         value, reason = 1.0 / beta, ""
     after, expected, _ = fitting.moments(1.0 / value)
     gradient = expected - float(target.mean())
-    if not reason and abs(gradient) > _TOLERANCE * max(1.0, float(np.abs(target).mean())):
+    if not reason and abs(gradient) > fitting.tolerance * max(1.0, float(np.abs(target).mean())):
         reason = f"the gradient is still {gradient:.3g}; the optimum lies outside {LOWEST}..{HIGHEST}"
     if after > before:
         # The nll is convex, so only rounding next to T = 1 can make it worse.

@@ -111,8 +111,17 @@ def test_optimum_outside_the_range_is_flagged() -> None:
 
 def test_constant_logits_do_not_crash() -> None:
     fit = fit_temperature(np.zeros((4, 3)), [0, 1, 2, 0])
-    assert not fit.converged
+    assert not fit.converged and fit.value == 1.0
     assert fit.nll_after == pytest.approx(np.log(3))
+    assert fit.reason is not None and fit.reason.startswith("all logits of a row are equal")
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e-9, 1e-30])
+def test_the_temperature_of_tiny_logits_lies_outside_the_range(scale: float) -> None:
+    logits, labels = _draw(1.0)
+    fit = fit_temperature(logits * scale, labels)
+    assert not fit.converged and fit.value == pytest.approx(0.01)
+    assert fit.reason is not None and "outside" in fit.reason
 
 
 def test_invalid_input_is_refused() -> None:

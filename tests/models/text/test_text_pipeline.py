@@ -233,7 +233,10 @@ def test_ids_outside_the_embedding_raise_an_error(rows, result, message):
         (lambda logits: logits[:, None], r"returned \(2, 1, 2\) for 2 texts"),
         (lambda logits: logits[:, 0], r"returned \(2,\) for 2 texts"),
         (lambda logits: logits[:1], r"returned \(1, 2\) for 2 texts"),
-        (lambda logits: logits.argmax(dim=1, keepdim=True), r"returned \(2, 1\) of int64 for 2 texts.*These are class numbers or decisions"),
+        (
+            lambda logits: logits.argmax(dim=1, keepdim=True),
+            r"\(2, 1\) of int64 for 2 texts.*class numbers or decisions",
+        ),
         (lambda logits: {"answer": logits}, "returned dict with the keys 'answer' for 2 texts"),
         (lambda logits: None, "returned None for 2 texts"),
         (lambda logits: logits * torch.tensor([1.0, torch.nan]), "NaN or infinite logits for 2 of 2 texts"),
