@@ -11,7 +11,7 @@ import streamlit as st
 from suite.leaderboard.cells import DASH
 from suite.metrics.table import Table
 from suite.records.reading import StoredRecord
-from suite.reports import curves, figures, frames, sources
+from suite.reports import curves, figures, frames, sources, verdicts
 from suite.reports.pages import PageContext
 from suite.reports.parts import WIDTH, chart, proxy, show_table, tables
 from suite.reports.text import capital, entry_of, in_unit, meaning_of, plain, prose, with_interval
@@ -51,6 +51,8 @@ def _headline(record: StoredRecord, rows: pd.DataFrame) -> list[Any]:
     metric = entry_of(line)
     st.markdown(f"{capital(prose(metric.title))} on the test samples: **{with_interval(line)}**, n = {line['n']:,}.")
     st.markdown(meaning_of(metric))
+    for _, sentence in verdicts.reasons(lines.loc[[at]]):
+        st.warning(sentence)
     return [at]
 
 

@@ -61,7 +61,7 @@ def reasons(rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
 
 def _suspicion(rows: pd.DataFrame) -> str:
     """Return what a failed check means for some suspect rows."""
-    metrics = entries(rows)
+    metrics = entries(rows[rows["axis"] == "robustness"])
     if any(metric.upper_bound for metric in metrics):
         return "? Suspect, so the numbers are upper bounds"
     if any(metric.is_headline and metric.higher_is_better is False for metric in metrics):

@@ -235,3 +235,12 @@ def test_a_skipped_rationale_has_its_reason(visit, tmp_path: Path) -> None:
     text = words(visit(store.root, page="Model"))
     assert "`the input is an image <b>`" in text
     assert "No samples are stored" in words(visit(store.root, page="Gallery"))
+
+
+def test_a_suspect_headline_has_its_reason_on_the_page_of_the_model(visit, tmp_path: Path) -> None:
+    store, record = Store(tmp_path), t.clean_plays()
+    checks = {"outputs_are_logits": "fail"}
+    first = replace(record.measures[0], checks=checks, reason="the outputs are probabilities")
+    store.put(replace(record, measures=(first, *record.measures[1:])))
+    [warning] = visit(store.root, page="Model").warning
+    assert warning.value == "? Suspect, because a check failed: `the outputs are probabilities`"
