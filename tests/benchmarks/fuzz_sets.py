@@ -24,7 +24,7 @@ COUNT = 12
 SIDE = 12
 """Height and width of an image in pixels."""
 
-IMAGES = ("png", "jpg", "gif", "bmp", "tif", "webp", "ppm", "pgm")
+IMAGES = ("png", "jpg", "gif", "bmp", "tif", "webp", "ppm", "pgm", "avif", "dds", "jp2")
 
 
 @dataclass(frozen=True)
