@@ -11,7 +11,7 @@ from scipy.signal import lfilter
 from scipy.special import ndtr, ndtri
 
 from suite.data.windows import RUN_LENGTH, in_runs
-from suite.kinds.classification import metrics as classes
+from suite.kinds.classification.kind import ACCURACY
 from suite.kinds.language import metrics as language
 from suite.kinds.sentiment import metrics as sentiment
 from suite.metrics.table import GROUP, Column, Table
@@ -75,7 +75,8 @@ def _accuracy(accuracy: float, n: int, rng: np.random.Generator, level: float) -
     """Measure sentences of which two of one review are right together with a correlation of 0.2."""
     reviews = _reviews(n, rng)
     chances = rng.beta(4 * accuracy, 4 * (1 - accuracy), n)  # of a beta distribution with the sum 4: 1 / (4 + 1)
-    return classes.accuracy(_table({"correct": rng.random(n) < chances[reviews]}, reviews, rng, level))[0]
+    correct = rng.random(n) < chances[reviews]
+    return _table({"correct": correct}, reviews, rng, level).rate(ACCURACY, correct)
 
 
 def _auroc(d: float, n: int, rng: np.random.Generator, level: float) -> Measure:

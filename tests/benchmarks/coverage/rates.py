@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
 from suite.kinds.classification import metrics as classes
+from suite.kinds.classification.kind import ACCURACY
 from suite.kinds.sentiment import metrics as sentiment
 from suite.metrics.table import Column, Table
 from suite.types import Measure
@@ -76,7 +77,8 @@ def _table(columns: dict[str, npt.NDArray[np.generic]], classes: int, rng: np.ra
 
 
 def _accuracy(n: int, truth: float, rng: np.random.Generator, level: float) -> Measure:
-    return classes.accuracy(_table({"correct": rng.random(n) < truth}, 10, rng, level))[0]
+    correct = rng.random(n) < truth
+    return _table({"correct": correct}, 10, rng, level).rate(ACCURACY, correct)
 
 
 def _top5(n: int, truth: float, rng: np.random.Generator, level: float) -> Measure:
@@ -93,8 +95,8 @@ def _grouped(n: int, truth: float, rng: np.random.Generator, level: float) -> Me
     """Measure the accuracy of samples in groups whose own accuracies have a beta distribution: correlation 1/5."""
     groups = np.arange(n) // IN_GROUP
     own = rng.beta(4 * truth, 4 * (1 - truth), groups[-1] + 1)
-    columns = {"correct": rng.random(n) < own[groups], "group": groups.astype(str)}
-    return classes.accuracy(_table(columns, 10, rng, level))[0]
+    correct = rng.random(n) < own[groups]
+    return _table({"correct": correct, "group": groups.astype(str)}, 10, rng, level).rate(ACCURACY, correct)
 
 
 def _classes(summary: Summary, model: Classifier, n: int, rng: np.random.Generator, level: float) -> Measure:

@@ -87,7 +87,8 @@ class Segmenter:
     def table(self, n: int, rng: np.random.Generator, level: float) -> Table:
         """Return what the suite stores of n images."""
         facts = {"classes": [f"c{index}" for index in range(len(self.shares))]}
-        return Table((Column("confusion", self.confusions(n, rng)),), facts, int(rng.integers(2**31)), level)
+        columns = Column("id", np.arange(n).astype(str)), Column("confusion", self.confusions(n, rng))
+        return Table(columns, facts, int(rng.integers(2**31)), level)
 
     def truths(self) -> dict[str, float]:
         """Return the values of all measures over 120,000 images."""
