@@ -129,10 +129,12 @@ def built(role: str, given: Specs, reserved: Collection[str]) -> dict[str, Any]:
         reserved: names of controls.
 
     Raises:
-        SpecError: a method has the name of a control.
+        SpecError: there is no method, or one has the name of a control.
     """
     specs = [parse(method) for method in ((given,) if isinstance(given, Spec | str) else given)]
     names = [spec.name for spec in specs]
+    if not names:
+        raise SpecError("got no attribution method; name at least one, for example saliency.")
     for name in reserved:
         if name in names:
             raise SpecError(

@@ -32,6 +32,9 @@ TEMPERATURE = Metric(
     higher_is_better=None,
 )
 
+MOST_BINS = 10_000
+"""Most confidence bins; with more, memory and time would be those of empty bins."""
+
 
 @register("axis", name="calibration")
 @dataclass(frozen=True)
@@ -53,6 +56,10 @@ class Calibration:
             raise SpecError(
                 f"bins={self.bins}, dropout_samples={self.dropout_samples}, members={self.members}; expected "
                 "numbers of at least 1."
+            )
+        if self.bins > MOST_BINS:
+            raise SpecError(
+                f"bins={self.bins}; expected at most {MOST_BINS:,}, since empty bins say nothing."
             )
 
     def entries(self, kind: Kind) -> Sequence[Metric]:

@@ -265,6 +265,7 @@ INVALID_VALUES = {
     "more than the image": ("robustness(attack=patch(area=1.5))", "covers the whole image"),
     "no samples": ("attribution(samples=0)", "samples=0, steps=None; expected numbers of at least 1"),
     "no bins": ("calibration(bins=0)", "bins=0"),
+    "too many bins": ("calibration(bins=1000000000)", "bins=1000000000; expected at most 10,000"),
     "no such attack of the library": ("robustness(attack=spec('torchattacks:PGDD()'))", "Did you mean 'PGD'"),
 }
 
