@@ -58,9 +58,7 @@ class Calibration:
                 "numbers of at least 1."
             )
         if self.bins > MOST_BINS:
-            raise SpecError(
-                f"bins={self.bins}; expected at most {MOST_BINS:,}, since empty bins say nothing."
-            )
+            raise SpecError(f"bins={self.bins}; expected at most {MOST_BINS:,}, since empty bins say nothing.")
 
     def entries(self, kind: Kind) -> Sequence[Metric]:
         """Return the declarations of the registered metrics of the kind, and of the temperature."""
