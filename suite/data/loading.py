@@ -162,10 +162,10 @@ def _declared_classes(entry: Entry, spec: Spec) -> tuple[str, ...] | None:
     given = spec.kwargs.get("classes") or entry.meta["classes"]
     if not given:
         return None
-    names = (given,) if isinstance(given, str | int | float) else tuple(map(str, given))
+    names = (str(given),) if isinstance(given, str | int | float) else tuple(map(str, given))
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(f"Task {entry.name}: classes= has {repeated[0]!r} more than once; give each class once.")
-    return tuple(map(str, names))
+    return names
 
 
 def _labels(parts: Mapping[str, Part], classes: tuple[str, ...], kind: SampleKind) -> dict[str, Labels]:

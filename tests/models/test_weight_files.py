@@ -269,7 +269,7 @@ def before_archives(file):
     torch.save(net(), file, _use_new_zipfile_serialization=False)
 
 
-STRANGERS = {
+OTHER_FILES = {
     "flipped bit": (flipped, r"is damaged: the bytes of w/data/\d+ do not match their checksum"),
     "module of old": (before_archives, r"could run code \(torch\.nn\.modules\.container\.Sequential\)\."),
     "compressed": (lambda file: file.write_bytes(zlib.compress(b"cnumpy")), "compressed by zlib, as joblib writes it"),
@@ -297,7 +297,7 @@ STRANGERS = {
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-@pytest.mark.parametrize(("write", "reason"), STRANGERS.values(), ids=STRANGERS)
+@pytest.mark.parametrize(("write", "reason"), OTHER_FILES.values(), ids=OTHER_FILES)
 def test_other_files_are_refused_by_what_they_are(tmp_path, write, reason, suffix):
     if suffix == ".safetensors" and write is exported:
         pytest.skip("torch.export.save warns about the name")

@@ -57,15 +57,15 @@ def read_contents(file: Path) -> Contents:
     document = read_document(file)
     content = Contents(file, categories(document["categories"], file))
     known = _add_images(content, document["images"])
-    strangers = [
+    unmatched = [
         record
         for index, record in enumerate(document["annotations"])
         if not _add_object(content, known, f"annotations[{index}]", record)
     ]
-    if strangers and len(strangers) == len(document["annotations"]):
+    if unmatched and len(unmatched) == len(document["annotations"]):
         raise DataError(
-            f"None of the {len(strangers)} annotations of {str(file)!r} belongs to an image of it, such as "
-            f"annotations[0]: {_stranger(strangers[0])}; the ids of its images are such as "
+            f"None of the {len(unmatched)} annotations of {str(file)!r} belongs to an image of it, such as "
+            f"annotations[0]: {_no_image(unmatched[0])}; the ids of its images are such as "
             f"{', '.join(map(shortened, list(known)[:3])) or 'none'}. Is the file whole?"
         )
     return content
@@ -75,7 +75,7 @@ def _add_object(content: Contents, known: Collection[Id], place: str, record: An
     """Add an annotation to the objects or the errors of its image; return whether there is such an image."""
     key = identity(record.get("image_id")) if isinstance(record, dict) else None
     if key is None or key not in known:
-        content.reject(place, _stranger(record))
+        content.reject(place, _no_image(record))
         return False
     try:
         item = boxed_object(record, content.names)
@@ -96,7 +96,7 @@ def listed_images(file: Path) -> list[CocoImage]:
     return content.listed
 
 
-def _stranger(record: Any) -> str:
+def _no_image(record: Any) -> str:
     if not isinstance(record, dict):
         return f"got {shortened(record)}; expected an object with image_id, category_id and bbox"
     return f"there is no image {shortened(record.get('image_id'))}"

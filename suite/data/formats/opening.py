@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.data.regular_files import problem_of
-from suite.errors import DataError
+from suite.errors import DataError, described
 from suite.file_kinds import HEAD, disguise
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "DIB", "DDS", "JPEG2000", "AVIF")
@@ -46,7 +46,7 @@ def open_image(file: Path, *, load: bool = True) -> Iterator[Any]:
     except DataError:
         raise
     except Exception as error:
-        raise DataError(f"{file.name}: {type(error).__name__}: {error}") from error
+        raise DataError(f"{file.name}: {described(error)}") from error
 
 
 def orientation(image: Any) -> int:
