@@ -164,14 +164,20 @@ def test_inputs_of_a_size_beyond_the_first_256_are_not_needed(measured, record_f
     assert "the stored inputs are not the first 2 of each size" in text
 
 
-def test_only_outcomes_of_a_stochastic_model_are_not_checked(tmp_path, toy):
-    (tmp_path / "noisy.py").write_text(NOISY)
+def verified(tmp_path, toy, source):
+    """Attack the model `noisy` of a file with this source; return the store, the filter and the verification."""
+    (tmp_path / "noisy.py").write_text(source)
     record_filter = RecordFilter((toy("toy"),), (f"{tmp_path / 'noisy.py'}:noisy",))
     store = Store(tmp_path / "store")
     assert (
         Harness(store, Settings(device="cpu")).run(plan(record_filter.tasks, record_filter.models, [LINF])).failed == []
     )
     (verification,) = verifications(store, record_filter)
+    return store, record_filter, verification
+
+
+def test_only_outcomes_of_a_stochastic_model_are_not_checked(tmp_path, toy):
+    store, record_filter, verification = verified(tmp_path, toy, NOISY)
     assert verification.differences == ()
     assert verification.inputs > 3
     assert verification.notes == ("outcomes were not checked, because the model is stochastic",)
@@ -186,15 +192,8 @@ def test_only_outcomes_of_a_stochastic_model_are_not_checked(tmp_path, toy):
 
 
 def test_outcomes_that_depend_on_the_batch_are_not_checked(tmp_path, toy):
-    (tmp_path / "noisy.py").write_text(
-        NOISY.replace("pixels + 0.2 * torch.randn_like(pixels)", "pixels - pixels.mean(0)")
-    )
-    record_filter = RecordFilter((toy("toy"),), (f"{tmp_path / 'noisy.py'}:noisy",))
-    store = Store(tmp_path / "store")
-    assert (
-        Harness(store, Settings(device="cpu")).run(plan(record_filter.tasks, record_filter.models, [LINF])).failed == []
-    )
-    (verification,) = verifications(store, record_filter)
+    source = NOISY.replace("pixels + 0.2 * torch.randn_like(pixels)", "pixels - pixels.mean(0)")
+    *_, verification = verified(tmp_path, toy, source)
     assert verification.differences == ()
     assert verification.notes == ("outcomes were not checked, because outputs depend on the rest of the batch",)
 
